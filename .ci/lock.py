@@ -1,7 +1,7 @@
 """The versions that the gate installs: .ci/constraints.txt.
 
-python .ci/lock.py           resolve pyproject's ranges anew in a fresh environment, and write the file
-python .ci/lock.py --check   say where the environment of this Python differs from the file
+python .ci/lock.py           resolve pyproject's ranges in a fresh environment and write the file
+python .ci/lock.py --check   list the differences between this Python's environment and the file
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ LOCK = ROOT / ".ci" / "constraints.txt"
 OWN = "paper-harness"
 NOT_OURS = {OWN, "pip", "wheel"}
 HEADER = """\
-# What .ci/run installs, on Linux and Python 3.11: `pip install -c .ci/constraints.txt '.[test]'` installs the same.
-# Written by `python .ci/lock.py`; not to be edited. pyproject.toml has the ranges that users get.
-# No hashes: one version has other files on other indexes (a torch for CPUs, one for GPUs, one for another processor).
+# Versions that .ci/run installs (Linux, Python 3.11); `pip install -c .ci/constraints.txt '.[test]'` does the same.
+# Written by `python .ci/lock.py`; do not edit. pyproject.toml has the ranges that users get.
+# No hashes: the files of one version differ between indexes (torch for CPUs, for GPUs, for other processors).
 """
 
 
 def canonical(name: str) -> str:
-    """A package's name as indexes compare it."""
+    """Normalize a package name as indexes do."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -39,31 +39,33 @@ def locked() -> dict[str, str]:
 
 
 def differences() -> list[str]:
-    """Where what is installed is not what is locked, one line each."""
+    """List the differences between installed and locked packages, one line each."""
     wanted = locked()
-    found = {canonical(one.metadata["Name"]): one.version.partition("+")[0] for one in distributions()}
-    for name in build_tools():  # there for the time of the build alone; an environment may have others of its own
+    installed = {canonical(package.metadata["Name"]): package.version.partition("+")[0] for package in distributions()}
+    for name in build_tools():  # only the build needs them; an environment may have other versions
         wanted.pop(name, None)
-        found.pop(name, None)
+        installed.pop(name, None)
     other = [
-        f"{name}: {found[name]} is installed, {version} is locked"
+        f"{name}: {installed[name]} is installed, {version} is locked"
         for name, version in wanted.items()
-        if found.get(name, version) != version
+        if installed.get(name, version) != version
     ]
-    more = [f"{name} {found[name]} is installed and not locked" for name in found.keys() - wanted.keys() - NOT_OURS]
-    gone = [f"{name}: {wanted[name]} is locked, none is installed" for name in wanted.keys() - found.keys()]
+    more = [
+        f"{name} {installed[name]} is installed and not locked" for name in installed.keys() - wanted.keys() - NOT_OURS
+    ]
+    gone = [f"{name}: {wanted[name]} is locked, none is installed" for name in wanted.keys() - installed.keys()]
     return sorted(other + more + gone)
 
 
 def build_tools() -> dict[str, str]:
-    """What builds the package, as pyproject asks for it, by name."""
+    """The build requirements in pyproject.toml, by name."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         required = tomllib.load(file)["build-system"]["requires"]
-    return {canonical(re.split(r"[^A-Za-z0-9._-]", one)[0]): one for one in required}
+    return {canonical(re.split(r"[^A-Za-z0-9._-]", requirement)[0]): requirement for requirement in required}
 
 
 def resolved(folder: Path) -> dict[str, str]:
-    """The newest versions within pyproject's ranges that install together, tried in a fresh environment."""
+    """Resolve the newest versions within pyproject's ranges in a fresh environment."""
     venv.create(folder / "env", with_pip=True)
     pip = [str(folder / "env" / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
     source = folder / "source"  # the build leaves a folder behind
@@ -72,27 +74,29 @@ def resolved(folder: Path) -> dict[str, str]:
     subprocess.run(["tar", "-x", "-C", str(source)], input=archive, check=True)
     subprocess.run([*pip, "install", "--quiet", f"{source}[test]"], check=True)
     listed = subprocess.run([*pip, "list", "--format", "json"], check=True, capture_output=True, text=True).stdout
-    found = {canonical(one["name"]): one["version"].partition("+")[0] for one in json.loads(listed)}
-    asked = [*pip, "install", "--quiet", "--dry-run", "--ignore-installed", "--report", "-", *build_tools().values()]
-    report = json.loads(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)
-    found |= {canonical(one["metadata"]["name"]): one["metadata"]["version"] for one in report["install"]}
-    return {name: version for name, version in sorted(found.items()) if name not in NOT_OURS}
+    installed = {canonical(package["name"]): package["version"].partition("+")[0] for package in json.loads(listed)}
+    command = [*pip, "install", "--quiet", "--dry-run", "--ignore-installed", "--report", "-", *build_tools().values()]
+    report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    installed |= {
+        canonical(package["metadata"]["name"]): package["metadata"]["version"] for package in report["install"]
+    }
+    return {name: version for name, version in sorted(installed.items()) if name not in NOT_OURS}
 
 
 def main() -> int:
-    """The command; its exit code."""
+    """Run the command and return its exit code."""
     if sys.argv[1:] == ["--check"]:
-        told = differences()
+        problems = differences()
         count = len(locked())
-        print("\n".join(told) or f"{count} packages are as .ci/constraints.txt has them")
-        return 1 if told else 0
+        print("\n".join(problems) or f"{count} packages are as .ci/constraints.txt has them")
+        return 1 if problems else 0
     if sys.argv[1:]:
         print(__doc__, file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as folder:
-        found = resolved(Path(folder))
-    LOCK.write_text(HEADER + "".join(f"{name}=={version}\n" for name, version in found.items()), encoding="utf-8")
-    print(f"{len(found)} packages")
+        installed = resolved(Path(folder))
+    LOCK.write_text(HEADER + "".join(f"{name}=={version}\n" for name, version in installed.items()), encoding="utf-8")
+    print(f"{len(installed)} packages")
     return 0
 
 

@@ -7,9 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.app.python_run import SuiteRun as SuiteRun
+    from harness.app.python_run import run as run
+    from harness.app.run import Request as Request
+    from harness.app.run import run_suite as run_suite
     from harness.errors import HarnessError as HarnessError
-    from harness.execute.run import Request as Request
-    from harness.execute.run import run_suite as run_suite
+    from harness.imports.table_verdicts import judge_table as judge_table
     from harness.judge.stored import judge_suite as judge_suite
     from harness.plan.planning import Selection as Selection
     from harness.plan.planning import make_plan as make_plan
@@ -17,30 +20,27 @@ if TYPE_CHECKING:
     from harness.results.database import open as open
     from harness.results.reporting import ReportRequest as ReportRequest
     from harness.results.reporting import write_report as write_report
-    from harness.results.table_verdicts import judge_table as judge_table
     from harness.store import open_reader as open_reader
     from harness.suite import Suite as Suite
     from harness.suite import load_suite as load_suite
-    from harness.sweep.python_run import SuiteRun as SuiteRun
-    from harness.sweep.python_run import run as run
 
 __version__ = "0.1.0"
 _HOMES = {
     "Database": "harness.results.database",
     "HarnessError": "harness.errors",
     "ReportRequest": "harness.results.reporting",
-    "Request": "harness.execute.run",
+    "Request": "harness.app.run",
     "Selection": "harness.plan.planning",
     "Suite": "harness.suite",
-    "SuiteRun": "harness.sweep.python_run",
+    "SuiteRun": "harness.app.python_run",
     "judge_suite": "harness.judge.stored",
-    "judge_table": "harness.results.table_verdicts",
+    "judge_table": "harness.imports.table_verdicts",
     "load_suite": "harness.suite",
     "make_plan": "harness.plan.planning",
     "open": "harness.results.database",
     "open_reader": "harness.store",
-    "run": "harness.sweep.python_run",
-    "run_suite": "harness.execute.run",
+    "run": "harness.app.python_run",
+    "run_suite": "harness.app.run",
     "write_report": "harness.results.reporting",
 }
 __all__ = list(_HOMES)

@@ -1,6 +1,6 @@
-"""The record with which a method introduces itself: slot, defaults, options, search space.
+"""The metadata of a method: slot, defaults, options, search space.
 
-Every method module ends with ``CARD = MethodCard(of=..., ...)``. The records hold plain data only, so that a static
+Every method module ends with ``CARD = MethodCard(of=..., ...)``. The records hold plain data only, so that an
 index of them can be written once and read without importing torch.
 """
 
@@ -47,17 +47,17 @@ Range = Uniform | Integer | Choice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodCard:
-    """What the registry knows of a method without importing it.
+    """Metadata of a method, which the registry reads without importing it.
 
     Args:
-        of: the class or factory. It gives the card's ``target`` and ``defaults``, and where it has attributes of these
-            names its ``name``, ``slot``, ``family`` and ``needs``; what is given beside it goes first.
+        of: the class or factory. It gives ``target`` and ``defaults``, and, if it has attributes of these
+            names, ``name``, ``slot``, ``family`` and ``needs``; explicit arguments take precedence.
 
     Attributes:
         name: key in suite files, lower case (``adamp``).
         title: the field's spelling (``AdamP``).
         slot: the slot it fills.
-        role: proposed by a paper of ours (``method``) or what it is compared with (``baseline``).
+        role: proposed by one of the papers (``method``) or a comparator (``baseline``).
         family: methods of one family share the recipe's hyper-parameters (``adam``, ``sgd``, ``sequence``, …).
         paper: citation: authors, title, venue, year, arXiv number.
         target: name in this module of the class or factory that builds it.
@@ -66,11 +66,11 @@ class MethodCard:
         required: hyper-parameters without a default (SGD's ``lr``).
         options: hyper-parameters with a closed list of values, such as ``("released", "paper")``.
         search_space: the ranges that a sweep draws from.
-        needs: what the task must provide (``teacher``, ``feature``, ``mask``, ``target_data``, …).
+        needs: inputs that the task must provide (``teacher``, ``feature``, ``mask``, ``target_data``, …).
         diagnostics: names of the ``mechanism.*`` quantities that it reports itself.
 
     Raises:
-        ValueError: no name, slot, family or target, or a range of what is no hyper-parameter.
+        ValueError: no name, slot, family or target, or a range of an unknown hyper-parameter.
     """
 
     of: InitVar[Callable[..., Any] | None] = None
@@ -97,20 +97,20 @@ class MethodCard:
                     object.__setattr__(self, name, value)
         missing = [name for name in ("name", "slot", "family", "target") if not getattr(self, name)]
         if missing:
-            raise ValueError(f"the card of '{self.title}' lacks {', '.join(missing)}")
+            raise ValueError(f"the metadata of '{self.title}' lacks {', '.join(missing)}")
         for name in ("defaults", "options", "search_space"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         unknown = (set(self.options) | set(self.search_space)) - set(self.defaults) - set(self.required)
         if unknown:
-            raise ValueError(f"method '{self.name}': {sorted(unknown)} have a range but no such hyper-parameter")
+            raise ValueError(f"method '{self.name}': {sorted(unknown)} have a range but are not hyper-parameters")
 
 
 def defaults_of(target: Callable[..., Any], *, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The optional hyper-parameters of a class or factory, in its order, with their defaults.
+    """Optional hyper-parameters of a class or factory, with their defaults.
 
     Args:
-        target: what a card's ``target`` names.
-        without: optional arguments that are no hyper-parameters.
+        target: the class or factory.
+        without: optional arguments that are not hyper-parameters.
     """
     parameters = inspect.signature(target).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in without}

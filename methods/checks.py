@@ -1,4 +1,4 @@
-"""Checks of hyper-parameters, with messages that name the method and the valid values."""
+"""Checks of hyper-parameters; messages name the method and the valid values."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 
 def check_choice(method: str, name: str, value: object, allowed: Sequence[object]) -> None:
-    """Refuse a value that an option does not have (ValueError naming method, option and choices)."""
+    """Reject a value outside an option's choices (ValueError)."""
     if value not in allowed:
         raise ValueError(f"{method}: {name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
 
 
 def check_positive(method: str, **values: float) -> None:
-    """Refuse numbers that are not above zero (ValueError)."""
+    """Reject numbers that are not above zero (ValueError)."""
     for name, value in values.items():
         if not value > 0:
             raise ValueError(f"{method}: {name} must be above 0, got {value}")

@@ -1,6 +1,6 @@
-"""One array that a method computed beside the array it should have computed.
+"""Comparison of a computed array with its reference.
 
-Each family of methods compares itself with reference vectors in ``methods.<family>.vectors`` and returns
+Each family of methods compares its results with reference vectors in ``methods.<family>.vectors`` and returns
 these records; ``methods.conformance`` turns them into passes and misses.
 """
 
@@ -24,17 +24,17 @@ GRADIENT = {"rtol": 1e-4, "atol": 1e-6}
 """Tolerances of gradients and of parameter trajectories, as the vectors' README states them."""
 
 EXACT = {"rtol": 0.0, "atol": 0.0}
-"""Of class indices."""
+"""Tolerances of class indices."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """An array beside its reference.
+    """A computed array and its reference.
 
     Attributes:
-        label: what the array is, in the words of the vector's keys (``grad_student``, ``param.12.conv``).
-        got: what our implementation computes.
-        expected: what the reference holds.
+        label: name of the array by the vector's keys (``grad_student``, ``param.12.conv``).
+        got: the array that our implementation computes.
+        expected: the reference.
         rtol: tolerance relative to the expected value.
         atol: absolute tolerance.
     """
@@ -47,12 +47,15 @@ class Comparison:
 
     @property
     def same_shape(self) -> bool:
-        """Whether both arrays have one shape; nothing is broadcast."""
+        """True if both arrays have the same shape; nothing is broadcast."""
         return np.shape(self.got) == np.shape(self.expected)
 
     @property
     def largest_error(self) -> float:
-        """Largest absolute difference; infinite where shapes differ or only one side is NaN or infinite."""
+        """Largest absolute difference.
+
+        Infinite if shapes differ or only one side is NaN or infinite.
+        """
         if not self.same_shape:
             return float("inf")
         got, expected = self._double()
@@ -63,7 +66,7 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Whether every element lies within ``atol + rtol·|expected|`` of its reference."""
+        """True if every element lies within ``atol + rtol·|expected|`` of its reference."""
         if not self.same_shape:
             return False
         got, expected = self._double()
@@ -79,5 +82,5 @@ def tensor_of(array: NDArray[np.generic]) -> Tensor:
 
 
 def compared(label: str, got: Tensor, arrays: Arrays, tolerance: Mapping[str, float]) -> Comparison:
-    """A copy of a tensor beside the array of that label."""
+    """Compare a copy of a tensor with the array of that label."""
     return Comparison(label, got.detach().numpy().copy(), arrays[label], **tolerance)

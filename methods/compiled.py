@@ -1,4 +1,4 @@
-"""Help for the compiler where its own choice is slow."""
+"""A hint for the compiler."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Values = TypeVar("Values")
 
 
 def settle(values: Values) -> Values:
-    """A scalar or small per-channel values (a few thousand elements at most), computed once in compiled code.
+    """Compute a scalar or small per-channel values once in compiled code.
 
-    The compiler repeats cheap expressions where they are used: a root and a division for every token or pixel, a bias
-    correction for every vector of a weight. A reduction of some length is the one thing that it does not repeat; of
-    equal rows it changes no value.
+    The compiler repeats cheap expressions at every use: a root and a division for every token or pixel, a bias
+    correction for every vector of a weight. It does not repeat a reduction of some length; over equal rows a reduction
+    changes no value. Meant for at most a few thousand elements.
     """
     if isinstance(values, Tensor) and torch.compiler.is_compiling():
         return values.expand(16, *values.shape).amax(0)

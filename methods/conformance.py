@@ -1,8 +1,8 @@
-"""Whether the methods compute what the papers' own released code computes.
+"""Conformance of the methods to the papers' released code.
 
 A folder of reference vectors holds ``index.json`` (each case's kind and hyper-parameters) and one ``<case>.npz``
-per case. Each family of methods knows how to run its own cases (``methods.<family>.vectors``); a case that no
-family knows is a miss, as is anything that cannot be read.
+per case. Each family of methods runs its own cases (``methods.<family>.vectors``); a case that no family
+recognises is a miss, as is a file that cannot be read.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class VectorCheck:
     Attributes:
         name: name of the case.
         largest_error: largest absolute difference over all its arrays; NaN where nothing could be compared.
-        passed: whether every array lies within its tolerance.
-        detail: what was compared, or why it missed.
+        passed: true if every array lies within its tolerance.
+        detail: the arrays compared, or the reason of the miss.
     """
 
     name: str
@@ -42,7 +42,7 @@ class VectorCheck:
 
 
 class VectorError(Exception):
-    """A vector cannot be read or run; the message says which and why."""
+    """A vector cannot be read or run; the message names the reason."""
 
 
 def check(directory: Path) -> list[VectorCheck]:
@@ -52,7 +52,7 @@ def check(directory: Path) -> list[VectorCheck]:
         directory: folder of ``index.json`` and one ``.npz`` per case.
 
     Returns:
-        One line per case, in the order of the index; a single missed line named ``index.json`` where the index
+        One line per case, in the order of the index; a single missed line named ``index.json`` if the index
         itself is missing, malformed or empty. Nothing is raised for bad vectors.
     """
     try:
@@ -68,7 +68,7 @@ def _read_index(directory: Path) -> dict[str, Any]:
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise VectorError(f"there is no {path}; it lists the cases and their hyper-parameters") from None
+        raise VectorError(f"{path} does not exist; it must list the cases and their hyper-parameters") from None
     except OSError as error:
         raise VectorError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -79,12 +79,12 @@ def _read_index(directory: Path) -> dict[str, Any]:
 
 
 def _starts(name: str, prefix: str) -> bool:
-    """Whether the prefix is a whole word of the name: ``kd`` starts ``kd_0`` but not ``kdx_0``."""
+    """Match whole words only: ``kd`` starts ``kd_0`` but not ``kdx_0``."""
     return name.startswith(prefix) and not name[len(prefix) : len(prefix) + 1].isalpha()
 
 
 def _routes() -> tuple[dict[str, Compare], list[str]]:
-    """Which function runs a case, by the prefix of its name; and why families are missing, if any are."""
+    """Comparison functions by prefix of the case name, and import errors."""
     routes: dict[str, Compare] = {}
     missing = []
     for family in FAMILIES:
@@ -107,8 +107,8 @@ def _check_case(
     try:
         prefix = max((prefix for prefix in routes if _starts(name, prefix)), key=len, default=None)
         if prefix is None:
-            known = ", ".join(sorted(routes))
-            raise VectorError("; ".join((f"unknown case; known ones start with {known}", *unread)))
+            valid = ", ".join(sorted(routes))
+            raise VectorError("; ".join((f"unknown case; valid names start with {valid}", *unread)))
         if not isinstance(case, Mapping):
             raise VectorError("its entry in index.json must be a mapping of its kind and hyper-parameters")
         comparisons = _compare(routes[prefix], name, case, _read_arrays(directory, name))
@@ -122,7 +122,7 @@ def _read_arrays(directory: Path, name: str) -> dict[str, NDArray[np.generic]]:
     if path.parent.resolve() != directory.resolve():
         raise VectorError("the name of a case must be a plain file name")
     try:
-        # pickles could run code, and no vector needs one
+        # no vector needs a pickle, and pickles could run code
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise VectorError(f"{path.name} is not a .npz archive")
@@ -131,7 +131,7 @@ def _read_arrays(directory: Path, name: str) -> dict[str, NDArray[np.generic]]:
     except VectorError:
         raise
     except FileNotFoundError:
-        raise VectorError(f"there is no {path.name} beside index.json") from None
+        raise VectorError(f"{path.name} does not exist beside index.json") from None
     except Exception as error:
         # a damaged archive surfaces as an error of zip, zlib, struct or the header's parser
         raise VectorError(f"{path.name} cannot be read: {_reason(error)}") from None
@@ -143,10 +143,10 @@ def _compare(compare: Compare, name: str, case: Mapping[str, Any], arrays: Array
     except KeyError as error:
         raise VectorError(f"the vector lacks the key {error}") from None
     except Exception as error:
-        # whatever a foreign vector breaks inside a method is a miss of that vector, not an end of the run
+        # an error inside a method is a miss of that vector and must not end the run
         raise VectorError(f"the vector cannot be run: {_reason(error)}") from error
     if not comparisons:
-        raise VectorError("the vector holds nothing to compare")
+        raise VectorError("the vector has no arrays to compare")
     return comparisons
 
 
@@ -157,10 +157,11 @@ def _summary(name: str, comparisons: list[Comparison]) -> VectorCheck:
         return VectorCheck(name, largest, True, f"{len(comparisons)} arrays")
     worst = max(missed, key=lambda comparison: comparison.largest_error)
     if worst.same_shape:
-        what = f"off by {worst.largest_error:.3g} (rtol {worst.rtol:g}, atol {worst.atol:g})"
+        problem = f"off by {worst.largest_error:.3g} (rtol {worst.rtol:g}, atol {worst.atol:g})"
     else:
-        what = f"has shape {np.shape(worst.got)}, expected {np.shape(worst.expected)}"
-    return VectorCheck(name, largest, False, f"{len(missed)} of {len(comparisons)} arrays miss; {worst.label} {what}")
+        problem = f"has shape {np.shape(worst.got)}, expected {np.shape(worst.expected)}"
+    missed_arrays = f"{len(missed)} of {len(comparisons)} arrays miss"
+    return VectorCheck(name, largest, False, f"{missed_arrays}; {worst.label} {problem}")
 
 
 def _miss(name: str, reason: str) -> VectorCheck:

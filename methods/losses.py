@@ -1,4 +1,4 @@
-"""What training losses share, objectives of distillation and adaptations alike: their inputs, terms and record."""
+"""Inputs, terms and recording shared by the losses of distillation and adaptation."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def sum_of(terms: Mapping[str, Tensor]) -> Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LossInputs:
-    """One training batch as a loss sees it; subclasses name the fields."""
+    """One training batch of a loss; subclasses name the fields."""
 
     def require(self, name: str) -> Tensor:
-        """The tensor of that field (ValueError where the batch lacks it)."""
+        """Return the tensor of that field (ValueError if the batch lacks it)."""
         value: Tensor | None = getattr(self, name)
         if value is None:
             raise ValueError(f"the batch lacks {name}")
         return value
 
     def detached(self) -> Self:
-        """The same batch cut off from the graph of the network."""
+        """Return the same batch detached from the graph."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: value.detach() for name, value in values.items() if isinstance(value, Tensor)})
 
@@ -52,12 +52,13 @@ Inputs = TypeVar("Inputs", bound=LossInputs)
 
 
 class TrainingLoss(nn.Module, Generic[Inputs]):
-    """A training loss. Its own parameters (weak heads, connectors) train with the model and are never deployed.
+    """A training loss.
 
-    A subclass writes ``terms``, and where it has mechanisms to show, ``probe``.
+    Its own parameters (weak heads, connectors) train with the model and are never deployed. A subclass writes ``terms``
+    and, if it reports mechanisms, ``probe``.
 
     Attributes:
-        record: whether forwards keep their batch (detached) for ``diagnostics``; off in timing runs.
+        record: if true, forwards keep their batch (detached) for ``diagnostics``; off in timing runs.
     """
 
     name: ClassVar[str]
@@ -80,12 +81,12 @@ class TrainingLoss(nn.Module, Generic[Inputs]):
         return self.losses(batch)
 
     def losses(self, batch: Inputs) -> Loss:
-        """The sum of the terms; overridden where a faster form than autograd's exists."""
+        """Sum the terms; overridden if a faster form than autograd's exists."""
         terms = self.terms(batch)
         return Loss(sum_of(terms), {name: term.detach() for name, term in terms.items()})
 
     def terms(self, batch: Inputs) -> dict[str, Tensor]:
-        """The weighted summands of the loss by name, each a scalar with a gradient; changes no state."""
+        """Weighted summands of the loss by name; changes no state."""
         raise NotImplementedError(f"{type(self).__name__} does not define its terms")
 
     def probe(self, batch: Inputs) -> dict[str, Tensor]:
@@ -93,17 +94,17 @@ class TrainingLoss(nn.Module, Generic[Inputs]):
         return {}
 
     def check(self, batch: Inputs) -> None:
-        """Refuse a batch that lacks what the method needs or whose shapes do not fit (ValueError)."""
+        """Reject a batch with missing inputs or wrong shapes (ValueError)."""
         raise NotImplementedError(f"{type(self).__name__} does not define its check")
 
     def diagnostics(self, batch: Inputs | None = None) -> dict[str, Tensor]:
-        """What the mechanism tables read; neither parameters, buffers nor random streams move.
+        """Report quantities for the mechanism tables, changing neither state nor random streams.
 
         Args:
-            batch: the batch to look at; by default the last one seen while ``record`` was true.
+            batch: the batch to inspect; by default the last one recorded while ``record`` was true.
 
         Returns:
-            Scalars without graph: what ``measure`` takes of the batch. Empty where no batch was recorded.
+            Scalars without graph: the result of ``measure``. Empty if no batch was recorded.
         """
         seen = self._recorded if batch is None else batch.detached()
         if seen is None:
@@ -112,5 +113,5 @@ class TrainingLoss(nn.Module, Generic[Inputs]):
         return self.measure(seen)
 
     def measure(self, batch: Inputs) -> dict[str, Tensor]:
-        """Quantities of the terms and of the mechanism, of a batch without graph that was checked."""
+        """Quantities of terms and mechanism, from a checked batch without graph."""
         raise NotImplementedError(f"{type(self).__name__} does not define its quantities")

@@ -1,1 +1,1 @@
-"""What methods are measured on: suites, benchmarks, claims, tasks, data sources, models, checks."""
+"""The material of the experiments: suites, benchmarks, claims, tasks, data, models, checks."""

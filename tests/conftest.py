@@ -1,16 +1,79 @@
-"""What tests share: small suites whose truth is known, and the command line in this process or in another."""
+"""Settings and fixtures of all tests: tiers, environment, small suites whose truth is known, the command line."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
-import warm_process
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# The finder of an editable install comes after sys.path, where pytest puts this folder and with it tests/harness.
+_spec = importlib.util.find_spec("harness")
+if _spec is None or _spec.origin is None:
+    sys.modules.pop("harness", None)
+    sys.path.insert(0, str(ROOT))
+
+import warm_process  # noqa: E402
+
+# Several tests run side by side on small networks: one thread each, and no spinning while a thread waits. Ray's workers
+# run at niceness 15 by default and would wait for minutes beside another test.
+ENVIRONMENT = {"RAY_worker_niceness": "0", "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
+for _name, _value in ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
+
+FULL_FOLDERS = ("end_to_end", "soak", "performance", "docs")
+WORKERS = 2
+
+settings.register_profile("default", derandomize=True, max_examples=50, deadline=None)
+settings.register_profile("slow", max_examples=2000, deadline=None)
+settings.load_profile("default")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Use both cores for the whole tree; files named on the command line run in this process."""
+    option = config.option
+    whole = config.args_source is not pytest.Config.ArgsSource.ARGS
+    if whole and getattr(option, "numprocesses", 0) is None and not (option.usepdb or option.collectonly):
+        option.numprocesses = min(WORKERS, os.cpu_count() or 1)
+        option.dist = "worksteal" if option.dist == "no" else option.dist
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the session, with all its workers and commands, one cache of its own."""
+    if "HARNESS_CACHE" not in os.environ:
+        cache = tempfile.mkdtemp(prefix="harness-tests-")
+        os.environ["HARNESS_CACHE"] = cache
+        config.add_cleanup(lambda: _remove_cache(cache))
+
+
+def _remove_cache(cache: str) -> None:
+    del os.environ["HARNESS_CACHE"]
+    shutil.rmtree(cache, ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests that need Ray or a browser, and the folders of long tests, as ``full``.
+
+    ``slow`` excludes ``full``; ``default`` keeps a test of such a folder in the default tier.
+    """
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        costly = folder in FULL_FOLDERS or any(item.get_closest_marker(name) for name in ("ray", "browser"))
+        if costly and not any(item.get_closest_marker(name) for name in ("slow", "default")):
+            item.add_marker("full")
+
 
 SYNTHETIC = """
 suite: tiny
@@ -63,22 +126,62 @@ def tiny(tmp_path: Path, tiny_text: str) -> Path:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """Where a test's database goes."""
+    """Path of a test's own database."""
     return tmp_path / "results" / "harness.duckdb"
 
 
+def run_inline(*arguments: object) -> None:
+    """Call a command that runs trials, in this process, without a report."""
+    from harness.cli.group import run_main
+
+    inline = ["--executor", "inline", "--quiet"]
+    if arguments[0] == "run":
+        inline.append("--no-report")
+    assert run_main([*map(str, arguments), *inline]) == 0
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
+    """A folder with ``tiny.yaml`` and the store of one run of it; tests only read it."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "tiny.yaml").write_text(tiny_text, encoding="utf-8")
+    run_inline("run", folder / "tiny.yaml", "--db", folder / "results" / "harness.duckdb")
+    return folder
+
+
+@pytest.fixture
+def ran(finished: Path, tiny: Path, database: Path) -> Path:
+    """The suite as a file of the test, its default database with one run of it: both may be changed."""
+    shutil.copytree(finished / "results", database.parent)
+    return tiny
+
+
+@pytest.fixture(scope="session")
+def mixed_store(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
+    """One database with two recipes, a sweep, two scales and another suite whose benchmark has the same name."""
+    folder = tmp_path_factory.mktemp("mixed")
+    tiny, other, database = folder / "tiny.yaml", folder / "other.yaml", folder / "results" / "harness.duckdb"
+    tiny.write_text(tiny_text)
+    text = tiny_text.replace("suite: tiny", "suite: other").replace("tiny-better", "other-better")
+    other.write_text(text.replace("own_sd: 0.3}", "own_sd: 0.3, level: 90}"))
+    at = ("--db", database)
+    run_inline("run", tiny, "--set", "level=10", "--seeds", 1, *at)
+    run_inline("run", tiny, *at)
+    run_inline("sweep", tiny, "--benchmark", "known", "--budget", 2, *at)
+    run_inline("run", other, *at)
+    run_inline("run", tiny, "--scale", "smoke", *at)
+    return database
+
+
 @pytest.fixture(autouse=True)
-def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No test writes into the user's cache or the working folder's results."""
+def _own_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests from writing into the results of the working folder."""
     monkeypatch.setenv("HARNESS_DB", str(tmp_path / "results" / "harness.duckdb"))
-    if "HARNESS_CACHE" not in os.environ:
-        monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    return
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
-    """Tests that compute do so on one thread: their networks are tiny, and several tests run side by side."""
+    """Compute on one thread, whatever a test before this one set."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
@@ -90,27 +193,41 @@ Harness = Callable[..., "subprocess.CompletedProcess[str]"]
 def harness(tmp_path: Path) -> Harness:
     """The command line as a user calls it: ``harness("run", "tiny.yaml")`` in another process.
 
-    ``fresh=True``: in a fresh interpreter, not in one that has the libraries already.
+    ``fresh=True`` starts a new interpreter instead of forking from one that has imported the libraries.
     """
 
     def call(
         *arguments: object, timeout: float = 240, fresh: bool = False, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         command = ["harness", *map(str, arguments)]
-        told = {**os.environ, **environment}
+        variables = {**os.environ, **environment}
         if not fresh:
-            return warm_process.call(command, tmp_path, told, timeout)
+            return warm_process.call(command, tmp_path, variables, timeout)
         command = [sys.executable, "-m", *command]
         return subprocess.run(
-            command, cwd=tmp_path, env=told, capture_output=True, text=True, timeout=timeout, check=False
+            command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=timeout, check=False
         )
 
     return call
 
 
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Harness:
+    """The command line in this process, in the folder of the test: ``command("plan", "tiny.yaml")``."""
+    from harness.cli.group import run_main
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(tmp_path)
+        capsys.readouterr()
+        code = run_main([*map(str, arguments)])
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return call
+
+
 @pytest.fixture(scope="module", autouse=True)
-def _no_part_of_a_user_stays() -> Iterator[None]:
-    """A user's file is known to its process for good, and other files of tests list what there is."""
+def _restored_registry() -> Iterator[None]:
+    """Restore the registry after each file: a process keeps a user's file for good."""
     from harness.registry import index
 
     before = {kind: dict(known) for kind, known in index._ADDED.items()}

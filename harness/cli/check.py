@@ -1,4 +1,4 @@
-"""``harness validate``, ``conformance`` and ``doctor``: whether suite files, methods and this machine are sound."""
+"""``harness validate``, ``harness conformance`` and ``harness doctor``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of suite files, for editors.")
 @json_option
 def validate_command(suites: tuple[str, ...], schema: bool, as_json: bool) -> int:
-    """Check suite files: every problem with file:line:column and the valid choices."""
+    """Check suite files and show every problem with file:line:column and valid choices."""
     from harness.cli.terminal import counted
     from harness.errors import Problem, SuiteError
     from harness.suite import load_suite
@@ -56,32 +56,32 @@ def validate_command(suites: tuple[str, ...], schema: bool, as_json: bool) -> in
 
 
 def _missing_data(suite: Suite) -> list[str]:
-    """Folders and files of a user's own that a benchmark is pointed at and that are not there, at any scale.
+    """List missing folders and files of the user, at any scale.
 
-    Of published sets it says nothing: hardly anybody has all of them, and a run says what it lacks.
+    Published data sets are not checked: few users have all of them, and a run reports missing ones.
     """
     from harness import registry
-    from harness.execute.session import missing_data
+    from harness.app.session import missing_data
     from harness.plan.planning import Selection, make_plan
     from harness.vocabulary import WRITTEN_SCALES
 
-    told: list[str] = []
+    warnings: list[str] = []
     for scale in WRITTEN_SCALES:
         plan = make_plan(suite, Selection(scale, seeds=(0,)))
         own = [trial for trial in plan.trials if registry.entry("data", trial.spec.data.name).card.origin == "folder"]
-        told += [f"{suite.path}: at {scale}: {text}" for text in missing_data(replace(plan, trials=tuple(own)))]
-    return told
+        warnings += [f"{suite.path}: at {scale}: {text}" for text in missing_data(replace(plan, trials=tuple(own)))]
+    return warnings
 
 
 @click.command(name="conformance", epilog="Example: harness conformance tests/vectors")
 @click.argument("directory", type=click.Path(path_type=Path))
 def conformance_command(directory: Path) -> int:
-    """Check the methods against reference vectors: one line a vector, exit code 1 on a miss."""
+    """Check the methods against reference vectors; the exit code is 1 on a miss."""
     from harness.errors import HarnessError
     from harness.registry.shipped import conformance
 
     if not (directory / "index.json").is_file():
-        raise HarnessError(f"{directory} holds no index.json; a folder of reference vectors is expected")
+        raise HarnessError(f"{directory} has no index.json; expected a folder of reference vectors")
     try:
         lines = conformance().check(directory)
     except (ValueError, OSError) as error:
@@ -100,7 +100,10 @@ def conformance_command(directory: Path) -> int:
 @click.option("--ray/--no-ray", default=True, help="Start Ray and run one task.", show_default=True)
 @json_option
 def doctor_command(database: Path, ray: bool, as_json: bool) -> int:
-    """Versions, devices, Ray, data, database: what works here, and what to do about what does not."""
+    """Check versions, devices, Ray, data and database, with advice.
+
+    'harness conformance DIR' checks the methods against reference vectors.
+    """
     from harness.preflight.doctor import examine
 
     findings = examine(database, with_ray=ray)

@@ -1,4 +1,4 @@
-"""``harness data``."""
+"""``harness data``: list, fetch and verify data sets."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _names = click.argument("names", nargs=-1, required=True, metavar="NAME…")
 
 @click.group(name="data", epilog="Example: harness data verify digits")
 def data_command() -> None:
-    """Where data sets come from, and whether they are here."""
+    """List, fetch and verify data sets."""
 
 
 @data_command.command("list", epilog="Example: harness data list")
 def list_sources() -> None:
-    """Every data source: origin, licence, home, and whether it is here."""
+    """List every data source: origin, licence, home, and if it is on this machine."""
     from harness import registry
     from harness.cli.terminal import print_table
     from harness.data.locate import is_here
@@ -30,7 +30,7 @@ def list_sources() -> None:
 @data_command.command("verify", epilog="Example: harness data verify cifar100-subset-100")
 @_names
 def verify_sources(names: tuple[str, ...]) -> int:
-    """Compare files with their stated checksums; exit code 1 where one is missing or differs."""
+    """Compare files with their checksums; the exit code is 1 if one is missing or differs."""
     from harness.data.download import verify
 
     good = True
@@ -44,7 +44,7 @@ def verify_sources(names: tuple[str, ...]) -> int:
 @data_command.command("fetch", epilog="Example: harness data fetch wikitext2")
 @_names
 def fetch_sources(names: tuple[str, ...]) -> None:
-    """Fetch data sets into HARNESS_DATA from where each has its home, and verify them."""
+    """Download data sets into HARNESS_DATA and verify them."""
     from harness.data.download import fetch
 
     for name in names:

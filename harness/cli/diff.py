@@ -1,4 +1,4 @@
-"""``harness diff``: what differs between two runs, and whether an arm has become worse."""
+"""``harness diff``: compare two runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.base.text import interval, number
 from harness.cli.options import FiniteRange, database_option, json_option
 from harness.cli.terminal import counted, plain, print_table
 from harness.errors import HarnessError
@@ -26,8 +27,8 @@ Examples:
   harness diff 20261124T0930 latest
   harness diff previous latest --regression 0.5 --metric top1-accuracy
 
-RUN is an id, its unique beginning, 'latest', or 'previous': the run before it of the same suite and scale.
-docs/tables.md has a job of continuous integration.
+RUN is an id, its unique beginning, 'latest', or 'previous' (the run of the same suite and scale before it).
+docs/tables.md has a job for continuous integration.
 """
 NUMBERS = ("first", "second", "n", "difference", "95 % interval")
 SHOWN = 8
@@ -38,29 +39,38 @@ LONGEST = 60
 @click.command(name="diff", epilog=EXAMPLE)
 @click.argument("first", metavar="RUN")
 @click.argument("second", metavar="RUN")
-@click.option("--metric", help="Only this final metric.")
+@click.option("--metric", metavar="M", help="Compare only this final metric.")
 @click.option(
     "--regression",
     type=FiniteRange(min=0),
     metavar="SIZE",
-    help="Exit code 1 where an arm is worse by more than this in --metric, in its unit.",
+    help="Exit with code 1 if an arm is worse by more than this in --metric, in its unit.",
 )
-@click.option("--better", type=click.Choice(["higher", "lower"]), help="Which way.  [default: as the benchmark says]")
-@click.option("--all", "everything", is_flag=True, help="Mechanisms, trivial predictors, other splits; every change.")
+@click.option(
+    "--better",
+    type=click.Choice(["higher", "lower"]),
+    help="State which values are better.  [default: from the benchmark]",
+)
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Also compare mechanisms, dummy baselines and other splits; show every change.",
+)
 @database_option
 @json_option
 def diff_command(first: str, second: str, metric: str | None, database: Path, as_json: bool, **given: Any) -> int:
-    """Compare two runs: what differs in recipe, code and environment, then arms, paired by seed.
+    """Compare two runs: settings, code, environment and scores, paired by seed.
 
-    With --regression: an arm fails where the mean of its pairs is worse by more than SIZE and so is the whole 95 %
-    interval, or every single pair; or where a seed that had a score has none any more.
+    With --regression an arm fails if the mean of its pairs is worse by more than SIZE and so is the whole 95 % interval
+    or every single pair, or if a seed has lost its score.
     """
     from harness.results.arm_changes import compared_seeds, regressions
     from harness.results.diff import difference
 
     size, better = given["regression"], given["better"]
     if size is not None and metric is None:
-        raise HarnessError("--regression needs --metric: the size is in its unit")
+        raise HarnessError("--regression requires --metric: the size is in its unit")
     with open_reader(database, consistent=True) as reader:
         compared = difference(reader, first, second, metric=metric, everything=given["everything"])
         seeds = 0 if size is None else compared_seeds(reader, (compared.first, compared.second), str(metric))
@@ -130,15 +140,13 @@ def _cut(text: str) -> str:
 
 
 def _show_arms(changes: Iterable[ArmChange]) -> None:
-    from harness.cli.verdicts import interval, number
-
     rows = []
     for one in changes:
-        means = ("none" if mean is None else f"{mean:.6g}" for mean in (one.first, one.second))
+        means = (number(mean, 6) for mean in (one.first, one.second))
         n = str(one.n) if one.first_n == one.second_n == one.n else f"{one.n} of {one.first_n}, {one.second_n}"
-        held = "" if one.low is None or one.high is None else interval(one.low, one.high)
+        held = interval(one.low, one.high)
         place = f"{one.benchmark}/{one.arm}"
-        rows.append((place, f"{one.split}.{one.metric}", *means, n, number(one.difference), held))
+        rows.append((place, f"{one.split}.{one.metric}", *means, n, number(one.difference, sign=True), held))
     if rows:
         title = "changed arms: second − first, paired by seed"
         print_table(("arm", "metric", *NUMBERS), rows, right=NUMBERS, title=title)
@@ -149,6 +157,6 @@ def _show_arms(changes: Iterable[ArmChange]) -> None:
 def _show_regressions(worse: Sequence[ArmRegression], counted_pairs: str) -> None:
     for one in worse:
         change = one.change
-        by = "" if change.difference is None else f" ({change.difference:+.4g})"
+        by = "" if change.difference is None else f" ({number(change.difference, 4, sign=True)})"
         click.echo(f"REGRESSION  {change.benchmark}/{change.arm} {change.metric}{by}: {one.reason}")
     click.echo(f"{'no regression' if not worse else counted(len(worse), 'regression')}: {counted_pairs}")

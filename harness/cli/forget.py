@@ -1,10 +1,11 @@
-"""``harness forget``: stored trials that are to count as not stored, and their way back."""
+"""``harness db delete`` and ``harness db restore``."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,119 +13,110 @@ import click
 
 from harness.cli.options import command_line, database_option, json_option
 from harness.cli.terminal import counted, print_table
-from harness.errors import HarnessError
 from harness.store.paths import default_database
 
 if TYPE_CHECKING:
-    from harness.results.forgetting import Forgetting
+    from harness.results.deletion import Deletion
 
 EXAMPLE = """
 \b
 Examples:
-  harness forget 3f2a91 --reason "another file on that node"
-  harness forget --suite adamp --arm adamp --seed 2 --dry-run
-  harness forget --run latest
-  harness forget --undo latest
+  harness db delete 3f2a91 --reason "wrong file on that node"
+  harness db delete --suite adamp --arm adamp --seed 2 --dry-run
+  harness db delete --run latest
 
-Forgotten trials are no longer judged, shown, exported or queried, and a run measures them again. The journal keeps
-them; their rows stand in the schema 'forgotten' (harness query "FROM forgotten.trials"), and --undo brings them back as
-they were.
+Deleted trials are no longer judged, shown, exported or queried, and a run measures them again. The event log keeps
+them. Their rows are marked in the tables NAME_with_deleted (harness query "FROM trials_with_deleted WHERE deleted_at IS
+NOT NULL"), and 'harness db restore' restores them.
 """
 
 
-@click.command("forget", epilog=EXAMPLE)
+@click.command("delete", epilog=EXAMPLE)
 @click.argument("trials", nargs=-1, metavar="[TRIAL…]")
 @click.option(
-    "--run", metavar="RUN", help="The trials that this run ran itself: an id, its beginning, a tag, 'latest'."
+    "--run", metavar="RUN", help="Delete trials that this run ran itself: an id, its beginning, a tag, 'latest'."
 )
-@click.option("--suite", metavar="S", help="Only of this suite.")
-@click.option("--benchmark", metavar="B", help="Only of this benchmark.")
-@click.option("--arm", metavar="A", help="Only of this arm.")
-@click.option("--seed", "seeds", type=int, multiple=True, metavar="N", help="Only of this seed.")
-@click.option("--scale", metavar="S", help="Only at this scale.")
-@click.option("--status", metavar="W", help="Only with this status, as failed.")
-@click.option("--reason", metavar="TEXT", help="Why, for the record.")
-@click.option("--dry-run", is_flag=True, help="Show what would be forgotten.")
-@click.option("--undo", metavar="WHICH", help="Bring back what was forgotten: an id, its beginning, or 'latest'.")
-@click.option("--list", "listed", is_flag=True, help="What was ever forgotten.")
+@click.option("--suite", metavar="S", help="Delete only trials of this suite.")
+@click.option("--benchmark", metavar="B", help="… of this benchmark.")
+@click.option("--arm", metavar="A", help="… of this arm.")
+@click.option("--seed", "seeds", type=int, multiple=True, metavar="N", help="… of this seed.")
+@click.option("--scale", metavar="S", help="… at this scale.")
+@click.option("--status", metavar="W", help="… with this status, for example failed.")
+@click.option("--reason", metavar="TEXT", help="Store a reason.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted.")
 @database_option
 @json_option
-def forget_command(
-    trials: tuple[str, ...],
-    undo: str | None,
-    listed: bool,
-    reason: str | None,
-    dry_run: bool,
-    database: Path,
-    as_json: bool,
-    **named: Any,
+def delete_command(
+    trials: tuple[str, ...], reason: str | None, dry_run: bool, database: Path, as_json: bool, **names: Any
 ) -> None:
-    """Let stored trials count as not stored. TRIAL is an id or its unique beginning; options narrow the choice."""
-    from harness.results.forgetting import ForgetRequest, forget
+    """Delete stored trials. TRIAL is an id or its unique beginning; options narrow the selection."""
+    from harness.results.deletion import TrialFilter, delete
 
-    request = ForgetRequest(trials, **named)
-    if (undo is not None) + listed + (not request.is_empty) > 1:
-        raise HarnessError("--undo and --list stand alone")
-    if listed:
-        _show_list(database, as_json)
-    elif undo is not None:
-        _undo(database, undo, as_json)
-    else:
-        found = forget(database, request, reason=reason, command=command_line(), dry_run=dry_run)
-        if as_json:
-            click.echo(json.dumps(found.as_dict()))
-        else:
-            _show(found, database)
-
-
-def _show(found: Forgetting, database: Path) -> None:
-    cells = Counter((one.suite, one.scale, one.benchmark, one.arm, one.status) for one in found.trials)
-    rows = [(*cell, str(count)) for cell, count in cells.items()]
-    title = "forgotten" if found.forget_id else "would be forgotten"
-    print_table(("suite", "scale", "benchmark", "arm", "status", "trials"), rows, right=("trials",), title=title)
-    if found.unended:
-        click.echo(f"{counted(found.unended, 'trial')} that fit wait or run, and have no result to forget")
-    if found.verdicts:
-        claims = ", ".join(
-            dict.fromkeys(f"{claim} ({suite})" if suite else claim for suite, claim, *_ in found.verdicts)
-        )
-        rest = "now says 'not run'" if found.forget_id else "rests on them"
-        click.echo(f"the verdict of {claims} {rest}")
-    if found.forget_id:
-        where = "" if database == default_database() else f" --db {shlex.quote(str(database))}"
-        trials = counted(len(found.trials), "trial")
-        click.echo(f"{trials} forgotten; 'harness forget --undo {found.forget_id}{where}' brings them back")
-
-
-def _undo(database: Path, which: str, as_json: bool) -> None:
-    from harness.results.forgetting import undo
-
-    restored = undo(database, which)
+    which = TrialFilter(trials, **names)
+    deletion = delete(database, which, reason=reason, command=command_line(), dry_run=dry_run)
     if as_json:
-        told = {"forget_id": restored.forget_id, "trials": list(restored.trials), "ran_again": list(restored.ran_again)}
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(deletion.as_dict()))
+    else:
+        _show(deletion, database)
+
+
+def _show(deletion: Deletion, database: Path) -> None:
+    cells = Counter((each.suite, each.scale, each.benchmark, each.arm, each.status) for each in deletion.trials)
+    rows = [(*cell, str(count)) for cell, count in cells.items()]
+    title = "deleted" if deletion.deletion_id else "would be deleted"
+    print_table(("suite", "scale", "benchmark", "arm", "status", "trials"), rows, right=("trials",), title=title)
+    if deletion.unended:
+        click.echo(f"{counted(deletion.unended, 'matching trial')} without a result: queued or running, not deleted")
+    if deletion.verdicts:
+        claims = dict.fromkeys(
+            f"{each.claim_id} ({each.suite})" if each.suite else each.claim_id for each in deletion.verdicts
+        )
+        verdict = "is now 'not run'" if deletion.deletion_id else "rests on them"
+        click.echo(f"the verdict of {', '.join(claims)} {verdict}")
+    if deletion.deletion_id:
+        where = "" if database == default_database() else f" --db {shlex.quote(str(database))}"
+        trials = counted(len(deletion.trials), "trial")
+        click.echo(f"{trials} deleted; 'harness db restore {deletion.deletion_id}{where}' restores them")
+
+
+def _restore(database: Path, which: str, as_json: bool) -> None:
+    from harness.results.deletion import restore
+
+    restored = restore(database, which)
+    if as_json:
+        click.echo(json.dumps(asdict(restored)))
         return
-    click.echo(f"{counted(len(restored.trials), 'trial')} of {restored.forget_id} brought back as before")
+    click.echo(f"{counted(len(restored.trials), 'trial')} of {restored.deletion_id} restored")
     if restored.ran_again:
-        stay = counted(len(restored.ran_again), "trial")
-        click.echo(f"{stay} ran again meanwhile: what is stored now stays, and what was forgotten stays forgotten")
+        click.echo(f"{counted(len(restored.ran_again), 'trial')} ran again since: the new result stays")
 
 
 def _show_list(database: Path, as_json: bool) -> None:
-    from harness.results.forgetting import forgettings
+    from harness.results.deletion import deletions
     from harness.store import open_reader
 
     with open_reader(database) as reader:
-        rows = forgettings(reader)
+        rows = [asdict(each) for each in deletions(reader)]
     if as_json:
         click.echo(json.dumps(rows, default=str))
     elif not rows:
-        click.echo("nothing was ever forgotten", err=True)
+        click.echo("no deletions", err=True)
     else:
-        columns = ("forget_id", "forgotten_at", "trials", "restored_at", "reason")
-        shown = [[_text(row[column]) for column in columns] for row in rows]
-        print_table(("which", "forgotten at", "trials still", "undone at", "reason"), shown, right=("trials still",))
+        columns = ("deletion_id", "deleted_at", "trials", "restored_at", "reason")
+        shown = [["" if row[column] is None else str(row[column])[:60] for column in columns] for row in rows]
+        print_table(("which", "deleted at", "still deleted", "restored at", "reason"), shown, right=("still deleted",))
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)[:19] if not isinstance(value, int | str) else str(value)
+@click.command("restore", epilog="Example: harness db restore latest")
+@click.argument("deletion", required=False, metavar="[DELETION]")
+@database_option
+@json_option
+def restore_command(deletion: str | None, database: Path, as_json: bool) -> None:
+    """Restore the trials of a deletion; without an argument, list all deletions.
+
+    DELETION is an id, its unique beginning, or 'latest'. Trials that were rerun since keep their new results.
+    """
+    if deletion is None:
+        _show_list(database, as_json)
+    else:
+        _restore(database, deletion, as_json)

@@ -1,11 +1,12 @@
-"""The command group: loads only the command that is asked for, and turns errors into one clear message."""
+"""The command group: imports only the requested command and turns errors into one clear message."""
 
 from __future__ import annotations
 
 import errno
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -13,85 +14,153 @@ import click
 from harness.cli.streams import visible, visible_streams
 from harness.errors import HarnessError, choices
 
-# Command → its one-line help: a listing needs no import of the commands. A test compares it with their own.
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A listed command.
+
+    Attributes:
+        place: ``module:attribute`` in `harness.cli`, imported when the command is called.
+    """
+
+    help: str
+    place: str
+    section: str = "Commands"
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """The former name of a command (with ``option``, if any) and its replacement."""
+
+    name: str
+    words: tuple[str, ...]
+    option: str = ""
+
+    def matches(self, arguments: Sequence[str]) -> bool:
+        """Return True if this is how the arguments begin."""
+        return arguments[:1] == [self.name] and (not self.option or self.option in arguments)
+
+    def replace(self, arguments: Sequence[str]) -> list[str]:
+        """Return the arguments in today's words."""
+        return [*self.words, *(argument for argument in arguments[1:] if argument != self.option)]
+
+
+_MEASURE, _CONCLUDE, _READ, _PREPARE, _STORE = "Measure", "Conclude", "Read results", "Prepare", "Manage the store"
+# A listing imports no command; a test compares each help text with the command's own.
 COMMANDS = {
-    "run": "Run a suite; what is already stored is reused.",
-    "plan": "Show the cells and trials of a suite; nothing is run.",
-    "preflight": "Build every cell and take its step on tiny data, before a training is paid for.",
-    "validate": "Check suite files; every problem with its place.",
-    "report": "Write the HTML site of suites.",
-    "browse": "Serve the report on this machine and follow a run.",
-    "sweep": "Tune arms at equal budgets and compare what was chosen.",
-    "init": "Write a first suite of your own, for a script or a folder of images; for a table, say the command.",
-    "judge": "Judge a table of results: one method against another, no suite.",
-    "import": "Take results from elsewhere as trials of a suite, labelled so.",
-    "claims": "Judge a suite's claims from the stored trials.",
-    "simulate": "Judge a suite on drawn scores in which nothing is true, and count false words.",
-    "list": "List suites, benchmarks, methods, tasks, data, models, runs or trials.",
-    "show": "Show one trial: its content, results and artifacts.",
-    "diff": "Compare two runs: recipe, code and environment, then arms, paired.",
-    "tag": "Give a run names.",
-    "forget": "Let stored trials count as not stored; the journal keeps them.",
-    "query": "Ask the database in SQL, read-only.",
-    "export": "Export tables of one plan, the whole store, or trials for a tracker.",
-    "verify": "Run stored trials again and compare every number to the last bit.",
-    "db": "Rebuild or check the database.",
-    "data": "Where data sets come from, and whether they are here.",
-    "conformance": "Check the methods against reference vectors.",
-    "doctor": "Versions, devices, Ray, data, database: what works here.",
+    "run": Entry("Run a suite; stored trials are reused.", "run:run_command", _MEASURE),
+    "plan": Entry("Show the trials of a suite and their cost; nothing is run.", "run:plan_command", _MEASURE),
+    "sweep": Entry("Tune arms at equal budgets and compare the chosen settings.", "sweep:sweep_command", _MEASURE),
+    "verify": Entry("Run stored trials again and compare every number.", "run:verify_command", _MEASURE),
+    "claims": Entry("Judge the claims of a suite from stored trials.", "report:claims_command", _CONCLUDE),
+    "judge": Entry("Compare two methods in a table of results; no suite needed.", "judge:judge_command", _CONCLUDE),
+    "report": Entry("Write the HTML report, or serve it (--serve).", "report:report_command", _CONCLUDE),
+    "list": Entry("List suites, benchmarks, methods, data, runs, trials and more.", "stored:list_command", _READ),
+    "query": Entry("Query the database in SQL, read-only.", "query:query_command", _READ),
+    "diff": Entry("Compare two runs: settings, code, environment and scores.", "diff:diff_command", _READ),
+    "export": Entry("Export tables for a paper, data frames or trackers.", "export:export_command", _READ),
+    "init": Entry("Create a suite file for your script or images.", "init:init_command", _PREPARE),
+    "validate": Entry("Check suite files and show every problem with its place.", "check:validate_command", _PREPARE),
+    "preflight": Entry(
+        "Build every configuration and take one step on tiny data.", "preflight:preflight_command", _PREPARE
+    ),
+    "data": Entry("List, fetch and verify data sets.", "data:data_command", _PREPARE),
+    "doctor": Entry("Check versions, devices, Ray, data and database.", "check:doctor_command", _PREPARE),
+    "import": Entry("Import external results as trials of a suite.", "importing:import_command", _STORE),
+    "db": Entry("Tag runs; delete and restore trials; check the database.", "db:db_command", _STORE),
 }
-# Where it stands; one that is not listed has a module of its name.
-MODULES = {
-    "import": "importing",
-    **dict.fromkeys(("plan", "verify"), "run"),
-    **dict.fromkeys(("claims", "browse"), "report"),
-    **dict.fromkeys(("list", "show"), "stored"),
-    **dict.fromkeys(("validate", "conformance", "doctor"), "check"),
+# Commands without a line in the listing; the last field names the command that they belong to.
+UNLISTED = {
+    "show": Entry("Show one trial: its content, results and artifacts.", "stored:show_command", "list"),
+    "conformance": Entry("Check the methods against reference vectors.", "check:conformance_command", "doctor"),
 }
+ALIASES = (
+    Alias("browse", ("report", "--serve")),
+    Alias("simulate", ("plan", "--simulate")),
+    Alias("tag", ("db", "tag")),
+    Alias("forget", ("db", "restore"), option="--undo"),
+    Alias("forget", ("db", "restore"), option="--list"),
+    Alias("forget", ("db", "delete")),
+)
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called."""
+    """A group that imports its commands lazily and accepts their former names."""
+
+    def __init__(
+        self,
+        entries: Mapping[str, Entry],
+        unlisted: Mapping[str, Entry] | None = None,
+        aliases: Sequence[Alias] = (),
+        **settings: Any,
+    ) -> None:
+        super().__init__(**settings)
+        self.entries, self.aliases = entries, aliases
+        self.all_entries = {**entries, **(unlisted or {})}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order of the table."""
-        return list(COMMANDS)
+        """Return the names of the listed commands."""
+        return list(self.entries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command's module."""
-        if cmd_name not in COMMANDS:
+        """Import the module of one command."""
+        if cmd_name not in self.all_entries:
             return None
-        module = importlib.import_module(f"harness.cli.{MODULES.get(cmd_name, cmd_name)}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        module, _, attribute = self.all_entries[cmd_name].place.partition(":")
+        command: click.Command = getattr(importlib.import_module(f"harness.cli.{module}"), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        """List the commands by section without importing them."""
+        width = max(map(len, self.entries))
+        for section in dict.fromkeys(entry.section for entry in self.entries.values()):
+            with formatter.section(section):
+                formatter.write_dl(
+                    [
+                        (name.ljust(width), entry.help)
+                        for name, entry in self.entries.items()
+                        if entry.section == section
+                    ]
+                )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the nearest commands where there is none of that name."""
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            raise click.UsageError(f"no command '{args[0]}'; {choices(list(COMMANDS), args[0], most=20)}", ctx)
+        """Replace former names, and suggest the nearest commands for an unknown one."""
+        for alias in self.aliases:
+            if alias.matches(args):
+                args = alias.replace(args)
+                former, present = (
+                    " ".join(filter(None, (ctx.command_path, alias.name, alias.option))),
+                    f"{ctx.command_path} {' '.join(alias.words)}",
+                )
+                click.echo(f"hint: '{former}' is now '{present}'; the former name works in this version", err=True)
+                break
+        if args and not args[0].startswith("-") and args[0] not in self.all_entries:
+            valid = choices(list(self.all_entries), args[0], most=20)
+            raise click.UsageError(f"unknown command '{args[0]}'; {valid}", ctx)
         return super().resolve_command(ctx, args)
 
 
 @click.group(
     cls=LazyGroup,
+    entries=COMMANDS,
+    unlisted=UNLISTED,
+    aliases=ALIASES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Example: harness run suites/adamp.yaml",
+    epilog="Example: harness run suites/adamp.yaml\n\n'harness COMMAND -h' shows the options of a command.",
 )
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 @click.version_option(package_name="paper-harness", prog_name="harness")
 def harness(debug: bool) -> None:
-    """Find out whether a paper's method really beats its baseline."""
+    """Test whether a paper's method really beats its baseline."""
 
 
 def run_main(arguments: Sequence[str]) -> int:
-    """Run the command line and return its exit code: 0 done, 1 some trials failed, 2 wrong usage or invalid file."""
+    """Run the command line and return its exit code.
+
+    0: done. 1: some trials or checks failed. 2: wrong usage or an invalid file.
+    """
     with visible_streams():
         return _run(arguments)
 
@@ -108,30 +177,30 @@ def _run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; what had finished is stored, and the same command goes on from there", err=True)
+        click.echo("interrupted; finished trials are stored, and the same command continues from there", err=True)
         return 1
     except HarnessError as error:
         if debug:
             raise
-        click.echo(f"error: {visible(str(error))}", err=True)  # click leaves out what looks like colours
+        click.echo(f"error: {visible(str(error))}", err=True)  # click removes color codes
         return error.exit_code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of our output has closed the pipe
         return 0
     except Exception as error:
         if debug:
             raise
-        if (told := _of_the_machine(error)) is not None:
-            click.echo(f"error: {told}\nrun again with --debug to see where", err=True)
+        if (message := _system_error(error)) is not None:
+            click.echo(f"error: {message}\nrun again with --debug to see where", err=True)
             return 2
         click.echo(f"internal error: {type(error).__name__}: {error}\nrun again with --debug to see where", err=True)
         return 1
 
 
-def _of_the_machine(error: BaseException | None) -> str | None:
-    """What the machine refused, whoever of us asked for it: a file, space, memory. None: the error is our own."""
+def _system_error(error: BaseException | None) -> str | None:
+    """Describe an error of the operating system: a file, space or memory. None for a bug in the harness."""
     if isinstance(error, MemoryError):
-        return "there is not enough memory for this"
+        return "not enough memory"
     if isinstance(error, OSError) and error.strerror and (error.filename is not None or error.errno in _WITHOUT_PLACE):
         where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         return f"{where}{error.strerror}{_ADVICE.get(error.errno or 0, '')}"
@@ -140,8 +209,8 @@ def _of_the_machine(error: BaseException | None) -> str | None:
 
 _WITHOUT_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _ADVICE = {
-    errno.ENOSPC: "; free space there and give the same command again: what had finished is stored",
-    errno.EDQUOT: "; free space there and give the same command again: what had finished is stored",
+    errno.ENOSPC: "; free some space and run the same command again: finished trials are stored",
+    errno.EDQUOT: "; free some space and run the same command again: finished trials are stored",
     errno.EFBIG: "; a limit on the size of files (ulimit -f) is too low",
     errno.EMFILE: "; a limit on open files (ulimit -n) is too low",
 }

@@ -1,4 +1,4 @@
-"""``harness import``: results from elsewhere as trials of a suite, labelled so."""
+"""``harness import``: external results as trials of a suite."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import click
 from harness.cli.options import PATH, command_line, database_option, format_option, scale_option
 
 if TYPE_CHECKING:
-    from harness.results.imports.mapping import Flags
-    from harness.results.imports.record import ImportedFile
+    from harness.imports.mapping import Flags
+    from harness.imports.record import ImportedFile
 
 EXAMPLE = """
 \b
@@ -32,101 +32,114 @@ SHOWN = 6
 
 @click.command("import", epilog=EXAMPLE)
 @click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE…")
-@click.option("--suite", required=True, metavar="SUITE", help="Whose trials they become.")
-@click.option("--benchmark", metavar="B", help="The benchmark of all of them, as the suite calls it.")
-@click.option("--map", "map_file", type=PATH, metavar="map.yaml", help="From their names to the suite's, as a file.")
-@click.option("--arm", "arms", multiple=True, metavar="THEIRS=OURS", help="An arm's name there; no OURS: left out.")
+@click.option("--suite", required=True, metavar="SUITE", help="Import the results as trials of this suite.")
+@click.option("--benchmark", metavar="B", help="Assign all results to this benchmark of the suite.")
+@click.option("--map", "map_file", type=PATH, metavar="map.yaml", help="Read the mapping of names from this file.")
+@click.option(
+    "--arm",
+    "arms",
+    multiple=True,
+    metavar="THEIRS=OURS",
+    help="Map an external arm to one of the suite; without OURS, skip it.",
+)
 @click.option(
     "--metric",
     "metrics",
     multiple=True,
     metavar="THEIRS=OURS[@SPLIT][*FACTOR]",
-    help="A number there as a metric of the suite.",
+    help="Map an external number to a metric of the suite.",
 )
-@click.option("--benchmark-column", metavar="NAME", help="The column, parameter or tag with the benchmark.")
-@click.option("--arm-column", metavar="NAME", help="… with the arm.  [default: the one with the suite's arms]")
-@click.option("--seed-column", metavar="NAME", help="… with the seed.  [default: seed, fold or the like]")
-@click.option("--split-column", metavar="NAME", help="… with the split.")
-@click.option("--step-column", metavar="NAME", help="… with the step of a table of curves.")
-@click.option("--metric-column", metavar="NAME", help="… with a number's name, in a table with a row a number.")
-@click.option("--value-column", metavar="NAME", help="… with the number, in such a table.")
+@click.option("--benchmark-column", metavar="NAME", help="Read the benchmark from this column, parameter or tag.")
+@click.option("--arm-column", metavar="NAME", help="… the arm.  [default: the column that has the suite's arms]")
+@click.option("--seed-column", metavar="NAME", help="… the seed.  [default: seed, fold or similar]")
+@click.option("--split-column", metavar="NAME", help="… the split.")
+@click.option("--step-column", metavar="NAME", help="… the step, in a table of curves.")
+@click.option("--metric-column", metavar="NAME", help="… the metric's name, in a table with one row for each number.")
+@click.option("--value-column", metavar="NAME", help="… the number, in such a table.")
 @click.option(
     "--split",
     type=click.Choice(["train", "validation", "test"]),
-    help="The split of all of them.  [default: the metric's own]",
+    help="Assign all results to this split.  [default: from the metric]",
 )
 @click.option(
-    "--pattern", "patterns", multiple=True, metavar="NAME=PATTERN", help="Words within a text: 'path={arm}/seed{seed}'."
+    "--pattern",
+    "patterns",
+    multiple=True,
+    metavar="NAME=PATTERN",
+    help="Extract fields from a text: 'path={arm}/seed{seed}'.",
 )
-@click.option("--where", multiple=True, metavar="NAME=VALUE", help="Only these.")
-@click.option("--table", metavar="NAME", help="Of a database of several tables.")
-@click.option("--as", "kind", type=KINDS, help="What the files are.  [default: as they look]")
+@click.option("--where", multiple=True, metavar="NAME=VALUE", help="Import only these results.")
+@click.option("--table", metavar="NAME", help="Read this table of a database.")
+@click.option("--as", "kind", type=KINDS, help="Read files as this kind.  [default: detected]")
 @scale_option()
 @database_option
-@click.option("--dry-run", is_flag=True, help="Show what would be imported; nothing is stored.")
+@click.option("--dry-run", is_flag=True, help="Show the trials to import and store nothing.")
 @format_option
-def import_command(files: tuple[Path, ...], suite: str, scale: str, database: Path, form: str, **given: Any) -> None:
-    """Take results from elsewhere as trials of a suite, labelled so; the same file twice imports nothing."""
-    from harness.results.imports.mapping import ImportMap, read_map, with_flags
-    from harness.results.imports.naming import ImportTarget
-    from harness.results.imports.record import read_file, store_files
+def import_command(files: tuple[Path, ...], suite: str, scale: str, database: Path, form: str, **options: Any) -> None:
+    """Import external results as trials of a suite; they are marked as imported.
+
+    Importing the same file again adds nothing.
+    """
+    from harness.imports.mapping import ImportMap, read_map, with_flags
+    from harness.imports.naming import ImportTarget
+    from harness.imports.record import read_file, store_files
     from harness.suite import load_suite
 
-    map_file, kind, dry_run = (given[name] for name in ("map_file", "kind", "dry_run"))
+    map_file, kind, dry_run = (options[name] for name in ("map_file", "kind", "dry_run"))
     loaded = load_suite(suite)
     target = ImportTarget.of(loaded, scale)
-    mapping = with_flags(read_map(map_file) if map_file is not None else ImportMap(), _flags(given))
+    mapping = with_flags(read_map(map_file) if map_file is not None else ImportMap(), _flags(options))
     read = [read_file(file, mapping, target, kind) for file in files]  # all are understood before one is stored
     stored = store_files(read, database, command_line(), dry_run)
     if form == "json":
-        rows = [one.as_dict() for one in stored]
+        rows = [imported.as_dict() for imported in stored]
         click.echo(json.dumps({"suite": loaded.name, "scale": scale, "dry_run": dry_run, "files": rows}))
         return
-    for one in stored:
-        _show(one, dry_run)
+    for imported in stored:
+        _show(imported, dry_run)
     if not dry_run:
         scaled = "" if scale == "mini" else f" --scale {scale}"
-        click.echo(f"'harness claims {suite}{scaled} --imported only' judges what is imported")
+        click.echo(f"'harness claims {suite}{scaled} --imported only' judges the imported results")
 
 
-def _flags(given: dict[str, Any]) -> Flags:
-    from harness.results.imports.mapping import WORDS, Flags
+def _flags(options: dict[str, Any]) -> Flags:
+    from harness.imports.mapping import WORDS, Flags
 
-    columns = {word: column for word in WORDS if (column := given[f"{word}_column"]) is not None}
+    columns = {word: column for word in WORDS if (column := options[f"{word}_column"]) is not None}
     names = ("benchmark", "arms", "metrics", "metric_column", "value_column", "patterns", "where", "split", "table")
-    return Flags(columns=columns, **{name: given[name] for name in names})
+    return Flags(columns=columns, **{name: options[name] for name in names})
 
 
-def _show(one: ImportedFile, dry_run: bool) -> None:
-    """The cells of a file, what failed, and what it came to."""
+def _show(imported: ImportedFile, dry_run: bool) -> None:
+    """Print a file's imported configurations, its failures and a summary."""
     from harness.cli.terminal import counted, note, print_table
 
-    rows = [(benchmark, arm, str(len(seeds)), _seeds(seeds)) for (benchmark, arm), seeds in one.cells.items()]
-    note(f"{one.file}: {one.kind}, sha256 {one.sha256[:12]}", "bold")
+    rows = [(benchmark, arm, str(len(seeds)), _seeds(seeds)) for (benchmark, arm), seeds in imported.cells.items()]
+    note(f"{imported.file}: {imported.kind}, sha256 {imported.sha256[:12]}", "bold")
     print_table(("benchmark", "arm", "trials", "seeds"), rows, right=("trials",))
-    note(one.mapping)
-    for label, error in one.failed[:SHOWN]:
+    note(imported.mapping)
+    for label, error in imported.failed[:SHOWN]:
         note(f"failed: {label}: {error}", "yellow")
-    if len(one.failed) > SHOWN:
-        note(f"failed: {len(one.failed) - SHOWN} more", "yellow")
-    for text in one.notes:
+    if len(imported.failed) > SHOWN:
+        note(f"failed: {len(imported.failed) - SHOWN} more", "yellow")
+    for text in imported.notes:
         note(text, "yellow")
-    if one.left_out:
-        note(f"{counted(one.left_out, 'result')} left out by the mapping")
-    click.echo(_told(one, dry_run))
+    if imported.left_out:
+        note(f"{counted(imported.left_out, 'result')} left out by the mapping")
+    click.echo(_told(imported, dry_run))
 
 
-def _told(one: ImportedFile, dry_run: bool) -> str:
+def _told(imported: ImportedFile, dry_run: bool) -> str:
     from harness.cli.terminal import counted
 
-    there = f"{one.known} {'was' if one.known == 1 else 'were'} already there"
-    if not one.new:
-        return f"nothing imported: every trial of {one.file} is already there ({counted(one.known, 'trial')})"
-    told = [f"{counted(one.new, 'trial')} {'would be imported' if dry_run else 'imported'}"]
-    told += [there] if one.known else []
-    told += [f"{len(one.failed)} without a score"] if one.failed else []
-    told += [f"{one.series} series with them"] if one.series else []
-    return ", ".join(told)
+    there = f"{imported.known} {'was' if imported.known == 1 else 'were'} already there"
+    if not imported.new:
+        return f"nothing imported: every trial of {imported.file} is already there ({counted(imported.known, 'trial')})"
+    parts = [f"{counted(imported.new, 'trial')} {'would be imported' if dry_run else 'imported'}"]
+    parts += [there] if imported.known else []
+    parts += [f"{len(imported.failed)} without a score"] if imported.failed else []
+    parts += [f"{imported.series} series with them"] if imported.series else []
+    return ", ".join(parts)
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""``harness init``: a first suite of one's own, for a script, a folder of data or a table."""
+"""``harness init``: create a suite file."""
 
 from __future__ import annotations
 
@@ -17,23 +17,40 @@ Examples:
   harness init photos.yaml --data photos/
   harness init --table results.csv
 
-Without flags it asks.
+Without options the command asks for them.
 """
 KINDS = ("script", "folder", "table")
 
 
 @click.command("init", epilog=EXAMPLE)
 @click.argument("file", type=PATH, default=Path("mine.yaml"), metavar="[FILE.yaml]")
-@click.option("--script", type=PATH, metavar="FILE", help="A program of yours that trains one arm at one seed.")
-@click.option("--data", "folder", type=PATH, metavar="DIR", help="A folder of images: train/CLASS/, test/CLASS/.")
-@click.option("--table", type=PATH, metavar="FILE", help="Results that you have already.")
-@click.option("--arm", "arms", multiple=True, metavar="NAME", help="The baseline first, then what is held against it.")
-@click.option("--option", metavar="NAME", help="The script's option that takes an arm's name.")
-@click.option("--metric", metavar="M", help="What the script reports at its end.")
-@click.option("--better", type=click.Choice(["higher", "lower"]))
-@click.option("--unit", default="", metavar="percent|…", help="Of the metric.")
-@click.option("--seeds", type=click.IntRange(3, 100), default=6, show_default=True, help="Of every arm.")
-@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option(
+    "--script",
+    type=PATH,
+    metavar="FILE",
+    help="Create a suite for this training script, which trains one arm with one seed.",
+)
+@click.option(
+    "--data",
+    "folder",
+    type=PATH,
+    metavar="DIR",
+    help="Create a suite for this image folder: train/CLASS/, test/CLASS/.",
+)
+@click.option("--table", type=PATH, metavar="FILE", help="Print the 'harness judge' command for this table of results.")
+@click.option("--arm", "arms", multiple=True, metavar="NAME", help="Add an arm; the first is the baseline.")
+@click.option("--option", metavar="NAME", help="Pass the arm's name to the script by this option.")
+@click.option("--metric", metavar="M", help="Compare this metric, which the script prints at its end.")
+@click.option("--better", type=click.Choice(["higher", "lower"]), help="State which values of the metric are better.")
+@click.option("--unit", default="", metavar="percent|…", help="State the unit of the metric.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(3, 100),
+    default=6,
+    show_default=True,
+    help="Run at least this many seeds of each arm.",
+)
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init_command(
     file: Path,
     script: Path | None,
@@ -47,7 +64,10 @@ def init_command(
     seeds: int,
     force: bool,
 ) -> None:
-    """Write a first suite of your own, for a script or a folder of images; for a table, say the command."""
+    """Create a suite file for your training script or images.
+
+    With --table, print the 'harness judge' command for a table of results instead.
+    """
     from harness.suite import load_suite
     from harness.suite.starting import (
         FOLDER_ARMS,
@@ -59,17 +79,17 @@ def init_command(
         suite_name,
     )
 
-    if sum(one is not None for one in (script, folder, table)) > 1:
-        raise HarnessError("one of --script, --data and --table")
+    if sum(path is not None for path in (script, folder, table)) > 1:
+        raise HarnessError("--script, --data and --table exclude each other")
     if script is None and folder is None and table is None:
-        kind = _ask("What do you have", "script", KINDS, "--script FILE, --data DIR or --table FILE")
+        kind = _ask("Start from", "script", KINDS, "--script FILE, --data DIR or --table FILE")
         where = Path(_ask("Where is it", None, (), f"--{kind} PATH"))
-        script, folder, table = (where if kind == one else None for one in KINDS)
+        script, folder, table = (where if kind == each else None for each in KINDS)
     if table is not None:
         click.echo(_judging(table))
         return
     if file.exists() and not force:
-        raise HarnessError(f"{file} is there already; choose another name, or --force")
+        raise HarnessError(f"{file} exists; choose another name or --force")
     if script is not None:
         flags = ", ".join(flags_of(script)) if script.is_file() else ""
         option = option or _ask(
@@ -92,7 +112,7 @@ def init_command(
 
 
 def _better(metric: str) -> str:
-    from harness.results.table_scores import better_of
+    from harness.imports.table_scores import better_of
 
     try:
         return better_of(metric)
@@ -114,11 +134,11 @@ def _ask(question: str, default: str | None, valid: tuple[str, ...], flag: str) 
 
 def _judging(table: Path) -> str:
     """The command that judges a table, as far as the table itself says it."""
-    from harness.results.table_file import read_table
+    from harness.imports.result_files import read_table
 
-    found = read_table(table)
+    rows = read_table(table)
     return (
-        f"columns of {table}: {', '.join(found.columns)}\n"
+        f"columns of {table}: {', '.join(rows.columns)}\n"
         f"harness judge {table} --method A --against B --metric M [--pair seed] [--by dataset]\n"
         "A and B are two of the arms, as a column names them, or two columns."
     )

@@ -1,4 +1,4 @@
-"""``harness judge``: a verdict from a table of results alone."""
+"""``harness judge``: verdicts from a table of results."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
+from harness.base.text import interval, number, probability
 from harness.cli.options import PATH, FiniteRange, format_option
 from harness.cli.terminal import note, plain, print_table
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.results.table_verdicts import TableVerdict, TableVerdicts
+    from harness.imports.table_verdicts import TableVerdict, TableVerdicts
 
 EXAMPLE = """
 \b
@@ -23,64 +24,82 @@ Examples:
   harness judge runs.parquet --method adamp --against adam --against adamw --metric top1 --by dataset --by model
   harness judge log.jsonl --method ours --against baseline --metric loss --pair fold --where split=test
 
-A row a result (a column names the arm) or a column an arm. Results are paired by seed, fold or another column, and
-every comparison of the table goes through one correction.
+The table has one row for each result (a column names the arm) or one column for each arm. Results are paired by seed,
+fold or another column, and the p values of all comparisons are corrected together.
 """
 NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %")
 
 
 @click.command("judge", epilog=EXAMPLE)
 @click.argument("file", type=PATH, metavar="FILE")
-@click.option("--method", "methods", multiple=True, required=True, metavar="A", help="The arm that should be better.")
-@click.option("--against", multiple=True, required=True, metavar="B", help="What it is held against.")
-@click.option("--metric", required=True, metavar="M", help="The metric, as the table names it.")
-@click.option("--pair", metavar="COLUMN", help="What pairs results.  [default: seed, fold or the like]")
-@click.option("--by", multiple=True, metavar="COLUMN", help="Its values are benchmarks, each a test of its own.")
+@click.option("--method", "methods", multiple=True, required=True, metavar="A", help="Test whether this arm is better.")
+@click.option("--against", multiple=True, required=True, metavar="B", help="Compare with this arm.")
+@click.option("--metric", required=True, metavar="M", help="Compare this metric, as the table names it.")
+@click.option("--pair", metavar="COLUMN", help="Pair results by this column.  [default: seed, fold or similar]")
+@click.option("--by", multiple=True, metavar="COLUMN", help="Test each value of this column (a benchmark) separately.")
 @click.option(
     "--scope",
     type=click.Choice(["each", "all", "mean"]),
     default="each",
     show_default=True,
-    help="each: a test a benchmark; all: in every one; mean: over them.",
+    help="Test each benchmark, whether all show the effect, or their mean.",
 )
 @click.option(
-    "--better", type=click.Choice(["higher", "lower"]), help="Which way.  [default: as the metric's name says]"
+    "--better",
+    type=click.Choice(["higher", "lower"]),
+    help="State which values are better.  [default: from the metric's name]",
 )
-@click.option("--unit", default="", metavar="percent|fraction|…", help="Of the metric; seconds are compared as ratios.")
+@click.option(
+    "--unit",
+    default="",
+    metavar="percent|fraction|…",
+    help="State the unit of the metric; seconds are compared as ratios.",
+)
 @click.option(
     "--primary",
     multiple=True,
     metavar="TEST",
-    help="A test announced before results, as BENCHMARK/A/B or a part of it; Holm among these.",
+    help="Mark a test as announced before the results: BENCHMARK/A/B or a part; Holm correction among these.",
 )
 @click.option(
     "--smallest",
     type=FiniteRange(min=0, min_open=True),
     metavar="X",
-    help="The smallest effect worth having, in the metric's unit.",
+    help="Set the smallest effect size of interest, in the metric's unit.",
 )
-@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only these rows.")
-@click.option("--arm-column", metavar="COLUMN", help="The column of the arms, where several could be.")
-@click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True)
+@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Use only these rows.")
+@click.option("--arm-column", metavar="COLUMN", help="Read the arms from this column, if several are possible.")
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="Set the significance level.",
+)
 @click.option(
     "--on-divergence",
     type=click.Choice(["invalid", "worst"]),
     default="invalid",
     show_default=True,
-    help="A score that is missing or not finite: a failed training, or a lost pair.",
+    help="Treat a missing or infinite score as a lost pair (invalid) or as the worst score.",
 )
-@click.option("--table", metavar="NAME", help="Of a DuckDB or SQLite file.")
-@click.option("--out", type=PATH, metavar="FILE.html", help="The page.  [default: FILE-verdicts.html, where you are]")
-@click.option("--page/--no-page", default=True, show_default=True, help="Write the page.")
+@click.option("--table", metavar="NAME", help="Read this table of a DuckDB or SQLite file.")
+@click.option(
+    "--out",
+    type=PATH,
+    metavar="FILE.html",
+    help="Write the page to this file.  [default: FILE-verdicts.html in the current folder]",
+)
+@click.option("--page/--no-page", default=True, show_default=True, help="Write an HTML page.")
 @format_option
 def judge_command(file: Path, table: str | None, out: Path | None, page: bool, form: str, **given: Any) -> None:
-    """Judge a table of results: one method against another, no suite.
+    """Compare methods in a table of results; no suite needed.
 
     FILE is CSV, TSV, JSON lines, Parquet, or a DuckDB or SQLite file. Nothing is trained and nothing is stored.
     """
-    from harness.results.table_file import read_table
-    from harness.results.table_layout import TableReading
-    from harness.results.table_verdicts import Asked, verdicts_of
+    from harness.imports.result_files import read_table
+    from harness.imports.table_layout import TableReading
+    from harness.imports.table_verdicts import Asked, verdicts_of
 
     where = tuple(_filter(text) for text in given["where"])
     reading = TableReading(
@@ -153,7 +172,7 @@ def print_table_verdicts(verdicts: TableVerdicts) -> None:
 
 
 def _row(one: TableVerdict, announced: bool) -> tuple[str | Text, ...]:
-    from harness.cli.verdicts import interval, number, verdict_text
+    from harness.cli.verdicts import verdict_text
 
     effect = one.row.detail.effect
     return (
@@ -161,9 +180,9 @@ def _row(one: TableVerdict, announced: bool) -> tuple[str | Text, ...]:
         verdict_text(one.word),
         *(("yes" if one.family == "primary" else "",) if announced else ()),
         str(one.n or ""),
-        number(one.difference),
+        number(one.difference, sign=True),
         interval(one.low, one.high),
-        "" if one.adjusted_p is None else f"{one.adjusted_p:.3f}",
-        number(None if effect is None else effect.d_z),
-        number(one.detectable).lstrip("+"),
+        probability(one.adjusted_p),
+        number(None if effect is None else effect.d_z, sign=True),
+        number(one.detectable),
     )

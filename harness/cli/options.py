@@ -1,4 +1,4 @@
-"""Options that mean the same in every command, and what they are turned into."""
+"""Options with the same meaning in every command, and their values."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class FiniteRange(click.FloatRange):
-    """A number within limits that is a number, and not endless."""
+    """A finite number within limits."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number; anything else is told with the option."""
+        """Return the number; reject infinities and NaN."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
@@ -35,56 +35,65 @@ class FiniteRange(click.FloatRange):
 
 
 PATH = click.Path(path_type=Path)
-_DATABASE = "The database.  [default: $HARNESS_DB or results/harness.duckdb]"
-_GPUS, _FORMATS = "A share of a GPU for each trial.", click.Choice(["table", "json"])
-_MEMORY = "End a trial that holds more memory, with what it started.  [default: by the machine]"
-_OVERRIDE = "Override a recipe key, data.KEY or model.KEY in every arm; every chosen benchmark must take it."
+_DATABASE = "Use this database.  [default: $HARNESS_DB or results/harness.duckdb]"
+_GPUS, _FORMATS = "Give each trial this share of a GPU.", click.Choice(["table", "json"])
+_MEMORY = "Stop a trial that uses more memory, with its child processes.  [default: depends on the machine]"
+_OVERRIDE = "Override a recipe key, data.KEY or model.KEY in every arm of the selected benchmarks."
 
 database_option = click.option("--db", "database", type=PATH, default=default_database, help=_DATABASE)
 override_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_OVERRIDE)
-executor_option = click.option("--executor", type=click.Choice(["ray", "inline"]), default="ray", show_default=True)
-address_option = click.option("--address", metavar="auto|HOST:PORT", help="Join a Ray cluster.")
+_EXECUTOR = "Run trials in parallel with Ray, or one by one in this process (for debugging)."
+executor_option = click.option(
+    "--executor", type=click.Choice(["ray", "inline"]), default="ray", show_default=True, help=_EXECUTOR
+)
+address_option = click.option("--address", metavar="auto|HOST:PORT", help="Use this Ray cluster.")
 gpus_option = click.option("--gpus-per-trial", type=FiniteRange(min=0), metavar="F", help=_GPUS)
 memory_option = click.option("--memory-per-trial", type=FiniteRange(min=1), metavar="MIB", help=_MEMORY)
-json_option = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
-format_option = click.option("--format", "form", type=_FORMATS, default="table", show_default=True)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+format_option = click.option(
+    "--format", "form", type=_FORMATS, default="table", show_default=True, help="Choose the output format."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What of a suite the options of a command select, and the methods that ``--arm NAME=FILE.py:CLASS`` adds."""
+    """The selected part of a suite, and the methods that ``--arm NAME=FILE.py:CLASS`` adds."""
 
     selection: Selection
     methods: tuple[UserMethod, ...]
 
 
 def scale_option(default: Scale = Scale.MINI) -> Callable[[Function], Function]:
-    """``--scale``."""
-    kind = click.Choice([scale.value for scale in Scale])  # of the members themselves, click would take the names
-    return click.option("--scale", type=kind, default=default.value, show_default=True, help="How large.")
+    """Add ``--scale``."""
+    kind = click.Choice([scale.value for scale in Scale])  # for enum members click would offer the names
+    return click.option(
+        "--scale", type=kind, default=default.value, show_default=True, help="Choose the size of the benchmarks."
+    )
 
 
 def selection_options(default: Scale = Scale.MINI, seeds: str | None = None) -> Callable[[Function], Function]:
-    """``--scale``, ``--benchmark``, ``--arm``, ``--seeds``, ``--set``; the command gets them as ``chosen: Chosen``.
+    """Add the options that select trials; the command gets them as ``chosen: Chosen``.
 
     Args:
-        default: of ``--scale``.
-        seeds: where the command has its own and no option for them.
+        default: the default of ``--scale``.
+        seeds: fixed seeds, for a command without ``--seeds``.
     """
     options = [
         override_option,
-        click.option("--seeds", metavar="N|MIN..MAX", help="Seeds 0…N−1, or a sequential range."),
-        click.option("--arm", "arms", multiple=True, metavar="A", help="Only this arm; NAME=FILE.py:CLASS adds one."),
-        click.option("--benchmark", "benchmarks", multiple=True, metavar="B", help="Only this benchmark."),
+        click.option("--seeds", metavar="N|MIN..MAX", help="Use seeds 0…N−1, or MIN and up to MAX as needed."),
+        click.option(
+            "--arm", "arms", multiple=True, metavar="A", help="Use only this arm; NAME=FILE.py:CLASS adds one."
+        ),
+        click.option("--benchmark", "benchmarks", multiple=True, metavar="B", help="Use only this benchmark."),
         scale_option(default),
     ]
 
     def decorated(function: Function) -> Function:
         @functools.wraps(function)
-        def command(**given: Any) -> Any:
+        def command(**values: Any) -> Any:
             names = ("scale", "benchmarks", "arms", "overrides")
-            selected = {name: given.pop(name) for name in names}
-            return function(chosen=_chosen(**selected, seeds=given.pop("seeds", seeds)), **given)
+            selected = {name: values.pop(name) for name in names}
+            return function(chosen=_chosen(**selected, seeds=values.pop("seeds", seeds)), **values)
 
         for option in options if seeds is None else [options[0], *options[2:]]:
             command = option(command)
@@ -115,20 +124,20 @@ def _chosen(
 
 
 def parse_overrides(texts: tuple[str, ...]) -> dict[str, Any]:
-    """``--set lr=1e-3``: values are read as YAML reads them."""
-    from harness.suite.yamlfile import parse
+    """Parse overrides such as ``lr=1e-3``; values are YAML."""
+    from harness.base.yaml_nodes import parse
 
     overrides = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise HarnessError(f"--set '{text}': KEY=VALUE is expected, as in --set steps=100")
+            raise HarnessError(f"--set '{text}': expected KEY=VALUE, for example --set steps=100")
         overrides[key] = parse(f"- {value}", Path(f"--set {key}"), top=list).plain()[0]
     return overrides
 
 
 def seconds(text: str | None) -> float | None:
-    """``90``, ``90s``, ``30m``, ``2h`` as seconds."""
+    """Parse ``90``, ``90s``, ``30m`` or ``2h`` as seconds."""
     if text is None:
         return None
     units = {"s": 1, "m": 60, "h": 3600}
@@ -138,10 +147,10 @@ def seconds(text: str | None) -> float | None:
     except ValueError:
         value = -1.0
     if not 0 < value < float("inf"):
-        raise HarnessError(f"--time-budget '{text}': a time such as 90s, 30m or 2h is expected")
+        raise HarnessError(f"--time-budget '{text}': expected a time such as 90s, 30m or 2h")
     return value
 
 
 def command_line() -> str:
-    """The command as it was typed, for the record."""
+    """Return the command line for the event log."""
     return " ".join(["harness", *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""``harness query``: ask the database in SQL, and change nothing."""
+"""``harness query``: read-only SQL on the database."""
 
 from __future__ import annotations
 
@@ -23,48 +23,57 @@ Examples:
   harness query "FROM current_results WHERE suite = 'adamp' AND metric = 'top1-accuracy'" --format csv
   harness query "SHOW TABLES"
 
-Results of one plan are in current_results: never several recipes, codes, protocols or sweep points (docs/tables.md).
-One reading statement; no files, no settings. SQL's own words are quoted as names: "at" in events.
-Works while a run writes and while another program holds the file.
+The view current_results has the results of one plan: one recipe, code version and protocol, no sweep (docs/tables.md).
+One statement that reads; no files, no settings. Quote SQL keywords used as names: "at" in events. Queries work while a
+run writes and while another program locks the file.
 """
 
 
 WIDTH = 80
-"""Where a cell of a table is cut: the content of a trial has thousands of characters."""
+"""Characters of a table cell: the content of a trial has thousands."""
 
 
 @click.command("query", epilog=EXAMPLE)
 @click.argument("sql", metavar="SQL")
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="Choose the output format.",
+)
 @click.option(
     "--width",
     type=click.IntRange(min=0),
     metavar="N",
     default=WIDTH,
     show_default=True,
-    help="Cells of a table are cut at this many characters; 0: never.",
+    help="Cut table cells after this many characters; 0: never.",
 )
 @database_option
 def query_command(sql: str, form: str, width: int, database: Path) -> None:
-    """Ask the database in SQL; it is only read. SQL of - is read from standard input."""
+    """Query the database in SQL, read-only; with - as SQL, read it from standard input."""
     if sql == "-":
         sql = sys.stdin.read()
     with open_reader(database, sandbox=True) as reader:
         answer = reader.query(sql)
         if reader.holder is not None:
-            click.echo(f"{database} is held by {reader.holder}; this answer is from its snapshot and journal", err=True)
-    # color: the data as they are, where click would leave out what looks like colours.
+            click.echo(
+                f"{database} is locked by {reader.holder}; this answer comes from its snapshot and event log", err=True
+            )
+    # color: print the data unchanged; click would remove color codes.
     click.echo(as_table(answer, width) if form == "table" else FORMS[form](answer), nl=False, color=True)
 
 
 def as_json(answer: QueryResult) -> str:
-    """A list of objects; NaN and infinities are the strings NaN, Infinity, -Infinity."""
+    """Format as a JSON list of objects; NaN and infinities are strings."""
     rows = [{column: plain(value, named=True) for column, value in row.items()} for row in answer.dicts()]
     return json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_csv(answer: QueryResult) -> str:
-    """Comma-separated values with a head line; null is empty."""
+    """Format as comma-separated values with a header; null is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(answer.columns)
@@ -73,13 +82,13 @@ def as_csv(answer: QueryResult) -> str:
 
 
 def as_table(answer: QueryResult, longest: int = WIDTH) -> str:
-    """Aligned columns, numbers to the right, and the number of rows; ``longest`` 0: cells are never cut."""
+    """Format as aligned columns and the number of rows; with ``longest`` 0 no cell is cut."""
     columns = []
     cut = 0
     for i, name in enumerate(answer.columns):
         values = [row[i] for row in answer.rows]
-        told = ("NULL" if value is None else _cell(value) for value in values)
-        cells = [name, *(text.replace("\r", "").replace("\n", "⏎") for text in told)]
+        texts = ("NULL" if value is None else _cell(value) for value in values)
+        cells = [name, *(text.replace("\r", "").replace("\n", "⏎") for text in texts)]
         if longest:
             cut += sum(len(text) > longest for text in cells[1:])
             cells[1:] = [text if len(text) <= longest else f"{text[: longest - 1]}…" for text in cells[1:]]
@@ -89,7 +98,9 @@ def as_table(answer: QueryResult, longest: int = WIDTH) -> str:
         columns.append([line.rjust(width) if right else line.ljust(width) for line in lines])
     text = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
     note = (
-        f"; {counted(cut, 'cell')} cut at {longest} characters: --width 0, --format json or csv show all" if cut else ""
+        f"; {counted(cut, 'cell')} cut at {longest} characters; --width 0, --format json or --format csv show all"
+        if cut
+        else ""
     )
     return "\n".join([*text, f"({counted(len(answer.rows), 'row')}{note})"]) + "\n"
 

@@ -1,4 +1,4 @@
-"""``harness claims``, ``harness report`` and ``harness browse``: what is concluded from the stored trials."""
+"""``harness claims`` and ``harness report``: conclusions from stored trials."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.judge.stored import JudgedSuite
-    from harness.plan.imported import How
     from harness.results.reporting import ReportRequest
 
-_out_option = click.option("--out", type=PATH, help="Folder.  [default: report/ beside the database]")
-_imported_option = click.option(
-    "--imported",
-    type=click.Choice(["only", "beside"]),
-    help="Imported results: nothing else, or in cells without trials of our own.  [default: not used]",
+_out_option = click.option(
+    "--out", type=PATH, help="Write the report to this folder.  [default: report/ next to the database]"
 )
-LABELS = {"only": ", imported results only", "beside": ", imported results beside our own"}
+_imported_option = click.option(
+    "--imported", type=click.Choice(["only"]), help="Judge imported results alone.  [default: they are not used]"
+)
+UPDATE_SECONDS = 5.0
+REPORT_EXAMPLES = """
+\b
+Examples:
+  harness report adamp --single-file
+  harness report adamp --serve --port 8000
+"""
+IMPORTED = ", imported results only"
 
 
 @click.command(name="claims", epilog="Example: harness claims adamp --format json")
@@ -32,8 +38,11 @@ LABELS = {"only": ", imported results only", "beside": ", imported results besid
 @database_option
 @_imported_option
 @format_option
-def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, imported: How | None, form: str) -> None:
-    """Judge a suite's claims from the stored trials (without a name: of every suite that has run on the database)."""
+def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, imported: str | None, form: str) -> None:
+    """Judge the claims of a suite from stored trials.
+
+    Without SUITE: of every suite in the database.
+    """
     from harness.cli.terminal import counted, plain
     from harness.cli.verdicts import headline, print_ablations, print_claims, verdict_record
     from harness.judge.stored import judge_suite
@@ -45,23 +54,23 @@ def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, impo
     for name in [suite_file(suite, database) for suite in suites] or suites_in(database):
         if imported is None:
             judged = judge_suite(name, chosen.selection, database)
-            _tell_unused(name, judged.suite.name, judged.plan.scale, database)
+            _print_unused(name, judged.suite.name, judged.plan.scale, database)
         else:
-            judged = _imported(name, chosen, database, imported)
+            judged = _imported(name, chosen, database)
         suite, scale = judged.suite, judged.plan.scale
         if form == "json":
-            told = {"headline": headline(judged.verdicts), "verdicts": list(map(verdict_record, judged.verdicts))}
+            verdicts = {"headline": headline(judged.verdicts), "verdicts": list(map(verdict_record, judged.verdicts))}
             removed = [plain(asdict(row)) for row in judged.ablations]
-            rows.append({"suite": suite.name, "scale": scale, "imported": imported, **told, "ablations": removed})
+            rows.append({"suite": suite.name, "scale": scale, "imported": imported, **verdicts, "ablations": removed})
         else:
-            print_claims(suite, f"{scale}{LABELS[imported]}" if imported else scale, judged.verdicts)
+            print_claims(suite, f"{scale}{IMPORTED}" if imported else scale, judged.verdicts)
             print_ablations(judged.ablations)
         if judged.superseded:
             trials = counted(judged.superseded, "stored trial")
             were, are = ("was", "is") if judged.superseded == 1 else ("were", "are")
             click.echo(
-                f"{suite.name}: {trials} of these cells {were} made by other code, recipes or data and {are} not "
-                f"judged; 'harness run {name} --scale {scale}' runs today's",
+                f"{suite.name}: {trials} of these configurations {were} measured with other code, recipes or data and "
+                f"{are} not judged; 'harness run {name} --scale {scale}' runs the current ones",
                 err=True,
             )
         if judged.adopted:
@@ -76,20 +85,20 @@ def _must_name(suites: tuple[str, ...]) -> None:
         raise HarnessError("--imported: name the suite whose imported results are meant")
 
 
-def _imported(name: str, chosen: Chosen, database: Path, how: How) -> JudgedSuite:
-    """A suite's verdicts from imported trials."""
+def _imported(name: str, chosen: Chosen, database: Path) -> JudgedSuite:
+    """Judge a suite on imported trials."""
     from harness.judge.imported import imported_suite, judge_imported
     from harness.judge.stored import judged_suite
     from harness.suite import load_suite
 
     suite = load_suite(name)
-    plan, verdicts = judge_imported(suite, chosen.selection, database, how)
-    judged = judged_suite(imported_suite(suite, how), plan, verdicts, database)
+    plan, verdicts = judge_imported(suite, chosen.selection, database)
+    judged = judged_suite(imported_suite(suite), plan, verdicts, database)
     return replace(judged, superseded=0)  # of trials that ran here; what is asked of is another matter
 
 
-def _tell_unused(name: str, suite: str, scale: str, database: Path) -> None:
-    """Imported trials are not used without being asked for; that there are some is told."""
+def _print_unused(name: str, suite: str, scale: str, database: Path) -> None:
+    """Print how many imported trials were not used."""
     from harness.cli.terminal import counted
     from harness.judge.imported import unused_imports
 
@@ -101,58 +110,57 @@ def _tell_unused(name: str, suite: str, scale: str, database: Path) -> None:
         )
 
 
-@click.command(name="report", epilog="Example: harness report adamp --single-file")
+@click.command(name="report", epilog=REPORT_EXAMPLES)
 @click.argument("suites", nargs=-1, metavar="[SUITE…]")
 @selection_options()
 @database_option
 @_out_option
 @_imported_option
-@click.option("--single-file", is_flag=True, help="Write one HTML file that can be mailed.")
+@click.option("--single-file", is_flag=True, help="Write one HTML file instead of a folder.")
 @click.option("--trial-pages", is_flag=True, help="Write a page for every trial, too.")
+@click.option("--serve", is_flag=True, help="Serve the report on this machine and follow runs until interrupted.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Serve on this port.  [default: a free port]")
+@click.option(
+    "--every", type=FiniteRange(min=1), metavar="SECONDS", help="Update the served pages this often.  [default: 5]"
+)
 def report_command(
     suites: tuple[str, ...],
     chosen: Chosen,
     database: Path,
     out: Path | None,
-    imported: How | None,
+    imported: str | None,
     single_file: bool,
     trial_pages: bool,
+    serve: bool,
+    port: int | None,
+    every: float | None,
 ) -> None:
-    """Write the HTML site of suites (without names: of every suite in the database) and print its path.
+    """Write the HTML report and print its path, or serve it.
 
-    Without --scale, of every scale at which a suite has run.
+    Without SUITE: every suite in the database. Without --scale: every scale at which a suite has run. A served report
+    shows what runs, the time left, failures and added seeds, and updates its pages while results come in.
     """
     from harness.results.reporting import write_report
 
     if imported is not None:
         _must_name(suites)
     requested = _requested(suites, chosen, database, out, single_file)
-    click.echo(str(write_report(replace(requested, imported=imported, trial_pages=trial_pages))))
-
-
-@click.command(name="browse", epilog="Example: harness browse adamp --port 8000")
-@click.argument("suites", nargs=-1, metavar="[SUITE…]")
-@selection_options()
-@database_option
-@_out_option
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="[default: a free one]")
-@click.option("--every", type=FiniteRange(min=1), default=5.0, show_default=True, help="Seconds between looks.")
-def browse_command(
-    suites: tuple[str, ...], chosen: Chosen, database: Path, out: Path | None, port: int, every: float
-) -> None:
-    """Serve the report on this machine and follow a run: progress, time left, what runs, failures, bought seeds.
-
-    Pages renew themselves while results come in.
-    """
+    if not serve:
+        if port is not None or every is not None:
+            raise click.UsageError("--port and --every require --serve")
+        click.echo(str(write_report(replace(requested, imported=imported is not None, trial_pages=trial_pages))))
+        return
+    if imported is not None or single_file:
+        raise click.UsageError("--serve excludes --imported and --single-file")
     from harness.results.serve import browse
 
-    browse(_requested(suites, chosen, database, out), port, every, click.echo)
+    browse(requested, port or 0, every or UPDATE_SECONDS, click.echo)
 
 
 def _requested(
     suites: tuple[str, ...], chosen: Chosen, database: Path, out: Path | None, single_file: bool = False
 ) -> ReportRequest:
-    """The pages that the command now running asks for: without --scale, of every scale that ran."""
+    """Return the requested pages, by default of every scale that ran."""
     from harness.results.reporting import ReportRequest
 
     source = click.get_current_context().get_parameter_source("scale")

@@ -1,4 +1,4 @@
-"""``harness run``, ``harness plan`` and ``harness verify``: the trials of suites."""
+"""``harness run``, ``harness plan`` and ``harness verify``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli import options as shared
+from harness.cli.simulate import print_simulation, simulation_of, simulation_options
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.execute.run import Result
-    from harness.execute.verify import Verification
+    from harness.app.run import Result
+    from harness.app.verify import Verification
     from harness.plan.estimate import StoredCosts
     from harness.plan.planning import Selection
     from harness.suite import Suite
@@ -38,44 +39,44 @@ Examples:
 @shared.gpus_option
 @shared.memory_option
 @shared.database_option
-@click.option("--time-budget", metavar="30m", help="Begin no further trial after this time.")
-@click.option("--exclusive", is_flag=True, help="One trial at a time, so that its time is a cost.")
+@click.option("--time-budget", metavar="30m", help="Start no further trial after this time.")
+@click.option("--exclusive", is_flag=True, help="Run one trial at a time, so that timings are comparable.")
 @click.option(
     "--tuned/--no-tuned",
     default=True,
     show_default=True,
-    help="Also tune the arms of the suite's 'tuned:' claims, and judge those claims again.",
+    help="Also tune the arms of claims marked 'tuned:', and judge these claims with tuned settings.",
 )
-@click.option("--against", multiple=True, metavar="B", help="Judge the arms that --arm adds against this one.")
+@click.option("--against", multiple=True, metavar="B", help="Compare the arms added by --arm with this arm.")
 @click.option("--report/--no-report", default=True, help="Write the HTML report at the end.", show_default=True)
-@click.option("--dry-run", is_flag=True, help="Show the plan; run nothing.")
-@click.option("--fail-fast", is_flag=True, help="Begin no further trial after a failure.")
-@click.option("--force", is_flag=True, help="Run the plan's stored trials again; new results replace the old ones.")
-@click.option("--scratch", is_flag=True, help="Store nothing: a database of its own, removed at the end.")
-@click.option("--keep", is_flag=True, help="With --scratch: leave its folder, and write the report in it.")
-@click.option("--quiet", is_flag=True, help="Only the verdicts and the report's path.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and run nothing.")
+@click.option("--fail-fast", is_flag=True, help="Stop after the first failure.")
+@click.option("--force", is_flag=True, help="Delete the plan's stored results, then run.")
+@click.option("--scratch", is_flag=True, help="Use a temporary database, removed at the end.")
+@click.option("--keep", is_flag=True, help="With --scratch: keep the temporary folder and write the report there.")
+@click.option("--quiet", is_flag=True, help="Print only the verdicts and the path of the report.")
 @click.option(
     "--track",
     "trackers",
     multiple=True,
     metavar="mlflow:URI|tensorboard:DIR",
-    help="Also write each trial there as it ends; a folder.",
+    help="Also log each finished trial to this tracker.",
 )
 @shared.json_option
 def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **options: Any) -> int:
-    """Run a suite; what is already stored is reused.
+    """Run a suite; stored trials are reused.
 
-    SUITE is a path, or the name of a shipped suite. Trials are identified by their content: the same command again
-    runs nothing, and after an interruption it goes on where it stopped.
+    SUITE is a path or the name of a shipped suite. Trials are identified by their content: the same command again
+    runs nothing, and after an interruption it continues where it stopped.
     """
     scratch, keep = options.pop("scratch"), options.pop("keep")
     if not scratch:
         if keep:
-            raise HarnessError("--keep is of --scratch, whose folder it leaves; anything else is kept in any case")
+            raise HarnessError("--keep requires --scratch")
         return _run(suites, chosen, database, **options)
     source = click.get_current_context().get_parameter_source("database")
     if source is click.core.ParameterSource.COMMANDLINE:
-        raise HarnessError("--scratch touches no store, and --db names one; give one of them")
+        raise HarnessError("--scratch and --db exclude each other")
     from harness.results.scratch import scratch_store
 
     with scratch_store(keep=keep) as own:
@@ -98,14 +99,14 @@ def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **optio
             tuned, force = options["tuned"], options["force"]
             _show_plan(suite, chosen.selection, database, options["as_json"], tuned=tuned, force=force)
         return 0
+    from harness.app.run import Request, run_suite
+    from harness.app.session import KeptExecutor
+    from harness.app.tuned import foreseen, run_protocol
     from harness.cli.tracking import tracking_watch
     from harness.cli.watch import make_watch
     from harness.execute.dispatch import Policy
-    from harness.execute.run import Request, run_suite
-    from harness.execute.session import KeptExecutor
+    from harness.exports.trackers import tracker_of
     from harness.preflight.known import step_costs
-    from harness.results.trackers import tracker_of
-    from harness.sweep.protocol import foreseen, run_protocol
 
     trackers = {text: tracker_of(text) for text in options["trackers"]}
     results = []
@@ -141,8 +142,8 @@ def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **optio
 
 
 def _show_results(results: list[tuple[Suite, Result]], index: Path | None, as_json: bool) -> None:
+    from harness.app.run_record import run_record
     from harness.cli.verdicts import print_verdicts
-    from harness.execute.run_record import run_record
 
     if as_json:
         rows = [run_record(suite.name, result) for suite, result in results]
@@ -153,45 +154,49 @@ def _show_results(results: list[tuple[Suite, Result]], index: Path | None, as_js
             click.echo(f"failed: {label}: {error}", err=True)
         if result.stopped:
             click.echo(f"stopped early: {result.stopped}", err=True)
-        _show_replaced(result)
         print_verdicts(suite, result.plan.scale, result.verdicts)
     if index is not None:
         click.echo(str(index))
 
 
-def _show_replaced(result: Result) -> None:
-    """What came out of trials that ran although they were stored: each that differs, and how many do not."""
-    from harness.cli.terminal import counted
+PLAN_EXAMPLES = """
+\b
+Examples:
+  harness plan adamp --scale small
+  harness plan adamp --simulate --seeds 3..12 --law t3 --repeats 500
 
-    told = [one for one in result.replaced if not one.equal]
-    for one in told:
-        click.echo(f"{'differs' if one.replaced else 'kept'}: {one}", err=True)
-    if result.replaced:
-        same = len(result.replaced) - len(told)
-        click.echo(
-            f"{counted(len(result.replaced), 'stored trial')} ran again (--force): {same} gave the same numbers",
-            err=True,
-        )
+With --simulate the suite is judged many times on random scores without any effect: the share of suites with a finding
+is the false-positive rate of its design (statistics, seeds, corrections). --law, --correlation, --effect, --repeats
+and --random-seed belong to it.
+"""
 
 
-@click.command(name="plan", epilog="Example: harness plan adamp --scale small")
+@click.command(name="plan", epilog=PLAN_EXAMPLES)
 @click.argument("suite", metavar="SUITE")
 @shared.selection_options()
 @shared.database_option
+@simulation_options
 @shared.json_option
-def plan_command(suite: str, chosen: shared.Chosen, database: Path, as_json: bool) -> None:
-    """Show the cells and trials of a suite, what is stored already, and what the rest costs; nothing is run."""
+def plan_command(
+    suite: str, chosen: shared.Chosen, database: Path, as_json: bool, simulate: bool, **options: Any
+) -> None:
+    """Show the trials of a suite, those already stored, and the cost of the rest; nothing is run."""
     from harness.suite import load_suite
 
-    _show_plan(load_suite(suite), chosen.selection, database, as_json)
+    simulation = simulation_of(simulate, **options)
+    loaded = load_suite(suite)
+    if simulation is not None:
+        print_simulation(loaded, chosen.selection, simulation, as_json)
+    else:
+        _show_plan(loaded, chosen.selection, database, as_json)
 
 
 def _show_plan(
     suite: Suite, selection: Selection, database: Path, as_json: bool, *, tuned: bool = True, force: bool = False
 ) -> None:
     """Print a plan, and what the tuned protocol adds to it, as tables or as JSON; ``force``: as if none were stored."""
+    from harness.app.session import missing_data
     from harness.cli.terminal import counted, note, print_table
-    from harness.execute.session import missing_data
     from harness.plan.estimate import estimate
     from harness.plan.planning import make_plan
     from harness.preflight.known import step_costs
@@ -223,14 +228,14 @@ def _show_plan(
     columns = ("benchmark", "arm", "stand-in", *numbers)
     print_table(columns, rows, right=numbers, title=f"{suite.name} at {selection.scale}")
     for name in cost.absent:
-        note(f"{name}: no such scale")
+        note(f"{name}: not defined at this scale")
     for name, base in plan.settings.items():
         if base.elsewhere:
-            note(f"{name}: its results come from elsewhere; 'harness import FILE --suite {suite.path}' takes them in")
+            note(f"{name}: its results are imported: 'harness import FILE --suite {suite.path}'")
     click.echo(
         f"{counted(len(cost.cells), 'cell')}, {counted(cost.trials, 'trial')}, {cost.reused} stored already; "
         f"about {cost.core_seconds:.0f} core-seconds to run"
-        + (" (~: a guess; 'harness preflight' takes a step of each)" if cost.guessed else "")
+        + (" (~: estimated; 'harness preflight' measures one step of each)" if cost.guessed else "")
     )
     if cells:
         _show_tuned([_tuned_row(cell, measured, plan.scale) for cell in cells])
@@ -270,20 +275,24 @@ def _show_tuned(rows: list[dict[str, Any]]) -> None:
 @click.argument("suite", metavar="SUITE")
 @shared.selection_options()
 @shared.database_option
-@click.option("--sample", type=click.IntRange(min=1), default=12, show_default=True, help="Trials that run again.")
-@click.option("--adopt", is_flag=True, help="Where all agree, trials of older code count as this code's.")
+@click.option(
+    "--sample", type=click.IntRange(min=1), default=12, show_default=True, help="Run this many stored trials again."
+)
+@click.option(
+    "--adopt", is_flag=True, help="If all numbers agree, accept the trials of older code as trials of this code."
+)
 @shared.executor_option
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
 @shared.json_option
 def verify_command(suite: str, chosen: shared.Chosen, database: Path, as_json: bool, **options: Any) -> int:
     """Run stored trials again and compare every number to the last bit.
 
-    The sample has every task and family of the suite among it, trials of older code first. Exit code 1 where a number
-    differs or nothing could be compared.
+    The sample covers every task and method family of the suite, trials of older code first. The exit code is 1 if a
+    number differs or nothing could be compared.
     """
+    from harness.app.session import SessionRequest
+    from harness.app.verify import verify
     from harness.cli.watch import make_watch
-    from harness.execute.session import SessionRequest
-    from harness.execute.verify import verify
     from harness.suite import load_suite
 
     command, adopt = shared.command_line(), options["adopt"]
@@ -318,7 +327,7 @@ def _show_verified(verified: Verification, *, adopt: bool) -> None:
         f"{counted(numbers, 'number')} compared; stored: {current} of this code, {older} of older code"
     )
     if not current + older:
-        click.echo("nothing is stored that could be verified; 'harness run' measures it")
+        click.echo("no stored trials to verify; run them with 'harness run'")
     elif adopt:
         differs = any(not again.equal for again in verified.repetitions)
         reason = "not all agree" if differs else "not all is covered" if older else "nothing of older code is stored"

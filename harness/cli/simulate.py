@@ -1,57 +1,77 @@
-"""``harness simulate``: how often a suite's design would say a false word."""
+"""``harness plan --simulate``: how often the design of a suite finds an effect that is not there."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from harness.cli.options import Chosen, json_option, selection_options
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.plan.planning import Selection
+    from harness.suite import Suite
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+LAWS = click.Choice(["normal", "t3", "binomial", "skewed"])
+_LAW = "Draw scores from this law; binomial: of 100 items; skewed: lognormal on the first arm.  [default: normal]"
+_CORRELATION = "Correlate an arm's scores between benchmarks under one seed.  [default: 0]"
+_EFFECT = "Make the first arm of each claim better by this many standard deviations of a pair.  [default: 0]"
 
 
-@click.command(name="simulate", epilog="Example: harness simulate adamp --seeds 3..12 --law t3 --repeats 500")
-@click.argument("suite")
-@selection_options()
-@click.option(
-    "--law",
-    type=click.Choice(["normal", "t3", "binomial", "skewed"]),
-    default="normal",
-    show_default=True,
-    help="Of a score; binomial: of 100 items; skewed: lognormal on the first arm.",
-)
-@click.option(
-    "--correlation",
-    type=click.FloatRange(0, 1, max_open=True),
-    default=0.0,
-    show_default=True,
-    help="Of one arm's scores between benchmarks, under one seed.",
-)
-@click.option(
-    "--effect",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="What each claim's first arm is better by, in standard deviations of a pair.",
-)
-@click.option("--repeats", type=click.IntRange(1), default=200, show_default=True, help="Suites that are drawn.")
-@click.option("--random-seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
-@json_option
-def simulate_command(
-    suite: str, chosen: Chosen, law: str, correlation: float, effect: float, as_json: bool, **count: int
-) -> None:
-    """Judge a suite on drawn scores in which nothing is true, and count false words; nothing is run or stored."""
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """The settings of a simulation."""
+
+    law: str = "normal"
+    correlation: float = 0.0
+    effect: float = 0.0
+    repeats: int = 200
+    random_seed: int = 0
+
+
+def simulation_options(function: Function) -> Function:
+    """Add ``--simulate`` and its options; the command gets them as ``simulate`` and keywords."""
+    for option in (
+        click.option("--random-seed", type=click.IntRange(0), help="Seed the simulation's draws.  [default: 0]"),
+        click.option("--repeats", type=click.IntRange(1), help="Simulate this many suites.  [default: 200]"),
+        click.option("--effect", type=float, help=_EFFECT),
+        click.option("--correlation", type=click.FloatRange(0, 1, max_open=True), help=_CORRELATION),
+        click.option("--law", type=LAWS, help=_LAW),
+        click.option("--simulate", is_flag=True, help="Estimate the false-positive rate by simulation; see below."),
+    ):
+        function = option(function)
+    return function
+
+
+def simulation_of(simulate: bool, **options: Any) -> Simulation | None:
+    """Return the requested simulation, None without ``--simulate``.
+
+    Raises:
+        HarnessError: an option of the simulation without ``--simulate``.
+    """
+    named = {name: value for name, value in options.items() if value is not None}
+    if named and not simulate:
+        raise HarnessError(f"--{next(iter(named)).replace('_', '-')} requires --simulate")
+    return Simulation(**named) if simulate else None
+
+
+def print_simulation(suite: Suite, selection: Selection, settings: Simulation, as_json: bool) -> None:
+    """Judge a suite on random scores many times; print the share with a finding."""
     from harness.judge.simulating import SimulatedNoise, simulate_suite
-    from harness.suite import load_suite
 
-    repeats = count["repeats"]
-    noise = SimulatedNoise(law, correlation, effect)
-    found = simulate_suite(load_suite(suite), chosen.selection, noise, repeats, seed=count["random_seed"])
+    repeats = settings.repeats
+    noise = SimulatedNoise(settings.law, settings.correlation, settings.effect)
+    result = simulate_suite(suite, selection, noise, repeats, seed=settings.random_seed)
     if as_json:
-        answer = {"suite": suite, "repeats": repeats, "mean_pairs": found.mean_pairs, "families": found.rows()}
+        answer = {"suite": suite.name, "repeats": repeats, "mean_pairs": result.mean_pairs, "families": result.rows()}
         click.echo(json.dumps(answer))
         return
-    click.echo(f"{suite}: {repeats} suites of {law} scores, {found.mean_pairs:.1f} seeds a test")
-    said = "with a word for or against" if effect else "with a false word"
-    for row in found.rows():
-        share = f"{row['suites']:7.1%} ± {row['error']:.1%} of suites {said}"
+    click.echo(f"{suite.name}: {repeats} suites of {settings.law} scores, {result.mean_pairs:.1f} seeds a test")
+    label = "with a finding" if settings.effect else "with a false finding"
+    for row in result.rows():
+        share = f"{row['suites']:7.1%} ± {row['error']:.1%} of suites {label}"
         click.echo(f"  {row['family']:<12}{row['tests']:>4} tests {share}, {row['confirmed']:.1%} of tests confirmed")

@@ -1,4 +1,4 @@
-"""``harness list`` and ``show``: what there is, as rows."""
+"""``harness list`` and ``harness show``."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from harness.store import open_reader
 @click.argument("kind")
 @click.argument("pattern", default="*")
 @database_option
-@click.option("--stale", is_flag=True, help="Trials that no shipped suite asks for any more.")
+@click.option("--stale", is_flag=True, help="List only trials that no shipped suite requests any more.")
 @json_option
 def list_command(kind: str, pattern: str, database: Path, stale: bool, as_json: bool) -> None:
-    """List suites, benchmarks, methods, tasks, data, models, runs or trials; PATTERN filters names."""
+    """List suites, benchmarks, methods, tasks, data, models, runs or trials; PATTERN filters names.
+
+    'harness show TRIAL' shows one trial.
+    """
     from harness.results.listing import listed
 
     rows = [row for row in listed(kind, database, stale=stale) if fnmatch(str(next(iter(row.values()))), pattern)]
@@ -47,10 +50,13 @@ def _text(key: str, value: Any) -> str:
 @database_option
 @json_option
 def show_command(trial: str, database: Path, as_json: bool) -> None:
-    """Show one trial: its content, results and artifacts. TRIAL is an id or its unique beginning."""
+    """Show one trial: its content, results and artifacts.
+
+    TRIAL is an id or its unique beginning.
+    """
     with open_reader(database) as reader:
-        found = reader.query("SELECT trial_id FROM trials WHERE starts_with(trial_id, ?)", (trial,))
-        ids = [trial_id for (trial_id,) in found.rows]
+        matching = reader.query("SELECT trial_id FROM trials WHERE starts_with(trial_id, ?)", (trial,))
+        ids = [trial_id for (trial_id,) in matching.rows]
         if len(ids) != 1:
             what = f"no trial begins with '{trial}'" if not ids else f"{len(ids)} trials begin with '{trial}'"
             raise HarnessError(f"{what}; 'harness list trials' lists them")

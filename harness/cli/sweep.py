@@ -8,49 +8,62 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.base.text import number, score, setting
 from harness.cli import options as shared
 
 if TYPE_CHECKING:
-    from harness.sweep import SweepResult
+    from harness.app.sweep import SweepResult
 
 
 @click.command(name="sweep", epilog="Example: harness sweep adamp --benchmark imagenet-resnet18 --budget 24")
 @click.argument("suite", metavar="SUITE")
-@click.option("--benchmark", required=True, metavar="B", help="The benchmark to tune on.")
+@click.option("--benchmark", required=True, metavar="B", help="Tune on this benchmark.")
 @click.option(
     "--arm", "arms", multiple=True, metavar="A", help="Tune this arm, or NAME=FILE.py:CLASS; the first is the baseline."
 )
 @click.option(
-    "--budget", type=click.IntRange(1, 100_000), required=True, metavar="N", help="Configurations of each arm."
+    "--budget",
+    type=click.IntRange(1, 100_000),
+    required=True,
+    metavar="N",
+    help="Try this many configurations of each arm.",
 )
 @shared.scale_option()
-@click.option("--sampler", type=click.Choice(["random", "tpe", "gp", "grid"]), help="[default: the suite's]")
 @click.option(
-    "--pruner", type=click.Choice(["none", "median", "wilcoxon", "hyperband", "curve"]), help="[default: the suite's]"
+    "--sampler",
+    type=click.Choice(["random", "tpe", "gp", "grid"]),
+    help="Choose configurations this way.  [default: from the suite]",
 )
-@click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds of a configuration.")
-@click.option("--fresh", type=click.IntRange(min=2), metavar="N", help="Seeds of the comparison at the end.")
+@click.option(
+    "--pruner",
+    type=click.Choice(["none", "median", "wilcoxon", "hyperband", "curve"]),
+    help="Stop weak configurations early this way.  [default: from the suite]",
+)
+@click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Run this many seeds of each configuration.")
+@click.option(
+    "--fresh", type=click.IntRange(min=2), metavar="N", help="Compare the chosen configurations on this many new seeds."
+)
 @shared.override_option
 @shared.executor_option
 @shared.address_option
 @shared.gpus_option
 @shared.memory_option
-@click.option("--write-study", type=shared.PATH, metavar="FILE", help="Also write an Optuna SQLite storage.")
+@click.option("--write-study", type=shared.PATH, metavar="FILE", help="Also write an Optuna SQLite study.")
 @shared.database_option
-@click.option("--quiet", is_flag=True, help="Only the result.")
+@click.option("--quiet", is_flag=True, help="Print only the result.")
 @shared.json_option
 def sweep_command(
     suite: str, overrides: tuple[str, ...], write_study: Path | None, quiet: bool, as_json: bool, **options: Any
 ) -> int:
-    """Tune arms at equal budgets, and compare the chosen configurations on fresh seeds.
+    """Tune arms at equal budgets, and compare the chosen settings on new seeds.
 
-    Points that are stored are not run again; a larger budget goes on from a smaller one.
+    Stored trials are reused; a larger budget continues a smaller one.
     """
+    from harness.app.sweep import SweepRequest, run_sweep
     from harness.cli.verdicts import print_verdicts, verdict_record
     from harness.cli.watch import make_watch
     from harness.plan.user_arms import with_user_arms
     from harness.suite import load_suite
-    from harness.sweep import SweepRequest, run_sweep
 
     loaded, options["arms"] = with_user_arms(load_suite(suite), options["arms"])
     # all other options have the names of the request's fields
@@ -58,9 +71,9 @@ def sweep_command(
     with make_watch(f"sweep of {loaded.name}", quiet=quiet or as_json) as watch:
         result = run_sweep(loaded, request, watch)
     if write_study is not None:
-        from harness.sweep import engine
+        from harness.app.sweep import write_study as write
 
-        engine.write_study(loaded, request, result, write_study)
+        write(loaded, request, result, write_study)
     if as_json:
         verdicts = list(map(verdict_record, result.verdicts))
         click.echo(json.dumps({"sweep_id": result.sweep_id, "ran": result.ran, **result.summary, "verdicts": verdicts}))
@@ -76,12 +89,12 @@ def _print(result: SweepResult) -> None:
     rows = []
     for arm, chosen in result.chosen.items():
         given = chosen.get("params", {}).items()
-        parameters = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in given)
-        best = f"{chosen['value']:.4g}" if chosen else "none"
+        parameters = ", ".join(f"{k}={setting(v)}" if isinstance(v, float) else f"{k}={v}" for k, v in given)
+        best = score(chosen["value"]) if chosen else "none"
         rows.append((arm, str(result.summary["told"][arm]), best, parameters))
     title = f"sweep {result.sweep_id}: {counted(result.ran, 'trial')} ran"
     print_table(("arm", "told", "best on validation", "chosen"), rows, title=title)
     for pair, differences in result.summary.get("differences", {}).items():
         picked = sorted({0, len(differences) // 4, len(differences) // 2, len(differences) - 1})
-        line = ", ".join(f"{differences[k]:+.3g} at {k + 1}" for k in picked)
+        line = ", ".join(f"{number(differences[k], sign=True)} at {k + 1}" for k in picked)
         click.echo(f"expected best of B, {pair} (up is better): {line}")

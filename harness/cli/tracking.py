@@ -8,12 +8,12 @@ import click
 
 from harness.execute.dispatch import Watch
 from harness.execute.executors.base import Progress
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
+from harness.exports.tracked import as_ended, cell_of_label, kind_of
+from harness.exports.trackers import Tracker
 from harness.plan.planning import Selection
 from harness.plan.remaining import Cell
-from harness.results.trackers import Tracker
-from harness.results.trackers.records import as_ended, cell_of_label, kind_of
-from harness.store.outcome import Outcome
 from harness.suite import Suite
 
 
@@ -39,7 +39,7 @@ class TrackingWatch(Watch):
         self.inner.asked(jobs)
 
     def expects(self, prices: Mapping[Cell, float], later: Mapping[Cell, int]) -> None:
-        """What is known of what is to come."""
+        """Pass on the expected durations."""
         self.inner.expects(prices, later)
 
     def started(self, job: Job) -> None:
@@ -65,7 +65,7 @@ class TrackingWatch(Watch):
             try:
                 cell = cell_of_label(job.label, self.suite.benchmarks)
                 tracker.write(as_ended(self.suite.name, cell, kind_of(cell[1], self.own), job.spec, outcome))
-            except Exception as error:  # somebody else's disk or server must not end a run
+            except Exception as error:  # a full disk or a tracker's fault must not end a run
                 self._warn(name, job, error)
             else:
                 self._failed[name] = 0
@@ -76,13 +76,13 @@ class TrackingWatch(Watch):
         if given_up:
             del self.trackers[name]
         if self._failed[name] == 1 or given_up:
-            told = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
             more = (
                 f"; given up after {self.ATTEMPTS} trials in a row, 'harness export' writes them later"
                 if given_up
                 else ""
             )
-            click.echo(f"warning: --track {name}: {job.label} was not written ({told}){more}", err=True)
+            click.echo(f"warning: --track {name}: {job.label} was not written ({reason}){more}", err=True)
 
 
 def tracking_watch(watch: Watch, trackers: Mapping[str, Tracker], suite: Suite, selection: Selection) -> Watch:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
+from harness.base.text import interval, number, probability, setting
 from harness.cli.beside import print_beside
 from harness.cli.terminal import counted, note, print_table
 from harness.judge.ablation import AblationRow
@@ -32,15 +33,6 @@ STYLES = {
     Tone.IDLE: "magenta",
     Tone.VOID: "dim",
 }
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number as people read it: three significant digits, a true minus."""
-    if value is None or math.isnan(value):
-        return ""
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    return f"{value:+.{digits}g}".replace("-", "−")
 
 
 def print_verdicts(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> None:
@@ -104,7 +96,8 @@ def _effect_size(verdict: VerdictRow) -> str:
     if effect is None or effect.d_z is None:
         return ""
     low, high = effect.d_z_low, effect.d_z_high
-    return f"{number(effect.d_z)} {interval(-math.inf if low is None else low, math.inf if high is None else high)}"
+    ends = interval(-math.inf if low is None else low, math.inf if high is None else high)
+    return f"{number(effect.d_z, sign=True)} {ends}"
 
 
 def _beside(verdict: VerdictRow, tuned: Mapping[str, VerdictRow]) -> tuple[str | Text, str]:
@@ -134,7 +127,7 @@ def chosen_in_words(verdict: VerdictRow) -> str:
         where = f"{benchmark}: " if len(tuning) > 1 else ""
         for arm, params in search.chosen.items():
             at = search.ends.get(arm, {})
-            values = (f"{key.rpartition('.')[2]} {value:.3g}{_at(at.get(key))}" for key, value in params.items())
+            values = (f"{key.rpartition('.')[2]} {setting(value)}{_at(at.get(key))}" for key, value in params.items())
             said.append(f"{where}{arm}: {', '.join(values)}")
     return "; ".join(said)
 
@@ -158,16 +151,11 @@ def _row(verdict: VerdictRow, on: tuple[str, ...]) -> tuple[str | Text, ...]:
         verdict.detail.multiplicity.family,
         word,
         *(measured_on(verdict) for _ in on),
-        number(verdict.difference),
+        number(verdict.difference, sign=True),
         interval(verdict.ci_low, verdict.ci_high),
         str(verdict.n or ""),
-        "" if adjusted is None or math.isnan(adjusted) else f"{adjusted:.3f}",
+        probability(adjusted),
     )
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """Both ends; empty where there is none."""
-    return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
 
 
 def _two_way(verdict: VerdictRow) -> str:
@@ -179,7 +167,7 @@ def _two_way(verdict: VerdictRow) -> str:
 def _correlation(verdict: VerdictRow) -> str:
     """Of the pairs of a verdict; from the least to the largest where it rests on several comparisons."""
     known = sorted(entry.correlation for entry in verdict.detail.per_benchmark if entry.correlation is not None)
-    ends = dict.fromkeys(f"{value:.2f}".replace("-", "−") for value in (known[0], known[-1])) if known else {}
+    ends = dict.fromkeys(number(value, 2) for value in (known[0], known[-1])) if known else {}
     return "…".join(ends)
 
 
@@ -194,7 +182,8 @@ def print_ablations(rows: Sequence[AblationRow]) -> None:
     for row in measured:
         kind = "" if row.effect == "change" else f" ({row.effect})"
         names = (row.benchmark, *(row.stand_in_name for _ in on), f"{row.arm}{kind}", row.parent)
-        numbers = (number(row.difference), interval(row.ci_low, row.ci_high), str(row.n), f"{row.adjusted_p:.3f}")
+        effect = number(row.difference, sign=True)
+        numbers = (effect, interval(row.ci_low, row.ci_high), str(row.n), probability(row.adjusted_p))
         shown.append((*names, *numbers, interval(row.adjusted_low, row.adjusted_high)))
     title = "ablations: exploratory, up = better, corrected by Benjamini–Hochberg"
     columns = ("benchmark", *on, "arm or effect", "against", *NUMBERS, corrected)

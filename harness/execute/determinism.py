@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
-from harness.store.outcome import Outcome
 from harness.vocabulary import Status
 
 SHARE = 0.02

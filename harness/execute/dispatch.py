@@ -1,20 +1,18 @@
-"""Runs trials on an executor and journals every outcome: attempts, the watchdog, failures as they happen."""
+"""Runs trials on an executor and records every outcome: attempts, deadlines, failures as they happen."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 from harness.execute.executors.base import Executor, Progress
+from harness.execute.outcome import Outcome
 from harness.execute.queue import JobQueue
-from harness.execute.shared_trials import Alone, Sharing
+from harness.execute.sharing import Alone, Sharing
 from harness.execute.worker import Job
 from harness.plan.remaining import Cell
-from harness.store.events import Event, HeartbeatEvent, LogEvent, OutcomeEvent, StartedEvent
-from harness.store.outcome import Outcome
 from harness.vocabulary import Status
 
 POLL_SECONDS = 0.25
@@ -39,8 +37,20 @@ class Policy:
     stop_at: float | None = None
 
 
-Recorder = Callable[[Event], object]
-"""Takes the journal's events, as ``Owner.record`` does."""
+class Recorder:
+    """Receives the events of trials and drops them; subclasses store them."""
+
+    def started(self, job: Job) -> None:
+        """Record that an attempt at a trial began."""
+
+    def progressed(self, progress: Progress) -> None:
+        """Record a heartbeat."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """Record the outcome of an attempt."""
+
+    def retried(self, job: Job, error: str | None) -> None:
+        """Record that a trial gets another attempt."""
 
 
 class Watch:
@@ -80,16 +90,9 @@ class Dispatcher:
     """
 
     def __init__(
-        self,
-        record: Recorder,
-        run_id: str,
-        executor: Executor,
-        policy: Policy,
-        watch: Watch,
-        sharing: Sharing | None = None,
+        self, recorder: Recorder, executor: Executor, policy: Policy, watch: Watch, sharing: Sharing | None = None
     ) -> None:
-        self._record, self._run_id, self._executor = record, run_id, executor
-        self._policy, self._watch = policy, watch
+        self._recorder, self._executor, self._policy, self._watch = recorder, executor, policy, watch
         self._sharing: Sharing = Alone() if sharing is None else sharing
         self._told_elsewhere = (0, False)
         self._waiting = JobQueue()
@@ -160,7 +163,7 @@ class Dispatcher:
             self._waiting.take()
             if not self._sharing.take(job):
                 continue
-            self._record(StartedEvent(job.trial_id, self._run_id, job.attempt))
+            self._recorder.started(job)
             self._running[job.trial_id] = job
             self._began[job.trial_id] = time.monotonic()
             self._executor.submit(job)
@@ -171,7 +174,7 @@ class Dispatcher:
         for job in self._waiting.failed(failed.trial_id):
             error = f"its prerequisite {failed.label} ({failed.trial_id[:12]}) did not succeed"
             outcome = Outcome(job.trial_id, Status.CANCELLED, error=error)
-            self._record(OutcomeEvent(outcome, self._run_id))
+            self._recorder.ended(outcome)
             self._watch.finished(job, outcome)
             yield job, outcome
             yield from self._cancel_dependants(job)
@@ -189,11 +192,9 @@ class Dispatcher:
 
     def _try_again(self, job: Job, outcome: Outcome) -> bool:
         """Journal an outcome; True where the trial gets another attempt."""
-        self._record(OutcomeEvent(outcome, self._run_id))
-        if outcome.joules:
-            self._log("energy", {"trial_id": job.trial_id, "joules": outcome.joules})
+        self._recorder.ended(outcome)
         if outcome.crashed and outcome.status == Status.FAILED and job.attempt < self._policy.attempts:
-            self._log("retry", {"trial_id": job.trial_id, "attempt": job.attempt, "error": outcome.error})
+            self._recorder.retried(job, outcome.error)
             self._waiting.again(replace(job, attempt=job.attempt + 1))
             return True
         if outcome.status == Status.FAILED and self._policy.fail_fast:
@@ -223,7 +224,7 @@ class Dispatcher:
                 self._alive.add(beat.trial_id)
                 self._began[beat.trial_id] = now
             if beat.steps:
-                self._record(HeartbeatEvent(beat.trial_id, beat.step, beat.steps, beat.loss))
+                self._recorder.progressed(beat)
         self._watch.progressed(beats)
 
     def abandon(self) -> None:
@@ -231,8 +232,5 @@ class Dispatcher:
         for trial_id in list(self._running):
             self._executor.cancel(trial_id)
             outcome = Outcome(trial_id, Status.CANCELLED, error="interrupted by the user")
-            self._record(OutcomeEvent(outcome, self._run_id))
+            self._recorder.ended(outcome)
         self._running.clear()
-
-    def _log(self, kind: str, detail: dict[str, Any]) -> None:
-        self._record(LogEvent(kind, detail, self._run_id))

@@ -7,8 +7,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
-from harness.store.outcome import Outcome
 from harness.trial.files import replacing
 
 FILE = "last-words.json"

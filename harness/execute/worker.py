@@ -11,15 +11,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.base.folders import seal, unseal
 from harness.errors import OutOfTimeError
 from harness.execute import energy
 from harness.execute.children import ending_children
 from harness.execute.environment import environment_id
 from harness.execute.memory import OUT_OF_MEMORY, peak_memory_bytes
 from harness.execute.memory_limit import MemoryLimit, MemoryWatch, OverMemoryError, end_this_process
+from harness.execute.outcome import Outcome
 from harness.registry.user_methods import UserMethod, register
-from harness.store.folders import seal, unseal
-from harness.store.outcome import Outcome
 from harness.trial.pruning import PrunedError, Pruning
 from harness.trial.result import Score
 from harness.trial.spec import TrialSpec

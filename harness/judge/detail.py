@@ -289,7 +289,6 @@ class VerdictDetail(ClaimDesign):
         registration: what was fixed, stored with the first verdict that has results.
         changed: what differs from the registration.
         changed_since: moment of the first verdict that differed.
-        forget_id: of the deletion that withdrew the verdict.
         judged_from: digest of everything that the judgement read.
     """
 
@@ -314,7 +313,6 @@ class VerdictDetail(ClaimDesign):
     tuning: Mapping[str, TunedSearch] = field(default_factory=dict)
     rate_curve: tuple[RateEntry, ...] = ()
     imported: tuple[ImportedFile, ...] = ()
-    forget_id: str | None = None
     judged_from: str | None = None
 
     @property
@@ -366,11 +364,10 @@ def detail_of(design: ClaimDesign, reason: str | None = None) -> VerdictDetail:
     )
 
 
-def without_results(detail: VerdictDetail, reason: str, forget_id: str) -> VerdictDetail:
+def without_results(detail: VerdictDetail, reason: str) -> VerdictDetail:
     """The same question, not run: nothing that was computed, no interim analysis."""
-    return replace(
-        detail_of(detail, reason), registered=detail.registered, changed_since=detail.changed_since, forget_id=forget_id
-    )
+    question = detail_of(detail, reason)
+    return replace(question, registered=detail.registered, changed_since=detail.changed_since)
 
 
 def _shortened(block: DesignBlock) -> DesignBlock:

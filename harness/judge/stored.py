@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.base.yaml_nodes import parse
 from harness.errors import HarnessError
 from harness.judge.ablation import AblationRow, ablations
 from harness.judge.judging import Judgement, claim_rows, record_judgement
@@ -19,7 +20,6 @@ from harness.store import Owner, Reader, StoreReadOnlyError, open_reader
 from harness.store.events import ClaimsEvent
 from harness.suite import Suite, load_suite
 from harness.suite.load import find_suite
-from harness.suite.yamlfile import parse
 
 
 def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, tuple[VerdictRow, ...]]:

@@ -1,8 +1,9 @@
-"""What stands in the place of verdicts whose trials are forgotten: the same question, not run, and why."""
+"""Verdicts that replace those whose trials are deleted: the same question, not run, with the reason."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from harness.judge.detail import from_json, without_results
@@ -20,18 +21,29 @@ WHERE s.trial_id = ANY(?) AND v.judged_at = (SELECT max(o.judged_at) FROM verdic
 GROUP BY ALL ORDER BY v.suite, v.claim_id, v.scale, v.protocol"""
 
 
-def withdrawn_verdicts(reader: Queries, trial_ids: Sequence[str], forget_id: str) -> list[dict[str, Any]]:
-    """Rows of ``verdicts`` for the newest verdicts that rest on some of these trials.
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A claim whose newest verdict rests on deleted trials."""
 
-    Nothing is judged: a verdict from the trials that are left would be one more look at them.
+    suite: str
+    claim_id: str
+    scale: str
+    protocol: str
+
+
+def withdrawn_verdicts(reader: Queries, trial_ids: Sequence[str]) -> tuple[list[dict[str, Any]], list[Withdrawn]]:
+    """Rows of ``verdicts`` that replace the newest verdicts resting on some of these trials, and their claims.
+
+    Nothing is judged: a verdict from the remaining trials would be another interim analysis of them.
     """
-    rows = []
+    rows, claims = [], []
     for stored in reader.query(_RESTING, [list(trial_ids)]).dicts():
         reason = (
             f"{trials_in_words(stored['resting'])} of this verdict {'was' if stored['resting'] == 1 else 'were'} "
-            "forgotten; 'harness run' measures them again, 'harness claims' judges what is left"
+            "deleted; 'harness run' measures them again, 'harness claims' judges the remaining ones"
         )
-        detail = without_results(from_json(stored["design"] or {}), reason, forget_id)
+        detail = without_results(from_json(stored["design"] or {}), reason)
         kept = {name: stored[name] for name in ("claim_id", "scale", "protocol", "suite", "stand_in", "sequential")}
         rows.append({**kept, "n": 0, "verdict": Verdict.NOT_RUN.value, "design": detail.to_json()})
-    return rows
+        claims.append(Withdrawn(stored["suite"] or "", stored["claim_id"], stored["scale"], stored["protocol"]))
+    return rows, claims

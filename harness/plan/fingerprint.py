@@ -1,7 +1,8 @@
 """The fingerprint of the code that a trial's numbers depend on.
 
 It hashes the normal forms (``harness.plan.normal_form``) of the modules that are reached by import from a trial's
-roots: its methods, task, data source, model and the training loop. Of the harness only ``harness.trial`` counts.
+roots: its methods, task, data source, model and the training loop. Of the harness only ``harness.trial`` and the
+modules of ``harness.base`` that are reached count.
 Modules count by content, not by name or place; re-export-only ``__init__`` files are looked through, not followed, so
 that editing SGDP re-runs nothing of AdamP.
 """
@@ -24,9 +25,10 @@ from harness.plan.normal_form import RULES, Import, NormalForm, normal_form
 from harness.registry.shipped import COMPUTING, DESCRIBING
 from harness.trial.spec import TrialSpec
 
-SEALED = "harness.trial"
-"""The only code of the harness that decides numbers."""
-LOOP = f"{SEALED}.loop"
+CORE = "harness.trial"
+COUNTED = (CORE, "harness.base")
+"""Packages of the harness whose modules count where they are reached; the others decide no number."""
+LOOP = f"{CORE}.loop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +141,11 @@ def _read(path: Path, top: str) -> NormalForm:
 
 
 def _ours(one: Import, top: str) -> bool | None:
-    """Whether an import counts; None for what only describes: cards, and the harness outside its sealed core."""
+    """True for an import that counts; None for what only describes: metadata, and the rest of the harness."""
     name = f"{one.base}.{one.name}"
-    if one.level or one.base == SEALED or name.startswith(f"{SEALED}.") or name == SEALED:
+    if one.level or any(f"{name}.".startswith(f"{package}.") for package in COUNTED):
         return True
-    if one.base.partition(".")[0] == SEALED.partition(".")[0] or one.base in DESCRIBING or name in DESCRIBING:
+    if one.base.partition(".")[0] == CORE.partition(".")[0] or one.base in DESCRIBING or name in DESCRIBING:
         return None
     return one.base.partition(".")[0] in {*COMPUTING, top}
 

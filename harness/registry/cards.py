@@ -1,20 +1,27 @@
 """Frozen records with which tasks, data sources and models introduce themselves (methods: ``methods.cards``).
 
 Each module under ``suites/tasks``, ``suites/data`` and ``suites/models`` ends with ``CARD``, plain data only; named
-data sources are declared in YAML (:func:`named_sources`). The static index is made of these, so that files are
-validated and planned without importing torch.
+data sources are declared in YAML (:func:`named_sources`). The index is read from the syntax trees of these, so that
+files are validated and planned without importing torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, make_dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from harness.trial.options import option
+from harness.base.yaml_nodes import read
+from harness.registry.shipped import METHOD_CARDS
+from harness.trial.options import Option, OptionType, option, options_of
+from harness.vocabulary import Kind
+
+if TYPE_CHECKING:
+    from methods.cards import MethodCard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,30 +104,83 @@ class ModelCard(Card):
 
 
 @cache  # read once a process: every trial asks for its source
-def named_sources(module: ModuleType) -> tuple[DataCard, ...]:
-    """The sources that are declared beside a layout's module, in YAML; none where there is no such file.
+def cards_in(module: ModuleType) -> tuple[Any, ...]:
+    """The records of an imported module: ``CARDS``, or ``CARD``, and the data sources declared beside it."""
+    own = tuple(getattr(module, "CARDS", ())) or ((module.CARD,) if hasattr(module, "CARD") else ())
+    return (*own, *named_sources(Path(str(module.__file__)), partial(getattr, module)))
+
+
+def sources_file(module: Path) -> Path:
+    """The YAML file that declares the sources of a layout's module; it need not exist."""
+    return module.parent / "sources" / f"{module.stem}.yaml"
+
+
+def named_sources(module: Path, record: Callable[[str], Any]) -> tuple[DataCard, ...]:
+    """The sources that are declared beside a layout's module, in YAML; none without such a file.
 
     ``suites/data/sources/<module>.yaml`` holds the fields of ``DataCard`` by the source's name under ``sources`` and
     those that all of them share under ``shared``. ``options`` names a record of the module; ``defaults`` are defaults
     of it that differ for the source.
+
+    Args:
+        module: file of the layout.
+        record: returns the class of that name in the module.
     """
-    file = Path(str(module.__file__))
-    file = file.parent / "sources" / f"{file.stem}.yaml"
+    file = sources_file(module)
     if not file.is_file():
         return ()
-    from ruamel.yaml import YAML
-
-    declared = YAML(typ="safe").load(file)
+    declared = read(file).plain()
     shared = declared.get("shared", {})
-    return tuple(_card(module, name, {**shared, **fields}) for name, fields in declared["sources"].items())
+    return tuple(_source(name, {**shared, **fields}, record) for name, fields in declared["sources"].items())
 
 
-def _card(module: ModuleType, name: str, fields: Mapping[str, Any]) -> DataCard:
-    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
-    options, defaults = given.pop("options", None), given.pop("defaults", {})
-    record = getattr(module, options) if options else None
-    if record is not None and defaults:
-        hints = get_type_hints(record)
+def _source(name: str, declared: Mapping[str, Any], record: Callable[[str], Any]) -> DataCard:
+    fields: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in declared.items()
+    }
+    options, defaults = fields.pop("options", None), fields.pop("defaults", {})
+    declared_options = record(options) if options else None
+    if declared_options is not None and defaults:
+        hints = get_type_hints(declared_options)
         changed = [(key, hints[key], option(value)) for key, value in defaults.items()]
-        record = make_dataclass(options, changed, bases=(record,), frozen=True, slots=True, kw_only=True)
-    return DataCard(name=name, options=record, **given)
+        bases = (declared_options,)
+        declared_options = make_dataclass(options, changed, bases=bases, frozen=True, slots=True, kw_only=True)
+    return DataCard(name=name, options=declared_options, **fields)
+
+
+def method_cards() -> Any:
+    """The module that declares the metadata of methods: found by name, since the engine imports no method."""
+    return importlib.import_module(METHOD_CARDS)
+
+
+def card_class(kind: Kind) -> type[Any]:
+    """The class of a kind's metadata."""
+    classes: Mapping[Kind, type[Any]] = {"task": TaskCard, "data": DataCard, "model": ModelCard}
+    return classes[kind] if kind in classes else method_cards().MethodCard
+
+
+def declared_by(kind: Kind, card: Any) -> dict[str, Option]:
+    """The options of a card: declared ones, or a method's hyper-parameters with the types of their defaults."""
+    if kind == "method":
+        return {name: _hyper_parameter(name, card) for name in (*card.required, *card.defaults)}
+    return options_of(card.options) if card.options is not None else {}
+
+
+def _hyper_parameter(name: str, card: MethodCard) -> Option:
+    if name in card.required:
+        return Option("float", required=True)
+    default: Any = card.defaults[name]
+    allowed: Any = card.options.get(name, ())
+    kind = _type_of(default)
+    items: OptionType = "any"
+    if kind == "int" and isinstance(card.search_space.get(name), method_cards().Uniform):
+        kind = "float"
+    if isinstance(default, tuple):
+        default, kinds = list(default), sorted({_type_of(item) for item in default})
+        items = kinds[0] if len(kinds) == 1 or kinds == ["float", "int"] else "any"
+    return Option(kind, default, choices=tuple(allowed), optional=default is None, items=items)
+
+
+def _type_of(value: Any) -> OptionType:
+    types: dict[type, OptionType] = {bool: "bool", int: "int", float: "float", str: "str", tuple: "list"}
+    return types.get(type(value), "any")

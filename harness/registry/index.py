@@ -1,21 +1,21 @@
 """What exists, by name: methods, tasks, data sources and models, without importing any of them.
 
-Built-in entries come from a static index (``index.json``), written from the ``CARD`` records by
-``python -m harness.registry`` and compared with them by a test. Entries of other packages come from entry points
-(``harness.methods``, ``harness.tasks``, ``harness.data``, ``harness.models``: ``NAME = "package.module:CARD"``): they
-are listed by name and imported when one is asked for. A user's own file comes from ``--arm NAME=./file.py:Class``.
+Built-in entries are read from the syntax trees of the packages (``harness.registry.built_in``). Entries of other
+packages come from entry points (``harness.methods``, ``harness.tasks``, ``harness.data``, ``harness.models``:
+``NAME = "package.module:CARD"``): they are listed by name and imported on request. A user's file comes from
+``--arm NAME=./file.py:Class``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
-import json
 import logging
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -23,9 +23,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from harness.errors import HarnessError, choices
-from harness.registry.cards import DataCard, ModelCard, TaskCard, named_sources
-from harness.registry.shipped import METHOD_CARDS
-from harness.trial.options import Option, OptionType, options_of
+from harness.registry.built_in import PACKAGES, Row, read
+from harness.registry.cards import DataCard, ModelCard, TaskCard, card_class, cards_in, declared_by, method_cards
+from harness.trial.options import Option
 from harness.vocabulary import Kind
 
 if TYPE_CHECKING:
@@ -34,15 +34,7 @@ if TYPE_CHECKING:
 
 CardT = TypeVar("CardT")
 KINDS: tuple[Kind, ...] = ("method", "task", "data", "model")
-PACKAGES: Mapping[Kind, tuple[str, ...]] = {
-    "method": ("methods.optimizers", "methods.norms", "methods.distillation", "methods.alignment"),
-    "task": ("suites.tasks",),
-    "data": ("suites.data",),
-    "model": ("suites.models",),
-}
 GROUPS: Mapping[Kind, str] = {kind: f"harness.{kind}s" if kind != "data" else "harness.data" for kind in KINDS}
-INDEX = Path(__file__).with_name("index.json")
-_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,22 +167,20 @@ def load(kind: Kind, name: str) -> Component:
 
 
 def unknown(kind: Kind, name: str, what: str | None = None, valid: list[str] | None = None) -> str:
-    """The message for a name that has no entry: how to refresh the index where a card has it, else the valid names.
+    """The message for a name that has no entry: the valid ones, and where a new one is added.
 
     Args:
-        kind, name: what was asked for.
-        what: its kind in the message, where that is a narrower one (``optimizer``).
-        valid: the names that fit there; none given: every name.
+        kind, name: the missing entry.
+        what: its kind in the message, where that is narrower (``optimizer``).
+        valid: the names that fit there; by default every name.
     """
-    for package in PACKAGES[kind]:
-        for file in sorted(_ROOT.joinpath(*package.split(".")).rglob("*.[py]*")):
-            # name="…" of a card, the first argument of a function of the module that makes one, a source's key in YAML
-            declared = rf'(\bname=|\b_\w+\(\s*)"{re.escape(name)}"|^  {re.escape(name)}:$'
-            if file.suffix in (".py", ".yaml") and re.search(declared, file.read_text(encoding="utf-8"), re.MULTILINE):
-                place = file.relative_to(_ROOT).as_posix()
-                return f"the {kind} '{name}' of {place} is not in the index yet; run 'python -m harness.registry'"
     names = [*entries(kind), *plug_ins(kind)] if valid is None else valid
-    return f"no {what or kind} '{name}'; {choices(names, name)}"
+    new = "" if get_close_matches(name, names, cutoff=0.5) else f" (a new {kind} is a file of {_folders(kind)})"
+    return f"unknown {what or kind} '{name}'; {choices(names, name)}{new}"
+
+
+def _folders(kind: Kind) -> str:
+    return " or ".join(f"{package.replace('.', '/')}/" for package in PACKAGES[kind])
 
 
 _ADDED: dict[Kind, dict[str, Entry[Any]]] = {kind: {} for kind in KINDS}
@@ -234,57 +224,12 @@ def _plug_in(kind: Kind, name: str) -> Entry[Any]:
     return _IMPORTED[kind][name]
 
 
-def card_class(kind: Kind) -> type[Any]:
-    """The class of a kind's cards."""
-    classes: Mapping[Kind, type[Any]] = {"task": TaskCard, "data": DataCard, "model": ModelCard}
-    return classes[kind] if kind in classes else _method_cards().MethodCard
-
-
-def _method_cards() -> Any:
-    """The module in which methods declare their cards: found by name, since this package imports no method."""
-    return importlib.import_module(METHOD_CARDS)
-
-
-def cards_in(module: Any) -> tuple[Any, ...]:
-    """The cards of a module: its ``CARDS``, or its one ``CARD``, and the sources that are declared beside it."""
-    own = tuple(getattr(module, "CARDS", ())) or ((module.CARD,) if hasattr(module, "CARD") else ())
-    return (*own, *named_sources(module))
-
-
-def declared_by(kind: Kind, card: Any) -> dict[str, Option]:
-    """The options of a card: declared ones, or a method's hyper-parameters with the types of their defaults."""
-    if kind == "method":
-        return {name: _hyper_parameter(name, card) for name in (*card.required, *card.defaults)}
-    return options_of(card.options) if card.options is not None else {}
-
-
-def _hyper_parameter(name: str, card: MethodCard) -> Option:
-    if name in card.required:
-        return Option("float", required=True)
-    default: Any = card.defaults[name]
-    allowed: Any = card.options.get(name, ())
-    kind = _type_of(default)
-    items: OptionType = "any"
-    if kind == "int" and isinstance(card.search_space.get(name), _method_cards().Uniform):
-        kind = "float"
-    if isinstance(default, tuple):
-        default, kinds = list(default), sorted({_type_of(item) for item in default})
-        items = kinds[0] if len(kinds) == 1 or kinds == ["float", "int"] else "any"
-    return Option(kind, default, choices=tuple(allowed), optional=default is None, items=items)
-
-
-def _type_of(value: Any) -> OptionType:
-    types: dict[type, OptionType] = {bool: "bool", int: "int", float: "float", str: "str", tuple: "list"}
-    return types.get(type(value), "any")
-
-
 @cache
 def _built_in() -> dict[Kind, dict[str, Entry[Any]]]:
-    listed = json.loads(INDEX.read_text(encoding="utf-8"))
-    return {kind: {name: _restored(kind, name, row) for name, row in rows.items()} for kind, rows in listed.items()}
+    return {kind: {name: _restored(kind, name, row) for name, row in rows.items()} for kind, rows in read().items()}
 
 
-def _restored(kind: Kind, name: str, row: Mapping[str, Any]) -> Entry[Any]:
+def _restored(kind: Kind, name: str, row: Row) -> Entry[Any]:
     card = card_class(kind)(**{key: _thawed(value) for key, value in row["card"].items()})
     if kind == "method":
         return Entry(kind, name, row["module"], card, declared_by(kind, card))
@@ -300,5 +245,5 @@ def _thawed(value: Any) -> Any:
         return value
     thawed = {key: _thawed(item) for key, item in value.items()}
     if "kind" in thawed:
-        return getattr(_method_cards(), str(thawed.pop("kind")).capitalize())(**thawed)
+        return getattr(method_cards(), str(thawed.pop("kind")).capitalize())(**thawed)
     return thawed

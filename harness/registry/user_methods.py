@@ -10,7 +10,8 @@ from typing import Any
 
 from harness import registry
 from harness.errors import HarnessError, choices
-from harness.registry.index import cards_in, declared_by, load_file
+from harness.registry.cards import card_class, cards_in, declared_by
+from harness.registry.index import load_file
 from harness.registry.shipped import METHOD_CARDS
 from harness.vocabulary import Kind
 
@@ -106,8 +107,6 @@ def user_part(file: Path, kind: Kind) -> UserMethod:
 
 
 def _card(file: Path, kind: Kind, name: str | None) -> Any:
-    from harness.registry.index import card_class
-
     module = load_file(file)
     of_kind = [card for card in cards_in(module) if isinstance(card, card_class(kind))]
     named = [card for card in of_kind if name is None or card.name == name]

@@ -34,16 +34,14 @@ def cells_of(run: str | None = None) -> str:
     """SQL for which trials a table is of: ``run_id, suite, scale, benchmark, arm, trial_id``.
 
     Of each (suite, scale, benchmark, arm) those of the newest run that asked for it, so that no table pools recipes or
-    code; a run that asked for trials that are forgotten by now still is the newest. With ``run`` (the placeholder of
+    code; a run whose trials were deleted since still is the newest. With ``run`` (the placeholder of
     its id), those of that run. The configurations of a search are left out.
     """
-    asked = "SELECT run_id, trial_id, benchmark, arm FROM run_trials"
     if run is not None:
         return f"""SELECT k.run_id, r.suite, r.scale, k.benchmark, k.arm, k.trial_id
-FROM ({asked}) k JOIN runs r USING (run_id) WHERE k.run_id = {run} AND NOT contains(k.arm, '#')"""
-    forgotten = "SELECT run_id, trial_id, benchmark, arm FROM forgotten.run_trials"
-    return f"""SELECT k.run_id, r.suite, r.scale, k.benchmark, k.arm, k.trial_id
-FROM ({asked} UNION {forgotten}) k JOIN runs r USING (run_id) WHERE NOT contains(k.arm, '#')
+FROM run_trials k JOIN runs r USING (run_id) WHERE k.run_id = {run} AND NOT contains(k.arm, '#')"""
+    return """SELECT k.run_id, r.suite, r.scale, k.benchmark, k.arm, k.trial_id
+FROM run_trials k JOIN runs r USING (run_id) WHERE NOT contains(k.arm, '#')
 QUALIFY 1 = dense_rank() OVER (
   PARTITION BY r.suite, r.scale, k.benchmark, k.arm ORDER BY r.started_at DESC, k.run_id)"""
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from harness.base.values import texts_of
 from harness.results.arm_changes import ArmChange, Asked, Cell, arm_changes, asked_trials, seed_pairs
 from harness.results.stored_runs import JUDGED_BY_ITS_END, StoredRun, find_run
-from harness.results.trackers.records import flat
 from harness.store import Reader
 
 _VERDICTS = f"""WITH judged AS (
@@ -117,7 +117,7 @@ def _recipe_changes(one: Asked, two: Asked) -> list[ContentChange]:
     changes = []
     for cell, trial, other in seed_pairs(one, two):
         if trial.spec_id != other.spec_id:
-            before, after = flat(trial.spec), flat(other.spec)
+            before, after = texts_of(trial.spec), texts_of(other.spec)
             for key in sorted(before.keys() | after.keys()):
                 if before.get(key) != after.get(key):
                     changes.append((key, before.get(key, "(none)"), after.get(key, "(none)"), cell))
@@ -144,7 +144,7 @@ def _environment_changes(reader: Reader, runs: Sequence[StoredRun], one: Asked, 
     known = reader.environments({name for pair in differing for name in pair})
     changes: dict[ContentChange, None] = {}
     for first, second in differing:
-        before, after = flat(known.get(first) or {}), flat(known.get(second) or {})
+        before, after = texts_of(known.get(first) or {}), texts_of(known.get(second) or {})
         for key in sorted(before.keys() | after.keys()):
             if before.get(key) != after.get(key) and not key.startswith("class."):  # said by versions and device
                 changes[ContentChange(key, before.get(key, "(none)"), after.get(key, "(none)"))] = None

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from harness.base.text import count, listed
 from harness.judge.detail import VerdictDetail
 from harness.vocabulary import Tone, Verdict
 
@@ -126,7 +127,7 @@ class HeadlineLine:
     def __str__(self) -> str:
         if self.group is None:
             (word, many), *others = self.words
-            first = f"{_counted(many, 'claim')} {word}"
+            first = f"{count(many, 'claim')} {word}"
             return f"Without a test: {listed([first, *(f'{more} {other}' for other, more in others)])}."
         tones: Counter[str] = Counter()
         for word, many in self.words:
@@ -135,9 +136,9 @@ class HeadlineLine:
         said = {**SAID, **(OF_IDENTITIES if self.group == Group.IDENTITIES else {})}
         told = [f"{many} {said.get(tone, UNKNOWN)[many > 1].format(scope)}" for tone, many in tones.items()]
         noun = "check" if self.group == Group.IDENTITIES else "test"
-        answered = "" if self.claims == self.tests else f" ({_counted(self.claims, 'claim')})"
+        answered = "" if self.claims == self.tests else f" ({count(self.claims, 'claim')})"
         name = f"{self.group[0].upper()}{self.group[1:]}"
-        return f"{name}: of {_counted(self.tests, noun)}{answered}, {listed(told)}."
+        return f"{name}: of {count(self.tests, noun)}{answered}, {listed(told)}."
 
 
 def headline_lines(told: Iterable[ToldVerdict], *, stand_in: bool) -> list[HeadlineLine]:
@@ -167,15 +168,6 @@ def headline_text(lines: Iterable[HeadlineLine], stand_in: bool) -> Iterator[str
     if told and stand_in:
         yield "Measured on stand-ins: directions are judged, no published size is."
     yield from told
-
-
-def listed(items: list[str]) -> str:
-    """``a, b and c``."""
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
-
-
-def _counted(many: int, noun: str) -> str:
-    return f"{many} {noun}{'' if many == 1 else 's'}"
 
 
 def _tone(word: str) -> str:

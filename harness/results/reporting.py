@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.judge.imported import imported_suite, judge_imported
 from harness.judge.stored import as_last_run, judge_now, ran_suite, stored_plan
-from harness.plan.imported import ENVIRONMENT, How
+from harness.plan.imported import ENVIRONMENT
 from harness.plan.planning import Plan, Selection
 from harness.registry.shipped import suite_files, write_site
 from harness.store import open_reader
@@ -39,7 +39,7 @@ class ReportRequest:
         out: the folder of the pages; None: ``report`` beside the database.
         single_file: one file instead of a folder.
         trial_pages: a page for every trial.
-        imported: results from elsewhere alone, or beside our own; None: none. Their pages have a folder of their own.
+        imported: judge imported results alone; their pages go to a separate folder.
     """
 
     database: Path
@@ -49,24 +49,24 @@ class ReportRequest:
     out: Path | None = None
     single_file: bool = False
     trial_pages: bool = False
-    imported: How | None = None
+    imported: bool = False
 
 
 def write_report(request: ReportRequest, judging: bool = True) -> Path:
     """Write the site of suites, judged from the stored trials unless ``judging`` is off; returns its ``index.html``."""
-    reported, database, how = [], request.database, request.imported
+    reported, database = [], request.database
     for name in request.names or suites_in(database):
         suite = ran_suite(name, database)
-        known = scales_of(suite.name, database, imported=how is not None) if request.every_scale else []
+        known = scales_of(suite.name, database, imported=request.imported) if request.every_scale else []
         for scale in known or [request.selection.scale]:
             selection = replace(request.selection, scale=scale)
-            if how is not None:
-                plan = judge_imported(suite, selection, database, how)[0]
-                reported.append(Reported(imported_suite(suite, how), plan))
+            if request.imported:
+                plan = judge_imported(suite, selection, database)[0]
+                reported.append(Reported(imported_suite(suite), plan))
                 continue
             plan = judge_now(suite, selection, database)[0] if judging else _last_plan(suite, selection, database)
             reported.append(Reported(suite, plan))
-    out = request.out or database.parent / ("report" if how is None else "report-imported")
+    out = request.out or database.parent / ("report-imported" if request.imported else "report")
     return write_site()(database, reported, out, single_file=request.single_file, trial_pages=request.trial_pages)
 
 

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.store.folders import remove
+from harness.base.folders import remove
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import HarnessError, choices
 from harness.results.stored_runs import find_run
 from harness.store import Owner, Reader, open_reader
-from harness.store.hygiene_events import TaggedEvent
+from harness.store.events import TaggedEvent
 
 TAG = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]{0,59}")
 TAKEN = ("latest",)

@@ -1,4 +1,4 @@
-"""Whether two computed numbers lie to each other as an identity or an ordering says."""
+"""Comparison of two computed numbers as an identity or an ordering."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ Relation = Literal["equal", "below", "above"]
 
 
 def relation_holds(ours: float, theirs: float, tolerance: float, relation: str = "equal") -> bool:
-    """Whether two sides agree within the tolerance, or the first lies below or above the other by more than it.
+    """Compare two numbers as an identity or an ordering.
 
-    Never where a side is not a finite number.
+    "equal" holds within the tolerance, "below" and "above" beyond it; none holds where a side is not finite.
     """
     if not (math.isfinite(ours) and math.isfinite(theirs)):
         return False

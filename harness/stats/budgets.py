@@ -1,4 +1,4 @@
-"""Tuning budgets: what the best of B random configurations is worth, and how well that is known.
+"""Tuning budgets: the expected best of B random configurations and its uncertainty.
 
 Values are scores with up = better (negate losses), one a configuration. NaN is a configuration that was not run:
 dropped and counted. A configuration that diverged is a result: give it the worst score the metric has, or -inf.
@@ -22,7 +22,10 @@ def _check_budget(budget: int) -> None:
 
 
 def _weights(n: int, budget: int) -> Floats:
-    """P(the i-th smallest of n is the best of a random B-subset), i = 1..n: C(i-1, B-1) / C(n, B)."""
+    """Probability of each rank to be the best of a random B-subset.
+
+    C(i-1, B-1) / C(n, B) for the i-th smallest of n, i = 1..n.
+    """
     from scipy import special
 
     ranks = np.arange(budget, n + 1, dtype=np.float64)
@@ -34,7 +37,7 @@ def _weights(n: int, budget: int) -> Floats:
 
 
 def expected_best(values: ArrayLike, budget: int, report: ArrayLike | None = None) -> float:
-    """Unbiased estimate of the expected best of `budget` configurations drawn at random.
+    """Unbiased estimate of the expected best of `budget` random configurations.
 
     The U-statistic Σ C(i-1, B-1)/C(N, B) · v_(i), the mean over all B-subsets of their best; the plug-in with
     replacement (Dodge 2019) is biased low. With `report` (test scores, same order) the configuration that is best
@@ -45,15 +48,15 @@ def expected_best(values: ArrayLike, budget: int, report: ArrayLike | None = Non
     """
     _check_budget(budget)
     scores = as_values(values, "values")
-    told = scores if report is None else as_values(report, "report")
-    if told.shape != scores.shape:
-        raise ValueError(f"report: {len(told)} given for {len(scores)} values")
-    kept = ~(np.isnan(scores) | np.isnan(told))
-    scores, told = scores[kept], told[kept]
+    reported = scores if report is None else as_values(report, "report")
+    if reported.shape != scores.shape:
+        raise ValueError(f"report: {len(reported)} given for {len(scores)} values")
+    kept = ~(np.isnan(scores) | np.isnan(reported))
+    scores, reported = scores[kept], reported[kept]
     if budget > len(scores):
         return math.nan
     order = np.argsort(scores, kind="stable")
-    ranked = told[order]
+    ranked = reported[order]
     if report is not None:
         _, group = np.unique(scores[order], return_inverse=True)
         ranked = (np.bincount(group, ranked) / np.bincount(group))[group]
@@ -64,7 +67,10 @@ def expected_best(values: ArrayLike, budget: int, report: ArrayLike | None = Non
 
 
 def _cdf_margin(n: int, alpha: float) -> float:
-    """Half-width of a simultaneous 1 - alpha band for a CDF: exact one-sided Smirnov at alpha/2 on each side."""
+    """Half-width of a simultaneous 1 - alpha band for a CDF.
+
+    Exact one-sided Smirnov bound at alpha/2 on each side.
+    """
     from scipy import special
 
     return min(1.0, float(special.smirnovi(n, alpha / 2))) if n else 1.0
@@ -73,10 +79,10 @@ def _cdf_margin(n: int, alpha: float) -> float:
 def _prepare(values: ArrayLike, budgets: Sequence[int] | None) -> tuple[Floats, int, NDArray[np.int64]]:
     scores = as_values(values, "values")
     kept = np.sort(scores[~np.isnan(scores)])
-    asked = list(range(1, len(kept) + 1)) if budgets is None else list(budgets)
-    for budget in asked:
+    chosen = list(range(1, len(kept) + 1)) if budgets is None else list(budgets)
+    for budget in chosen:
         _check_budget(budget)
-    return kept, len(scores) - len(kept), np.asarray(asked, dtype=np.int64)
+    return kept, len(scores) - len(kept), np.asarray(chosen, dtype=np.int64)
 
 
 def expected_best_band(
@@ -85,18 +91,18 @@ def expected_best_band(
     budgets: Sequence[int] | None = None,
     support: tuple[float, float] = (-math.inf, math.inf),
 ) -> BudgetBand:
-    """`expected_best` over budgets (default 1..N) with a band that covers the whole true curve at once.
+    """`expected_best` over budgets with a simultaneous band of the curve.
 
-    A Dvoretzky-Kiefer-Wolfowitz band for the distribution of scores (its exact finite-sample constant) carried
-    through E[best of B] = ∫ x dF^B. The mass that the band leaves beyond the data sits at the ends of `support`,
-    the metric's range (0 to 100 for an accuracy): with an end infinite that side of the band is infinite, as a
-    mean without a known range has no bound; `median_best_band` needs none. Estimate NaN where B > N.
+    Budgets default to 1..N. A Dvoretzky-Kiefer-Wolfowitz band for the distribution of scores (its exact finite-sample
+    constant) carried through E[best of B] = ∫ x dF^B. The mass that the band leaves beyond the data sits at the ends of
+    `support`, the metric's range (0 to 100 for an accuracy): with an end infinite that side of the band is infinite, as
+    a mean without a known range has no bound; `median_best_band` needs none. Estimate NaN where B > N.
 
     Assumes independent random configurations; not for TPE. Raises ValueError when values leave `support`.
     Source: Massart (1990); Lourie, Cho & He (2023, arXiv 2311.09480).
     """
     check_alpha(alpha)
-    ranked, dropped, asked = _prepare(values, budgets)
+    ranked, dropped, sizes = _prepare(values, budgets)
     floor, ceiling = support
     if not floor < ceiling:
         raise ValueError(f"support: {support!r}; valid: (lowest, highest) score the metric can take")
@@ -108,15 +114,18 @@ def expected_best_band(
     pessimist = np.concatenate([np.minimum(steps + margin, 1.0), [1.0]])
     optimist = np.concatenate([np.maximum(steps - margin, 0.0), [1.0]])
     points = np.concatenate([[floor], ranked, [ceiling]])
-    estimate = np.array([expected_best(ranked, int(b)) for b in asked])
-    low = np.array([_mean_of_best(points, pessimist, int(b)) for b in asked])
-    high = np.array([_mean_of_best(points, optimist, int(b)) for b in asked])
+    estimate = np.array([expected_best(ranked, int(b)) for b in sizes])
+    low = np.array([_mean_of_best(points, pessimist, int(b)) for b in sizes])
+    high = np.array([_mean_of_best(points, optimist, int(b)) for b in sizes])
     # near B = N the U-statistic can leave a band built on draws with replacement; a wider band still covers
-    return BudgetBand(asked, estimate, np.fmin(low, estimate), np.fmax(high, estimate), n, dropped)
+    return BudgetBand(sizes, estimate, np.fmin(low, estimate), np.fmax(high, estimate), n, dropped)
 
 
 def _mean_of_best(points: Floats, cdf: Floats, budget: int) -> float:
-    """∫ x dF^B of a step distribution with P(X ≤ points[i]) = cdf[i]."""
+    """Mean of the best of B draws from a step distribution.
+
+    ∫ x dF^B with P(X ≤ points[i]) = cdf[i].
+    """
     mass = np.diff(cdf**budget, prepend=0.0)
     used = mass > 0
     with np.errstate(invalid="ignore"):
@@ -124,25 +133,27 @@ def _mean_of_best(points: Floats, cdf: Floats, budget: int) -> float:
 
 
 def median_best_band(values: ArrayLike, alpha: float = 0.05, budgets: Sequence[int] | None = None) -> BudgetBand:
-    """Median of the best of B configurations over budgets, with a simultaneous band that needs no known range.
+    """Median of the best of B configurations with a simultaneous band.
+
+    The band needs no known range of the metric.
 
     The median of the best of B is the 2^(-1/B) quantile of the scores; its band inverts the same band for the
     distribution. -inf or inf where N configurations cannot bound that quantile.
     Source: Lourie, Cho & He (2023, arXiv 2311.09480).
     """
     check_alpha(alpha)
-    ranked, dropped, asked = _prepare(values, budgets)
+    ranked, dropped, sizes = _prepare(values, budgets)
     n = len(ranked)
     margin = _cdf_margin(n, alpha)
-    levels = 0.5 ** (1.0 / asked)
+    levels = 0.5 ** (1.0 / sizes)
     points = np.concatenate([[-math.inf], ranked, [math.inf]])
 
     def quantile(shift: float) -> Floats:
         ranks = np.ceil((levels + shift) * n - 1e-9).astype(np.int64)
         return points[np.clip(ranks, 0, n + 1)]
 
-    estimate = quantile(0.0) if n else np.full(len(asked), math.nan)
-    return BudgetBand(asked, estimate, quantile(-margin), quantile(margin), n, dropped)
+    estimate = quantile(0.0) if n else np.full(len(sizes), math.nan)
+    return BudgetBand(sizes, estimate, quantile(-margin), quantile(margin), n, dropped)
 
 
 def best_of_difference(
@@ -153,7 +164,7 @@ def best_of_difference(
     *,
     in_order: bool = False,
 ) -> Inference:
-    """Paired t on the difference of best-of-B between two arms, one pair a study seed.
+    """Paired t on the best-of-B difference of two arms over studies.
 
     `method[s]` and `baseline[s]` are the scores of the configurations of study s, up = better. Random search: each
     study gives its `expected_best`. `in_order` (TPE, where configurations depend on the earlier ones): the best of
@@ -166,7 +177,7 @@ def best_of_difference(
     best = _best_so_far if in_order else expected_best
     with np.errstate(invalid="ignore"):
         pairs = zip(method, baseline, strict=True)
-        differences = [float(np.subtract(best(one, budget), best(other, budget))) for one, other in pairs]
+        differences = [float(np.subtract(best(ours, budget), best(theirs, budget))) for ours, theirs in pairs]
     return paired_t(np.array(differences, dtype=np.float64), alpha)
 
 

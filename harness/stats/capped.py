@@ -1,12 +1,12 @@
-"""Evidence from seeds that are bought one at a time up to a cap fixed before results.
+"""Sequential evidence from added seeds up to a maximum fixed in advance.
 
-E (`harness.stats.sequential`) is pivotal under the null, so the law of its largest value up to a cap is known: the p
-value is the share of null paths whose largest E from the third difference to the cap reaches what was observed.
-Ville's 1/α holds for endless looks and leaves most of α unused up to a cap: at α = .05 the threshold is 5.6 for 12
-and 7.3 for 20 differences instead of 20.
+E (`harness.stats.sequential`) is pivotal under the null, so the law of its maximum over a bounded number of seeds is
+known: the p value is the share of null paths whose largest E, from the third difference to the maximum number of seeds,
+reaches the observed value. Ville's 1/α holds for unlimited interim analyses and leaves most of α unused when their
+number is bounded: at α = .05 the threshold is 5.6 for 12 and 7.3 for 20 differences instead of 20.
 
-`capped_table.json` has the counts of simulated null paths, `capped_table.py` makes it. Where there is no table (another
-g, a cap outside 3 to 20, or more differences than the cap) Ville's 1/α decides.
+`capped_table.json` holds the counts of simulated null paths; `capped_table.py` computes it. Without a table (another
+g, a maximum outside 3 to 20, or more differences than the maximum) Ville's 1/α decides.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ TABLE = Path(__file__).with_name("capped_table.json")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CappedTable:
-    """log p at a grid of log E by cap; ``paths`` were simulated, ``first_look`` is the first difference looked at."""
+    """log p on a grid of log E for each maximum.
+
+    ``paths`` null paths were simulated; the first interim analysis is at ``first_look`` differences.
+    """
 
     g: float
     first_look: int
@@ -52,9 +55,10 @@ def capped_table() -> CappedTable:
 
 @dataclass(frozen=True, slots=True)
 class SequentialRule:
-    """How much evidence rejects, looked at after every difference up to ``cap``; None: without an end (Ville).
+    """Rejection rule for interim analyses after every difference.
 
-    g is the prior variance of the standardised effect. Raises ValueError where it is not positive and finite.
+    ``cap`` is the maximum number of seeds; None: unlimited (Ville). g is the prior variance of the standardised effect.
+    Raises ValueError where it is not positive and finite.
     """
 
     g: float = DEFAULT_G
@@ -66,15 +70,18 @@ class SequentialRule:
 
     @property
     def capped(self) -> bool:
-        """Whether there is a table for it."""
+        """True if a table covers this rule."""
         return self.cap is not None and self.cap in capped_table().log_p and self.g == capped_table().g
 
     def after(self, n: int) -> SequentialRule:
-        """The rule for n differences: beyond the cap its guarantee has ended."""
+        """The rule for n differences; beyond the maximum its guarantee has ended."""
         return self if self.capped and self.cap is not None and n <= self.cap else replace(self, cap=None)
 
     def p(self, log_e: ArrayLike) -> Floats:
-        """The share of null paths whose largest log E reaches this one; beyond the table at most Ville's 1/E."""
+        """Share of null paths whose largest log E reaches this value.
+
+        Beyond the table it is at most Ville's 1/E.
+        """
         values = np.asarray(log_e, dtype=np.float64)
         with np.errstate(over="ignore"):
             ville = np.exp(-np.maximum(values, 0.0))
@@ -94,11 +101,14 @@ class SequentialRule:
         return -math.log(alpha)
 
     def looks(self, n: int) -> NDArray[np.bool_]:
-        """Which of n differences are looked at."""
+        """Mask of the n differences after which an interim analysis takes place."""
         return np.arange(1, n + 1) >= capped_table().first_look
 
     def evidence(self, differences: ArrayLike) -> tuple[float, float]:
-        """Largest log E at a look while the mean is above zero, and while it is below; -inf where it never was."""
+        """Largest log E of positive and of negative means.
+
+        Taken over interim analyses; -inf for a side on which the mean never was.
+        """
         values = as_values(differences)
         if not len(values):
             return -math.inf, -math.inf
@@ -109,17 +119,20 @@ class SequentialRule:
         return up, float(np.max(log_e, where=looks & (sums < 0), initial=-math.inf))
 
     def directed_p(self, differences: ArrayLike) -> tuple[float, float]:
-        """Two-sided p values of "above zero" and of "below zero"; the smaller one is that of the test."""
+        """Two-sided p values of "above zero" and "below zero".
+
+        The smaller one is the p value of the test.
+        """
         rule = self.after(len(as_values(differences)))
         up, down = (float(rule.p(log_e)) for log_e in self.evidence(differences))
         return up, down
 
     def inference(self, differences: ArrayLike, alpha: float = 0.05) -> Inference:
-        """Mean, 1 - α interval and p, valid however the seeds were stopped up to the cap.
+        """Mean, interval and p, valid under every stopping rule up to ``cap``.
 
-        The interval inverts E at every look and is the intersection of all looks so far, so that what it has excluded
-        stays excluded; it excludes zero exactly when p ≤ α. low > high, an empty set, speaks against the model. n
-        below the first look: whole line, p = 1. NaN is dropped.
+        The interval inverts E at every interim analysis and is the intersection over all of them so far, so that an
+        excluded value stays excluded; it excludes zero exactly when p ≤ α. An empty set (low > high) is evidence
+        against the model. With n below the first interim analysis: whole line, p = 1. NaN is dropped.
         """
         check_alpha(alpha)
         values = as_values(differences)

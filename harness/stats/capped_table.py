@@ -1,8 +1,9 @@
-"""Makes the table of the capped mixture: ``python -m harness.stats.capped_table`` writes ``capped_table.json``.
+"""Simulate the null table of the bounded mixture test.
 
-E depends on the differences only through their t statistics, whose law under the null is known whatever the mean and
-sd: standard normal paths are simulated, and for every cap the largest E from the third difference to the cap is counted
-above each point of a grid. The counts are kept as they are; the standard error of a p read from them is
+``python -m harness.stats.capped_table`` writes ``capped_table.json``. E depends on the differences only through their
+t statistics, whose law under the null does not depend on mean and sd: the script simulates standard normal paths and,
+for every maximum number of seeds, counts how often the largest E from the third difference on exceeds each point of a
+grid. The file stores the counts; the standard error of a p read from them is
 √(p(1 − p)/paths): 0.0002 at p = .05 and 0.0001 at .01.
 """
 
@@ -21,11 +22,11 @@ PATHS, SEED, BATCH = 1_000_000, 20_260_301, 200_000
 FIRST_LOOK, LARGEST_CAP = 3, 20
 CAPS = range(FIRST_LOOK, LARGEST_CAP + 1)
 START, STEP, POINTS = -0.5, 0.025, 401
-"""The grid of log E: from below the smallest there is at three differences to 9.5."""
+"""The grid of log E: from below its minimum at three differences to 9.5."""
 
 
 def exceeded(paths: int, seed: int, g: float = DEFAULT_G, batch: int = BATCH) -> NDArray[np.int64]:
-    """How many null paths reach each point of the grid by each cap: caps × points."""
+    """Count null paths that reach each grid point, as maxima × points."""
     counts = np.zeros((len(CAPS), POINTS), dtype=np.int64)
     for number in range(0, paths, batch):
         rng = np.random.default_rng([seed, number // batch])

@@ -1,8 +1,8 @@
-"""Many tests at once: families of contrasts, and claims that speak of several benchmarks.
+"""Corrections for families of tests, and tests over several benchmarks.
 
-p values go in and adjusted p values come out in the same order, to be compared with alpha directly. A NaN stands
-for a member of the family that has no test yet: it counts as a member with no evidence (p = 1, e = 0) and comes
-back as NaN, so a family committed before the results cannot shrink because trials failed. An empty family gives
+p values go in and adjusted p values come out in the same order, to be compared with alpha directly. A NaN is
+a member of the family without a test yet: it counts as a member with no evidence (p = 1, e = 0) and is
+returned as NaN, so a family committed before the results cannot shrink because trials failed. An empty family gives
 an empty array. p outside [0, 1] or a negative e raises ValueError.
 """
 
@@ -18,9 +18,10 @@ from harness.stats.records import Floats, TwoWayInference, as_probabilities, as_
 
 
 def holm(p: ArrayLike) -> Floats:
-    """Holm's step-down adjusted p values; controls the family-wise error under any dependence.
+    """Holm's step-down adjusted p values.
 
-    max over j ≤ i of (m - j + 1)·p_(j), at most 1. Source: Holm (1979).
+    Controls the family-wise error under any dependence: max over j ≤ i of (m - j + 1)·p_(j), at most 1. Source: Holm
+    (1979).
     """
     ranked, order, values = _ranked(p)
     factors = np.arange(len(values), 0, -1)
@@ -30,7 +31,7 @@ def holm(p: ArrayLike) -> Floats:
 def benjamini_hochberg(p: ArrayLike) -> Floats:
     """Benjamini-Hochberg adjusted p values; controls the false discovery rate.
 
-    min over j ≥ i of m·p_(j)/j, at most 1. Assumes independent tests or positive regression dependence (contrasts
+    min over j ≥ i of m·p_(j)/j, at most 1. Assumes independent tests or positive regression dependence (comparisons
     that share a baseline are of this kind one-sidedly). Source: Benjamini & Hochberg (1995); Benjamini &
     Yekutieli (2001).
     """
@@ -41,11 +42,12 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
 
 
 def e_bh(e: ArrayLike) -> Floats:
-    """e-BH as adjusted levels: rejecting those ≤ alpha controls the false discovery rate under any dependence.
+    """e-BH as adjusted levels, valid under any dependence.
 
-    min over j ≥ i of m/(j·e_(j)) with e descending, at most 1: Benjamini-Hochberg on 1/e. Each e must be an e-value
-    when it was taken, the one at its claim's stopping time, never a running maximum (see `sequential.e_from_p`
-    for stopping rules that look at more than t). Source: Wang & Ramdas (2022).
+    Rejecting those ≤ alpha controls the false discovery rate: min over j ≥ i of m/(j·e_(j)) with e descending, at most
+    1: Benjamini-Hochberg on 1/e. Each e must be an e-value when it was taken, the one at its claim's stopping time,
+    never a running maximum (see `sequential.e_from_p` for stopping rules that look at more than t). Source: Wang &
+    Ramdas (2022).
     """
     values = as_values(e, "e")
     if (values < 0).any():
@@ -55,7 +57,7 @@ def e_bh(e: ArrayLike) -> Floats:
 
 
 def _ranked(p: ArrayLike) -> tuple[Floats, NDArray[np.intp], Floats]:
-    """p values in rising order with those of no test as 1 at the end, that order, and the values as given."""
+    """Ascending p values (no test: 1), their order, and the input values."""
     values = as_probabilities(p)
     order = np.argsort(values, kind="stable")
     return np.where(np.isnan(values), 1.0, values)[order], order, values
@@ -69,7 +71,7 @@ def _in_input_order(adjusted: Floats, order: NDArray[np.intp], values: Floats) -
 
 
 def _directed(p: ArrayLike, estimates: ArrayLike | None) -> Floats:
-    """p values with no test, or with an estimate that does not point up, as 1."""
+    """p values, with 1 without a test or a positive estimate."""
     values = as_probabilities(p)
     if estimates is not None:
         effects = as_values(estimates, "estimates")
@@ -80,20 +82,21 @@ def _directed(p: ArrayLike, estimates: ArrayLike | None) -> Floats:
 
 
 def intersection_union(p: ArrayLike, estimates: ArrayLike | None = None) -> float:
-    """p of "the effect is there on every benchmark": the largest p, no correction needed.
+    """p of "every benchmark shows the effect": the largest p.
 
-    Two-sided p values do not know the direction: with `estimates`, one that is not above zero counts as p = 1. NaN
-    (no test) counts as 1, an empty family is 1. Source: Berger (1982).
+    No correction is needed. Two-sided p values do not know the direction: with `estimates`, one that is not above zero
+    counts as p = 1. NaN (no test) counts as 1, an empty family is 1. Source: Berger (1982).
     """
     values = _directed(p, estimates)
     return float(values.max()) if len(values) else 1.0
 
 
 def partial_conjunction(p: ArrayLike, k: int, estimates: ArrayLike | None = None) -> float:
-    """p of "the effect is there on at least k of the m benchmarks": (m - k + 1)·p_(k), at most 1.
+    """p of "at least k of the m benchmarks show the effect".
 
-    Valid under any dependence. k = m is `intersection_union`, k = 1 Bonferroni. `estimates` and NaN as there; fewer
-    than k tests cannot show it: 1. Raises ValueError for k < 1. Source: Benjamini & Heller (2008).
+    (m - k + 1)·p_(k), at most 1. Valid under any dependence. k = m is `intersection_union`, k = 1 Bonferroni.
+    `estimates` and NaN as there; fewer than k tests cannot show it: 1. Raises ValueError for k < 1. Source: Benjamini &
+    Heller (2008).
     """
     if k < 1:
         raise ValueError(f"k: {k!r}; valid: 1 to the number of benchmarks")
@@ -104,12 +107,13 @@ def partial_conjunction(p: ArrayLike, k: int, estimates: ArrayLike | None = None
 
 
 def two_way_interval(matrix: ArrayLike, alpha: float = 0.05) -> TwoWayInference:
-    """Mean of a seeds × items matrix of differences when both seeds and test items are samples.
+    """Mean and interval of differences where seeds and items are samples.
 
-    Crossed random effects d_si = μ + a_s + b_i + e_si. The variance of the mean is (MS_seed + MS_item - MS_e)/(S·I),
-    at least the larger of MS_seed and MS_item over S·I; Satterthwaite degrees of freedom from all three mean squares,
-    at least those of the shorter side. Measured coverage of the nominal 95 %: .92 or more at three seeds, .94 at five.
-    Items that are NaN under every seed are left out, then seeds with any NaN are dropped and counted.
+    `matrix` is seeds × items, with crossed random effects d_si = μ + a_s + b_i + e_si. The variance of the mean is
+    (MS_seed + MS_item - MS_e)/(S·I), at least the larger of MS_seed and MS_item over S·I; Satterthwaite degrees of
+    freedom from all three mean squares, at least those of the shorter side. Measured coverage of the nominal 95 %: .92
+    or more at three seeds, .94 at five. Items that are NaN under every seed are left out, then seeds with any NaN are
+    dropped and counted.
 
     Fewer than two seeds or items, or an infinite value: whole line, p = 1. A constant matrix: that single value
     with p = 1 when it is zero, else the whole line, since neither source shows any noise.

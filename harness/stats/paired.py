@@ -1,6 +1,6 @@
-"""One benchmark, n paired seeds: estimates, intervals and tests of the mean paired difference.
+"""Estimates, intervals and tests of the mean paired difference.
 
-Everywhere `differences` holds one number a seed, method minus baseline, signed so that up is the claimed
+`differences` holds a number per seed, method minus baseline, signed so that up is the claimed
 direction. Rules for NaN, infinities, tiny n and equal values: `harness.stats.records`.
 """
 
@@ -43,37 +43,38 @@ def t_tail(df: float, t: float) -> float:
     return float(special.stdtr(df, -t))
 
 
-def _equal_t(found: Moments, bound: float) -> float:
-    """t of equal differences against a bound: their spread is taken as the smallest that would not be equal."""
-    spread = EQUAL_RTOL * max(abs(found.mean), abs(bound))
-    return (found.mean - bound) / spread * math.sqrt(found.n) if spread > 0.0 else 0.0
+def _equal_t(sample: Moments, bound: float) -> float:
+    """t of equal differences against a bound, with the smallest unequal spread."""
+    spread = EQUAL_RTOL * max(abs(sample.mean), abs(bound))
+    return (sample.mean - bound) / spread * math.sqrt(sample.n) if spread > 0.0 else 0.0
 
 
-def _equal_differences(found: Moments) -> Inference:
-    """The limit of the t test as the spread goes to nothing (rule for equal differences)."""
-    p = min(1.0, 2 * t_tail(found.n - 1, abs(_equal_t(found, 0.0))))
-    return found.inference(found.mean, found.mean, p)
+def _equal_differences(sample: Moments) -> Inference:
+    """The limit of the t test as the spread goes to zero."""
+    p = min(1.0, 2 * t_tail(sample.n - 1, abs(_equal_t(sample, 0.0))))
+    return sample.inference(sample.mean, sample.mean, p)
 
 
 def paired_t(differences: ArrayLike, alpha: float = 0.05) -> Inference:
-    """Mean paired difference, its 1 - alpha interval and the two-sided p of Student's paired t test.
+    """Mean paired difference, its interval and p by Student's paired t test.
 
-    Assumes independent seeds and differences close to normal; measured coverage of the nominal 95 % on skewed
-    data is .88 to .91 at three to ten seeds, hence `distribution_sensitive`. Source: Student (1908).
+    A 1 - alpha interval and a two-sided p. Assumes independent seeds and differences close to normal; measured coverage
+    of the nominal 95 % on skewed data is .88 to .91 at three to ten seeds, hence `distribution_sensitive`. Source:
+    Student (1908).
     """
     check_alpha(alpha)
-    found = moments(differences)
-    if not found.usable:
-        return found.inference()
-    if found.sd == 0.0:
-        return _equal_differences(found)
-    half = t_quantile(found.n - 1, 1 - alpha / 2) * found.standard_error
-    p = min(1.0, 2 * t_tail(found.n - 1, abs(found.mean / found.standard_error)))
-    return found.inference(found.mean - half, found.mean + half, p)
+    sample = moments(differences)
+    if not sample.usable:
+        return sample.inference()
+    if sample.sd == 0.0:
+        return _equal_differences(sample)
+    half = t_quantile(sample.n - 1, 1 - alpha / 2) * sample.standard_error
+    p = min(1.0, 2 * t_tail(sample.n - 1, abs(sample.mean / sample.standard_error)))
+    return sample.inference(sample.mean - half, sample.mean + half, p)
 
 
 def _finite_for_flipping(values: Floats) -> Floats:
-    """Scaled values with ±inf as the limit of ever larger ones: one outweighs every finite sum."""
+    """Scaled values in which each ±inf outweighs every finite sum."""
     finite = np.where(np.isfinite(values), values, 0.0)
     scale = float(np.max(np.abs(finite), initial=0.0)) or 1.0
     unit = finite / scale
@@ -94,9 +95,9 @@ def sign_flip_p(differences: ArrayLike, *, resamples: int = 99_999, seed: int = 
     return _sign_flip_p(values[values != 0.0].tobytes(), resamples, seed)
 
 
-@lru_cache(maxsize=1024)  # a verdict asks for it twice, and for many pairs it takes a fifth of a second
+@lru_cache(maxsize=1024)  # a verdict needs it twice, and many pairs take a fifth of a second
 def _sign_flip_p(content: bytes, resamples: int, seed: int) -> float:
-    """Of finite values that are not zero."""
+    """`sign_flip_p` of finite values that are not zero."""
     values = np.frombuffer(content, dtype=np.float64)
     if len(values) == 0:
         return 1.0
@@ -120,9 +121,10 @@ def _sign_flip_p(content: bytes, resamples: int, seed: int) -> float:
 
 
 def _sums_of_eight(values: Floats) -> Floats:
-    """(⌈n/8⌉, 256): the sum of each eight values under the signs that a byte holds, its highest bit the first's.
+    """Signed sums of each eight values for every byte of signs, (⌈n/8⌉, 256).
 
-    A sum of n signed values is that of n / 8 of these: a quarter of the time of a product with a matrix of signs.
+    The highest bit is the sign of the first value. A sum of n signed values is that of n / 8 of these: a quarter of the
+    time of a product with a matrix of signs.
     """
     eights = np.append(values, np.zeros(-len(values) % 8)).reshape(-1, 8)
     signs = 2.0 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) - 1.0
@@ -130,16 +132,16 @@ def _sums_of_eight(values: Floats) -> Floats:
 
 
 def distribution_sensitive(differences: ArrayLike, alpha: float = 0.05) -> bool:
-    """Whether the t test rejects on a shape the sign-flip test does not support.
+    """True if the t test rejects without support of the signs.
 
-    True when the paired t rejects at alpha while the signs do not (`sign_sensitive`). False whenever the t test does
+    That is when the paired t rejects at alpha while the signs do not (`sign_sensitive`). False whenever the t test does
     not reject, so for fewer than two values and for infinite ones.
     """
     return paired_t(differences, alpha).p <= alpha and sign_sensitive(differences, alpha)
 
 
 def sign_sensitive(differences: ArrayLike, alpha: float = 0.05) -> bool:
-    """Whether a rejection at alpha has no support in the signs.
+    """True if the signs do not support a rejection at alpha.
 
     With five or fewer seeds: not all differences have one sign (a zero has none). From six on: the sign-flip p exceeds
     alpha + 2^(1-n), one flip more than alpha allows, without which six seeds would be worth no more than five.
@@ -154,80 +156,81 @@ def sign_sensitive(differences: ArrayLike, alpha: float = 0.05) -> bool:
 def studentised_bootstrap(
     differences: ArrayLike, alpha: float = 0.05, *, resamples: int = 9_999, seed: int = 0
 ) -> Inference:
-    """Equal-tailed bootstrap-t interval of the mean and the p value that inverts it.
+    """Equal-tailed bootstrap-t interval of the mean and its p value.
 
     For five or more values; below that the few distinct resamples mean nothing: whole line, p = 1. Resamples
     whose values are all equal have an infinite t and widen the interval. `resamples` draws from `seed`.
     Source: Efron (1981); Hall (1988).
     """
     check_alpha(alpha)
-    found = moments(differences)
-    if not found.usable or found.n < 5:
-        return found.inference()
-    if found.sd == 0.0:
-        return _equal_differences(found)
+    sample = moments(differences)
+    if not sample.usable or sample.n < 5:
+        return sample.inference()
+    if sample.sd == 0.0:
+        return _equal_differences(sample)
     rng = np.random.default_rng(seed)
-    centred = (found.values - found.mean) / found.sd
-    drawn = centred[rng.integers(0, found.n, size=(resamples, found.n))]
+    centred = (sample.values - sample.mean) / sample.sd
+    drawn = centred[rng.integers(0, sample.n, size=(resamples, sample.n))]
     means = drawn.mean(axis=1)
     spread = drawn.std(axis=1, ddof=1)
     endless = np.where(means == 0.0, 0.0, np.copysign(np.inf, means))
     with np.errstate(divide="ignore", invalid="ignore"):
-        t_stars = np.where(np.ptp(drawn, axis=1) > EQUAL_RTOL, means * math.sqrt(found.n) / spread, endless)
+        t_stars = np.where(np.ptp(drawn, axis=1) > EQUAL_RTOL, means * math.sqrt(sample.n) / spread, endless)
     lower, upper = np.quantile(t_stars, [alpha / 2, 1 - alpha / 2], method="inverted_cdf")
-    t = found.mean / found.standard_error
+    t = sample.mean / sample.standard_error
     tail = min(int(np.count_nonzero(t_stars >= t)), int(np.count_nonzero(t_stars <= t)))
     p = min(1.0, 2 * (tail + 1) / (resamples + 1))
-    low, high = found.mean - upper * found.standard_error, found.mean - lower * found.standard_error
-    return found.inference(float(low), float(high), p)
+    low, high = sample.mean - upper * sample.standard_error, sample.mean - lower * sample.standard_error
+    return sample.inference(float(low), float(high), p)
 
 
 def hedges_d(differences: ArrayLike) -> float:
-    """Standardised paired effect d_z = mean / sd with Hedges' exact small-sample correction.
+    """Standardised paired effect d_z = mean / sd with Hedges' correction.
 
     J(ν) = Γ(ν/2) / (√(ν/2) Γ((ν-1)/2)), ν = n - 1, makes it unbiased for normal differences. The mean of d_z does
     not exist at n = 2: NaN below three values and for infinite ones. Equal differences: ±inf, or 0 when all are
     zero. Source: Hedges (1981), eq. 6e.
     """
-    found = moments(differences)
-    if not found.usable or found.n < 3:
+    sample = moments(differences)
+    if not sample.usable or sample.n < 3:
         return math.nan
-    if found.sd == 0.0:
-        return math.copysign(math.inf, found.mean) if found.mean != 0.0 else 0.0
-    nu = found.n - 1
+    if sample.sd == 0.0:
+        return math.copysign(math.inf, sample.mean) if sample.mean != 0.0 else 0.0
+    nu = sample.n - 1
     correction = math.exp(math.lgamma(nu / 2) - math.lgamma((nu - 1) / 2) - 0.5 * math.log(nu / 2))
-    return correction * found.mean / found.sd
+    return correction * sample.mean / sample.sd
 
 
 LARGE_T = 1_000.0
-"""From here on the sd's own error is all of t's: δ/t is a χ to 2e-5, and the non-central t's inverse never ends."""
+"""Above it δ/t is a χ to 2e-5, and the inverse of the non-central t does not converge."""
 
 
 def effect_size_interval(differences: ArrayLike, alpha: float = 0.05) -> Interval:
-    """Hedges-corrected d_z with the exact 1 - alpha interval of the standardised effect, for normal differences.
+    """Hedges-corrected d_z with its exact 1 - alpha interval.
 
-    The ends are the effects δ for which t lies at the 1 - alpha/2 and the alpha/2 quantile of the non-central t with
-    n - 1 degrees of freedom and non-centrality δ√n. Not symmetric: at n = 3 and d_z = 11 it is [3, 37]. Fewer than
-    three, infinite or equal values: whole line, estimate as in `hedges_d`. Source: Steiger & Fouladi (1997).
+    Exact for normal differences. The ends are the effects δ for which t lies at the 1 - alpha/2 and the alpha/2
+    quantile of the non-central t with n - 1 degrees of freedom and non-centrality δ√n. Not symmetric: at n = 3 and d_z
+    = 11 it is [3, 37]. Fewer than three, infinite or equal values: whole line, estimate as in `hedges_d`. Source:
+    Steiger & Fouladi (1997).
     """
     from scipy import special
 
     check_alpha(alpha)
-    found = moments(differences)
-    if not found.usable or found.n < 3 or found.sd == 0.0:
-        return Interval(hedges_d(differences), -math.inf, math.inf, found.n, found.dropped)
-    t, root = abs(found.mean) / found.standard_error, math.sqrt(found.n)
-    nu, quantiles = found.n - 1, (1 - alpha / 2, alpha / 2)
+    sample = moments(differences)
+    if not sample.usable or sample.n < 3 or sample.sd == 0.0:
+        return Interval(hedges_d(differences), -math.inf, math.inf, sample.n, sample.dropped)
+    t, root = abs(sample.mean) / sample.standard_error, math.sqrt(sample.n)
+    nu, quantiles = sample.n - 1, (1 - alpha / 2, alpha / 2)
     if t < LARGE_T:
         near, far = (float(special.nctdtrinc(nu, q, t)) / root for q in quantiles)
     else:
         near, far = (t * math.sqrt(special.chdtri(nu, q) / nu) / root for q in quantiles)
-    low, high = (near, far) if found.mean >= 0 else (-far, -near)
-    return Interval(hedges_d(differences), low, high, found.n, found.dropped)
+    low, high = (near, far) if sample.mean >= 0 else (-far, -near)
+    return Interval(hedges_d(differences), low, high, sample.n, sample.dropped)
 
 
 def minimum_detectable_effect(differences: ArrayLike, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The true mean difference that n seeds as noisy as these detect with the given power.
+    """The true mean difference that such seeds detect with this power.
 
     (t_{1-α/2} + t_power) · s / √n with n - 1 degrees of freedom, in the unit of the differences. Against the
     exact non-central t it is 5 % too small at n = 3, 2 % at 4, below 1.2 % from 5 on; `seeds_for_power` is exact.
@@ -235,18 +238,18 @@ def minimum_detectable_effect(differences: ArrayLike, alpha: float = 0.05, power
     """
     check_alpha(alpha)
     check_alpha(power, "power")
-    found = moments(differences)
-    if not found.usable:
+    sample = moments(differences)
+    if not sample.usable:
         return math.inf
-    nu = found.n - 1
-    return (t_quantile(nu, 1 - alpha / 2) + t_quantile(nu, power)) * found.standard_error
+    nu = sample.n - 1
+    return (t_quantile(nu, 1 - alpha / 2) + t_quantile(nu, power)) * sample.standard_error
 
 
 def paired_t_power(effect: float, sd: float, n: int, alpha: float = 0.05) -> float:
-    """Power of the two-sided paired t test for a true mean `effect`, sd of the differences `sd`, n seeds.
+    """Power of the two-sided paired t test with n seeds.
 
-    Exact for normal differences: both tails of the non-central t. n < 2: 0. sd = 0: 1 for an effect other than
-    zero, alpha for none. Source: Owen (1965).
+    `effect` is the true mean of the differences, `sd` their sd. Exact for normal differences: both tails of the
+    non-central t. n < 2: 0. sd = 0: 1 for an effect other than zero, alpha for none. Source: Owen (1965).
     """
     from scipy import special
 
@@ -270,7 +273,7 @@ def paired_t_power(effect: float, sd: float, n: int, alpha: float = 0.05) -> flo
 def seeds_for_power(
     effect: float, sd: float = 1.0, alpha: float = 0.05, power: float = 0.8, *, maximum: int = 1_000_000
 ) -> int | None:
-    """Fewest paired seeds (two or more) whose t test finds a true mean `effect` with the given power.
+    """Fewest paired seeds that detect a mean `effect` with this power.
 
     `sd` is the sd of the paired differences, in the unit of `effect`. None when `maximum` seeds are too few, as
     for no effect, NaN or an infinite sd. Source: non-central t, as in `paired_t_power`.
@@ -286,7 +289,7 @@ def seeds_for_power(
 
 
 def non_inferiority(differences: ArrayLike, margin: float, alpha: float = 0.05) -> Inference:
-    """One-sided t test of "worse by `margin` or more": p small means not worse than the margin allows.
+    """One-sided t test against "worse by `margin` or more".
 
     H0: mean ≤ -margin. Not inferior exactly when p ≤ alpha, equivalently low ≥ -margin, with [low, high] the
     1 - 2·alpha interval. The margin (unit of the differences, ≥ 0) is fixed before the results.
@@ -309,9 +312,9 @@ def equivalence(values: ArrayLike, target: float, margin: float, alpha: float = 
     _check_margin(margin)
     if not math.isfinite(target):
         raise ValueError(f"target: {target!r} is not finite")
-    found = moments(values, "values")
-    above = _one_sided(found, target - margin, alpha)
-    below = _one_sided(moments(-found.values), -(target + margin), alpha)
+    sample = moments(values, "values")
+    above = _one_sided(sample, target - margin, alpha)
+    below = _one_sided(moments(-sample.values), -(target + margin), alpha)
     return replace(above, p=max(above.p, below.p))
 
 
@@ -320,15 +323,15 @@ def _check_margin(margin: float) -> None:
         raise ValueError(f"margin: {margin!r} is not a finite number of at least 0")
 
 
-def _one_sided(found: Moments, bound: float, alpha: float) -> Inference:
+def _one_sided(sample: Moments, bound: float, alpha: float) -> Inference:
     """t test of H0: mean ≤ bound, with the 1 - 2·alpha interval."""
-    if not found.usable:
-        return found.inference()
-    if found.sd == 0.0:
-        return found.inference(found.mean, found.mean, t_tail(found.n - 1, _equal_t(found, bound)))
-    half = t_quantile(found.n - 1, 1 - alpha) * found.standard_error
-    p = t_tail(found.n - 1, (found.mean - bound) / found.standard_error)
-    return found.inference(found.mean - half, found.mean + half, p)
+    if not sample.usable:
+        return sample.inference()
+    if sample.sd == 0.0:
+        return sample.inference(sample.mean, sample.mean, t_tail(sample.n - 1, _equal_t(sample, bound)))
+    half = t_quantile(sample.n - 1, 1 - alpha) * sample.standard_error
+    p = t_tail(sample.n - 1, (sample.mean - bound) / sample.standard_error)
+    return sample.inference(sample.mean - half, sample.mean + half, p)
 
 
 def paired_correlation(method: ArrayLike, baseline: ArrayLike, alpha: float = 0.05) -> Interval:

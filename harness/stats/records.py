@@ -1,16 +1,16 @@
-"""What the tests return, and the rules for values that are missing, infinite or all equal.
+"""Results of the tests, and rules for missing, infinite and equal values.
 
 The same rules hold in every function of `harness.stats` unless its docstring says otherwise:
 
-- A NaN is a pair with a missing side. It is dropped and counted (`dropped`); `n` counts what is left.
-- An infinite difference (a diverged arm) has no mean and no variance. Functions built on moments keep the
+- A NaN is a pair with a missing side. It is dropped and counted (`dropped`); `n` counts the remaining pairs.
+- An infinite difference (a diverged arm) has neither mean nor variance. Functions built on moments keep the
   infinite estimate, return the whole line as interval and p = 1; `sign_flip_p` can use it.
 - n = 0 gives estimate NaN, n = 1 the value itself; both give the whole line and p = 1.
 - *Equal differences*, meaning a spread within 1e-9 of the largest magnitude, give the t statistic no scale. They are
-  read as the limit of ever smaller spreads: the interval is the single value, and p that of a spread of 1e-9 (1 when
-  all are zero), so that (2, 2, 2) says what (2, 2, 2 and a bit) says. On scores out of 100 items this keeps the level:
-  type I at three seeds is at most 5 %, since so coarse scores reject less otherwise. The sequential test needs no such
-  rule: its evidence has a finite limit, (1+ng)^((n-1)/2).
+  treated as the limit of ever smaller spreads: the interval is the single value, and p that of a spread of 1e-9 (1 when
+  all are zero), so that (2, 2, 2) gives the result of (2, 2, 2 and a bit). On scores out of 100 items this keeps the
+  level: type I at three seeds is at most 5 %, since so coarse scores reject less otherwise. The sequential test
+  needs no rule for them: its evidence has a finite limit, (1+ng)^((n-1)/2).
 - alpha outside (0, 1) is a ValueError, as is anything but one dimension where one is expected.
 """
 
@@ -30,7 +30,10 @@ EQUAL_RTOL = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate and its interval, in the unit of the data; `n` values used, `dropped` NaN left out."""
+    """An estimate and its interval, in the unit of the data.
+
+    `n` values were used, `dropped` NaN were left out.
+    """
 
     estimate: float
     low: float
@@ -41,7 +44,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """An estimate, its interval and the p value of the test named by the function that made it."""
+    """An estimate, its interval and the p value of a test."""
 
     estimate: float
     low: float
@@ -53,7 +56,7 @@ class Inference:
 
 @dataclass(frozen=True, slots=True)
 class TwoWayInference:
-    """A mean over seeds × items; `n` seeds, `items` items, and the sd that each source of noise contributes."""
+    """A mean over `n` seeds × `items` items, with both sds."""
 
     estimate: float
     low: float
@@ -68,7 +71,7 @@ class TwoWayInference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BudgetBand:
-    """A tuning curve: arrays of equal length, one entry a budget; `n` configurations were tried."""
+    """A tuning curve from `n` configurations, as arrays of equal length."""
 
     budgets: NDArray[np.int64]
     estimate: Floats
@@ -80,7 +83,7 @@ class BudgetBand:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Mean and sample sd (ddof = 1) of the values that are not NaN; `sd` is 0 for equal values."""
+    """Mean and sample sd (ddof = 1) of values without NaN."""
 
     values: Floats
     mean: float
@@ -89,7 +92,7 @@ class Moments:
 
     @property
     def n(self) -> int:
-        """How many values were used."""
+        """Number of values used."""
         return len(self.values)
 
     @property
@@ -99,11 +102,11 @@ class Moments:
 
     @property
     def usable(self) -> bool:
-        """Whether a variance can be estimated at all: two or more values, all finite."""
+        """True if a variance can be estimated: two or more finite values."""
         return self.n >= 2 and math.isfinite(self.mean) and math.isfinite(self.sd)
 
     def inference(self, low: float = -math.inf, high: float = math.inf, p: float = 1.0) -> Inference:
-        """The mean with an interval and a p value; where no test is possible the whole line and 1."""
+        """The mean with an interval and a p value; by default the whole line and 1."""
         return Inference(self.mean, low, high, p, self.n, self.dropped)
 
 
@@ -122,7 +125,10 @@ def check_alpha(alpha: float, name: str = "alpha") -> None:
 
 
 def moments(values: ArrayLike, name: str = "differences") -> Moments:
-    """Mean and sd by the module's rules; scaled by a power of two, so that squares never overflow."""
+    """Mean and sd by the module's rules.
+
+    Values are scaled by a power of two, so that squares never overflow.
+    """
     array = as_values(values, name)
     kept = array[~np.isnan(array)]
     dropped = len(array) - len(kept)

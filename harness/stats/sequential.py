@@ -1,4 +1,4 @@
-"""Evidence that may be looked at after every seed: the right-Haar t-test e-process and its interval.
+"""Anytime-valid evidence: the right-Haar t-test e-process and its interval.
 
 Model: differences d_i ~ N(σδ, σ²), H0: δ = 0. Under H1 δ ~ N(0, g); σ has the right-Haar prior 1/σ, so E_n depends
 on the differences only through the t statistic. E_n is a likelihood ratio of t statistics, a martingale under
@@ -33,7 +33,7 @@ def _check_g(g: float) -> None:
 
 
 def _running(values: Floats) -> tuple[Floats, Floats, Floats]:
-    """Running count, mean and sum of squared deviations along the last axis (Welford, stable)."""
+    """Running count, mean and squared deviations along the last axis (Welford)."""
     counts = np.arange(1, values.shape[-1] + 1, dtype=np.float64)
     means, squares = np.empty_like(values), np.empty_like(values)
     mean, square = np.zeros(values.shape[:-1]), np.zeros(values.shape[:-1])
@@ -47,10 +47,10 @@ def _running(values: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def log_e_of_moments(n: ArrayLike, mean: ArrayLike, squares: ArrayLike, g: float) -> Floats:
-    """log E of n differences with this mean and sum of squared deviations; arrays broadcast.
+    """log E of n differences from their mean and squared deviations.
 
-    log E_n = -½ log(1+ng) + (n/2) [log(1 + t²/ν) - log(1 + t²/(ν(1+ng)))], ν = n - 1, written with the sum of
-    squares S = νs² and n·mean², which stays finite for equal differences: E_n is at most (1+ng)^((n-1)/2).
+    Arrays broadcast. log E_n = -½ log(1+ng) + (n/2) [log(1 + t²/ν) - log(1 + t²/(ν(1+ng)))], ν = n - 1, written with
+    the sum of squares S = νs² and n·mean², which stays finite for equal differences: E_n is at most (1+ng)^((n-1)/2).
     """
     n, mean, squares = np.asarray(n, dtype=np.float64), np.asarray(mean), np.asarray(squares)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -62,10 +62,10 @@ def log_e_of_moments(n: ArrayLike, mean: ArrayLike, squares: ArrayLike, g: float
 
 
 def half_width_of_moments(n: ArrayLike, squares: ArrayLike, g: float, log_threshold: float) -> Floats:
-    """Half-width of the confidence sequence at n differences with this sum of squared deviations.
+    """Half-width of the confidence sequence from n and squared deviations.
 
     s/√n · √(ν(c-1) / (1 - c/(1+ng))), c = (threshold·√(1+ng))^(2/n), where the threshold is the E that rejects: 1/α
-    without an end of looking. Infinite while c ≥ 1+ng (at 1/.05 and g = 2: the first three seeds).
+    for unlimited interim analyses. Infinite while c ≥ 1+ng (at 1/.05 and g = 2: the first three seeds).
     """
     n, squares = np.asarray(n, dtype=np.float64), np.asarray(squares)
     log_c = (2 / n) * (0.5 * np.log1p(n * g) + log_threshold)
@@ -111,18 +111,18 @@ def log_e_value(differences: ArrayLike, g: float = DEFAULT_G) -> float:
 def e_value(differences: ArrayLike, g: float = DEFAULT_G) -> float:
     """E_n against "no mean difference" after all n seeds: 1/α or more rejects at level α.
 
-    n = 0 or 1: 1 (no evidence). An infinite difference: 0. NaN pairs are dropped. Not the running maximum, which
-    is no e-value.
+    n = 0 or 1: 1 (no evidence). An infinite difference: 0. NaN pairs are dropped. The running maximum
+    is not an e-value.
     """
     log_e = log_e_value(differences, g)
     return math.exp(log_e) if log_e < 709.0 else math.inf
 
 
 def anytime_p(differences: ArrayLike, g: float = DEFAULT_G) -> float:
-    """min over k ≤ n of 1/E_k, at most 1: a two-sided p value valid however the seeds were stopped.
+    """Two-sided p value valid under every stopping rule.
 
-    The order of the differences is the order in which the seeds came. n = 0 or 1: 1. NaN pairs are dropped; an
-    infinite difference adds nothing, and what was shown before it stays.
+    min over k ≤ n of 1/E_k, at most 1. The order of the differences is the order in which the seeds came. n = 0 or 1:
+    1. NaN pairs are dropped; an infinite difference adds nothing, and what was shown before it stays.
     """
     kept, _ = _observed(differences)
     _check_g(g)
@@ -134,8 +134,9 @@ def anytime_p(differences: ArrayLike, g: float = DEFAULT_G) -> float:
 def interval_half_widths(
     differences: ArrayLike, g: float = DEFAULT_G, alpha: float = 0.05, *, log_threshold: float | None = None
 ) -> tuple[Floats, Floats]:
-    """(running mean, half-width of the 1 - alpha confidence sequence) after each seed, along the last axis.
+    """Running mean and half-width of the 1 - alpha confidence sequence.
 
+    After each seed, along the last axis.
     `log_threshold` is the log E that rejects, -log α (Ville) unless given. Infinite from an infinite or NaN difference
     on. Leading axes are independent paths.
     """
@@ -150,11 +151,11 @@ def interval_half_widths(
 def anytime_interval(
     differences: ArrayLike, g: float = DEFAULT_G, alpha: float = 0.05, *, running: bool = False
 ) -> Inference:
-    """The mean difference with an interval that covers at every n at once, and its `anytime_p`.
+    """The mean difference, an interval valid at every n, and `anytime_p`.
 
     The interval after the last seed, the inversion of E_n: it excludes 0 exactly when E_n ≥ 1/α. It may widen
     again; with `running` it is the intersection of all intervals so far, equally valid and never wider, so that
-    what it has excluded stays excluded (low > high, an empty set, speaks against the model).
+    an excluded value stays excluded (an empty set, low > high, is evidence against the model).
     """
     kept, dropped = _observed(differences)
     _check_g(g)
@@ -172,10 +173,10 @@ def anytime_interval(
 
 
 def e_from_p(p: ArrayLike) -> Floats:
-    """An e-value for each p value: (1 - p + p·log p) / (p·(log p)²), the mixture of all power calibrators.
+    """An e-value for each p value by the mixture of power calibrators.
 
-    For a p value that is valid at any time the result may be used at any stopping time. p = 1 gives ½, p = 0
-    gives inf, NaN stays NaN. Source: Vovk & Wang (2021), eq. 2.
+    (1 - p + p·log p) / (p·(log p)²). For a p value that is valid at any time the result may be used at any stopping
+    time. p = 1 gives ½, p = 0 gives inf, NaN stays NaN. Source: Vovk & Wang (2021), eq. 2.
     """
     values = np.atleast_1d(as_probabilities(p))
     # the closed form loses its digits near p = 1, where a Taylor series holds: with u = -log p it is

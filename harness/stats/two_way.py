@@ -1,4 +1,4 @@
-"""Seeds × items where each seed has a test set of its own, drawn from one pool: the sets overlap."""
+"""Two-way intervals for seeds with overlapping test sets from one pool."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from harness.stats.records import Floats, TwoWayInference, check_alpha
 
 
 def overlapping_two_way(matrix: ArrayLike, alpha: float = 0.05) -> TwoWayInference:
-    """Mean over seeds of each seed's mean over its items; NaN where an item is not in a seed's test set.
+    """Mean over seeds of each seed's item mean, with a two-way interval.
+
+    An entry is NaN where an item is not in a seed's test set.
 
     Crossed random effects d_si = μ + a_s + b_i + e_si, unbalanced. The three variances solve the moment equations of
     the sums of squares within seeds, within items and in all; the variance of the mean is σ_a²/S + σ_b² Σ_i w_i² +
@@ -20,7 +22,7 @@ def overlapping_two_way(matrix: ArrayLike, alpha: float = 0.05) -> TwoWayInferen
     least S − 1. Equal to :func:`two_way_interval` where every seed has every item.
 
     Fewer than two seeds or items, no item under two seeds, no spread, or an infinite value: whole line, p = 1.
-    Source: Gao & Owen, Electronic Journal of Statistics 11 (2017), section 3. ValueError unless two-dimensional.
+    Source: Gao & Owen, EJS 11 (2017), section 3. ValueError unless two-dimensional.
     """
     check_alpha(alpha)
     values = np.asarray(matrix, dtype=np.float64)
@@ -51,7 +53,7 @@ def overlapping_two_way(matrix: ArrayLike, alpha: float = 0.05) -> TwoWayInferen
 
 
 def _variances(values: Floats, there: NDArray[np.bool_], by_seed: Floats) -> tuple[float, float, float]:
-    """σ² of seeds, items and errors by the method of moments, none below 0."""
+    """σ² of seeds, items and errors by moments, none below 0."""
     a_seed, an_item, all_of = there.sum(axis=1), there.sum(axis=0), float(there.sum())
     filled = np.where(there, values, 0.0)
     by_item = filled.sum(axis=0) / an_item

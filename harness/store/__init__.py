@@ -4,6 +4,7 @@ Writers use :class:`Owner`, readers :func:`open_reader`. Importing this package 
 pyarrow; they are imported where a file is opened.
 """
 
+from harness.execute.outcome import Outcome as Outcome
 from harness.store.errors import StoreDamagedError as StoreDamagedError
 from harness.store.errors import StoreError as StoreError
 from harness.store.errors import StoreHeldError as StoreHeldError
@@ -11,7 +12,6 @@ from harness.store.errors import StoreReadOnlyError as StoreReadOnlyError
 from harness.store.events import Event as Event
 from harness.store.journal import Journal as Journal
 from harness.store.journal import segments as segments
-from harness.store.outcome import Outcome as Outcome
 from harness.store.owner import Owner as Owner
 from harness.store.paths import StorePaths as StorePaths
 from harness.store.paths import default_database as default_database

@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
+from harness.execute.outcome import COLUMNS, Outcome
 from harness.store.errors import StoreError
-from harness.store.outcome import COLUMNS, Outcome
+from harness.store.fold import PendingRows, Touched
 from harness.store.rows import Key, Row, arrow_series, convert, converted, moment
 from harness.store.tables import TABLES
 from harness.vocabulary import FINAL, Protocol, Status
-
-if TYPE_CHECKING:
-    from harness.store.fold import PendingRows
 
 VERSION = 1
 
@@ -30,8 +28,6 @@ Rows = Sequence[Mapping[str, Any]]
 """Rows of a table by column; ``Event.parts`` says of which."""
 Parts = Mapping[str, tuple[str, tuple[str, ...]]]
 """Fields that hold a row or rows: of which table, and which columns each row brings along itself."""
-Touched = list[tuple[str, Mapping[str, Any]]]
-"""(table, row); a row may hold its key alone."""
 CHANGED_IN_PART = ("runs", "trials", "sweeps", "sweep_points")
 """Tables whose events may bring some columns only: their rows are loaded before they are changed."""
 
@@ -285,7 +281,7 @@ class OutcomeEvent(Event):
                 "environment_id": outcome.environment_id,
                 "results": parts["results"],
             }
-            rows.log(self, "duplicate", detail)
+            rows.log(self.run_id, self.at, "duplicate", detail)
             return
         row = convert("trials", {name: parts[name] for name in COLUMNS if name in parts})
         numbers = parts if outcome.status in FINAL else dict.fromkeys(("results", "artifacts", "series"), ())
@@ -310,7 +306,7 @@ class LogEvent(Event):
 
     def fold(self, rows: PendingRows) -> None:
         """Keep it."""
-        rows.log(self, self.event_kind, self.detail)
+        rows.log(self.run_id, self.at, self.event_kind, self.detail)
 
 
 @dataclass(frozen=True)
@@ -363,6 +359,25 @@ class VerdictsEvent(Event):
         rows.put("verdict_trials", *sides)
         for judged, measured in gates.items():
             rows.replace("gates", dict(zip(names, judged, strict=True)), measured)
+
+
+@dataclass(frozen=True)
+class TaggedEvent(Event):
+    """Tags added to a run, and tags removed from it."""
+
+    kind = "tagged"
+
+    run_id: str
+    tags: Sequence[str] = ()
+    removed: Sequence[str] = ()
+
+    def fold(self, rows: PendingRows) -> None:
+        """Add and remove them."""
+        tags = [{"run_id": self.run_id, "tag": tag, "tagged_at": self.at} for tag in self.tags]
+        added = converted("tags", tags)
+        for tag in self.removed:
+            rows.drop("tags", self.run_id, tag)
+        rows.put("tags", *added)
 
 
 @dataclass(frozen=True)

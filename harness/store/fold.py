@@ -1,24 +1,32 @@
 """The rows that a batch of events changes: loaded at once, changed in memory, each written once.
 
-What an event means for them is the event's own affair (``events``); this module knows tables and keys alone.
+``events`` defines what an event changes; this module knows tables and keys alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.store.rows import Key, Row, arrow_rows, convert, fetch_rows, key_of, moment, write_rows
-from harness.store.tables import KEYS
+from harness.store.tables import KEYS, STORED
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-    from harness.store.events import Event
-
+Touched = Sequence[tuple[str, Mapping[str, Any]]]
+"""(table, row); a row may hold its key alone."""
 REJECTABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 """What a line that is JSON but makes no sense raises; it is set aside, it never stops the others."""
+
+
+class Touching(Protocol):
+    """An event that names the rows to load before it is folded."""
+
+    def touches(self) -> Touched:
+        """The rows."""
+        ...
 
 
 class PendingRows:
@@ -27,7 +35,7 @@ class PendingRows:
     ``connection`` is for events that stand alone in their transaction (``Event.alone``).
     """
 
-    def __init__(self, connection: DuckDBPyConnection, events: Iterable[Event]) -> None:
+    def __init__(self, connection: DuckDBPyConnection, events: Iterable[Touching]) -> None:
         self.connection = connection
         self._rows: dict[str, dict[Key, Row]] = {table: {} for table in KEYS}
         self._changed: dict[str, set[Key]] = {table: set() for table in KEYS}
@@ -37,7 +45,7 @@ class PendingRows:
         self._log: list[Row] = []
         self._load(events)
 
-    def _load(self, events: Iterable[Event]) -> None:
+    def _load(self, events: Iterable[Touching]) -> None:
         keys: dict[str, list[Key]] = {}
         for event in events:
             try:
@@ -78,10 +86,9 @@ class PendingRows:
         """Let these be all rows whose columns have the values of ``where``, which leave one column of a key free."""
         self._replaced.setdefault(table, {})[tuple(where.items())] = list(rows)
 
-    def log(self, event: Event, kind: str, detail: Any) -> None:
+    def log(self, run_id: str | None, at: str | None, kind: str, detail: Any) -> None:
         """Add a row to ``events``."""
-        run_id = getattr(event, "run_id", None)
-        self._log.append(convert("events", {"run_id": run_id, "at": event.at, "kind": kind, "detail": detail}))
+        self._log.append(convert("events", {"run_id": run_id, "at": at, "kind": kind, "detail": detail}))
 
     def reject(self, line: Mapping[str, Any] | None, segment: str, end: int, reason: str) -> None:
         """Record a line that cannot be used; None where it is not even JSON."""
@@ -121,7 +128,8 @@ class PendingRows:
             rows = list({key_of(table, row): row for row in rows}.values())
             condition += f' AND NOT "{free[0]}" = ANY(?)'
             given.append([row[free[0]] for row in rows])
-        self.connection.execute(f"DELETE FROM {table} WHERE {condition}", given)
+        live = " AND deleted_at IS NULL" if table in STORED else ""
+        self.connection.execute(f"DELETE FROM {STORED.get(table, table)} WHERE {condition}{live}", given)
         self._write(table, rows)
 
     def _write(self, table: str, rows: Sequence[Row]) -> None:

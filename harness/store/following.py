@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from harness.execute.outcome import Outcome
+from harness.store.deletion_events import DeletedEvent
 from harness.store.errors import StoreError
 from harness.store.events import OutcomeEvent, SessionEvent, read_event
 from harness.store.fold import REJECTABLE
 from harness.store.journal import Segment, segments
-from harness.store.outcome import Outcome
 from harness.store.paths import StorePaths
 from harness.vocabulary import FINAL
 
@@ -59,6 +61,11 @@ class OtherSessions:
         """What another session measured of a trial (final numbers, no series), as of the last :meth:`look`."""
         return self._results.get(trial_id)
 
+    def discard(self, trial_ids: Iterable[str]) -> None:
+        """Ignore what was logged of these trials until now: this session deletes them."""
+        self.look()
+        self._drop(trial_ids)
+
     def look(self) -> None:
         """Read what others have journalled since the last look."""
         count = self._counted()
@@ -90,17 +97,23 @@ class OtherSessions:
         with contextlib.suppress(StoreError):  # `db check` names a damaged archive
             for line in segment.lines(offset):
                 offset = line.end
-                if line.content is not None and line.content.get("kind") in ("outcome", "replaced"):
+                if line.content is not None and line.content.get("kind") in (OutcomeEvent.kind, "replaced", "deleted"):
                     self._keep(line.content)
         return offset
 
     def _keep(self, content: dict[str, object]) -> None:
         with contextlib.suppress(*REJECTABLE):  # ingest sets such a line aside
             event = read_event(content)
+            if isinstance(event, DeletedEvent):
+                self._drop(event.trials)
             if isinstance(event, OutcomeEvent) and event.outcome.status in FINAL:
                 lean = replace(event.outcome, series=(), artifacts=())
-                known = self._results.get(lean.trial_id) if event.kind == OutcomeEvent.kind else None
-                self._results[lean.trial_id] = known or lean  # a second outcome is set aside, a replacement is not
+                first = self._results.get(lean.trial_id) if event.kind == OutcomeEvent.kind else None
+                self._results[lean.trial_id] = first or lean  # a second outcome is set aside, a replacement is not
+
+    def _drop(self, trial_ids: Iterable[str]) -> None:
+        for trial_id in trial_ids:
+            self._results.pop(trial_id, None)
 
     def _counted(self) -> int:
         return _size(self._counter)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from harness.store import hygiene_events as hygiene_events  # its kinds register themselves
+from harness.store import deletion_events as deletion_events  # its kinds register themselves
 from harness.store.errors import StoreError
 from harness.store.events import KINDS, VERSION, Event, read_event
 from harness.store.fold import REJECTABLE, PendingRows

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from harness.errors import first_line
 from harness.store.encoding import stamp
 from harness.store.errors import StoreError
-from harness.store.forgotten import MOVED
 from harness.store.ingest import counters, ingest, refused_events
 from harness.store.journal import Segment, segments
 from harness.store.locking import keeping_out, looking, writing
@@ -22,7 +21,7 @@ from harness.store.paths import StorePaths
 from harness.store.queries import IS_FINAL
 from harness.store.schema import connect, open_for_writing, schema_number, schema_of
 from harness.store.snapshot import copy_database, copy_for_snapshot, publish_snapshot
-from harness.store.tables import TABLES
+from harness.store.tables import STORED, TABLES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -229,13 +228,12 @@ def _damages(found: list[Segment]) -> list[StoreProblem]:
     return problems
 
 
-_OF_TRIALS = ("run_trials", "metrics", "results", "artifacts", "progress")
-_KNOWN = "(SELECT trial_id FROM trials UNION SELECT trial_id FROM forgotten.trials)"
+_OF_TRIALS = ("metrics", "results", "artifacts", "progress")
 _CHILDREN = {
     **dict.fromkeys(_OF_TRIALS, ("trial_id", "trials")),
     "gates": ("claim_id", "verdicts"),
     "tags": ("run_id", "runs"),
-    "verdict_trials": ("trial_id", _KNOWN),
+    **dict.fromkeys(("run_trials", "verdict_trials"), ("trial_id", STORED["trials"])),
 }
 _UNFINISHED = f"FROM trials WHERE NOT {IS_FINAL}"
 
@@ -246,8 +244,7 @@ def _check_orphans(connection: DuckDBPyConnection) -> list[StoreProblem]:
         sql = f"SELECT count(*), min({column}) FROM {table} ANTI JOIN {parent} USING ({column})"
         ((count, example),) = connection.execute(sql).fetchall()
         if count:
-            whole = "trials" if parent == _KNOWN else parent
-            what = f"{count} rows of {table} belong to no row of {whole}, {column} {example} for one"
+            what = f"{count} rows of {table} belong to no row of {parent}, {column} {example} for one"
             problems.append(StoreProblem("rows", what))
     for table in ("metrics", "results"):
         sql = f"SELECT count(DISTINCT trial_id) FROM {table} SEMI JOIN ({_UNFINISHED}) USING (trial_id)"
@@ -258,9 +255,8 @@ def _check_orphans(connection: DuckDBPyConnection) -> list[StoreProblem]:
 
 
 _COMPARED = {
-    "trials": "SELECT trial_id, status FROM {}",
+    "trials": "SELECT trial_id, status, deleted_at FROM {}",
     **dict.fromkeys(("results", "metrics", "claims", "run_trials", "tags"), "FROM {}"),
-    **dict.fromkeys(("forgotten.results", "forgotten.metrics"), "FROM {}"),
 }
 """Where rows are compared, not only counted. Which of two equal outcomes came first may differ."""
 
@@ -276,15 +272,14 @@ def _compare(connection: DuckDBPyConnection, fresh: StorePaths) -> list[StorePro
     problems = []
     path = str(fresh.database).replace("'", "''")
     connection.execute(f"ATTACH '{path}' AS journal (READ_ONLY)")
-    for table in (*TABLES, *(f"forgotten.{table}" for table in MOVED)):
-        if table in ("ingested", "progress"):
-            continue
-        sql = f"SELECT (SELECT count(*) FROM {table}), (SELECT count(*) FROM journal.{table})"
+    for table in sorted(TABLES.keys() - {"ingested", "progress"}):
+        stored = STORED.get(table, table)
+        sql = f"SELECT (SELECT count(*) FROM {stored}), (SELECT count(*) FROM journal.{stored})"
         ((here, there),) = connection.execute(sql).fetchall()
         if here != there:
             problems.append(StoreProblem("counts", f"{table} has {here} rows and the journal makes {there}"))
         elif table in _COMPARED:
-            rows = [_COMPARED[table].format(name) for name in (table, f"journal.{table}")]
+            rows = [_COMPARED[table].format(name) for name in (stored, f"journal.{stored}")]
             sql = f"SELECT count(*) FROM (({rows[0]}) EXCEPT ALL ({rows[1]}))"
             ((count,),) = connection.execute(sql).fetchall()
             if count:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from harness.store.encoding import encode
-from harness.store.tables import KEYS, TABLES
+from harness.store.tables import KEYS, STORED, TABLES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -194,12 +194,18 @@ def write_rows(connection: DuckDBPyConnection, table: str, rows: pa.Table) -> No
 
     if rows.num_rows == 0:
         return
-    columns = list(TABLES[table])
-    sql = f"INSERT INTO {table} ({quoted(columns)}) SELECT {quoted(columns)} FROM batch_rows"
+    target, columns = STORED.get(table, table), list(TABLES[table])
+    sql = f"INSERT INTO {target} ({quoted(columns)}) SELECT {quoted(columns)} FROM batch_rows"
     if keys := KEYS.get(table):
-        others = [column for column in columns if column not in keys]
-        sets = ", ".join(f'"{column}" = excluded."{column}"' for column in others)
-        sql += f" ON CONFLICT ({quoted(keys)}) DO " + (f"UPDATE SET {sets}" if others else "NOTHING")
+        same = " AND ".join(f'{target}."{key}" = batch_rows."{key}"' for key in keys)
+        if table in STORED:
+            same += " AND deleted_at IS NULL"
+        sets = ", ".join(f'"{column}" = batch_rows."{column}"' for column in columns if column not in keys)
+        sql = f"MERGE INTO {target} USING batch_rows ON {same}" + (
+            f" WHEN MATCHED THEN UPDATE SET {sets}" if sets else ""
+        )
+        values = ", ".join(f'batch_rows."{column}"' for column in columns)
+        sql += f" WHEN NOT MATCHED THEN INSERT ({quoted(columns)}) VALUES ({values})"
     connection.register("batch_rows", rows)
     try:
         connection.execute(sql)

@@ -14,6 +14,8 @@ from importlib.resources import files
 _TABLE = re.compile(r"CREATE TABLE (\w+) \((.*?)\n\);", re.DOTALL)
 _COLUMN = re.compile(r'^    "?(\w+)"? ((?:VARCHAR|BIGINT|DOUBLE|TIMESTAMP|BOOLEAN|JSON)(?:\[\])?)', re.MULTILINE)
 _KEY = re.compile(r"^    PRIMARY KEY \((.*)\)$", re.MULTILINE)
+_DROPPED = re.compile(r"^DROP TABLE (\w+);", re.MULTILINE)
+_MARKED = re.compile(r"^CREATE VIEW (\w+) AS SELECT \* EXCLUDE \(deleted_at\) FROM (\w+)", re.MULTILINE)
 _ADDED = re.compile(r'^ALTER TABLE (\w+) ADD COLUMN "?(\w+)"? (\w+(?:\[\])?)', re.MULTILINE)
 
 
@@ -35,10 +37,11 @@ def migrations() -> tuple[Migration, ...]:
     return tuple(sorted(steps, key=lambda step: step.number))
 
 
-def _declared() -> tuple[dict[str, dict[str, str]], dict[str, tuple[str, ...]]]:
-    """Columns with their SQL types, and primary keys, by table."""
+def _declared() -> tuple[dict[str, dict[str, str]], dict[str, tuple[str, ...]], dict[str, str]]:
+    """Columns with their SQL types, primary keys, and stored tables of views, by public name."""
     columns: dict[str, dict[str, str]] = {}
     keys: dict[str, tuple[str, ...]] = {}
+    stored: dict[str, str] = {}
     for step in migrations():
         for table, body in _TABLE.findall(step.sql):
             columns[table] = dict(_COLUMN.findall(body))
@@ -46,8 +49,16 @@ def _declared() -> tuple[dict[str, dict[str, str]], dict[str, tuple[str, ...]]]:
                 keys[table] = tuple(name.strip(' "') for name in key[1].split(","))
         for table, column, kind in _ADDED.findall(step.sql):
             columns[table][column] = kind
-    return columns, keys
+        stored |= dict(_MARKED.findall(step.sql))
+        for table in _DROPPED.findall(step.sql):
+            if table not in stored:
+                columns.pop(table, None)
+                keys.pop(table, None)
+    return columns, keys, stored
 
 
-TABLES, KEYS = _declared()
-"""Columns and primary keys by table. ``metrics`` has no key on purpose: one costs ten times the insert time."""
+TABLES, KEYS, STORED = _declared()
+"""Columns and primary keys by public name, and the tables that hold deleted rows too, where the name is a view.
+
+``metrics`` has no key on purpose: one costs ten times the insert time.
+"""

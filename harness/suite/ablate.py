@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from harness.base.yaml_nodes import Node
 from harness.errors import Place, Problem, SuiteError, choices
 from harness.suite.models import Ablate, Arm, SuiteFile
 from harness.suite.values import Mistake, MistakesError
-from harness.suite.yamlfile import Node
 from harness.vocabulary import SLOTS, Role
 
 MAX_ARMS = 64

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from harness import registry
+from harness.base.yaml_nodes import Node
 from harness.errors import Place, Problem, choices
 from harness.registry.cards import TaskCard
 from harness.suite.cells import CellError, Setting, content, override_at, replaced, setting
@@ -14,7 +15,6 @@ from harness.suite.load import LoadedBenchmark, Suite, absent
 from harness.suite.models import Prerequisite, ScaleBlock
 from harness.suite.programs import check_program
 from harness.suite.values import Mistake, part_mistakes, recipe_mistakes, slot_mistakes
-from harness.suite.yamlfile import Node
 from harness.vocabulary import SLOTS, WRITTEN_SCALES
 
 
@@ -39,10 +39,17 @@ def _benchmarks(suite: Suite) -> Iterator[Problem]:
                 yield from _block(suite, benchmark, scale, block, tasks[model.task])
         card = tasks[model.task].card
         if not card.program and not card.elsewhere:  # these report what they like
-            yield from absent(node, ("metrics",), "no metric", model.metrics, card.metrics)
+            for metric in (metric for metric in model.metrics if metric not in card.metrics):
+                yield Problem(node.find(("metrics", metric)), _unknown_metric(metric, tasks[model.task]))
         yield from absent(node, ("reference_arm",), "no arm", [model.reference_arm], suite.model.arms)
         yield from _sources(benchmark)
         yield from absent(suite.node, ("benchmarks", name, "arms"), "no arm", used, suite.model.arms)
+
+
+def _unknown_metric(metric: str, task: registry.Entry[TaskCard]) -> str:
+    file = f"{task.module.replace('.', '/')}.py" if not task.module.endswith(".py") else task.module
+    valid = choices(task.card.metrics, metric)
+    return f"unknown metric '{metric}'; {valid}; to add one, compute it in {file} and name it in the task's 'metrics'"
 
 
 def _stand_ins(suite: Suite) -> Iterator[Problem]:

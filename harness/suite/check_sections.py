@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness import registry
+from harness.base.yaml_nodes import Path_
 from harness.errors import Problem, choices
 from harness.registry.shipped import check_module, check_names
 from harness.suite.cells import Setting, override_at, setting
@@ -13,7 +14,6 @@ from harness.suite.load import Suite, absent
 from harness.suite.models import REPORTED, Binding, Threshold
 from harness.suite.search_models import SpaceRange
 from harness.suite.values import wrong
-from harness.suite.yamlfile import Path_
 from harness.trial.options import Option
 from harness.vocabulary import SLOTS, WRITTEN_SCALES
 

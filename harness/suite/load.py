@@ -11,16 +11,16 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from harness.base import yaml_nodes
+from harness.base.yaml_nodes import Node
 from harness.errors import HarnessError, Place, Problem, SuiteError, choices
 from harness.registry.shipped import suite_files, suites_folder
 from harness.registry.user_methods import UserMethod
-from harness.suite import yamlfile
 from harness.suite.ablate import expand
 from harness.suite.models import Benchmark, Binding, Fact, FactFile, SuiteFile, UsedBenchmark
 from harness.suite.own_files import with_own_files
 from harness.suite.schema_errors import schema_problem
 from harness.suite.short_forms import in_full
-from harness.suite.yamlfile import Node
 
 Model = TypeVar("Model", bound=BaseModel)
 Reader = Callable[[Path], Node]
@@ -32,7 +32,7 @@ MOST_NAMES = 1000
 
 def _reader() -> Reader:
     """Reads each file once, since many benchmarks share a parent, and ends where files inherit one another for ever."""
-    once = cache(yamlfile.read)
+    once = cache(yaml_nodes.read)
     left = itertools.count(MOST_FILES, -1)
 
     def read(path: Path) -> Node:
@@ -213,7 +213,7 @@ def _with_parents(path: Path, node: Node, read: Reader, seen: tuple[Path, ...]) 
         if "\0" in parent.value:
             raise SuiteError([Problem(parent.place, "a path cannot contain a null character")])
         below = _inherited(path.parent / parent.value, read, seen, parent.place)
-        merged = below if merged is None else yamlfile.merge(merged, below)
+        merged = below if merged is None else yaml_nodes.merge(merged, below)
     if merged is None:
         return node
     merged = merged.copy()  # the parent's own node stays as it is
@@ -224,7 +224,7 @@ def _with_parents(path: Path, node: Node, read: Reader, seen: tuple[Path, ...]) 
         if block is not None and isinstance(block.value, dict) and "stands_for" in block.value:
             merged.value[scale] = block.copy()
             del merged.value[scale].value["stands_for"]
-    return yamlfile.merge(merged, node)
+    return yaml_nodes.merge(merged, node)
 
 
 def _validate(model: type[Model], node: Node) -> Model:
@@ -282,7 +282,7 @@ def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, Fact]:
             if named is None:
                 return {}
             raise SuiteError([Problem(node.find(("facts",)), f"no such file of facts: {file}")])
-        where = yamlfile.read(file, top=list)
+        where = yaml_nodes.read(file, top=list)
         listed = _validate(FactFile, where).root
     facts: dict[str, Fact] = {}
     problems = []

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.base.yaml_nodes import Node
 from harness.errors import HarnessError, Problem, SuiteError
 from harness.registry.user_methods import UserMethod, register, user_method, user_part
-from harness.suite.yamlfile import Node
 from harness.vocabulary import SLOTS
 
 PARTS = ("data", "model")

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.base.yaml_nodes import Node
 from harness.errors import HarnessError, Problem, choices
 from harness.suite.values import Mistake
-from harness.suite.yamlfile import Node
 from harness.trial.programs import known_values, placeholders, result_problems, words_of
 
 COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.base.yaml_nodes import MAX_DEPTH, Node, write
 from harness.errors import Place, Problem, SuiteError
-from harness.suite.yamlfile import MAX_DEPTH, Node
 
 if TYPE_CHECKING:
     from harness.suite.load import Suite
@@ -72,13 +71,7 @@ def _kind(value: Any) -> str:
 
 def yaml_of(suite: Suite) -> str:
     """The text of a file that holds a whole suite."""
-    from ruamel.yaml import YAML
-
-    writer = YAML()
-    writer.width, writer.allow_unicode, writer.default_flow_style = 120, True, None
-    text = io.StringIO()
-    writer.dump(plain_suite(suite), text)
-    return text.getvalue()
+    return write(plain_suite(suite))
 
 
 def plain_suite(suite: Suite) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
+from harness.base.yaml_nodes import Node
 from harness.errors import Problem, choices
-from harness.suite.yamlfile import Node
 
 UNKNOWN_KEY = "unknown_key"
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from harness.base.yaml_nodes import Node
 from harness.suite.models import Benchmark, UsedBenchmark
-from harness.suite.yamlfile import Node
 
 PROGRAM = {
     **{

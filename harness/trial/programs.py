@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from harness.base.values import flat
 from harness.errors import HarnessError, choices
 
 SOURCES = ("lines", "output", "csv", "tensorboard", "pattern")
@@ -76,15 +77,7 @@ def known_values(recipe: Mapping[str, Any], seed: int, folder: str, data: str) -
     if recipe.get("steps") is not None:
         known["steps"] = min(recipe["steps"], recipe.get("max_steps") or recipe["steps"])
     given = recipe.get("values")
-    return known | {f"arm.{key}": value for key, value in _flat(given if isinstance(given, Mapping) else {})}
-
-
-def _flat(given: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in given.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", value
+    return known | {f"arm.{key}": value for key, value in flat(given if isinstance(given, Mapping) else {})}
 
 
 def final_of(value: object) -> tuple[str, str] | None:

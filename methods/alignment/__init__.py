@@ -1,1 +1,1 @@
-"""Alignment of a labelled source domain with a target domain of few labels: KNN-MMD and what it is compared with."""
+"""Alignment of a labelled source domain with a sparsely labelled target domain."""

@@ -1,4 +1,4 @@
-"""DANN: embeddings from which a domain classifier cannot tell the domain."""
+"""DANN: embeddings that hide their domain from a classifier."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Reversal(torch.autograd.Function):
 
 
 def reverse_gradient(features: Tensor, strength: float) -> Tensor:
-    """The features themselves; their gradient comes back times −strength."""
+    """Return the features; multiply their gradient by −strength."""
     reversed_: Tensor = _Reversal.apply(features, strength)
     return reversed_
 
@@ -34,7 +34,7 @@ class DANN(Adaptation):
     """Source cross-entropy + weight·domain cross-entropy behind a gradient reversal.
 
     Ganin et al. 2016, section 4. The reversal's strength rises as 2/(1 + exp(−10·progress)) − 1. The domain term is the
-    mean of the two domains' cross-entropies, so that unequal batches weigh alike.
+    mean of the two domains' cross-entropies, so that unequal batches have equal weight.
 
     Args:
         feature_channels: F of the embedding.
@@ -70,7 +70,7 @@ class DANN(Adaptation):
         }
 
     def probe(self, batch: AdaptationBatch) -> dict[str, Tensor]:
-        """``domain_accuracy`` (percent, mean over both domains; 50 = cannot tell)."""
+        """``domain_accuracy`` (percent, mean over both domains; 50 is chance)."""
         source = self.domain_classifier(batch.source_features) < 0
         target = self.domain_classifier(batch.require("target_features")) > 0
         return {"domain_accuracy": 50 * (source.float().mean() + target.float().mean())}

@@ -11,7 +11,7 @@ from methods.precision import widen
 
 
 def covariance(features: Tensor) -> Tensor:
-    """Sample covariance (F, F) of rows (N, F); zero for one row, which has no spread."""
+    """Sample covariance (F, F) of rows; zero for a single row."""
     centred = features - features.mean(dim=0)
     with torch.autocast(features.device.type, enabled=False):
         return centred.T @ centred / max(1, features.shape[0] - 1)

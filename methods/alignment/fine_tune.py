@@ -9,9 +9,9 @@ from methods.cards import MethodCard, Uniform
 
 
 class FineTune(Adaptation):
-    """Cross-entropy on the source until ``start`` of the training, on the labelled target shots afterwards.
+    """Cross-entropy on the source, after ``start`` on the labelled target shots.
 
-    The shots are training data here, so they cannot also say when to stop.
+    The shots are training data here, so they cannot decide the stopping time.
 
     Args:
         start: share of the training at which the shots take over, in [0, 1].
@@ -33,7 +33,7 @@ class FineTune(Adaptation):
         self.start, self.keep_source = start, keep_source
 
     def terms(self, batch: AdaptationBatch) -> dict[str, Tensor]:
-        """``cross_entropy`` of the source and ``support`` of the shots; weight 0 leaves a constant 0."""
+        """``cross_entropy`` of the source and ``support`` of the shots."""
         tuning = batch.progress >= self.start
         source = classification(batch.source_logits, batch.source_labels)
         support = classification(batch.require("support_logits"), batch.require("support_labels"))
@@ -46,7 +46,7 @@ class FineTune(Adaptation):
 CARD = MethodCard(
     of=FineTune,
     title="fine-tuning on the shots",
-    paper="common practice; no paper of its own",
+    paper="common practice; no paper",
     summary="training on the source, then on the few labelled target items",
     search_space={"start": Uniform(0.5, 0.95)},
     needs=("support_set",),

@@ -1,7 +1,7 @@
-"""The help set of KNN-MMD: target items with labels guessed from the nearest shots.
+"""The help set of KNN-MMD: target items labelled by their nearest shots.
 
-No function here takes a hidden label, except where the caller writes ``oracle_labels=True``: the arm that measures
-what the released code's default mode gains by attaching the true labels of test items.
+No function here takes a hidden label unless the caller sets ``oracle_labels=True``: the arm that measures
+the gain of the released code's default mode from the true labels of test items.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Embedding:
 
     Attributes:
         values: (N, d), float32.
-        init: how UMAP started: ``spectral``, or ``random`` where d ≥ N − 1.
+        init: initialisation of UMAP: ``spectral``, or ``random`` if d ≥ N − 1.
         random_state: the seed.
     """
 
@@ -36,14 +36,14 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HelpSet:
-    """Target items that stand in for labelled ones.
+    """Target items used in place of labelled ones.
 
     Attributes:
-        places: their places among the items that are no shots, (H,).
-        labels: the classes they are given, (H,).
+        places: their places among the items that are not shots, (H,).
+        labels: their assigned classes, (H,).
         votes: the KNN's class for *every* such item, (R,): the method's own baseline.
         mode: 0, 1 or 2.
-        oracle: whether ``labels`` are the true ones.
+        oracle: true if ``labels`` are the true ones.
     """
 
     places: NDArray[np.int64]
@@ -54,17 +54,19 @@ class HelpSet:
 
 
 def umap_init(items: int, dimensions: int) -> str:
-    """``spectral``, or ``random`` where UMAP has no d + 1 eigenvectors: d ≥ N − 1."""
+    """``spectral``, or ``random`` if UMAP lacks d + 1 eigenvectors."""
     return "random" if dimensions >= items - SPECTRAL_MARGIN else "spectral"
 
 
 def reduce(features: NDArray[np.floating], *, dimensions: int = 128, random_state: int) -> Embedding:
-    """UMAP to ``dimensions``, fitted on these items alone (McInnes et al. 2018, arXiv 1802.03426).
+    """Reduce items to ``dimensions`` by UMAP, fitted on them alone.
+
+    McInnes et al. 2018, arXiv 1802.03426.
 
     Args:
         features: flattened raw items, (N, D); N ≥ 3.
         dimensions: d.
-        random_state: always given; the same seed gives the same embedding.
+        random_state: required; the same seed gives the same embedding.
 
     Raises:
         ValueError: fewer than three items or dimensions below 1.
@@ -86,7 +88,7 @@ def reduce(features: NDArray[np.floating], *, dimensions: int = 128, random_stat
         n_jobs=1,
     )
     with warnings.catch_warnings():
-        # A seed makes UMAP run on one thread and say so each time.
+        # A seed makes UMAP run on one thread and warn each time.
         warnings.filterwarnings("ignore", category=UserWarning, module="umap")
         values = reducer.fit_transform(np.ascontiguousarray(features))
     return Embedding(np.asarray(values, dtype=np.float32), init, random_state)
@@ -94,13 +96,13 @@ def reduce(features: NDArray[np.floating], *, dimensions: int = 128, random_stat
 
 @dataclass(frozen=True, slots=True)
 class HelpSetOptions:
-    """How a help set is chosen.
+    """Selection of a help set.
 
     Attributes:
         share: p, the share of items to keep, in (0, 1].
         mode: 0: ⌊R·p/C⌋ of each predicted class at most; 1: the ⌊R·p⌋ surest of all; 2: the surest p of each
             predicted class.
-        neighbours: how many vote, capped at the shots a class; 0: shots//2 + 1.
+        neighbours: number of voting neighbours, capped at the shots a class; 0: shots//2 + 1.
         confidence: ``farthest`` agreeing neighbour (released) or ``nearest`` (paper, as relayed).
         oracle_labels: True attaches the true labels, as the released code's mode 1 does: a leak, only for the arm
             that measures it. The selection stays the KNN's.
@@ -130,14 +132,14 @@ def make_help_set(
 ) -> HelpSet:
     """Label items by their nearest shots and keep the most confident.
 
-    The released pipeline gives it what ``reduce`` makes of all target items together.
+    The released pipeline passes the result of ``reduce`` over all target items.
 
     Args:
-        embedding: the items that are no shots, (R, d).
+        embedding: the items that are not shots, (R, d).
         support: the shots in the same space, (S, d).
         support_labels: the shots' classes, (S,).
         classes: C.
-        options: how the set is chosen; None: the defaults.
+        options: selection of the set; None: the defaults.
         hidden_labels: the items' true classes, (R,); accepted only with ``oracle_labels=True``.
 
     Raises:
@@ -146,7 +148,7 @@ def make_help_set(
     options = HelpSetOptions() if options is None else options
     if options.oracle_labels != (hidden_labels is not None):
         raise ValueError(
-            "help set: hidden_labels belong to oracle_labels=True, and to nothing else: got oracle_labels="
+            "help set: hidden_labels require oracle_labels=True and the reverse: got oracle_labels="
             f"{options.oracle_labels} {'with' if hidden_labels is not None else 'without'} hidden labels"
         )
     shots = int(np.bincount(np.asarray(support_labels, dtype=np.int64), minlength=classes).max())
@@ -177,7 +179,9 @@ def _surest(votes: Votes, classes: int, options: HelpSetOptions) -> NDArray[np.i
 def corrupt_labels(
     labels: NDArray[np.int64], share: float, classes: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Replace a share of the labels, rounded to whole items, by another class each: the dose of the intervention.
+    """Replace a share of the labels by other classes.
+
+    The share, the intervention's dose, is rounded to whole items.
 
     Args:
         labels: (H,).

@@ -1,4 +1,4 @@
-"""What an adaptation loss is given, and what all of them share."""
+"""Inputs and base class of the adaptation losses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from methods.precision import widen
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AdaptationBatch(LossInputs):
-    """One training step's embeddings: F wide, C classes. There is no field for the target's hidden labels.
+    """One training step's embeddings: F wide, C classes.
+
+    There is no field for the target's hidden labels.
 
     Attributes:
         source_features: embeddings of labelled source items, (N, F).
@@ -22,7 +24,7 @@ class AdaptationBatch(LossInputs):
         source_labels: their classes, (N,).
         target_features: embeddings of unlabelled target items, (M, F).
         help_features: embeddings of help-set items, (H, F).
-        help_labels: the classes that the help set gives them, (H,).
+        help_labels: their classes in the help set, (H,).
         support_features: embeddings of the labelled target shots, (S, F).
         support_logits: the classifier's outputs on them, (S, C).
         support_labels: their classes, (S,).
@@ -52,17 +54,17 @@ class Adaptation(TrainingLoss[AdaptationBatch]):
     slot, family = "adaptation", "alignment"
 
     def uses(self) -> frozenset[str]:
-        """Fields of the batch, beyond the source's, that the loss reads with its present options."""
+        """Fields of the batch, beyond the source's, that the loss reads."""
         return frozenset(self.needs)
 
     def measure(self, batch: AdaptationBatch) -> dict[str, Tensor]:
-        """Each term (``term_<name>``) and what ``probe`` returns."""
+        """Each term (``term_<name>``) and the result of ``probe``."""
         with torch.no_grad():
             terms = {f"term_{name}": term for name, term in self.terms(batch).items()}
             return {**terms, **self.probe(batch)}
 
     def check(self, batch: AdaptationBatch) -> None:
-        """Refuse a batch that lacks what the method needs or whose shapes do not fit (ValueError)."""
+        """Reject a batch with missing inputs or wrong shapes (ValueError)."""
         features, logits, labels = batch.source_features, batch.source_logits, batch.source_labels
         if features.ndim != 2 or logits.ndim != 2 or labels.ndim != 1:
             raise ValueError(

@@ -1,6 +1,6 @@
-"""What needs no training: the nearest shots by three kinds of features, and the most frequent class.
+"""Predictors without training: nearest shots by three features, and the majority.
 
-``knn-static`` sees no motion at all, ``knn-motion`` nothing but motion. Where the static one wins, a KNN on raw items
+``knn-static`` sees no motion, ``knn-motion`` only motion. If the static one wins, a KNN on raw items
 reads the recording session, not the action.
 """
 
@@ -17,11 +17,11 @@ FEATURES: tuple[str, ...] = ("raw", "static", "motion")
 
 
 def item_features(items: NDArray[np.floating], kind: str) -> NDArray[np.float64]:
-    """Flat features (N, D) of items whose last two axes are time and subcarrier.
+    """Flat features (N, D) of items with last axes time and subcarrier.
 
     Args:
         items: (N, …, T, S), amplitudes.
-        kind: ``raw``: as they are; ``static``: averaged over time; ``motion``: each subcarrier standardised over
+        kind: ``raw``: unchanged; ``static``: averaged over time; ``motion``: each subcarrier standardised over
             time (a constant one becomes 0).
 
     Raises:
@@ -45,7 +45,7 @@ class KNNPredictor:
 
     Args:
         features: see ``item_features``.
-        neighbours: how many vote, capped at the shots a class; 0: shots//2 + 1.
+        neighbours: number of voting neighbours, capped at the shots a class; 0: shots//2 + 1.
 
     Raises:
         ValueError: unknown features.
@@ -97,14 +97,14 @@ class KNNStatic(KNNPredictor):
 
 
 class KNNMotion(KNNPredictor):
-    """KNN on items standardised over time: motion alone, what the network sees."""
+    """KNN on items standardised over time: motion alone."""
 
     def __init__(self, *, neighbours: int = 0) -> None:
         super().__init__(features="motion", neighbours=neighbours)
 
 
 class Majority:
-    """The most frequent class of the source, always (of equal ones the lowest)."""
+    """The most frequent class of the source (the lowest of equals)."""
 
     def predict(
         self,
@@ -113,13 +113,13 @@ class Majority:
         support_labels: NDArray[np.integer],
         source_labels: NDArray[np.integer],
     ) -> NDArray[np.int64]:
-        """One class for all N items; only ``source_labels`` matter, since the shots are equally many by design.
+        """Return one class for all N items, from ``source_labels`` alone.
 
         Raises:
             ValueError: no source labels.
         """
         if len(source_labels) == 0:
-            raise ValueError("majority: there are no source labels")
+            raise ValueError("majority: source labels are required")
         winner = np.bincount(np.asarray(source_labels, dtype=np.int64)).argmax()
         return np.full(len(items), winner, dtype=np.int64)
 

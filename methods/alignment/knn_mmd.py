@@ -1,4 +1,4 @@
-"""KNN-MMD: source and target aligned class by class through a help set, and as wholes."""
+"""KNN-MMD: source and target aligned by class and globally."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class KNNMMD(Adaptation):
         local_weight: w_l.
         global_weight: w_g; the released code has one constant 2 for both.
         sigmas: standard deviations of the Gaussian kernels, in the embedding's unit.
-        global_target: what the global term compares the source with: ``released`` a batch of the test set, ``paper``
+        global_target: the source's counterpart in the global term: ``released`` a batch of the test set, ``paper``
             the help set.
         support: ``paper`` keeps the shots for validation; ``released`` adds them, with their labels, to the help set.
-        root: ``guarded``, or ``released`` with a NaN gradient where both samples are alike.
+        root: ``guarded``, or ``released`` with a NaN gradient if both samples are equal.
 
     Raises:
         ValueError: an unknown option, a negative weight.
@@ -57,7 +57,7 @@ class KNNMMD(Adaptation):
         self.global_target, self.support, self.root = global_target, support, root
 
     def uses(self) -> frozenset[str]:
-        """What the terms of weight above 0 read."""
+        """Fields read by the terms of weight above 0."""
         wanted: set[str] = set()
         if self.local_weight or self.global_target == "paper":
             wanted |= {"help_features", "help_labels"}
@@ -68,7 +68,7 @@ class KNNMMD(Adaptation):
         return frozenset(wanted)
 
     def help_set(self, batch: AdaptationBatch) -> tuple[Tensor, Tensor]:
-        """Embeddings and labels of the target side of the local term, the shots among them where the option says so."""
+        """Embeddings and labels of the local term's target side."""
         features, labels = batch.require("help_features"), batch.require("help_labels")
         if self.support == "paper":
             return features, labels
@@ -89,7 +89,7 @@ class KNNMMD(Adaptation):
         return batch.require("target_features" if self.global_target == "released" else "help_features")
 
     def terms(self, batch: AdaptationBatch) -> dict[str, Tensor]:
-        """``cross_entropy``, ``local``, ``global``; without the terms of weight 0."""
+        """``cross_entropy``, ``local``, ``global``; terms of weight 0 are omitted."""
         terms = {"cross_entropy": classification(batch.source_logits, batch.source_labels)}
         if self.local_weight:
             terms["local"] = self.local_weight * self.local(batch).values.sum() / batch.classes
@@ -99,10 +99,10 @@ class KNNMMD(Adaptation):
         return terms
 
     def probe(self, batch: AdaptationBatch) -> dict[str, Tensor]:
-        """MK-MMD class by class and as a whole, the share of classes that were aligned, and the kernels' reach.
+        """MK-MMD by class and globally, share of aligned classes, mean kernel value.
 
-        ``mean_kernel`` is the mean kernel value between the domains: at 0 no gradient comes through (embeddings far
-        apart against σ).
+        ``mean_kernel`` is the mean kernel value between the domains: at 0 no gradient passes (embeddings too far
+        apart for σ).
         """
         quantities = {}
         if batch.help_features is not None and batch.help_labels is not None:

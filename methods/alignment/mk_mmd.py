@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy with several Gaussian kernels (MK-MMD), of two samples or class by class.
+"""Maximum mean discrepancy with Gaussian kernels (MK-MMD), globally or by class.
 
 For one kernel k the biased estimate is MMD² = mean k(x, x') + mean k(y, y') − 2·mean k(x, y) (Gretton et al. 2012,
 JMLR 13, equation 5). The discrepancy here is the mean over kernels of √max(0, MMD²), as in the KNN-MMD code.
@@ -19,9 +19,9 @@ SIGMAS: tuple[float, ...] = (0.5, 1.0)
 
 
 def guarded_sqrt(value: Tensor) -> Tensor:
-    """√max(0, v), with a zero gradient where v is no larger than rounding makes it.
+    """√max(0, v), with zero gradient within rounding of 0.
 
-    The derivative 1/(2√v) is infinite at 0, where two samples are alike: ∞ times a zero gradient of v is NaN. v is a
+    The derivative 1/(2√v) is infinite at 0, where two samples are equal: ∞ times a zero gradient of v is NaN. v is a
     difference of means of numbers up to 1, so values within a few units of the last place of 1 are noise.
     """
     floor = 4 * torch.finfo(value.dtype).eps
@@ -31,8 +31,8 @@ def guarded_sqrt(value: Tensor) -> Tensor:
 
 
 def released_sqrt(value: Tensor) -> Tensor:
-    """√max(0, v) without a guard, as in the released code: at 0 its gradient is infinite, a sample's then NaN."""
-    # Not clamp: recent versions of torch give it a zero gradient at the bound, which hides the trap.
+    """√max(0, v) without a guard, as released; infinite gradient at 0."""
+    # Not clamp: recent versions of torch give it a zero gradient at the bound, which would hide the NaN.
     return torch.maximum(value, torch.zeros_like(value)).sqrt()
 
 
@@ -43,7 +43,7 @@ ROOTS: tuple[str, ...] = tuple(ROOT_FORMS)
 def gaussian_kernels(x: Tensor, y: Tensor, sigmas: Sequence[float] = SIGMAS) -> Tensor:
     """exp(−‖x − y‖²/(2σ²)) for each σ, (K, N, M).
 
-    Distances are taken from differences, not from ‖x‖² + ‖y‖² − 2⟨x, y⟩, which loses near points to rounding.
+    Distances are computed from differences, not from ‖x‖² + ‖y‖² − 2⟨x, y⟩, which loses near points to rounding.
 
     Args:
         x: (N, F).
@@ -61,7 +61,7 @@ def mk_mmd_loss(x: Tensor, y: Tensor, sigmas: Sequence[float] = SIGMAS, root: st
         x: (N, F), N ≥ 1, any floating type; computed in float32 or wider.
         y: (M, F), M ≥ 1.
         sigmas: standard deviations of the Gaussian kernels, in the features' unit.
-        root: ``guarded`` (gradient 0 where x and y are alike) or ``released`` (NaN there).
+        root: ``guarded`` (gradient 0 if x and y are equal) or ``released`` (NaN then).
 
     Raises:
         ValueError: an empty sample, different widths, no kernel, or an unknown root.
@@ -75,7 +75,10 @@ def mk_mmd_loss(x: Tensor, y: Tensor, sigmas: Sequence[float] = SIGMAS, root: st
 
 
 class ClassDiscrepancy(NamedTuple):
-    """MK-MMD per class, (C,), 0 for classes absent on either side, and which are present on both, (C,)."""
+    """MK-MMD and presence on both sides per class, (C,).
+
+    Values of absent classes are 0.
+    """
 
     values: Tensor
     present: Tensor
@@ -90,10 +93,10 @@ def class_mk_mmd(
     sigmas: Sequence[float] = SIGMAS,
     root: str = "guarded",
 ) -> ClassDiscrepancy:
-    """MK-MMD of the parts of two samples that belong to one class, for all classes at once.
+    """MK-MMD of two samples class by class, for all classes at once.
 
-    One kernel matrix serves all classes, with class-indicator weights 1/n_c: no loop over classes and no wait for the
-    device.
+    One kernel matrix serves all classes, with class-indicator weights 1/n_c: no loop over classes and no device
+    synchronisation.
 
     Args:
         x: (N, F).
@@ -132,13 +135,13 @@ def _class_weights(labels: Tensor, classes: int, dtype: torch.dtype) -> tuple[Te
 
 
 def _class_means(kernels: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """leftᵀ·K·right per class, (K, C). Products in full precision: autocast would round them to half."""
+    """leftᵀ·K·right per class, (K, C), in full precision even under autocast."""
     with torch.autocast(kernels.device.type, enabled=False):
         return (left * (kernels @ right)).sum(dim=1)
 
 
 def check_samples(x: Tensor, y: Tensor, sigmas: Sequence[float], root: str) -> None:
-    """Refuse what MK-MMD is not defined for (ValueError)."""
+    """Reject samples for which MK-MMD is not defined (ValueError)."""
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"MK-MMD: samples must be (rows, width) of one width, got {tuple(x.shape)}, {tuple(y.shape)}")
     if x.shape[0] == 0 or y.shape[0] == 0:

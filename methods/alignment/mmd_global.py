@@ -19,7 +19,7 @@ class GlobalMMD(Adaptation):
     Args:
         weight: of the discrepancy.
         sigmas: standard deviations of the Gaussian kernels, in the embedding's unit.
-        root: ``guarded``, or ``released`` with a NaN gradient where both samples are alike.
+        root: ``guarded``, or ``released`` with a NaN gradient if both samples are equal.
 
     Raises:
         ValueError: an unknown root.

@@ -1,4 +1,4 @@
-"""Nearest neighbours among a few labelled shots, and how sure a vote is."""
+"""Nearest neighbours among labelled shots, with the confidence of the vote."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ CONFIDENCES: tuple[str, ...] = ("farthest", "nearest")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Votes:
-    """The neighbours' verdict on each item.
+    """Result of the neighbours' vote on each item.
 
     Attributes:
         labels: the winning class, (N,); of equal votes the lowest.
-        distances: distance to the farthest, or nearest, neighbour that voted for it, (N,): smaller is surer.
+        distances: distance to the farthest, or nearest, neighbour that voted for it, (N,): smaller is more confident.
     """
 
     labels: NDArray[np.int64]
@@ -27,7 +27,9 @@ class Votes:
 
 
 def neighbour_count(shots: int, neighbours: int = 0) -> int:
-    """How many neighbours vote: ``neighbours`` capped at the shots of a class, or shots//2 + 1 where it is 0.
+    """Number of voting neighbours: at most the shots of a class.
+
+    ``neighbours`` 0 gives shots//2 + 1.
 
     Raises:
         ValueError: fewer than one shot, or a negative number.
@@ -51,7 +53,7 @@ def vote(
         support: labelled shots, (S, D).
         support_labels: (S,), not negative.
         neighbours: K; at most S.
-        confidence: which agreeing neighbour measures the distance: ``farthest`` (the released code) or ``nearest``
+        confidence: agreeing neighbour that measures the distance: ``farthest`` (the released code) or ``nearest``
             (the paper's Algorithm 1 as relayed).
 
     Raises:

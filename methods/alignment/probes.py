@@ -1,4 +1,4 @@
-"""Whether alignment does what it is said to do; these take the target's true labels and serve evaluation only."""
+"""Diagnostics of alignment from the target's true labels, for evaluation only."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ from methods.alignment.mk_mmd import SIGMAS, class_mk_mmd
 
 
 def purity(labels: NDArray[np.integer], true_labels: NDArray[np.integer]) -> float:
-    """Share of help-set labels that are right, in [0, 1].
+    """Share of correct help-set labels, in [0, 1].
 
     Args:
-        labels: the labels given, (H,).
-        true_labels: the true ones of the same items, (H,).
+        labels: the assigned labels, (H,).
+        true_labels: the true labels of the same items, (H,).
 
     Raises:
         ValueError: other shapes, or an empty help set.
     """
     if labels.shape != true_labels.shape or labels.size == 0:
-        raise ValueError(f"purity: two equal, non-empty lists are wanted, got {labels.shape} and {true_labels.shape}")
+        raise ValueError(
+            f"purity: the lists must be non-empty and of one length, got {labels.shape} and {true_labels.shape}"
+        )
     return float((labels == true_labels).mean())
 
 
 class ClassAlignment(NamedTuple):
-    """How well classes of two domains lie on each other.
+    """Alignment of each class between two domains.
 
     Attributes:
-        mmd: MK-MMD of each class between source and target, (C,); NaN where one side lacks the class.
-        floor: MK-MMD between two random halves of each source class: what equal distributions would show, (C,).
+        mmd: MK-MMD of each class between source and target, (C,); NaN if one side lacks the class.
+        floor: MK-MMD between two random halves of each source class, the value for equal distributions, (C,).
     """
 
     mmd: Tensor
@@ -52,8 +54,8 @@ def class_alignment(
 ) -> ClassAlignment:
     """Per-class MK-MMD with its split-half floor, without gradient.
 
-    The biased estimate grows as samples shrink. So the floor's halves set its scale only where source and target
-    classes are of like size; compare it with that in mind.
+    The biased estimate grows as samples shrink, so the floor is comparable only if source and target
+    classes are of similar size.
 
     Args:
         source: embeddings, (N, F).
@@ -85,17 +87,17 @@ def _where(values: Tensor, present: Tensor) -> Tensor:
 def misaligned_share(
     source: Tensor, source_labels: Tensor, target: Tensor, target_labels: Tensor, classes: int
 ) -> float:
-    """Share of target class centroids whose nearest source centroid is another class's, in [0, 1].
+    """Share of target class centroids nearest to another class's source centroid.
 
     Args:
         source: embeddings, (N, F).
         source_labels: (N,).
         target: embeddings, (M, F).
         target_labels: true classes, (M,).
-        classes: C; classes that one side lacks are left out.
+        classes: C; classes that one side lacks are skipped.
 
     Returns:
-        NaN where no class is on both sides.
+        A share in [0, 1]; NaN if no class is on both sides.
     """
     with torch.no_grad():
         ours, in_source = _centroids(source, source_labels, classes)
@@ -116,7 +118,7 @@ def _centroids(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, 
 
 
 def fluctuation(values: Sequence[float], last: int = 50) -> float:
-    """Standard deviation (n − 1) of the last epochs' values: how stable a method's test accuracy is at the end.
+    """Standard deviation (n − 1) of the last epochs' values.
 
     Returns:
         In the values' unit; NaN for fewer than two.

@@ -1,4 +1,4 @@
-"""Source only: nothing of the target is used."""
+"""Source only: training without the target."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from methods.cards import MethodCard
 
 
 class SourceOnly(Adaptation):
-    """Cross-entropy on the source: what a network knows of a domain that it has never seen."""
+    """Cross-entropy on the source alone."""
 
     name = "source-only"
 

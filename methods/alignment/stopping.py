@@ -1,4 +1,4 @@
-"""KNN-MMD's stopping rule: the held-out shots say when to stop."""
+"""KNN-MMD's stopping rule: the held-out shots decide when to stop."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ FORMS: tuple[str, ...] = ("released", "paper")
 
 @dataclass(frozen=True, slots=True)
 class StoppingOptions:
-    """When to stop; the defaults are the released constants.
+    """Constants of the stopping rule; the defaults are the released ones.
 
     Attributes:
-        earliest: no stop up to this epoch; there the counters start anew and the best values relax.
+        earliest: no stop up to this epoch; there the counters restart and the best values relax.
         latest: the last epoch but one: the next one always stops.
         patience: epochs without improvement that end the training.
         relax_accuracy: factor on the best accuracy at ``earliest``.
@@ -36,7 +36,7 @@ class StoppingOptions:
         check_choice("stopping rule", "triggers", self.triggers, FORMS)
         if not 0 <= self.earliest <= self.latest or self.patience < 1:
             raise ValueError(
-                "stopping rule: 0 ≤ earliest ≤ latest and patience ≥ 1 are wanted, "
+                "stopping rule: the constants must satisfy 0 ≤ earliest ≤ latest and patience ≥ 1, "
                 f"got {self.earliest}, {self.latest}, {self.patience}"
             )
 
@@ -65,7 +65,7 @@ class _State:
 
 
 class StoppingRule:
-    """Told the shots' accuracy and loss after every epoch, says whether to stop.
+    """Stopping decision from the shots' accuracy and loss after every epoch.
 
     Relayed and released rule (papers' Table IV; train.py): at ``earliest`` the counters reset, the best accuracy
     × 0.8, the best loss × 1.2, so that a training lasts 230 to 351 epochs.
@@ -80,17 +80,17 @@ class StoppingRule:
 
     @property
     def epoch(self) -> int:
-        """Epochs seen."""
+        """Number of epochs so far."""
         return self._state.epoch
 
     @property
     def best_epoch(self) -> int:
-        """The last epoch whose accuracy was no lower, or whose loss no higher, than the best so far (0: none)."""
+        """Last epoch with accuracy or loss no worse than before; 0: none."""
         return self._state.best_epoch
 
     @property
     def stopped(self) -> bool:
-        """Whether the rule has said stop."""
+        """True after the rule has stopped the training."""
         return self._state.stopped
 
     def update(self, accuracy: float, loss: float) -> bool:
@@ -101,7 +101,7 @@ class StoppingRule:
             loss: on the shots; NaN counts as no improvement.
 
         Returns:
-            Whether to stop now.
+            True to stop now.
 
         Raises:
             RuntimeError: the rule has already stopped.
@@ -130,7 +130,7 @@ class StoppingRule:
         return asdict(self._state)
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Go on from ``state_dict``.
+        """Continue from ``state_dict``.
 
         Raises:
             TypeError: unknown or missing keys.

@@ -1,4 +1,4 @@
-"""Which target items are the labelled shots, and which may be scored: split by recording."""
+"""Split of target items into labelled shots and scored rest, by recording."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class TargetSplit:
 
     Attributes:
         support: the shots, class by class, (C·k,).
-        rest: items of recordings that gave no shot: pseudo-labelled, aligned and scored.
-        dropped: the other items of the recordings that gave a shot; one second of a recording resembles the next too
+        rest: items of recordings without a shot: pseudo-labelled, aligned and scored.
+        dropped: the other items of the recordings with a shot; one second of a recording resembles the next too
             much to be scored.
     """
 
@@ -28,13 +28,13 @@ class TargetSplit:
 def choose_support(
     labels: NDArray[np.integer], recordings: Sequence[Hashable], shots: int, generator: np.random.Generator
 ) -> TargetSplit:
-    """Draw ``shots`` items of every class, each from a recording of its own.
+    """Draw ``shots`` items of every class, each from a different recording.
 
     Only the drawn items' labels may be used afterwards.
 
     Args:
         labels: the target's classes, (N,); needed because shots are drawn per class.
-        recordings: the recording that each item was cut from, N of them.
+        recordings: recording of each item, N of them.
         shots: k ≥ 1.
         generator: source of the draws, of the stream ``split``.
 
@@ -43,8 +43,8 @@ def choose_support(
     """
     if len(recordings) != len(labels) or shots < 1:
         raise ValueError(
-            f"support set: {len(labels)} labels, {len(recordings)} recordings and {shots} shots: one recording a label "
-            "and one shot or more are wanted"
+            f"support set: {len(labels)} labels, {len(recordings)} recordings, {shots} shots: one recording a label "
+            "and at least one shot are needed"
         )
     names = {name: number for number, name in enumerate(dict.fromkeys(recordings))}
     recording = np.array([names[name] for name in recordings])
@@ -58,7 +58,7 @@ def choose_support(
                 chosen.append(int(place))
                 used.add(int(recording[place]))
         if len(chosen) < shots:
-            raise ValueError(f"support set: class {label} has {len(chosen)} recordings of its own, {shots} are wanted")
+            raise ValueError(f"support set: class {label} has {len(chosen)} separate recordings, needs {shots}")
         support += chosen
     taken = np.isin(recording, list(used))
     is_support = np.zeros(len(labels), dtype=bool)

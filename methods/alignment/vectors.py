@@ -1,4 +1,4 @@
-"""MK-MMD beside the loss and gradients that the released code computes."""
+"""Comparison of MK-MMD with loss and gradients of the released code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PREFIXES: tuple[str, ...] = ("mkmmd",)
 
 
 def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
-    """Run MK-MMD on a case; one comparison each for the loss and its gradients.
+    """Run MK-MMD on a case; compare the loss and its gradients.
 
     Args:
         name: name of the case; it starts with one of ``PREFIXES``.

@@ -1,1 +1,1 @@
-"""Losses that distil a teacher, or the student itself, into a classifier; cross-entropy and its smoothings."""
+"""Losses of distillation and self-distillation, cross-entropy and its smoothings."""

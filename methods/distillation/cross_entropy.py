@@ -1,4 +1,4 @@
-"""Cross-entropy: what every objective here is compared with."""
+"""Cross-entropy, the baseline of every objective here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from methods.distillation.logits import cross_entropy
 
 
 class CrossEntropy(Objective):
-    """Mean −log softmax(z)[y], or −Σ v·log softmax(z) for mixed labels with masses v."""
+    """Mean cross-entropy with labels or class masses.
+
+    −log softmax(z)[y], or −Σ v·log softmax(z) for mixed labels with masses v.
+    """
 
     name = "cross-entropy"
 

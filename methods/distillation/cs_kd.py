@@ -14,7 +14,7 @@ from methods.precision import widen
 
 
 def partners(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """For each item the next one of its class in the batch, round about, (N,), and whether there is one, (N,)."""
+    """Next item of the same class, cyclically, and a mask of success."""
     place = torch.arange(labels.shape[0], device=labels.device)
     steps = (place[None, :] - place[:, None]) % labels.shape[0]
     none = labels.shape[0] + 1
@@ -27,7 +27,7 @@ def cs_kd_loss(student: Tensor, label: Tensor, temperature: float = 4.0) -> Tens
     """T²·mean KL(softmax(z'/T)‖softmax(z/T)), z' another item of the class, without gradient; a scalar.
 
     Yun et al. 2020 (arXiv 2003.13964), the class-wise regularisation. The released sampler draws the pairs; here they
-    are those that the batch happens to hold, and the mean runs over items that have one (0 where none has).
+    are the pairs that the batch contains, and the mean runs over items with a partner (0 without any).
 
     Args:
         student: logits (N, C), any floating type; computed in float32 or wider.
@@ -42,7 +42,7 @@ def cs_kd_loss(student: Tensor, label: Tensor, temperature: float = 4.0) -> Tens
 
 
 class CSKD(Objective):
-    """Cross-entropy + weight·``cs_kd_loss``; wants batches in which classes repeat.
+    """Cross-entropy + weight·``cs_kd_loss``; needs batches in which classes repeat.
 
     Args:
         temperature: T > 0.
@@ -67,7 +67,7 @@ class CSKD(Objective):
         }
 
     def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """The student's non-target mass, and the share of items that have a partner."""
+        """The student's non-target mass, and the share of paired items."""
         return {**super().probe(batch), "paired_share": partners(target_index(batch.labels))[1].float().mean()}
 
 

@@ -15,9 +15,9 @@ from methods.precision import widen
 
 
 def tckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0) -> Tensor:
-    """DKD's target term: T²·mean KL of the binary distributions (target, everything else), a scalar.
+    """DKD's target term: T²·mean KL of the distributions (target, rest).
 
-    Zhao et al. 2022 (arXiv 2203.08679), the term TCKD. Both log-probabilities come from the log-odds,
+    A scalar; Zhao et al. 2022 (arXiv 2203.08679), the term TCKD. Both log-probabilities come from the log-odds,
     so neither is ever log 0.
 
     Args:
@@ -35,9 +35,10 @@ def tckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: floa
 
 
 def nckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0) -> Tensor:
-    """DKD's non-target term NCKD: T²·``normalised_kl`` at temperature T, a scalar; arguments as of ``tckd_loss``.
+    """DKD's non-target term NCKD: T²·``normalised_kl`` at temperature T.
 
-    The released code subtracts 1000 from the target's logit; here the target is left out, which is its limit.
+    A scalar; arguments as of ``tckd_loss``. The released code subtracts 1000 from the target's logit; here the
+    target is omitted, which is the limit.
     """
     return temperature**2 * normalised_kl(widen(student) / temperature, widen(teacher.detach()) / temperature, label)
 
@@ -62,7 +63,7 @@ class DKD(Objective):
         beta: weight of the non-target term.
         ce_weight: weight of cross-entropy.
         warmup_epochs: epoch number (from 1) at which the weight reaches 1; 0: no warm-up by epochs.
-        warmup_fraction: share of the training after which it does; 0: none. Only one of the two may be set.
+        warmup_fraction: share of the training after which it does; 0: none. At most one of the two may be set.
 
     Raises:
         ValueError: a temperature not above 0, a negative warm-up, or both kinds of warm-up.
@@ -92,7 +93,7 @@ class DKD(Objective):
         self.warmup_epochs, self.warmup_fraction = warmup_epochs, warmup_fraction
 
     def warmup(self, batch: DistillationBatch) -> float:
-        """The weight of the distillation terms at this point of the training, in [0, 1]."""
+        """Weight of the distillation terms at this point, in [0, 1]."""
         if self.warmup_epochs:
             return min(1.0, batch.epoch / self.warmup_epochs)
         return min(1.0, batch.progress / self.warmup_fraction) if self.warmup_fraction else 1.0
@@ -100,11 +101,11 @@ class DKD(Objective):
     def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy``, ``target``, ``non_target``."""
         weight = self.warmup(batch)
-        given = (batch.logits, batch.require("teacher_logits"), batch.labels, self.temperature)
+        inputs = (batch.logits, batch.require("teacher_logits"), batch.labels, self.temperature)
         return {
             "cross_entropy": self.ce_weight * cross_entropy(batch.logits, batch.labels),
-            "target": weight * self.alpha * tckd_loss(*given),
-            "non_target": weight * self.beta * nckd_loss(*given),
+            "target": weight * self.alpha * tckd_loss(*inputs),
+            "non_target": weight * self.beta * nckd_loss(*inputs),
         }
 
 
@@ -112,7 +113,7 @@ CARD = MethodCard(
     of=DKD,
     title="DKD",
     paper="Zhao, Cui, Song, Qiu, Liang: Decoupled Knowledge Distillation, CVPR 2022, arXiv 2203.08679",
-    summary="target and non-target knowledge distilled by two KL divergences with weights of their own",
+    summary="target and non-target knowledge distilled by two KL divergences, each with its weight",
     search_space={"temperature": Uniform(1.0, 8.0), "beta": Uniform(0.25, 10.0, log=True)},
     diagnostics=(*gradient_names("cross_entropy", "target", "non_target"), *TEACHER_QUANTITIES),
 )

@@ -1,4 +1,4 @@
-"""What an objective is given, what it returns, and what all objectives share."""
+"""Inputs, results and base class of the objectives."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ NEEDS: Mapping[str, str] = {
     "teacher_head": "teacher_head",
     "index": "index",
 }
-"""What an objective may need beyond logits and labels, and the field of ``DistillationBatch`` that holds it."""
+"""Optional inputs of an objective, and the fields of ``DistillationBatch`` that hold them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DistillationBatch(LossInputs):
-    """One training batch as an objective sees it: N items, C classes.
+    """One training batch of an objective: N items, C classes.
 
     Attributes:
         logits: the student's outputs, (N, C), any floating type.
@@ -58,7 +58,7 @@ class Objective(TrainingLoss[DistillationBatch]):
     slot, family = "objective", "distillation"
 
     def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """``student_non_target_mass``; of a method with a teacher all of ``TEACHER_QUANTITIES``."""
+        """``student_non_target_mass``; with a teacher all of ``TEACHER_QUANTITIES``."""
         if "teacher" in self.needs:
             return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
         return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
@@ -68,7 +68,7 @@ class Objective(TrainingLoss[DistillationBatch]):
 
         Returns:
             The Frobenius norm over the batch of each term's gradient by the student's logits (``grad_norm_<term>``),
-            its share of the sum of norms (``grad_share_<term>``), and what ``probe`` returns.
+            its share of the sum of norms (``grad_share_<term>``), and the result of ``probe``.
         """
         with _unchanged(self):
             norms = self._gradient_norms(batch)
@@ -91,7 +91,7 @@ class Objective(TrainingLoss[DistillationBatch]):
         return {name: norm.detach() for name, norm in norms.items()}
 
     def check(self, batch: DistillationBatch) -> None:
-        """Refuse a batch that lacks what the method needs or whose shapes do not fit (ValueError)."""
+        """Reject a batch with missing inputs or wrong shapes (ValueError)."""
         logits, labels = batch.logits, batch.labels
         if logits.ndim != 2 or logits.shape[1] < 2:
             raise ValueError(
@@ -113,12 +113,12 @@ class Objective(TrainingLoss[DistillationBatch]):
 
 
 def as_map(feature: Tensor) -> Tensor:
-    """A map (N, F, H, W); pooled features (N, F) become maps of one position."""
+    """Turn pooled features (N, F) into maps of one position."""
     return feature[:, :, None, None] if feature.ndim == 2 else feature
 
 
 def check_channels(method: str, batch: DistillationBatch, student: int, teacher: int) -> None:
-    """Refuse features that are neither pooled nor maps, or of other channels (ValueError)."""
+    """Reject features that are neither pooled nor maps of these channels (ValueError)."""
     for name, channels in (("feature", student), ("teacher_feature", teacher)):
         feature: Tensor | None = getattr(batch, name)
         if feature is None or feature.ndim not in (2, 4) or feature.shape[1] != channels:
@@ -128,7 +128,7 @@ def check_channels(method: str, batch: DistillationBatch, student: int, teacher:
 
 @contextmanager
 def _unchanged(module: nn.Module) -> Iterator[None]:
-    """Put buffers and random streams back afterwards: a probe must not shift the training that it watches."""
+    """Restore buffers and random streams: diagnostics must not shift the training."""
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     streams = [(part, part.get_extra_state()) for part in module.modules() if isinstance(part, RandomStream)]
     try:
@@ -142,14 +142,14 @@ def _unchanged(module: nn.Module) -> Iterator[None]:
 
 
 class RandomStream(nn.Module):
-    """Uniform random numbers of its own, drawn on the CPU: no other stream shifts, and ``state_dict`` resumes it."""
+    """A separate, resumable stream of uniform random numbers from the CPU."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
         self._generator = torch.Generator().manual_seed(seed)
 
     def uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """Numbers in [0, 1) of a shape, float32, on the device of ``like``."""
+        """Draw float32 numbers in [0, 1) on the device of ``like``."""
         return torch.rand(shape, generator=self._generator).to(like.device)
 
     def get_extra_state(self) -> Tensor:
@@ -157,7 +157,7 @@ class RandomStream(nn.Module):
         return self._generator.get_state()
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Go on from such a state, for ``load_state_dict``."""
+        """Continue from such a state, for ``load_state_dict``."""
         self._generator.set_state(state.cpu())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RandomStream:
@@ -168,13 +168,13 @@ class RandomStream(nn.Module):
 
 
 def shape_arguments(factory: Callable[..., Objective], **facts: int) -> dict[str, int]:
-    """The facts (``classes``, ``feature_channels``, ``teacher_channels``, ``items``) that an objective is built with.
+    """Select the shapes that an objective's constructor takes.
 
-    A task knows all of them; each objective takes those that its constructor names.
+    The facts are ``classes``, ``feature_channels``, ``teacher_channels`` and ``items``; a task supplies all of them.
     """
     return {name: facts[name] for name in inspect.signature(factory).parameters if name in facts}
 
 
 def gradient_names(*terms: str) -> tuple[str, ...]:
-    """Names under which ``Objective.measure`` reports the gradients of these terms."""
+    """Names of these terms' gradients in ``Objective.measure``."""
     return tuple(f"grad_{quantity}_{term}" for quantity in ("norm", "share") for term in terms)

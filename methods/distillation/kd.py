@@ -13,7 +13,7 @@ from methods.precision import widen
 
 
 def kd_rows(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of the softened student with the softened teacher, item by item, (N,); arguments as ``kd_loss``."""
+    """Cross-entropies of softened student and teacher, (N,); arguments as ``kd_loss``."""
     soft = (widen(teacher.detach()) / temperature).softmax(dim=1)
     return -(soft * (widen(student) / temperature).log_softmax(dim=1)).sum(dim=1)
 

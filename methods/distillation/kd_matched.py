@@ -1,4 +1,4 @@
-"""KD with NKD's loss scale: the control for "a larger loss is a larger learning rate"."""
+"""KD with NKD's loss scale: a control for the learning rate's effect."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from methods.precision import widen
 
 
 def matching_scale(student: Tensor, teacher: Tensor, label: Tensor, temperature: float, gamma: float) -> Tensor:
-    """The factor that gives KD's gradient by the logits the norm of NKD's on this batch; a scalar without gradient.
+    """Ratio of the norms of NKD's and KD's gradients on this batch.
 
-    Arguments as of ``nkd_loss``; the temperature is that of both.
+    A scalar without gradient. Arguments as of ``nkd_loss``; the temperature is that of both.
     """
     with torch.enable_grad():
         logits = widen(student.detach()).requires_grad_()
@@ -31,13 +31,13 @@ def matching_scale(student: Tensor, teacher: Tensor, label: Tensor, temperature:
 
 
 class MatchedKD(Objective):
-    """Cross-entropy + s·T²·KD, s chosen on every batch so that the term pulls as hard as NKD's would.
+    """Cross-entropy + s·T²·KD, s chosen per batch to match NKD's gradient.
 
     Under SGD a loss's scale acts as a learning rate: NKD on CIFAR-100 weighs its non-target term by γT² = 31.5, KD
     its term by 4.5. This arm keeps KD's direction and takes NKD's size.
 
     Args:
-        temperature: T > 0 of KD and of the NKD that it is matched with.
+        temperature: T > 0 of KD and of the matching NKD.
         gamma: γ of that NKD.
 
     Raises:

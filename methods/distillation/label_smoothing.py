@@ -10,7 +10,7 @@ from methods.distillation.logits import cross_entropy
 
 
 class LabelSmoothing(Objective):
-    """Cross-entropy with (1 − ε)·label + ε/C (Szegedy et al. 2016, label-smoothing regularisation).
+    """Cross-entropy with (1 − ε)·label + ε/C (Szegedy et al. 2016).
 
     Args:
         smoothing: ε in [0, 1).

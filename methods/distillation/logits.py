@@ -13,7 +13,7 @@ from methods.precision import widen
 
 
 def target_index(labels: Tensor) -> Tensor:
-    """The target class (N,): the index, or of mixed labels (N, C) the heaviest class (the lowest of equals)."""
+    """The target class (N,); for masses the heaviest, lowest index first."""
     return labels if labels.ndim == 1 else labels.argmax(dim=1)
 
 
@@ -33,12 +33,12 @@ def others_logsumexp(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def target_log_odds(logits: Tensor, target: Tensor) -> Tensor:
-    """log(p[y] / (1 − p[y])), (N,): p[y] is its sigmoid, 1 − p[y] the sigmoid of its negative."""
+    """log(p[y] / (1 − p[y])), (N,): the inverse sigmoid of p[y]."""
     return pick(logits, target) - others_logsumexp(logits, target)
 
 
 def others_log_softmax(logits: Tensor, dropped: Tensor) -> Tensor:
-    """Log-softmax over the classes that are not dropped; 0 at the dropped ones.
+    """Log-softmax over the classes that stay; 0 at the dropped ones.
 
     Args:
         logits: (N, C).
@@ -48,7 +48,7 @@ def others_log_softmax(logits: Tensor, dropped: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, reduction: str = "mean") -> Tensor:
-    """Cross-entropy with class indices (N,) or masses (N, C), in float32 or wider; a scalar, or (N,) with ``none``."""
+    """Cross-entropy with indices (N,) or masses (N, C), in float32 or wider."""
     wide = widen(logits)
     labels = labels if labels.ndim == 1 else labels.to(wide.dtype)
     return F.cross_entropy(wide, labels, label_smoothing=label_smoothing, reduction=reduction)

@@ -1,4 +1,4 @@
-"""MGD: the student's masked feature must generate the teacher's."""
+"""MGD: the student's masked feature generates the teacher's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MGD(Objective):
 
     Yang et al. 2022 (arXiv 2205.01529), the classification form: the mask covers whole channels, each with probability
     ``mask_ratio``. G is 3×3 convolution, ReLU, 3×3 convolution; a 1×1 convolution brings the student to the teacher's
-    channels where they differ. Released: 7e-5, 0.15 (ImageNet), 0.0012, 0.15 (CIFAR-100).
+    channels if they differ. Released: 7e-5, 0.15 (ImageNet), 0.0012, 0.15 (CIFAR-100).
 
     Args:
         feature_channels: F of the student's last feature map.
@@ -62,7 +62,7 @@ class MGD(Objective):
         self.noise = RandomStream(mask_seed)
 
     def check(self, batch: DistillationBatch) -> None:
-        """As ``Objective.check``, the channels of both features, and that their maps are of one size."""
+        """Check as in ``Objective``, and the features' channels and map sizes."""
         super().check(batch)
         check_channels(self.name, batch, *self.channels)
         ours, theirs = batch.require("feature"), batch.require("teacher_feature")

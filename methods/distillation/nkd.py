@@ -21,9 +21,9 @@ MASKS: tuple[str, ...] = ("others", "all")
 
 
 def nkd_target_loss(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
-    """NKD's target term −mean p_t[y]·log p_s[y] at temperature 1 (arXiv 2303.13005, section 3.1), a scalar.
+    """NKD's target term −mean p_t[y]·log p_s[y] at temperature 1 (arXiv 2303.13005).
 
-    Arguments as of ``nkd_loss``.
+    A scalar (section 3.1); arguments as of ``nkd_loss``.
     """
     target = target_index(label)
     weight = torch.sigmoid(target_log_odds(widen(teacher.detach()), target))
@@ -33,10 +33,10 @@ def nkd_target_loss(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
 def nkd_non_target_loss(
     student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0, normalise: bool = True
 ) -> Tensor:
-    """NKD's non-target term −T²·mean Σ_{i≠y} T_i·log S_i (same section, without γ), a scalar.
+    """NKD's non-target term −T²·mean Σ_{i≠y} T_i·log S_i without γ.
 
-    Arguments as of ``nkd_loss``, and ``normalise``: whether T and S are made to sum to one over the other classes
-    (NKD) or are the parts of the softmax over all classes (what KD compares; the ablation of the paper's Table 5).
+    A scalar (section 3.1). Arguments as of ``nkd_loss``. With ``normalise`` T and S sum to one over the other classes
+    (NKD), otherwise they are the parts of the softmax over all classes (as in KD; the ablation of the paper's Table 5).
     """
     student, teacher = widen(student) / temperature, widen(teacher.detach()) / temperature
     dropped = is_target(student, target_index(label))
@@ -50,7 +50,7 @@ def nkd_non_target_loss(
 def nkd_loss(
     student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0, gamma: float = 1.5, alpha: float = 1.0
 ) -> Tensor:
-    """NKD without cross-entropy: alpha·target term + gamma·non-target term, in one pass with its own backward.
+    """NKD without cross-entropy: alpha·target term + gamma·non-target term, with a fused backward.
 
     Args:
         student: logits (N, C), any floating type; computed in float32 or wider.
@@ -69,14 +69,14 @@ def nkd_loss(
 
 
 def _undo(softened: Tensor, below: Tensor, temperature: float) -> Tensor:
-    """exp(below) from exp(below/T): for the usual whole T two or three products instead of an exponential."""
+    """exp(below) from exp(below/T), by products for the usual whole T."""
     return softened ** int(temperature) if temperature in (2, 3, 4) else below.exp()
 
 
 class _FusedNKD(torch.autograd.Function):
-    """Loss and gradient from the same exponentials: ∂/∂z is a sum of softmaxes, known when the loss is.
+    """Loss and gradient from the same exponentials.
 
-    With S, T the softened distributions over the others and p the student's softmax,
+    ∂/∂z is a sum of softmaxes. With S, T the softened distributions over the others and p the student's softmax,
     N·∂L/∂z_i = γ·T·(S_i − T_i) + α·p_t[y]·p_i for i ≠ y and −α·p_t[y]·(1 − p[y]) for i = y.
     """
 
@@ -84,7 +84,7 @@ class _FusedNKD(torch.autograd.Function):
     def forward(
         ctx: Any, student: Tensor, teacher: Tensor, target: Tensor, temperature: float, gamma: float, alpha: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        # One copy with −∞ at the target is cheaper than a comparison of indices in every pass that follows.
+        # One copy with −∞ at the target is cheaper than a comparison of indices in every later pass.
         place, count, cooling = target[:, None], student.shape[0], 1 / temperature
         others_s, others_t = student.scatter(1, place, -torch.inf), teacher.scatter(1, place, -torch.inf)
         top_s, top_t = others_s.amax(dim=1, keepdim=True), others_t.amax(dim=1, keepdim=True)
@@ -117,7 +117,7 @@ class _FusedNKD(torch.autograd.Function):
     def backward(ctx: Any, outer: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         gradient, student, teacher, target = ctx.saved_tensors
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            # create_graph=True: someone wants second derivatives, which the saved numbers do not have.
+            # create_graph=True requests second derivatives, which the saved numbers do not have
             temperature, gamma, alpha = ctx.settings
             loss = alpha * nkd_target_loss(student, teacher, target)
             loss = loss + gamma * nkd_non_target_loss(student, teacher, target, temperature)
@@ -136,7 +136,7 @@ class NKD(Objective):
         alpha: weight of the target term; 0 leaves the non-target term alone (DKD's NCKD at weight γ).
         ce_weight: weight of cross-entropy.
         normalise: False compares the parts of the full softmax, as KD does.
-        mask: ``others`` as the paper; ``all`` lets the non-target term run over every class, plain KD cross-entropy, as
+        mask: ``others`` as the paper; ``all`` runs the non-target term over every class, plain KD cross-entropy, as
             the released code did from 2023-07-17 to 2023-10-10.
 
     Raises:
@@ -163,7 +163,7 @@ class NKD(Objective):
         self.normalise, self.mask = normalise, mask
 
     def losses(self, batch: DistillationBatch) -> Loss:
-        """One fused pass where nothing is ablated; the sum of ``terms`` otherwise."""
+        """Take one fused pass if nothing is ablated, otherwise sum the ``terms``."""
         if not self.normalise or self.mask == "all":
             return super().losses(batch)
         plain = self.ce_weight * cross_entropy(batch.logits, batch.labels)

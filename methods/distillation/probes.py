@@ -1,4 +1,4 @@
-"""What a distillation loss is said to change, measured on one batch of logits."""
+"""Diagnostics of distillation losses on one batch of logits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from methods.distillation.logits import is_target, others_log_softmax, target_in
 from methods.precision import widen
 
 TEACHER_QUANTITIES = ("teacher_non_target_mass", "student_non_target_mass", "non_target_mass_gap", "normalised_kl")
-"""Names of what ``teacher_quantities`` returns."""
+"""Names of the quantities in ``teacher_quantities``."""
 
 
 def non_target_mass(logits: Tensor, labels: Tensor) -> Tensor:
@@ -23,16 +23,16 @@ def non_target_mass(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def normalised_kl(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """Mean KL(teacher‖student) of the distributions over the non-target classes, each made to sum to one, in nats."""
+    """Mean KL(teacher‖student) over normalised non-target classes, in nats."""
     dropped = is_target(student, target_index(labels))
     log_s, log_t = others_log_softmax(widen(student), dropped), others_log_softmax(widen(teacher), dropped)
     return (log_t.exp().masked_fill(dropped, 0.0) * (log_t - log_s)).sum(dim=1).mean()
 
 
 def teacher_quantities(student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """The non-target masses of teacher and student, their mean absolute difference and the normalised KL.
+    """Non-target masses of teacher and student, their difference and normalised KL.
 
-    The NKD paper's sentence is about the difference: the sums of the non-target logits differ, so that the student's
+    The NKD paper argues by the difference (mean absolute): the sums of the non-target logits differ, so the student's
     cannot become identical to the teacher's (arXiv 2303.13005, section 3.1).
     """
     target = target_index(labels)
@@ -47,12 +47,12 @@ def teacher_quantities(student: Tensor, teacher: Tensor, labels: Tensor) -> dict
 
 
 def spearman(first: Tensor, second: Tensor, dropped: Tensor) -> Tensor:
-    """Spearman's correlation of two scores over the kept classes, row by row, (N,).
+    """Spearman's correlation of two scores over the kept classes, (N,).
 
     Args:
         first: (N, C).
         second: (N, C).
-        dropped: (N, C), true for classes to leave out; each row must drop as many. Ties are broken by place.
+        dropped: (N, C), true for classes to omit; the same number in each row. Ties are broken by index.
     """
     kept = int((~dropped[0]).sum())
     ranks = []

@@ -1,4 +1,4 @@
-"""PS-KD: the model's own predictions of the epoch before as soft labels."""
+"""PS-KD: the model's predictions of the epoch before as soft labels."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from methods.precision import widen
 
 
 class PSKD(Objective):
-    """Cross-entropy with (1 − a)·label + a·(own prediction the last time), a = alpha·progress.
+    """Cross-entropy with (1 − a)·label + a·(previous prediction), a = alpha·progress.
 
-    Kim et al. 2021 (arXiv 2006.12000), progressive refinement of targets. The share a grows with every step, where the
+    Kim et al. 2021 (arXiv 2006.12000), progressive refinement of targets. The share a grows with every step; the
     released code raises it once an epoch. The table of predictions (items × classes, float32) is part of
-    ``state_dict``; an item never seen keeps its label alone. In evaluation mode the table is read and not written.
+    ``state_dict``; an unseen item keeps its label alone. In evaluation mode the table is only read.
 
     Args:
         items: number of items of the training set.
         classes: C.
-        alpha: share of the own prediction at the end of the training, in [0, 1].
+        alpha: share of the previous prediction at the end of the training, in [0, 1].
 
     Raises:
         ValueError: alpha outside [0, 1].
@@ -46,7 +46,7 @@ class PSKD(Objective):
         self.register_buffer("seen", torch.zeros(items, dtype=torch.bool))
 
     def losses(self, batch: DistillationBatch) -> Loss:
-        """The sum of the terms; afterwards the batch's predictions enter the table."""
+        """Sum the terms, then store the batch's predictions in the table."""
         loss = super().losses(batch)
         if self.training:
             index = batch.require("index")
@@ -56,7 +56,7 @@ class PSKD(Objective):
         return loss
 
     def soft_labels(self, batch: DistillationBatch) -> Tensor:
-        """What the own past says of the items: earlier predictions (N, C), the labels for items never seen."""
+        """Earlier predictions of the items; labels for items not yet seen."""
         wide, index = widen(batch.logits), batch.require("index")
         masses = class_masses(batch.labels, wide.shape[1], wide.dtype)
         return torch.where(self.seen[index, None], self.predictions[index].to(wide.dtype), masses)
@@ -70,7 +70,7 @@ class PSKD(Objective):
         }
 
     def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """The student's non-target mass, and the mean mass outside the label of the own past predictions."""
+        """Non-target masses of the student and of its earlier predictions."""
         wide = widen(batch.logits)
         masses = class_masses(batch.labels, wide.shape[1], wide.dtype)
         outside = 1 - (self.soft_labels(batch) * (masses > 0)).sum(dim=1).mean()

@@ -1,4 +1,4 @@
-"""Zipf labels: non-target classes in an order, the class of rank r with a mass of 1/r."""
+"""Zipf labels: masses 1/r for non-target classes in ranked order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GUARD = 1e-6
 def rank_scores(
     student: Tensor, weak: Tensor, targets: Tensor, source: str, *, teacher: Tensor | None, noise: Tensor | None
 ) -> Tensor:
-    """The scores by which classes are ranked, highest first, (N, C), without gradient.
+    """Scores that rank the classes, highest first, (N, C), without gradient.
 
     Args:
         student: logits (N, C).
@@ -54,9 +54,9 @@ def _over_rest(part: Tensor, targets: Tensor) -> Tensor:
 
 
 def descending_order(scores: Tensor) -> Tensor:
-    """Class indices from the highest score to the lowest, (N, C); of equal scores the lowest index first.
+    """Class indices by descending score, (N, C); ties by ascending index.
 
-    On the CPU several times faster than ``argsort``, which compares floats one by one: a float32's bits, made to order
+    On the CPU several times faster than ``argsort``, which compares floats one by one: a float32's bits, reordered
     like integers, and the index below them in one int64 are unique keys that numpy sorts with vector instructions.
 
     Args:
@@ -85,13 +85,13 @@ def _(scores: Tensor) -> Tensor:
 
 
 def zipf_masses(scores: Tensor, dropped: Tensor, *, over: str) -> Tensor:
-    """Labels over the classes that are not dropped, (N, C), each row of sum one.
+    """Labels over the classes that stay, each row of sum one.
 
     Args:
         scores: (N, C); the highest has rank 1.
-        dropped: (N, C), true for the classes to leave out.
+        dropped: (N, C), true for the classes to omit.
         over: ``all``: ranks count every class, then some are dropped (the released code and the paper's formula), so
-            that the rest is not 1/1 … 1/(C−1); ``others``: the kept classes are ranked among themselves.
+            the rest is not 1/1 … 1/(C−1); ``others``: the kept classes are ranked among themselves.
     """
     if over == "others":
         scores = scores.masked_fill(dropped, -torch.inf)
@@ -103,13 +103,13 @@ def zipf_masses(scores: Tensor, dropped: Tensor, *, over: str) -> Tensor:
 
 
 def uniform_masses(dropped: Tensor, dtype: torch.dtype) -> Tensor:
-    """Equal masses on the classes that are not dropped, (N, C)."""
+    """Equal masses on the classes that stay, (N, C)."""
     kept = (~dropped).to(dtype)
     return kept / kept.sum(dim=1, keepdim=True)
 
 
 def two_heaviest(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The two classes of most mass, (N, 2), and their masses; of equal ones the lowest index first.
+    """The two heaviest classes, (N, 2), and their masses; ties by index.
 
     Args:
         labels: masses (N, C).

@@ -15,7 +15,7 @@ FORMS: tuple[str, ...] = ("released", "paper")
 
 
 def virtual_teacher(labels: Tensor, classes: int, correct: float, dtype: torch.dtype) -> Tensor:
-    """Probabilities (N, C): ``correct`` at the label, the rest spread evenly; mixed labels mix the rows."""
+    """Probabilities (N, C): ``correct`` at the label, the rest spread evenly."""
     masses = class_masses(labels, classes, dtype)
     return masses * correct + (1 - masses) * ((1 - correct) / (classes - 1))
 

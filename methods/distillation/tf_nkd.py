@@ -19,10 +19,10 @@ LINEAR = USKDOptions(smoothing="linear")
 
 
 def tf_nkd_loss(student: Tensor, label: Tensor) -> Tensor:
-    """−mean Σ P·log softmax(z)[y] with P = s + v − mean s: USKD's target term with s in place of s².
+    """USKD's target term −mean Σ P·log softmax(z)[y] with s for s².
 
-    A scalar; P has no gradient, and there is no non-target term. Yang et al. 2022 (arXiv 2208.10139), the
-    teacher-free form.
+    A scalar with P = s + v − mean s, which has no gradient; there is no non-target term. Yang et al. 2022
+    (arXiv 2208.10139), the teacher-free form.
 
     Args:
         student: logits (N, C), any floating type; computed in float32 or wider.

@@ -27,16 +27,16 @@ TARGET_LABEL_QUANTITIES = ("target_label_mean", "target_label_max")
 
 @dataclass(frozen=True, slots=True)
 class USKDOptions:
-    """How the soft labels of USKD are made.
+    """Construction of USKD's soft labels.
 
     Attributes:
         rank: source of the order of the non-target classes, one of ``ranking.SOURCES``. ``released`` (default) and
             ``paper`` differ: the released code forms the student's part from log-probabilities.
-        zero_mass: with label masses, ``released`` drops the second-heaviest class from the non-target set even where
-            its mass is zero, so that a one-hot vector and its index differ; ``paper`` keeps it there.
+        zero_mass: with label masses, ``released`` drops the second-heaviest class from the non-target set even if
+            its mass is zero, so that a one-hot vector and its index differ; ``paper`` keeps it then.
         zipf_over: ``all`` or ``others``, see ``zipf_masses``.
         smoothing: the target label: s² + v − mean s² (``squared``), s + v − mean s (``linear``), or v (``none``).
-        clamp: whether the target label is kept within [0, 1]; neither code nor paper does.
+        clamp: keep the target label within [0, 1]; neither code nor paper does.
     """
 
     rank: str = "released"
@@ -55,7 +55,7 @@ RELEASED = USKDOptions()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """The classes that count as targets: (N, k) indices with their masses, and (N, C) what the non-target set lacks."""
+    """Target classes and masses (N, k), and a mask (N, C) of them."""
 
     classes: Tensor
     masses: Tensor
@@ -63,7 +63,7 @@ class Targets:
 
 
 def find_targets(labels: Tensor, logits: Tensor, zero_mass: str = "released") -> Targets:
-    """One target for indices (N,), the two heaviest classes for masses (N, C)."""
+    """One target for indices (N,), the two heaviest for masses (N, C)."""
     if labels.ndim == 1:
         return Targets(labels[:, None], torch.ones_like(widen(logits[:, :1])), is_target(logits, labels))
     classes, masses = two_heaviest(widen(labels))
@@ -75,7 +75,10 @@ def find_targets(labels: Tensor, logits: Tensor, zero_mass: str = "released") ->
 
 
 def target_labels(probability: Tensor, masses: Tensor, smoothing: str = "squared", clamp: bool = False) -> Tensor:
-    """The soft labels P of the targets, (N, k); 0 where the mass is 0 (arXiv 2303.13005, section 3.2).
+    """Soft labels P of the targets, (N, k) (arXiv 2303.13005, section 3.2).
+
+    P is 0 where the mass is 0.
+
 
     Args:
         probability: the student's at the targets, (N, k).
@@ -89,14 +92,14 @@ def target_labels(probability: Tensor, masses: Tensor, smoothing: str = "squared
 
 
 def target_label_quantities(student: Tensor, targets: Targets, options: USKDOptions) -> dict[str, Tensor]:
-    """Mean and largest soft label P of the targets present, named by ``TARGET_LABEL_QUANTITIES``."""
+    """Mean and largest soft label P, named by ``TARGET_LABEL_QUANTITIES``."""
     probability = widen(student).softmax(dim=1).gather(1, targets.classes)
     soft = target_labels(probability, targets.masses, options.smoothing, options.clamp)[targets.masses > 0]
     return dict(zip(TARGET_LABEL_QUANTITIES, (soft.mean(), soft.max()), strict=True))
 
 
 def uskd_target_loss(student: Tensor, targets: Targets, options: USKDOptions = RELEASED) -> Tensor:
-    """−mean Σ P·log softmax(z) over the targets; a scalar. P has no gradient."""
+    """−mean Σ P·log softmax(z) over the targets; P has no gradient."""
     log_p = widen(student).log_softmax(dim=1).gather(1, targets.classes)
     soft = target_labels(log_p.detach().exp(), targets.masses.to(log_p.dtype), options.smoothing, options.clamp)
     return -(soft * log_p).sum(dim=1).mean()
@@ -110,7 +113,7 @@ def uskd_non_target_loss(
     teacher: Tensor | None = None,
     noise: Tensor | None = None,
 ) -> Tensor:
-    """−mean Σ Z·log softmax(z over the non-target classes), Z the Zipf labels; a scalar."""
+    """−mean Σ Z·log softmax(z over the non-target classes), Z the Zipf labels."""
     log_s = others_log_softmax(widen(student), targets.dropped)
     if options.rank == "uniform":
         soft = uniform_masses(targets.dropped, log_s.dtype)
@@ -139,7 +142,7 @@ def uskd_loss(
         alpha: weight of the target term.
         beta: weight of the non-target term.
         mu: weight of the weak head's cross-entropy with labels smoothed by 0.1.
-        options: how the soft labels are made; ranks by teacher or at random need the module or the terms' functions.
+        options: construction of the soft labels; ranks by teacher or at random need the module or the terms' functions.
 
     Raises:
         ValueError: a rank source that needs more than student and weak logits.
@@ -204,7 +207,7 @@ class USKD(Objective):
         self.noise = RandomStream(rank_seed) if rank == "random" else None
 
     def weak_logits(self, feature: Tensor) -> Tensor:
-        """The weak head's logits (N, C) of a pooled feature (N, F) or a map (N, F, H, W).
+        """The weak head's logits (N, C) of a feature or map.
 
         Raises:
             ValueError: another shape.
@@ -219,7 +222,7 @@ class USKD(Objective):
         return logits
 
     def check(self, batch: DistillationBatch) -> None:
-        """As ``Objective.check``; ranks by teacher need teacher logits."""
+        """Check as in ``Objective``; ranks by teacher need teacher logits."""
         super().check(batch)
         if self.options.rank == "teacher" and batch.teacher_logits is None:
             raise ValueError("uskd: rank 'teacher' needs teacher_logits in the batch")
@@ -243,11 +246,11 @@ class USKD(Objective):
         }
 
     def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """Weak head's accuracy (percent), mean and largest P, and what the rank has to do with a teacher's order.
+        """Weak accuracy (percent), mean and largest P, agreement with a teacher.
 
         ``rank_teacher_spearman`` (of the rank in use) and ``weak_teacher_spearman`` (of the weak head alone) are means
-        over items of Spearman's correlation over the non-target classes; they appear where the batch has teacher
-        logits, which the loss itself never reads unless it ranks by them.
+        over items of Spearman's correlation over the non-target classes; they appear if the batch has teacher
+        logits, which the loss itself reads only to rank by them.
         """
         student, labels = batch.logits, batch.labels
         weak = widen(self.weak_logits(batch.require("feature")))

@@ -1,4 +1,4 @@
-"""The distillation losses beside the losses and gradients that the released code computes."""
+"""Comparison of the distillation losses with those of the released code."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ PREFIXES: tuple[str, ...] = ("nkd", "dkd", "kd", "wsld", "uskd")
 
 
 def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
-    """Run the bare loss of a case; one comparison for the loss and one per gradient that the file holds.
+    """Run the bare loss of a case; compare loss and gradients.
 
     Args:
         name: name of the case; it starts with one of ``PREFIXES``.
-        case: the hyper-parameters as the released code names them (``temp``, ``gamma``, ``alpha``, ``beta``, ``mu``).
+        case: the hyper-parameters by their names in the released code (``temp``, ``gamma``, …).
         arrays: ``student``, ``label`` or ``soft_label``, ``loss``, ``grad_<input>`` for inputs such as ``student``,
-            ``feature``, ``fc_weight``; ``teacher`` where there is one.
+            ``feature``, ``fc_weight``; ``teacher`` if there is one.
 
     Raises:
         KeyError: the case or its file lacks a key.
     """
-    given = {key: tensor_of(value) for key, value in arrays.items()}
+    tensors = {key: tensor_of(value) for key, value in arrays.items()}
     gradients = [key for key in arrays if key.startswith("grad_")]
-    leaves = {key: given[key.removeprefix("grad_")].requires_grad_() for key in gradients}
-    label = given["label"].long() if "label" in given else given["soft_label"]
-    loss = _uskd(case, given, label) if name.startswith("uskd") else _with_teacher(name, case, given, label)
+    leaves = {key: tensors[key.removeprefix("grad_")].requires_grad_() for key in gradients}
+    label = tensors["label"].long() if "label" in tensors else tensors["soft_label"]
+    loss = _uskd(case, tensors, label) if name.startswith("uskd") else _with_teacher(name, case, tensors, label)
     computed = torch.autograd.grad(loss, list(leaves.values()))
     comparisons = [compared("loss", loss, arrays, LOSS)]
     for key, gradient in zip(leaves, computed, strict=True):
@@ -50,8 +50,8 @@ def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparis
     return comparisons
 
 
-def _with_teacher(name: str, case: Mapping[str, Any], given: Mapping[str, Tensor], label: Tensor) -> Tensor:
-    student, teacher, temperature = given["student"], given["teacher"], float(case["temp"])
+def _with_teacher(name: str, case: Mapping[str, Any], tensors: Mapping[str, Tensor], label: Tensor) -> Tensor:
+    student, teacher, temperature = tensors["student"], tensors["teacher"], float(case["temp"])
     if name.startswith("nkd"):
         return nkd_loss(student, teacher, label, temperature, float(case["gamma"]))
     if name.startswith("dkd"):
@@ -61,8 +61,8 @@ def _with_teacher(name: str, case: Mapping[str, Any], given: Mapping[str, Tensor
     return float(case["alpha"]) * kd_loss(student, teacher, temperature)
 
 
-def _uskd(case: Mapping[str, Any], given: Mapping[str, Tensor], label: Tensor) -> Tensor:
-    feature = given["feature"]
+def _uskd(case: Mapping[str, Any], tensors: Mapping[str, Tensor], label: Tensor) -> Tensor:
+    feature = tensors["feature"]
     pooled = feature.mean(dim=(2, 3)) if feature.ndim == 4 else feature
-    weak = F.linear(pooled, given["fc_weight"], given.get("fc_bias"))
-    return uskd_loss(given["student"], weak, label, float(case["alpha"]), float(case["beta"]), float(case["mu"]))
+    weak = F.linear(pooled, tensors["fc_weight"], tensors.get("fc_bias"))
+    return uskd_loss(tensors["student"], weak, label, float(case["alpha"]), float(case["beta"]), float(case["mu"]))

@@ -14,10 +14,10 @@ from methods.distillation.probes import TEACHER_QUANTITIES
 
 
 def wsld_weights(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
-    """1 − exp(−CE_s/CE_t), item by item, (N,), without gradient; cross-entropies at temperature 1.
+    """1 − exp(−CE_s/CE_t), item by item, (N,), without gradient.
 
-    Zhou et al. 2021 (arXiv 2102.00650), weighted soft labels. Where the teacher fits an item better than the student
-    the weight is near 1, where the student fits it better it is near 0.
+    Zhou et al. 2021 (arXiv 2102.00650), weighted soft labels; cross-entropies at temperature 1. The weight is near 1
+    if the teacher fits an item better than the student, and near 0 if the student fits it better.
     """
     with torch.no_grad():
         ce_s = cross_entropy(student, label, reduction="none")
@@ -40,7 +40,9 @@ def wsld_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: floa
 
 
 class WSLD(Objective):
-    """Cross-entropy + T²·alpha·mean[(1 − exp(−CE_s/CE_t))·KD row]; T 2, alpha 2.5 (ImageNet) or 4, 2.25 (CIFAR-100).
+    """Cross-entropy + T²·alpha·mean[(1 − exp(−CE_s/CE_t))·KD row].
+
+    T 2, alpha 2.5 (ImageNet) or 4, 2.25 (CIFAR-100).
 
     Args:
         temperature: T > 0.
@@ -61,14 +63,14 @@ class WSLD(Objective):
 
     def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy`` and ``distillation``."""
-        given = (batch.logits, batch.require("teacher_logits"), batch.labels)
+        inputs = (batch.logits, batch.require("teacher_logits"), batch.labels)
         return {
             "cross_entropy": self.ce_weight * cross_entropy(batch.logits, batch.labels),
-            "distillation": wsld_loss(*given, self.temperature, self.alpha),
+            "distillation": wsld_loss(*inputs, self.temperature, self.alpha),
         }
 
     def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """Non-target masses, their gap, the normalised KL, and the mean weight of an item."""
+        """Non-target masses, their gap, normalised KL, and mean item weight."""
         weights = wsld_weights(batch.logits, batch.require("teacher_logits"), batch.labels)
         return {**super().probe(batch), "item_weight": weights.mean()}
 

@@ -1,4 +1,4 @@
-"""Normalization layers: for sequences (T, B, C) with padding masks and for images (B, C, H, W) with holes."""
+"""Normalization layers of token sequences and of images."""
 
 from methods.norms.batch_image import BatchNormImage as BatchNormImage
 from methods.norms.batch_released import BatchNormReleased as BatchNormReleased

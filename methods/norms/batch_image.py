@@ -1,4 +1,4 @@
-"""Batch normalization of feature maps: Ioffe, Szegedy, ICML 2015, arXiv 1502.03167, Algorithms 1 and 2."""
+"""Batch normalization of feature maps (Ioffe, Szegedy, ICML 2015, arXiv 1502.03167)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ STATISTICS = ("running", "batch")
 
 
 class BatchNormImage(ImageNorm):
-    """Full-spatial batch normalization (ICML 2015) for (B, C, H, W); a hole mask changes nothing.
+    """Full-spatial batch normalization (ICML 2015); hole masks have no effect.
 
-    With ``statistics="batch"`` it normalises by the batch in evaluation too, as Region Normalization does: the
-    baseline to pair it with. With ``"running"`` evaluation uses the running values. A forward repeated by
+    Input is (B, C, H, W). With ``statistics="batch"`` evaluation uses the batch too, as Region Normalization does: the
+    baseline for comparisons with it. With ``"running"`` evaluation uses the running values. A forward repeated by
     gradient checkpointing does not count.
 
     Args:
         channels: C.
         eps: added to the variance.
         momentum: weight of the batch in the running values.
-        statistics: ``running`` or ``batch``, what evaluation normalises by.
+        statistics: the statistics used in evaluation, ``running`` or ``batch``.
 
     Raises:
         ValueError: another value of ``statistics``.
@@ -72,7 +72,7 @@ class BatchNormImage(ImageNorm):
             self._deviations.observe(x.movedim(1, -1), None, references)
 
     def diagnostics(self) -> dict[str, Tensor | float]:
-        """What forwards made while ``record`` was true found.
+        """Report quantities recorded by forwards with ``record`` true.
 
         Returns:
             ``batch_{mean,variance,mean_square}_deviation_{median,p99}`` of training forwards and, with masks,
@@ -81,7 +81,7 @@ class BatchNormImage(ImageNorm):
         return {**self._deviations.summary(), **super().diagnostics()}
 
     def extra_repr(self) -> str:
-        """The hyper-parameters, for ``print``."""
+        """Hyper-parameters for ``print``."""
         return f"{self.channels}, statistics={self.statistics}, momentum={self.momentum}, eps={self.eps}"
 
 

@@ -1,6 +1,6 @@
-"""The batch normalization of PowerNorm's released comparison, which is not plain batch normalization.
+"""The batch normalization of PowerNorm's released code, which differs from the usual.
 
-Shen et al., "PowerNorm", ICML 2020, arXiv 2003.07845, compare with BN; the released arm scales each token by its
+Shen et al., "PowerNorm", ICML 2020, arXiv 2003.07845, compare with BN; their released arm scales each token by its
 root mean square first, fills padding with the mean of the tokens, and has a momentum of 0.05.
 """
 
@@ -15,9 +15,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {"scaling": ("released", "paper"), "paddin
 
 
 class BatchNormReleased(MaskedBatchNorm):
-    """BN as in PowerNorm's released code (ICML 2020) for (T, B, C); see ``MaskedBatchNorm`` for what is kept.
+    """BN as in PowerNorm's released code (ICML 2020) for (T, B, C).
 
-    In evaluation padding is normalised like any token: its outputs depend on nothing but itself.
+    Statistics as in ``MaskedBatchNorm``. Evaluation normalises padding like any token, each by itself.
 
     Args:
         channels: C.

@@ -1,4 +1,4 @@
-"""Batch normalization of sequences: Ioffe, Szegedy, ICML 2015, arXiv 1502.03167, Algorithm 1, over the tokens."""
+"""Batch normalization of sequences over tokens (Ioffe, Szegedy, ICML 2015)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from methods.norms.probes import DEVIATIONS
 
 
 class BatchNormVanilla(MaskedBatchNorm):
-    """Masked batch normalization (ICML 2015, Algorithm 1) for (T, B, C): statistics over tokens, not padding.
+    """Masked batch normalization (ICML 2015, Algorithm 1) for (T, B, C).
 
-    Padding is normalised by the tokens' statistics and enters none. See ``MaskedBatchNorm`` for what is kept
-    and when.
+    Statistics run over tokens; padding is normalised by them and does not enter them. ``MaskedBatchNorm`` describes the
+    running values.
 
     Args:
         channels: C.

@@ -1,4 +1,4 @@
-"""Group scaling alone, with which the released PowerNorm (ICML 2020, arXiv 2003.07845) begins."""
+"""Group scaling alone, the first step of released PowerNorm (arXiv 2003.07845)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from methods.precision import widen
 
 
 class GroupRMSNorm(SequenceNorm):
-    """GroupScaling of PowerNorm's release (ICML 2020) with gain and bias for (T, B, C): RMSNorm by group.
+    """GroupScaling of PowerNorm's release (ICML 2020) with gain and bias.
 
-    Each group of channels of each token is divided by √(mean of x² + eps). It separates what PowerNorm owes to
-    this scaling from what it owes to its statistics. Tokens do not touch each other; the padding mask changes nothing.
+    Input (T, B, C). Each group of channels of each token is divided by √(mean of x² + eps). It separates PowerNorm's
+    gain by this scaling from that by its statistics. Tokens are independent; the padding mask has no effect.
 
     Args:
         channels: C.

@@ -1,4 +1,4 @@
-"""Instance normalization of feature maps: Ulyanov, Vedaldi, Lempitsky 2016, arXiv 1607.08022, equation 6."""
+"""Instance normalization of feature maps (Ulyanov et al. 2016, arXiv 1607.08022)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from methods.norms.regions import ImageNorm
 
 
 class InstanceNormImage(ImageNorm, nn.InstanceNorm2d):
-    """torch's instance normalization (2016, equation 6) with affine map for (B, C, H, W).
+    """torch's instance normalization (2016, equation 6) with affine map.
 
-    Each image and channel is normalised by itself, without running statistics; a hole mask changes nothing.
+    Input (B, C, H, W). Images and channels are normalised separately, without running statistics; hole masks have no
+    effect.
 
     Args:
         channels: C.

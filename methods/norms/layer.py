@@ -11,9 +11,9 @@ from methods.norms.sequence import SequenceNorm, valid_tokens
 
 
 class LayerNorm(SequenceNorm, nn.LayerNorm):
-    """torch's layer normalization (2016, equation 4) over the channels of (T, B, C).
+    """torch's layer normalization (2016, equation 4) of (T, B, C).
 
-    Each token is normalised by itself, so the padding mask changes nothing.
+    Each token is normalised by itself, so the padding mask has no effect.
 
     Args:
         channels: C.
@@ -34,7 +34,7 @@ class LayerNorm(SequenceNorm, nn.LayerNorm):
         return nn.LayerNorm.forward(self, x)
 
     def diagnostics(self) -> dict[str, Tensor | float]:
-        """How the batch statistics of its input vary; only of training forwards made with ``record`` true.
+        """Report deviations of the input's batch statistics in recorded training forwards.
 
         Returns:
             ``batch_{mean,variance,mean_square}_deviation_{median,p99}`` from the recorder's moving average.

@@ -1,4 +1,4 @@
-"""Batch normalization of sequences: what ``batch-released`` and ``batch-vanilla`` share."""
+"""Batch normalization of sequences: base of ``batch-released`` and ``batch-vanilla``."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class MaskedBatchNorm(StepStatistics):
         channels: C.
         momentum: weight of the batch in the running values.
         eps: added to the variance (and to the mean square of the scaling).
-        scaling: whether each token is first divided by its root mean square.
-        fill: whether padding is replaced by the mean of the tokens and counted in the variance.
+        scaling: divide each token by its root mean square first.
+        fill: replace padding by the mean of the tokens and count it in the variance.
     """
 
     shown = ("momentum", "eps")
@@ -49,8 +49,8 @@ class MaskedBatchNorm(StepStatistics):
             mean, variance = step.before
             references = {"mean": mean, "variance": variance, "mean_square": variance + mean.square()}
             self._deviations.observe(scaled, valid, references)
-        given = TokenPass(valid, self.eps, step.turn, self.finishing(), self.fill)
-        y, batch, tokens = BatchMomentsNorm.apply(scaled, weight, bias, given)
+        token_pass = TokenPass(valid, self.eps, step.turn, self.finishing(), self.fill)
+        y, batch, tokens = BatchMomentsNorm.apply(scaled, weight, bias, token_pass)
         self.close_forward(step, batch, tokens, merge_moments, self._updated, y.requires_grad)
         return narrow(y, x)
 

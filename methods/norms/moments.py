@@ -1,4 +1,4 @@
-"""Quadratic-mean and batch normalization of sequences with exact gradients, over the tokens that count."""
+"""Quadratic-mean and batch normalization of sequences with exact gradients."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from methods.norms.steps import note_backward
 
 
 class TokenPass(NamedTuple):
-    """What a forward is told beside its activations and parameters; nothing of it has a gradient.
+    """Arguments of a forward that have no gradient.
 
     Attributes:
         valid: weights (T, B, 1), 1 = token, 0 = padding; None counts all.
         eps: added to the mean square or variance.
-        turn: number of the step, which the backward notes.
-        finished: where it notes it; None while nothing may change.
-        fill: whether padding is replaced by the mean of the tokens and counted.
+        turn: number of the step, recorded by the backward.
+        finished: where the backward records it; None while nothing may change.
+        fill: replace padding by the mean of the tokens and count it.
     """
 
     valid: Tensor | None
@@ -33,28 +33,30 @@ def _total(values: Tensor, valid: Tensor | None) -> Tensor:
 
 
 def count_tokens(x: Tensor, valid: Tensor | None) -> Tensor:
-    """Number of tokens that count, an integer tensor without dimensions."""
+    """Number of counted tokens, an integer tensor without dimensions."""
     if valid is None:
         return torch.full((), x.shape[0] * x.shape[1], dtype=torch.long, device=x.device)
     return valid.sum().to(torch.long)
 
 
 class QuadraticMeanNorm(torch.autograd.Function):
-    """y = x/√(ψ+eps)·weight + bias with ψ the mean of x² over the tokens that count; exact backward.
+    """y = x/√(ψ+eps)·weight + bias with exact backward.
 
-    ``apply(x, weight, bias, given)`` returns (y, ψ (1, C), number of tokens); the latter two without gradient.
-    Without tokens ψ is 0.
+    ψ is the mean of x² over the counted tokens. ``apply(x, weight, bias, token_pass)`` returns (y, ψ (1, C), number of
+    tokens); the latter two without gradient. Without tokens ψ is 0.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, given: TokenPass) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, token_pass: TokenPass
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The normalised activations, the statistics and the number of tokens."""
-        valid = given.valid
+        valid = token_pass.valid
         tokens = count_tokens(x, valid)
         psi = _total(x.square(), valid) / tokens.clamp(min=1)
-        norm = (psi + given.eps).rsqrt()
-        ctx.save_for_backward(x, weight, valid, norm, tokens, given.turn)
-        ctx.finished = given.finished
+        norm = (psi + token_pass.eps).rsqrt()
+        ctx.save_for_backward(x, weight, valid, norm, tokens, token_pass.turn)
+        ctx.finished = token_pass.finished
         batch = psi.unsqueeze(0)
         ctx.mark_non_differentiable(batch, tokens)
         return x * (norm * weight) + bias, batch, tokens
@@ -71,30 +73,32 @@ class QuadraticMeanNorm(torch.autograd.Function):
 
 
 class BatchMomentsNorm(torch.autograd.Function):
-    """Batch normalization over the tokens that count, with exact backward.
+    """Batch normalization over the counted tokens, with exact backward.
 
-    ``apply(x, weight, bias, given)`` returns (y, mean and biased variance (2, C), number of tokens behind them). With
-    ``fill`` the variance is shared out over all positions and padding becomes ``bias``. Without tokens mean and
+    ``apply(x, weight, bias, token_pass)`` returns (y, mean and biased variance (2, C), number of tokens behind them).
+    With ``fill`` the variance is spread over all positions and padding becomes ``bias``. Without tokens mean and
     variance are 0.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, given: TokenPass) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, token_pass: TokenPass
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The normalised activations, the statistics and the number of tokens."""
-        valid = given.valid
+        valid = token_pass.valid
         tokens = count_tokens(x, valid)
         mean = _total(x, valid) / tokens.clamp(min=1)
         centred = x - mean
-        if given.fill and valid is not None:
+        if token_pass.fill and valid is not None:
             centred = centred * valid
             counted = count_tokens(x, None)
         else:
             counted = tokens
         variance = _total(centred.square(), valid) / counted.clamp(min=1)
-        norm = (variance + given.eps).rsqrt()
+        norm = (variance + token_pass.eps).rsqrt()
         batch = torch.stack((mean, variance))
-        ctx.save_for_backward(x, weight, valid, mean, norm, tokens, counted, given.turn)
-        ctx.fill, ctx.finished = given.fill, given.finished
+        ctx.save_for_backward(x, weight, valid, mean, norm, tokens, counted, token_pass.turn)
+        ctx.fill, ctx.finished = token_pass.fill, token_pass.finished
         ctx.mark_non_differentiable(batch, counted)
         return centred * (norm * weight) + bias, batch, counted
 
@@ -110,7 +114,7 @@ class BatchMomentsNorm(torch.autograd.Function):
         else:
             grad_mean = grad_bias
         grad_weight = (grad * core).sum((0, 1))
-        # The mean is taken over the tokens, the variance over what was counted; they differ with ``fill``.
+        # The mean is taken over the tokens, the variance over the counted positions; they differ with ``fill``.
         shared = grad_mean / tokens.clamp(min=1) + core * (grad_weight / counted.clamp(min=1))
         if valid is None:
             grad_x = grad - shared

@@ -1,4 +1,4 @@
-"""PN-V, the PowerNorm paper's ablation (ICML 2020, arXiv 2003.07845): batch statistics forward, exact backward."""
+"""PN-V, the PowerNorm paper's ablation (ICML 2020, arXiv 2003.07845)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from methods.precision import widen
 
 
 class PowerNormVanilla(StepStatistics):
-    """PN-V (ICML 2020) for (T, B, C). Only the paper's text defines it: no released code has it.
+    """PN-V (ICML 2020) for (T, B, C): batch statistics forward, exact backward.
+
+    Only the paper's text defines it: the released code lacks it.
 
     Training divides by √(ψ+eps), ψ the batch's per-channel mean square over the tokens that are not padding,
     with the exact gradient through ψ. The running value, a moving average of ψ, is used in evaluation only and
@@ -25,7 +27,7 @@ class PowerNormVanilla(StepStatistics):
         alpha_fwd: decay of the running value.
         eps: inside every square root.
         groups: channel groups of the scaling.
-        group_scaling: whether groups are scaled first, as in the released PowerNorm, so that the two differ in
+        group_scaling: scale groups first, as in the released PowerNorm, so that the two differ in
             their statistics alone; the paper's text does not scale.
 
     Raises:
@@ -56,8 +58,8 @@ class PowerNormVanilla(StepStatistics):
         valid = valid_tokens(padding_mask, wide.dtype)
         if self.record and not torch.compiler.is_compiling():
             self._deviations.observe(scaled, valid, {"mean_square": step.before[0]})
-        given = TokenPass(valid, self.eps, step.turn, self.finishing())
-        y, batch, tokens = QuadraticMeanNorm.apply(scaled, weight, bias, given)
+        token_pass = TokenPass(valid, self.eps, step.turn, self.finishing())
+        y, batch, tokens = QuadraticMeanNorm.apply(scaled, weight, bias, token_pass)
         self.close_forward(step, batch, tokens, merge_means, self._updated, y.requires_grad)
         return narrow(y, x)
 

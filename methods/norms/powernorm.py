@@ -1,7 +1,7 @@
-"""PowerNorm: running quadratic means in the forward pass, an averaged correction in the backward pass.
+"""PowerNorm: running quadratic means forward, an averaged correction backward.
 
-Shen et al., ICML 2020, arXiv 2003.07845, Algorithm 2. Where the released code differs from the paper, an option with
-the values ``released`` (the default) and ``paper`` chooses.
+Shen et al., ICML 2020, arXiv 2003.07845, Algorithm 2. Options with the values ``released`` (the default) and
+``paper`` cover differences between the released code and the paper.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class _Average(NamedTuple):
 
 
 class _Pass(NamedTuple):
-    """What a training forward is told beside its activations and parameters; nothing of it has a gradient.
+    """Arguments of a training forward that have no gradient.
 
     Attributes:
         valid: weights (T, B, 1), 1 = token, 0 = padding; None counts all.
         before: the running statistic from before the step, (C,).
-        warming: whether the step belongs to the warm-up.
+        warming: true if the step belongs to the warm-up.
         turn: number of the step.
         average: the backward's state.
         settings: the constants.
@@ -82,11 +82,11 @@ class _Pass(NamedTuple):
 
 
 class _PowerNorm(torch.autograd.Function):
-    """Group scaling, division by a quadratic mean, gain and bias, with PowerNorm's backward."""
+    """Group scaling, quadratic mean, gain and bias, with PowerNorm's backward."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, given: _Pass) -> tuple[Tensor, Tensor, Tensor]:
-        valid, before, warming, turn, average, settings = given
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, inputs: _Pass) -> tuple[Tensor, Tensor, Tensor]:
+        valid, before, warming, turn, average, settings = inputs
         inverse = group_rms_inverse(x, settings.groups, settings.eps) if settings.groups else None
         scaled = x if inverse is None else group_multiply(x, inverse)
         square = scaled.square()
@@ -139,7 +139,7 @@ class _PowerNorm(torch.autograd.Function):
 
 
 def _update_average(average: _Average, settings: _Settings, turn: Tensor, sums: Tensor, tokens: Tensor) -> Tensor:
-    """Advance the averaged correction once a step and return the one that this backward subtracts.
+    """Advance the averaged correction once a step; return this backward's.
 
     Args:
         average: the state.
@@ -175,10 +175,10 @@ def _update_average(average: _Average, settings: _Settings, turn: Tensor, sums: 
 
 
 def resolve_warmup(norm: str, steps: int, fraction: float | None, total: int | None) -> int:
-    """Steps of a warm-up: ``steps``, or where there is a fraction in [0, 1] that share of the run's ``total``.
+    """Steps of a warm-up: ``steps``, or a fraction of ``total``.
 
     Raises:
-        ValueError: negative steps, a fraction outside [0, 1], or a fraction without the number of steps.
+        ValueError: negative steps, a fraction outside [0, 1], or a fraction without ``total``.
     """
     if fraction is None:
         if steps < 0:
@@ -192,7 +192,7 @@ def resolve_warmup(norm: str, steps: int, fraction: float | None, total: int | N
 
 
 class PowerNorm(StepStatistics):
-    """PowerNorm (ICML 2020, Algorithm 2) for activations (T, B, C), with group scaling as released.
+    """PowerNorm (ICML 2020, Algorithm 2) for (T, B, C), with group scaling.
 
     In training, step k (from 1), ψ the per-channel mean of h² over the tokens that are not padding and h the
     group-scaled input: ẑ = h/√(ψ+eps) while k ≤ ``warmup_steps`` and h/√(running+eps) afterwards, with the
@@ -203,7 +203,7 @@ class PowerNorm(StepStatistics):
     Running value, ν and counter change once a step, however often checkpointing repeats the forward and however
     many places share the module (see ``StepStatistics``; with ``use_reentrant=True`` a shared module counts each
     call). They are per rank under DistributedDataParallel; build it with ``broadcast_buffers=False``. Set
-    ``update_statistics = False`` to look at a training-mode forward without leaving a trace. Half-precision
+    ``update_statistics = False`` to inspect a training-mode forward without changing state. Half-precision
     inputs are computed in float32. A loss scaler's factor is part of ν; after it changes, ν needs a few steps to
     follow, and steps with infinite gradients leave ν as it is.
 
@@ -211,18 +211,18 @@ class PowerNorm(StepStatistics):
         channels: C.
         warmup_steps: steps that divide by the batch's own statistic. The released class has 10,000, its recipes
             8,000 and, for the encoder's last norm, 1,000. 0: Algorithm 2 as in the paper.
-        warmup_fraction: the warm-up as a share of ``total_steps`` instead; whoever builds the model knows the
-            number of steps. Below published scales it should be 0.1: a run shorter than its warm-up
+        warmup_fraction: the warm-up as a share of ``total_steps`` instead, set by the builder of the model.
+            Below published scales it should be 0.1: a run shorter than its warm-up
             never uses the running statistic. Steps are training forwards, accumulated micro-batches too.
         total_steps: steps of the run, needed with ``warmup_fraction``.
         alpha_fwd: decay of the running statistic.
         alpha_bkw: decay of the averaged correction.
         eps: inside every square root.
-        groups: channel groups of the scaling; the released models use one a head, the class 1.
-        group_scaling: whether to scale at all (the paper's text does not).
+        groups: channel groups of the scaling; the released models use one per head, the class 1.
+        group_scaling: scale at all (the paper's text does not).
         recursion: ``released`` keeps ``ema_gz``, ``paper`` keeps ``nu`` = (1−α_b)·ema_gz; equal gradients.
-        backward_statistic: ``released`` divides gradients by the batch's statistic, ``paper`` by the one that
-            the forward used.
+        backward_statistic: ``released`` divides gradients by the batch's statistic, ``paper`` by the statistic
+            of the forward.
         running_update: during warm-up ``released`` applies a cumulative mean and then the moving average,
             ``paper`` the moving average alone.
         population: ``released`` averages the backward's products over all positions, ``paper`` over the same
@@ -260,7 +260,7 @@ class PowerNorm(StepStatistics):
         warmup_backward: str = "released",
     ) -> None:
         super().__init__(channels, {"running_phi": 1.0})
-        given = {
+        choices = {
             "recursion": recursion,
             "backward_statistic": backward_statistic,
             "running_update": running_update,
@@ -268,7 +268,7 @@ class PowerNorm(StepStatistics):
             "warmup_boundary": warmup_boundary,
             "warmup_backward": warmup_backward,
         }
-        for name, value in given.items():
+        for name, value in choices.items():
             check_choice(self.name, name, value, OPTIONS[name])
         check_groups(self.name, channels, groups)
         self.warmup_steps = resolve_warmup(self.name, warmup_steps, warmup_fraction, total_steps)
@@ -299,8 +299,8 @@ class PowerNorm(StepStatistics):
             scaled = group_scale(wide, self.groups, self.eps) if self.group_scaling else wide
             self._deviations.observe(scaled, valid, {"mean_square": before})
         warming = step.number <= self.warmup_steps
-        given = _Pass(valid, before, warming, step.turn, self._average(), settings)
-        y, batch, tokens = _PowerNorm.apply(wide, weight, bias, given)
+        inputs = _Pass(valid, before, warming, step.turn, self._average(), settings)
+        y, batch, tokens = _PowerNorm.apply(wide, weight, bias, inputs)
         updated = self._updated_for(step.number)
         self.close_forward(step, batch.unsqueeze(0), tokens, merge_means, updated, y.requires_grad)
         return narrow(y, x)
@@ -321,7 +321,7 @@ class PowerNorm(StepStatistics):
         return updated
 
     def diagnostics(self) -> dict[str, Tensor | float]:
-        """What the mechanism tables read; deviations only of forwards made while ``record`` was true.
+        """Report the mechanism tables' quantities; deviations only of recorded forwards.
 
         Returns:
             ``batch_{mean,variance,mean_square}_deviation_{median,p99}`` (of the group-scaled input; the last is

@@ -1,6 +1,6 @@
-"""Cheap quantities about what a norm sees, recorded only while its ``record`` is true.
+"""Cheap diagnostics of a norm's inputs, recorded while ``record`` is true.
 
-The figures are those that the mechanism gates of the suites read. Nothing is recorded inside compiled code.
+The mechanism checks of the suites read them. Nothing is recorded inside compiled code.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 KEPT = 64
-"""Recorded steps that the quantiles pool."""
+"""Number of recorded steps pooled by the quantiles."""
 
 DECAY = 0.9
-"""Decay of the recorder's own running averages, the one of PowerNorm's released code."""
+"""Decay of the recorder's own running averages, as in PowerNorm's released code."""
 
 
 class Deviations:
-    """How far a batch's mean, variance and mean square lie from their running values, per channel.
+    """Distances of a batch's moments from their running values, per channel.
 
-    The mean's distance is in standard deviations, the others are relative. A norm's own running statistic is
-    the reference where it has one; otherwise an average over the recorded steps is (decay 0.9), so that norms
-    without statistics are measured alike: record consecutive steps then.
+    The moments are mean, variance and mean square. The mean's distance is in standard deviations, the others are
+    relative. The reference is the norm's own running statistic if it has one, otherwise an average over the recorded
+    steps (decay 0.9), so that norms without statistics are comparable: record consecutive steps then.
     """
 
     names = ("mean", "variance", "mean_square")
@@ -36,7 +36,7 @@ class Deviations:
         """Record one batch.
 
         Args:
-            values: what is normalised, (N, C) after flattening all dimensions but the last.
+            values: inputs of the normalization, (N, C) after flattening all dimensions but the last.
             weight: 1 for rows that count, 0 for others, (N, 1) likewise; None counts all.
             references: the norm's running values before this step, (C,) by a name of ``names``.
         """
@@ -72,7 +72,7 @@ class Deviations:
 
 
 class RegionShift:
-    """How far apart the hole's and the valid region's statistics lie at one layer (last recorded batch)."""
+    """Distance between the hole's and the valid region's statistics (last recorded batch)."""
 
     def __init__(self) -> None:
         self._last: dict[str, Tensor] = {}
@@ -82,7 +82,7 @@ class RegionShift:
         """Record one batch.
 
         Args:
-            x: what is normalised, (B, C, H, W).
+            x: input of the normalization, (B, C, H, W).
             hole: 1 in the hole, 0 elsewhere, (B, 1, H, W).
         """
         rows = x.detach().float().movedim(1, -1).flatten(0, -2)
@@ -97,11 +97,11 @@ class RegionShift:
         self._last["std_ratio"] = (hole_variance.sqrt() / deviation).mean()
 
     def summary(self) -> dict[str, Tensor]:
-        """Mean shift in standard deviations of the valid region and ratio of deviations, means over channels."""
+        """Shift in standard deviations and ratio of deviations, means over channels."""
         return dict(self._last)
 
 
 DEVIATIONS = tuple(
     f"batch_{quantity}_deviation_{level}" for quantity in Deviations.names for level in ("median", "p99")
 )
-"""Names of what ``Deviations.summary`` reports."""
+"""Names of the quantities in ``Deviations.summary``."""

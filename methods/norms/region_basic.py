@@ -1,7 +1,7 @@
-"""RN-B, basic Region Normalization: hole and rest normalised apart, by a given mask.
+"""RN-B, basic Region Normalization: hole and rest normalised separately, by mask.
 
-Yu et al., "Region Normalization for Image Inpainting", AAAI 2020, arXiv 1911.10375. Where the released code differs
-from the paper, an option with the values ``released`` (the default) and ``paper`` chooses.
+Yu et al., "Region Normalization for Image Inpainting", AAAI 2020, arXiv 1911.10375. Options with the values
+``released`` (the default) and ``paper`` cover differences between the released code and the paper.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 
 
 class RegionNormBasic(ImageNorm):
-    """RN-B (AAAI 2020, section "Basic RN") for feature maps (B, C, H, W) with a given hole mask.
+    """RN-B (AAAI 2020, section "Basic RN") for maps (B, C, H, W).
 
-    Each region r (hole, rest) is normalised by its own mean and biased variance, per channel and over the whole
+    Each region r of the hole mask (hole, rest) is normalised by its own mean and biased variance, per channel, over the
     batch, in evaluation too: (x−μ_r)/√(σ_r²+eps/f_r)·(1+γ_r), f_r the region's share of the positions. Then the
     shift. An image's output therefore depends on its batch. An empty region contributes nothing. No
     statistics are kept, so checkpointing and evaluation mode change nothing. Half-precision inputs are computed
@@ -35,7 +35,7 @@ class RegionNormBasic(ImageNorm):
         channels: C.
         eps: see above.
         shift: ``released`` adds β_hole + β_valid at every position, ``paper`` each β in its own region.
-        epsilon: ``released`` adds eps/f_r, which follows from its way of computing, ``paper`` eps.
+        epsilon: ``released`` adds eps/f_r, as its way of computing implies, ``paper`` eps.
         statistics: ``released`` pools the batch, ``paper`` normalises image by image, as the paper, which
             presents RN as a generalisation of instance normalization.
 
@@ -81,7 +81,7 @@ class RegionNormBasic(ImageNorm):
         return torch.stack(vectors).to(dtype).reshape(len(vectors), 1, self.channels, 1, 1)
 
     def extra_repr(self) -> str:
-        """The hyper-parameters, for ``print``."""
+        """Hyper-parameters for ``print``."""
         return f"{self.channels}, shift={self.shift}, {self.rules}"
 
 

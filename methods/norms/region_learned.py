@@ -1,7 +1,7 @@
 """RN-L, learnable Region Normalization: the regions come from a spatial attention map.
 
-Yu et al., "Region Normalization for Image Inpainting", AAAI 2020, arXiv 1911.10375. Where the released code differs
-from the paper, an option with the values ``released`` (the default) and ``paper`` chooses.
+Yu et al., "Region Normalization for Image Inpainting", AAAI 2020, arXiv 1911.10375. Options with the values
+``released`` (the default) and ``paper`` cover differences between the released code and the paper.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 
 
 class RegionNormLearned(ImageNorm):
-    """RN-L (AAAI 2020, section "Learnable RN") for feature maps (B, C, H, W); no mask is needed.
+    """RN-L (AAAI 2020, section "Learnable RN") for maps (B, C, H, W).
 
-    map = sigmoid(conv7×7([mean over C, max over C])), without bias; the region is map ≥ ``threshold``, through
-    which no gradient flows. Both regions are normalised as in RN-B without affine map; then
+    Without mask. map = sigmoid(conv7×7([mean over C, max over C])), without bias; the region is map ≥ ``threshold``,
+    which passes no gradient. Both regions are normalised as in RN-B without affine map; then
     out = core·(1+γ)+β with pixel-wise γ and β from two 7×7 convolutions of the map. While no position reaches
     the threshold this is batch normalization with batch statistics, then the pixel-wise map. Statistics are those
     of the batch in evaluation too. Half-precision inputs are normalised in float32.
 
     The released network passes its ``threshold`` to the residual blocks' layers only; the decoder's keep 0.8. The
-    released initialisation (weights ×0.1, biases from N(1e-4, 1)) is the network's affair.
+    released initialisation (weights ×0.1, biases from N(1e-4, 1)) belongs to the network.
 
     Args:
         channels: C.
@@ -41,7 +41,7 @@ class RegionNormLearned(ImageNorm):
         epsilon: ``released`` adds eps/f_r, ``paper`` eps.
         statistics: ``released`` pools the batch, ``paper`` normalises image by image.
         mask: ``soft`` (an ablation) takes the map itself as the share that a position has in the region, and lets
-            gradients through; the threshold then only says which region is reported.
+            gradients through; the threshold then only defines the reported region.
 
     Raises:
         ValueError: an unknown option.
@@ -77,7 +77,7 @@ class RegionNormLearned(ImageNorm):
         summary = torch.cat((x.mean(1, keepdim=True), x.max(1, keepdim=True).values), 1)
         attention = torch.sigmoid(self.attention(summary))
         wide = widen(x)
-        # attention ≥ threshold as 1 and 0, by arithmetic for the sake of compiled code (see ``hole_mask``).
+        # attention ≥ threshold as 1 and 0, by arithmetic for compiled code (see ``hole_mask``).
         region = 1 - (self.threshold - attention.detach().to(wide.dtype)).sign().clamp(min=0)
         if self.record and not torch.compiler.is_compiling():
             self._observe_region(wide, region > 0, mask)
@@ -99,7 +99,7 @@ class RegionNormLearned(ImageNorm):
             self._region[name] = (inside & other).sum() / union.clamp(min=1)
 
     def diagnostics(self) -> dict[str, Tensor | float]:
-        """What the last forward made while ``record`` was true found.
+        """Report quantities of the last forward with ``record`` true.
 
         Returns:
             ``region_share`` (of positions at or above the threshold); with a mask ``hole_iou`` and
@@ -109,7 +109,7 @@ class RegionNormLearned(ImageNorm):
         return {**super().diagnostics(), **self._region}
 
     def extra_repr(self) -> str:
-        """The hyper-parameters, for ``print``."""
+        """Hyper-parameters for ``print``."""
         return f"{self.channels}, threshold={self.threshold}, {self.rules}"
 
 

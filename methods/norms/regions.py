@@ -1,4 +1,4 @@
-"""What the region norms share: masks, per-region statistics, and the exact backward of the normalization.
+"""Base of the region norms: masks, per-region statistics, and the exact backward.
 
 Region 0 is the hole (mask 1), region 1 the rest. Sums run over the batch and both spatial dimensions
 (``per_image``: over the spatial dimensions alone); per-region tensors are (2, 1, C, 1, 1) or (2, B, C, 1, 1).
@@ -19,12 +19,12 @@ HOLE, VALID = 0, 1
 
 
 class ImageNorm(nn.Module):
-    """A norm of feature maps (B, C, H, W) whose forward takes a hole mask; a subclass writes ``_normalise``.
+    """A norm of maps (B, C, H, W) with optional hole masks.
 
     Attributes:
         name: the registered name, for messages.
         channels: C.
-        record: whether forwards record what ``diagnostics`` reports.
+        record: if true, forwards record the quantities of ``diagnostics``.
     """
 
     name: ClassVar[str]
@@ -44,7 +44,7 @@ class ImageNorm(nn.Module):
             (B, C, H, W), in the type of x.
 
         Raises:
-            ValueError: another shape of x or mask, or one value to normalise where statistics of several are wanted.
+            ValueError: another shape of x or mask, or a single value where statistics need several.
         """
         if x.dim() != 4 or x.shape[1] != self.channels:
             raise ValueError(f"{self.name}: expected feature maps (B, {self.channels}, H, W), got {tuple(x.shape)}")
@@ -57,11 +57,11 @@ class ImageNorm(nn.Module):
             self._region_shift.observe(x, hole_mask(self.name, mask, x))
 
     def diagnostics(self) -> dict[str, Tensor | float]:
-        """``hole_share``, ``mean_shift`` and ``std_ratio`` of the last forward with a mask and ``record`` true."""
+        """``hole_share``, ``mean_shift`` and ``std_ratio`` of the last recorded forward with a mask."""
         return dict(self._region_shift.summary())
 
     def _normalise(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """What ``forward`` returns, of maps whose shape fits."""
+        """Compute the result of ``forward`` from maps of the right shape."""
         raise NotImplementedError(f"{type(self).__name__} does not define _normalise")
 
 
@@ -88,17 +88,17 @@ def hole_mask(name: str, mask: Tensor, x: Tensor) -> Tensor:
         )
     if mask.shape[-2:] != x.shape[-2:]:
         mask = functional.interpolate(mask.to(torch.float32), size=x.shape[-2:], mode="nearest")
-    # 1 for what is positive, by arithmetic: compiled code reads a stored boolean one element at a time.
+    # 1 for positive values, by arithmetic: compiled code reads a stored boolean one element at a time.
     return mask.to(x.dtype).clamp(0, 1).ceil().expand(x.shape[0], -1, -1, -1)
 
 
 class Rules(NamedTuple):
-    """How regions are normalised.
+    """Settings of the normalization of regions.
 
     Attributes:
         eps: added to the variance.
-        fixed_eps: whether it is added as it is; otherwise eps/f, f the region's share of all positions.
-        per_image: whether statistics are taken image by image instead of over the batch.
+        fixed_eps: add it unchanged; otherwise add eps/f, f the region's share of all positions.
+        per_image: take statistics image by image instead of over the batch.
     """
 
     eps: float
@@ -121,18 +121,18 @@ class Regions(NamedTuple):
 
 
 def pick(hole: Tensor, pair: Tensor) -> Tensor:
-    """Each position's value of a per-region pair (2, …); a single value (1, …) holds everywhere."""
+    """Each position's value of a per-region pair or single value."""
     if pair.shape[0] == 1:
         return pair[0]
     return hole * pair[HOLE] + (1 - hole) * pair[VALID]
 
 
 IN_ONE_GO = 4096
-"""Positions that compiled code sums straight; beyond, it takes a slower and more exact road."""
+"""Positions that compiled code sums directly; above, it takes a slower and more exact way."""
 
 
 def _sum_positions(values: Tensor, per_image: bool) -> Tensor:
-    """Sums of (B, C, H, W), (1 or B, C, 1, 1), in stages of moderate length: fast, and exact enough."""
+    """Sums over positions, in stages: fast and exact enough."""
     if values.shape[2] * values.shape[3] <= IN_ONE_GO:
         total = values.sum((2, 3), keepdim=True)
     else:
@@ -141,13 +141,13 @@ def _sum_positions(values: Tensor, per_image: bool) -> Tensor:
 
 
 def both_sums(hole: Tensor, in_hole: Tensor, in_rest: Tensor, per_image: bool) -> Tensor:
-    """Sum of one quantity over the hole and of another over the rest, (2, 1 or B, C or 1, 1, 1)."""
+    """Sums over the hole and over the rest, (2, …)."""
     sums = _sum_positions(hole * in_hole, per_image), _sum_positions((1 - hole) * in_rest, per_image)
     return torch.stack(sums)
 
 
 def _anchors(x: Tensor, hole: Tensor, per_image: bool) -> Tensor:
-    """One value of each channel from within each region, (2, 1 or B, C, 1, 1).
+    """One value of each channel from each region, (2, …).
 
     Sums of squares about it do not cancel, however far the region's mean lies from 0, in one pass.
     """
@@ -186,7 +186,7 @@ def region_statistics(x: Tensor, hole: Tensor, rules: Rules) -> Regions:
 
 
 class _RegionNorm(torch.autograd.Function):
-    """The normalised regions, with gain 1+γ_r and shift where there are any, and the exact backward."""
+    """The normalised regions, with optional gain 1+γ_r and shift, and exact backward."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, hole: Tensor, rules: Rules, gamma: Tensor | None, shift: Tensor | None) -> Tensor:
@@ -218,9 +218,9 @@ class _RegionNorm(torch.autograd.Function):
 
 
 def blend_regions(x: Tensor, weight: Tensor, rules: Rules) -> Tensor:
-    """Normalise by two regions that overlap: each by its weighted mean and variance, the results blended.
+    """Blend the normalizations by two overlapping regions with weighted moments.
 
-    With weights of 0 and 1 this is ``normalize_regions``. It is not in the paper.
+    With weights of 0 and 1 this equals ``normalize_regions``. It is not in the paper.
 
     Args:
         x: feature maps, (B, C, H, W), float32 or wider.

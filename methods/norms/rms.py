@@ -11,9 +11,9 @@ from methods.norms.sequence import SequenceNorm
 
 
 class RMSNorm(SequenceNorm):
-    """RMSNorm (NeurIPS 2019, equation 4) over the channels of (T, B, C): x/√(mean x² + eps)·weight, no bias.
+    """RMSNorm (NeurIPS 2019, equation 4) over the channels of (T, B, C).
 
-    Each token is normalised by itself, so the padding mask changes nothing.
+    y = x/√(mean x² + eps)·weight, without bias. Each token is normalised by itself, so the padding mask has no effect.
 
     Args:
         channels: C.

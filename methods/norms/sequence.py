@@ -1,4 +1,4 @@
-"""What the sequence norms share: layout (T, B, C), padding masks, working precision, group scaling."""
+"""Base of the sequence norms: layout, padding masks, precision, group scaling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from methods.precision import HALF
 
 
 class SequenceNorm(nn.Module):
-    """A norm of activations (T, B, C) whose forward takes their padding mask; a subclass writes ``_normalise``.
+    """A norm of (T, B, C) with padding masks; subclasses write ``_normalise``.
 
     Attributes:
         name: the registered name, for messages.
@@ -47,35 +47,35 @@ class SequenceNorm(nn.Module):
         return self._normalise(x, padding_mask)
 
     def _normalise(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
-        """What ``forward`` returns, of inputs whose shapes fit."""
+        """Compute the result of ``forward`` from inputs of the right shape."""
         raise NotImplementedError(f"{type(self).__name__} does not define _normalise")
 
     def diagnostics(self) -> dict[str, Tensor | float]:
-        """Nothing to report where no statistics are shared between tokens."""
+        """Return nothing: tokens share no statistics here."""
         return {}
 
     def extra_repr(self) -> str:
-        """C and the hyper-parameters in ``shown``, for ``print``; without any what torch's norm shows."""
+        """C and the hyper-parameters in ``shown``, else torch's own text."""
         shown = [f"{name}={getattr(self, name)}" for name in self.shown]
         return ", ".join([str(self.channels), *shown]) if shown else super().extra_repr()
 
 
 def valid_tokens(padding_mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """The complement of a padding mask (B, T) as weights (T, B, 1), 1 = token, 0 = padding."""
+    """Turn a padding mask (B, T) into token weights (T, B, 1)."""
     if padding_mask is None:
         return None
     return padding_mask.to(torch.bool).logical_not().t().unsqueeze(-1).to(dtype)
 
 
 def narrow(y: Tensor, like: Tensor) -> Tensor:
-    """Give the result the type of the input; under autocast it stays float32, as torch's layer norm does."""
+    """Cast the result to the input's type, except under autocast."""
     if like.dtype in HALF and not torch.is_autocast_enabled(like.device.type):
         return y.to(like.dtype)
     return y
 
 
 def check_groups(name: str, channels: int, groups: int) -> None:
-    """Refuse a number of groups that does not divide the channels (ValueError)."""
+    """Reject a number of groups that does not divide the channels (ValueError)."""
     if groups < 1 or channels % groups:
         raise ValueError(f"{name}: groups must divide the {channels} channels, got {groups}")
 
@@ -95,12 +95,12 @@ def group_rms_inverse(x: Tensor, groups: int, eps: float) -> Tensor:
 
 
 def group_multiply(x: Tensor, factor: Tensor) -> Tensor:
-    """Multiply each channel group of (T, B, C) by its factor (T, B, groups, 1)."""
+    """Multiply channel groups by their factors (T, B, groups, 1)."""
     return (x.unflatten(-1, (factor.shape[-2], -1)) * factor).flatten(-2)
 
 
 def group_scale(x: Tensor, groups: int, eps: float) -> Tensor:
-    """GroupScaling: every channel group of every token divided by its root mean square.
+    """GroupScaling: divide every token's channel groups by their root mean square.
 
     Args:
         x: activations, (T, B, C).
@@ -114,7 +114,7 @@ def group_scale(x: Tensor, groups: int, eps: float) -> Tensor:
 
 
 def group_scale_backward(x: Tensor, inverse: Tensor, from_grad: Tensor, slope: Tensor) -> Tensor:
-    """Gradient of x ↦ h = x·r (group scaling) where that of h is ``from_grad`` − slope·h.
+    """Gradient of group scaling, given that of its output in two parts.
 
     With dh the gradient of h, that of x is r·(dh − h·mean(dh·h)). The two parts of dh stay apart, so that no
     intermediate of the size of x has to be kept.
@@ -137,5 +137,5 @@ def group_scale_backward(x: Tensor, inverse: Tensor, from_grad: Tensor, slope: T
 
 
 def sum_tokens(values: Tensor) -> Tensor:
-    """Sum of (T, B, …) over T and B, the inner dimension first: compiled code then reads memory in order."""
+    """Sum over T and B, the inner first for memory order."""
     return values.sum(1).sum(0)

@@ -1,8 +1,8 @@
-"""One update of running statistics a step, however often the module is called.
+"""Running statistics with one update a step, for repeated calls too.
 
-A *step* is one forward and backward of the model. Two things call a normalization layer more often than that:
-gradient checkpointing, which repeats the forward during the backward, and modules shared by several places of
-a model. Here every call of a step sees the statistics from before the step; the calls' batch statistics are
+A *step* is one forward and backward of the model. A normalization layer can be called more often than that, by
+gradient checkpointing, which repeats the forward during the backward, and as a module shared by several places of
+a model. Every call of a step sees the statistics from before the step; the calls' batch statistics are
 pooled, weighted by their tokens, and enter the running statistics once. A forward repeated by checkpointing
 is recognised because a backward is under way, and changes nothing.
 
@@ -22,14 +22,14 @@ from methods.norms.sequence import SequenceNorm
 
 
 class Step(NamedTuple):
-    """What a forward needs to know of its step.
+    """State of a forward's step.
 
     Attributes:
         before: running statistics from before the step, (S, C).
         number: k, counted from 1 (integer tensor without dimensions, as all that follow).
-        turn: the step's number since the module was made; never part of ``state_dict``.
-        opens: whether this forward opens the step.
-        counts: whether this forward may change anything.
+        turn: the step's number since the module was built; never part of ``state_dict``.
+        opens: true if this forward opens the step.
+        counts: true if this forward may change anything.
     """
 
     before: Tensor
@@ -48,7 +48,7 @@ def _find_step(
     return Step(torch.where(opens, running, before), iteration + opens, opened + opens, opens, counts)
 
 
-# An operator for compiled code, for two reasons. A Python test would keep the answer of the first call. And the
+# An operator for compiled code, for two reasons: a Python condition would keep the result of the first call, and the
 # compiler must keep these results for the backward instead of deriving them again from buffers changed since.
 @torch.library.custom_op("paper_methods::find_step", mutates_args=())
 def _find_step_operator(
@@ -72,10 +72,10 @@ def _(
 
 
 def backward_under_way(like: Tensor) -> Tensor:
-    """Whether autograd is running a backward in this thread, so that a forward is a checkpoint's repetition.
+    """Return true during a backward, when a forward is a checkpoint's repetition.
 
     Args:
-        like: any tensor of the device on which the answer is wanted.
+        like: any tensor on the device of the result.
 
     Returns:
         Zero-dimensional boolean tensor.
@@ -96,13 +96,13 @@ def _(like: Tensor) -> Tensor:
 
 
 def merge_means(first: Tensor, first_tokens: Tensor, second: Tensor, second_tokens: Tensor) -> Tensor:
-    """Token-weighted mean of two statistics (S, C); the first where neither has tokens."""
+    """Token-weighted mean of two statistics (S, C); the first without tokens."""
     share = second_tokens / (first_tokens + second_tokens).clamp(min=1)
     return torch.where(share == 1, second, first + (second - first) * share)
 
 
 def merge_moments(first: Tensor, first_tokens: Tensor, second: Tensor, second_tokens: Tensor) -> Tensor:
-    """Mean and biased variance (rows of (2, C)) of two sets of tokens from those of each (Chan et al. 1983)."""
+    """Pool mean and variance of two token sets (Chan et al. 1983)."""
     share = second_tokens / (first_tokens + second_tokens).clamp(min=1)
     between = (share * (1 - share)) * (second[0] - first[0]).square()
     merged = first + (second - first) * share
@@ -111,13 +111,13 @@ def merge_moments(first: Tensor, first_tokens: Tensor, second: Tensor, second_to
 
 
 def note_backward(finished: Tensor | None, turn: Tensor) -> None:
-    """Let later forwards know that the backward of step ``turn`` has begun."""
+    """Record the beginning of the backward of step ``turn`` for later forwards."""
     if finished is not None:
         finished.copy_(turn)
 
 
 class StepStatistics(SequenceNorm):
-    """Running statistics (S, C) updated once a step, gain and bias; base class of the sequence norms that keep some.
+    """Gain, bias and running statistics (S, C) with one update a step.
 
     Subclasses name their statistics; each becomes a persistent buffer (C,) beside ``iteration``, the number of
     training steps seen. The state of a step under way is not part of ``state_dict``: save between steps.
@@ -131,7 +131,7 @@ class StepStatistics(SequenceNorm):
 
     Attributes:
         update_statistics: False leaves no trace of a forward.
-        record: whether forwards record what ``diagnostics`` reports.
+        record: if true, forwards record the quantities of ``diagnostics``.
     """
 
     iteration: Tensor
@@ -153,20 +153,20 @@ class StepStatistics(SequenceNorm):
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
         for name in ("_before", "_pooled"):
             self.register_buffer(name, torch.zeros(len(initial), channels), persistent=False)
-        # Whole numbers, for a module in half precision cannot count to 100,000 in its own type.
+        # Integers: a module in half precision cannot count to 100,000 in its own type.
         self.register_buffer("_pooled_tokens", torch.zeros((), dtype=torch.long), persistent=False)
         # The last step that a forward opened and the last whose backward began. Compiled code needs them apart:
         # each is changed by one of the two passes alone.
         for name in ("_opened", "_finished"):
             self.register_buffer(name, torch.zeros((), dtype=torch.long), persistent=False)
-        # Whether the last step recorded no graph, so that no backward will finish it.
+        # True if the last step recorded no graph, so that no backward finishes it.
         self.register_buffer("_detached", torch.zeros((), dtype=torch.bool), persistent=False)
         self.update_statistics = True
         self.record = False
         self._deviations = Deviations()
 
     def diagnostics(self) -> dict[str, Tensor | float]:
-        """``batch_{mean,variance,mean_square}_deviation_{median,p99}`` of forwards made with ``record`` true."""
+        """Deviations of recorded forwards: ``batch_{mean,variance,mean_square}_deviation_{median,p99}``."""
         return dict(self._deviations.summary())
 
     def running(self) -> Tensor:
@@ -175,7 +175,7 @@ class StepStatistics(SequenceNorm):
 
     @torch.no_grad()
     def open_step(self) -> Step:
-        """Statistics and number of the step that this forward belongs to. Changes nothing yet."""
+        """Return the statistics and number of this forward's step; changes nothing."""
         running = self.running()
         if not self.update_statistics:
             never = torch.zeros_like(self._detached)
@@ -186,7 +186,7 @@ class StepStatistics(SequenceNorm):
         return _find_step(*state)
 
     def finishing(self) -> Tensor | None:
-        """Where a backward notes its step (see ``note_backward``); None while nothing may change."""
+        """Buffer for the backward's step number; None while nothing may change."""
         return self._finished if self.update_statistics else None
 
     @torch.no_grad()
@@ -199,16 +199,15 @@ class StepStatistics(SequenceNorm):
         update: Callable[[Tensor, Tensor, Tensor], Tensor],
         records_graph: bool,
     ) -> None:
-        """Let a forward's batch statistics enter the running ones.
+        """Add a forward's batch statistics to the running ones.
 
         Args:
-            step: what ``open_step`` returned to this forward.
+            step: the result of ``open_step`` for this forward.
             batch: its batch statistics, (S, C).
-            tokens: how many tokens they stand for (tensor without dimensions); 0 leaves everything but
-                the counter as it is.
+            tokens: number of tokens behind them (tensor without dimensions); with 0 only the counter changes.
             merge: pools two statistics by their tokens.
             update: the new running statistics from (those before the step, the pooled ones, the tokens).
-            records_graph: whether a backward may follow.
+            records_graph: true if a backward may follow.
         """
         if not self.update_statistics:
             return
@@ -217,7 +216,7 @@ class StepStatistics(SequenceNorm):
         pooled = merge(torch.where(step.opens, step.before, self._pooled), earlier_tokens, batch, tokens)
         total = earlier_tokens + tokens
         updated = update(step.before, pooled, total)
-        # An overflowed batch (a scaler probing its limits) must not poison the statistics for good.
+        # An overflowed batch (a loss scaler above its limit) must not spoil the statistics.
         sound = step.counts & torch.isfinite(updated).all()
         usable = sound & (total > 0)
         for row, name in enumerate(self._statistics):

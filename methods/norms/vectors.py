@@ -1,4 +1,4 @@
-"""Our norms beside the reference vectors of the released code."""
+"""Comparison of the norms with reference vectors of the released code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from methods.norms.region_basic import RegionNormBasic
 from methods.norms.region_learned import RegionNormLearned
 
 PREFIXES = ("powernorm", "rn_b", "rn_l")
-"""Beginnings of the names of the cases that ``compare`` knows."""
+"""Prefixes of the case names that ``compare`` supports."""
 
 
 def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
@@ -34,19 +34,19 @@ def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparis
     if name.startswith("powernorm"):
         return _powernorm(case, arrays)
     if name.startswith("rn_b"):
-        norm: nn.Module = RegionNormBasic(arrays["x"].shape[1], **_given(case, eps="eps"))
+        norm: nn.Module = RegionNormBasic(arrays["x"].shape[1], **_arguments(case, eps="eps"))
         own = {key: key for key in ("hole_gamma", "hole_beta", "valid_gamma", "valid_beta")}
         return _region(norm, own, arrays, tensor_of(arrays["mask"]))
     if name.startswith("rn_l"):
-        norm = RegionNormLearned(arrays["x"].shape[1], **_given(case, threshold="threshold", eps="eps"))
+        norm = RegionNormLearned(arrays["x"].shape[1], **_arguments(case, threshold="threshold", eps="eps"))
         keys = {"sa.conv1.weight": "attention.weight"}
         for conv in ("gamma_conv", "beta_conv"):
             keys |= {f"sa.{conv}.{part}": f"{conv}.{part}" for part in ("weight", "bias")}
         return _region(norm, keys, arrays, None)
-    raise ValueError(f"no norm for the case '{name}'; known beginnings: {', '.join(PREFIXES)}")
+    raise ValueError(f"unknown case '{name}'; valid prefixes: {', '.join(PREFIXES)}")
 
 
-def _given(case: Mapping[str, Any], **names: str) -> dict[str, Any]:
+def _arguments(case: Mapping[str, Any], **names: str) -> dict[str, Any]:
     return {ours: case[theirs] for ours, theirs in names.items() if theirs in case}
 
 
@@ -55,7 +55,7 @@ def _check(label: str, got: Tensor, arrays: Arrays) -> Comparison:
 
 
 def _load(norm: nn.Module, arrays: Arrays, keys: Mapping[str, str]) -> dict[str, nn.Parameter]:
-    """Fill a norm's parameters from the arrays; returns them by their key in the arrays."""
+    """Fill a norm's parameters from the arrays; return them by key."""
     own = dict(norm.named_parameters())
     for key, name in keys.items():
         with torch.no_grad():
@@ -66,7 +66,7 @@ def _load(norm: nn.Module, arrays: Arrays, keys: Mapping[str, str]) -> dict[str,
 def _powernorm(case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
     names = {"alpha_fwd": "alpha_fwd", "alpha_bkw": "alpha_bkw", "eps": "eps"}
     names |= {"warmup_steps": "warmup_iters", "groups": "group_num"}
-    norm = PowerNorm(len(arrays["weight"]), **_given(case, **names))
+    norm = PowerNorm(len(arrays["weight"]), **_arguments(case, **names))
     _load(norm, arrays, {"weight": "weight", "bias": "bias"})
     comparisons: list[Comparison] = []
     for step in range(sum(key.startswith("x.") for key in arrays)):

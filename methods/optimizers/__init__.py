@@ -1,4 +1,4 @@
-"""AdamP and SGDP, the registered torch optimizers beside them, and probes for any optimizer."""
+"""AdamP and SGDP, torch's optimizers under registered names, and diagnostics of weights."""
 
 from methods.optimizers.adamp import AdamP
 from methods.optimizers.sgdp import SGDP

@@ -1,4 +1,4 @@
-"""Adam with an L2 penalty as torch has it: the baseline that the AdamP page prints."""
+"""torch's Adam with an L2 penalty: a baseline of AdamP."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def adam(
         options: implementation flags of ``torch.optim.Adam`` (``foreach``, ``fused``, ``maximize``, …).
 
     Raises:
-        ValueError: torch refuses an option.
+        ValueError: torch rejects an option.
     """
     own = {"lr": lr, "betas": (betas[0], betas[1]), "eps": eps, "weight_decay": weight_decay}
     return fused(torch.optim.Adam, params, {**own, **options})

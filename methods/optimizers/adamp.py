@@ -1,4 +1,4 @@
-"""AdamP: Adam whose updates are projected onto the tangent space of scale-invariant weights."""
+"""AdamP: Adam with updates projected onto the tangent space of scale-invariant weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from methods.optimizers.projection import OPTIONS, Rows, Views
 
 
 class AdamP(ProjectedOptimizer):
-    """Adam with the radial part of the update removed where the weight is scale-invariant.
+    """Adam without the update's radial part on scale-invariant weights.
 
     Per tensor, with ``p`` Adam's bias-corrected direction: where the raw gradient is nearly orthogonal to every
     row of the weight (or to the weight as a whole), ``p`` loses its component along it and the decoupled weight
@@ -37,11 +37,11 @@ class AdamP(ProjectedOptimizer):
         project: False decides and weakens the decay, but leaves the update alone.
         views: views to try: ``both`` (channel, then layer), ``channel`` or ``layer``.
         rows: ``all`` rows of a view must pass, or ``each`` decides for itself.
-        record: keep the view that fired (0 none, 1 channel, 2 layer) per tensor; read by :meth:`fired_views`.
+        record: keep the view that fired (0 none, 1 channel, 2 layer) per tensor for :meth:`fired_views`.
         maximize: ascend instead of descend.
-        foreach: batched implementation; None takes it wherever it applies and the native one does not.
-        native: the C kernel for tensors that are contiguous float32 on a CPU; its last bits differ from those of the
-            other forms. None takes it where a compiler is there, True insists on it, False never does.
+        foreach: batched implementation; None takes it if it applies and the native one does not.
+        native: the C kernel for contiguous float32 tensors on a CPU; its last bits differ from those of the
+            other forms. None takes it if a compiler is available, True requires it, False never takes it.
         capturable: keep the step count on the parameter's device, for CUDA graphs.
         differentiable: let autograd run through the step.
 
@@ -87,14 +87,17 @@ class AdamP(ProjectedOptimizer):
     def _scalars(
         self, states: Sequence[Tensor], lr: float | Tensor, options: Options
     ) -> tuple[float | Tensor, float | Tensor]:
-        """Step size and eps with the bias corrections in them: lr·m̂/(√v̂ + eps) without dividing every element."""
+        """Step size and eps with the bias corrections folded in.
+
+        lr·m̂/(√v̂ + eps) without dividing every element.
+        """
         beta1, beta2 = options["betas"]
         count = states[-1]
         root = bias_correction(beta2, count) ** 0.5
         return lr * root / bias_correction(beta1, count), options["eps"] * root
 
     def _direction(self, g: Tensor, states: Sequence[Tensor], options: Options) -> tuple[float | Tensor, Tensor]:
-        """Direction of Adam, or of Adam with Nesterov's numerator, up to a scalar that the step size takes back."""
+        """Adam's direction (or Nesterov's form of it) up to a scalar factor."""
         m, v, _ = states
         beta1, beta2 = options["betas"]
         if options["maximize"]:
@@ -103,7 +106,7 @@ class AdamP(ProjectedOptimizer):
         v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
         numerator = m.lerp(g, 1 - beta1) if options["nesterov"] else m
         if options["differentiable"]:
-            # the next step changes m in place, and autograd needs it as it is now
+            # the next step changes m in place, and autograd needs its present values
             numerator = numerator.clone()
         step, eps = self._scalars(states, options["lr"], options)
         return settle(step), numerator / (v.sqrt() + settle(eps))
@@ -129,10 +132,10 @@ class AdamP(ProjectedOptimizer):
 
 
 def _fused_adam(columns: Columns, options: Options, *, weight_decay: float) -> None:
-    """torch's own AdamW in one call."""
+    """Call torch's fused AdamW."""
     lr = options["lr"]
     if isinstance(lr, Tensor):
-        # the kernel takes a tensor on the device of its parameters only
+        # the kernel accepts a tensor only on the device of its parameters
         lr = lr.to(columns.params[0].device, non_blocking=True).squeeze()
     m, v, counts = columns.states
     beta1, beta2 = options["betas"]
@@ -143,9 +146,9 @@ def _fused_adam(columns: Columns, options: Options, *, weight_decay: float) -> N
 
 
 def bias_correction(beta: float, count: Tensor) -> float | Tensor:
-    """``1 - βᵗ`` without the cancellation that float32 suffers at small t.
+    """``1 - βᵗ`` without the cancellation of float32 at small t.
 
-    A count on the host gives a float, so that no kernel has to wait for it; one on a device, or under
+    A count on the host gives a float, so that no kernel waits for it; one on a device, or under
     ``torch.compile``, stays a tensor.
     """
     if count.is_cpu and not torch.compiler.is_compiling():
@@ -166,7 +169,7 @@ CARD = MethodCard(
     "Scale-invariant Weights, ICLR 2021, arXiv 2006.08217",
     summary="Adam with decoupled decay whose updates lose their radial part on scale-invariant weights",
     defaults=defaults_of(AdamP, without=("foreach", "capturable", "differentiable"))
-    # whether a compiler is on a machine must not be part of its results
+    # a machine's compiler must not affect its results
     | {"native": False},
     options=OPTIONS,
     search_space={

@@ -1,4 +1,4 @@
-"""AdamW as torch has it: the baseline that decides AdamP's claims, since both decouple the decay."""
+"""torch's AdamW: the deciding baseline of AdamP, whose decay is decoupled too."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def adamw(
     weight_decay: float = 0.0,
     **options: Any,
 ) -> torch.optim.AdamW:
-    """``torch.optim.AdamW`` with AdamP's default decay of 0 (torch: 0.01), so that arms never differ by a default.
+    """``torch.optim.AdamW`` with AdamP's default weight decay of 0.
 
-    Arguments as of ``adam``, but for ``weight_decay``, which is decoupled from the gradient.
+    Arguments as of ``adam``, but ``weight_decay`` (torch's default: 0.01) is decoupled from the gradient.
 
     Raises:
-        ValueError: torch refuses an option.
+        ValueError: torch rejects an option.
     """
     own = {"lr": lr, "betas": (betas[0], betas[1]), "eps": eps, "weight_decay": weight_decay}
     return fused(torch.optim.AdamW, params, {**own, **options})

@@ -1,8 +1,8 @@
-"""The eager form of the projected step: batches of weights, row blocks that stay in the cache, no branch.
+"""The eager projected step: batches of weights in cache-sized row blocks.
 
-A step passes over memory, and passes are what it costs. Beside Adam's or SGD's own update only four row
+The step costs passes over memory. Beside Adam's or SGD's own update only four row
 reductions are needed (⟨g,w⟩, ‖g‖, ‖w‖, ⟨w,p⟩), and decay and projection together are one row factor of ``w``:
-``w ← w + change·w - step·p``. Decisions of a whole batch are taken at once, as tensors on its device.
+``w ← w + change·w - step·p``. A whole batch is decided at once, as tensors on its device, without a branch.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from torch import Tensor
 from methods.optimizers.projection import RowStats, Rule, below, is_eligible
 
 BLOCK = 1 << 19
-"""Elements of a row block: small enough that four arrays of it stay in a few MB of cache, large enough that the
+"""Elements of a row block: few enough that four arrays of it stay in a few MB of cache, enough that the
 calls on it do not count."""
 
 BATCH = 1 << 20
-"""Elements decided together on a CPU; on an accelerator all are, since there launches count and not the cache."""
+"""Elements decided together on a CPU; an accelerator decides all at once, since launches cost more than the cache."""
 
 FUSED_DEVICES = ("cpu", "cuda")
-"""Where torch has the fused updates that the batched form builds on; elsewhere the plain loop runs."""
+"""Devices with torch's fused updates, on which the batched form builds; elsewhere the plain loop runs."""
 
 
 class Columns(NamedTuple):
-    """What a parameter group's step works on: a list a kind of tensor, entry by entry of one parameter.
+    """Tensors of a parameter group by kind, one entry a parameter.
 
     Attributes:
         params: the parameters that have a gradient.
         grads: their gradients.
         states: the optimizer's own lists.
-        fired: where to write the view that fired; one entry an eligible parameter, or none where nothing is recorded.
+        fired: tensors for the view that fired; one entry an eligible parameter, or none if nothing is recorded.
     """
 
     params: list[Tensor]
@@ -44,7 +44,7 @@ class Columns(NamedTuple):
     fired: list[Tensor]
 
     def each(self) -> Iterator[tuple[Tensor, ...]]:
-        """Parameter, gradient and states, parameter by parameter."""
+        """Iterate over parameter, gradient and states, parameter by parameter."""
         return zip(self.params, self.grads, *self.states, strict=True)
 
     def records(self) -> dict[int, Tensor]:
@@ -66,11 +66,11 @@ class Piece(NamedTuple):
 
 
 Direction = Callable[[Sequence[Piece], list[Tensor]], None]
-"""``(pieces, s)``: updates the optimizer's state for those rows and writes the direction to ``s``, one per piece."""
+"""``(pieces, s)``: update the optimizer's state for those rows and write the direction to ``s``, one per piece."""
 
 
 class Matrices(NamedTuple):
-    """A parameter and what belongs to it as contiguous matrices of one row per output channel."""
+    """Parameter, gradient and states as contiguous matrices, one row per output channel."""
 
     w: Tensor
     g: Tensor
@@ -78,12 +78,12 @@ class Matrices(NamedTuple):
 
 
 class Sorted(NamedTuple):
-    """Parameters by the form of their update, as indices into the group's lists.
+    """Parameters by the form of their update, as indices into the group.
 
     Attributes:
         weights: eligible ones, with their matrices.
         flat: those that are never projected, by device and dtype.
-        odd: those of a layout, dtype or device for which only the plain loop works.
+        odd: those of a layout, dtype or device that only the plain loop supports.
     """
 
     weights: dict[int, Matrices]
@@ -92,7 +92,7 @@ class Sorted(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where the rows of a batch lie when all are concatenated, and their thresholds."""
+    """Row positions of a concatenated batch, and the thresholds."""
 
     starts: tuple[int, ...]
     counts: Tensor
@@ -102,7 +102,7 @@ class Layout(NamedTuple):
 
 
 def sort(params: Sequence[Tensor], grads: Sequence[Tensor], *states: Sequence[Tensor]) -> Sorted:
-    """Sort the parameters of a group, given with their gradients and states, by the form of their update."""
+    """Sort the parameters of a group by form of update."""
     weights: dict[int, Matrices] = {}
     flat: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     odd: list[int] = []
@@ -119,10 +119,9 @@ def sort(params: Sequence[Tensor], grads: Sequence[Tensor], *states: Sequence[Te
 
 
 def _as_matrices(w: Tensor, g: Tensor, *states: Tensor) -> Matrices | None:
-    """Views (C, row length) of a parameter, its gradient and its state, or None if there are none.
+    """View parameter, gradient and states as (C, row length), if possible.
 
-    Channels-last weights are read in the order in which they lie in memory: neither inner products nor
-    elementwise updates depend on it.
+    Channels-last weights are read in memory order: neither inner products nor elementwise updates depend on it.
     """
     tensors = (w, g, *states)
     if w.device.type not in FUSED_DEVICES or w.numel() == 0:
@@ -148,16 +147,18 @@ def descend(
     buffers: Mapping[int, Tensor] | None = None,
     strip: bool = False,
 ) -> dict[int, Tensor]:
-    """Update all weights in place: ``w ← w·(1 - decay·ratio) - step·(s - radial·w)``.
+    """Update all weights in place.
+
+    Computes ``w ← w·(1 - decay·ratio) - step·(s - radial·w)``.
 
     Args:
         weights: matrices of shape (C, row length), of any devices and dtypes.
-        direction: updates the state of some rows and writes the direction ``s`` for them.
+        direction: updates the state of some rows and writes their direction ``s``.
         rule: the options of the projection.
-        decay: weight decay of this step where it does not fire, learning rate included.
+        decay: weight decay of this step where the projection does not fire, learning rate included.
         step: step size in units of ``s``.
-        buffers: where ``s`` lies, per tensor; scratch memory unless given.
-        strip: whether ``s`` itself loses its radial part, which matters for ``buffers`` that live on.
+        buffers: memory of ``s``, per tensor; scratch memory if None.
+        strip: remove the radial part of ``s`` itself, which matters for persistent ``buffers``.
 
     Returns:
         Per tensor the view that fired, of shape ().
@@ -192,7 +193,7 @@ def descend(
 def _scratch(
     ws: Sequence[Tensor], members: Sequence[int], memory: dict[tuple[torch.device, torch.dtype], Tensor]
 ) -> dict[int, Tensor]:
-    """Matrices like the weights of a batch; all batches of one device and dtype share their memory."""
+    """Scratch matrices shaped like the weights, with memory shared between batches."""
     sizes = [w.numel() for w in ws]
     key = (ws[0].device, ws[0].dtype)
     if key not in memory or memory[key].numel() < sum(sizes):
@@ -202,7 +203,7 @@ def _scratch(
 
 
 def _batches(weights: Mapping[int, Matrices]) -> Iterator[list[int]]:
-    """Weights that are decided together: of one device and dtype, and on a CPU few enough to stay in the cache."""
+    """Batches of weights of one device and dtype that fit the cache."""
     groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     for index, (w, _, _) in weights.items():
         groups.setdefault((w.device, w.dtype), []).append(index)
@@ -228,7 +229,7 @@ def _decide_batch(
     direction: Direction,
     rule: Rule,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute directions and decide: radial part and decay factor per row of the batch, the view per tensor."""
+    """Compute directions; return radial parts, decay factors and the views."""
     ws = [weights[i].w for i in members]
     dtype = torch.float64 if ws[0].dtype == torch.float64 else torch.float32
     layout = _layout(tuple((w.shape[0], w.shape[1]) for w in ws), rule.delta, dtype, ws[0].device)
@@ -242,7 +243,7 @@ def _decide_batch(
 
 
 def _blocks(weights: Mapping[int, Matrices], members: Sequence[int]) -> Iterator[list[Piece]]:
-    """The rows of a batch in cache-sized blocks; on an accelerator in one."""
+    """Rows of a batch in cache-sized blocks; one block on an accelerator."""
     limit = BLOCK if weights[members[0]].w.device.type == "cpu" else math.inf
     block: list[Piece] = []
     room: float = limit
@@ -287,7 +288,7 @@ def _layout(shapes: tuple[tuple[int, int], ...], delta: float, dtype: torch.dtyp
 
 
 def _decide(stats: RowStats, layout: Layout, rule: Rule) -> tuple[Tensor, Tensor, Tensor]:
-    """Decide for all tensors of a batch; as :func:`projection.decide` does for one."""
+    """Decide for all tensors of a batch, like :func:`projection.decide` for one."""
     channel = below(stats.gw, stats.g_norm, stats.w_norm, layout.row_threshold, rule.eps)
     if rule.views == "layer":
         channel = torch.zeros_like(channel)
@@ -310,5 +311,5 @@ def _decide(stats: RowStats, layout: Layout, rule: Rule) -> tuple[Tensor, Tensor
 
 
 def _reduce(values: Tensor, layout: Layout, how: str) -> Tensor:
-    """Reduce the rows of each tensor, (rows of the batch,) to (tensors,), deterministically."""
+    """Reduce the rows of each tensor deterministically, (rows,) to (tensors,)."""
     return torch.segment_reduce(values, how, lengths=layout.counts, unsafe=True)

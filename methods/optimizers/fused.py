@@ -1,4 +1,4 @@
-"""Torch's own optimizers by their fused kernel, where it applies: one pass over memory instead of ten small ones."""
+"""Torch's optimizers with their fused kernel where it applies."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ DEVICES = ("cpu", "cuda", "mps")
 
 
 def fused(build: Callable[..., Built], params: Iterable[Any], options: Mapping[str, Any]) -> Built:
-    """An optimizer with ``fused=True``, unless ``options`` choose its form or torch has no such kernel for ``params``.
+    """Build an optimizer, with ``fused=True`` unless ``options`` choose a form.
 
-    On a CPU it is two to eight times as fast for small tensors; SGD's numbers are the same, Adam's differ by rounding.
+    On a CPU it is two to eight times as fast for small tensors; SGD's numbers are equal, Adam's differ by rounding.
 
     Raises:
-        ValueError: torch refuses an option.
+        ValueError: torch rejects an option.
     """
-    given = [_listed(entry) for entry in params]
-    if any(options.get(form) is not None for form in FORMS) or not has_kernel(given):
-        return build(given, **options)
-    return build(given, **{**options, "fused": True})
+    entries = [_listed(entry) for entry in params]
+    if any(options.get(form) is not None for form in FORMS) or not has_kernel(entries):
+        return build(entries, **options)
+    return build(entries, **{**options, "fused": True})
 
 
 def _listed(entry: Any) -> Any:
-    """A group whose parameters can be gone through twice; anything else as it is."""
+    """A group with its parameters as a list; other entries unchanged."""
     held = entry["params"] if isinstance(entry, Mapping) else None
     return {**entry, "params": list(held)} if isinstance(held, Iterator) else entry
 
 
 def has_kernel(params: Iterable[Any]) -> bool:
-    """Whether torch's fused kernels apply: real tensors, named tensors or groups of them, on a device that has them."""
+    """Return true if torch's fused kernels support all parameters.
+
+    ``params`` are real tensors, named tensors or groups of them.
+    """
     return all(p.is_floating_point() and p.device.type in DEVICES for p in _tensors(params))
 
 

@@ -1,7 +1,9 @@
-"""The native form of the projected step: two passes over memory in C, compiled once per machine where a compiler is.
+"""The projected step in C: two passes over memory.
+
+It is compiled once per machine if a compiler is available.
 
 torch has fused kernels for Adam and SGD and none for the projection. ``kernel.c`` is that kernel for contiguous
-float32 weights on a CPU. It is called through ctypes, needs no header of torch and shares torch's threads; where it
+float32 weights on a CPU. It is called through ctypes, needs no header of torch and shares torch's threads; if it
 cannot be compiled, or a tensor is of another kind, the batched form runs.
 """
 
@@ -32,7 +34,7 @@ Kernel = Callable[..., None]
 
 
 class _Item(ctypes.Structure):
-    """As ``Item`` of the C file."""
+    """``Item`` of the C file."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("w", "g", "a", "b", "fired", "stats")),
@@ -42,7 +44,7 @@ class _Item(ctypes.Structure):
 
 
 class _Options(ctypes.Structure):
-    """As ``Options`` of the C file."""
+    """``Options`` of the C file."""
 
     _fields_ = (
         *(
@@ -54,7 +56,7 @@ class _Options(ctypes.Structure):
 
 
 class Weight(NamedTuple):
-    """One tensor with its gradient, its states (one or two), step size, eps and where to note the view that fired."""
+    """One tensor with gradient, states, step size, eps and recorded view."""
 
     w: Tensor
     g: Tensor
@@ -66,7 +68,7 @@ class Weight(NamedTuple):
 
 @lru_cache(maxsize=1)
 def load() -> Kernel | None:
-    """The kernel, compiled at the first call on a machine (about a second); None where that is not possible."""
+    """Return the kernel, compiled at the first call; None if impossible."""
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
     if compiler is None or os.name != "posix":
         return None
@@ -78,7 +80,7 @@ def load() -> Kernel | None:
 
 
 def _built(compiler: str) -> Path:
-    """The library of this source, compiler and processor, built unless it is there."""
+    """Build the library for this compiler and processor, if missing."""
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=60).stdout
     machine = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {_processor()}"
     parts = (SOURCE.read_bytes(), " ".join(FLAGS).encode(), version, machine.encode())
@@ -88,20 +90,20 @@ def _built(compiler: str) -> Path:
     if library.exists():
         return library
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, made = tempfile.mkstemp(dir=folder, suffix=".so")
+    handle, built = tempfile.mkstemp(dir=folder, suffix=".so")
     os.close(handle)
     try:
-        command = [compiler, *FLAGS, str(SOURCE), "-o", made, "-lm"]
+        command = [compiler, *FLAGS, str(SOURCE), "-o", built, "-lm"]
         subprocess.run(command, capture_output=True, check=True, timeout=120)
-        Path(made).replace(library)
+        Path(built).replace(library)
     finally:
         with contextlib.suppress(FileNotFoundError):
-            Path(made).unlink()
+            Path(built).unlink()
     return library
 
 
 def _processor() -> str:
-    """The processor's model, since the library holds its instructions; empty where the system does not tell."""
+    """Model of the processor, whose instructions the library uses; empty if unknown."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith(("model name", "flags")):
@@ -110,7 +112,7 @@ def _processor() -> str:
 
 
 def require() -> Kernel:
-    """The kernel.
+    """Return the kernel.
 
     Raises:
         RuntimeError: this machine cannot build it.
@@ -118,14 +120,14 @@ def require() -> Kernel:
     kernel = load()
     if kernel is None:
         raise RuntimeError(
-            "native=True needs a C compiler with OpenMP (cc or gcc on the path, or what $CC names), and none here "
-            "builds the kernel; native=False computes the same up to the last bits without one"
+            "native=True needs a C compiler with OpenMP (cc or gcc on the path, or the one in $CC), and none here "
+            "builds the kernel; use native=False, which computes the same up to the last bits"
         )
     return kernel
 
 
 def takes_group(options: Mapping[str, Any]) -> bool:
-    """Whether a parameter group may use the kernel and there is one."""
+    """Return true if a parameter group may use an available kernel."""
     lr = options["lr"]
     return (
         options["native"] is not False
@@ -137,7 +139,10 @@ def takes_group(options: Mapping[str, Any]) -> bool:
 
 
 def takes(*tensors: Tensor) -> bool:
-    """Whether the kernel works on a weight with its gradient and states: float32, contiguous, not empty, on a CPU."""
+    """Return true if a weight, its gradient and states fit the kernel.
+
+    All must be contiguous float32 on a CPU, and the weight not empty.
+    """
     if tensors[0].numel() == 0:
         return False
     return all(t.dtype is torch.float32 and t.device.type == "cpu" and t.is_contiguous() for t in tensors)
@@ -146,14 +151,14 @@ def takes(*tensors: Tensor) -> bool:
 def step(
     weights: Sequence[Weight], rule: Rule, options: Mapping[str, Any], *, decay: float, strip: bool = False
 ) -> None:
-    """Update all weights and their states in place: AdamP where the group has ``betas``, else SGDP.
+    """Update weights and states in place by AdamP (with ``betas``) or SGDP.
 
     Args:
-        weights: tensors that :func:`takes` accepts, with what belongs to them.
+        weights: tensors that :func:`takes` accepts, with their states.
         rule: the options of the projection.
         options: the parameter group.
         decay: weight decay of this step where the projection does not fire, learning rate included.
-        strip: whether SGDP's buffer itself loses its radial part.
+        strip: remove the radial part of SGDP's buffer itself.
 
     Raises:
         RuntimeError: this machine cannot build the kernel.

@@ -1,4 +1,4 @@
-"""AdamW with AdamP's norms: the intervention on the paper's explanation, that AdamP gains by what it does to norms."""
+"""AdamW with AdamP's weight norms, a test of the paper's explanation."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from methods.optimizers.projection import Rule, decide, is_eligible, measure, pe
 
 
 class AdamWMatchedNorms(torch.optim.AdamW):
-    """AdamW whose scale-invariant weights have, after each step, the norm that AdamP's step would have given them.
+    """AdamW with weights rescaled to the norms of AdamP's step.
 
-    Per tensor of more than one dimension and from one state: the step of AdamW is taken, and where AdamP's test fires
-    on the raw gradient, each row (in the layer view the whole tensor) is rescaled to the norm at which AdamP's step
-    with the same moments would have ended: without the step's radial part, with ``wd_ratio`` of the decay. Where the
-    test does not fire both steps are one and nothing is rescaled. Nothing is projected: the direction of a weight is
-    AdamW's. On a scale-invariant weight only the later steps notice the norm, by their effective size, so if AdamP
-    gains by norms this gains as much (Heo et al., ICLR 2021, section 2.3, turned into an intervention).
+    Per tensor of more than one dimension and from one state: AdamW takes its step, and where AdamP's test fires
+    on the raw gradient, each row (in the layer view the whole tensor) is rescaled to the norm that AdamP's step
+    with the same moments would have reached: without the step's radial part, with ``wd_ratio`` of the decay. Where the
+    test does not fire both steps are equal and nothing is rescaled. Nothing is projected: the direction of a weight is
+    AdamW's. On a scale-invariant weight only later steps depend on the norm, by their effective size, so if AdamP
+    gains by norms this gains as much (Heo et al., ICLR 2021, section 2.3, as an intervention).
 
     Args:
         params: tensors, named tensors or parameter groups.
@@ -47,8 +47,8 @@ class AdamWMatchedNorms(torch.optim.AdamW):
         delta: float = 0.1,
         wd_ratio: float = 0.1,
     ) -> None:
-        given = list(params)
-        super().__init__(given, lr, (betas[0], betas[1]), eps, weight_decay, fused=has_kernel(given) or None)
+        entries = list(params)
+        super().__init__(entries, lr, (betas[0], betas[1]), eps, weight_decay, fused=has_kernel(entries) or None)
         own = {"delta": delta, "wd_ratio": wd_ratio}
         self.defaults.update(own)
         for group in self.param_groups:
@@ -58,7 +58,7 @@ class AdamWMatchedNorms(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """AdamW's step, then the rescaling; returns what ``closure`` returns."""
+        """Take AdamW's step, then rescale; return the closure's result."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -82,7 +82,7 @@ def _rule_of(group: Mapping[str, Any]) -> Rule:
 
 
 def _rescale(p: Tensor, old: Tensor, gradient: Tensor, decay: float, rule: Rule) -> None:
-    """Give a parameter after AdamW's step, in place, the norms of AdamP's; ``old`` is what it was before."""
+    """Rescale a parameter in place to the norms of AdamP's step."""
     step = p - (1 - decay) * old
     decision = decide(measure(old, gradient, step), old[0].numel(), rule)
     view = int(decision.view)

@@ -1,8 +1,8 @@
-"""What a step does to the weights: norms, angles, radial parts, and whether the projection would fire.
+"""Diagnostics of a step: norms, angles, radial parts, and the projection's test.
 
-The quantities behind the AdamP paper's sentence: momentum grows the norms of scale-invariant weights and so shrinks
-their effective steps (Heo et al., ICLR 2021, section 2). A :class:`WeightProbe` measures them for any optimizer, so
-a baseline shows the same numbers as AdamP. It reads values on the host: call it on logged steps only.
+They are the quantities behind the AdamP paper's sentence: momentum grows the norms of scale-invariant weights and so
+shrinks their effective steps (Heo et al., ICLR 2021, section 2). A :class:`WeightProbe` measures them for any
+optimizer, so a baseline reports the same numbers as AdamP. It reads values on the host: call it on logged steps only.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from methods.optimizers.projection import Rule, decide, is_eligible, measure
 
 ROLES: tuple[str, ...] = ("conv", "linear", "embedding", "weight_norm")
 LAST = ("weight_norm", "weight_norm_growth")
-"""Quantities of which a summary takes the last value; of all others the mean over the logged steps."""
+"""Quantities summarised by their last value; all others by their mean over the logged steps."""
 
 
 def roles_of(model: nn.Module) -> dict[str, str]:
-    """Role of each weight, by its parameter name: ``conv``, ``linear``, ``embedding`` or ``weight_norm``.
+    """Roles of the weights by parameter name: ``conv``, ``linear``, ``embedding`` or ``weight_norm``.
 
-    ``weight_norm`` is the direction v of a weight-normalised layer, which is scale-invariant by construction; its
-    gain has no role, nor have biases and the parameters of normalisation layers.
+    ``weight_norm`` is the direction v of a weight-normalised layer, which is scale-invariant by construction. Its
+    gain, biases and the parameters of normalisation layers have no role.
     """
     roles: dict[str, str] = {}
     for prefix, module in model.named_modules():
@@ -59,7 +59,7 @@ def _role(module: nn.Module) -> str | None:
 
 
 class _Before(NamedTuple):
-    """A weight before the step and the view in which the projection fires on it: 0 none, 1 channel, 2 layer."""
+    """A weight before the step and the view that fires on it."""
 
     weight: Tensor
     view: Tensor | None
@@ -71,7 +71,7 @@ class WeightProbe:
     Quantities, each overall and with the suffix ``.<role>``, for example ``weight_norm.conv``:
 
     - ``weight_norm``: mean norm of the tensors.
-    - ``weight_norm_growth``: geometric mean of norm / initial norm; without suffix over the convolutions where
+    - ``weight_norm_growth``: geometric mean of norm / initial norm; without suffix over the convolutions if
       there are any.
     - ``angular_update``: mean angle between a tensor before and after the step, in radians.
     - ``effective_step``: mean ‖ŵ' - ŵ‖ of the normalised tensors, the paper's effective step size; the chord of
@@ -80,12 +80,12 @@ class WeightProbe:
     - ``projected_share``: share of the tensors with a gradient for which the test fires, in [0, 1]; with the suffixes
       ``.channel`` and ``.layer`` by view.
     - ``scale_invariant_share``: elements of those tensors in percent of all parameters; without role.
-    - ``fired_share``: the optimizer's own decisions, where it records them (``record=True``); without role.
+    - ``fired_share``: the optimizer's own decisions, if it records them (``record=True``); without role.
 
     Args:
         named_parameters: names and parameters of the model, as ``model.named_parameters()`` gives them.
         roles: role by parameter name, as :func:`roles_of` gives them; None for no roles.
-        delta: threshold of the test, applied to the raw gradient whatever the optimizer does.
+        delta: threshold of the test, applied to the raw gradient for every optimizer.
 
     Raises:
         ValueError: no parameter has more than one dimension.
@@ -112,7 +112,7 @@ class WeightProbe:
 
     @torch.no_grad()
     def before_step(self) -> None:
-        """Keep the weights and test their gradients; call it after backward, before the optimizer's step."""
+        """Keep the weights and test their gradients; call before the optimizer's step."""
         self._before = {}
         for name, p in self._weights.items():
             view = None
@@ -123,7 +123,7 @@ class WeightProbe:
 
     @torch.no_grad()
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-        """What the step did, by quantity.
+        """Measure the step, by quantity.
 
         Args:
             optimizer: the optimizer that stepped.
@@ -154,7 +154,7 @@ class WeightProbe:
         return values
 
     def summary(self) -> dict[str, float]:
-        """Over the logged steps: the last weight norms and growth, of every other quantity its mean.
+        """Summarise the logged steps: final norms and growth, otherwise means.
 
         Beside these ``effective_step_decay`` (and ``.<role>``): the mean effective step of the first tenth of the
         logged steps over that of the last tenth; a schedule of the learning rate is part of it.
@@ -168,13 +168,13 @@ class WeightProbe:
         return means
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
-        """Initial norms and what has been averaged so far: plain numbers, for checkpoints."""
+        """Initial norms and running averages: plain numbers, for checkpoints."""
         kept: dict[str, dict[str, Any]]
         kept = {"initial": self._initial, "sums": self._sums, "counts": self._counts, "effective": self._effective}
         return deepcopy(kept)
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> None:
-        """Go on from a state of `state_dict`."""
+        """Continue from a state of `state_dict`."""
         self._initial, self._sums = dict(state["initial"]), dict(state["sums"])
         self._counts = {name: int(count) for name, count in state["counts"].items()}
         self._effective = {name: list(steps) for name, steps in state["effective"].items()}

@@ -1,8 +1,8 @@
-"""What AdamP and SGDP share: parameter groups, state, and the three forms of a step, of which a group takes one.
+"""Base of AdamP and SGDP: parameter groups, state, three forms of step.
 
 The C kernel (``kernel``) is the fastest, the batched form (``batched``) works on a device and without a compiler, and
-the plain loop is what autograd and ``torch.compile`` can follow. A subclass writes its rule alone: how the state and
-the direction of a step come from a gradient, and how strong the decay is.
+autograd and ``torch.compile`` can follow the plain loop; a group takes one of them. A subclass writes its rule alone:
+how the state and the direction of a step come from a gradient, and how strong the decay is.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ Options = Mapping[str, Any]
 
 
 class ProjectedOptimizer(Optimizer):
-    """An optimizer whose updates lose their radial part where the weight is scale-invariant.
+    """An optimizer that removes the radial part of updates of scale-invariant weights.
 
     Attributes:
-        states: names of what is kept per parameter: tensors of its shape, and last ``step`` where steps are counted.
+        states: names of the state per parameter: tensors of its shape, and last ``step`` if steps are counted.
 
     Args:
         params: tensors, named tensors or parameter groups.
@@ -58,11 +58,11 @@ class ProjectedOptimizer(Optimizer):
         if defaults["differentiable"] and defaults["foreach"]:
             raise ValueError("foreach=True has no autograd: use foreach=False or None with differentiable=True")
         if defaults["native"] and (defaults["foreach"] is not None or defaults["differentiable"]):
-            raise ValueError("native=True is a form of its own: leave foreach at None and differentiable at False")
+            raise ValueError("native=True is a separate form: leave foreach at None and differentiable at False")
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As in any ``torch.optim`` optimizer.
+        """Add a parameter group, as in any ``torch.optim`` optimizer.
 
         Raises:
             RuntimeError: the group has ``native=True`` and this machine cannot build the kernel.
@@ -78,13 +78,13 @@ class ProjectedOptimizer(Optimizer):
                 group.setdefault(name, value)
 
     def fired_views(self) -> dict[Tensor, Tensor]:
-        """The view that fired in the last step, per eligible tensor, as tensors of shape () on its device.
+        """View that fired in the last step, per eligible tensor.
 
-        Values: 0 none, 1 channel, 2 layer. Empty without ``record=True``.
+        Tensors of shape () on the parameter's device: 0 none, 1 channel, 2 layer. Empty without ``record=True``.
         """
         return {p: state["fired_view"] for p, state in self.state.items() if "fired_view" in state}
 
-    # torch.compile recognises a method of this name and keeps its effect on the state out of the graph.
+    # torch.compile recognises a method of this name and keeps its effect on the state out of the graph
     def _init_group(
         self,
         group: dict[str, Any],
@@ -103,10 +103,10 @@ class ProjectedOptimizer(Optimizer):
                     if name not in state:
                         state[name] = torch.zeros_like(p, memory_format=torch.preserve_format)
                 elif name not in state:
-                    # on its device, so that neither graphs nor the fused kernel ever ask the host for it
+                    # on its device, so that neither graphs nor the fused kernel wait for the host
                     state[name] = torch.zeros((), dtype=torch.float32, device=p.device)
                 elif state[name].device != p.device:
-                    # loaded from a checkpoint of another device; torch moves every state but this one
+                    # loaded from a checkpoint of another device; torch moves every state except this one
                     state[name] = state[name].to(p.device)
                 column.append(state[name])
             params.append(p)
@@ -124,7 +124,7 @@ class ProjectedOptimizer(Optimizer):
             closure: reevaluates the model and returns the loss.
 
         Returns:
-            What the closure returned, or None.
+            The closure's result, or None.
 
         Raises:
             RuntimeError: a gradient is sparse or a parameter complex.
@@ -150,25 +150,25 @@ class ProjectedOptimizer(Optimizer):
         return loss
 
     def _decay(self, lr: float | Tensor, options: Options) -> float | Tensor:
-        """Weight decay of a step where the projection does not fire, learning rate included."""
+        """Weight decay where the projection does not fire, learning rate included."""
         raise NotImplementedError
 
     def _scalars(
         self, states: Sequence[Tensor], lr: float | Tensor, options: Options
     ) -> tuple[float | Tensor, float | Tensor]:
-        """One parameter's step size, and eps as the kernel adds it to the root of the second moment."""
+        """A parameter's step size, and eps as the kernel adds it."""
         raise NotImplementedError
 
     def _direction(self, g: Tensor, states: Sequence[Tensor], options: Options) -> tuple[float | Tensor, Tensor]:
-        """Update one parameter's state in place; step size and direction, which autograd can follow."""
+        """Update a parameter's state in place; return step size and direction."""
         raise NotImplementedError
 
     def _write_directions(self, columns: Columns, options: Options) -> None:
-        """Update states in place and write directions to ``params``, which are scratch memory here."""
+        """Update states in place and write directions to ``params``, here scratch memory."""
         raise NotImplementedError
 
     def _unit(self, options: Options) -> float | Tensor:
-        """Step size in units of what ``_write_directions`` writes."""
+        """Step size in units of the directions that ``_write_directions`` writes."""
         raise NotImplementedError
 
     def _update_flat(self, columns: Columns, options: Options) -> None:
@@ -176,15 +176,15 @@ class ProjectedOptimizer(Optimizer):
         raise NotImplementedError
 
     def _in_buffer(self, options: Options) -> bool:
-        """Whether the directions are the first state itself, so that nothing needs to be written."""
+        """True if the directions are the first state itself."""
         return False
 
     def _strips_buffer(self, options: Options) -> bool:
-        """Whether that state loses its radial part for good."""
+        """True if that state loses its radial part permanently."""
         return False
 
     def _update_native(self, columns: Columns, options: Options) -> None:
-        """Update one parameter group in the C kernel, and what it does not take in batches."""
+        """Update a parameter group in the C kernel, unsupported tensors in batches."""
         lr, shaped = float(options["lr"]), sum(name != "step" for name in self.states)
         records = columns.records()
         weights: list[kernel.Weight] = []
@@ -201,7 +201,7 @@ class ProjectedOptimizer(Optimizer):
             self._update_batched(columns.pick(rest), options)
 
     def _update_batched(self, columns: Columns, options: Options) -> None:
-        """Update one parameter group: weights in batches of row blocks, the rest in lists, odd layouts alone."""
+        """Update a parameter group in row blocks and lists, odd layouts alone."""
         shaped = [column for name, column in zip(self.states, columns.states, strict=True) if name != "step"]
         weights, flat, odd = sort(columns.params, columns.grads, *shaped)
         if odd:
@@ -229,13 +229,13 @@ class ProjectedOptimizer(Optimizer):
             torch._foreach_copy_([records[i] for i in views], list(views.values()))
 
     def _update_each(self, columns: Columns, options: Options) -> None:
-        """Update one parameter group tensor by tensor; autograd and torch.compile can follow it."""
+        """Update a parameter group tensor by tensor, traceable by autograd and torch.compile."""
         decay = self._decay(options["lr"], options)
         rule, strips = rule_of(options), self._strips_buffer(options)
         records = iter(columns.fired)
         for w, g, *states in columns.each():
             step, p = self._direction(g, states, options)
-            # copy_ below changes w, and autograd needs it as it is now
+            # copy_ below changes w, and autograd needs its present values
             origin = w.clone() if options["differentiable"] else w
             if not is_eligible(w):
                 w.copy_(origin * (1 - decay) - step * p)

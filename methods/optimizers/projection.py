@@ -1,4 +1,4 @@
-"""The projection that AdamP and SGDP share: when it fires, what it removes, how it weakens the weight decay.
+"""AdamP's and SGDP's projection: test and effect on update and decay.
 
 A weight that a normalisation layer follows is scale-invariant: its gradient is orthogonal to it, row by row or as
 a whole. Momentum nevertheless accumulates a radial part that only grows the norm and so shrinks the effective
@@ -6,7 +6,7 @@ step. AdamP and SGDP detect such weights by the angle between raw gradient and w
 of the update (Heo et al., ICLR 2021, section 3 and algorithms 1 and 2; views and thresholds as in the released
 code 0.3.0).
 
-Everything here stays on the device as tensors: no decision is ever read by the host.
+Everything here stays on the device as tensors: the host never reads a decision.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OPTIONS: dict[str, tuple[bool | str, ...]] = {
 
 
 class Rule(NamedTuple):
-    """When the projection fires and what it does then.
+    """Conditions and effects of the projection.
 
     Attributes:
         delta: fires below the cosine ``delta/√(row length)``; 0 never fires, infinity always.
@@ -54,7 +54,7 @@ class Rule(NamedTuple):
 
 
 class RowStats(NamedTuple):
-    """Inner products and norms of the rows of one tensor, each of shape (C,), C the size of dimension 0."""
+    """Inner products and norms of a tensor's C rows, each (C,)."""
 
     gw: Tensor
     g_norm: Tensor
@@ -63,7 +63,7 @@ class RowStats(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What the projection does to one tensor.
+    """Effect of the projection on one tensor.
 
     Attributes:
         radial: (C,) how much of the row ``w`` the direction ``p`` contains, 0 where it did not fire: the
@@ -78,12 +78,12 @@ class Decision(NamedTuple):
 
 
 def rule_of(options: Mapping[str, Any]) -> Rule:
-    """The rule in a parameter group."""
+    """Read the rule from a parameter group."""
     return Rule(*(options[name] for name in Rule._fields))
 
 
 def validate_rule(rule: Rule) -> None:
-    """Check the options of the projection.
+    """Validate the options of the projection.
 
     Raises:
         ValueError: an option is outside its range; the message lists the valid values.
@@ -101,7 +101,7 @@ def validate_rule(rule: Rule) -> None:
 
 
 def validate_lr(lr: float | Tensor) -> None:
-    """Check a learning rate; a tensor must hold one element.
+    """Validate a learning rate; a tensor must hold one element.
 
     Raises:
         ValueError: it is negative, or a tensor of more than one element.
@@ -113,7 +113,7 @@ def validate_lr(lr: float | Tensor) -> None:
 
 
 def refuse_unsupported(optimizer: str, parameter: Tensor, gradient: Tensor) -> None:
-    """Refuse what the projection is not defined for.
+    """Reject parameters and gradients for which the projection is not defined.
 
     Raises:
         RuntimeError: the gradient is sparse or the parameter complex.
@@ -133,14 +133,14 @@ def refuse_unsupported(optimizer: str, parameter: Tensor, gradient: Tensor) -> N
 
 
 def is_eligible(parameter: Tensor) -> bool:
-    """Whether a tensor may be projected: more than one dimension, and something in it."""
+    """Return true if a tensor may be projected: several dimensions, not empty."""
     return parameter.ndim > 1 and parameter.numel() > 0
 
 
 def measure(w: Tensor, g: Tensor, p: Tensor) -> RowStats:
-    """Row statistics of a weight, its raw gradient and the direction, three tensors of one shape (C, …).
+    """Row statistics of a weight, its raw gradient and the direction.
 
-    Half-precision rows are accumulated in float32.
+    The tensors have one shape (C, …). Half-precision rows are accumulated in float32.
     """
     if w.dtype in (torch.float16, torch.bfloat16):
         w, g, p = w.float(), g.float(), p.float()
@@ -154,9 +154,11 @@ def measure(w: Tensor, g: Tensor, p: Tensor) -> RowStats:
 
 
 def decide(stats: RowStats, length: int, rule: Rule) -> Decision:
-    """Decide for one tensor from the statistics of its C rows of ``length`` elements.
+    """Decide for one tensor from the statistics of its C rows.
 
-    A zero gradient or a zero weight has cosine 0 and fires. With ``rows="each"`` the layer view is tried where
+    Each row has ``length`` elements.
+
+    A zero gradient or a zero weight has cosine 0 and fires. With ``rows="each"`` the layer view is tried if
     no row fired.
     """
     gw, g_norm, w_norm, wp = stats
@@ -184,12 +186,12 @@ def decide(stats: RowStats, length: int, rule: Rule) -> Decision:
 
 
 def below(gw: Tensor, g_norm: Tensor, w_norm: Tensor, threshold: float | Tensor, eps: float) -> Tensor:
-    """``|cos| < threshold`` without the division, which a zero norm and eps = 0 would turn into NaN."""
+    """Test ``|cos| < threshold`` without a division by zero norms."""
     return gw.abs() < threshold * g_norm.clamp_min(eps) * w_norm.clamp_min(eps)
 
 
 def per_row(values: Tensor, like: Tensor) -> Tensor:
-    """Shape (C,) to (C, 1, …), so that it multiplies the rows of ``like``."""
+    """Reshape (C,) to (C, 1, …) to multiply the rows of ``like``."""
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
@@ -204,8 +206,8 @@ def _(values: Tensor) -> Tensor:
 
 
 def stored(values: Tensor) -> Tensor:
-    """The same row factors; under ``torch.compile`` computed once per row and not once per vector of a row.
+    """The same row factors, under ``torch.compile`` computed once per row.
 
-    A reduction will not do here: the CPU backend of torch 2.14 fails to fuse it with the loop over the rows.
+    A reduction does not work here: the CPU backend of torch 2.14 fails to fuse it with the loop over the rows.
     """
     return _stored(values) if torch.compiler.is_compiling() else values

@@ -1,4 +1,4 @@
-"""AdamP as its authors' package computes it: an arm that checks whole trainings, not only vectors."""
+"""AdamP of its authors' package, to check whole trainings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def adamp_package(
         package = importlib.import_module("adamp")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "the arm 'adamp-package' runs the authors' package, which is not installed: pip install 'adamp>=0.3'. "
+            "the arm 'adamp-package' needs the authors' package: pip install 'adamp>=0.3'. "
             "The arm 'adamp' computes the same without it."
         ) from error
     return package.AdamP(params, lr, (betas[0], betas[1]), eps, weight_decay, delta, wd_ratio, nesterov)

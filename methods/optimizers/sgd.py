@@ -1,4 +1,4 @@
-"""Momentum SGD as torch has it: the baseline of SGDP."""
+"""torch's momentum SGD: the baseline of SGDP."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sgd(
         options: implementation flags of ``torch.optim.SGD`` (``foreach``, ``fused``, ``maximize``, …).
 
     Raises:
-        ValueError: torch refuses an option.
+        ValueError: torch rejects an option.
     """
     own = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov}
     return fused(torch.optim.SGD, params, {**own, **options})

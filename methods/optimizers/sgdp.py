@@ -1,4 +1,4 @@
-"""SGDP: momentum SGD whose updates are projected onto the tangent space of scale-invariant weights."""
+"""SGDP: momentum SGD with updates projected on scale-invariant weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BUFFERS: tuple[Buffer, ...] = ("released", "paper")
 
 
 class SGDP(ProjectedOptimizer):
-    """Momentum SGD with the radial part of the update removed where the weight is scale-invariant.
+    """Momentum SGD without the update's radial part on scale-invariant weights.
 
     Per tensor: ``buf ← μ·buf + (1-dampening)·g``, starting from zero, so dampening acts from the first step on
     (``torch.optim.SGD`` starts at ``g``). The direction is ``buf``, or ``g + μ·buf`` with ``nesterov``. Where the
@@ -91,7 +91,7 @@ class SGDP(ProjectedOptimizer):
 
     def _direction(self, g: Tensor, states: Sequence[Tensor], options: Options) -> tuple[float | Tensor, Tensor]:
         (p,) = _directions([g], [states[0]], options)
-        # the next step changes the buffer in place, and autograd needs it as it is now
+        # the next step changes the buffer in place, and autograd needs its present values
         return options["lr"], p.clone() if options["differentiable"] else p
 
     def _write_directions(self, columns: Columns, options: Options) -> None:
@@ -117,7 +117,7 @@ class SGDP(ProjectedOptimizer):
 
 
 def _directions(g: Sequence[Tensor], buffers: list[Tensor], options: Options) -> Sequence[Tensor]:
-    """Update the buffers in place; the directions, which are the buffers themselves without ``nesterov``."""
+    """Update the buffers in place; return directions (without ``nesterov`` the buffers)."""
     if options["maximize"]:
         g = torch._foreach_neg(g)
     torch._foreach_mul_(buffers, options["momentum"])
@@ -137,7 +137,7 @@ CARD = MethodCard(
     summary="momentum SGD with decoupled decay whose updates lose their radial part on scale-invariant weights",
     required=("lr",),
     defaults=defaults_of(SGDP, without=("foreach", "capturable", "differentiable"))
-    # whether a compiler is on a machine must not be part of its results
+    # a machine's compiler must not affect its results
     | {"native": False},
     options={**OPTIONS, "buffer": BUFFERS},
     search_space={

@@ -1,4 +1,4 @@
-"""AdamP and SGDP beside the trajectories that the released code computes."""
+"""Comparison of AdamP and SGDP with trajectories of the released code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {"adamp": AdamP, "sgdp":
 
 
 def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
-    """Run the optimizer of a case through its gradients; one comparison per step and parameter.
+    """Run the optimizer of a case; return comparisons per step and parameter.
 
     Args:
         name: name of the case; it starts with one of ``PREFIXES``.
@@ -25,7 +25,7 @@ def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparis
 
     Raises:
         KeyError: the case or its file lacks a key.
-        ValueError: the optimizer refuses a hyper-parameter.
+        ValueError: the optimizer rejects a hyper-parameter.
     """
     build = next(OPTIMIZERS[prefix] for prefix in PREFIXES if name.startswith(prefix))
     names = [key.removeprefix("init.") for key in arrays if key.startswith("init.")]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.imports.table_verdicts import TableVerdict, TableVerdicts, differences
 from harness.judge.comparing import ArmScore
 from harness.judge.detail import Effect, Numbers
-from harness.results.table_verdicts import TableVerdict, TableVerdicts, differences
 from harness.vocabulary import Verdict
 from reports import formatting
 from reports.figures.axis import Axis, Mark, axis_of

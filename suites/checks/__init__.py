@@ -1,4 +1,6 @@
-"""Checks of identities and toy problems, one module a suite: both sides are computed by this project's code, anew.
+"""Checks of identities and toy problems, one module a suite.
 
-Each function takes the option that a test flips to see the check fail.
+Both sides are computed by this project's code.
+
+Each function takes an option that makes the check fail, for its test.
 """

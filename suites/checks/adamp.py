@@ -15,17 +15,18 @@ from methods.optimizers.sgdp import SGDP
 from suites.checks import toy
 from suites.checks.result import Check
 
-# Printed on the project page for the toy.
+# printed on the project page for the toy
 NORM_09, NORM_099 = 2.93, 27.87
 
 Optimizers = Callable[[Tensor], torch.optim.Optimizer]
 
 
 def update_orthogonal(project: bool = True) -> Check:
-    """AdamP's update of a convolution before BatchNorm is orthogonal to every filter; a linear head is left alone.
+    """AdamP's update before BatchNorm is orthogonal to every filter.
 
-    Eight steps of a small network without weight decay. ``ours`` is the larger of the largest |cos| between a
-    filter and its update, and the relative distance of the head's update from AdamW's at the same state.
+    A linear head is not projected. Eight steps of a small network without weight decay. ``ours`` is the larger of the
+    largest |cos| between a filter and its update, and the relative distance of the head's update from AdamW's at the
+    same state.
     """
     generator = torch.Generator().manual_seed(0)
     body = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 5))
@@ -52,7 +53,7 @@ def update_orthogonal(project: bool = True) -> Check:
 
 
 def _adamw_update(parameter: Tensor, optimizer: AdamP, step: int) -> Tensor:
-    """What AdamW would do to one parameter from AdamP's present moments and gradient."""
+    """AdamW's update of a parameter from AdamP's present moments and gradient."""
     twin = nn.Parameter(parameter.detach().clone())
     assert parameter.grad is not None
     twin.grad = parameter.grad.clone()
@@ -71,14 +72,16 @@ def _largest_cosine(update: Tensor, weight: Tensor) -> float:
 
 
 def sgdp_weight_decay(projected: bool = False) -> Check:
-    """SGDP's decoupled shrink equals the steady shrink of SGD's L2 penalty at the same decay, to first order in lr.
+    """SGDP's decoupled shrink equals that of SGD's L2 penalty.
+
+    To first order in lr, at the same decay and in the steady state.
 
     Shrink of a weight without a loss gradient, per step and per unit of learning rate, at momentum 0.9 and decay
     1e-5. With ``projected`` the projection fires and ``wd_ratio`` makes it a tenth.
     """
     rate, momentum, decay = 0.1, 0.9, 1e-5
     weight = torch.ones(1, 4, dtype=torch.float64)
-    # A zero gradient counts as orthogonal and fires: delta 0 is what keeps the tensor unprojected.
+    # A zero gradient counts as orthogonal and fires; delta 0 prevents the projection.
     options: dict[str, Any] = {"lr": rate, "momentum": momentum, "weight_decay": decay}
     ours = _shrink(weight, lambda w: SGDP([w], **options, delta=0.1 if projected else 0.0), rate, steps=1)
     theirs = _shrink(weight, lambda w: torch.optim.SGD([w], **options), rate, steps=400)
@@ -87,7 +90,7 @@ def sgdp_weight_decay(projected: bool = False) -> Check:
 
 
 def _shrink(weight: Tensor, make: Optimizers, rate: float, steps: int) -> float:
-    """The relative shrink of the last of ``steps`` steps without a gradient, over the learning rate."""
+    """Relative shrink of the last gradient-free step, over the learning rate."""
     w = nn.Parameter(weight.clone())
     optimizer = make(w)
     before = w.detach().clone()
@@ -99,7 +102,7 @@ def _shrink(weight: Tensor, make: Optimizers, rate: float, steps: int) -> float:
 
 
 def sgdp_buffer_projected(buffer: Literal["released", "paper"] = "released") -> Check:
-    """Without Nesterov the projection rewrites SGDP's momentum buffer; with Nesterov the buffer stays the average.
+    """Without Nesterov the projection rewrites SGDP's momentum buffer, with it not.
 
     ``ours`` is the larger of the buffer's radial share without Nesterov, and the relative distance of the buffer with
     Nesterov from the plain momentum average of its gradients.
@@ -112,7 +115,7 @@ def sgdp_buffer_projected(buffer: Literal["released", "paper"] = "released") -> 
 
 
 def _buffer(nesterov: bool, buffer: Literal["released", "paper"]) -> tuple[float, float]:
-    """Radial share of the buffer at the weight it was projected at, and its distance from the plain average."""
+    """Radial share of the buffer, and its distance from the plain average."""
     generator = torch.Generator().manual_seed(1)
     w = nn.Parameter(torch.randn(4, 16, generator=generator, dtype=torch.float64))
     optimizer = SGDP([w], lr=0.1, momentum=0.9, nesterov=nesterov, buffer=buffer)
@@ -168,7 +171,9 @@ def _distance(shape: Sequence[int], make: Optimizers, make_other: Optimizers) ->
 
 
 def all_rows_must_pass(rows: Literal["all", "each"] = "all") -> Check:
-    """One row above the threshold disables the channel view; where both views pass, the channel view is used.
+    """One row above the threshold disables the channel view.
+
+    If both views pass, the channel view is used.
 
     ``ours`` counts, over AdamP and SGDP, the two rules that hold; ``theirs`` is four.
     """
@@ -178,10 +183,10 @@ def all_rows_must_pass(rows: Literal["all", "each"] = "all") -> Check:
         ("AdamP", lambda w: AdamP([w], 1e-2, rows=rows, record=True)),
         ("SGDP", lambda w: SGDP([w], 1e-2, momentum=0.9, rows=rows, record=True)),
     ):
-        one_bad = _fired(make, bad_rows=1)
+        single_bad = _fired(make, bad_rows=1)
         none_bad = _fired(make, bad_rows=0)
-        kept += (one_bad == 0) + (none_bad == 1)
-        detail.append(f"{name}: one row above the threshold → view {one_bad}, all below in both views → {none_bad}")
+        kept += (single_bad == 0) + (none_bad == 1)
+        detail.append(f"{name}: one row above the threshold → view {single_bad}, all below in both views → {none_bad}")
     text = "; ".join(detail) + " (0 none, 1 channel, 2 layer)"
     return Check.exact(kept, 4, "rules that hold", text)
 
@@ -190,7 +195,7 @@ def _fired(make: Callable[[Tensor], AdamP | SGDP], bad_rows: int) -> int:
     generator = torch.Generator().manual_seed(3)
     w = nn.Parameter(torch.randn(8, 16, generator=generator, dtype=torch.float64))
     gradient = _tangent(torch.randn(8, 16, generator=generator, dtype=torch.float64), w.detach())
-    # A row along its weight is far above the threshold, and alone takes the whole tensor above its own.
+    # A row along its weight is far above the threshold, and lifts the whole tensor above its own.
     gradient[:bad_rows] = w.detach()[:bad_rows]
     w.grad = gradient
     optimizer = make(w)
@@ -199,10 +204,12 @@ def _fired(make: Callable[[Tensor], AdamP | SGDP], bad_rows: int) -> int:
 
 
 def scale_invariant_share(training: bool = True) -> Check:
-    """More than 90 % of the weights of ResNet-18 and ResNet-50 are scale-invariant: AdamP's test fires on them.
+    """Over 90 % of the weights of ResNet-18 and ResNet-50 are scale-invariant.
+
+    AdamP's test fires on them.
 
     ``ours`` is the smaller of the two shares, of all parameters in percent, at random weights and one batch of noise;
-    ``training`` False freezes BatchNorm at statistics of other images, and next to nothing is left.
+    ``training`` False freezes BatchNorm at statistics of other images, and almost nothing remains.
     """
     from torchvision import models
 
@@ -219,7 +226,7 @@ def _invariant_share(build: Callable[..., nn.Module], training: bool) -> float:
         first, images, labels = torch.randn(8, 3, 32, 32), torch.randn(8, 3, 32, 32), torch.randint(0, 1000, (8,))
     network.train()
     with torch.no_grad():
-        network(first)  # running statistics that are not those of the batch below
+        network(first)  # running statistics of other images than the batch below
     network.train(training)
     probe = WeightProbe(network.named_parameters())
     nn.functional.cross_entropy(network(images), labels).backward()
@@ -230,28 +237,29 @@ def _invariant_share(build: Callable[..., nn.Module], training: bool) -> float:
 
 
 def toy2d_norm_momentum09(momentum: float = 0.9) -> Check:
-    """The rate that takes momentum 0.99 to the printed 27.87 takes momentum 0.9 to the printed 2.93."""
-    return _printed_norm(momentum, NORM_09, 0.05, known=(0.99, NORM_099))
+    """The rate of 27.87 at momentum 0.99 gives 2.93 at 0.9."""
+    return _printed_norm(momentum, NORM_09, 0.05, reference=(0.99, NORM_099))
 
 
 def toy2d_norm_momentum099(momentum: float = 0.99) -> Check:
-    """The rate that takes momentum 0.9 to the printed 2.93 takes momentum 0.99 to the printed 27.87."""
-    return _printed_norm(momentum, NORM_099, 0.5, known=(0.9, NORM_09))
+    """The rate of 2.93 at momentum 0.9 gives 27.87 at 0.99."""
+    return _printed_norm(momentum, NORM_099, 0.5, reference=(0.9, NORM_09))
 
 
-def _printed_norm(momentum: float, printed: float, tolerance: float, known: tuple[float, float]) -> Check:
-    """Of the rate that ends at a printed norm, ``known`` with its momentum, the norm at another momentum."""
-    rate = toy.calibrate(*known)
+def _printed_norm(momentum: float, printed: float, tolerance: float, reference: tuple[float, float]) -> Check:
+    """Compare the norm at another momentum, with the rate of ``reference``."""
+    rate = toy.calibrate(*reference)
     norm = toy.descend(rate, momentum).norm
-    detail = f"start at {toy.ANGLE:g} degrees, lr {rate:.4f} from momentum {known[0]} → {known[1]}; momentum {momentum}"
+    detail = f"start at {toy.ANGLE:g} degrees, lr {rate:.4f} from momentum {reference[0]} → {reference[1]}; "
+    detail += f"momentum {momentum}"
     return Check(ours=norm, theirs=printed, tolerance=tolerance, unit="ratio to initial norm", detail=detail)
 
 
 def toy2d_order(buffer: Literal["released", "paper"] = "paper", gap: float = 1e-4) -> Check:
-    """SGDP settles before momentum descent and before plain descent; momentum is ahead of plain descent at first.
+    """SGDP settles before momentum descent and before plain descent.
 
-    Steps until ``1 − cos`` stays below ``gap`` at momentum 0.9 and the rate that ends at the printed norms. With the
-    released code's buffer, which the projection rewrites, SGDP is slower than plain descent here.
+    Momentum is ahead of plain descent at first. Steps until ``1 − cos`` stays below ``gap`` at momentum 0.9 and the
+    rate of the printed norms. With the released code's buffer, which the projection rewrites, SGDP is slower.
     """
     rate = toy.calibrate(0.9, NORM_09)
     plain, momentum = toy.descend(rate, 0.0), toy.descend(rate, 0.9)
@@ -267,7 +275,7 @@ def toy2d_order(buffer: Literal["released", "paper"] = "paper", gap: float = 1e-
 
 
 def toy2d_projection_bounds_norm(project: bool = True, angle: float = 20.0, rate: float = 0.579) -> Check:
-    """With momentum 0.99 the projected norm stays below 1.3 where plain momentum takes it above 20."""
+    """At momentum 0.99 the projection keeps the norm below 1.3."""
     grown = toy.descend(rate, 0.99, angle=angle).norm
     bounded = toy.descend(rate, 0.99, angle=angle, projected=project).norm
     released = toy.descend(rate, 0.99, angle=angle, projected=project, buffer="released").norm

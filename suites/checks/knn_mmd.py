@@ -16,11 +16,11 @@ from methods.alignment.stopping import StoppingOptions, StoppingRule
 from suites.checks.result import Check
 
 PARAMETERS = 11_211_784
-RELAYED_TARGET = 60  # samples of the target that third parties relay from the paper
+RELAYED_TARGET = 60  # samples of the target, relayed by third parties from the paper
 
 
 def mode1_leaks_labels(leak: bool = True) -> Check:
-    """Mode 1 with the target's true labels is right everywhere; with the KNN's own labels it is far from it.
+    """Mode 1 is always right with true labels, rarely with KNN labels.
 
     300 items of six overlapping classes, one shot, p = 0.5, as in the fact sheet's run.
     """
@@ -28,7 +28,7 @@ def mode1_leaks_labels(leak: bool = True) -> Check:
     released, hidden = HelpSetOptions(mode=1, oracle_labels=leak), truth if leak else None
     leaked = make_help_set(items, shots, shot_labels, 6, released, hidden_labels=hidden)
     pseudo = make_help_set(items, shots, shot_labels, 6, HelpSetOptions(mode=0))
-    right, guessed = (purity(made.labels, truth[made.places]) for made in (leaked, pseudo))
+    right, guessed = (purity(chosen.labels, truth[chosen.places]) for chosen in (leaked, pseudo))
     knn = purity(pseudo.votes, truth)
     detail = f"right help labels: mode 1 as released {right:.3f}, mode 0 {guessed:.3f}, the KNN on all items {knn:.3f}"
     return Check(ours=right, theirs=guessed, tolerance=0.3, unit="ratio", detail=detail, relation="above")
@@ -42,10 +42,10 @@ def _overlapping() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def help_set_stays_in_test_set(share: float = 0.5) -> Check:
-    """Half of the windows that are scored are in the help set at p = 0.5: nothing takes them out of the test set."""
+    """Half of the scored windows stay in the help set (p 0.5)."""
     from harness.trial.seeds import Streams
     from suites.data.csi_domains import CsiDomain
-    from suites.tasks.sensing import SensingOptions
+    from suites.tasks.sensing_options import SensingOptions
     from suites.tasks.target_domain import draw_shots, help_set
 
     draws = np.random.default_rng(1)
@@ -53,28 +53,28 @@ def help_set_stays_in_test_set(share: float = 0.5) -> Check:
     windows = draws.standard_normal((200, 5, 4)).astype(np.float32)
     numbers = np.arange(200)
     target = draw_shots(CsiDomain(windows, labels, numbers, numbers), 1, Streams(0), permute_hidden=False)
-    made = help_set(target, 5, SensingOptions(reduce="none", help_share=share, help_mode=1, neighbours=1), Streams(0))
-    inside = 100 * len(np.intersect1d(target.rest[made.places], target.rest)) / len(target.rest)
-    detail = f"{len(made.places)} of {len(target.rest)} scored windows are in the help set at p = {share}"
+    chosen = help_set(target, 5, SensingOptions(reduce="none", help_share=share, help_mode=1, neighbours=1), Streams(0))
+    inside = 100 * len(np.intersect1d(target.rest[chosen.places], target.rest)) / len(target.rest)
+    detail = f"{len(chosen.places)} of {len(target.rest)} scored windows are in the help set at p = {share}"
     return Check(ours=inside, theirs=50.0, tolerance=1.0, unit="percent", detail=detail)
 
 
 def mmd_nan_gradient(root: str = "released") -> Check:
-    """On two identical batches the loss is 0 and the gradient of the released square root NaN."""
+    """Identical batches give a loss of 0 and NaN gradients (released root)."""
     batch = torch.randn(16, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = {}
+    results = {}
     for kind in (root, "guarded"):
         x = batch.clone().requires_grad_()
         loss = mk_mmd_loss(x, batch, root=kind)
         (gradient,) = torch.autograd.grad(loss, x)
-        found[kind] = (float(loss.detach()), int(bool(gradient.isnan().any())))
-    detail = f"loss {found[root][0]:.1e}; gradient NaN: {root} {found[root][1]}, guarded {found['guarded'][1]}"
-    holds = found[root][1] and not found["guarded"][1]
+        results[kind] = (float(loss.detach()), int(bool(gradient.isnan().any())))
+    detail = f"loss {results[root][0]:.1e}; gradient NaN: {root} {results[root][1]}, guarded {results['guarded'][1]}"
+    holds = results[root][1] and not results["guarded"][1]
     return Check.exact(float(holds), 1.0, "boolean", detail)
 
 
 def mmd_vanishing_gradient(sigmas: Sequence[float] = SIGMAS) -> Check:
-    """With σ 0.5 and 1 no gradient comes through on 64-d batches of N(0, 9), though the loss is not 0."""
+    """Batches of N(0, 9) in 64 dimensions give no gradient."""
     generator = torch.Generator().manual_seed(0)
     x, y = (3 * torch.randn(34, 64, generator=generator) for _ in range(2))
     x.requires_grad_()
@@ -95,7 +95,7 @@ def epoch_range(patience: int = 30) -> Check:
 
 
 def _stop(options: StoppingOptions, last_good: int) -> int:
-    """The epoch of the stop where the shots improve up to ``last_good`` and are all wrong afterwards."""
+    """Epoch of the stop if shots improve only up to ``last_good``."""
     rule = StoppingRule(options)
     while not rule.stopped:
         epoch = rule.epoch + 1
@@ -104,9 +104,9 @@ def _stop(options: StoppingOptions, last_good: int) -> int:
 
 
 def bn_sees_target(batch_norm: str = "all") -> Check:
-    """A target batch in training mode moves the BatchNorm running statistics; under source-only statistics it cannot.
+    """A target batch in training mode moves BatchNorm's running statistics.
 
-    ``ours`` is 1 where one pass moves a running mean, and leaves it alone under source-only statistics.
+    ``ours`` is 1 if one pass moves a running mean, and source-only statistics prevent it.
     """
     from suites.models.csi_resnet import CsiResNetOptions, build
     from suites.tasks.common import batch_norm_momentum
@@ -127,9 +127,10 @@ def bn_sees_target(batch_norm: str = "all") -> Check:
 
 
 def umap_d128_needs_samples(dimensions: int = 128) -> Check:
-    """UMAP's spectral start at d = 128 needs more items than the relayed target has: 60, and 64 in public person 0.
+    """UMAP's spectral start at d 128 needs more items than available.
 
-    ``ours`` is the smallest number of items that starts spectrally; below it we start at random and go on.
+    The relayed target has 60, public person 0 has 64. ``ours`` is the smallest number of items that starts spectrally;
+    below it the start is random.
     """
     smallest = next(items for items in range(3, 1000) if umap_init(items, dimensions) == "spectral")
     detail = f"d = {dimensions}: {smallest} items or more start spectrally; with 60 or 64 the start is "

@@ -19,7 +19,7 @@ from suites.checks.result import Check
 from suites.models.taps import tapped, taps_of
 
 ROWS, CLASSES = 64, 100
-COPIES = 3  # of every parameter: itself, its gradient, its momentum
+COPIES = 3  # of every parameter: value, gradient, momentum
 
 
 def _logits(seed: int, deviation: float = 2.0, rows: int = ROWS) -> tuple[Tensor, Tensor, Tensor]:
@@ -30,9 +30,9 @@ def _logits(seed: int, deviation: float = 2.0, rows: int = ROWS) -> tuple[Tensor
 
 
 def nontarget_equals_nckd(normalise: bool = True) -> Check:
-    """NKD's non-target term and DKD's NCKD give the student the same gradient at temperatures 1, 3 and 4.
+    """NKD's non-target term and DKD's NCKD have equal gradients.
 
-    NKD with cross-entropy and target term switched off; without ``normalise`` the term is another.
+    At temperatures 1, 3 and 4, NKD without cross-entropy and target term; without ``normalise`` the term differs.
     """
     largest, parts = 0.0, []
     for temperature in (1.0, 3.0, 4.0):
@@ -50,7 +50,7 @@ def nontarget_equals_nckd(normalise: bool = True) -> Check:
 
 
 def mask_bug_equals_kd(mask: str = "all") -> Check:
-    """With a mask that selects every class NKD's non-target term is KD's cross-entropy over all classes.
+    """With a mask of every class NKD's non-target term is KD's cross-entropy.
 
     The right-hand side is written out here from softmax and logarithm; ``mask: others`` is the paper's term.
     """
@@ -66,10 +66,10 @@ def mask_bug_equals_kd(mask: str = "all") -> Check:
 
 
 def rank_agreement(deviation: float = 2.0, source: str = "released") -> Check:
-    """Log-probability and probability ranks share the top non-target class on about 60 % of random rows.
+    """Log-probability and probability ranks agree on 60 % of top classes.
 
-    Normal logits of student and weak head, 100 classes; eight times 512 rows, so that the share is known to about a
-    point. The printed 60.5 comes from 512 rows, whose own standard error is 2.2: the tolerance is two of those.
+    Non-target classes; normal logits of student and weak head, 100 classes; eight times 512 rows give the share to
+    about a point. The printed 60.5 comes from 512 rows, whose own standard error is 2.2: the tolerance is two of those.
     """
     student, weak, labels = _logits(2, deviation, rows=8 * 512)
     dropped = F.one_hot(labels, CLASSES).bool()
@@ -82,9 +82,10 @@ def rank_agreement(deviation: float = 2.0, source: str = "released") -> Check:
 
 
 def target_exceeds_one(clamp: bool = False) -> Check:
-    """The soft target label exceeds 1 where the student's squared probability is above the batch's mean.
+    """Soft target labels exceed 1 where S² is above the batch's mean.
 
-    ``ours`` is the share of rows on which "P exceeds 1" and "S² is above the mean" agree, times whether any does.
+    S is the student's probability. ``ours`` is the share of rows on which "P exceeds 1" and "S² is above the mean"
+    agree, times 1 if any P does.
     """
     student, _, labels = _logits(3, deviation=3.0)
     probability = student.softmax(dim=1).gather(1, labels[:, None])
@@ -96,20 +97,22 @@ def target_exceeds_one(clamp: bool = False) -> Check:
 
 
 def zero_mass_class_dropped(zero_mass: str = "released") -> Check:
-    """A one-hot vector and the hard label of the same class give different non-target losses.
+    """A one-hot vector and its hard label give different non-target losses.
 
-    ``ours`` is whether they are equal; with ``zero_mass: paper`` they are.
+    ``ours`` is 1 if they are equal; with ``zero_mass: paper`` they are.
     """
     student, weak, labels = _logits(4)
     forms = labels, F.one_hot(labels, CLASSES).double()
-    targets = [find_targets(given, student, zero_mass) for given in forms]
+    targets = [find_targets(form, student, zero_mass) for form in forms]
     losses = [float(uskd_non_target_loss(student, weak, target)) for target in targets]
     equal = abs(losses[0] - losses[1]) < 1e-9
     return Check.exact(float(equal), 0.0, "boolean", f"hard label {losses[0]:.4f}, one-hot vector {losses[1]:.4f}")
 
 
 def zipf_not_contiguous(zipf_over: str = "all") -> Check:
-    """Zipf masses ranked over all classes are not 1/1 … 1/(C−1) once the target is gone, unless it ranks last.
+    """Zipf masses of all classes are not contiguous without the target.
+
+    Contiguous masses are 1/1 … 1/(C−1). The exception is a target that ranks last.
 
     ``ours`` is the share of rows whose sorted masses are contiguous; ``theirs`` the share whose target ranks last.
     """
@@ -126,26 +129,26 @@ def zipf_not_contiguous(zipf_over: str = "all") -> Check:
 
 
 def nontarget_sums_equal(normalise: bool = True) -> Check:
-    """NKD compares non-target parts of equal sum, whatever the networks say; KD's parts differ in their sums.
+    """NKD compares non-target parts of equal sum; KD's parts differ.
 
-    So it holds by construction, and what a training could show is in the claims beside it. ``ours`` is the mean
-    distance of the two sums over random rows, ``normalise`` as of NKD.
+    It holds by construction; the claims beside it concern trainings. ``ours`` is the mean distance of the two sums over
+    random rows, with NKD's ``normalise``.
     """
     student, teacher, labels = _logits(6)
     dropped = is_target(student, labels)
     plain = [logits.softmax(dim=1).masked_fill(dropped, 0.0).sum(dim=1) for logits in (student, teacher)]
-    made = [others_log_softmax(logits, dropped).exp().masked_fill(dropped, 0.0) for logits in (student, teacher)]
-    normalised = [part.sum(dim=1) for part in made]
-    gaps = [float((one - other).abs().mean()) for one, other in (normalised, plain)]
+    parts = [others_log_softmax(logits, dropped).exp().masked_fill(dropped, 0.0) for logits in (student, teacher)]
+    normalised = [part.sum(dim=1) for part in parts]
+    gaps = [float((student - teacher).abs().mean()) for student, teacher in (normalised, plain)]
     detail = f"mean distance of the sums: NKD {gaps[0]:.1e}, KD {gaps[1]:.3f}"
     return Check(ours=gaps[0 if normalise else 1], theirs=0.0, tolerance=1e-12, unit="probability", detail=detail)
 
 
 def negligible_cost(classes: int = 1000, tolerance: float = 0.05) -> Check:
-    """A training step of USKD takes no more than 5 % above one of cross-entropy, in arithmetic and in memory.
+    """A step of USKD costs at most 5 % above cross-entropy.
 
-    Counted, not timed, so that it is the same everywhere: multiplications of forward and backward pass, and bytes of
-    parameters (with gradient and momentum) and of what the backward pass keeps, for a ResNet-18 on 32 images of 224
+    Counted, not timed, so that the result is portable: multiplications of forward and backward pass, and bytes of
+    parameters (with gradient and momentum) and of tensors saved for the backward, for a ResNet-18 on 32 images of 224
     pixels. ``ours`` is the larger of the two ratios.
     """
     plain, ours = _step_cost(CrossEntropy(), classes), _step_cost(USKD(256, classes), classes)
@@ -156,7 +159,7 @@ def negligible_cost(classes: int = 1000, tolerance: float = 0.05) -> Check:
 
 
 def _step_cost(objective: Objective, classes: int) -> tuple[int, int]:
-    """Multiplications and bytes of one step; on the device ``meta``, where shapes are all that there is."""
+    """Multiplications and bytes of one step, on the device ``meta``."""
     from torchvision.models import resnet18
 
     with torch.device("meta"):

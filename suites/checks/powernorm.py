@@ -17,14 +17,14 @@ CHANNELS = 8
 
 
 def _inputs(seed: int, steps: int, shape: Sequence[int] = (6, 4, CHANNELS)) -> list[tuple[Tensor, Tensor]]:
-    """Activations (T, B, C) of changing scale and gradients of the output, in double precision."""
+    """Activations (T, B, C) of varying scale, and output gradients, as doubles."""
     generator = torch.Generator().manual_seed(seed)
     draws = [torch.randn(2, *shape, generator=generator, dtype=torch.float64) for _ in range(steps)]
-    return [(one * (1 + 0.5 * (step % 3)) + 0.3, other) for step, (one, other) in enumerate(draws)]
+    return [(x * (1 + 0.5 * (step % 3)) + 0.3, gradient) for step, (x, gradient) in enumerate(draws)]
 
 
 def _norm(**options: Any) -> PowerNorm:
-    """A PowerNorm in double precision with gains that are not one."""
+    """A PowerNorm in double precision with gains other than one."""
     norm = PowerNorm(CHANNELS, **options).double()
     with torch.no_grad():
         norm.weight.copy_(torch.linspace(0.5, 1.5, CHANNELS))
@@ -41,7 +41,7 @@ def _step(norm: nn.Module, x: Tensor, gradient: Tensor, mask: Tensor | None = No
 
 
 def nu_recursion(other_decay: float | None = None) -> Check:
-    """The buffer ``ema_gz`` of the released recursion is ν/(1−α): equal gradients over 200 steps.
+    """The released buffer ``ema_gz`` is ν/(1−α): equal gradients over 200 steps.
 
     ``other_decay`` gives the other side another α, so that the two are no longer a rescaling.
     """
@@ -58,9 +58,10 @@ def nu_recursion(other_decay: float | None = None) -> Check:
 
 
 def backward_batch_denominator(backward_statistic: str = "released") -> Check:
-    """After warm-up the output is x over the running statistic, and the first gradient g over the batch's.
+    """The released backward divides by the batch's statistic, unlike the forward.
 
-    ``ours`` is 1 where the backward divides by the batch's statistic and 0 where by the one that the forward used.
+    After warm-up the output is x over the running statistic. ``ours`` is 1 if the first gradient is g over the batch's
+    statistic and 0 if over the forward's.
     """
     norm = _norm(warmup_steps=0, group_scaling=False, backward_statistic=backward_statistic)
     with torch.no_grad():
@@ -71,7 +72,7 @@ def backward_batch_denominator(backward_statistic: str = "released") -> Check:
     forward = float((y - x / running * norm.weight.detach()).abs().max())
     # The averaged correction starts at zero, so the first gradient is g over the denominator.
     scaled = gradient * norm.weight.detach()
-    by_batch, by_running = (float((slope - scaled / one).abs().max()) for one in (batch, running))
+    by_batch, by_running = (float((slope - scaled / divisor).abs().max()) for divisor in (batch, running))
     divides = float(by_batch < 1e-10 and forward < 1e-10)
     detail = f"forward against the running statistic {forward:.1e}; backward against the batch's {by_batch:.1e}, "
     detail += f"against the running one {by_running:.1e}"
@@ -79,7 +80,10 @@ def backward_batch_denominator(backward_statistic: str = "released") -> Check:
 
 
 def running_double_update(running_update: str = "released") -> Check:
-    """In warm-up φ ← 0.9(t−1)/t·φ + (0.1 + 0.9/t)·ψ: the cumulative mean, then the moving average."""
+    """In warm-up the cumulative mean is followed by the moving average.
+
+    φ ← 0.9(t−1)/t·φ + (0.1 + 0.9/t)·ψ.
+    """
     norm = _norm(warmup_steps=200, group_scaling=False, running_update=running_update)
     expected = torch.ones(CHANNELS, dtype=torch.float64)
     error = 0.0
@@ -94,7 +98,7 @@ def running_double_update(running_update: str = "released") -> Check:
 
 
 def warmup_off_by_one(boundary: str = "released") -> Check:
-    """The last step whose forward divides by the batch's statistic, minus the last with the cumulative update."""
+    """Steps between the last batch-statistic forward and the last cumulative update."""
     warmup = 5
     norm = _norm(warmup_steps=warmup, group_scaling=False, warmup_boundary=boundary)
     last_forward = last_cumulative = 0
@@ -111,28 +115,28 @@ def warmup_off_by_one(boundary: str = "released") -> Check:
 
 
 def warmup_backward_approximate(backward: str = "released") -> Check:
-    """Whether the gradient during warm-up is the derivative of the forward: 0 for the released code.
+    """The gradient during warm-up is not the derivative (released: 0).
 
     The derivative is autograd's of x/√(mean x² + eps), at the third step, when the average is no longer zero.
     """
     norm = _norm(warmup_steps=10, group_scaling=False, warmup_backward=backward)
     *early, (x, gradient) = _inputs(4, 3)
-    for one, other in early:
-        _step(norm, one, other)
-    _, found = _step(norm, x, gradient)
+    for earlier, its_gradient in early:
+        _step(norm, earlier, its_gradient)
+    _, slope = _step(norm, x, gradient)
     exact = x.clone().requires_grad_()
     y = exact / (exact.square().mean((0, 1)) + 1e-5).sqrt() * norm.weight.detach() + norm.bias.detach()
     y.backward(gradient)
     assert exact.grad is not None
-    distance = float((found - exact.grad).norm() / exact.grad.norm())
+    distance = float((slope - exact.grad).norm() / exact.grad.norm())
     detail = f"relative distance from the exact gradient {distance:.1e}"
     return Check.exact(float(distance < 1e-8), 0.0, "boolean", detail)
 
 
 def groupscaling_unit_mean(groups: int = 4) -> Check:
-    """After group scaling the mean of x² over each of four groups of channels is 1 for every token, up to eps.
+    """After group scaling the mean of x² over each group is 1.
 
-    ``groups`` is the number that is scaled; the mean is always taken over four.
+    Of four groups, for every token, up to eps. ``groups`` is the number that is scaled; the mean is taken over four.
     """
     x = _inputs(5, 1)[0][0] * torch.linspace(0.2, 5.0, CHANNELS, dtype=torch.float64)
     means = group_scale(x, groups, 1e-5).unflatten(-1, (4, -1)).square().mean(-1)
@@ -142,20 +146,20 @@ def groupscaling_unit_mean(groups: int = 4) -> Check:
 
 
 def pad_populations_differ(population: str = "released") -> Check:
-    """Whether the backward's averages are over the same tokens as the forward's statistic: 0 for the released code.
+    """Forward and backward average over different tokens: 0 for the released code.
 
-    Padding is changed in value: the statistic of the forward must not move, the averaged correction does.
+    Padding changes in value: the statistic of the forward must not move, but the averaged correction does.
     """
     mask = torch.zeros(4, 6, dtype=torch.bool)
     mask[1:, 4:] = True
     x, gradient = _inputs(6, 1)[0]
     padding = mask.t().unsqueeze(-1)
-    found = []
+    results = []
     for value in (1.0, 3.0):
         norm = _norm(warmup_steps=0, group_scaling=False, population=population)
         _step(norm, torch.where(padding, value, x), gradient, mask)
-        found.append((norm.running_phi.clone(), norm.ema_gz.clone()))
-    (running, average), (running_other, average_other) = found
+        results.append((norm.running_phi.clone(), norm.ema_gz.clone()))
+    (running, average), (running_other, average_other) = results
     statistic = float((running - running_other).abs().max())
     correction = float((average - average_other).abs().max())
     detail = f"padding 1 and 3: running statistic moves by {statistic:.1e}, averaged correction by {correction:.1e}"
@@ -163,9 +167,9 @@ def pad_populations_differ(population: str = "released") -> Check:
 
 
 def counter_per_forward(training: bool = True) -> Check:
-    """The counter advances once for each training forward with its backward: twice in a step of two batches.
+    """The counter advances once for each training forward with its backward.
 
-    ``training`` false counts evaluation forwards, which do not advance it.
+    A step of two batches counts twice. ``training`` false counts evaluation forwards, which do not advance it.
     """
     norm = _norm(warmup_steps=10)
     norm.train(training)
@@ -178,7 +182,7 @@ def counter_per_forward(training: bool = True) -> Check:
 
 
 def bn_arm_has_rms(scaling: str = "released") -> Check:
-    """The released BatchNorm equals scaling by token and torch's batch normalization after it."""
+    """The released BatchNorm equals token scaling and torch's batch normalization."""
     norm = BatchNormReleased(CHANNELS, scaling=scaling).double().train()
     plain = nn.BatchNorm1d(CHANNELS, momentum=0.05).double().train()
     x, _ = _inputs(8, 1)[0]

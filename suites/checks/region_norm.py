@@ -15,7 +15,7 @@ EPS = 1e-5
 
 
 def _features(seed: int = 0) -> tuple[Tensor, Tensor]:
-    """(2, 3, 8, 8) standard-normal features in double precision and a mask with 30 % holes."""
+    """Normal features (2, 3, 8, 8) and a mask (30 % holes)."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64)
     order = torch.rand(128, generator=generator).argsort().argsort()
@@ -23,7 +23,10 @@ def _features(seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def core_is_per_region_bn(fixed_eps: bool = False) -> Check:
-    """The core equals batch normalization of each region with eps·N/S_R; with ``fixed_eps`` eps alone is added."""
+    """The core is batch normalization of each region with eps·N/S_R.
+
+    ``fixed_eps`` adds eps alone.
+    """
     x, hole = _features()
     out = normalize_regions(x, hole, Rules(EPS, fixed_eps, per_image=False))
     expected = torch.zeros_like(x)
@@ -38,7 +41,7 @@ def core_is_per_region_bn(fixed_eps: bool = False) -> Check:
 
 
 def uniform_mask_is_bn(hole_share: float = 1.0) -> Check:
-    """With an all-one or all-zero mask the core is BatchNorm without affine map; a partial mask is something else."""
+    """With a uniform mask the core is BatchNorm without affine map."""
     x, _ = _features()
     reference = nn.functional.batch_norm(x, None, None, training=True, eps=EPS)
     mask = torch.zeros(2, 1, 8, 8, dtype=torch.float64)
@@ -49,7 +52,7 @@ def uniform_mask_is_bn(hole_share: float = 1.0) -> Check:
 
 
 def rnb_bias_leak(shift: str = "released") -> Check:
-    """Released, both shifts are added at every position: 1 if the shift depends on the region, else 0."""
+    """Released, both shifts are added everywhere: 0; by region: 1."""
     x, hole = _features()
     plain = RegionNormBasic(3, shift=shift).double()
     before = plain(x, hole)
@@ -63,7 +66,7 @@ def rnb_bias_leak(shift: str = "released") -> Check:
 
 
 def batch_dependence(statistics: str = "released") -> Check:
-    """In evaluation an image's output depends on its batch: 1, with statistics by image 0."""
+    """In evaluation an image's output depends on its batch (1)."""
     x, hole = _features()
     norm = RegionNormBasic(3, statistics=statistics).double().eval()
     distance = float((norm(x, hole)[:1] - norm(x[:1], hole[:1])).detach().abs().max())
@@ -72,7 +75,7 @@ def batch_dependence(statistics: str = "released") -> Check:
 
 
 def hard_mask_empty_at_init(threshold: float = 0.8, draws: int = 50) -> Check:
-    """With the released initialisation (Kaiming by fan-in, ×0.1) no position of RN-L reaches the threshold; percent."""
+    """Percent of positions of initial RN-L that reach the threshold (released: none)."""
     generator = torch.Generator().manual_seed(0)
     most, lowest, highest = 0.0, 1.0, 0.0
     for _ in range(draws):
@@ -90,7 +93,7 @@ def hard_mask_empty_at_init(threshold: float = 0.8, draws: int = 50) -> Check:
 
 
 def no_gradient_through_mask(affine_path: bool = False) -> Check:
-    """With the maps of γ and β cut off, no gradient reaches the attention convolution; with them it does."""
+    """Only γ's and β's maps pass gradients to the attention convolution."""
     torch.manual_seed(0)
     norm = RegionNormLearned(3, threshold=0.5).double()
     if not affine_path:
@@ -105,7 +108,7 @@ def no_gradient_through_mask(affine_path: bool = False) -> Check:
 
 
 def empty_region_safe(naive: bool = False) -> Check:
-    """An empty region gives no NaN, in value or gradient; dividing by its size (``naive``) does."""
+    """An empty region gives no NaN; dividing by its size (``naive``) does."""
     x, _ = _features()
     x.requires_grad_(True)
     count = 0
@@ -119,17 +122,18 @@ def empty_region_safe(naive: bool = False) -> Check:
             out = normalize_regions(x, hole, Rules(EPS, fixed_eps=False, per_image=False))
         (gradient,) = torch.autograd.grad(out.sum(), x)
         count += int(out.isnan().sum()) + int(gradient.isnan().sum())
-    return Check.exact(count, 0.0, "count", f"no hole and all hole: {count} values or gradients are no numbers")
+    return Check.exact(count, 0.0, "count", f"no hole and all hole: {count} values or gradients are NaN")
 
 
 def bias_init_std_one(deviation: float = 1.0) -> Check:
-    """The released initialisation draws biases with mean 1e-4 and deviation 1; 1e-4 is what was perhaps meant.
+    """The released initialisation draws biases with deviation 1.
 
-    ``ours`` is the deviation of the biases of 400 convolutions of 50 outputs.
+    The mean is 1e-4, perhaps the intended deviation. ``ours`` is the deviation of the biases of 400 convolutions of 50
+    outputs.
     """
     layers = nn.ModuleList(nn.Conv2d(1, 50, 7) for _ in range(400))
     initialise_as_released(layers, lambda name: torch.Generator().manual_seed(int(name)), deviation)
     biases = torch.cat([part.bias.detach() for part in layers.children() if isinstance(part, nn.Conv2d)]).double()
-    found = float(biases.std())
-    detail = f"mean {float(biases.mean()):.1e}, deviation {found:.4f} of {len(biases):,} biases"
-    return Check(ours=found, theirs=1.0, tolerance=0.02, unit="absolute", detail=detail)
+    spread = float(biases.std())
+    detail = f"mean {float(biases.mean()):.1e}, deviation {spread:.4f} of {len(biases):,} biases"
+    return Check(ours=spread, theirs=1.0, tolerance=0.02, unit="absolute", detail=detail)

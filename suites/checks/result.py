@@ -1,4 +1,4 @@
-"""What a check returns: two numbers, how they should compare, and by how much they may miss."""
+"""The result of a check: two numbers, their relation and tolerance."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ class Check:
     """The two sides of an identity or of an ordering.
 
     Attributes:
-        ours: what the code under test gives.
-        theirs: what it is compared with: another code path, a formula, or a printed number.
-        tolerance: ``equal`` holds within it, both sides included; ``below`` and ``above`` want a larger distance.
-        unit: of both sides.
-        detail: the parts behind the two numbers, for the reader of a report.
-        relation: how ``ours`` should lie to ``theirs``.
+        ours: the value of the tested code.
+        theirs: the value of another code path, a formula, or a printed number.
+        tolerance: largest distance for ``equal``; smallest for ``below`` and ``above``.
+        unit: unit of both sides.
+        detail: parts of the two numbers, for reports.
+        relation: expected relation of ``ours`` to ``theirs``.
     """
 
     ours: float
@@ -34,10 +34,10 @@ class Check:
 
     @classmethod
     def exact(cls, ours: float, theirs: float, unit: str, detail: str) -> Check:
-        """Two numbers that should be the same to the last bit: counts, and truths as 0 and 1."""
+        """Two numbers that should be equal exactly: counts and truths."""
         return cls(ours=ours, theirs=theirs, tolerance=0.0, unit=unit, detail=detail)
 
     @property
     def holds(self) -> bool:
-        """Whether the relation is met; never where a side is not a number."""
+        """True if the relation is met; false for NaN."""
         return relation_holds(self.ours, self.theirs, self.tolerance, self.relation)

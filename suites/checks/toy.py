@@ -1,7 +1,7 @@
-"""The page's two-dimensional toy: minimise −cos(w, w*) with momentum, with and without AdamP's projection.
+"""The page's two-dimensional toy: descent of −cos(w, w*) with momentum.
 
-The page gives neither the starting angle nor the learning rate. At one angle a single learning rate fixes the final
-norm for every momentum, so a printed norm calibrates the rate and the other printed norm tests it.
+The page gives neither the starting angle nor the learning rate. At a fixed angle a single learning rate determines the
+final norm for every momentum, so a printed norm calibrates the rate and the other printed norm tests it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ STEPS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A descent: the final norm as a ratio to the first, and ``1 − cos(w, w*)`` before each step and at the end."""
+    """A descent: relative final norm and every ``1 − cos(w, w*)``."""
 
     norm: float
     gaps: tuple[float, ...]
 
     def settled(self, gap: float) -> int:
-        """The steps after which ``1 − cos`` stays below ``gap``; infinity as one more than the steps taken."""
+        """Steps after which ``1 − cos`` stays below ``gap``, else all."""
         over = [step for step, value in enumerate(self.gaps) if value >= gap]
         return over[-1] + 1 if over else 0
 
@@ -33,7 +33,7 @@ class Path:
 def descend(
     rate: float, momentum: float, *, projected: bool = False, buffer: Buffer = "paper", angle: float = ANGLE
 ) -> Path:
-    """Gradient descent from a unit vector ``angle`` degrees away from w*, with ``torch.optim.SGD`` or our SGDP."""
+    """Descend from a unit vector ``angle`` degrees from w*, by SGD(P)."""
     from methods.optimizers.sgdp import SGDP
 
     start = math.radians(angle)
@@ -54,7 +54,7 @@ def descend(
 
 
 def final_norm(rate: float, momentum: float, angle: float = ANGLE) -> float:
-    """``descend(...).norm`` without the projection, in plain floats, for the many runs of a calibration."""
+    """``descend(...).norm`` without projection in plain floats, for calibrations."""
     start = math.radians(angle)
     x, y, bx, by = math.cos(start), math.sin(start), 0.0, 0.0
     for _ in range(STEPS):
@@ -66,7 +66,7 @@ def final_norm(rate: float, momentum: float, angle: float = ANGLE) -> float:
 
 
 def calibrate(momentum: float, norm: float, angle: float = ANGLE) -> float:
-    """The learning rate with which momentum descent ends at ``norm``, by bisection in 1e-3 to 1, else ValueError."""
+    """Find the rate of momentum descent to ``norm`` in [1e-3, 1] (ValueError)."""
     low, high = 1e-3, 1.0
     if not final_norm(low, momentum, angle) < norm < final_norm(high, momentum, angle):
         raise ValueError(f"no rate in [{low}, {high}] ends at the norm {norm} with momentum {momentum}")

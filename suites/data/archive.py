@@ -1,4 +1,7 @@
-"""A folder, a zip or a tar read alike, without extracting: no entry can write outside."""
+"""One reader for folders, zips and tars, without extracting.
+
+No entry can write outside.
+"""
 
 from __future__ import annotations
 
@@ -16,47 +19,17 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from harness.base.limits import room_for, too_large
 from harness.errors import HarnessError, MissingDataError
 from suites.data.cache import checksum
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
-# Names that people give to a split; the first is ours.
+# Common names of a split; the first is ours.
 SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test", "testing")}
 )
-
-
-_ROOM = 64 << 20
-_RATIO = 100
-"""What is packed may unpack to so many bytes, and so many times its size beside: no real data are packed tighter."""
-
-
-def content_of(path: Path) -> bytes:
-    """A file's content, unpacked where its name ends in ``.gz``.
-
-    Raises:
-        OSError, EOFError, zlib.error: it cannot be read, or is damaged.
-        HarnessError: it is no regular file, or unpacks to what no real data would.
-    """
-    if not path.is_file():
-        raise HarnessError(f"{path} is no file")
-    if path.suffix != ".gz":
-        return path.read_bytes()
-    room = _ROOM + _RATIO * path.stat().st_size
-    with gzip.open(path) as file:
-        content = file.read(room + 1)
-    if len(content) > room:
-        raise _too_large(str(path), path.stat().st_size)
-    return content
-
-
-def _too_large(name: str, packed: int) -> HarnessError:
-    return HarnessError(
-        f"{name} unpacks to more than {_RATIO} times its {packed} bytes: no data are packed so tight; unpack it "
-        f"yourself if it is yours"
-    )
 
 
 EntryT = TypeVar("EntryT")
@@ -66,14 +39,14 @@ class Tree(Protocol):
     """Files by name, names with forward slashes."""
 
     def names(self) -> list[str]:
-        """Every file, in an order that reads fast."""
+        """List every file, in fast reading order."""
         ...
 
     def read(self, name: str) -> bytes:
-        """A file's content.
+        """Read a file's content.
 
         Raises:
-            HarnessError: there is no such file in it.
+            HarnessError: the tree lacks the file.
         """
         ...
 
@@ -87,11 +60,11 @@ class _Folder:
 
     def read(self, name: str) -> bytes:
         path = self.root / name
-        # A list may name what is not there, a pipe, or a file elsewhere.
+        # A list may name a missing file, a pipe, or a file elsewhere.
         if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
             raise HarnessError(f"{self.source}: {path} is not in {self.root}")
         if not path.is_file():
-            raise HarnessError(f"{self.source}: {path} is no file")
+            raise HarnessError(f"{self.source}: {path} is not a file")
         try:
             return path.read_bytes()
         except OSError as error:
@@ -99,7 +72,7 @@ class _Folder:
 
 
 def _tidy(name: str) -> str:
-    """An entry's name as a path of it reads: ``./train//a.png`` is ``train/a.png``."""
+    """Normalise an entry's name: ``./train//a.png`` is ``train/a.png``."""
     return str(PurePosixPath(name))
 
 
@@ -107,7 +80,7 @@ def _entry(members: Mapping[str, EntryT], name: str, archive: object) -> EntryT:
     try:
         return members[_tidy(name)]
     except KeyError:
-        raise HarnessError(f"{archive}: there is no {name} in it") from None
+        raise HarnessError(f"{archive}: lacks {name}") from None
 
 
 class _Zip:
@@ -122,11 +95,11 @@ class _Zip:
 
     def read(self, name: str) -> bytes:
         info = _entry(self.members, name, self.archive.filename)
-        if info.file_size > _ROOM + _RATIO * info.compress_size:
-            raise _too_large(name, info.compress_size)
+        if info.file_size > room_for(info.compress_size):
+            raise too_large(name, info.compress_size)
         try:
             return self.archive.read(info)
-        except (OSError, ValueError, OverflowError, struct.error) as error:  # places that do not exist, and the like
+        except (OSError, ValueError, OverflowError, struct.error) as error:  # invalid offsets, for example
             raise HarnessError(f"{self.archive.filename}: {name} cannot be read: {error}") from error
 
 
@@ -139,8 +112,8 @@ class _Tar:
             if member.isfile():
                 self.members[_tidy(member.name)] = member
                 total += member.size
-                if total > _ROOM + _RATIO * packed:
-                    raise _too_large(str(archive.name), packed)
+                if total > room_for(packed):
+                    raise too_large(str(archive.name), packed)
 
     def names(self) -> list[str]:
         return list(self.members)
@@ -153,14 +126,14 @@ class _Tar:
 
 @contextmanager
 def open_tree(path: Path, source: str) -> Iterator[Tree]:
-    """A folder, a ``.zip`` or a ``.tar`` (also compressed) as a tree.
+    """Open a folder, a ``.zip`` or a ``.tar`` (also compressed) as a tree.
 
     Args:
         path: the folder or archive.
         source: name of the data source, for messages.
 
     Raises:
-        MissingDataError: there is nothing at ``path``.
+        MissingDataError: ``path`` does not exist.
         HarnessError: the archive, or a file in it, is damaged.
     """
     if not path.exists():
@@ -191,7 +164,7 @@ def open_tree(path: Path, source: str) -> Iterator[Tree]:
 
 
 def missing(source: str, path: Path) -> MissingDataError:
-    """The error for a source whose files are not there."""
+    """Build the error for a source with missing files."""
     return MissingDataError(
         f"the data source '{source}' is missing: {path} does not exist; get it with 'harness data fetch {source}' or "
         f"point HARNESS_DATA at the folder that has it"
@@ -199,10 +172,10 @@ def missing(source: str, path: Path) -> MissingDataError:
 
 
 def text_of(path: Path, source: str) -> str:
-    """The text of a list or table.
+    """Read the text of a list or table.
 
     Raises:
-        MissingDataError: it is not there.
+        MissingDataError: the file does not exist.
         HarnessError: it cannot be read as UTF-8.
     """
     if not path.is_file():
@@ -215,20 +188,20 @@ def text_of(path: Path, source: str) -> str:
 
 @contextmanager
 def telling_csv(where: str) -> Iterator[None]:
-    """Turn what the csv reader gives up on, in the head line or any other, into a message with its place.
+    """Turn errors of the csv reader into located messages.
 
     Raises:
-        HarnessError: there is such a line.
+        HarnessError: a line cannot be parsed.
     """
     try:
         yield
     except csv.Error as error:
-        raise HarnessError(f"{where} is no csv: {error}") from error
+        raise HarnessError(f"{where} is not valid csv: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class SourcePath:
-    """Where the bytes of a source lie: a folder, file or archive that is there, and its checksum."""
+    """Location of a source (folder, file or archive) and its checksum."""
 
     source: str
     path: Path
@@ -236,24 +209,24 @@ class SourcePath:
 
 
 def place_of(request: DataRequest[Any]) -> SourcePath:
-    """The user's own folder or archive at ``path``, or what a named source is made of where that is one.
+    """Locate the user's folder or archive at ``path``, or a named source's.
 
     Raises:
-        MissingDataError: there is nothing.
-        HarnessError: a named source's file has another sha256 than is stated; both are named.
+        MissingDataError: it does not exist.
+        HarnessError: a named source's file does not have the stated sha256; the message names both.
     """
     own = getattr(request.options, "path", None)
     path = request.root / (_first(request) if own is None else own)
     if not path.exists():
         raise missing(request.name, path)
-    found = checksum(path)
+    actual = checksum(path)
     if own is None and path.is_file():
-        require_sum(request.name, path, found, next(iter(request.files.values())))
-    return SourcePath(request.name, path, found)
+        require_sum(request.name, path, actual, next(iter(request.files.values())))
+    return SourcePath(request.name, path, actual)
 
 
 def folder_of(request: DataRequest[Any]) -> Path:
-    """The user's own folder at ``path``, or the one that holds the files of a named source."""
+    """Folder of the user at ``path``, or of a named source."""
     own = getattr(request.options, "path", None)
     return (request.root / _first(request)).parent if own is None else request.root / own
 
@@ -262,14 +235,14 @@ def _first(request: DataRequest[Any]) -> str:
     return next(iter(request.files)).removeprefix("data:")
 
 
-def require_sum(source: str, path: Path, found: str, expected: str) -> None:
-    """Refuse a file whose sha256 is not the stated one.
+def require_sum(source: str, path: Path, actual: str, expected: str) -> None:
+    """Reject a file whose sha256 is not the stated one.
 
     Raises:
         HarnessError: naming both sums.
     """
-    if found != expected:
+    if actual != expected:
         raise HarnessError(
-            f"{source}: {path} has sha256 {found}, expected {expected}; the file is damaged or of another version: "
+            f"{source}: {path} has sha256 {actual}, expected {expected}; the file is damaged or of another version: "
             f"get it again with 'harness data fetch {source}'"
         )

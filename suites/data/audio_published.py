@@ -1,9 +1,12 @@
-"""The three sets of the Harmonic CNN paper in their published layouts; recordings stay in their files.
+"""The Harmonic CNN paper's three sets in their published layouts.
+
+Recordings stay in their files.
+
 
 - Speech Commands (Warden 2018): ``<word>/<name>.wav``, ``validation_list.txt`` and ``testing_list.txt`` name the
-  held-out files, ``_background_noise_`` is no word.
+  held-out files, ``_background_noise_`` is not a word.
 - MagnaTagATune (Law et al. 2009): ``annotations_final.csv``, tab-separated, ``clip_id``, 188 tags, ``mp3_path``; the 50
-  most frequent tags; folders 0–b train, c validates, d–f test; clips without any of the tags are left out.
+  most frequent tags; folders 0–b train, c validates, d–f test; clips without any of the tags are dropped.
 - DCASE 2017 task 4: ``groundtruth_weak_label_{training,testing,evaluation}_set.csv``, tab-separated and without header:
   file, start, end, label; audio in ``training``, ``testing``, ``evaluation`` with a ``Y`` before the file's name.
 """
@@ -52,7 +55,7 @@ def _sounds(rows: dict[str, list[Recording]], classes: tuple[str, ...], rate: in
     splits, first = {}, 0
     for name, listed in rows.items():
         if not listed:
-            raise HarnessError(f"{source}: no recordings for {name}")
+            raise HarnessError(f"{source}: no recordings in the split {name}")
         items = np.arange(first, first + len(listed), dtype=np.int64)
         targets = np.array([target for _, target in listed], dtype=np.int64)
         splits[name] = SoundSplit(SoundFiles(tuple(path for path, _ in listed), rate), targets, items)
@@ -72,11 +75,13 @@ def _lines(file: Path) -> list[str]:
 
 
 def load_speech_commands(request: DataRequest[RateOptions]) -> Sounds:
-    """Single words by the published lists; every folder that does not begin with ``_`` is a word.
+    """Read single words by the published lists.
+
+    Every folder that does not begin with ``_`` is a word.
 
     Raises:
-        MissingDataError: a list is not there.
-        HarnessError: a list names a file that is not there.
+        MissingDataError: a list is missing.
+        HarnessError: a list names a missing file.
     """
     lists = {"validation": "validation_list.txt", "test": "testing_list.txt"}
     folder = _folder(request.root, "speech-commands", *lists.values())
@@ -96,10 +101,10 @@ def load_speech_commands(request: DataRequest[RateOptions]) -> Sounds:
 
 
 def load_magnatagatune(request: DataRequest[RateOptions]) -> Sounds:
-    """Clips with their tags among the 50 most frequent, split by folder.
+    """Read clips with the 50 most frequent tags, split by folder.
 
     Raises:
-        MissingDataError: the table is not there.
+        MissingDataError: the table is missing.
         HarnessError: other columns than published.
     """
     folder = _folder(request.root, "magnatagatune", "annotations_final.csv")
@@ -112,8 +117,10 @@ def load_magnatagatune(request: DataRequest[RateOptions]) -> Sounds:
     try:
         values = np.array([row[1:-1] for row in table], dtype=np.int64)
     except ValueError as error:
-        raise HarnessError(f"magnatagatune: {file} holds rows of other lengths or tags that are no numbers") from error
-    # Most frequent first, of equals the one that stands first.
+        raise HarnessError(
+            f"magnatagatune: {file} has rows of different lengths or tags that are not numbers"
+        ) from error
+    # most frequent first, ties in column order
     top = np.argsort(-values.sum(axis=0), kind="stable")[:TOP_TAGS]
     rows: dict[str, list[Recording]] = {"train": [], "validation": [], "test": []}
     for row, tags in zip(table, values[:, top], strict=True):
@@ -132,24 +139,25 @@ def _mtat_part(path: str, file: Path) -> str:
 
 
 def load_dcase2017(request: DataRequest[RateOptions]) -> Sounds:
-    """Ten-second clips with weak labels; the testing set joins the training, the evaluation set is the test.
+    """Read ten-second clips with weak labels.
 
-    A tenth of the training, drawn by the stream ``split``, validates.
+    The testing set joins the training, the evaluation set is the test. A tenth of the training, drawn by the stream
+    ``split``, validates.
 
     Raises:
-        MissingDataError: a table is not there.
+        MissingDataError: a table is missing.
         HarnessError: a row of another form, an unknown label.
     """
     tables = {part: f"groundtruth_weak_label_{part}_set.csv" for part in ("training", "testing", "evaluation")}
     folder = _folder(request.root, "dcase2017-task4", *tables.values())
-    found = {part: _weak(folder / file, folder / part) for part, file in tables.items()}
-    train = found["training"] + found["testing"]
+    clips = {part: _weak(folder / file, folder / part) for part, file in tables.items()}
+    train = clips["training"] + clips["testing"]
     order = request.streams.numpy("split", "dcase2017-task4").permutation(len(train))
     held = set(order[: len(train) // 10].tolist())
     rows = {
         "train": [row for place, row in enumerate(train) if place not in held],
         "validation": [row for place, row in enumerate(train) if place in held],
-        "test": found["evaluation"],
+        "test": clips["evaluation"],
     }
     return _sounds(rows, DCASE_CLASSES, request.options.rate, "dcase2017-task4")
 
@@ -160,11 +168,11 @@ def _weak(file: Path, audio: Path) -> list[Recording]:
         if len(row) != 4 or row[3] not in DCASE_CLASSES:
             raise HarnessError(f"dcase2017-task4: {file} holds {row}; expected file, start, end and a known label")
         tags.setdefault(row[0], np.zeros(len(DCASE_CLASSES), dtype=np.int64))[DCASE_CLASSES.index(row[3])] = 1
-    # Some YouTube clips are gone; those that are there are used.
-    return [(audio / f"Y{name}", one) for name, one in tags.items() if (audio / f"Y{name}").is_file()]
+    # some YouTube clips are gone; the available ones are used
+    return [(audio / f"Y{name}", targets) for name, targets in tags.items() if (audio / f"Y{name}").is_file()]
 
 
 def _tabbed(file: Path, source: str) -> Iterator[list[str]]:
-    """The rows of a table with tabs that are not empty."""
+    """Non-empty rows of a tab-separated table."""
     with telling_csv(f"{source}: {file}"):
         yield from filter(None, csv.reader(io.StringIO(text_of(file, source), newline=""), delimiter="\t"))

@@ -1,4 +1,4 @@
-"""Recordings in folders or archives: by split and class, by tables of tags, and three named sets."""
+"""Recordings in folders or archives: by split and class, by tables of tags, named sets."""
 
 from __future__ import annotations
 
@@ -29,17 +29,19 @@ ESC = re.compile(r"(?P<number>\d{3}) - (?P<name>[^/]+)/(?P<fold>\d)-(?P<clip>[^/
 
 
 def recordings(tree: Tree) -> list[str]:
-    """Names of the recordings of a tree, in the order in which it reads fast."""
+    """Names of the recordings of a tree, in fast reading order."""
     return [name for name in tree.names() if name.lower().endswith(SUFFIXES) and "/." not in f"/{name}"]
 
 
 def decoded(
     place: SourcePath, rate: int, length: int, wanted: Callable[[Tree], list[str]] = recordings
 ) -> tuple[Waves, list[str]]:
-    """Recordings (N, length) of a folder or archive and their names, sorted; decoded once, then from the cache.
+    """Decode the recordings of a folder or archive, with a cache.
+
+    Returns (N, length) and the sorted names.
 
     Raises:
-        HarnessError: a damaged archive or recording, or nothing that is wanted.
+        HarnessError: a damaged archive or recording, or no recording of this layout.
     """
     source = place.source
 
@@ -47,7 +49,7 @@ def decoded(
         with open_tree(place.path, source) as tree:
             names = wanted(tree)
             if not names:
-                raise HarnessError(f"{source}: {place.path} holds no recordings ({', '.join(SUFFIXES)}) of this layout")
+                raise HarnessError(f"{source}: {place.path} has no recordings ({', '.join(SUFFIXES)}) of this layout")
             waves = {name: fitted(decode(tree.read(name), rate, f"{source}: {name}"), length) for name in names}
         ordered = sorted(waves)
         return {"waves": np.stack([waves[name] for name in ordered]), "names": np.array(ordered)}
@@ -70,14 +72,14 @@ class AudioFolderOptions(RateOptions):
     """Options of a folder of recordings by class."""
 
     path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
-    seconds: float = option(5.0, "recordings are cut or padded to this length", low=0.01)
+    seconds: float = option(5.0, "length to which recordings are cut or padded", low=0.01)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaggedOptions(RateOptions):
     """Options of recordings with tables of tags."""
 
-    validation: int = option(0, "recordings taken out of training where no table has them", low=0)
+    validation: int = option(0, "recordings moved from training to validation if no table lists them", low=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,30 +87,30 @@ class AudioTagsOptions(TaggedOptions):
     """Options of a folder of recordings with tables of tags."""
 
     path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
-    seconds: float = option(5.0, "recordings are cut or padded to this length", low=0.01)
+    seconds: float = option(5.0, "length to which recordings are cut or padded", low=0.01)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FsddOptions:
     """Options of the spoken digits."""
 
-    samples: int = option(6000, "recordings are cut or padded to this length at 8 kHz", low=256)
-    test_speakers: int = option(1, "of six, for the test", low=1, high=4)
-    validation_speakers: int = option(1, "of six, for validation", low=0, high=4)
+    samples: int = option(6000, "length at 8 kHz to which recordings are cut or padded", low=256)
+    test_speakers: int = option(1, "test speakers of six", low=1, high=4)
+    validation_speakers: int = option(1, "validation speakers of six", low=0, high=4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Esc10Options(RateOptions):
     """Options of the environmental sounds."""
 
-    test_fold: int = option(5, "of five, for the test", low=1, high=5)
+    test_fold: int = option(5, "test fold of five", low=1, high=5)
 
 
 def load_folder(request: DataRequest[AudioFolderOptions]) -> Sounds:
-    """A user's own recordings in ``<split>/<class>/<name>``.
+    """Read a user's recordings in ``<split>/<class>/<name>``.
 
     Raises:
-        HarnessError: nothing in ``train/<class>/`` or ``test/<class>/``.
+        HarnessError: ``train/<class>/`` or ``test/<class>/`` is empty.
     """
     options = request.options
     rate, length = options.rate, round(options.seconds * options.rate)
@@ -123,7 +125,7 @@ def load_folder(request: DataRequest[AudioFolderOptions]) -> Sounds:
     parts = {part: np.array([i for i, n in enumerate(names) if _part(n) == part], dtype=np.int64) for part in SPLITS}
     for part in ("train", "test"):
         if not len(parts[part]):
-            raise HarnessError(f"audiofolder: no recordings in {part}/<class>/ below {place.path}")
+            raise HarnessError(f"audiofolder: found no recordings in {part}/<class>/ below {place.path}")
     return _sounds(waves, targets, parts, classes, rate)
 
 
@@ -132,7 +134,9 @@ def _part(name: str) -> str | None:
 
 
 def load_fsdd(request: DataRequest[FsddOptions]) -> Sounds:
-    """Spoken digits, speakers disjoint between splits: shared out at random by the stream ``split``.
+    """Read spoken digits, with disjoint speakers between splits.
+
+    The stream ``split`` assigns the speakers.
 
     Raises:
         HarnessError: a file name of another form, or no speaker left for training.
@@ -148,7 +152,9 @@ def load_fsdd(request: DataRequest[FsddOptions]) -> Sounds:
     everyone = sorted(set(speakers.tolist()))
     counts = [options.test_speakers, options.validation_speakers]
     if sum(counts) >= len(everyone):
-        raise HarnessError(f"fsdd: {sum(counts)} speakers for test and validation leave none of {len(everyone)}")
+        raise HarnessError(
+            f"fsdd: {sum(counts)} speakers for test and validation leave none of {len(everyone)} for training"
+        )
     order = request.streams.numpy("split", "fsdd").permutation(everyone)
     groups = dict(zip(("test", "validation", "train"), np.split(order, np.cumsum(counts)), strict=True))
     parts = {name: np.isin(speakers, group).nonzero()[0] for name, group in groups.items()}
@@ -156,7 +162,9 @@ def load_fsdd(request: DataRequest[FsddOptions]) -> Sounds:
 
 
 def load_esc10(request: DataRequest[Esc10Options]) -> Sounds:
-    """Environmental sounds by the published folds: one tests, the one before it validates, the rest trains.
+    """Read environmental sounds by the published folds.
+
+    One fold tests, the one before it validates, the rest trains.
 
     Raises:
         HarnessError: a file name of another form.
@@ -176,7 +184,9 @@ def load_esc10(request: DataRequest[Esc10Options]) -> Sounds:
 
 
 def read_tags(content: bytes, where: str) -> tuple[tuple[str, ...], dict[str, list[int]]]:
-    """A table with the columns ``file`` and one 0/1 column a tag: the tags, and each file's values.
+    """Read a table with ``file`` and a 0/1 column a tag.
+
+    Returns the tags, and each file's values.
 
     Raises:
         HarnessError: not UTF-8, no ``file`` column, or a value that is not 0 or 1.
@@ -204,12 +214,12 @@ def _tags_in(rows: csv.DictReader[str], where: str) -> tuple[tuple[str, ...], di
 
 
 def load_tags(request: DataRequest[AudioTagsOptions]) -> Sounds:
-    """A user's own folder or archive with ``train.csv`` and ``test.csv`` (``validation.csv`` where there is one)."""
+    """Read a user's folder or archive with ``train.csv``, ``test.csv``, perhaps ``validation.csv``."""
     return _tagged(request, request.options.seconds)
 
 
 def load_orchestra(request: DataRequest[TaggedOptions]) -> Sounds:
-    """Mixes of orchestral instruments, 15 tags, 2 seconds."""
+    """Read mixes of orchestral instruments, 15 tags, 2 seconds."""
     return _tagged(request, 2.0)
 
 
@@ -222,11 +232,11 @@ def _tagged(request: DataRequest[TaggedOptions], seconds: float) -> Sounds:
             part = SPELLINGS.get(PurePosixPath(name).stem) if name.endswith(".csv") else None
             if part is None:
                 continue
-            found, table = read_tags(tree.read(name), f"{source}: {name}")
-            if tags and found != tags:
-                raise HarnessError(f"{source}: {name} has other tags than the tables before it")
+            columns, table = read_tags(tree.read(name), f"{source}: {name}")
+            if tags and columns != tags:
+                raise HarnessError(f"{source}: {name} has other tags than the preceding tables")
             folder = PurePosixPath(name).parent
-            tags, tables[part] = found, {str(folder / file): values for file, values in table.items()}
+            tags, tables[part] = columns, {str(folder / file): values for file, values in table.items()}
     for part in ("train", "test"):
         if part not in tables:
             raise HarnessError(f"{source}: {place.path} lacks {part}.csv")
@@ -235,7 +245,7 @@ def _tagged(request: DataRequest[TaggedOptions], seconds: float) -> Sounds:
     number = {name: place for place, name in enumerate(names)}
     absent = sorted(every - set(number))
     if absent:
-        raise HarnessError(f"{source}: the tables name {absent[0]}, which is not there")
+        raise HarnessError(f"{source}: the tables name {absent[0]}, which is missing")
     parts = {part: np.array([number[file] for file in table], dtype=np.int64) for part, table in tables.items()}
     values = {file: row for table in tables.values() for file, row in table.items()}
     targets = np.array([values[name] for name in names], dtype=np.int64)

@@ -1,7 +1,7 @@
-"""Images whose background says the class too often: colours on handwritten digits, and what both sources share.
+"""Images with backgrounds biased towards the class: coloured digits, shared parts.
 
-Biased-MNIST (Bahng et al., ICML 2020, section 4.2.1) gives each class a background colour; a training image has its
-class's with probability ρ, else another. Without bias ρ is 1/classes.
+Biased-MNIST (Bahng et al., ICML 2020, section 4.2.1) gives each class a background colour; a training image has the
+colour of its class with probability ρ, else another. Without bias ρ is 1/classes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
 Pixels = npt.NDArray[np.float32]
-# The ten colours of the released code, 0–255.
+# the ten colours of the released code, 0–255
 COLOURS = np.array(
     [
         (255, 0, 0),
@@ -37,13 +37,15 @@ COLOURS = np.array(
     ],
     dtype=np.float32,
 )
-# Three orientations at three periods (pixels) each.
+# three orientations at three periods (pixels) each
 TEXTURES = tuple((np.pi * angle / 3, period) for period in (2.5, 4.0, 7.0) for angle in range(3))
 
 
 @dataclass(frozen=True, slots=True)
 class BiasedImages(Images):
-    """Images with their bias: ``test`` and ``validation`` without it, ``biased`` like the training, maybe ``hard``.
+    """Images with their bias.
+
+    ``test`` and ``validation`` are unbiased, ``biased`` is like the training; ``hard`` is optional.
 
     Attributes:
         groups: by split (N, R), the bias of each item (colour, texture cluster) under R groupings.
@@ -53,10 +55,10 @@ class BiasedImages(Images):
 
 
 def assign_bias(labels: Labels, rho: float, classes: int, draws: np.random.Generator) -> Labels:
-    """The bias (N,) of items of classes (N,): of each class the share ρ, rounded down, has its own number.
+    """Assign each item of classes (N,) a bias (N,).
 
-    The rest is spread evenly over the other numbers, in random order, as in the released code with nine confusing
-    labels.
+    Of each class the share ρ, rounded down, gets its own number. The rest is spread evenly over the other numbers, in
+    random order, as in the released code with nine confusing labels.
     """
     bias = labels.copy()
     for label in range(classes):
@@ -69,13 +71,13 @@ def assign_bias(labels: Labels, rho: float, classes: int, draws: np.random.Gener
 
 
 def on_colours(strokes: Pixels, bias: Labels) -> Pixels:
-    """White strokes (N, H, W) in 0–1 on the background colour of each item: (N, 3, H, W) in 0–1."""
+    """Paint white strokes (N, H, W) on each item's background colour: (N, 3, H, W)."""
     background = COLOURS[bias][:, :, None, None] / 255
     return (strokes[:, None] + (1 - strokes[:, None]) * background).astype(np.float32)
 
 
 def on_textures(strokes: Pixels, bias: Labels, draws: np.random.Generator) -> Pixels:
-    """White strokes (N, H, W) on gratings of random phase, orientation and period by bias: (N, 1, H, W) in 0–1."""
+    """Paint white strokes (N, H, W) on gratings by bias: (N, 1, H, W)."""
     side = strokes.shape[-1]
     rows, columns = np.mgrid[:side, :side].astype(np.float32)
     angles, periods = np.array(TEXTURES)[bias].T[:, :, None, None]
@@ -95,17 +97,17 @@ def biased_splits(
     paint: Painter,
     draws: np.random.Generator,
 ) -> tuple[dict[str, ImageSplit], dict[str, Labels]]:
-    """Painted splits and their groups.
+    """Paint splits; return them and their groups.
 
-    ``train`` has the bias ρ, ``validation`` and ``test`` none. The test's strokes come twice more: ``biased`` with
-    their own bias always, ``hard`` with another's always.
+    XX
+        their own bias, ``hard`` always with another's.
 
-    Args:
-        strokes: by split (N, H, W) in 0–1, labels, item numbers.
-        rho: share of a class that has its own bias, in training.
-        classes: as many biases as classes.
-        paint: puts strokes on their backgrounds.
-        draws: for biases and backgrounds.
+        Args:
+            strokes: by split (N, H, W) in 0–1, labels, item numbers.
+            rho: share of a class with its own bias, in training.
+            classes: number of classes, and of biases.
+            paint: paints strokes on their backgrounds.
+            draws: source of biases and backgrounds.
     """
     plans = [(name, name, rho if name == "train" else 1 / classes) for name in strokes]
     plans += [("biased", "test", 1.0), ("hard", "test", 0.0)]
@@ -122,21 +124,23 @@ def biased_splits(
 class BiasedDigitsOptions:
     """Options of the data source ``biased-digits``."""
 
-    bias: str = option("colour", "of the background", choices=("colour", "texture"))
+    bias: str = option("colour", "bias of the background", choices=("colour", "texture"))
     rho: float = option(0.95, "share of a class on its own background, in training", low=0, high=1)
     train: int = option(1000, "training images", low=10)
     validation: int = option(200, "validation images, without bias", low=0)
-    noise: float = option(0.1, "deviation of the noise that is added to pixels in 0–1", low=0)
+    noise: float = option(0.1, "deviation of the noise added to pixels in 0–1", low=0)
     size: int = option(8, "side in pixels, bilinear enlargement", low=8, high=256)
 
 
 def load_digits(request: DataRequest[BiasedDigitsOptions]) -> BiasedImages:
-    """Digits on a background that is biased by colour (3 channels, 10 classes) or by texture (1 channel, 0–8).
+    """Read digits on a background biased by colour or texture.
+
+    Colour has 3 channels and 10 classes, texture 1 channel and the digits 0–8.
 
     Splits by the stream ``split``, biases, phases and noise by the stream ``data``.
 
     Raises:
-        HarnessError: nothing is left for the test.
+        HarnessError: no item remains for the test.
     """
     options = request.options
     texture = options.bias == "texture"

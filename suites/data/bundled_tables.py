@@ -1,4 +1,4 @@
-"""Small tables that scikit-learn brings: iris, wine and breast cancer to classify, diabetes to predict."""
+"""Small tables of scikit-learn: iris, wine, breast cancer and diabetes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundledTableOptions:
-    """Options of the tables that scikit-learn brings."""
+    """Options of scikit-learn's tables."""
 
-    split: Mapping[str, Any] = option(dict(USUAL), "shares or counts that are drawn at random")
+    split: Mapping[str, Any] = option(dict(USUAL), "shares or counts of random splits")
 
 
 def load_bundled(request: DataRequest[BundledTableOptions]) -> TableData:
-    """The table of the source's name, split at random, by class where it has classes.
+    """Read the table of the source's name, split at random.
 
     Raises:
-        HarnessError: a split that cannot be had.
+        HarnessError: an impossible split.
     """
     from sklearn import datasets
 

@@ -1,6 +1,6 @@
-"""Decoded arrays in the user's cache folder, so that an archive is decoded once and never written beside.
+"""Cache of decoded arrays in the user's cache folder.
 
-Each lies in a file of its own that is mapped into memory; cache libraries keep arrays as pickles or copy them.
+Each array is a file that is mapped into memory; cache libraries store arrays as pickles or copy them.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def checksum(path: Path) -> str:
 
 
 def cached(parts: tuple[str, ...], names: tuple[str, ...], make: Callable[[], Mapping[str, Array]]) -> dict[str, Array]:
-    """The arrays that ``make`` gives, memory-mapped from the cache, made only where the cache lacks them.
+    """Return the arrays of ``make``, memory-mapped from the cache.
 
     Args:
-        parts: everything that the arrays depend on: checksums, the reader and its version, parameters.
-        names: of the arrays.
-        make: gives the arrays by name.
+        parts: all dependencies of the arrays: checksums, the reader and its version, parameters.
+        names: names of the arrays.
+        make: computes the arrays by name, if the cache lacks them.
 
     Raises:
         HarnessError: the cache folder cannot be written.
@@ -55,7 +55,7 @@ def cached(parts: tuple[str, ...], names: tuple[str, ...], make: Callable[[], Ma
 
 
 def _read(folder: Path, names: tuple[str, ...]) -> dict[str, Array] | None:
-    """The arrays of a folder; None where one is not there or damaged."""
+    """Read the arrays of a folder; None if any is missing or damaged."""
     try:
         return {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
     except (OSError, ValueError, EOFError):
@@ -63,7 +63,7 @@ def _read(folder: Path, names: tuple[str, ...]) -> dict[str, Array] | None:
 
 
 def _write(folder: Path, arrays: Mapping[str, Array], names: tuple[str, ...]) -> None:
-    """Write beside, then rename: a reader sees all arrays or none."""
+    """Write to a temporary folder, then rename: readers see all arrays or none."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
     try:
@@ -74,7 +74,7 @@ def _write(folder: Path, arrays: Mapping[str, Array], names: tuple[str, ...]) ->
         try:
             part.rename(folder)
         except OSError:
-            if _read(folder, names) is None:  # else another process was faster; its arrays are the same
+            if _read(folder, names) is None:  # else another process has written the same arrays
                 raise
     finally:
         shutil.rmtree(part, ignore_errors=True)

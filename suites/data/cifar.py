@@ -1,6 +1,6 @@
-"""CIFAR-10 and CIFAR-100 in the published pickles, as a folder or as the published archive.
+"""CIFAR-10 and CIFAR-100 from the published pickles, folder or archive.
 
-The pickles hold arrays and dictionaries only; everything else is refused, since a pickle can run any code.
+The pickles may contain arrays and dictionaries only, since a pickle can run any code.
 Format: https://www.cs.toronto.edu/~kriz/cifar.html (rows of 3,072 bytes: red, green, blue planes of 32×32).
 """
 
@@ -36,22 +36,22 @@ _ALLOWED = {
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Builds dictionaries, lists, strings, numbers and numpy arrays; refuses any other class or function."""
+    """Unpickles dictionaries, lists, strings, numbers and numpy arrays only."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Refuse what is not needed for arrays."""
+        """Reject classes that arrays do not need."""
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no published file does")
+            raise pickle.UnpicklingError(f"it needs {module}.{name}, unlike published files")
         return super().find_class(module, name)
 
 
 @dataclass(frozen=True, slots=True)
 class CifarLayout:
-    """Where a published set keeps what.
+    """File layout of a published set.
 
     Attributes:
         folder: top folder in the archive.
-        archive: name of the published archive, beside or instead of the folder.
+        archive: name of the published archive, beside or in place of the folder.
         train, test: files of the splits.
         labels: key of the class numbers.
         meta: file of the class names, and its key.
@@ -80,17 +80,17 @@ LAYOUTS = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 
 
 def unpickle(content: bytes, where: str) -> dict[str, Any]:
-    """A published pickle: a dictionary of arrays, lists and strings.
+    """Read a published pickle: a dictionary of arrays, lists and strings.
 
     Raises:
-        HarnessError: it is damaged, asks for anything else, or is no dictionary.
+        HarnessError: it is damaged, needs other classes, or is not a dictionary.
     """
     try:
         value = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
     except Exception as error:  # a damaged pickle raises nearly anything
         raise HarnessError(f"{where} is not a published CIFAR pickle: {error}") from error
     if not isinstance(value, dict):
-        raise HarnessError(f"{where} holds a {type(value).__name__}; expected a dictionary")
+        raise HarnessError(f"{where} contains a {type(value).__name__}; expected a dictionary")
     return value
 
 
@@ -106,7 +106,7 @@ def _split(tree: Tree, files: tuple[str, ...], layout: CifarLayout, prefix: str,
             raise HarnessError(f"{where} lacks 'data' or '{layout.labels}' with numbers: {error}") from error
         if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3 * SIDE**2 or len(data) != len(numbers):
             raise HarnessError(
-                f"{where} holds {data.dtype} {data.shape} with {len(numbers)} labels; expected uint8 (N, {3 * SIDE**2})"
+                f"{where} has {data.dtype} {data.shape} with {len(numbers)} labels; expected uint8 (N, {3 * SIDE**2})"
             )
         images.append(data.reshape(-1, 3, SIDE, SIDE))
         labels.append(numbers)
@@ -114,13 +114,15 @@ def _split(tree: Tree, files: tuple[str, ...], layout: CifarLayout, prefix: str,
 
 
 def read(path: Path, layout: CifarLayout, source: str) -> dict[str, Array]:
-    """Arrays ``train``, ``train_labels``, ``test``, ``test_labels`` and ``classes`` of a folder or archive.
+    """Read splits, labels and class names of a folder or archive.
+
+    The arrays are ``train``, ``train_labels``, ``test``, ``test_labels`` and ``classes``.
 
     Raises:
-        MissingDataError: there is nothing at ``path``.
+        MissingDataError: ``path`` does not exist.
         HarnessError: a damaged file, another layout.
     """
-    found = checksum(path)
+    digest = checksum(path)
 
     def make() -> Mapping[str, Array]:
         with open_tree(path, source) as tree:
@@ -138,11 +140,11 @@ def read(path: Path, layout: CifarLayout, source: str) -> dict[str, Array]:
             "classes": np.array([str(name) for name in names]),
         }
 
-    return cached((READER, found), ("train", "train_labels", "test", "test_labels", "classes"), make)
+    return cached((READER, digest), ("train", "train_labels", "test", "test_labels", "classes"), make)
 
 
 def _prefix(tree: Tree, layout: CifarLayout, source: str, path: Path) -> str:
-    """The folder inside the tree that holds the files, with a slash, or nothing."""
+    """Return the folder of the files inside the tree, or ''."""
     names = set(tree.names())
     wanted = (*layout.train, *layout.test, layout.meta[0])
     for prefix in ("", f"{layout.folder}/"):
@@ -155,11 +157,11 @@ def _prefix(tree: Tree, layout: CifarLayout, source: str, path: Path) -> str:
 class CifarOptions:
     """Options of both sets."""
 
-    validation: int = option(0, "images taken out of training", low=0)
+    validation: int = option(0, "images moved from training to validation", low=0)
 
 
 def load(request: DataRequest[CifarOptions]) -> Images:
-    """CIFAR-10 or CIFAR-100 as published: 50,000 training and 10,000 test images, fine labels."""
+    """Read CIFAR-10 or CIFAR-100 as published: 50,000 and 10,000 images, fine labels."""
     name, layout = request.name, LAYOUTS[request.name]
     folder, archive = request.root / layout.folder, request.root / layout.archive
     path = folder if folder.exists() else archive

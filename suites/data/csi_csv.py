@@ -1,7 +1,7 @@
-"""Channel state information in csv files as the ESP32 writes them: WiFall, WiGesture, and folders of one's own.
+"""Channel state information in the ESP32's csv files: WiFall, WiGesture, user folders.
 
 Format: WiFall/README.md and WiGesture/README.md of RS2002/KNN-MMD and RS2002/CSI-BERT. Each row is a packet; the
-column ``data`` holds real and imaginary part of each subcarrier in turn, as a list in brackets. Folders name person and
+column ``data`` has real and imaginary part of each subcarrier in turn, as a list in brackets. Folders name person and
 action: ``ID<n>/<action>/<recording>.csv`` (WiFall) or ``ID<n>/<action>.csv`` (WiGesture).
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 READER = "csi-csv/1"
 COLUMN = "data"
 PERSON = re.compile(r"^(?:ID)?_?(.+)$", re.IGNORECASE)
-STATIC = "static"  # WiGesture's folder of postures, which nobody moves in
+STATIC = "static"  # WiGesture's folder of postures without motion
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,14 @@ class _Recording:
 
 
 def list_recordings(names: list[str], source: str) -> list[_Recording]:
-    """The recordings among a tree's names, sorted; folders above the person are passed over, as is ``Static``.
+    """List the recordings among a tree's names, sorted.
+
+    Folders above the person and ``Static`` are ignored.
 
     Raises:
-        HarnessError: no csv lies in ``<person>/<action>/`` or ``<person>/``.
+        HarnessError: ``<person>/<action>/`` and ``<person>/`` contain no csv.
     """
-    found = []
+    listed = []
     for name in names:
         path = PurePosixPath(name)
         if path.suffix.lower() != ".csv" or path.name.startswith(".") or len(path.parts) < 2:
@@ -57,20 +59,20 @@ def list_recordings(names: list[str], source: str) -> list[_Recording]:
         person, action = (path.parts[-3], path.parts[-2]) if nested else (path.parts[-2], path.stem)
         match = PERSON.match(person)
         assert match is not None  # a part of a path is not empty
-        # One spelling: the published folders have Jump beside fall, sit, stand and walk.
-        found.append(_Recording(name, match.group(1), action.lower()))
-    if not found:
+        # one spelling: the published folders have Jump beside fall, sit, stand and walk
+        listed.append(_Recording(name, match.group(1), action.lower()))
+    if not listed:
         raise HarnessError(
             f"{source}: no recordings; expected <person>/<action>/<recording>.csv or <person>/<action>.csv"
         )
-    return sorted(found, key=lambda one: (one.person, one.action, one.file))
+    return sorted(listed, key=lambda recording: (recording.person, recording.action, recording.file))
 
 
 def parse(content: bytes, where: str) -> Amplitudes:
-    """Amplitudes (packets, subcarriers) of one csv.
+    """Parse the amplitudes (packets, subcarriers) of one csv.
 
     Raises:
-        HarnessError: no column ``data``, a row that is no list of whole numbers or of another length, no rows.
+        HarnessError: no column ``data``, a row that is not a list of integers or of another length, no rows.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -80,41 +82,45 @@ def parse(content: bytes, where: str) -> Amplitudes:
     cells = []
     with telling_csv(where):
         if COLUMN not in (rows.fieldnames or ()):
-            raise HarnessError(f"{where} has no column '{COLUMN}'; found {', '.join(map(str, rows.fieldnames or ()))}")
+            raise HarnessError(
+                f"{where} lacks the column '{COLUMN}'; it has {', '.join(map(str, rows.fieldnames or ()))}"
+            )
         for number, row in enumerate(rows, start=2):
             cell = (row[COLUMN] or "").strip()
             if not (cell.startswith("[") and cell.endswith("]")):
                 raise HarnessError(f"{where}, line {number}: 'data' must be a list in brackets, got {cell[:40]!r}")
             cells.append(cell[1:-1])
     if not cells:
-        raise HarnessError(f"{where} holds no packets")
+        raise HarnessError(f"{where} contains no packets")
     length = cells[0].count(",") + 1
     wrong = next((n for n, cell in enumerate(cells, start=2) if cell.count(",") + 1 != length), None)
     if length % 2 or wrong is not None:
         place = f", line {wrong}" if wrong is not None else ""
         raise HarnessError(
-            f"{where}{place}: each row must hold real and imaginary part of the same subcarriers, the first row has "
+            f"{where}{place}: each row must have real and imaginary part of the same subcarriers, the first row has "
             f"{length} numbers"
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # numpy only warns where it stops reading
+            warnings.simplefilter("error")  # numpy only warns when it stops reading
             flat = np.fromstring(",".join(cells), dtype=np.int32, sep=",")
         values = flat.reshape(len(cells), length // 2, 2)
     except (ValueError, DeprecationWarning) as error:
-        raise HarnessError(f"{where}: 'data' holds something that is no whole number: {error}") from error
+        raise HarnessError(f"{where}: 'data' contains something other than integers: {error}") from error
     return np.hypot(values[..., 0], values[..., 1]).astype(np.float32)
 
 
 def read(place: SourcePath, packets: int) -> dict[str, Any]:
-    """Every recording cut into windows of ``packets`` packets, the rest dropped; decoded once, then from the cache.
+    """Cut every recording into windows of ``packets`` packets, with a cache.
+
+    The rest of a recording is dropped.
 
     Returns:
         ``windows`` (N, packets, S), ``recordings`` (N,), ``places`` (N,) of the window in its recording, ``people``
         and ``actions`` by recording as numbers into ``people_names`` and ``action_names``.
 
     Raises:
-        HarnessError: a damaged archive or file, recordings that are too short.
+        HarnessError: a damaged archive or file, or only too short recordings.
     """
     source = place.source
 
@@ -122,8 +128,8 @@ def read(place: SourcePath, packets: int) -> dict[str, Any]:
         with open_tree(place.path, source) as tree:
             names = tree.names()
             listed = list_recordings(names, source)
-            wanted = {one.file for one in listed}
-            # In the archive's own order: going back in a compressed one starts again from its beginning.
+            wanted = {recording.file for recording in listed}
+            # in the archive's own order: seeking back in a compressed archive restarts at its beginning
             amplitudes = {file: parse(tree.read(file), f"{source}: {file}") for file in names if file in wanted}
         return _cut(listed, amplitudes, packets, source)
 
@@ -132,15 +138,15 @@ def read(place: SourcePath, packets: int) -> dict[str, Any]:
 
 
 def _cut(listed: list[_Recording], amplitudes: Mapping[str, Amplitudes], packets: int, source: str) -> dict[str, Any]:
-    people, actions = (sorted({getattr(one, kind) for one in listed}) for kind in ("person", "action"))
+    people, actions = (sorted({getattr(recording, kind) for recording in listed}) for kind in ("person", "action"))
     widths = {values.shape[1] for values in amplitudes.values()}
     if len(widths) > 1:
         raise HarnessError(f"{source}: recordings have different numbers of subcarriers: {sorted(widths)}")
     windows: list[Amplitudes] = []
     recordings: list[int] = []
     places: list[int] = []
-    for number, one in enumerate(listed):
-        values = amplitudes[one.file]
+    for number, recording in enumerate(listed):
+        values = amplitudes[recording.file]
         count = len(values) // packets
         windows.append(values[: count * packets].reshape(count, packets, -1))
         recordings += [number] * count
@@ -151,8 +157,8 @@ def _cut(listed: list[_Recording], amplitudes: Mapping[str, Amplitudes], packets
         "windows": np.concatenate(windows),
         "recordings": np.array(recordings, dtype=np.int64),
         "places": np.array(places, dtype=np.int64),
-        "people": np.array([people.index(one.person) for one in listed], dtype=np.int64),
-        "actions": np.array([actions.index(one.action) for one in listed], dtype=np.int64),
+        "people": np.array([people.index(recording.person) for recording in listed], dtype=np.int64),
+        "actions": np.array([actions.index(recording.action) for recording in listed], dtype=np.int64),
         "people_names": np.array(people),
         "action_names": np.array(actions),
     }
@@ -162,9 +168,9 @@ def _cut(listed: list[_Recording], amplitudes: Mapping[str, Amplitudes], packets
 class CsvOptions(DivisionOptions):
     """Options of recordings in csv files."""
 
-    packets: int = option(100, "a window: about one second", low=2)
-    steps: int = option(100, "time steps a window, each the mean of equally many packets", low=1)
-    segment: int = option(0, "windows of a recording that form a group of their own; 0: the whole", low=0)
+    packets: int = option(100, "packets of a window: about one second", low=2)
+    steps: int = option(100, "time steps of a window, each the mean of the same number of packets", low=1)
+    segment: int = option(0, "windows of a recording that form a separate group; 0: all", low=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,15 +181,17 @@ class CsiFolderOptions(CsvOptions):
 
 
 def windows_of(arrays: Mapping[str, Any], options: CsvOptions, source: str) -> CsiWindows:
-    """Windows with ``steps`` time steps, each the mean of equally many packets; long recordings cut into segments.
+    """Build windows with ``steps`` time steps from recordings.
+
+    Each step is the mean of the same number of packets; long recordings are cut into segments.
 
     Raises:
-        HarnessError: the packets of a window cannot be shared out evenly.
+        HarnessError: the packets of a window cannot be divided evenly.
     """
     windows, recordings = np.asarray(arrays["windows"], dtype=np.float32), np.asarray(arrays["recordings"])
     steps, packets = options.steps, windows.shape[1]
     if packets % steps:
-        raise HarnessError(f"{source}: {packets} packets cannot be shared out evenly to {steps} steps")
+        raise HarnessError(f"{source}: {packets} packets cannot be divided evenly into {steps} steps")
     if steps != packets:
         windows = windows.reshape(len(windows), steps, packets // steps, -1).mean(axis=2)
     groups = recordings
@@ -201,7 +209,7 @@ def windows_of(arrays: Mapping[str, Any], options: CsvOptions, source: str) -> C
 
 
 def load_folder(request: DataRequest[CsvOptions]) -> CsiDomains:
-    """A user's own folder or archive at ``path``, or a named one."""
+    """Read a user's folder or archive at ``path``, or a named one."""
     options, name = request.options, request.name
     return divide(
         windows_of(read(place_of(request), options.packets), options, name), options, request.streams.seed, name

@@ -1,6 +1,7 @@
-"""Channel state information by domain: one-second windows of amplitudes, divided into a source and a target.
+"""Channel state information by domain: windows divided into source and target.
 
-A domain is a person when actions are recognised, an action when people are identified.
+Windows are one second of amplitudes. A domain is a person when actions are recognised, an action when people are
+identified.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class CsiWindows:
         amplitudes: (N, T, S): time, subcarrier.
         people: (N,) places in ``people_names``.
         actions: (N,) places in ``action_names``.
-        recordings: (N,) number of the recording, or of the segment of a long one, that a window was cut from.
+        recordings: (N,) number of the recording, or of the segment of a long one, of each window.
         people_names: in sorted order.
         action_names: in sorted order.
     """
@@ -51,7 +52,7 @@ class CsiDomain:
     Attributes:
         amplitudes: (N, T, S).
         labels: (N,) class numbers.
-        recordings: (N,) numbers of recordings: what a support set is split by.
+        recordings: (N,) numbers of recordings, by which support sets are split.
         items: (N,) number of each window in the whole source.
     """
 
@@ -66,13 +67,13 @@ class CsiDomain:
 
 @dataclass(frozen=True, slots=True)
 class CsiDomains:
-    """A labelled source and a target whose labels are hidden but for a few shots.
+    """A labelled source and a target with a few labelled shots.
 
     Attributes:
         source: windows of all domains but the target.
         target: windows of the target.
         classes: names; labels count from 0 in this order.
-        target_name: the domain, for people.
+        target_name: name of the target domain.
     """
 
     source: CsiDomain
@@ -83,20 +84,20 @@ class CsiDomains:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DivisionOptions:
-    """Which domain is the target and what is recognised."""
+    """Choice of the target domain and of the labels."""
 
-    label: str = option("action", "what is recognised; domains are people, with label person actions", choices=LABELS)
-    target: str = option("0", "name of the domain that is the target")
-    target_by_seed: bool = option(False, "the target is the domain number seed modulo the number of domains")
+    label: str = option("action", "recognised label; domains are people, with label person actions", choices=LABELS)
+    target: str = option("0", "name of the target domain")
+    target_by_seed: bool = option(False, "use the domain number seed modulo the number of domains")
 
 
 def divide(windows: CsiWindows, options: DivisionOptions, seed: int, source: str) -> CsiDomains:
-    """Source and target as ``options`` ask.
+    """Divide windows into source and target.
 
-    Classes that the target lacks stay classes: a network cannot know beforehand.
+    Classes that the target lacks stay classes: a network cannot know them in advance.
 
     Raises:
-        HarnessError: there is no such domain, or no class to tell from another.
+        HarnessError: an unknown domain, or a single class.
     """
     by_person = options.label != "person"
     domains, names = (windows.people, windows.people_names) if by_person else (windows.actions, windows.action_names)
@@ -120,7 +121,7 @@ def _target(names: tuple[str, ...], options: DivisionOptions, seed: int, source:
         return seed % len(names)
     wanted = options.target
     if wanted not in names:
-        raise HarnessError(f"{source}: no domain '{wanted}' for label {options.label}; {choices(names, wanted)}")
+        raise HarnessError(f"{source}: unknown domain '{wanted}' for label {options.label}; {choices(names, wanted)}")
     return names.index(wanted)
 
 

@@ -1,7 +1,7 @@
-"""A simulated Wi-Fi channel: people and rooms as domains, actions as moving reflectors. Generated, not measured.
+"""A simulated Wi-Fi channel: people and rooms as domains, actions as moving reflectors.
 
 The channel of subcarrier s at time t is a sum over paths (multipath model, Tse, Viswanath 2005, section 2.2):
-h(t, s) = Σ_static a·exp(−2πi·f_s·τ) + Σ_moving b·exp(−2πi·(f_s·τ + d(t)/λ)). What is received is |h| with noise.
+h(t, s) = Σ_static a·exp(−2πi·f_s·τ) + Σ_moving b·exp(−2πi·(f_s·τ + d(t)/λ)). The received amplitude is |h| with noise.
 """
 
 from __future__ import annotations
@@ -36,24 +36,27 @@ class SimulatorOptions(DivisionOptions):
 
     people: int = option(8, "people", low=2, high=64)
     actions: int = option(5, "actions", low=2, high=len(ACTIONS))
-    recordings: int = option(4, "of each person and action in the source, two windows each", low=1)
-    target_recordings: int = option(20, "of each class in the target, two windows each", low=2)
+    recordings: int = option(4, "recordings of each person and action in the source, two windows each", low=1)
+    target_recordings: int = option(20, "recordings of each class in the target, two windows each", low=2)
     steps: int = option(25, "time steps a window", low=4, high=1000)
-    fingerprint: float = option(0.3, "strength of what is static: a session's own paths and its gain", low=0)
-    signature: float = option(0.5, "strength of what moves", low=0)
-    shift: float = option(0.5, "how far people's geometries and manners lie apart", low=0, high=1)
-    jitter: float = option(0.08, "how differently one person repeats an action", low=0)
+    fingerprint: float = option(0.3, "strength of a session's static paths and gain", low=0)
+    signature: float = option(0.5, "strength of the moving paths", low=0)
+    shift: float = option(0.5, "distance between people's geometries and manners", low=0, high=1)
+    jitter: float = option(0.08, "variation of a person's repetitions of an action", low=0)
     noise: float = option(0.1, "deviation of the receiver's noise", low=0)
-    shared_rooms: bool = option(False, "all people are recorded in the same sessions: static says nothing of them")
-    confounded: bool = option(False, "each action in a session of its own: what is static tells the action")
+    shared_rooms: bool = option(
+        False, "record all people in the same sessions, so that static paths do not identify them"
+    )
+    confounded: bool = option(False, "record each action in a separate session, so that static paths identify it")
 
 
 def simulate(options: SimulatorOptions, draws: np.random.Generator, target: int) -> CsiWindows:
-    """All windows; the domain number ``target`` has ``target_recordings`` a class, the others ``recordings``.
+    """Simulate all windows.
 
+    The domain number ``target`` has ``target_recordings`` a class, the others ``recordings``.
     An action is a displacement of a few reflectors over time. A person has a geometry (delays, directions, strengths
     of the reflectors) and a manner (pace, reach, onset), both ``shift`` apart between people. A session adds static
-    paths of its own. Sessions are independent of the actions unless ``confounded``.
+    paths. Sessions are independent of the actions unless ``confounded``.
     """
     people, actions = options.people, options.actions
     by_person = options.label != "person"
@@ -86,14 +89,14 @@ def simulate(options: SimulatorOptions, draws: np.random.Generator, target: int)
 
 
 def _movements(draws: np.random.Generator, actions: int) -> Floats:
-    """Amplitudes and phases (actions, reflectors, harmonics, 2) of the displacements, in wavelengths and radians."""
+    """Amplitudes and phases (actions, reflectors, harmonics, 2) of the displacements."""
     reach = draws.uniform(0.3, 1.2, (actions, MOVING_PATHS, HARMONICS)) / (1 + np.arange(HARMONICS))
     phase = draws.uniform(0, 2 * np.pi, (actions, MOVING_PATHS, HARMONICS))
     return np.stack([reach, phase], axis=-1)
 
 
 class _Geometry:
-    """How each person's reflectors lie and how each person moves."""
+    """Positions of each person's reflectors, and manner of movement."""
 
     def __init__(self, draws: np.random.Generator, people: int, shift: float, offsets: Floats) -> None:
         shape = (people, MOVING_PATHS)
@@ -111,7 +114,7 @@ class _Geometry:
 
 
 def _static(draws: np.random.Generator, offsets: Floats, fingerprint: float) -> Complex:
-    """Static channels (sessions, subcarriers) of a person: common paths, and a session's own times ``fingerprint``."""
+    """Static channels (sessions, subcarriers): common paths, plus each session's."""
     delays = draws.uniform(0, LONGEST_DELAY, (1 + SESSIONS, STATIC_PATHS))
     gains = draws.standard_normal((2, 1 + SESSIONS, STATIC_PATHS)) / np.sqrt(2 * STATIC_PATHS)
     paths = (gains[0] + 1j * gains[1])[..., None] * np.exp(-2j * np.pi * delays[..., None] * offsets)
@@ -127,7 +130,7 @@ def _window(
     person: int,
     static: Complex,
 ) -> Floats:
-    """One second, (steps, subcarriers)."""
+    """Simulate one second, (steps, subcarriers)."""
     steps, jitter = options.steps, options.jitter
     onset = geometry.onset[person] + jitter * draws.standard_normal()
     pace = geometry.pace[person] * np.exp(0.5 * jitter * draws.standard_normal())
@@ -144,7 +147,7 @@ def _window(
 
 
 def load(request: DataRequest[SimulatorOptions]) -> CsiDomains:
-    """A world drawn from the stream ``data``, another one for every seed."""
+    """Draw a world from the stream ``data``, different for every seed."""
     options = request.options
     seed = request.streams.seed
     domains = options.people if options.label != "person" else options.actions

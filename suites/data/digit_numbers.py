@@ -1,11 +1,11 @@
-"""Numbers: handwritten digits side by side, the class is the number that they spell.
+"""Numbers of handwritten digits side by side; the class is the number.
 
-Ten classes are too few. Single digits leave distillation nothing to do: a teacher that knows them puts half a
-thousandth of its probability on other classes. Of 100 numbers with ten pictures each it is never so sure, and numbers
-that share a digit are alike (``digit-pairs``, all classes in training). With five of ten classes in training an
+Ten classes are too few. On single digits distillation has no effect: a teacher that knows them puts half a
+thousandth of its probability on other classes. On 100 numbers with ten pictures each it is never so sure, and numbers
+that share a digit are similar (``digit-pairs``, all classes in training). With five of ten classes in training an
 untrained network's Recall@1 on the other five is 59 % at noise 0.3 and training does not raise it; on 100 classes it
 rises from 12 % untrained to above 60 % (``digits-by-class``, the classes of the test never seen in training).
-Pictures do not cross: each split draws from its own third of them. Pairs are used rather than rotated digits because a
+Pictures do not cross: each split draws from its own third of them. Rotated digits would not work, since a
 rotated 6 is a 9 and a rotated 0, 1 or 8 is itself.
 """
 
@@ -36,30 +36,30 @@ class DigitPairsOptions:
     train: int = option(1000, "training images", low=100, high=100000)
     validation: int = option(500, "validation images", low=100, high=100000)
     test: int = option(1000, "test images", low=100, high=100000)
-    sample: int = option(0, "number of the sample: another one is another set", low=0)
-    noise: float = option(0.3, "deviation of the noise that is added to pixels in 0–1", low=0)
+    sample: int = option(0, "number of the sample; each number gives another set", low=0)
+    noise: float = option(0.3, "deviation of the noise added to pixels in 0–1", low=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DigitsByClassOptions:
     """Options of the data source ``digits-by-class``."""
 
-    length: int = option(2, "digits side by side in an image; 10^length classes", low=1, high=3)
+    length: int = option(2, "digits of an image; 10^length classes", low=1, high=3)
     train_classes: int = option(50, "classes to train on", low=2)
     validation_classes: int = option(20, "classes to validate on", low=0)
     images_per_class: int = option(20, "images of each class", low=2, high=1000)
-    noise: float = option(0.3, "deviation of the noise that is added to pixels in 0–1", low=0)
+    noise: float = option(0.3, "deviation of the noise added to pixels in 0–1", low=0)
 
 
 def load_pairs(request: DataRequest[DigitPairsOptions]) -> Images:
-    """Numbers 00–99 as (N, 1, 8, 16) images in 0–1 plus noise, as many of each class as N allows.
+    """Generate numbers 00–99 as (N, 1, 8, 16) images plus noise, evenly by class.
 
     As with a published set the images are the same for every seed of a trial, so that a teacher shared by several
-    seeds has seen no image of a student's test. Pictures are shared out by the stream ``split`` of the seed
-    ``sample``; pairs and noise are drawn from its stream ``data``.
+    seeds has seen no image of a student's test. The stream ``split`` of the seed ``sample`` divides the pictures; its
+    stream ``data`` draws pairs and noise.
 
     Raises:
-        HarnessError: a split holds fewer images than there are classes.
+        HarnessError: a split has fewer images than there are classes.
     """
     options = request.options
     streams = Streams(options.sample)
@@ -78,12 +78,12 @@ def load_pairs(request: DataRequest[DigitPairsOptions]) -> Images:
 
 
 def load_by_class(request: DataRequest[DigitsByClassOptions]) -> Images:
-    """Numbers of ``length`` digits as (N, 1, 8, 8·length) images in 0–1 plus noise; classes disjoint between splits.
+    """Generate numbers as (N, 1, 8, 8·length) images plus noise, with disjoint classes.
 
-    Classes and pictures are shared out by the stream ``split``; pairs and noise are drawn from the stream ``data``.
+    The stream ``split`` divides classes and pictures; the stream ``data`` draws pairs and noise.
 
     Raises:
-        HarnessError: no class is left for the test.
+        HarnessError: no class remains for the test.
     """
     options = request.options
     length, total = options.length, CLASSES**options.length
@@ -113,7 +113,7 @@ def _thirds(draws: np.random.Generator) -> list[Labels]:
 def _numbers(
     labels: Labels, length: int, pool: Labels, noise: float, draws: np.random.Generator, first: int
 ) -> ImageSplit:
-    """Images of the numbers (N,) of ``length`` digits, each digit drawn from the pictures of ``pool``."""
+    """Draw images of the numbers (N,), each digit from the pictures of ``pool``."""
     images, digits = read_digits()
     by_digit = [pool[digits[pool] == digit] for digit in range(CLASSES)]
     parts = []

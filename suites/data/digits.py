@@ -1,4 +1,4 @@
-"""Handwritten digits, 8×8: the test part of the UCI set, as scikit-learn ships it.
+"""Handwritten digits, 8×8: the UCI set's test part, shipped by scikit-learn.
 
 The packaged file is read with numpy, since importing scikit-learn costs most of a second a trial.
 """
@@ -32,10 +32,10 @@ Pixels = npt.NDArray[np.float32]
 
 @lru_cache(maxsize=1)
 def read_digits(path: Path | None = None) -> tuple[Pixels, Labels]:
-    """All 1,797 digits: images (N, 8, 8) in 0–1 and labels (N,).
+    """Read all 1,797 digits: images (N, 8, 8) in 0–1 and labels (N,).
 
     Raises:
-        MissingDataError: scikit-learn is not installed or its file is not there.
+        MissingDataError: scikit-learn is not installed or its file is missing.
         HarnessError: the file is not a table of 64 pixel levels and a label.
     """
     file = path or _packaged_file()
@@ -57,7 +57,7 @@ def read_digits(path: Path | None = None) -> tuple[Pixels, Labels]:
 def _packaged_file() -> Path:
     package = find_spec("sklearn")
     if package is None or package.origin is None:
-        raise MissingDataError("digits: they come with scikit-learn, which is not installed: pip install scikit-learn")
+        raise MissingDataError("digits: scikit-learn, which ships them, is not installed: pip install scikit-learn")
     file = Path(package.origin).parent.parent / FILE
     if not file.is_file():
         raise MissingDataError(
@@ -67,7 +67,7 @@ def _packaged_file() -> Path:
 
 
 def enlarge(images: Pixels, size: int) -> Pixels:
-    """Bilinear enlargement of (N, 8, 8) to (N, size, size), corners of pixels aligned at the borders."""
+    """Enlarge (N, 8, 8) bilinearly to (N, size, size), aligned at the borders."""
     if size == SIDE:
         return images
     place = np.clip((np.arange(size) + 0.5) * SIDE / size - 0.5, 0, SIDE - 1)
@@ -81,10 +81,10 @@ def enlarge(images: Pixels, size: int) -> Pixels:
 
 
 def split_counts(name: str, total: int, wanted: dict[str, int]) -> dict[str, slice]:
-    """Slices of a permutation for ``train`` and ``validation``; ``test`` takes the rest.
+    """Slices of a permutation for ``train`` and ``validation``; ``test`` gets the rest.
 
     Raises:
-        HarnessError: nothing is left for ``test``.
+        HarnessError: nothing remains for ``test``.
     """
     train, validation = wanted["train"], wanted["validation"]
     if train + validation >= total:
@@ -104,12 +104,12 @@ class DigitsOptions:
 
     train: int = option(400, "training images", low=10)
     validation: int = option(300, "validation images", low=1)
-    noise: float = option(0.0, "deviation of the noise that is added to pixels in 0–1", low=0)
+    noise: float = option(0.0, "deviation of the noise added to pixels in 0–1", low=0)
     size: int = option(8, "side in pixels, bilinear enlargement", low=8, high=256)
 
 
 def load(request: DataRequest[DigitsOptions]) -> Images:
-    """Digits (N, 1, size, size) in 0–1, split at random by the stream ``split``.
+    """Read digits (N, 1, size, size) in 0–1, split at random by the stream ``split``.
 
     ``noise`` adds normal noise of that deviation to every image, drawn from the stream ``data``.
     """

@@ -20,16 +20,17 @@ class DigitsPastedOptions:
     """Options of the data source ``digits-pasted``."""
 
     size: int = option(32, "side of the canvas, pixels", low=20)
-    classes: int = option(4, "digits from 0 that occur", low=1, high=10)
-    most: int = option(3, "digits on a canvas, one at least", low=1, high=10)
-    noise: float = option(0.1, "deviation of the noise that is added to pixels in 0–1", low=0)
+    classes: int = option(4, "number of digits that occur, from 0", low=1, high=10)
+    most: int = option(3, "largest number of digits on a canvas", low=1, high=10)
+    noise: float = option(0.1, "deviation of the noise added to pixels in 0–1", low=0)
     train: int = option(300, "training images", low=4)
     validation: int = option(60, "validation images", low=0)
     test: int = option(200, "test images", low=1)
 
 
 def load(request: DataRequest[DigitsPastedOptions]) -> BoxedImages:
-    """One to ``most`` digits of random size pasted on noise, with their boxes: (N, 1, size, size) in about 0–1.
+    """Paste digits of random size on noise: (N, 1, size, size), with boxes.
+
 
     Splits draw from their own thirds of the digits (stream ``split``); places, sizes and noise come from ``data``.
     """
@@ -53,7 +54,7 @@ def load(request: DataRequest[DigitsPastedOptions]) -> BoxedImages:
                 digit, side = int(draws.choice(pool)), int(draws.choice(sides))
                 left, top = (int(corner) for corner in draws.integers(0, size - side + 1, 2))
                 if any(abs(left - a) < max(side, c) and abs(top - b) < max(side, c) for a, b, c in taken):
-                    continue  # no two on one another
+                    continue  # no overlaps
                 taken.append((left, top, side))
                 picture = large[side][digit]
                 canvas[place, 0, top : top + side, left : left + side] += picture

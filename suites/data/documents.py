@@ -1,4 +1,4 @@
-"""Texts of one's own with a class each: a table with a column of texts, or a folder a class of ``.txt`` files."""
+"""User texts with a class each: a table with a text column, or ``.txt`` files by class."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DocumentSplit:
     """Texts of one split.
 
     Attributes:
-        texts: as they are written, N of them.
+        texts: N texts, unchanged.
         labels: (N,) class numbers.
         items: (N,) number of each text in the whole source.
     """
@@ -45,7 +45,7 @@ class Documents:
     """Texts with a class each, by split.
 
     Attributes:
-        splits: ``train``, ``test`` and where there is one ``validation``.
+        splits: ``train``, ``test`` and perhaps ``validation``.
         classes: names; labels count from 0 in this order.
         path: the file or folder, for messages.
     """
@@ -69,42 +69,42 @@ class TextFolderOptions:
     """Options of the layout ``textfolder``."""
 
     path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
-    split: Mapping[str, Any] = option({}, "{validation: 0.1, test: 0.2}: shares or counts that are drawn at random")
+    split: Mapping[str, Any] = option({}, "{validation: 0.1, test: 0.2}: shares or counts of random splits")
     class_from: str = option(
-        "path", "of nested folders what names the class: all, the first or the last", choices=CLASS_FROM
+        "path", "nested folders that name the class: all, the first or the last", choices=CLASS_FROM
     )
 
 
 def load_text_table(request: DataRequest[TextTableOptions]) -> Documents:
-    """A user's own table at ``path``, of which two columns are read.
+    """Read two columns of a user's table at ``path``.
 
     Raises:
-        MissingDataError: there is nothing.
-        HarnessError: a damaged file, a column that is not there, a row without a text, or a split that cannot be had.
+        MissingDataError: the table does not exist.
+        HarnessError: a damaged file, a missing column, a row without a text, or an impossible split.
     """
     options, source = request.options, request.name
     rows = rows_for(request)
     cells = rows.column(options.text, "text")
     if as_numbers(cells) is not None:
-        raise HarnessError(f"{source}: {rows.where(0)}: '{options.text}' holds numbers; say text: NAME")
+        raise HarnessError(f"{source}: {rows.where(0)}: '{options.text}' contains numbers; set text: NAME")
     empty = next((row for row, cell in enumerate(cells) if cell is None), None)
     if empty is not None:
-        raise HarnessError(f"{source}: {rows.where(empty)}: no '{options.text}'")
+        raise HarnessError(f"{source}: {rows.where(empty)}: '{options.text}' is empty")
     target = target_of(rows, options.target)
     classes = tuple(distinct(target if target.dtype.kind == "f" else target.astype(object)))
     number = {name: place for place, name in enumerate(classes)}
-    said = [f"{one:.15g}" if target.dtype.kind == "f" else str(one) for one in target]
-    labels = np.array([number[one] for one in said], dtype=np.int64)
+    names = [f"{value:.15g}" if target.dtype.kind == "f" else str(value) for value in target]
+    labels = np.array([number[name] for name in names], dtype=np.int64)
     places = places_of(rows, strata_of(target), request)
     return _documents(tuple(map(str, cells)), labels, classes, places, options.path, source)
 
 
 def load_text_folder(request: DataRequest[TextFolderOptions]) -> Documents:
-    """A user's own folder or archive at ``path``: ``<split>/<class>/<name>.txt``, or ``<class>/<name>.txt``.
+    """Read a user's folder or archive: ``[<split>/]<class>/<name>.txt``.
 
     Raises:
-        MissingDataError: there is nothing.
-        HarnessError: another layout, a file that is not UTF-8, or a split that cannot be had.
+        MissingDataError: it does not exist.
+        HarnessError: another layout, a file that is not UTF-8, or an impossible split.
     """
     options, source = request.options, request.name
     with open_tree(place_of(request).path, source) as tree:
@@ -130,7 +130,7 @@ def _documents(
     source: str,
 ) -> Documents:
     if len(np.unique(labels[places["train"]])) < 2:
-        raise HarnessError(f"{source}: {path}: the training texts are of one class alone; two at least are needed")
+        raise HarnessError(f"{source}: {path}: the training texts have a single class; at least two are needed")
     splits = {
         name: DocumentSplit(tuple(texts[place] for place in chosen), labels[chosen], chosen)
         for name, chosen in places.items()

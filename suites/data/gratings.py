@@ -1,7 +1,7 @@
-"""Coloured gratings and plaids with wide holes, generated.
+"""Generated coloured gratings and plaids with wide holes.
 
-A picture's phase, orientation and colours can be read off what a hole leaves, so a network has much to gain over
-filling with a mean, and holes of a fifth to a half of the picture leave no pixel's neighbourhood untouched.
+The area around a hole determines a picture's phase, orientation and colours, so a network can gain much over
+a mean, and holes of a fifth to a half of the picture affect every pixel's neighbourhood.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class GratingsOptions:
     train: int = option(512, "training pictures", low=1, high=100000)
     validation: int = option(64, "validation pictures", low=1, high=100000)
     test: int = option(192, "test pictures", low=1, high=100000)
-    masks: int = option(512, "hole masks that training draws from; other pictures have one each", low=1, high=100000)
+    masks: int = option(512, "hole masks for training; other pictures have one each", low=1, high=100000)
     frequency: float = option(2.0, "most cycles across a picture", low=1, high=64)
-    least_hole: float = option(0.2, "smallest share of a picture that is hole", low=0.001, high=0.999)
-    most_hole: float = option(0.5, "largest share", low=0.001, high=0.999)
+    least_hole: float = option(0.2, "smallest hole as a share of the picture", low=0.001, high=0.999)
+    most_hole: float = option(0.5, "largest hole as a share of the picture", low=0.001, high=0.999)
 
 
 def load(request: DataRequest[GratingsOptions]) -> ImagePairs:
-    """Pictures (N, 3, size, size) and masks, all from the stream ``data``.
+    """Generate pictures (N, 3, size, size) and masks from the stream ``data``.
 
     Raises:
         HarnessError: the least hole ratio is above the largest.
@@ -61,10 +61,10 @@ def load(request: DataRequest[GratingsOptions]) -> ImagePairs:
 
 
 def gratings(draws: np.random.Generator, count: int, size: int, frequency: float) -> Array:
-    """(count, 3, size, size) ``uint8``: a mean colour and one sine grating, or two in half of the pictures.
+    """Draw pictures (count, 3, size, size): a mean colour and one or two gratings.
 
     Args:
-        draws: where they are drawn from.
+        draws: source of the draws.
         count, size: number and side in pixels.
         frequency: largest number of cycles across a picture; the smallest is 1.
     """
@@ -89,7 +89,10 @@ def _phases(draws: np.random.Generator, count: int, size: int, cycles: Floats) -
 
 
 def blobs(draws: np.random.Generator, count: int, size: int, low: float, high: float) -> Array:
-    """(count, 1, size, size) masks, 1 = hole: the highest places of a smooth random field, low–high of the picture."""
+    """Masks (count, 1, size, size), 1 = hole: the peaks of a smooth random field.
+
+    ``low``–``high`` is the share of the picture.
+    """
     field = np.zeros((count, size, size))
     for _ in range(WAVES):
         field += draws.standard_normal((count, 1, 1)) * np.cos(

@@ -1,4 +1,4 @@
-"""Paragraphs of Python's own help (``pydoc_data.topics``): from which topic is it? Real texts with a class each."""
+"""Paragraphs of Python's help (``pydoc_data.topics``), classified by topic."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
 TOPICS = ("assignment", "debugger", "formatstrings", "string-methods", "typesmapping")
-LEAST_WORDS = 8  # shorter ones are titles and examples
+LEAST_WORDS = 8  # shorter paragraphs are titles and examples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HelpParagraphsOptions:
     """Options of the data source ``help-paragraphs``."""
 
-    split: Mapping[str, Any] = option(dict(USUAL), "shares or counts that are drawn at random")
+    split: Mapping[str, Any] = option(dict(USUAL), "shares or counts of random splits")
 
 
 def load(request: DataRequest[HelpParagraphsOptions]) -> Documents:
-    """Paragraphs split at random, every topic alike; one that two topics share is kept once.
+    """Split paragraphs at random, evenly by topic; drop repeated ones.
 
     Raises:
-        HarnessError: this Python lacks one of the topics, or the split cannot be had.
+        HarnessError: this Python lacks one of the topics, or the split is impossible.
     """
     try:
         topics: dict[str, str] = importlib.import_module(MODULE).topics
-        found = [(text, label) for label, name in enumerate(TOPICS) for text in topics[name].split("\n\n")]
+        paragraphs = [(text, label) for label, name in enumerate(TOPICS) for text in topics[name].split("\n\n")]
     except (ImportError, AttributeError, KeyError) as error:
         raise HarnessError(f"{request.name}: this Python lacks a topic of {MODULE}: {error}") from error
     kept: dict[tuple[str, ...], tuple[str, int]] = {}
-    for text, label in found:
+    for text, label in paragraphs:
         tokens = tuple(tokens_of(text))
         if len(tokens) >= LEAST_WORDS:
             kept.setdefault(tokens, (text, label))

@@ -1,7 +1,7 @@
-"""Python's own help topics (``pydoc_data.topics``) as running text for language models.
+"""Python's help topics (``pydoc_data.topics``) as running text for language models.
 
-Topics quote each other at length: without care 44 % of the validation's 8-grams occur in training. So every paragraph
-is kept once, in the first topic that has it, *before* anything is split; whole topics then go to one split.
+Topics quote each other at length: otherwise 44 % of the validation's 8-grams would occur in training. So every
+paragraph is kept once, in its first topic, *before* the split; whole topics then go to one split.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MODULE = "pydoc_data.topics"
 END = "<eop>"
 _PARAGRAPHS = re.compile(r"\n\s*\n")
-_TOKENS = re.compile(r"\w+|([^\w\s])\1*")  # a run of one sign, such as a rule under a title, is one token
+_TOKENS = re.compile(r"\w+|([^\w\s])\1*")  # a repeated sign, such as a rule under a title, is one token
 _RULE = re.compile(r"^([^\w\s])\1{2,}$")
 
 
@@ -34,9 +34,9 @@ def tokens_of(text: str) -> list[str]:
 
 
 def distinct_paragraphs(topics: dict[str, str]) -> dict[str, list[list[str]]]:
-    """Tokens of each paragraph by topic, in alphabetical order of topics; a paragraph seen before is left out.
+    """Tokens of each new paragraph by topic, in alphabetical order of topics.
 
-    Two paragraphs are the same when their tokens are, whatever their line breaks. Rules under titles are dropped.
+    Paragraphs with the same tokens are equal, whatever their line breaks. Rules under titles are dropped.
     """
     seen: set[tuple[str, ...]] = set()
     kept: dict[str, list[list[str]]] = {}
@@ -50,9 +50,9 @@ def distinct_paragraphs(topics: dict[str, str]) -> dict[str, list[list[str]]]:
 
 
 def share_out(sizes: dict[str, int], order: Sequence[str], held_out: float) -> dict[str, list[str]]:
-    """Topics for ``test``, then ``validation``, each until it holds a share ``held_out`` of the tokens; then ``train``.
+    """Assign topics to ``test`` and ``validation`` up to ``held_out`` tokens, then ``train``.
 
-    A topic larger than that share always trains, since it would swallow a split.
+    ``held_out`` is a share. A topic larger than that share always trains, since it would fill a split.
     """
     wanted = held_out * sum(sizes.values())
     splits: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
@@ -73,9 +73,9 @@ def shared_ngrams(part: Sequence[int], train: Sequence[int], length: int) -> flo
     def grams(tokens: Sequence[int]) -> list[tuple[int, ...]]:
         return list(zip(*(tokens[start:] for start in range(length)), strict=False))
 
-    known = set(grams(train))
+    reference = set(grams(train))
     ours = grams(part)
-    return sum(gram in known for gram in ours) / max(1, len(ours))
+    return sum(gram in reference for gram in ours) / max(1, len(ours))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +83,11 @@ class HelpTopicsOptions:
     """Options of the data source ``help-topics``."""
 
     min_count: int = option(3, "rarer words of the training text become <unk>", low=1)
-    held_out: float = option(0.12, "share of the tokens in validation, and in test", low=0.01, high=0.4)
+    held_out: float = option(0.12, "share of the tokens in validation and in test, each", low=0.01, high=0.4)
 
 
 def load(request: DataRequest[HelpTopicsOptions]) -> Text:
-    """Topics split at random by the stream ``split``; the vocabulary is that of the training text.
+    """Split topics at random; take the vocabulary from the training text.
 
     Raises:
         HarnessError: this Python has no help topics, or too few for three splits.
@@ -103,8 +103,8 @@ def load(request: DataRequest[HelpTopicsOptions]) -> Text:
     order = [names[place] for place in request.streams.numpy("split", "help-topics").permutation(len(names))]
     chosen = share_out(sizes, order, options.held_out)
     if not all(chosen.values()):
-        raise HarnessError(f"help-topics: {len(names)} topics cannot be shared out with held_out {options.held_out}")
-    # Training topics in alphabetical order again: the order of reading is not a matter of the split.
+        raise HarnessError(f"help-topics: {len(names)} topics cannot be divided with held_out {options.held_out}")
+    # training topics in alphabetical order again: the reading order does not depend on the split
     documents = {split: [_document(paragraphs[name]) for name in sorted(part)] for split, part in chosen.items()}
     words = (word for document in documents["train"] for word in document)
     vocabulary = vocabulary_of(words, options.min_count)

@@ -1,4 +1,4 @@
-"""IDX files: MNIST as published, a user's own folder of the same layout, and Biased-MNIST made of MNIST.
+"""IDX files: published MNIST, user folders of this layout, and Biased-MNIST.
 
 Format (http://yann.lecun.com/exdb/mnist/, "The IDX file format"): two zero bytes, the type of an element (0x08:
 unsigned byte), the number of dimensions, each dimension as a big-endian 32-bit number, then the elements, last
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from harness.base.limits import content_of
 from harness.errors import HarnessError
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import content_of, folder_of, missing
+from suites.data.archive import folder_of, missing
 from suites.data.biased import TEXTURES, BiasedImages, Pixels, biased_splits, on_colours, on_textures
 from suites.data.types import Images, ImageSplit, Labels
 
@@ -30,39 +31,39 @@ FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3
 
 
 def read_idx(path: Path, dimensions: int, source: str) -> npt.NDArray[np.uint8]:
-    """An IDX file of unsigned bytes with so many dimensions, plain or gzipped.
+    """Read an IDX file of unsigned bytes, plain or gzipped.
 
     Raises:
-        MissingDataError: there is nothing at ``path``, nor with ``.gz``.
+        MissingDataError: ``path`` does not exist, nor with ``.gz``.
         HarnessError: it is damaged, of another type, or has other dimensions.
     """
-    found = next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
-    if found is None:
+    file = next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
+    if file is None:
         raise missing(source, path)
     try:
-        content = content_of(found)
+        content = content_of(file)
     except (OSError, EOFError, zlib.error) as error:
-        raise HarnessError(f"{source}: {found} is damaged: {error}") from error
+        raise HarnessError(f"{source}: {file} is damaged: {error}") from error
     head = 4 + 4 * dimensions
     if len(content) < head or content[:2] != b"\x00\x00":
-        raise HarnessError(f"{source}: {found} is no IDX file: it does not begin with two zero bytes and a header")
+        raise HarnessError(f"{source}: {file} is not an IDX file: it does not begin with two zero bytes and a header")
     if content[2] != BYTE or content[3] != dimensions:
         raise HarnessError(
-            f"{source}: {found} holds elements of type {content[2]:#04x} in {content[3]} dimensions; expected "
+            f"{source}: {file} has elements of type {content[2]:#04x} in {content[3]} dimensions; expected "
             f"{BYTE:#04x} (unsigned byte) in {dimensions}"
         )
     shape = tuple(int(size) for size in np.frombuffer(content, ">u4", dimensions, 4))
     if len(content) != head + math.prod(shape):
         raise HarnessError(
-            f"{source}: {found} says {shape}, which is {math.prod(shape)} bytes, and holds {len(content) - head}"
+            f"{source}: {file} states {shape}, which is {math.prod(shape)} bytes, but has {len(content) - head}"
         )
     if 0 in shape:
-        raise HarnessError(f"{source}: {found} says {shape}: there is nothing in it")
+        raise HarnessError(f"{source}: {file} states {shape}: it is empty")
     return np.frombuffer(content, np.uint8, -1, head).reshape(shape)
 
 
 def read_folder(folder: Path, source: str) -> dict[str, tuple[npt.NDArray[np.uint8], Labels]]:
-    """Images (N, H, W) and labels (N,) of ``train`` and ``test``.
+    """Read images (N, H, W) and labels (N,) of ``train`` and ``test``.
 
     Raises:
         MissingDataError: a file is missing.
@@ -80,16 +81,16 @@ def read_folder(folder: Path, source: str) -> dict[str, tuple[npt.NDArray[np.uin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountOptions:
-    """How many images of each split."""
+    """Numbers of images by split."""
 
-    train: int = option(0, "training images, drawn at random; 0: all that are left", low=0)
-    validation: int = option(0, "images taken out of training", low=0)
+    train: int = option(0, "training images, drawn at random; 0: all others", low=0)
+    validation: int = option(0, "images moved from training to validation", low=0)
     test: int = option(0, "test images, the first; 0: all", low=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdxOptions(CountOptions):
-    """Options of a user's own folder."""
+    """Options of a user folder."""
 
     path: str = option(REQUIRED, "folder, absolute or below HARNESS_DATA")
 
@@ -98,13 +99,13 @@ class IdxOptions(CountOptions):
 class BiasedMnistOptions(CountOptions):
     """Options of Biased-MNIST."""
 
-    bias: str = option("colour", "of the background", choices=("colour", "texture"))
+    bias: str = option("colour", "bias of the background", choices=("colour", "texture"))
     rho: float = option(0.999, "share of a class on its own background, in training", low=0, high=1)
     size: int = option(28, "side in pixels: 28, or a divisor by averaging", low=7, high=28)
 
 
 def _chosen(request: DataRequest[CountOptions]) -> dict[str, tuple[npt.NDArray[np.uint8], Labels, Labels]]:
-    """Images, labels and item numbers of the splits that are asked for."""
+    """Images, labels and item numbers of the requested splits."""
     options, source = request.options, request.name
     parts = read_folder(folder_of(request), source)
     (images, labels), (held, held_labels) = parts["train"], parts["test"]
@@ -122,7 +123,7 @@ def _chosen(request: DataRequest[CountOptions]) -> dict[str, tuple[npt.NDArray[n
 
 
 def load_idx(request: DataRequest[CountOptions]) -> Images:
-    """A user's own folder of the four files at ``path``, or MNIST as published."""
+    """Read a user's folder of the four files, or published MNIST."""
     chosen = _chosen(request)
     classes = 1 + max(int(labels.max()) for _, labels, _ in chosen.values())
     splits = {name: ImageSplit(images[:, None], labels, items) for name, (images, labels, items) in chosen.items()}
@@ -130,10 +131,10 @@ def load_idx(request: DataRequest[CountOptions]) -> Images:
 
 
 def load_biased_mnist(request: DataRequest[BiasedMnistOptions]) -> BiasedImages:
-    """Biased-MNIST: every pixel that is not 0 becomes white, every other the colour; then averaged down to ``size``.
+    """Build Biased-MNIST: strokes become white, the rest the colour; then average.
 
-    With ``bias: texture`` gratings take the place of colours (1 channel, the digits 0–8). Biases and phases are drawn
-    from the stream ``data``.
+    Averaging reduces the side to ``size``. With ``bias: texture`` gratings replace the colours (1 channel, the digits
+    0–8). The stream ``data`` draws biases and phases.
 
     Raises:
         HarnessError: ``size`` does not divide 28.

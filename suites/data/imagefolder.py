@@ -1,6 +1,6 @@
-"""Images in folders by split and class, ``<split>/<class>/<name>.png``, as a folder or an archive.
+"""Images in folders by split and class: ``<split>/<class>/<name>.png``.
 
-One layout serves a user's own folder and the named sources that are stored this way.
+One layout, as folder or archive, serves user folders and named sources of this form.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PARTS = tuple(SPLITS)
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a tree holds: per image its file (none once decoded), split (number in ``PARTS``) and class."""
+    """Contents of a tree: file (none once decoded), split (in ``PARTS``) and class."""
 
     files: tuple[str, ...]
     parts: Labels
@@ -38,39 +38,41 @@ class Listing:
 
 
 def list_images(names: Sequence[str], source: str) -> Listing:
-    """Find the images among a tree's names; folders above the split are passed over.
+    """List the images among a tree's names; folders above the split are ignored.
 
     Raises:
-        HarnessError: no image lies in ``train/<class>/``.
+        HarnessError: ``train/<class>/`` has no image.
     """
     spelling = {name: part for part, spellings in enumerate(SPLITS.values()) for name in spellings}
-    found: list[tuple[str, int, str]] = []
+    listed: list[tuple[str, int, str]] = []
     for name in names:
         path = PurePosixPath(name)
         if path.suffix.lower() not in SUFFIXES or len(path.parts) < 3 or path.name.startswith("."):
             continue
         part = spelling.get(path.parts[-3].lower())
         if part is not None:
-            found.append((name, part, path.parts[-2]))
-    if not any(part == 0 for _, part, _ in found):
+            listed.append((name, part, path.parts[-2]))
+    if not any(part == 0 for _, part, _ in listed):
         raise HarnessError(
             f"{source}: no images in train/<class>/; expected <split>/<class>/<name> with split train, "
             f"val or test and a suffix of {', '.join(SUFFIXES)}"
         )
-    # Sorted, so that an item's number does not depend on how the archive was packed.
-    found.sort(key=lambda row: (row[1], row[2], row[0]))
-    classes = tuple(sorted({name for _, _, name in found}))
+    # sorted, so that an item's number does not depend on the archive's order
+    listed.sort(key=lambda row: (row[1], row[2], row[0]))
+    classes = tuple(sorted({name for _, _, name in listed}))
     number = {name: place for place, name in enumerate(classes)}
     return Listing(
-        tuple(file for file, _, _ in found),
-        np.array([part for _, part, _ in found], dtype=np.int64),
-        np.array([number[name] for _, _, name in found], dtype=np.int64),
+        tuple(file for file, _, _ in listed),
+        np.array([part for _, part, _ in listed], dtype=np.int64),
+        np.array([number[name] for _, _, name in listed], dtype=np.int64),
         classes,
     )
 
 
 def decode(tree: Tree, files: Sequence[str], size: int, source: str) -> Array:
-    """Images (N, 3, H, W) ``uint8``; ``size`` > 0 resizes the shorter side and cuts the centre square.
+    """Decode images (N, 3, H, W) ``uint8``.
+
+    ``size`` > 0 resizes the shorter side and cuts the centre square.
 
     Raises:
         HarnessError: a file cannot be decoded, or sizes differ while ``size`` is 0.
@@ -91,13 +93,13 @@ def decode(tree: Tree, files: Sequence[str], size: int, source: str) -> Array:
 
 
 def decode_one(content: bytes, size: int, where: str) -> Array:
-    """One image (3, H, W) ``uint8``; ``size`` as of ``decode``."""
+    """Decode one image (3, H, W) ``uint8``; ``size`` as in ``decode``."""
     image = opened(content, "RGB", where)
     return np.asarray(centre_square(image, size, size) if size else image).transpose(2, 0, 1)
 
 
 def read(place: SourcePath, size: int) -> tuple[Array, Listing]:
-    """All images of a folder or archive, decoded once and then taken from the cache.
+    """Read all images of a folder or archive, with a cache.
 
     Raises:
         HarnessError: a damaged archive or image, another layout.
@@ -121,10 +123,10 @@ def read(place: SourcePath, size: int) -> tuple[Array, Listing]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageTreeOptions:
-    """How images in folders by class are sized and split."""
+    """Sizes and splits of images in folders by class."""
 
     size: int = option(0, "side in pixels after resizing and a centre crop; 0: as stored", low=0, high=1024)
-    validation: int = option(0, "images taken out of training where no folder has them", low=0)
+    validation: int = option(0, "images moved from training to validation if no folder has them", low=0)
     split_by: str = option("folder", "folder: as stored; class: classes disjoint", choices=("folder", "class"))
     train_classes: int = option(0, "with split_by class: classes to train on", low=0)
     validation_classes: int = option(0, "with split_by class: classes to validate on", low=0)
@@ -132,32 +134,32 @@ class ImageTreeOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFolderOptions(ImageTreeOptions):
-    """Options of a user's own folder."""
+    """Options of a user folder."""
 
     path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenClassesOptions(ImageTreeOptions):
-    """Options of a named source of which some classes are read."""
+    """Options of a named source with selectable classes."""
 
     classes: str = option("", "names of the classes to keep, separated by blanks; empty: all")
 
 
 def splits_of(images: Array, listing: Listing, request: DataRequest[ImageTreeOptions]) -> Images:
-    """Splits as the folders have them, or by class.
+    """Split images by folder or by class.
 
-    As published: without a ``test`` folder the validation folder is the test. ``validation`` images are taken out of
-    the training folder where there is no folder for them. By class (``split_by: class``): all folders together, the
-    classes shared out at random by the stream ``split``.
+    As published: without a ``test`` folder the validation folder is the test. ``validation`` images are taken from
+    the training folder if they have no folder. By class (``split_by: class``): all folders together, the
+    classes divided at random by the stream ``split``.
 
     Raises:
-        HarnessError: too few images or classes for what is asked.
+        HarnessError: too few images or classes.
     """
     by_class = request.options.split_by == "class"
     places = _by_class(listing, request) if by_class else _as_published(listing, request)
     splits = {
-        # Sorted places make the copy out of the memory-mapped array read forwards.
+        # sorted, so that the copy reads the memory-mapped array forwards
         name: ImageSplit(np.ascontiguousarray(images[chosen]), listing.labels[chosen], chosen)
         for name, chosen in ((name, np.sort(chosen)) for name, chosen in places.items())
         if len(chosen)
@@ -184,27 +186,27 @@ def _by_class(listing: Listing, request: DataRequest[ImageTreeOptions]) -> dict[
     if counts[0] < 2 or sum(counts) > total - 2:
         raise HarnessError(
             f"{source}: train_classes {counts[0]} and validation_classes {counts[1]} of {total} classes; at least two "
-            f"must train and two must be left for the test"
+            f"must train and two must remain for the test"
         )
     groups = np.split(request.streams.numpy("split", source, "classes").permutation(total), np.cumsum(counts))
     return {name: np.isin(listing.labels, group).nonzero()[0] for name, group in zip(PARTS, groups, strict=True)}
 
 
 def load_folder(request: DataRequest[ImageTreeOptions]) -> Images:
-    """A user's own folder or archive at ``path``, or a named one."""
+    """Read a user's folder or archive at ``path``, or a named one."""
     images, listing = read(place_of(request), request.options.size)
     return splits_of(images, listing, request)
 
 
 def of_classes(images: Array, listing: Listing, wanted: Sequence[str], source: str) -> tuple[Array, Listing]:
-    """The images of some classes alone, images and classes numbered anew in their old order.
+    """Select the images of some classes, renumbered in their old order.
 
     Raises:
-        HarnessError: a class that there is not.
+        HarnessError: an unknown class.
     """
     for name in wanted:
         if name not in listing.classes:
-            raise HarnessError(f"{source}: no class '{name}'; {choices(listing.classes, name)}")
+            raise HarnessError(f"{source}: unknown class '{name}'; {choices(listing.classes, name)}")
     classes = tuple(name for name in listing.classes if name in wanted)
     numbers = [listing.classes.index(name) for name in classes]
     kept = np.isin(listing.labels, numbers).nonzero()[0]
@@ -213,7 +215,7 @@ def of_classes(images: Array, listing: Listing, wanted: Sequence[str], source: s
 
 
 def load_classes(request: DataRequest[ChosenClassesOptions]) -> Images:
-    """A named source with the classes of ``classes`` alone."""
+    """Read a named source with only the classes in ``classes``."""
     images, listing = read(place_of(request), request.options.size)
     wanted = request.options.classes.split() or listing.classes
     return splits_of(*of_classes(images, listing, wanted, request.name), request)

@@ -1,7 +1,7 @@
 """ImageNet-1k (ILSVRC 2012) as ImageFolder: ``train/<wnid>/*.JPEG`` and ``val/<wnid>/*.JPEG``.
 
 The images stay in their files. The labels of the published test are not public: the 50,000 validation images are the
-test here, as in the papers, and validation images are taken out of training where a recipe asks for them.
+test here, as in the papers, and a recipe may move training images to validation.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
-# Of the training images, as every ImageNet recipe of the field uses them.
+# of the training images, as in every ImageNet recipe of the field
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def list_split(folder: Path, classes: tuple[str, ...]) -> tuple[tuple[Path, ...], Labels]:
-    """Files of a split in the order of their classes and names, and their class numbers.
+    """List the files and class numbers of a split, sorted.
 
     Raises:
         HarnessError: a class folder is missing, or none holds an image.
@@ -37,11 +37,11 @@ def list_split(folder: Path, classes: tuple[str, ...]) -> tuple[tuple[Path, ...]
     labels: list[int] = []
     for number, name in enumerate(classes):
         try:
-            with os.scandir(folder / name) as found:
-                names = sorted(entry.name for entry in found if entry.name.lower().endswith(SUFFIXES))
+            with os.scandir(folder / name) as entries:
+                names = sorted(entry.name for entry in entries if entry.name.lower().endswith(SUFFIXES))
         except OSError as error:
             raise HarnessError(f"imagenet: {folder / name} cannot be listed: {error}") from error
-        files += [folder / name / one for one in names]
+        files += [folder / name / file for file in names]
         labels += [number] * len(names)
     if not files:
         raise HarnessError(f"imagenet: no images in {folder}/<class>/")
@@ -50,15 +50,15 @@ def list_split(folder: Path, classes: tuple[str, ...]) -> tuple[tuple[Path, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropOptions:
-    """How photographs that stay in their files are cut; published sets have no other option."""
+    """Cuts of photographs in files; published sets have no other option."""
 
     size: int = option(224, "side of the crop, pixels", low=8)
     resize: int = option(256, "shorter side before the centre crop in evaluation, pixels", low=8)
 
     def files(self, paths: Iterable[Path], source: str) -> ImageFiles:
-        """Images in their files, to be cut so (HarnessError where the crop is larger than what it is cut from)."""
+        """Describe images in files with these cuts (HarnessError if too small)."""
         if self.resize < self.size:
-            raise HarnessError(f"{source}: resize {self.resize} is less than the crop, size {self.size}")
+            raise HarnessError(f"{source}: resize {self.resize} is smaller than the crop, size {self.size}")
         return ImageFiles(tuple(paths), self.size, self.resize)
 
 
@@ -66,14 +66,14 @@ class CropOptions:
 class ImageNetOptions(CropOptions):
     """Options of the data source ``imagenet``."""
 
-    validation: int = option(0, "images taken out of training", low=0)
+    validation: int = option(0, "images moved from training to validation", low=0)
 
 
 def load(request: DataRequest[ImageNetOptions]) -> Images:
-    """Images by file, labels by the alphabetical order of the class folders.
+    """Images by file, labels by the alphabetical order of class folders.
 
     Raises:
-        MissingDataError: ``imagenet/train`` or ``imagenet/val`` is not there.
+        MissingDataError: ``imagenet/train`` or ``imagenet/val`` is missing.
         HarnessError: the class folders of the two differ.
     """
     options = request.options
@@ -86,7 +86,7 @@ def load(request: DataRequest[ImageNetOptions]) -> Images:
     if not classes or set(classes) != others:
         raise HarnessError(
             f"imagenet: {folders['train']} has {len(classes)} class folders, {folders['test']} {len(others)}; expected "
-            f"the same names in both, such as n01440764 (the published val images want sorting into them)"
+            f"the same names in both, such as n01440764 (the published val images must be sorted into them)"
         )
     files, labels = list_split(folders["train"], classes)
     places = held_out(request, np.arange(len(files)), options.validation)

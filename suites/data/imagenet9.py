@@ -1,7 +1,8 @@
-"""9-Class ImageNet with ImageNet-A (Bahng et al., ICML 2020, section 4.3): 42 ImageNet classes joined into nine.
+"""9-Class ImageNet with ImageNet-A (Bahng et al., ICML 2020, section 4.3).
 
-Training and validation images are those of ImageNet, the hard ones those of ImageNet-A (Hendrycks et al. 2021), both as
-class folders. The bias of a validation image is its texture cluster; ReBias's repository publishes three clusterings as
+42 ImageNet classes are joined into nine. Training and validation images are those of ImageNet, the hard ones those of
+ImageNet-A (Hendrycks et al. 2021), both as class folders. The bias of a validation image is its texture cluster;
+ReBias's repository publishes three clusterings as
 ``clusters/9class_imagenet_val.csv`` with the columns path, category, cluster1, cluster2, cluster3.
 """
 
@@ -23,7 +24,7 @@ from suites.data.types import ImageFiles, ImageSplit, Labels
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
-# WordNet ids of the classes that ImageNet and ImageNet-A share, by the nine.
+# WordNet ids of the classes shared by ImageNet and ImageNet-A, by the nine
 MEMBERS: dict[str, tuple[str, ...]] = {
     "dog": ("n02085620", "n02099601", "n02106550", "n02106662", "n02110958"),
     "cat": ("n02123045", "n02123159", "n02123394", "n02123597", "n02124075"),
@@ -41,7 +42,7 @@ COLUMNS = ("path", "category", "cluster1", "cluster2", "cluster3")
 
 
 def _split(folder: Path, options: CropOptions, first: int, *, whole: bool) -> ImageSplit:
-    """The nine classes of a folder of class folders; without ``whole`` folders may be missing (ImageNet-A)."""
+    """The nine classes of class folders; without ``whole`` folders may be missing."""
     if not folder.is_dir():
         raise missing("imagenet9", folder)
     names = tuple(sorted(name for members in MEMBERS.values() for name in members))
@@ -58,8 +59,8 @@ def read_clusters(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Class and the three clusters of each image, by ``<wnid>/<name>``.
 
     Raises:
-        MissingDataError: the file is not there.
-        HarnessError: other columns, or a cluster that is no number.
+        MissingDataError: the file is missing.
+        HarnessError: other columns, or a cluster that is not a number.
     """
     rows = csv.DictReader(io.StringIO(text_of(file, "imagenet9"), newline=""))
     with telling_csv(f"imagenet9: {file}"):
@@ -72,29 +73,31 @@ def _clusters_in(rows: csv.DictReader[str], file: Path) -> dict[str, tuple[str, 
     try:
         return {row["path"]: (row["category"], tuple(int(row[name]) for name in COLUMNS[2:])) for row in rows}
     except (TypeError, ValueError) as error:
-        raise HarnessError(f"imagenet9: {file}, line {rows.line_num}: a cluster is no number: {error}") from error
+        raise HarnessError(f"imagenet9: {file}, line {rows.line_num}: a cluster is not a number: {error}") from error
 
 
 def _clusters(split: ImageSplit, file: Path) -> Labels:
     assert isinstance(split.images, ImageFiles)
-    known = read_clusters(file)
-    found = []
+    clusters_of = read_clusters(file)
+    rows = []
     for path, label in zip(split.images.paths, split.labels, strict=True):
         name = f"{path.parent.name}/{path.name}"
-        category, clusters = known.get(name, ("", ()))
+        category, clusters = clusters_of.get(name, ("", ()))
         if category != CLASSES[label]:
-            what = f"says '{category}'" if category else "lacks it"
-            raise HarnessError(f"imagenet9: {path} is of class {CLASSES[label]}, but {file.name} {what}")
-        found.append(clusters)
-    return np.array(found, dtype=np.int64)
+            problem = f"states '{category}'" if category else "lacks it"
+            raise HarnessError(f"imagenet9: {path} is of class {CLASSES[label]}, but {file.name} {problem}")
+        rows.append(clusters)
+    return np.array(rows, dtype=np.int64)
 
 
 def load(request: DataRequest[CropOptions]) -> BiasedImages:
-    """Images by file: ``train``, ``test`` (the validation images and their clusters), the same as ``biased``, ``hard``.
+    """Images by file: ``train``, ``test`` (with clusters), ``biased``, ``hard``.
+
+    ``test`` and ``biased`` are the validation images.
 
     Raises:
-        MissingDataError: a folder or the file of clusters is not there.
-        HarnessError: a validation image is not in the file of clusters, or of another class there.
+        MissingDataError: a folder or the file of clusters is missing.
+        HarnessError: the file of clusters lacks a validation image, or gives it another class.
     """
     options = request.options
     train = _split(request.root / "imagenet" / "train", options, 0, whole=True)

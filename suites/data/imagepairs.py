@@ -1,6 +1,7 @@
-"""Photographs and hole masks in folders: ``train``, ``val``, ``masks_train``, ``masks_val``, as folder or archive.
+"""Photographs and hole masks in folders, as folder or archive.
 
-One layout serves a user's own folder and the crops of COCO photographs. Decoded into memory.
+The folders are ``train``, ``val``, ``masks_train``, ``masks_val``. One layout serves user folders and the crops of
+COCO photographs. All are decoded into memory.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from harness.trial.seeds import Streams
 
 READER = "imagepairs/1"
-# Names that people give to a folder; the first is ours.
+# Common names of a folder; the first is ours.
 FOLDERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "train": ("train", "training"),
@@ -40,37 +41,37 @@ FOLDERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def list_pairs(names: Sequence[str], source: str) -> dict[str, tuple[str, ...]]:
-    """Files by folder of ``FOLDERS``, sorted; folders above are passed over.
+    """List files by folder of ``FOLDERS``, sorted; parent folders are ignored.
 
     Raises:
         HarnessError: a folder is missing or empty.
     """
     spelling = {name: folder for folder, spellings in FOLDERS.items() for name in spellings}
-    found: dict[str, list[str]] = {folder: [] for folder in FOLDERS}
+    listed: dict[str, list[str]] = {folder: [] for folder in FOLDERS}
     for name in names:
         path = PurePosixPath(name)
         if path.suffix.lower() in SUFFIXES and len(path.parts) >= 2 and not path.name.startswith("."):
             folder = spelling.get(path.parts[-2].lower())
             if folder is not None:
-                found[folder].append(name)
-    for folder, files in found.items():
+                listed[folder].append(name)
+    for folder, files in listed.items():
         if not files:
             raise HarnessError(
                 f"{source}: no images in {' or '.join(f'{name}/' for name in FOLDERS[folder])}; expected train/, val/, "
                 f"masks_train/ and masks_val/ with images of {', '.join(SUFFIXES)}"
             )
-    return {folder: tuple(sorted(files)) for folder, files in found.items()}
+    return {folder: tuple(sorted(files)) for folder, files in listed.items()}
 
 
 def photograph(name: str) -> str:
-    """What a file is cut from: its name up to the first underscore, or the whole."""
+    """Name of the photograph of a crop: up to the first underscore."""
     return PurePosixPath(name).stem.partition("_")[0]
 
 
 def decode_masks(tree: Tree, files: Sequence[str], size: int, white: bool, source: str) -> Array:
-    """Masks (M, 1, size, size) ``uint8``, 1 = hole: resized with nearest, then thresholded.
+    """Decode masks (M, 1, size, size) ``uint8``, 1 = hole.
 
-    The threshold lies in the middle, so that the noise of a compressed mask is no hole.
+    They are resized with nearest and thresholded in the middle, so that noise of a compressed mask is not a hole.
 
     Raises:
         HarnessError: a file cannot be decoded, or a mask is all hole.
@@ -87,7 +88,9 @@ def decode_masks(tree: Tree, files: Sequence[str], size: int, white: bool, sourc
 
 
 def read(place: SourcePath, size: int, white: bool) -> dict[str, Array]:
-    """Images and masks by folder of ``FOLDERS``, and ``photographs``: numbers of what training images are cut from.
+    """Read images and masks by folder of ``FOLDERS``, and ``photographs``.
+
+    The latter are the numbers of the photographs of training images.
 
     Raises:
         HarnessError: a damaged archive or image, another layout.
@@ -112,23 +115,23 @@ class CocoCropsOptions:
     """Options of the crops of COCO photographs."""
 
     size: int = option(64, "side in pixels after resizing and a centre crop", low=16, high=1024)
-    validation: int = option(16, "photographs taken out of training", low=0)
+    validation: int = option(16, "photographs moved from training to validation", low=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePairsOptions(CocoCropsOptions):
-    """Options of a user's own folder."""
+    """Options of a user folder."""
 
     path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
     hole: str = option("white", "colour of the hole in a mask", choices=("white", "black"))
-    validation: int = option(0, "photographs (names up to the first _) taken out of training", low=0)
+    validation: int = option(0, "photographs (names up to the first _) moved from training to validation", low=0)
 
 
 def splits_of(arrays: Mapping[str, Array], options: CocoCropsOptions, streams: Streams, source: str) -> ImagePairs:
-    """Train and test as stored; ``validation`` photographs, with all that is cut from them, leave the training.
+    """Train and test as stored; ``validation`` photographs leave the training.
 
     Raises:
-        HarnessError: no photograph would be left to train on.
+        HarnessError: no photograph would remain for training.
     """
     groups = np.asarray(arrays["photographs"], dtype=np.int64)
     wanted, there = options.validation, int(groups.max()) + 1
@@ -149,7 +152,7 @@ def splits_of(arrays: Mapping[str, Array], options: CocoCropsOptions, streams: S
 
 
 def load_folder(request: DataRequest[CocoCropsOptions]) -> ImagePairs:
-    """A user's own folder or archive at ``path``, or a named one, whose holes are white."""
+    """Read a user's folder or archive at ``path``, or a named one."""
     options = request.options
     white = not isinstance(options, ImagePairsOptions) or options.hole == "white"
     return splits_of(read(place_of(request), options.size, white), options, request.streams, request.name)

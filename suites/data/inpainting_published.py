@@ -1,7 +1,7 @@
-"""Places2, CelebA and Paris StreetView as published, with the irregular masks of Liu et al. (ECCV 2018).
+"""Places2, CelebA and Paris StreetView with irregular masks (Liu et al., ECCV 2018).
 
 Images and masks stay in their files. Masks: ``irregular-masks/irregular_mask/disocclusion_img_mask/*.png`` to train,
-``irregular-masks/mask/testing_mask_dataset/*.png`` to test, as their two archives unpack.
+``irregular-masks/mask/testing_mask_dataset/*.png`` to test, as unpacked from their two archives.
 """
 
 from __future__ import annotations
@@ -36,31 +36,33 @@ Files = dict[str, list[Path]]
 
 
 def files_below(folder: Path, source: str) -> list[Path]:
-    """Every image below a folder, sorted.
+    """List every image below a folder, sorted.
 
     Raises:
-        MissingDataError: the folder is not there.
-        HarnessError: it holds no image.
+        MissingDataError: the folder does not exist.
+        HarnessError: it has no image.
     """
     if not folder.is_dir():
         raise missing(source, folder)
-    found = [
+    files = [
         Path(parent) / name
         for parent, _, names in os.walk(folder)
         for name in names
         if name.lower().endswith(SUFFIXES) and not name.startswith(".")
     ]
-    if not found:
+    if not files:
         raise HarnessError(f"{source}: no images below {folder}")
-    return sorted(found)
+    return sorted(files)
 
 
 def celeba_files(root: Path) -> Files:
-    """``img_align_celeba/*.jpg`` split by ``list_eval_partition.txt``: lines of a file's name and 0, 1 or 2.
+    """Split ``img_align_celeba/*.jpg`` by ``list_eval_partition.txt``.
+
+    Its lines have a file name and 0, 1 or 2.
 
     Raises:
-        MissingDataError: images or list are not there.
-        HarnessError: a line reads otherwise, or names an image that is not there.
+        MissingDataError: images or list are missing.
+        HarnessError: a line has another form, or names a missing image.
     """
     base = root / "celeba"
     listed = base / "list_eval_partition.txt"
@@ -84,17 +86,17 @@ class MaskedOptions:
     """Options of the three sets, each with the irregular masks."""
 
     size: int = option(256, "side in pixels after resizing and a centre crop", low=16, high=1024)
-    validation: int = option(0, "validation images: of the published split, or taken out of training", low=0)
+    validation: int = option(0, "validation images, of the published split or of the training", low=0)
     train_hole: str = option("white", "colour of the hole in training masks", choices=("white", "black"))
     test_hole: str = option("white", "colour of the hole in test masks", choices=("white", "black"))
 
 
 def load(request: DataRequest[MaskedOptions]) -> ImagePairs:
-    """Splits of files; ``validation`` images are taken out of training where there is no split for them.
+    """Splits of files; without a validation split, training images are used.
 
     Raises:
-        MissingDataError: images, masks or a list are not there.
-        HarnessError: nothing is left to train or to test on, or a list reads otherwise than published.
+        MissingDataError: images, masks or a list are missing.
+        HarnessError: nothing remains to train or test on, or a list has another form.
     """
     options, source = request.options, request.name
     if source == "celeba":
@@ -118,10 +120,10 @@ def load(request: DataRequest[MaskedOptions]) -> ImagePairs:
     }
     splits, first = {}, 0
     for name in ("train", "validation", "test"):
-        found = files.get(name) or []
-        if found:
-            items = np.arange(first, first + len(found), dtype=np.int64)
-            images = ImageFiles(tuple(found), size, size)
+        listed = files.get(name) or []
+        if listed:
+            items = np.arange(first, first + len(listed), dtype=np.int64)
+            images = ImageFiles(tuple(listed), size, size)
             splits[name] = PairSplit(images, masks["test" if name == "test" else "train"], items)
-            first += len(found)
+            first += len(listed)
     return ImagePairs(splits)

@@ -1,4 +1,4 @@
-"""The empty data source, for tasks whose truth is in their recipe."""
+"""The empty data source, for tasks with known truth."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from harness.trial.contracts import DataRequest
 
 
 def load(request: DataRequest[Any]) -> None:
-    """There is nothing to load."""
+    """Load nothing."""

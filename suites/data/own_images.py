@@ -1,6 +1,6 @@
-"""Images of one's own in folders by class: split by folders or at random, classes one folder deep or nested.
+"""User images in folders by class, split by folder or at random.
 
-A folder that ``suites.data.imagefolder`` reads is read alike here; what it cannot read is read as well.
+Classes may be nested. Folders that ``suites.data.imagefolder`` reads give the same result; others are read too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 READER = "own-images/1"
 UNSPLIT = -1
-"""The split of an image that no folder puts into one."""
+"""Split of an image outside split folders."""
 CLASS_FROM = ("path", "first", "last")
 
 
@@ -35,9 +35,9 @@ CLASS_FROM = ("path", "first", "last")
 class OwnImageOptions(ImageFolderOptions):
     """Options of the layout ``imagefolder``."""
 
-    split: Mapping[str, Any] = option({}, "{validation: 0.1, test: 0.2}: shares or counts that are drawn at random")
+    split: Mapping[str, Any] = option({}, "{validation: 0.1, test: 0.2}: shares or counts of random splits")
     class_from: str = option(
-        "path", "of nested folders what names the class: all, the first or the last", choices=CLASS_FROM
+        "path", "nested folders that name the class: all, the first or the last", choices=CLASS_FROM
     )
 
 
@@ -48,26 +48,26 @@ def list_own(
     suffixes: tuple[str, ...] = SUFFIXES,
     things: str = "images",
 ) -> Listing:
-    """Find the images, or other ``things`` with these suffixes, among a tree's names.
+    """List images, or other ``things``, among a tree's names.
 
-    Where a folder is called after a split, the folders below it are the class. Where none is, the folders below those
-    that all images share are, and every image's split is ``UNSPLIT``.
+    If a folder is named like a split, the folders below it are the class. Otherwise the folders below the common parent
+    of all images are, and every image's split is ``UNSPLIT``.
 
     Raises:
-        HarnessError: no images, none to train on, or fewer than two classes without a split.
+        HarnessError: no images, none for training, or fewer than two classes without a split.
     """
     pictures = [PurePosixPath(name) for name in names]
     pictures = [path for path in pictures if path.suffix.lower() in suffixes and not path.name.startswith(".")]
-    found = [row for path in pictures if (row := _in_split(path)) is not None]
-    if not found:
-        found = _flat(pictures, source, suffixes, things)
-    elif not any(part == 0 for _, part, _ in found):
+    listed = [row for path in pictures if (row := _in_split(path)) is not None]
+    if not listed:
+        listed = _flat(pictures, source, suffixes, things)
+    elif not any(part == 0 for _, part, _ in listed):
         raise HarnessError(
             f"{source}: no {things} in train/<class>/; expected <split>/<class>/<name> with split train, "
             f"val (or validation) or test and a suffix of {', '.join(suffixes)}"
         )
-    rows = [(str(path), part, _class(folders, class_from)) for path, part, folders in found]
-    # Sorted, so that an item's number does not depend on how the archive was packed.
+    rows = [(str(path), part, _class(folders, class_from)) for path, part, folders in listed]
+    # sorted, so that an item's number does not depend on the archive's order
     rows.sort(key=lambda row: (row[1], row[2], row[0]))
     classes = tuple(sorted({name for _, _, name in rows}))
     number = {name: place for place, name in enumerate(classes)}
@@ -80,11 +80,11 @@ def list_own(
 
 
 Found = tuple[PurePosixPath, int, tuple[str, ...]]
-"""An image, its split (number in ``PARTS``), and the folders that name its class."""
+"""An image, its split (number in ``PARTS``), and the folders of its class."""
 
 
 def _in_split(path: PurePosixPath) -> Found | None:
-    """By the last folder that is called after a split and has folders below it."""
+    """Use the last folder with folders below that names a split."""
     folders = path.parts[:-1]
     for place in range(len(folders) - 2, -1, -1):
         split = SPELLED.get(folders[place].lower())
@@ -99,13 +99,15 @@ def _flat(pictures: Sequence[PurePosixPath], source: str, suffixes: tuple[str, .
     inside = [(path, UNSPLIT, path.parts[shared:-1]) for path in pictures if len(path.parts) > shared + 1]
     if len({names for _, _, names in inside}) < 2:
         raise HarnessError(
-            f"{source}: {things} of {'one class alone' if pictures else 'no class'}; expected <split>/<class>/<name> "
+            f"{source}: {things} of {'a single class' if pictures else 'no class'}; expected <split>/<class>/<name> "
             f"with split train, val (or validation) or test, or <class>/<name> with several classes, and a suffix of "
             f"{', '.join(suffixes)}"
         )
     outside = [path for path in pictures if len(path.parts) <= shared + 1]
     if outside:
-        warnings.warn(f"{source}: {len(outside)} {things} in no class folder are left out: {outside[0]}", stacklevel=4)
+        warnings.warn(
+            f"{source}: {len(outside)} {things} outside class folders are ignored: {outside[0]}", stacklevel=4
+        )
     return inside
 
 
@@ -114,7 +116,7 @@ def _class(folders: tuple[str, ...], class_from: str) -> str:
 
 
 def read_own(place: SourcePath, size: int, class_from: str) -> tuple[Array, Listing]:
-    """All images of a folder or archive, decoded once and then taken from the cache.
+    """Read all images of a folder or archive, with a cache.
 
     Raises:
         HarnessError: a damaged archive or image, another layout.
@@ -134,28 +136,28 @@ ARRAYS = ("images", "parts", "labels", "classes")
 
 
 def as_arrays(images: Array, listing: Listing) -> dict[str, Array]:
-    """Images and their listing, without the files' names, as the cache keeps them."""
+    """Arrays of images and their listing (without file names) for the cache."""
     return {"images": images, "parts": listing.parts, "labels": listing.labels, "classes": np.array(listing.classes)}
 
 
 def from_arrays(arrays: Mapping[str, Array]) -> tuple[Array, Listing]:
-    """What ``as_arrays`` made."""
+    """Invert ``as_arrays``."""
     parts, labels = (np.asarray(arrays[name], dtype=np.int64) for name in ("parts", "labels"))
     return arrays["images"], Listing((), parts, labels, tuple(str(name) for name in arrays["classes"]))
 
 
 def own_splits(
-    listing: Listing, given: Mapping[str, Any], request: DataRequest[Any], things: str = "images"
+    listing: Listing, wanted: Mapping[str, Any], request: DataRequest[Any], things: str = "images"
 ) -> dict[str, Labels]:
-    """Places by split: as the folders have them, with what ``given`` asks to be drawn from training; else at random.
+    """Split by folder, with ``wanted`` parts drawn from training; else at random.
 
-    Every class is shared out alike. Where validation is all that is held out, it is the test.
+    Every class is divided evenly. If validation is the only held-out part, it is the test.
 
     Raises:
-        HarnessError: a split that the folders have is asked for, or nothing is left to train or score on.
+        HarnessError: a requested split exists as a folder, or nothing remains to train or score on.
     """
     source = request.name
-    shares = shares_of(given, source)
+    shares = shares_of(wanted, source)
     if (listing.parts == UNSPLIT).all():
         return drawn(request, shares or USUAL, listing.labels, things=things)
     places = {name: (listing.parts == part).nonzero()[0] for part, name in enumerate(PARTS)}
@@ -163,18 +165,18 @@ def own_splits(
     if "test" not in places and not shares.get("test"):
         if "validation" not in places:
             raise HarnessError(
-                f"{source}: no {things} in test/<class>/ or val/<class>/ to score on, and no split: asks for any"
+                f"{source}: no {things} in test/<class>/ or val/<class>/ to score on, and split: requests none"
             )
         places["test"] = places.pop("validation")
     for name in HELD:
         if name in places and shares.get(name):
-            raise HarnessError(f"{source}: split: {request.options.path} has its own {name}; leave '{name}' out")
+            raise HarnessError(f"{source}: split: {request.options.path} has its own {name}; remove '{name}'")
     train = places["train"]
     return places | drawn(request, shares, listing.labels[train], among=train, things=things)
 
 
 def of_places(images: Array, listing: Listing, places: Mapping[str, Labels]) -> Images:
-    """The images of each split; ``places`` rise, so that the copy out of the memory-mapped array is read forwards."""
+    """Images of each split; ascending ``places`` read the memory-mapped array forwards."""
     splits = {
         name: ImageSplit(np.ascontiguousarray(images[chosen]), listing.labels[chosen], chosen)
         for name, chosen in places.items()
@@ -184,22 +186,22 @@ def of_places(images: Array, listing: Listing, places: Mapping[str, Labels]) -> 
 
 
 def load_own(request: DataRequest[OwnImageOptions]) -> Images:
-    """A user's own folder or archive at ``path``.
+    """Read a user's folder or archive at ``path``.
 
     Raises:
-        MissingDataError: there is nothing.
-        HarnessError: a damaged image, another layout, or a split that cannot be had.
+        MissingDataError: it does not exist.
+        HarnessError: a damaged image, another layout, or an impossible split.
     """
     options = request.options
     images, listing = read_own(place_of(request), options.size, options.class_from)
     unsplit = bool((listing.parts == UNSPLIT).all())
     if options.split_by == "class" or not (options.split or unsplit):
         if options.split:
-            raise HarnessError(f"{request.name}: give 'split' or 'split_by: class', not both")
+            raise HarnessError(f"{request.name}: set 'split' or 'split_by: class', not both")
         return splits_of(images, listing, request)
-    given = dict(options.split)
+    wanted = dict(options.split)
     if options.validation:
-        if any(SPELLED.get(str(name).lower()) == "validation" for name in given):
-            raise HarnessError(f"{request.name}: give 'validation' or 'split: {{validation: …}}', not both")
-        given = {**(given or {"test": USUAL["test"]} if unsplit else given), "validation": options.validation}
-    return of_places(images, listing, own_splits(listing, given, request))
+        if any(SPELLED.get(str(name).lower()) == "validation" for name in wanted):
+            raise HarnessError(f"{request.name}: set 'validation' or 'split: {{validation: …}}', not both")
+        wanted = {**(wanted or {"test": USUAL["test"]} if unsplit else wanted), "validation": options.validation}
+    return of_places(images, listing, own_splits(listing, wanted, request))

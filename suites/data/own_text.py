@@ -1,7 +1,7 @@
-"""Running text of one's own: files for train, valid and test, or one file that is cut in three; words or characters.
+"""User text: files for train, valid and test, or one file cut in three.
 
-A cut is made where a line ends, without any draw: what comes first trains, then comes validation, what comes last
-tests, so that no passage is on both sides.
+Tokens are words or characters. Cuts are at line ends, without randomness: the beginning trains, the middle validates,
+the end tests, so that no passage is on both sides.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.base.limits import content_of
 from harness.errors import HarnessError, MissingDataError
 from harness.trial.options import option
-from suites.data.archive import content_of, missing
+from suites.data.archive import missing
 from suites.data.cache import cached, checksum
 from suites.data.splitting import shares_of
 from suites.data.types import Array, Text, vocabulary_of
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 READER = "own-text/1"
 USUAL: Mapping[str, float] = MappingProxyType({"validation": 0.1, "test": 0.1})
-"""What is cut from the end of a single file where nothing else is asked for."""
-# So far a cut may move to the end of a line, as a share of the text.
+"""Default shares that are cut from the end of a single file."""
+# Largest distance of a cut to the end of a line, as a share of the text.
 FARTHEST = 0.02
 
 
@@ -38,12 +39,12 @@ FARTHEST = 0.02
 class OwnTextOptions(TokenFolderOptions):
     """Options of the layout ``tokens``."""
 
-    level: str = option("words", "what a token is; words stand between blanks", choices=("words", "characters"))
+    level: str = option("words", "kind of token; words are separated by blanks", choices=("words", "characters"))
     split: Mapping[str, Any] = option({}, "{validation: 0.1, test: 0.1}: shares or numbers of characters, from the end")
 
 
 def find_texts(path: Path, source: str, cut: Iterable[str]) -> dict[str, Path]:
-    """Files by split: one file is ``train`` alone, and so is the only text of a folder.
+    """Find files by split; a single file or the only text of a folder is ``train``.
 
     Args:
         path: a file or a folder.
@@ -51,28 +52,28 @@ def find_texts(path: Path, source: str, cut: Iterable[str]) -> dict[str, Path]:
         cut: splits that are cut from ``train`` and need no file.
 
     Raises:
-        MissingDataError: there is nothing, or a folder lacks the file of a split; the names that it may have are said.
+        MissingDataError: nothing exists, or a folder lacks a split's file; the message lists valid names.
     """
     if not path.exists():
         raise missing(source, path)
     if path.is_file():
         return {"train": path}
-    found = {split: file for split, names in SPLITS.items() if (file := _first(path, names)) is not None}
+    files = {split: file for split, names in SPLITS.items() if (file := _first(path, names)) is not None}
     texts = sorted(file for file in path.iterdir() if file.is_file() and file.name.endswith((".txt", ".txt.gz")))
-    if not found and len(texts) == 1:
+    if not files and len(texts) == 1:
         return {"train": texts[0]}
     for split, (name, *_) in SPLITS.items():
-        if split not in found and (split == "train" or split not in cut):
+        if split not in files and (split == "train" or split not in cut):
             listed = ", ".join(sorted(file.name for file in path.iterdir())[:6]) or "nothing"
             raise MissingDataError(
-                f"{source}: {path} has no {name}.txt (or {name}.tokens, each also with .gz) but {listed}; to have one "
-                f"text cut in three, point path at the file"
+                f"{source}: {path} lacks {name}.txt (or {name}.tokens, each also with .gz); it has {listed}; to cut "
+                "one text in three, set path to the file"
             )
-    return found
+    return files
 
 
 def _first(folder: Path, names: Iterable[str]) -> Path | None:
-    """``train.txt``, ``wiki.train.tokens``, ``ptb.train.txt.gz``, …, in the order in which ``wikitext`` looks."""
+    """Find ``train.txt``, ``wiki.train.tokens``, …, in the order of ``wikitext``."""
     for name in names:
         for prefix in ("wiki.", "ptb.", ""):
             for suffix in (".tokens", ".txt", ".tokens.gz", ".txt.gz"):
@@ -82,10 +83,10 @@ def _first(folder: Path, names: Iterable[str]) -> Path | None:
 
 
 def text_of(file: Path) -> str:
-    """A file's text with ``\\n`` between lines.
+    """Read a file's text with ``\\n`` between lines.
 
     Raises:
-        HarnessError: it is damaged or not UTF-8.
+        HarnessError: the file is damaged or not UTF-8.
     """
     try:
         content = content_of(file)
@@ -95,13 +96,13 @@ def text_of(file: Path) -> str:
 
 
 def cut_text(text: str, shares: Mapping[str, float], where: str) -> dict[str, str]:
-    """A text as ``train``, ``validation`` and ``test`` in this order, cut where a line ends (else at a blank).
+    """Cut a text into ``train``, ``validation`` and ``test`` at line ends (else blanks).
 
     Raises:
         HarnessError: a part would be empty.
     """
     if not text.strip():
-        raise HarnessError(f"{where} holds no text")
+        raise HarnessError(f"{where} contains no text")
     sizes = {name: int(share) if share >= 1 else round(share * len(text)) for name, share in shares.items() if share}
     ends, place = [], len(text) - sum(sizes.values())
     for name in ("validation", "test"):
@@ -112,18 +113,18 @@ def cut_text(text: str, shares: Mapping[str, float], where: str) -> dict[str, st
     for (name, start), (_, end) in zip([("train", 0), *ends], [*ends, ("", len(text))], strict=True):
         if start >= end or not text[start:end].strip():
             raise HarnessError(
-                f"{where}: {len(text)} characters are too few to cut off {_said(shares)}; nothing is left for {name}"
+                f"{where}: {len(text)} characters are too few to cut off {_listed(shares)}; nothing remains for {name}"
             )
         parts[name] = text[start:end]
     return parts
 
 
-def _said(shares: Mapping[str, float]) -> str:
+def _listed(shares: Mapping[str, float]) -> str:
     return " and ".join(f"{name} {share:g}" for name, share in shares.items() if share)
 
 
 def _line_end(text: str, place: int) -> int:
-    """The first place from here on where a line begins, a word where none is near, else the place itself."""
+    """First start of a line from here on; else of a word, else the place."""
     near = place + max(1, int(FARTHEST * len(text)))
     for sign in ("\n", " "):
         end = text.find(sign, max(0, place - 1), near)
@@ -133,7 +134,7 @@ def _line_end(text: str, place: int) -> int:
 
 
 def tokens_of(text: str, level: str) -> Iterator[str]:
-    """Characters, or the words of each line with ``<eos>`` after it."""
+    """Split into characters, or words with ``<eos>`` after each line."""
     if level == "characters":
         yield from text
         return
@@ -143,7 +144,7 @@ def tokens_of(text: str, level: str) -> Iterator[str]:
 
 
 def encoded(texts: Mapping[str, str], level: str, min_count: int) -> dict[str, Array]:
-    """Token numbers by split, and ``words``: the vocabulary of ``train`` as JSON in bytes."""
+    """Token numbers by split, and ``words``: the vocabulary as JSON in bytes."""
     words = vocabulary_of(tokens_of(texts["train"], level), min_count)
     numbers = {word: place for place, word in enumerate(words)}
     arrays: dict[str, Array] = {"words": np.frombuffer(json.dumps(words).encode(), dtype=np.uint8)}
@@ -153,11 +154,11 @@ def encoded(texts: Mapping[str, str], level: str, min_count: int) -> dict[str, A
 
 
 def load_text(request: DataRequest[OwnTextOptions]) -> Text:
-    """A user's own file or folder at ``path``.
+    """Read a user's file or folder at ``path``.
 
     Raises:
-        MissingDataError: there is nothing, or a folder lacks a split.
-        HarnessError: a damaged file, a text too short for its cuts, or a split that has a file and is to be cut.
+        MissingDataError: it does not exist, or a folder lacks a split.
+        HarnessError: a damaged file, a text too short for its cuts, or a cut for a split that has a file.
     """
     options, source = request.options, request.name
     shares = shares_of(options.split, source)
@@ -168,7 +169,7 @@ def load_text(request: DataRequest[OwnTextOptions]) -> Text:
         shares = dict(USUAL)
     for split in files:
         if shares.get(split):
-            raise HarnessError(f"{source}: split: {files[split]} is the {split} already; leave '{split}' out")
+            raise HarnessError(f"{source}: split: {files[split]} is the {split} already; remove '{split}'")
     wanted = [split for split in SPLITS if split in files or shares.get(split)]
 
     def make() -> dict[str, Array]:
@@ -176,8 +177,8 @@ def load_text(request: DataRequest[OwnTextOptions]) -> Text:
         texts |= cut_text(texts["train"], shares, f"{source}: {files['train']}")
         return encoded(texts, options.level, options.min_count)
 
-    told = f"level {options.level} min_count {options.min_count} split {sorted(shares.items())}"
+    parameters = f"level {options.level} min_count {options.min_count} split {sorted(shares.items())}"
     sums = (f"{split} {checksum(file)}" for split, file in sorted(files.items()))
-    arrays = cached((READER, told, *sums), ("words", *wanted), make)
+    arrays = cached((READER, parameters, *sums), ("words", *wanted), make)
     splits = {split: np.asarray(arrays[split], dtype=np.int64) for split in wanted}
     return Text(splits, tuple(json.loads(arrays["words"].tobytes())))

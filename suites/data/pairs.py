@@ -1,4 +1,4 @@
-"""What inpainting reads: images with hole masks, by split."""
+"""Images with hole masks, by split, for inpainting."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from suites.data.types import Array, ImageFiles, Labels
 
 @dataclass(frozen=True, slots=True)
 class MaskFiles:
-    """Hole masks that stay in their files; brought to the image's size with nearest.
+    """Hole masks in files, resized to the images with nearest.
 
     Attributes:
         files: the image files.
-        white: whether white is the hole; otherwise black is.
+        white: true if white is the hole, else black.
     """
 
     files: ImageFiles
@@ -30,7 +30,7 @@ class MaskFiles:
 class PairSplit:
     """Images and masks of one split.
 
-    In training a mask is drawn for each image anew; elsewhere image number i has mask number i modulo their number.
+    In training each image gets a random mask; elsewhere image number i has mask number i modulo their number.
 
     Attributes:
         images: (N, 3, H, W) ``uint8``, or files.
@@ -44,9 +44,9 @@ class PairSplit:
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.items):
-            raise ValueError(f"a split holds {len(self.images)} images and {len(self.items)} item numbers")
+            raise ValueError(f"a split has {len(self.images)} images and {len(self.items)} item numbers")
         if not len(self.masks):
-            raise ValueError("a split holds no masks")
+            raise ValueError("a split has no masks")
         arrays = isinstance(self.images, np.ndarray) and isinstance(self.masks, np.ndarray)
         if arrays and self.images.shape[2:] != self.masks.shape[2:]:  # type: ignore[union-attr]
             raise ValueError("images and masks differ in height or width")
@@ -57,7 +57,7 @@ class PairSplit:
 
 @dataclass(frozen=True, slots=True)
 class ImagePairs:
-    """Splits ``train``, ``test`` and where there is one ``validation``."""
+    """Splits ``train``, ``test`` and perhaps ``validation``."""
 
     splits: Mapping[str, PairSplit]
 

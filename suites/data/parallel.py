@@ -1,8 +1,8 @@
-"""Sentence pairs in two languages, and their published layouts: one sentence a line, plain or gzipped.
+"""Sentence pairs in two languages: one sentence a line, plain or gzipped.
 
-Layouts: a folder of your own (``paralleltext``), Multi30k (Elliott et al. 2016), and what fairseq's
+Layouts: a user folder (``paralleltext``), Multi30k (Elliott et al. 2016), and the output of fairseq's
 ``prepare-iwslt14.sh`` and ``prepare-wmt14en2de.sh`` write: ``train``, ``valid``, ``test`` with the language as suffix,
-tokenised by Moses and cut by subword-nmt, whose pieces end with ``@@`` where the word goes on (Sennrich et al. 2016).
+tokenised by Moses and cut by subword-nmt, whose pieces end with ``@@`` inside a word (Sennrich et al. 2016).
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.base.limits import content_of
 from harness.errors import HarnessError
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import content_of, folder_of, missing
+from suites.data.archive import folder_of, missing
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -32,8 +33,8 @@ class Parallel:
         splits: source and target lines by ``train``, ``validation``, ``test``; line n of one translates line n of the
             other.
         languages: of source and target.
-        tokenised: whether words and signs stand between blanks already.
-        joiner: what ends a piece whose word goes on, where words are cut already; else empty.
+        tokenised: true if words and signs are separated by blanks.
+        joiner: the end of a piece inside a word, if words are cut; else empty.
     """
 
     splits: Mapping[str, tuple[Lines, Lines]]
@@ -48,11 +49,11 @@ class Parallel:
 
 
 def lines_of(path: Path, source: str) -> Lines:
-    """The lines of a file, without surrounding blanks.
+    """Read the lines of a file, without surrounding blanks.
 
     Raises:
-        MissingDataError: the file is not there.
-        HarnessError: it is damaged or not UTF-8.
+        MissingDataError: the file does not exist.
+        HarnessError: the file is damaged or not UTF-8.
     """
     if not path.is_file():
         raise missing(source, path)
@@ -61,15 +62,15 @@ def lines_of(path: Path, source: str) -> Lines:
         text = data.decode("utf-8")
     except (OSError, EOFError, ValueError) as error:
         raise HarnessError(f"{path} cannot be read as lines in UTF-8: {error}") from error
-    # Only line feeds end lines: str.splitlines would also cut at separators that occur inside sentences.
+    # Only line feeds end lines: str.splitlines would also cut at separators inside sentences.
     return tuple(line.strip() for line in text.removesuffix("\n").split("\n"))
 
 
 def pairs_of(files: tuple[Path, Path], source: str) -> tuple[Lines, Lines]:
-    """Both sides of a split; pairs with an empty side are left out.
+    """Read both sides of a split, dropping pairs with an empty side.
 
     Raises:
-        HarnessError: the sides differ in their number of lines, or nothing is left.
+        HarnessError: the sides differ in their number of lines, or no pair remains.
     """
     left, right = (lines_of(path, source) for path in files)
     if len(left) != len(right):
@@ -77,9 +78,9 @@ def pairs_of(files: tuple[Path, Path], source: str) -> tuple[Lines, Lines]:
             f"{source}: {files[0]} has {len(left)} lines and {files[1]} has {len(right)}: line n of one must translate "
             f"line n of the other"
         )
-    kept = [(one, other) for one, other in zip(left, right, strict=True) if one and other]
+    kept = [(ours, theirs) for ours, theirs in zip(left, right, strict=True) if ours and theirs]
     if not kept:
-        raise HarnessError(f"{source}: {files[0]} and {files[1]} hold no sentence pair")
+        raise HarnessError(f"{source}: {files[0]} and {files[1]} have no sentence pair")
     sides = tuple(zip(*kept, strict=True))
     return sides[0], sides[1]
 
@@ -88,7 +89,7 @@ def pairs_of(files: tuple[Path, Path], source: str) -> tuple[Lines, Lines]:
 class GermanEnglishOptions:
     """Options of the published German–English sets."""
 
-    source: str = option("de", "language that is translated", choices=("de", "en"))
+    source: str = option("de", "source language", choices=("de", "en"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,34 +97,34 @@ class Multi30kOptions(GermanEnglishOptions):
     """Options of Multi30k."""
 
     lowercase: bool = option(True, "lower-case both sides")
-    train: int = option(0, "the first so many training pairs; 0: all", low=0)
+    train: int = option(0, "number of first training pairs; 0: all", low=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParallelTextOptions:
-    """Options of a user's own folder."""
+    """Options of a user folder."""
 
     path: str = option(REQUIRED, "folder, absolute or below HARNESS_DATA")
-    source: str = option("de", "suffix of the language that is translated")
-    target: str = option("en", "suffix of the language that it is translated into")
-    tokenised: bool = option(False, "words and signs stand between blanks already")
-    subwords: bool = option(False, "words are cut already, pieces ending with @@ where the word goes on")
+    source: str = option("de", "suffix of the source language")
+    target: str = option("en", "suffix of the target language")
+    tokenised: bool = option(False, "words and signs are separated by blanks")
+    subwords: bool = option(False, "words are cut into pieces, ending with @@ inside a word")
     lowercase: bool = option(False, "lower-case both sides")
-    train: int = option(0, "the first so many training pairs; 0: all", low=0)
+    train: int = option(0, "number of first training pairs; 0: all", low=0)
 
 
 def load_multi30k(request: DataRequest[Multi30kOptions]) -> Parallel:
-    """Multi30k, task 1; ``test`` is that of 2016. Raw sentences, lower-cased where ``lowercase``."""
+    """Read Multi30k, task 1, with the test of 2016, perhaps lower-cased."""
     return _shortened(_load(request, MULTI30K, ("de", "en")), request.options)
 
 
 def load_prepared(request: DataRequest[GermanEnglishOptions]) -> Parallel:
-    """IWSLT14, or WMT14 with ``--icml17``, as fairseq's script leaves it."""
+    """Read IWSLT14, or WMT14 with ``--icml17``, as fairseq's script writes it."""
     return replace(_load(request, PREPARED, ("de", "en")), tokenised=True, joiner="@@")
 
 
 def load_folder(request: DataRequest[ParallelTextOptions]) -> Parallel:
-    """A user's own folder: ``train``, ``valid`` and ``test`` with a suffix a language, also ``.gz``."""
+    """Read a user folder: ``train``, ``valid`` and ``test`` with a suffix a language."""
     options = request.options
     text = _load(request, PREPARED, (options.source, options.target))
     joiner = "@@" if options.subwords else ""
@@ -135,11 +136,11 @@ def _load(
     stems: Mapping[str, str],
     languages: tuple[str, str],
 ) -> Parallel:
-    """The pairs of the files ``<stem>.<language>`` of each split, from ``options.source`` to the other language."""
+    """Read the files ``<stem>.<language>`` of each split, from ``options.source``."""
     folder, name, first = folder_of(request), request.name, request.options.source
     if first not in languages:
-        known = ", ".join(sorted(languages))
-        raise HarnessError(f"{name}: source '{first}' is not one of its languages; valid: {known}")
+        valid = ", ".join(sorted(languages))
+        raise HarnessError(f"{name}: source '{first}' is not one of its languages; valid: {valid}")
     second = next(side for side in languages if side != first)
     splits = {
         split: pairs_of((_spelt(folder / f"{stem}.{first}"), _spelt(folder / f"{stem}.{second}")), name)
@@ -154,11 +155,12 @@ def _spelt(path: Path) -> Path:
 
 
 def _shortened(text: Parallel, options: Multi30kOptions | ParallelTextOptions) -> Parallel:
-    """The text in lower case and with the first pairs only, as asked."""
+    """Lower-case the text and keep its first pairs, as the options say."""
     splits = dict(text.splits)
     if options.lowercase:
         splits = {
-            split: (tuple(map(str.lower, one)), tuple(map(str.lower, other))) for split, (one, other) in splits.items()
+            split: (tuple(map(str.lower, ours)), tuple(map(str.lower, theirs)))
+            for split, (ours, theirs) in splits.items()
         }
     if options.train:
         splits["train"] = (splits["train"][0][: options.train], splits["train"][1][: options.train])

@@ -1,4 +1,4 @@
-"""Opening of picture files and cutting of their centres."""
+"""Opening of picture files and cropping of their centres."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from harness.errors import HarnessError
 
 MOST_PIXELS = 100_000_000
 NARROWEST = 200
-"""Times the shorter side: a strip that is resized by its shorter side would be as many times as large."""
-# Markers of JPEG: frames of Huffman-coded sequential and progressive pictures; what may stand before a frame (Huffman
-# and quantisation tables, restart intervals, what applications write, comments).
+"""Largest ratio of the sides: resizing a strip by its shorter side would enlarge it that much."""
+# Markers of JPEG: frames of Huffman-coded sequential and progressive pictures; segments allowed before a frame (Huffman
+# and quantisation tables, restart intervals, application data, comments).
 _FRAMES = (0xC0, 0xC1, 0xC2)
 _SKIPPED = (0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE)
 
 
 def check_size(width: int, height: int, where: str) -> None:
-    """Before a pixel is decoded: a file of some bytes can claim gigabytes of them.
+    """Reject implausible sizes before decoding: a small file can claim gigabytes.
 
     Raises:
-        HarnessError: no photograph has so many pixels, or is so narrow.
+        HarnessError: more pixels than a photograph, or too narrow.
     """
     if width * height > MOST_PIXELS:
         raise HarnessError(f"{where} has {width} × {height} pixels, more than {MOST_PIXELS}")
     if max(width, height) > NARROWEST * min(width, height):
-        raise HarnessError(f"{where} has {width} × {height} pixels: no photograph is so narrow")
+        raise HarnessError(f"{where} has {width} × {height} pixels: too narrow for a photograph")
 
 
 def jpeg_size(content: bytes | bytearray) -> tuple[int, int] | None:
-    """Width and height that a JPEG file states; None of what is not the usual kind (grey or three colours, 8 bits).
+    """Width and height of a usual JPEG file (grey or three colours, 8 bits), else None.
 
-    The frame header of ITU-T T.81, section B.2.2; the segments before it are passed over.
+    The frame header of ITU-T T.81, section B.2.2; the segments before it are skipped.
     """
     if content[:3] != b"\xff\xd8\xff":
         return None
@@ -51,10 +51,10 @@ def jpeg_size(content: bytes | bytearray) -> tuple[int, int] | None:
 
 
 def opened(picture: bytes | Path, mode: str, where: str, what: str = "an image") -> Image.Image:
-    """A file's picture, by its content or path, in a mode of Pillow's (``RGB``, ``L``).
+    """Open a picture by content or path, in a mode of Pillow (``RGB``, ``L``).
 
     Raises:
-        HarnessError: it cannot be decoded; ``what`` it was to be.
+        HarnessError: it cannot be decoded as ``what``.
     """
     try:
         with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as file:
@@ -65,7 +65,7 @@ def opened(picture: bytes | Path, mode: str, where: str, what: str = "an image")
 
 
 def centre_square(image: Image.Image, size: int, resize: int) -> Image.Image:
-    """The centre square of ``size`` pixels after resizing the shorter side to ``resize``."""
+    """Cut the centre square after resizing the shorter side to ``resize``."""
     share = resize / min(image.size)
     image = image.resize([max(size, round(side * share)) for side in image.size], Image.Resampling.BILINEAR)
     left, top = (image.width - size) // 2, (image.height - size) // 2

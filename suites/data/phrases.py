@@ -1,8 +1,8 @@
-"""German and English phrases from templates: numbers, dates, quantities, countries and languages, words from CLDR.
+"""Generated German and English phrases: templates with words from CLDR.
 
-Generated. Every pair is a template filled at random, words and signs between blanks. Word order differs as the two
-languages do (verbs at the end of German clauses), numbers below a thousand are spelt out, and dates, months, weekdays,
-quantities, countries and languages are those of babel's CLDR.
+Every pair is a template filled at random, with words and signs between blanks. Word order differs as in the two
+languages (verbs at the end of German clauses), numbers below a thousand are spelt out, and dates, months, weekdays,
+quantities, countries and languages come from babel's CLDR.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ THINGS = (
     ("Uhren", "clocks"),
     ("Rosen", "roses"),
 )
-# Countries without an article in German, and languages, by their codes in CLDR.
+# countries without an article in German, and languages, by their codes in CLDR
 COUNTRIES = (
     "FR DE AT IT ES PT PL DK SE NO FI GR HU BG RO HR RS JP CN IN BR MX CA EG KE MA PE CL KR AU NZ IS IE "
     "BE LU EE LV LT MT AR BO CO CU EC GH ID JO KZ MG MY NG PK TH TN UY VN"
@@ -75,8 +75,8 @@ def german_number(number: int) -> str:
         return word
     if rest < 20:
         return word + ones[rest]
-    ten, one = divmod(rest, 10)
-    return word + (f"{'ein' if one == 1 else ones[one]}und" if one else "") + tens[ten - 2]
+    ten, unit = divmod(rest, 10)
+    return word + (f"{'ein' if unit == 1 else ones[unit]}und" if unit else "") + tens[ten - 2]
 
 
 def english_number(number: int) -> str:
@@ -85,8 +85,8 @@ def english_number(number: int) -> str:
     hundreds, rest = divmod(number, 100)
     parts = [f"{ones[hundreds]} hundred"] if hundreds else []
     if rest:
-        ten, one = divmod(rest, 10)
-        parts.append(ones[rest] if rest < 20 else tens[ten - 2] + (f"-{ones[one]}" if one else ""))
+        ten, unit = divmod(rest, 10)
+        parts.append(ones[rest] if rest < 20 else tens[ten - 2] + (f"-{ones[unit]}" if unit else ""))
     return " and ".join(parts)
 
 
@@ -99,7 +99,7 @@ def _names_of(codes: tuple[str, ...], kind: str) -> tuple[Pair, ...]:
 
 
 class Filler:
-    """Draws what a template asks for, as pairs of German and English."""
+    """Draws values for a template, as pairs of German and English."""
 
     def __init__(self, draws: Draws) -> None:
         self.draws = draws
@@ -149,7 +149,7 @@ class Filler:
         from babel.units import format_unit
 
         value, unit = int(self.draws.integers(2, most + 1)), units[int(self.draws.integers(len(units)))]
-        # The German dative plural, which CLDR's forms by number lack.
+        # the German dative plural, which CLDR's forms by number lack
         german = format_unit(value, unit, "long", locale="de")
         dative = german if german.endswith("n") or unit in DISTANCES else f"{german}n"
         return dative, format_unit(value, unit, "long", locale="en")
@@ -171,8 +171,7 @@ class Filler:
         return format_date(at, german, locale="de"), format_date(at, english, locale="en")
 
 
-# German and English in turn. Slots are drawn in the order in which the German side names them; a digit tells two of a
-# kind apart.
+# German and English in turn. Slots are drawn in the order of the German side; a digit distinguishes two of a kind.
 _SENTENCES = """\
 {person} reiste am {day} nach {country} .
 {person} travelled to {country} on {day} .
@@ -203,7 +202,7 @@ TEMPLATES: tuple[Pair, ...] = tuple(zip(_SENTENCES[::2], _SENTENCES[1::2], stric
 
 
 def phrase(draws: Draws) -> Pair:
-    """One pair: a template and what fills it."""
+    """Fill a random template; return one pair."""
     german, english = TEMPLATES[int(draws.integers(len(TEMPLATES)))]
     filler = Filler(draws)
     makers: Mapping[str, Callable[[], Pair]] = {
@@ -218,38 +217,42 @@ def phrase(draws: Draws) -> Pair:
 
 
 def distinct(draws: Draws, count: int, seen: set[str]) -> list[Pair]:
-    """So many pairs of 5 to 20 words on either side, none of them in ``seen``, to which they are added."""
-    found: list[Pair] = []
+    """Draw ``count`` new pairs of 5 to 20 words; add them to ``seen``.
+
+    Raises:
+        HarnessError: there are too few.
+    """
+    pairs: list[Pair] = []
     for _ in range(50 * count):
-        if len(found) == count:
-            return found
+        if len(pairs) == count:
+            return pairs
         pair = phrase(draws)
         if pair[0] not in seen and all(5 <= len(side.split()) <= LONGEST for side in pair):
             seen.add(pair[0])
-            found.append(pair)
-    raise HarnessError(f"phrases: fewer than {count} distinct phrases were found; ask for fewer")
+            pairs.append(pair)
+    raise HarnessError(f"phrases: fewer than {count} distinct phrases exist; lower train or held_out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhrasesOptions:
     """Options of the data source ``phrases``."""
 
-    source: str = option("de", "language that is translated", choices=("de", "en"))
+    source: str = option("de", "source language", choices=("de", "en"))
     train: int = option(3000, "training pairs", low=20)
-    held_out: int = option(150, "pairs in validation, and in test", low=10)
+    held_out: int = option(150, "pairs in validation and in test, each", low=10)
 
 
 def load(request: DataRequest[PhrasesOptions]) -> Parallel:
-    """Distinct phrases, test first, so that it does not depend on how many train.
+    """Draw distinct phrases, test first: it must not depend on ``train``.
 
     Raises:
-        HarnessError: babel is not installed, or more phrases are asked for than there are.
+        HarnessError: babel is not installed, or there are fewer phrases than requested.
     """
     options = request.options
     try:
         import babel  # noqa: F401
     except ImportError as error:
-        raise HarnessError("phrases: the package babel is needed: pip install babel") from error
+        raise HarnessError("phrases: the package babel is not installed: pip install babel") from error
     first = 0 if options.source == "de" else 1
     seen: set[str] = set()
     splits = {}

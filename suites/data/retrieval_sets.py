@@ -1,7 +1,7 @@
-"""The four published retrieval sets: CUB-200-2011, Cars-196, In-Shop and Stanford Online Products.
+"""Four published retrieval sets: CUB-200-2011, Cars-196, In-Shop, Online Products.
 
-Classes of the test are never trained on. None has a published validation split. Images stay in their files.
-Splits: the first half of the classes of CUB and Cars train (Oh Song et al. 2016); the other two list theirs.
+Training never uses classes of the test. None has a published validation split. Images stay in their files.
+Splits: the first half of the classes of CUB and Cars trains (Oh Song et al. 2016); the other two list theirs.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class ListedImage(NamedTuple):
 
 
 def rows_of(path: Path, source: str, columns: int, skip: int = 0) -> Iterator[list[str]]:
-    """Lines of a text file as columns between blanks, the first ``skip`` left out.
+    """Columns of a text file's lines, without the first ``skip``.
 
     Raises:
-        MissingDataError: it is not there.
-        HarnessError: it is not UTF-8, or a line has another number of columns.
+        MissingDataError: the file does not exist.
+        HarnessError: the file is not UTF-8, or a line has another number of columns.
     """
     lines = text_of(path, source).splitlines()
     for number, line in enumerate(lines[skip:], start=skip + 1):
@@ -48,22 +48,22 @@ def rows_of(path: Path, source: str, columns: int, skip: int = 0) -> Iterator[li
 
 
 def joined(*tables: Mapping[str, str], source: str) -> Iterator[tuple[str, ...]]:
-    """Rows of tables with equal keys.
+    """Join rows of tables with equal keys.
 
     Raises:
         HarnessError: the keys differ.
     """
     first = set(tables[0])
     if any(set(table) != first for table in tables[1:]):
-        raise HarnessError(f"{source}: its text files do not list the same images")
+        raise HarnessError(f"{source}: the text files do not list the same images")
     for key in tables[0]:
         yield tuple(table[key] for table in tables)
 
 
 def read_cub(folder: Path) -> list[ListedImage]:
-    """``images.txt``, ``image_class_labels.txt`` and ``classes.txt``; classes 1–100 train, 101–200 test.
+    """Read ``images.txt``, ``image_class_labels.txt`` and ``classes.txt``.
 
-    ``train_test_split.txt`` is that of classification and unused here.
+    Classes 1–100 train, 101–200 test. ``train_test_split.txt`` belongs to classification and is not used.
     """
     source = "cub"
     files = dict(rows_of(folder / "images.txt", source, 2))
@@ -79,11 +79,13 @@ def read_cub(folder: Path) -> list[ListedImage]:
 
 
 def read_cars(folder: Path) -> list[ListedImage]:
-    """``cars_annos.mat``; the first half of the classes train, the others test. Its ``test`` flag is unused here.
+    """Read ``cars_annos.mat``; the first half of the classes trains, the rest tests.
+
+    Its ``test`` flag is not used.
 
     Raises:
-        MissingDataError: the file is not there.
-        HarnessError: it is damaged or lacks ``annotations`` or ``class_names``.
+        MissingDataError: the file does not exist.
+        HarnessError: the file is damaged or lacks ``annotations`` or ``class_names``.
     """
     path = folder / "cars_annos.mat"
     if not path.is_file():
@@ -94,7 +96,7 @@ def read_cars(folder: Path) -> list[ListedImage]:
         content = loadmat(path, squeeze_me=True)
         annotations = np.atleast_1d(content["annotations"])
         names = [str(name) for name in np.atleast_1d(content["class_names"])]
-        listed = [(str(one["relative_im_path"]), int(one["class"])) for one in annotations]
+        listed = [(str(row["relative_im_path"]), int(row["class"])) for row in annotations]
     except Exception as error:  # scipy raises nearly anything on a damaged file
         raise HarnessError(f"cars196: {path} is not the published annotation file: {error}") from error
     if any(not 1 <= number <= len(names) for _, number in listed):
@@ -104,7 +106,10 @@ def read_cars(folder: Path) -> list[ListedImage]:
 
 
 def read_inshop(folder: Path) -> list[ListedImage]:
-    """``list_eval_partition.txt``: a count, a header, then image, item and ``train``, ``query`` or ``gallery``."""
+    """Read ``list_eval_partition.txt``: count, header, rows.
+
+    Rows have image, item and ``train``, ``query`` or ``gallery``.
+    """
     path = folder / "list_eval_partition.txt"
     spelling = {"train": "train", "query": "test", "gallery": "gallery"}
     rows = []
@@ -116,7 +121,7 @@ def read_inshop(folder: Path) -> list[ListedImage]:
 
 
 def read_sop(folder: Path) -> list[ListedImage]:
-    """``Ebay_train.txt`` and ``Ebay_test.txt``: a header, then image, class, super-class and path."""
+    """Read ``Ebay_train.txt`` and ``Ebay_test.txt``: header, then image, class, super-class, path."""
     rows = []
     for split in ("train", "test"):
         for _, number, _, file in rows_of(folder / f"Ebay_{split}.txt", "sop", 4, skip=1):
@@ -125,7 +130,7 @@ def read_sop(folder: Path) -> list[ListedImage]:
 
 
 def assemble(rows: Sequence[ListedImage], images: Path, options: CropOptions, source: str) -> Images:
-    """Splits of image files, classes numbered as they first occur.
+    """Build splits of image files, with classes numbered by first occurrence.
 
     Raises:
         HarnessError: a split is empty, classes are shared between train and test, or size exceeds resize.
@@ -158,7 +163,7 @@ READERS: dict[str, Callable[[Path], list[ListedImage]]] = {
 
 
 def load(request: DataRequest[CropOptions]) -> Images:
-    """One of the four sets: its lists and photographs in the folder that the list lies in."""
+    """Read one of the four sets from the folder of its list."""
     name, folder = request.name, folder_of(request)
     images = folder / "images" if name == "cub" else folder
     return assemble(READERS[name](folder), images, request.options, name)

@@ -1,4 +1,4 @@
-"""Recordings: what audio sources yield, and decoding of files to one rate and length."""
+"""Recordings: types of audio sources, and decoding of files to one rate and length."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ SUFFIXES = (".wav", ".ogg", ".flac", ".mp3")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateOptions:
-    """Options of recordings that are resampled."""
+    """Options of resampled recordings."""
 
     rate: int = option(16000, "samples a second, resampled", low=1000)
 
 
 @dataclass(frozen=True, slots=True)
 class SoundFiles:
-    """Recordings that stay in their files, decoded when a batch asks.
+    """Recordings in files, decoded on reading.
 
     Attributes:
         paths: one file an item.
-        rate: samples a second that are wanted.
+        rate: requested samples a second.
     """
 
     paths: tuple[Path, ...]
@@ -42,7 +42,7 @@ class SoundFiles:
         return len(self.paths)
 
     def read(self, place: int) -> Waves:
-        """One recording (T,) at the wanted rate, as long as it is."""
+        """Read one recording (T,) at the requested rate, in full."""
         path = self.paths[place]
         return decode(path.read_bytes(), self.rate, str(path))
 
@@ -53,7 +53,7 @@ class SoundSplit:
 
     Attributes:
         waves: (N, T) in −1 to 1, or files.
-        targets: (N,) class numbers, or (N, C) zeros and ones where several tags hold.
+        targets: (N,) class numbers, or (N, C) zeros and ones for several tags.
         items: (N,) number of each item in the whole source.
     """
 
@@ -64,7 +64,7 @@ class SoundSplit:
     def __post_init__(self) -> None:
         if not len(self.waves) == len(self.targets) == len(self.items):
             raise ValueError(
-                f"a split holds {len(self.waves)} recordings, {len(self.targets)} targets and {len(self.items)} numbers"
+                f"a split has {len(self.waves)} recordings, {len(self.targets)} targets and {len(self.items)} numbers"
             )
 
     def __len__(self) -> int:
@@ -73,7 +73,7 @@ class SoundSplit:
 
 @dataclass(frozen=True, slots=True)
 class Sounds:
-    """Labelled recordings by split: ``train``, ``test``, and where there are any ``validation``.
+    """Labelled recordings by split: ``train``, ``test``, perhaps ``validation``.
 
     Attributes:
         splits: by name.
@@ -87,26 +87,26 @@ class Sounds:
 
     @property
     def tags(self) -> bool:
-        """Whether several may hold at once."""
+        """True if several labels may apply at once."""
         return self.splits["train"].targets.ndim == 2
 
 
 def decode(content: bytes, rate: int, where: str) -> Waves:
-    """A recording's samples (T,), channels averaged, resampled to ``rate`` by a polyphase filter.
+    """Decode a recording's samples (T,), averaging channels and resampling to ``rate``.
 
     Raises:
-        HarnessError: it is no recording that libsndfile reads, or empty.
+        HarnessError: libsndfile cannot read the recording, or it is empty.
     """
     try:
         import soundfile  # type: ignore[import-untyped]
     except ImportError as error:
-        raise HarnessError(f"{where}: recordings are read by soundfile: pip install 'paper-harness[paper]'") from error
+        raise HarnessError(f"{where}: recordings need soundfile: pip install 'paper-harness[paper]'") from error
     try:
         samples, own = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
         raise HarnessError(f"{where} is not a recording that can be decoded: {error}") from error
     if not len(samples):
-        raise HarnessError(f"{where} holds no samples")
+        raise HarnessError(f"{where} has no samples")
     mono = samples.mean(axis=1)
     if own == rate:
         return mono
@@ -117,7 +117,7 @@ def decode(content: bytes, rate: int, where: str) -> Waves:
 
 
 def fitted(wave: Waves, length: int) -> Waves:
-    """Exactly ``length`` samples: cut at both ends alike, or zeros at both ends."""
+    """Cut both ends evenly, or pad both with zeros, to ``length`` samples."""
     if len(wave) >= length:
         first = (len(wave) - length) // 2
         return wave[first : first + length]

@@ -1,4 +1,7 @@
-"""A random split by shares, drawn by the stream ``split``: stratified by class, or whole groups on one side."""
+"""A random split by shares: stratified by class, or by whole groups.
+
+The stream ``split`` draws it.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +20,24 @@ if TYPE_CHECKING:
 
 HELD: tuple[str, ...] = ("test", "validation")
 USUAL: Mapping[str, float] = MappingProxyType({"validation": 0.1, "test": 0.2})
-"""The shares where nothing is split and nothing is asked for."""
+"""Default shares of a random split."""
 SPELLED: Mapping[str, str] = MappingProxyType({name: split for split, names in SPLITS.items() for name in names})
-"""Every word for a split (``val``, ``valid``, ``training``, …) with ours."""
+"""Every name of a split (``val``, ``valid``, ``training``, …) with ours."""
 
 
-def shares_of(given: Mapping[str, Any], source: str) -> dict[str, float]:
-    """What ``split:`` asks for, by our names: below 1 a share, else a count.
+def shares_of(wanted: Mapping[str, Any], source: str) -> dict[str, float]:
+    """Parse ``split:`` by our names: below 1 a share, else a count.
 
     Raises:
-        HarnessError: another name than validation or test, or no number from 0 on.
+        HarnessError: another name than validation or test, or an invalid number.
     """
     shares: dict[str, float] = {}
-    for name, value in given.items():
+    for name, value in wanted.items():
         split = SPELLED.get(str(name).lower())
         if split not in HELD:
-            raise HarnessError(f"{source}: split: no '{name}'; {choices(['validation', 'test'], str(name))}")
+            raise HarnessError(f"{source}: split: unknown name '{name}'; {choices(['validation', 'test'], str(name))}")
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-            raise HarnessError(f"{source}: split: '{name}' is {value!r}; a share (0.2) or a count (200) is expected")
+            raise HarnessError(f"{source}: split: '{name}' is {value!r}; expected a share (0.2) or a count (200)")
         shares[split] = float(value)
     return shares
 
@@ -48,25 +51,26 @@ def drawn(
     groups: Labels | None = None,
     things: str = "rows",
 ) -> dict[str, Labels]:
-    """Places by split (``train`` always, the others where asked for), each rising; a function of the seed.
+    """Draw ascending indices by split, as a function of the seed.
+
+    ``train`` is always present, the other splits on request.
 
     Args:
-        request: its stream ``split`` draws, and its name is in the messages.
-        shares: as of ``shares_of``.
-        strata: (N,) of each item: every stratum is shared out alike, up to one item; one that has a single item
-            trains.
-        among: places (N,) of the items in the whole; none: they are the whole.
+        request: its stream ``split`` draws, and messages have its name.
+        shares: as in ``shares_of``.
+        strata: (N,) of each item: every stratum is divided evenly, up to one item; a single item trains.
+        among: indices (N,) of the items in the whole; None: they are the whole.
         groups: (N,) of each item: items of one group stay in one split, and strata do not count.
-        things: what the items are, for the messages.
+        things: name of the items, for messages.
 
     Raises:
-        HarnessError: nothing would be left to train on, or a split that is asked for would be empty.
+        HarnessError: no item would remain for training, or a requested split would be empty.
     """
     total = len(strata)
     counts = {name: _count(shares.get(name, 0.0), total) for name in HELD}
     if sum(counts.values()) >= total:
-        asked = " and ".join(f"{name} {shares[name]:g}" for name in HELD if counts[name])
-        raise HarnessError(f"{request.name}: split: {asked} leave none of {total} {things} to train on")
+        requested = " and ".join(f"{name} {shares[name]:g}" for name in HELD if counts[name])
+        raise HarnessError(f"{request.name}: split: {requested} leave none of {total} {things} to train on")
     draws = request.streams.numpy("split", request.name)
     order = _by_strata(np.asarray(strata), draws)
     if groups is None:
@@ -85,7 +89,10 @@ def _count(share: float, total: int) -> int:
 
 
 def _by_strata(strata: Labels, draws: np.random.Generator) -> Labels:
-    """An order in which every beginning has its share of every stratum: systematic sampling with a random start."""
+    """Order items so that every prefix has its share of every stratum.
+
+    Systematic sampling with a random start.
+    """
     order = draws.permutation(len(strata))
     place = np.empty(len(strata))
     for stratum in np.unique(strata):
@@ -96,7 +103,7 @@ def _by_strata(strata: Labels, draws: np.random.Generator) -> Labels:
 
 
 def _by_group(groups: Labels, order: Labels, counts: Mapping[str, int]) -> dict[str, Labels]:
-    """Whole groups in the order in which they come, each split filled until it has its count."""
+    """Assign whole groups in order, each split up to its count."""
     chosen: dict[str, list[Labels]] = {name: [] for name in (*HELD, "train")}
     names, first = np.unique(groups, return_index=True)
     for group in names[np.argsort(first)]:

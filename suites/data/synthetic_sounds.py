@@ -1,8 +1,8 @@
-"""Synthesised recordings: instruments by their overtones, words of two vowels, textures of noise.
+"""Synthesised recordings: instruments by overtones, words of two vowels, textures of noise.
 
-Each kind asks of a network what its real counterpart asks: which timbres sound together at unknown pitches
-(``tones``), which formants follow each other in unknown voices (``words``), which noises of a colour and a rhythm are
-in a mixture (``textures``).
+Each kind needs the same skill of a network as its real counterpart: which timbres sound together at unknown pitches
+(``tones``), which formants follow each other in unknown voices (``words``), which noises of a colour and a rhythm
+occur in a mixture (``textures``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from suites.data.types import Labels
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
-# Amplitudes of the overtones 1–6 of each instrument.
+# amplitudes of the overtones 1–6 of each instrument
 INSTRUMENTS = np.array(
     [
         (1, 0, 0, 0, 0, 0),
@@ -32,17 +32,17 @@ INSTRUMENTS = np.array(
     ]
 )
 FRAMES = 48
-# First and second formant in Hz of five vowels (Peterson & Barney 1952, table II, men, rounded).
+# first and second formant in Hz of five vowels (Peterson & Barney 1952, table II, men, rounded)
 VOWELS = {"i": (270, 2290), "e": (530, 1840), "a": (730, 1090), "o": (570, 840), "u": (300, 870)}
 WORDS = ("ia", "ai", "ua", "au", "eo", "oe", "iu", "ui", "ae", "ou")
-# Centre in Hz, bandwidth in Hz, beats a second (0: steady) of each texture.
+# centre in Hz, bandwidth in Hz, beats a second (0: steady) of each texture
 NOISES = np.array(
     [(300, 200, 0), (300, 200, 8), (900, 300, 0), (900, 300, 8), (1800, 500, 4), (2800, 700, 0), (2800, 700, 12)]
 )
 
 
 def _tones(targets: Labels, time: Waves, draws: np.random.Generator) -> Waves:
-    """Mixtures (N, T) of the instruments that are on, each at its own pitch of 110–440 Hz and loudness."""
+    """Mixtures (N, T) of the active instruments, each with its pitch and loudness."""
     waves = np.zeros((len(targets), time.shape[-1]), dtype=np.float32)
     for instrument, overtones in enumerate(INSTRUMENTS):
         on = targets[:, instrument].nonzero()[0]
@@ -56,9 +56,9 @@ def _tones(targets: Labels, time: Waves, draws: np.random.Generator) -> Waves:
 
 
 def _words(targets: Labels, time: Waves, draws: np.random.Generator) -> Waves:
-    """Words (N, T): overtones of a voice of 90–250 Hz under two formants that glide from one vowel to the next.
+    """Words (N, T): overtones of a voice under two gliding formants.
 
-    Length of the vocal tract (formants ±15 %), speed and place in the clip vary from item to item.
+    The voice is 90–250 Hz. Vocal tract length (formants ±15 %), speed and place in the clip vary from item to item.
     """
     count, length = len(targets), time.shape[-1]
     formants = np.array([[VOWELS[vowel] for vowel in WORDS[word]] for word in targets], dtype=float)
@@ -67,7 +67,7 @@ def _words(targets: Labels, time: Waves, draws: np.random.Generator) -> Waves:
     start, lasts = draws.uniform(0.05, 0.2, count)[:, None], draws.uniform(0.5, 0.75, count)[:, None]
     along = (np.linspace(0, 1, length)[None] - start) / lasts
     loud = ((along > 0) & (along < 1)) * np.sin(np.pi * along.clip(0, 1)) ** 0.5
-    # Formants move slowly: their gains are found at a few times and joined by straight lines.
+    # formants move slowly: their gains are computed at a few times and interpolated linearly
     places = np.linspace(0, length - 1, FRAMES)
     lines = np.maximum(0, 1 - np.abs(np.arange(length) - places[:, None]) * (FRAMES - 1) / (length - 1))
     glide = 1 / (1 + np.exp(-12 * ((places / (length - 1) - start) / lasts - 0.5)))
@@ -84,7 +84,7 @@ def _words(targets: Labels, time: Waves, draws: np.random.Generator) -> Waves:
 
 
 def _textures(targets: Labels, time: Waves, draws: np.random.Generator) -> Waves:
-    """Mixtures (N, T) of the noises that are on: normal noise shaped in frequency, beaten at the noise's rate."""
+    """Mixtures (N, T) of the active noises, shaped in frequency and beaten."""
     count, length = len(targets), time.shape[-1]
     hertz = np.fft.rfftfreq(length, float(time[1] - time[0]))
     waves = np.zeros((count, length))
@@ -110,20 +110,20 @@ KINDS: dict[str, tuple[Maker, tuple[str, ...], bool]] = {
 class SyntheticSoundsOptions:
     """Options of the data source ``synthetic-sounds``."""
 
-    kind: str = option("tones", "what is heard", choices=tuple(KINDS))
+    kind: str = option("tones", "kind of sound", choices=tuple(KINDS))
     train: int = option(400, "training recordings", low=8)
     validation: int = option(100, "validation recordings", low=0)
     test: int = option(400, "test recordings", low=1)
     rate: int = option(8000, "samples a second", low=1000)
-    samples: int = option(4096, "in a recording", low=256)
+    samples: int = option(4096, "samples in a recording", low=256)
     density: float = option(0.25, "probability of each tag", low=0, high=1)
-    noise: float = option(0.3, "deviation of the noise that is added", low=0)
+    noise: float = option(0.3, "deviation of the added noise", low=0)
 
 
 def load(request: DataRequest[SyntheticSoundsOptions]) -> Sounds:
-    """Recordings (N, samples) with normal noise, all drawn from the stream ``data``.
+    """Generate recordings (N, samples) with normal noise from the stream ``data``.
 
-    Tags hold with probability ``density`` each, one at least.
+    Tags hold with probability ``density`` each, at least one of them.
     """
     options = request.options
     make, names, tags = KINDS[options.kind]

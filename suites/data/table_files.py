@@ -1,21 +1,23 @@
-"""Files of rows and columns, CSV, JSON lines or Parquet, read so that every mistake has its file and line."""
+"""Tables of data sets: columns of numbers and texts from one or more files."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from itertools import repeat
+from numbers import Real
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.base.tables import form_of, read_file
+from harness.base.values import number_of
 from harness.errors import HarnessError, choices
-from suites.data.archive import content_of, missing
+from suites.data.archive import missing
 from suites.data.splitting import SPELLED
 from suites.data.types import Labels
 
@@ -81,15 +83,15 @@ def find_tables(path: Path, source: str) -> dict[str, tuple[Path, ...]]:
         raise missing(source, path)
     if path.is_file():
         if not path.name.lower().endswith(SUFFIXES):
-            raise HarnessError(f"{source}: {path} is no table; {', '.join(SUFFIXES)} are read")
+            raise HarnessError(f"{source}: {path}: unsupported file extension; valid: {', '.join(SUFFIXES)}")
         return {"": (path,)}
     files = sorted(file for file in path.rglob("*") if file.is_file() and file.name.lower().endswith(SUFFIXES))
-    found: dict[str, list[Path]] = {}
+    by_split: dict[str, list[Path]] = {}
     for file in files:
         split = split_of(file.relative_to(path).as_posix())
         if split is not None:
-            found.setdefault(split, []).append(file)
-    if "train" not in found:
+            by_split.setdefault(split, []).append(file)
+    if "train" not in by_split:
         if len(files) == 1:
             return {"": tuple(files)}
         listed = ", ".join(file.name for file in files[:5]) or "no table"
@@ -97,7 +99,7 @@ def find_tables(path: Path, source: str) -> dict[str, tuple[Path, ...]]:
             f"{source}: {path} has no train.csv (also .tsv, .parquet, or train-00000-of-00001.parquet) but {listed}; "
             f"name the files train, validation and test, or point path at one file"
         )
-    return {split: tuple(parts) for split, parts in found.items()}
+    return {split: tuple(parts) for split, parts in by_split.items()}
 
 
 def split_of(name: str) -> str | None:
@@ -113,13 +115,13 @@ def split_of(name: str) -> str | None:
 def read_rows(
     tables: Mapping[str, Sequence[Path]], source: str, separator: str = "", empty: Sequence[str] = MISSING
 ) -> Rows:
-    """Every row of the files; a column is of numbers where all that is said in it is one.
+    """Every row of the files; a column without any text is float64.
 
     Args:
         tables: as of ``find_tables``; all have the same columns.
         source: for messages.
         separator: of CSV; "": by the file's first line.
-        empty: what stands for a missing value.
+        empty: texts that mean a missing value.
 
     Raises:
         HarnessError: a file that is damaged, a row with more or fewer fields than the header, files whose columns
@@ -154,28 +156,26 @@ def read_rows(
 
 
 def as_numbers(cells: Cells) -> Cells | None:
-    """A column of texts as float64 with NaN; None where one of them is no finite number."""
+    """A column of texts as float64 with NaN; None if one is not finite."""
     if cells.dtype != object:
         return cells
-    numbers = np.array([number_of(cell) for cell in cells])
-    said = np.array([cell is not None for cell in cells], dtype=bool)
-    return numbers if np.isfinite(numbers[said]).all() else None
+    numbers = _numbers(cells)
+    present = np.array([cell is not None for cell in cells], dtype=bool)
+    return numbers if np.isfinite(numbers[present]).all() else None
 
 
-def number_of(cell: str | None) -> float:
-    """A text as a number; NaN where it is none."""
-    try:
-        return float(cell) if cell is not None and "_" not in cell else float("nan")
-    except ValueError:
-        return float("nan")
+def _numbers(cells: Cells) -> npt.NDArray[np.float64]:
+    """(N,) each text as a number; NaN where it is none."""
+    numbers = (None if cell is None else number_of(cell) for cell in cells)
+    return np.array([np.nan if number is None else number for number in numbers], dtype=np.float64)
 
 
 def odd_number(cells: Cells) -> int | None:
-    """The first row that is no number in a column that was meant to be of numbers; None of other columns."""
-    numbers = np.array([number_of(cell) for cell in cells])
-    said = np.array([cell is not None for cell in cells], dtype=bool)
-    odd = (said & ~np.isfinite(numbers)).nonzero()[0]
-    return int(odd[0]) if len(odd) and len(odd) <= (1 - MEANT_AS_NUMBERS) * said.sum() else None
+    """The first text in a column of mostly numbers; None for other columns."""
+    numbers = _numbers(cells)
+    present = np.array([cell is not None for cell in cells], dtype=bool)
+    odd = (present & ~np.isfinite(numbers)).nonzero()[0]
+    return int(odd[0]) if len(odd) and len(odd) <= (1 - MEANT_AS_NUMBERS) * present.sum() else None
 
 
 def _joined(parts: Sequence[Cells]) -> Cells:
@@ -186,141 +186,37 @@ def _joined(parts: Sequence[Cells]) -> Cells:
 
 
 def _texts(numbers: Cells) -> Cells:
-    return np.array([None if np.isnan(one) else f"{one:g}" for one in numbers], dtype=object)
+    return np.array([None if np.isnan(number) else f"{number:g}" for number in numbers], dtype=object)
 
 
 def _piece(file: Path, source: str, separator: str, empty: Sequence[str]) -> tuple[dict[str, Cells], Labels]:
-    if file.suffix == ".parquet":
-        return _parquet(file, source)
-    return _json_lines(file, source) if file.suffix == ".jsonl" else _csv(file, source, separator, empty)
-
-
-def _csv(file: Path, source: str, separator: str, empty: Sequence[str]) -> tuple[dict[str, Cells], Labels]:
-    absent = set(empty)
-    text = _text_of(file, source)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator or _separator(file, text))
-    rows, lines = [], []
     try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_header(header, f"{source}: {file}:1")
-        for row in reader:
-            if not row or row == [""]:
-                continue
-            if len(row) != len(header):
-                where = f"{source}: {file}:{reader.line_num}"
-                raise HarnessError(f"{where}: {len(row)} fields, but the header has {len(header)} columns")
-            rows.append(row)
-            lines.append(reader.line_num)
-    except csv.Error as error:
-        raise HarnessError(f"{source}: {file}:{reader.line_num}: {error}") from error
+        table = read_file(file, separator=separator, missing=empty, nested=True)
+    except HarnessError as error:
+        raise HarnessError(f"{source}: {error}") from error
+    form = form_of(file)
     columns: dict[str, Cells] = {}
-    for place, name in enumerate(header):
-        cells = np.empty(len(rows), dtype=object)
-        cells[:] = [None if row[place].strip() in absent else row[place].strip() for row in rows]
-        columns[name] = cells
-    return columns, np.array(lines, dtype=np.int64)
+    for name, values in zip(table.columns, zip(*table.rows, strict=True) if table.rows else repeat(()), strict=False):
+        columns[name] = _objects(values) if form == "csv" else _values(values, str if form == "parquet" else json.dumps)
+    return columns, np.array(table.lines, dtype=np.int64)
 
 
-def _text_of(file: Path, source: str) -> str:
-    try:
-        content = content_of(file)
-        return content.decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise HarnessError(f"{source}: {file} cannot be read as UTF-8: {error}") from error
+def _values(values: Sequence[Any], write: Callable[[Any], str]) -> Cells:
+    """Values as float64 where all are numbers, else as texts."""
+    if all(value is None or isinstance(value, Real | Decimal) for value in values):
+        return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
+    return _objects([value if value is None or isinstance(value, str) else write(value) for value in values])
 
 
-def _json_lines(file: Path, source: str) -> tuple[dict[str, Cells], Labels]:
-    """One object a line; a key that a line lacks, and null, are missing values."""
-    rows: list[dict[str, Any]] = []
-    lines: list[int] = []
-    for number, line in enumerate(_text_of(file, source).splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise HarnessError(f"{source}: {file}:{number}: no JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise HarnessError(f"{source}: {file}:{number}: an object in braces is expected")
-        rows.append(row)
-        lines.append(number)
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: _values([row.get(name) for row in rows]) for name in names}, np.array(lines, dtype=np.int64)
-
-
-def _values(said: Sequence[Any]) -> Cells:
-    """Plain values as float64 where all are numbers or truths, else as texts."""
-    if all(one is None or isinstance(one, int | float) for one in said):
-        return np.array([np.nan if one is None else float(one) for one in said], dtype=np.float64)
-    cells = np.empty(len(said), dtype=object)
-    cells[:] = [one if one is None or isinstance(one, str) else json.dumps(one) for one in said]
+def _objects(values: Sequence[str | None]) -> Cells:
+    cells = np.empty(len(values), dtype=object)
+    cells[:] = values
     return cells
 
 
-def _separator(file: Path, text: str) -> str:
-    if ".tsv" in file.name.lower():
-        return "\t"
-    first = text.partition("\n")[0]
-    return max((",", ";", "\t"), key=first.count)
-
-
-def _check_header(header: Sequence[str], where: str) -> None:
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if not header or not any(header):
-        raise HarnessError(f"{where}: the first line must name the columns, and is empty")
-    if twice:
-        raise HarnessError(f"{where}: two columns are called '{twice[0]}'")
-
-
-def _parquet(file: Path, source: str) -> tuple[dict[str, Cells], Labels]:
-    table = read_parquet(file, source)
-    columns = {name: _cells(table.column(name)) for name in table.column_names}
-    return columns, np.arange(1, table.num_rows + 1, dtype=np.int64)
-
-
-MOST_CELLS = 1_000_000_000
-"""A few bytes of Parquet can claim billions of equal cells."""
-
-
-def read_parquet(file: Path, source: str) -> Any:
-    """A Parquet file as a table of pyarrow.
-
-    Raises:
-        HarnessError: it is damaged, or claims more cells than a table has.
-    """
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        with file.open("rb") as content:  # pyarrow would take a name for an address
-            told = parquet.read_metadata(content)
-            if told.num_rows * max(1, told.num_columns) > MOST_CELLS:
-                raise HarnessError(f"{source}: {file} claims {told.num_rows:,} rows of {told.num_columns:,} columns")
-            content.seek(0)
-            return parquet.read_table(content)
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).partition("\n")[0]
-        raise HarnessError(f"{source}: {file} is not a Parquet file that can be read: {reason}") from error
-
-
-def _cells(column: Any) -> Cells:
-    """A column of pyarrow: numbers, truths and times as float64, class labels and all else as texts."""
-    import pyarrow as pa
-
-    kind = column.type
-    if (
-        pa.types.is_boolean(kind)
-        or pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-    ):
-        return np.array([np.nan if one is None else float(one) for one in column.to_pylist()], dtype=np.float64)
-    return _values([one if one is None or isinstance(one, str) else str(one) for one in column.to_pylist()])
-
-
 def distinct(cells: Cells) -> Iterator[str]:
-    """What a column says, each once, sorted: numbers by size and in their shortest form, texts by letters."""
+    """A column's distinct values, sorted: numbers in their shortest form, or texts."""
     if cells.dtype != object:
-        yield from (f"{one:.15g}" for one in np.unique(cells[~np.isnan(cells)]))
+        yield from (f"{value:.15g}" for value in np.unique(cells[~np.isnan(cells)]))
     else:
-        yield from sorted({str(one) for one in cells if one is not None})
+        yield from sorted({str(value) for value in cells if value is not None})

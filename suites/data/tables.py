@@ -1,4 +1,4 @@
-"""Tables of one's own: a target column, columns of numbers and of categories, split by files, a column or at random."""
+"""User tables: a target column, columns of numbers and of categories, splits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from suites.data.types import Array, Labels
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
-# A target of numbers with at most so many different ones is shared out among the splits as classes are.
+# A numeric target with at most so many different values is stratified like classes.
 FEW = 20
 
 
@@ -29,8 +29,8 @@ class TableSplit:
 
     Attributes:
         numbers: (N, n) float64; NaN where a value is missing.
-        levels: (N, c) number of the text in its column's ``levels``; -1 where it is missing.
-        targets: (N,) float64 or texts, as the column has them.
+        levels: (N, c) number of the text in its column's ``levels``; -1 if missing.
+        targets: (N,) float64 or texts, as in the column.
         items: (N,) number of the row in the whole table.
     """
 
@@ -48,10 +48,10 @@ class TableData:
     """A table by split.
 
     Attributes:
-        splits: ``train``, ``test`` and where there is one ``validation``.
+        splits: ``train``, ``test`` and perhaps ``validation``.
         numeric, categorical: names of the columns of ``numbers`` and ``levels``.
-        levels: of each categorical column the texts that it has.
-        target: name of the column that is predicted.
+        levels: texts of each categorical column.
+        target: name of the target column.
         path: the file or folder, for messages.
     """
 
@@ -65,44 +65,44 @@ class TableData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowOptions:
-    """How the rows of a file of one's own are read and split."""
+    """Reading and splitting of a user file's rows."""
 
     path: str = option(REQUIRED, "file or folder of train and test files, absolute or below HARNESS_DATA")
-    target: str = option(REQUIRED, "column that is predicted")
-    split: Mapping[str, Any] = option({}, "{validation: 0.1, test: 0.2}: shares or counts that are drawn at random")
-    split_column: str = option("", "column that says train, validation or test")
-    group: str = option("", "column whose equal values stay on one side of a random split (a person, a place)")
-    separator: str = option("", "between the fields of CSV; empty: by the first line")
-    missing: tuple[str, ...] = option(MISSING, "what stands for a missing value in CSV")
+    target: str = option(REQUIRED, "target column")
+    split: Mapping[str, Any] = option({}, "{validation: 0.1, test: 0.2}: shares or counts of random splits")
+    split_column: str = option("", "column with train, validation or test")
+    group: str = option("", "column whose equal values stay in one split (a person, a place)")
+    separator: str = option("", "separator of CSV; empty: by the first line")
+    missing: tuple[str, ...] = option(MISSING, "texts for a missing value in CSV")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableOptions(RowOptions):
     """Options of the layout ``table``."""
 
-    categorical: tuple[str, ...] = option((), "columns of numbers that are names of categories (a postcode)")
-    ignore: tuple[str, ...] = option((), "columns that are not read (an identifier)")
+    categorical: tuple[str, ...] = option((), "numeric columns to treat as categories (a postcode)")
+    ignore: tuple[str, ...] = option((), "columns to ignore (an identifier)")
 
 
 def rows_for(request: DataRequest[Any]) -> Rows:
-    """The rows of the file or folder at ``path``; those without a target are left out, with a warning.
+    """Read the rows at ``path``; warn and drop those without a target.
 
     Raises:
-        MissingDataError: there is nothing.
-        HarnessError: a damaged file; no column of the target's name.
+        MissingDataError: the file does not exist.
+        HarnessError: a damaged file, or no target column.
     """
     options = request.options
     path = request.root / options.path
     rows = read_rows(find_tables(path, request.name), request.name, options.separator, options.missing)
     target = rows.column(options.target, "target")
-    absent = np.array([one is None for one in target]) if target.dtype == object else np.isnan(target)
+    absent = np.array([value is None for value in target]) if target.dtype == object else np.isnan(target)
     if not absent.any():
         return rows
     first = rows.where(int(absent.argmax()))
-    said = f"{request.name}: {first}: {int(absent.sum())} rows have no '{options.target}' and are left out"
     if absent.all():
         raise HarnessError(f"{request.name}: no row of {path} has a '{options.target}'")
-    warnings.warn(said, stacklevel=2)
+    message = f"{request.name}: {first}: {int(absent.sum())} rows lack '{options.target}' and are ignored"
+    warnings.warn(message, stacklevel=2)
     kept = (~absent).nonzero()[0]
     renumbered = np.cumsum(~absent) - 1
     parts = {name: renumbered[part[~absent[part]]] for name, part in rows.parts.items()}
@@ -111,17 +111,19 @@ def rows_for(request: DataRequest[Any]) -> Rows:
 
 
 def target_of(rows: Rows, name: str) -> Cells:
-    """The target's values: float64 where all are numbers, else texts (``<U``)."""
+    """The target's values: float64 if all are numbers, else texts (``<U``)."""
     cells = rows.columns[name]
     numbers = as_numbers(cells)
     return cells.astype(np.str_) if numbers is None else numbers
 
 
 def places_of(rows: Rows, strata: Labels, request: DataRequest[Any]) -> dict[str, Labels]:
-    """Rows by split: by a column, else by files, else at random; validation is drawn from training where it is asked.
+    """Split rows by a column, else by files, else at random.
+
+    Validation is drawn from training on request.
 
     Raises:
-        HarnessError: a word that is no split, a split that is asked for twice, none left to train or score on.
+        HarnessError: an unknown split, a split requested twice, or no row for training or scoring.
     """
     options, source = request.options, request.name
     shares = shares_of(options.split, source)
@@ -134,10 +136,10 @@ def places_of(rows: Rows, strata: Labels, request: DataRequest[Any]) -> dict[str
     if "test" not in parts and not shares.get("test"):
         if "validation" not in parts:
             raise HarnessError(f"{source}: {options.path} has nothing to score on: no test and no validation rows")
-        parts["test"] = parts.pop("validation")  # as in folders of images: what alone is held out is the test
+        parts["test"] = parts.pop("validation")  # as in folders of images: the only held-out part is the test
     for name in HELD:
         if name in parts and shares.get(name):
-            raise HarnessError(f"{source}: split: {options.path} has its own {name}; leave '{name}' out")
+            raise HarnessError(f"{source}: split: {options.path} has its own {name}; remove '{name}'")
     if any(shares.values()):
         among = parts["train"]
         own = None if groups is None else groups[among]
@@ -147,11 +149,13 @@ def places_of(rows: Rows, strata: Labels, request: DataRequest[Any]) -> dict[str
 
 def _by_column(rows: Rows, name: str) -> dict[str, Labels]:
     cells = rows.column(name, "split_column")
-    words = [None if one is None else SPELLED.get(str(one).lower()) for one in cells]
+    words = [None if value is None else SPELLED.get(str(value).lower()) for value in cells]
     wrong = next((row for row, word in enumerate(words) if word is None), None)
     if wrong is not None:
         valid = choices(["train", "validation", "test"], str(cells[wrong]))
-        raise HarnessError(f"{rows.source}: {rows.where(wrong)}: '{name}' is '{cells[wrong]}', no split; {valid}")
+        raise HarnessError(
+            f"{rows.source}: {rows.where(wrong)}: '{name}' is '{cells[wrong]}', not a valid split; {valid}"
+        )
     return {
         split: np.array([row for row, word in enumerate(words) if word == split])
         for split in ("train", *HELD)
@@ -168,7 +172,7 @@ def _groups(rows: Rows, name: str) -> Labels | None:
 
 
 def strata_of(target: Cells) -> Labels:
-    """Classes among which a split is shared out: those of a target of texts or of few numbers; else one for all."""
+    """Strata of a split: classes of a target of texts or few numbers, else one."""
     names, strata = np.unique(target, return_inverse=True)
     if target.dtype.kind == "f" and len(names) > FEW:
         return np.zeros(len(target), dtype=np.int64)
@@ -176,11 +180,11 @@ def strata_of(target: Cells) -> Labels:
 
 
 def load_table(request: DataRequest[TableOptions]) -> TableData:
-    """A user's own table at ``path``: columns of numbers and of categories told apart, split.
+    """Read and split a user's table with numeric and categorical columns.
 
     Raises:
-        MissingDataError: there is nothing.
-        HarnessError: a damaged file, a column that is not there or is neither, or a split that cannot be had.
+        MissingDataError: the table does not exist.
+        HarnessError: a damaged file, a missing or mixed column, or an impossible split.
     """
     options, source = request.options, request.name
     rows = rows_for(request)
@@ -199,48 +203,48 @@ def load_table(request: DataRequest[TableOptions]) -> TableData:
             numbers[name] = as_number
             continue
         if name not in options.categorical:
-            _check_meant(rows, name, cells)
+            _check_numeric(rows, name, cells)
         texts[name] = cells
     levels, coded = _coded(texts, len(rows))
     target = target_of(rows, options.target)
     places = places_of(rows, strata_of(target), request)
-    _say_missing(source, {**numbers, **texts})
+    _warn_missing(source, {**numbers, **texts})
     stacked = np.stack(list(numbers.values()), 1) if numbers else np.empty((len(rows), 0))
     splits = {name: TableSplit(stacked[part], coded[part], target[part], part) for name, part in places.items()}
     return TableData(splits, tuple(numbers), tuple(texts), levels, options.target, options.path)
 
 
-def _check_meant(rows: Rows, name: str, cells: Cells) -> None:
-    """A column of numbers in which a few values are none is a mistake, not a column of categories."""
+def _check_numeric(rows: Rows, name: str, cells: Cells) -> None:
+    """Reject a column of numbers with a few other values: a mistake, not categories."""
     row = odd_number(cells)
     if row is not None:
         raise HarnessError(
             f"{rows.source}: {rows.where(row)}: '{name}' is '{cells[row]}' where a number is expected, as in nearly "
-            f"all other rows; correct it, add it to 'missing', or say categorical: [{name}]"
+            f"all other rows; correct it, add it to 'missing', or set categorical: [{name}]"
         )
 
 
 def _coded(texts: Mapping[str, Cells], length: int) -> tuple[tuple[tuple[str, ...], ...], Labels]:
-    """The levels of columns of so many rows, and (N, c) their numbers."""
+    """Levels of columns with ``length`` rows, and their numbers (N, c)."""
     levels, columns = [], []
     for cells in texts.values():
         names = tuple(distinct(cells))
         number: dict[str | None, int] = {name: place for place, name in enumerate(names)}
         levels.append(names)
-        said = cells if cells.dtype == object else [None if np.isnan(one) else f"{one:.15g}" for one in cells]
-        columns.append(np.array([number.get(one, -1) for one in said], dtype=np.int64))
+        values = cells if cells.dtype == object else [None if np.isnan(cell) else f"{cell:.15g}" for cell in cells]
+        columns.append(np.array([number.get(value, -1) for value in values], dtype=np.int64))
     return tuple(levels), np.stack(columns, 1) if columns else np.empty((length, 0), dtype=np.int64)
 
 
-def _say_missing(source: str, columns: Mapping[str, Cells]) -> None:
+def _warn_missing(source: str, columns: Mapping[str, Cells]) -> None:
     counts = {name: _absent(cells) for name, cells in columns.items()}
-    told = [f"{name} {count}" for name, count in counts.items() if count]
-    if told:
-        more = f", … ({len(told)} columns)" if len(told) > 6 else ""
-        filled = "numbers become the training median beside a column that marks them, categories one of their own"
-        warnings.warn(f"{source}: missing values: {', '.join(told[:6])}{more}; {filled}", stacklevel=3)
+    listed = [f"{name} {count}" for name, count in counts.items() if count]
+    if listed:
+        more = f", … ({len(listed)} columns)" if len(listed) > 6 else ""
+        filled = "numbers become the training median, with a column that marks them; categories become a category"
+        warnings.warn(f"{source}: missing values: {', '.join(listed[:6])}{more}; {filled}", stacklevel=3)
 
 
 def _absent(cells: Cells | Sequence[str | None]) -> int:
     array = np.asarray(cells)
-    return int(sum(one is None for one in array) if array.dtype == object else np.isnan(array).sum())
+    return int(sum(value is None for value in array) if array.dtype == object else np.isnan(array).sum())

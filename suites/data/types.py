@@ -1,4 +1,4 @@
-"""What data sources yield: images with labels, and token sequences, by split."""
+"""Types of data sources: images with labels, and token sequences, by split."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ UNKNOWN = "<unk>"
 
 
 def held_out(request: DataRequest[Any], train: Labels, wanted: int, things: str = "images") -> dict[str, Labels]:
-    """Places that ``train`` and the ``wanted`` of them that validate, drawn by the stream ``split``; both rising.
+    """Move ``wanted`` random items from ``train`` to validation; indices ascend.
 
     Raises:
-        HarnessError: nothing would be left to train on.
+        HarnessError: no item would remain for training.
     """
     if wanted >= len(train):
         raise HarnessError(f"{request.name}: validation {wanted} leaves none of {len(train)} training {things}")
@@ -35,11 +35,11 @@ def held_out(request: DataRequest[Any], train: Labels, wanted: int, things: str 
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """Images that stay in their files because they do not fit into memory; decoded when a batch asks.
+    """Images in files, for sets larger than memory, decoded on reading.
 
     Attributes:
         paths: one file an item.
-        size: side of the square that a batch holds, pixels.
+        size: side of the squares in a batch, pixels.
         resize: the shorter side before the centre crop of ``size``, pixels.
     """
 
@@ -52,7 +52,7 @@ class ImageFiles:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """(N, 3, size, size), as of an array."""
+        """(N, 3, size, size), like an array's."""
         return (len(self.paths), 3, self.size, self.size)
 
 
@@ -73,7 +73,7 @@ class ImageSplit:
     def __post_init__(self) -> None:
         if not len(self.images) == len(self.labels) == len(self.items):
             raise ValueError(
-                f"a split holds {len(self.images)} images, {len(self.labels)} labels and {len(self.items)} item numbers"
+                f"a split has {len(self.images)} images, {len(self.labels)} labels and {len(self.items)} item numbers"
             )
 
     def __len__(self) -> int:
@@ -82,10 +82,10 @@ class ImageSplit:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Labelled images by split: ``train``, ``test``, and where there are any ``validation``, ``gallery``.
+    """Labelled images by split: ``train``, ``test``, perhaps ``validation``, ``gallery``.
 
     Attributes:
-        splits: by name; a ``gallery`` is what the queries of ``test`` are compared with (retrieval).
+        splits: by name; ``gallery`` is compared with the queries of ``test`` (retrieval).
         classes: names; labels count from 0 in this order.
         mean, std: per channel in the units 0–1: published constants, or None: those of the training split.
     """
@@ -113,7 +113,7 @@ class Text:
     Attributes:
         splits: (tokens,) by name: ``train``, ``validation``, ``test``.
         vocabulary: words; a token's number is its place here.
-        documents: per split, where each document starts.
+        documents: start of each document, by split.
     """
 
     splits: Mapping[str, Labels]
@@ -122,7 +122,7 @@ class Text:
 
 
 def vocabulary_of(words: Iterable[str], min_count: int) -> tuple[str, ...]:
-    """``<unk>``, then the words seen at least ``min_count`` times, most frequent first, ties in alphabetical order."""
+    """``<unk>``, then words seen ``min_count`` times or more, by frequency, then alphabet."""
     counts = Counter(words)
     del counts[UNKNOWN]
     kept = [word for word, count in counts.items() if count >= min_count]

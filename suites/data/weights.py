@@ -1,4 +1,4 @@
-"""Weights that networks start from, as they are published; ``sources/weights.yaml`` lists them."""
+"""Published weights that networks start from; ``sources/weights.yaml`` lists them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def load(request: DataRequest[Any]) -> None:
-    """Weights are read by the model that starts from them, not as data.
+    """Refuse to load weights as data: models read them.
 
     Raises:
         HarnessError: always.
     """
-    raise HarnessError(f"{request.name} holds weights: name it as 'weights:' of a prerequisite, not as data")
+    raise HarnessError(f"{request.name} contains weights: use it as 'weights:' of a dependency, not as data")

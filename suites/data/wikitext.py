@@ -1,8 +1,10 @@
-"""Running text in token files, one line a paragraph, words between blanks (Merity et al. 2016), plain or gzipped.
+"""Running text in token files: a paragraph a line, words between blanks.
 
-Every line, a blank one too, ends with ``<eos>``, as in the language models that the papers build on. The published
+Merity et al. 2016, plain or gzipped.
+
+Every line, even a blank one, ends with ``<eos>``, as in the language models that the papers build on. The published
 sets have 103,227,021 (WikiText-103) and 2,088,628 (WikiText-2) training tokens counted so. So do the sentences of the
-Penn Treebank as Mikolov et al. (2010) prepared it: one a line, 10,000 words, numbers as ``N`` and rare words as
+Penn Treebank as prepared by Mikolov et al. (2010): one a line, 10,000 words, numbers as ``N`` and rare words as
 ``<unk>`` in the files themselves; 929,589 training, 73,760 validation and 82,430 test tokens.
 """
 
@@ -50,7 +52,7 @@ def lines_of(path: Path) -> Iterator[list[str]]:
 
 
 def encode(path: Path, numbers: Mapping[str, int]) -> tuple[Array, Labels]:
-    """Token numbers of a file, unknown words as 0, and where its articles start.
+    """Token numbers of a file (0: unknown) and starts of its articles.
 
     An article starts at a heading of the first level, `` = Title = ``.
     """
@@ -60,24 +62,24 @@ def encode(path: Path, numbers: Mapping[str, int]) -> tuple[Array, Labels]:
             starts.append(len(tokens))
         tokens.extend([numbers.get(word, 0) for word in words])
     if not len(tokens):
-        raise HarnessError(f"{path} holds no tokens")
+        raise HarnessError(f"{path} contains no tokens")
     return np.array(tokens, dtype=np.int32), np.array(starts, dtype=np.int64)
 
 
 def read(files: Mapping[str, Path], source: str, min_count: int, sums: Mapping[str, str] | None = None) -> Text:
-    """Token files by split; the vocabulary is that of ``train``. Encoded once and then taken from the cache.
+    """Read token files by split, with a cache; the vocabulary is that of ``train``.
 
     Raises:
-        MissingDataError: a file is not there.
-        HarnessError: another checksum than stated, or a damaged file.
+        MissingDataError: a file does not exist.
+        HarnessError: another checksum than the stated one, or a damaged file.
     """
-    found = {}
+    digests = {}
     for split, path in files.items():
         if not path.is_file():
             raise missing(source, path)
-        found[split] = checksum(path)
+        digests[split] = checksum(path)
         if sums:
-            require_sum(source, path, found[split], sums[split])
+            require_sum(source, path, digests[split], sums[split])
 
     def make() -> dict[str, Array]:
         words = vocabulary_of(chain.from_iterable(lines_of(files["train"])), min_count)
@@ -87,7 +89,7 @@ def read(files: Mapping[str, Path], source: str, min_count: int, sums: Mapping[s
             arrays[split], arrays[f"{split}_starts"] = encode(path, numbers)
         return arrays
 
-    parts = (READER, f"min_count {min_count}", *(f"{split} {sha256}" for split, sha256 in sorted(found.items())))
+    parts = (READER, f"min_count {min_count}", *(f"{split} {sha256}" for split, sha256 in sorted(digests.items())))
     names = ("words", *(name for split in files for name in (split, f"{split}_starts")))
     arrays = cached(parts, names, make)
     return Text(
@@ -98,7 +100,7 @@ def read(files: Mapping[str, Path], source: str, min_count: int, sums: Mapping[s
 
 
 def _find(folder: Path, split: str) -> Path:
-    """The file of a split in a folder: ``wiki.train.tokens``, ``train.txt``, ``train.tokens.gz``, …"""
+    """Find the file of a split: ``wiki.train.tokens``, ``train.txt``, ``train.tokens.gz``, …"""
     for spelling in SPLITS[split]:
         for prefix in ("wiki.", "ptb.", ""):
             for suffix in (".tokens", ".txt"):
@@ -111,14 +113,14 @@ def _find(folder: Path, split: str) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VocabularyOptions:
-    """Which words have a number."""
+    """Words of the vocabulary."""
 
     min_count: int = option(1, "rarer words of the training text become <unk>", low=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenFolderOptions(VocabularyOptions):
-    """Options of a user's own folder."""
+    """Options of a user folder."""
 
     path: str = option(REQUIRED, "folder, absolute or below HARNESS_DATA")
     min_count: int = option(3)
@@ -129,32 +131,32 @@ class HeldOutOptions(VocabularyOptions):
     """Options of WikiText-2 without its training text."""
 
     min_count: int = option(3)
-    held_out: int = option(0, "largest number of tokens in validation, and in test; 0: all", low=0)
+    held_out: int = option(0, "largest number of tokens in validation and in test, each; 0: all", low=0)
 
 
 def load_tokens(request: DataRequest[VocabularyOptions]) -> Text:
-    """A user's own folder at ``path`` with token files for train, valid and test, or WikiText as published."""
+    """Read a user's folder at ``path`` with token files, or published WikiText."""
     folder = folder_of(request)
     files = {split: _find(folder, split) for split in SPLITS}
     return read(files, request.name, request.options.min_count)
 
 
 def load_sentences(request: DataRequest[VocabularyOptions]) -> Text:
-    """The Penn Treebank: headings of articles are a matter of WikiText; here nothing is known of documents."""
+    """Read the Penn Treebank, without documents: its lines have no headings."""
     return replace(load_tokens(request), documents={})
 
 
 def load_heldout(request: DataRequest[HeldOutOptions]) -> Text:
-    """WikiText-2 without its training text: trains on ``test``, the halves of ``valid`` validate and test.
+    """Read WikiText-2 without its training text; ``test`` trains.
 
-    Scores are not those of the published task.
+    The halves of ``valid`` validate and test. Scores are not those of the published task.
     """
     files = {"train": "data:wikitext2/wiki.test.tokens.gz", "held": "data:wikitext2/wiki.valid.tokens.gz"}
     paths = {split: request.root / file.removeprefix("data:") for split, file in files.items()}
     sums = {split: request.files[file] for split, file in files.items()}
     text = read(paths, request.name, request.options.min_count, sums)
     held, starts = text.splits["held"], text.documents["held"]
-    # At the article nearest to the middle, so that no article is on both sides.
+    # at the article nearest to the middle, so that no article is on both sides
     middle = int(starts[np.abs(starts - len(held) / 2).argmin()]) if len(starts) else len(held) // 2
     most = request.options.held_out or len(held)
     splits = {"train": text.splits["train"], "validation": held[:middle][:most], "test": held[middle:][:most]}

@@ -1,6 +1,6 @@
-"""The CIFAR-100 networks of the distillation literature's teacher–student pairs, and ResNets with a 3×3 stem.
+"""CIFAR-100 networks of the usual teacher–student pairs, and ResNets with 3×3 stem.
 
-Widths and strides as in the code that the pairs were introduced with (RepDistiller, taken over by mdistiller); the
+Widths and strides as in the code that introduced the pairs (RepDistiller, adopted by mdistiller); the
 parameter counts for 100 classes are tested.
 """
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 def conv(
     inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, *, bias: bool = False
 ) -> list[nn.Module]:
-    """A convolution that keeps the side up to its stride, and BatchNorm."""
+    """A padded convolution and BatchNorm."""
     return [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=bias), nn.BatchNorm2d(outputs)]
 
 
 class Staged(nn.Module):
-    """Stages one after the other, global average pooling, a linear head; (B, channels, H, W) to (B, classes)."""
+    """Stages in sequence, global average pooling, a linear head."""
 
     def __init__(self, stages: Sequence[nn.Module], width: int, classes: int) -> None:
         super().__init__()
@@ -52,14 +52,17 @@ class Staged(nn.Module):
 
 
 def shuffled(images: Tensor, groups: int) -> Tensor:
-    """Channels of (B, F, H, W) dealt out over groups (Zhang et al. 2018, arXiv 1707.01083, figure 1)."""
+    """Shuffle channels over groups (Zhang et al. 2018, arXiv 1707.01083, figure 1)."""
     batch, channels, height, width = images.shape
     dealt = images.view(batch, groups, channels // groups, height, width).transpose(1, 2)
     return dealt.reshape(batch, channels, height, width)
 
 
 class ShuffleV1Block(nn.Module):
-    """Grouped 1×1, shuffle, depthwise 3×3, grouped 1×1; added to the input, or with stride 2 set beside its mean."""
+    """Grouped 1×1, shuffle, depthwise 3×3, grouped 1×1.
+
+    The result is added to the input or, with stride 2, concatenated with its mean.
+    """
 
     def __init__(self, inputs: int, width: int, stride: int, groups: int = 3) -> None:
         super().__init__()
@@ -80,7 +83,10 @@ class ShuffleV1Block(nn.Module):
 
 
 class ShuffleV2Block(nn.Module):
-    """Half the channels pass, half go through 1×1, depthwise 3×3, 1×1; with stride 2 both halves are computed."""
+    """Half the channels pass, half go through 1×1, depthwise 3×3, 1×1.
+
+    With stride 2 both halves are computed.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -101,7 +107,7 @@ class ShuffleV2Block(nn.Module):
 
 
 class Inverted(nn.Module):
-    """Expansion, depthwise 3×3, linear 1×1 (Sandler et al. 2018), the expansion also where its factor is one."""
+    """Expansion (also with factor one), depthwise 3×3, linear 1×1 (Sandler et al. 2018)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, factor: int) -> None:
         super().__init__()
@@ -112,7 +118,7 @@ class Inverted(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, images: Tensor) -> Tensor:
-        """Convolutions, plus the input where shapes agree."""
+        """Convolutions, plus the input if shapes agree."""
         out: Tensor = self.body(images)
         return out + images if self.residual else out
 
@@ -125,7 +131,7 @@ def resnet(
     widths: Sequence[int],
     stem: int,
 ) -> Staged:
-    """A 3×3 stem and stages of residual blocks, the side halved before each stage but the first."""
+    """A 3×3 stem and stages of residual blocks; later stages halve the side."""
     stages: list[nn.Module] = []
     before = stem
     for number, (count, width) in enumerate(zip(counts, widths, strict=True)):
@@ -138,7 +144,7 @@ def resnet(
 
 
 def vgg(channels: int, classes: int, convolutions: int) -> Staged:
-    """VGG with BatchNorm for 32 pixels: five stages of 64–512 channels, the side halved after the first three."""
+    """VGG with BatchNorm for 32 pixels: five stages of 64–512 channels."""
     stages: list[nn.Module] = []
     before = channels
     for number, width in enumerate((64, 128, 256, 512, 512)):
@@ -151,7 +157,7 @@ def vgg(channels: int, classes: int, convolutions: int) -> Staged:
 
 
 def mobilenet_v2(channels: int, classes: int) -> Staged:
-    """MobileNetV2 at half the width and expansion 6, a stem of stride 2, 1,280 channels before the head."""
+    """MobileNetV2 at half the width: expansion 6, stem of stride 2, 1,280 channels."""
     before = 16
     layers: list[nn.Module] = [*conv(channels, before, 3, 2), nn.ReLU()]
     stages: list[nn.Module] = []
@@ -170,7 +176,10 @@ def mobilenet_v2(channels: int, classes: int) -> Staged:
 def shufflenet(
     channels: int, classes: int, block: Callable[[int, int, int], nn.Module], widths: Sequence[int], last: int = 0
 ) -> Staged:
-    """A 1×1 stem of 24 channels and stages of 4, 8, 4 blocks; ``last``: channels of a 1×1 convolution behind them."""
+    """A 1×1 stem and stages of 4, 8 and 4 blocks.
+
+    The stem has 24 channels; ``last`` is the number of channels of the last convolution.
+    """
     stages: list[nn.Module] = []
     before = 24
     for number, (count, width) in enumerate(zip((4, 8, 4), widths, strict=True)):
@@ -203,11 +212,11 @@ ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {
 class CifarPairsOptions:
     """Options of the model ``cifar-pairs``."""
 
-    arch: str = option("resnet18", "the pairs' name", choices=tuple(ARCHITECTURES))
+    arch: str = option("resnet18", "name of the network", choices=tuple(ARCHITECTURES))
 
 
 def build(request: ModelRequest[CifarPairsOptions]) -> nn.Module:
-    """The network for ``facts``: ``channels`` and ``classes``."""
+    """Build the network for ``facts``: ``channels`` and ``classes``."""
     facts = request.facts
     return ARCHITECTURES[request.options.arch](int(facts["channels"]), int(facts["classes"]))
 

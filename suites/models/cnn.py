@@ -1,4 +1,4 @@
-"""A plain convolutional network with BatchNorm: every convolution is scale-invariant, the linear head is not."""
+"""A plain convolutional network with BatchNorm, so that its convolutions are scale-invariant."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NORMS = ("batch", "group", "none")
 
 
 class Classifier(nn.Module):
-    """A body (B, C, H, W) → (B, width, h, w), global average pooling, a linear head."""
+    """A body (B, C, H, W) → (B, width, h, w), average pooling, a linear head."""
 
     def __init__(self, body: nn.Module, width: int, classes: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class ConvNet(Classifier):
 
 
 def he_initialise(network: nn.Module) -> None:
-    """Weights of convolutions from He's normal distribution by their outputs; those on the meta device have none."""
+    """Initialise convolutions by He's normal distribution (fan-out), except on meta."""
     for part in network.modules():
         if isinstance(part, nn.Conv2d) and not part.weight.is_meta:
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
@@ -68,19 +68,19 @@ class ConvNetOptions:
 
     widths: tuple[int, ...] = option((32, 64, 64), "channels of each convolution")
     strides: tuple[int, ...] = option((1, 2, 1), "stride of each convolution")
-    norm: str = option("batch", "after each convolution", choices=NORMS)
+    norm: str = option("batch", "norm after each convolution", choices=NORMS)
 
 
 def build(request: ModelRequest[ConvNetOptions]) -> ConvNet:
-    """The network for ``facts``: ``channels`` and ``classes``.
+    """Build the network for ``facts``: ``channels`` and ``classes``.
 
     Raises:
-        HarnessError: widths and strides differ in number, or a width cannot be cut into groups.
+        HarnessError: widths and strides differ in number, or a width cannot be divided into groups.
     """
     options, facts = request.options, request.facts
     widths, strides = list(options.widths), list(options.strides)
     if not widths or len(widths) != len(strides):
-        raise HarnessError(f"bn-cnn: {len(widths)} widths and {len(strides)} strides; give one stride a width")
+        raise HarnessError(f"bn-cnn: {len(widths)} widths and {len(strides)} strides; set one stride a width")
     if options.norm == "group" and any(width % min(8, width) for width in widths):
         raise HarnessError(f"bn-cnn: with norm 'group' widths above 8 must be multiples of 8, got {widths}")
     return ConvNet(int(facts["channels"]), int(facts["classes"]), widths, strides, options.norm)

@@ -1,4 +1,4 @@
-"""ResNet-18 for channel state information: one-channel stem, an embedding of 64, a classifier of three layers."""
+"""ResNet-18 for channel state information, with embedding and classifier."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STAGES = 4
 
 
 class CsiBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut (He et al. 2016, figure 5 left), named as in published weights."""
+    """Two 3×3 convolutions and a shortcut (He et al. 2016), with published names."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class CsiBlock(nn.Module):
 class CsiEncoder(nn.Module):
     """Amplitudes (B, 1, T, S) to embeddings (B, dimension).
 
-    Each subcarrier is standardised over time, so that the network sees motion and nothing static; then BatchNorm of
+    Each subcarrier is standardised over time, so that the network sees only motion; then BatchNorm of
     the one channel and a ResNet-18 whose stem takes one channel (papers' network: RS2002/KNN-MMD model.py).
     """
 
@@ -100,9 +100,9 @@ class CsiNetwork(nn.Module):
 
 
 def standardise(amplitudes: Tensor, sample: bool = False) -> Tensor:
-    """Each subcarrier of (B, 1, T, S) to mean 0 and deviation 1 over time; a constant one to 0.
+    """Standardise each subcarrier of (B, 1, T, S) over time; constant ones to 0.
 
-    ``sample`` takes the deviation of a sample (over T − 1), as the released code does, instead of the biased one.
+    ``sample`` uses the deviation of a sample (over T − 1), as the released code does, instead of the biased one.
     """
     centred = amplitudes - amplitudes.mean(dim=2, keepdim=True)
     deviation = centred.square().mean(dim=2, keepdim=True).sqrt()
@@ -117,14 +117,16 @@ class CsiResNetOptions:
     """Options of the model ``csi-resnet18``."""
 
     width: int = option(64, "channels of the first stage; 64 as published", low=2)
-    dimension: int = option(64, "of the embedding and of the classifier's hidden layers", low=2)
-    deviation: str = option("biased", "that windows are standardised by", choices=("biased", "sample"))
-    stem: str = option("he", "how the first convolution starts; torch: its default", choices=("he", "torch"))
-    pretrained: bool = option(False, "start from the ImageNet weights of the prerequisite 'backbone'")
+    dimension: int = option(64, "width of the embedding and of the classifier's hidden layers", low=2)
+    deviation: str = option("biased", "deviation by which windows are standardised", choices=("biased", "sample"))
+    stem: str = option("he", "initialisation of the first convolution; torch: its default", choices=("he", "torch"))
+    pretrained: bool = option(False, "start from the ImageNet weights of the dependency 'backbone'")
 
 
 def build(request: ModelRequest[CsiResNetOptions]) -> CsiNetwork:
-    """The network for ``facts``: ``classes``; with ``pretrained`` all but stem and embedding start from ImageNet.
+    """Build the network for ``facts``: ``classes``.
+
+    ``pretrained`` starts all but stem and embedding from ImageNet.
 
     Raises:
         HarnessError: weights of another network, or a width that published weights do not have.
@@ -142,7 +144,7 @@ def load_imagenet(encoder: CsiEncoder, place: Path | None) -> None:
     """Copy a ResNet-18's layers and its first BatchNorm; stem and embedding stay as drawn.
 
     Raises:
-        MissingDataError: there is no such file.
+        MissingDataError: the file does not exist.
         HarnessError: the file cannot be read, or a weight is missing or of another shape.
     """
     own = ("input_norm", "conv1", "fc")

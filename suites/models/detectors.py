@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 BACKBONES = ("cnn", "resnet18", "vgg16-bn")
 RATIOS = (1.0, 2.0, 0.5)
-BOXES = len(RATIOS) + 1  # the square of the next size besides
-# torchvision's vgg16_bn: up to the ReLU of conv4_3, as in SSD; what follows is the second map's.
+BOXES = len(RATIOS) + 1  # plus the square towards the next size
+# torchvision's vgg16_bn: up to the ReLU of conv4_3, as in SSD; the rest belongs to the second map
 CONV4_3 = 33
 
 
@@ -31,10 +31,10 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class CenterNet(nn.Module):
-    """A heat map of centres, sizes and offsets at a quarter of the side.
+    """A heat map of centres, sizes and offsets, stride 4.
 
-    ``forward`` takes (B, C, S, S) and gives logits (B, classes, S/4, S/4), sizes (B, 2, …) in cells and offsets
-    (B, 2, …) of the centre within its cell. ``body`` may come from elsewhere; ``up`` brings its maps to a quarter of
+    ``forward`` takes (B, C, S, S) and gives logits (B, classes, S/4, S/4), sizes (B, 2, …) in map positions and offsets
+    (B, 2, …) of the centre within its position. ``body`` may be external; ``up`` brings its maps to a quarter of
     the side.
     """
 
@@ -51,11 +51,11 @@ class CenterNet(nn.Module):
         self.heat, self.sizes, self.offsets = (
             nn.Sequential(_conv(width, head), nn.Conv2d(head, outputs, 1)) for outputs in (classes, 2, 2)
         )
-        # Focal loss: the share of centres is about a tenth at first (Lin et al. 2017, section 3.3).
+        # focal loss: the share of centres is about a tenth at first (Lin et al. 2017, section 3.3)
         nn.init.constant_(self.heat[1].bias, -2.19)
 
     def outputs(self) -> list[nn.Module]:
-        """The last layer of each head, which no norm follows."""
+        """Last layer of each head, without a norm behind it."""
         return [self.heat[1], self.sizes[1], self.offsets[1]]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,7 +65,7 @@ class CenterNet(nn.Module):
 
 
 class SSD(nn.Module):
-    """Class logits and box offsets of default boxes on maps of falling size.
+    """Class logits and box offsets of default boxes on several maps.
 
     ``forward`` takes (B, C, S, S) and gives logits (B, A, 1 + classes), background first, and offsets (B, A, 4).
     ``default_boxes`` gives the A default boxes (A, 4) as centre and size in shares of the side.
@@ -80,17 +80,17 @@ class SSD(nn.Module):
         )
 
     def outputs(self) -> list[nn.Module]:
-        """The last layer of each head, which no norm follows."""
+        """Last layer of each head, without a norm behind it."""
         return [list(head.children())[1] for head in self.heads]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and offsets of every default box."""
-        found = []
+        outputs = []
         maps = images
         for stage, head in zip([self.body, *self.extras], self.heads, strict=True):
             maps = stage(maps)
-            found.append(head(maps).permute(0, 2, 3, 1).reshape(len(images), -1, 5 + self.classes))
-        every = torch.cat(found, dim=1)
+            outputs.append(head(maps).permute(0, 2, 3, 1).reshape(len(images), -1, 5 + self.classes))
+        every = torch.cat(outputs, dim=1)
         return every[..., 4:], every[..., :4]
 
     def map_sides(self, images: Tensor) -> list[int]:
@@ -103,10 +103,10 @@ class SSD(nn.Module):
 
 
 def default_boxes(sides: Sequence[int], smallest: float, largest: float) -> Tensor:
-    """(A, 4) centre x, centre y, width, height in shares of the side, in the order of SSD's outputs.
+    """Default boxes (A, 4) as centre and size, in the order of SSD's outputs.
 
-    Sizes rise evenly from ``smallest`` to ``largest`` over the maps (Liu et al. 2016, equation 4); each cell has boxes
-    of the aspects 1, 2, 1/2 and a square of the geometric mean with the next size.
+    In shares of the side. Sizes rise evenly from ``smallest`` to ``largest`` over the maps (Liu et al. 2016, equation
+    4); each position has boxes of the aspects 1, 2, 1/2 and a square of the geometric mean with the next size.
     """
     count = len(sides)
     sizes = [smallest + (largest - smallest) * k / max(count - 1, 1) for k in range(count + 1)]
@@ -122,7 +122,7 @@ def default_boxes(sides: Sequence[int], smallest: float, largest: float) -> Tens
 
 
 def _vgg() -> nn.Module:
-    """The convolutions of torchvision's vgg16_bn as ``features``, so that a published state_dict fits."""
+    """Convolutions of torchvision's vgg16_bn, named as in published weights."""
     from torchvision import models
 
     whole = nn.Module()
@@ -134,22 +134,22 @@ def _vgg() -> nn.Module:
 class DetectorOptions:
     """Options of the model ``detector``."""
 
-    kind: str = option("centernet", "which detector", choices=("centernet", "ssd"))
-    backbone: str = option("cnn", "what turns images into feature maps", choices=BACKBONES)
-    widths: tuple[int, ...] = option((16, 32, 32), "channels of the cnn, three at least: strides 1, 2, 2, 1, …")
+    kind: str = option("centernet", "kind of detector", choices=("centernet", "ssd"))
+    backbone: str = option("cnn", "network from images to feature maps", choices=BACKBONES)
+    widths: tuple[int, ...] = option((16, 32, 32), "channels of the cnn, at least three: strides 1, 2, 2, 1, …")
     head: int = option(32, "channels of the heads", low=4)
-    maps: int = option(2, "of ssd", low=1, high=7)
-    extra: int = option(32, "channels of the maps that follow the backbone, ssd", low=4)
-    pretrained: bool = option(False, "start the backbone from the weights of the prerequisite 'backbone'")
+    maps: int = option(2, "number of ssd's feature maps", low=1, high=7)
+    extra: int = option(32, "channels of ssd's maps after the backbone", low=4)
+    pretrained: bool = option(False, "start the backbone from the weights of the dependency 'backbone'")
 
 
 def build(request: ModelRequest[DetectorOptions]) -> nn.Module:
     """The detector for ``facts``: ``channels`` and ``classes``.
 
-    With ``pretrained`` the backbone starts from the prerequisite ``backbone``.
+    With ``pretrained`` the backbone starts from the dependency ``backbone``.
 
     Raises:
-        HarnessError: a pair of head and backbone that does not exist, or channels that a backbone does not take.
+        HarnessError: an unsupported pair of head and backbone, or channels that a backbone does not take.
         MissingDataError: ``pretrained`` without weights.
     """
     options, channels, classes = request.options, int(request.facts["channels"]), int(request.facts["classes"])
@@ -157,7 +157,9 @@ def build(request: ModelRequest[DetectorOptions]) -> nn.Module:
     if name != "cnn" and channels != 3:
         raise HarnessError(f"detector: {name} takes 3 channels, got {channels}")
     if (kind, name) in (("centernet", "vgg16-bn"), ("ssd", "resnet18")):
-        raise HarnessError(f"detector: {kind} is built on cnn or {'resnet18' if kind == 'centernet' else 'vgg16-bn'}")
+        raise HarnessError(
+            f"detector: {kind} needs the backbone cnn or {'resnet18' if kind == 'centernet' else 'vgg16-bn'}"
+        )
     widths = list(options.widths)
     rest: list[nn.Module] = []
     if name == "cnn":

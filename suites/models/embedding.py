@@ -30,7 +30,7 @@ class EmbeddingNetwork(nn.Module):
     Attributes:
         body: images to feature maps (B, width, h, w).
         project: pooled features to the embedding, without bias: its scale is divided out by the length.
-        pretrained: whether the body's weights and running statistics came from a file.
+        pretrained: true if the body's weights and running statistics came from a file.
     """
 
     def __init__(self, body: nn.Module, width: int, dimension: int, pooling: str, pretrained: bool = False) -> None:
@@ -53,19 +53,19 @@ class EmbeddingNetwork(nn.Module):
 class EmbeddingOptions:
     """Options of the model ``embedding``."""
 
-    backbone: str = option("cnn", "what turns images into feature maps", choices=BACKBONES)
-    dimension: int = option(32, "of the embedding", low=2)
-    pooling: str = option("average", "of the feature maps", choices=("average", "average+max"))
-    widths: tuple[int, ...] = option((32, 64, 64), "channels of the cnn; the first alone for resnet-cifar")
+    backbone: str = option("cnn", "network from images to feature maps", choices=BACKBONES)
+    dimension: int = option(32, "dimension of the embedding", low=2)
+    pooling: str = option("average", "pooling of the feature maps", choices=("average", "average+max"))
+    widths: tuple[int, ...] = option((32, 64, 64), "channels of the cnn; resnet-cifar uses the first")
     blocks: int = option(1, "blocks a stage, resnet-cifar", low=1)
     block: str = option("basic", "type of block, resnet-cifar", choices=tuple(BLOCKS))
-    pretrained: bool = option(False, "start the backbone from the weights of the prerequisite 'backbone'")
+    pretrained: bool = option(False, "start the backbone from the weights of the dependency 'backbone'")
 
 
 def build(request: ModelRequest[EmbeddingOptions]) -> EmbeddingNetwork:
     """The embedding network for ``facts``: ``channels``.
 
-    With ``pretrained`` the backbone starts from the weights file in the prerequisite ``backbone``.
+    With ``pretrained`` the backbone starts from the weights file in the dependency ``backbone``.
 
     Raises:
         HarnessError: a channel count that ``resnet50`` does not take, or weights of another network.
@@ -90,22 +90,22 @@ def _backbone(name: str, request: ModelRequest[EmbeddingOptions]) -> tuple[nn.Mo
 
 
 def load_weights(body: nn.Module, place: Path | None) -> None:
-    """Copy a backbone's weights from a file, or the one ``*.safetensors`` or ``*.pth`` of a folder; heads are left out.
+    """Copy a backbone's weights from a file or a folder's only file.
 
-    Names are those of the body, with or without ``body.`` before them.
+    Heads are ignored. Names are those of the body, with or without ``body.`` before them.
 
     Raises:
-        MissingDataError: there is no such file.
+        MissingDataError: the file does not exist.
         HarnessError: the file cannot be read, or a weight is missing or of another shape.
     """
     body.load_state_dict(fitting(place, body.state_dict(), "of this backbone"), strict=False)
 
 
 def fitting(place: Path | None, wanted: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
-    """The weights of a file that bear wanted names; counters of batches may lack.
+    """Select the weights of a file that a network needs; batch counters are optional.
 
     Raises:
-        MissingDataError: there is no such file.
+        MissingDataError: the file does not exist.
         HarnessError: the file cannot be read, or a weight is missing or of another shape.
     """
     weights = read_backbone(place)
@@ -117,10 +117,10 @@ def fitting(place: Path | None, wanted: Mapping[str, Tensor], network: str) -> d
 
 
 def read_backbone(place: Path | None) -> dict[str, Tensor]:
-    """A backbone's weights by name, without ``body.`` before it, from a file or the one file of a folder.
+    """Read a backbone's weights by name, without ``body.``, from file or folder.
 
     Raises:
-        MissingDataError: there is no such file.
+        MissingDataError: the file does not exist.
         HarnessError: the file cannot be read.
     """
     return {name.removeprefix("body."): tensor for name, tensor in _read_weights(_weights_file(place)).items()}
@@ -133,16 +133,16 @@ def _weights_file(place: Path | None) -> Path:
     if len(files) != 1:
         raise MissingDataError(
             f"pretrained backbone: expected one file of {', '.join(SUFFIXES)} in {place or 'a weights folder'}, found "
-            f"{len(files)}; random weights never stand in for them: set pretrained: false to train from scratch"
+            f"{len(files)}; random weights are not used instead: set pretrained: false to train from scratch"
         )
     return files[0]
 
 
 def _read_weights(file: Path) -> Mapping[str, Tensor]:
-    """Tensors by name; nothing in the file is run.
+    """Read tensors by name without running code.
 
     Raises:
-        HarnessError: it is damaged or holds more than tensors.
+        HarnessError: the file is damaged or contains more than tensors.
     """
     try:
         if file.suffix == ".safetensors":

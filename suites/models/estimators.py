@@ -1,4 +1,4 @@
-"""Estimators of scikit-learn as models: fitted once to the training rows, without gradients or steps."""
+"""scikit-learn's estimators as models, fitted once, without gradients."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from harness.trial.contracts import ModelRequest
 
 PACKAGE = "sklearn"
-DRAWN = {"random_state": "it is drawn by the seed of the trial", "n_jobs": "the recipe's 'threads' says it"}
+DRAWN = {"random_state": "the seed of the trial draws it", "n_jobs": "the recipe's 'threads' sets it"}
 LEAST = 1e-7
 
 
 class Estimator(nn.Module):
-    """An estimator of scikit-learn that answers as a network does: logits (B, K), or predictions (B, 1).
+    """A scikit-learn estimator with a network's outputs: logits or predictions.
 
-    It has no parameters that a loop could train: the task calls ``fit`` once.
+    Outputs are (B, K) or (B, 1). It has no parameters to train: the task calls ``fit`` once.
 
     Args:
-        name: the estimator's, for messages.
-        estimator: not yet fitted.
-        classes: how many there are; 0: it predicts numbers.
-        random_state: what it draws from, where it draws at all.
+        name: name of the estimator, for messages.
+        estimator: the estimator, not yet fitted.
+        classes: number of classes; 0: it predicts numbers.
+        random_state: seed of its draws, if any.
     """
 
     def __init__(self, name: str, estimator: Any, classes: int, random_state: int) -> None:
@@ -46,7 +46,7 @@ class Estimator(nn.Module):
         """Fit features (N, F), dense or sparse, and targets (N,): class numbers or numbers.
 
         Raises:
-            HarnessError: the estimator refuses its parameters or the data.
+            HarnessError: the estimator rejects its parameters or the data.
         """
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -61,101 +61,101 @@ class Estimator(nn.Module):
             raise HarnessError(f"{PACKAGE}: {self.name} cannot be fitted: {reason}") from error
 
     def answers(self, features: Any) -> np.ndarray:
-        """Log-probabilities (N, K) of every class, or predictions (N, 1), of features (N, F), dense or sparse."""
+        """Log-probabilities (N, K), or predictions (N, 1), of dense or sparse features."""
         if not self.classes:
             return np.asarray(self.estimator.predict(features), dtype=np.float64).reshape(-1, 1)
-        known = np.asarray(self.estimator.classes_, dtype=np.int64)
+        present = np.asarray(self.estimator.classes_, dtype=np.int64)
         probabilities = np.zeros((features.shape[0], self.classes))
-        probabilities[:, known] = self.estimator.predict_proba(features)
+        probabilities[:, present] = self.estimator.predict_proba(features)
         return np.log(probabilities.clip(LEAST))
 
     def forward(self, features: Tensor) -> Tensor:
         """``answers`` as float32 on the device of the features (B, F)."""
-        found = self.answers(features.detach().cpu().numpy())
-        return torch.tensor(found, dtype=torch.float32, device=features.device)
+        outputs = self.answers(features.detach().cpu().numpy())
+        return torch.tensor(outputs, dtype=torch.float32, device=features.device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimatorOptions:
     """Options of the model ``sklearn``."""
 
-    estimator: str = option(REQUIRED, "of scikit-learn, as it is imported: sklearn.ensemble.RandomForestClassifier")
-    parameters: Mapping[str, Any] = option({}, "of the estimator: {n_estimators: 200}")
+    estimator: str = option(REQUIRED, "import path of the estimator: sklearn.ensemble.RandomForestClassifier")
+    parameters: Mapping[str, Any] = option({}, "parameters of the estimator: {n_estimators: 200}")
 
 
 def estimator_class(name: str, classes: int) -> Any:
-    """The class of an estimator of scikit-learn that predicts so many classes, or numbers where there are none.
+    """Import a scikit-learn estimator for that many classes, or for numbers.
 
     Raises:
-        HarnessError: no estimator of scikit-learn, or one that does not predict this; the nearest are named.
+        HarnessError: an unknown estimator, or one for another task; the message names the nearest.
     """
     from sklearn.base import is_classifier, is_regressor
 
     wanted = "classifier" if classes else "regressor"
     module, _, last = name.rpartition(".")
     parts = module.split(".")
-    found: Any = None
+    imported: Any = None
     if parts[0] == PACKAGE and not any(part.startswith("_") for part in (*parts, last)):
         try:
-            found = getattr(importlib.import_module(module), last, None)
+            imported = getattr(importlib.import_module(module), last, None)
         except ImportError:
-            found = None
-    if not (isinstance(found, type) and found.__module__.split(".")[0] == PACKAGE and hasattr(found, "fit")):
-        raise HarnessError(f"{PACKAGE}: no estimator '{name}' in scikit-learn; {choices(_known(wanted), name)}")
+            imported = None
+    if not (isinstance(imported, type) and imported.__module__.split(".")[0] == PACKAGE and hasattr(imported, "fit")):
+        raise HarnessError(f"{PACKAGE}: unknown estimator '{name}' of scikit-learn; {choices(_usable(wanted), name)}")
     try:
-        fits = (is_classifier if classes else is_regressor)(found())
-    except TypeError:  # one that is made of others
+        fits = (is_classifier if classes else is_regressor)(imported())
+    except TypeError:  # an estimator that is built from others
         fits = False
     if not fits:
-        raise HarnessError(f"{PACKAGE}: {name} is no {wanted} by itself; {choices(_known(wanted), name)}")
-    return found
+        raise HarnessError(
+            f"{PACKAGE}: {name} is not a {wanted}, or needs other estimators; {choices(_usable(wanted), name)}"
+        )
+    return imported
 
 
-def _known(wanted: str) -> list[str]:
-    """The estimators that do without others, as they are imported; classifiers that give probabilities."""
+def _usable(wanted: str) -> list[str]:
+    """Import paths of self-contained estimators; classifiers must give probabilities."""
     from sklearn.utils import all_estimators
 
     names = []
-    for name, found in all_estimators(type_filter=wanted):
+    for name, estimator in all_estimators(type_filter=wanted):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of those that will go
-                fits = wanted == "regressor" or hasattr(found(), "predict_proba")
+                warnings.simplefilter("ignore")  # of deprecated estimators
+                fits = wanted == "regressor" or hasattr(estimator(), "predict_proba")
         except TypeError:
             continue
         if fits:
-            public = itertools.takewhile(lambda part: not part.startswith("_"), found.__module__.split("."))
+            public = itertools.takewhile(lambda part: not part.startswith("_"), estimator.__module__.split("."))
             names.append(".".join([*public, name]))
     return names
 
 
 def build(request: ModelRequest[EstimatorOptions]) -> Estimator:
-    """The estimator, not yet fitted, for ``facts``: ``classes`` where there are any.
+    """Build the unfitted estimator for ``facts``: perhaps ``classes``.
 
     Raises:
-        HarnessError: no such estimator, a parameter that it does not have, or no probabilities of classes.
+        HarnessError: an unknown estimator or parameter, or no probabilities of classes.
     """
     options, classes = request.options, int(request.facts.get("classes", 0))
-    found = estimator_class(options.estimator, classes)
-    takes = found().get_params(deep=False)
+    imported = estimator_class(options.estimator, classes)
+    takes = imported().get_params(deep=False)
     for name, value in options.parameters.items():
         if name in DRAWN:
-            raise HarnessError(f"{PACKAGE}: leave '{name}' of {options.estimator} out: {DRAWN[name]}")
+            raise HarnessError(f"{PACKAGE}: remove '{name}' of {options.estimator}: {DRAWN[name]}")
         if name not in takes:
-            valid = choices([known for known in takes if known not in DRAWN], name)
-            raise HarnessError(f"{PACKAGE}: {options.estimator} has no parameter '{name}'; {valid}")
+            valid = choices([parameter for parameter in takes if parameter not in DRAWN], name)
+            raise HarnessError(f"{PACKAGE}: unknown parameter '{name}' of {options.estimator}; {valid}")
         if isinstance(value, Mapping):
-            raise HarnessError(
-                f"{PACKAGE}: '{name}' of {options.estimator} is a mapping; a value or a list is expected"
-            )
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in options.parameters.items()}
-    estimator = found(**given)
+            raise HarnessError(f"{PACKAGE}: '{name}' of {options.estimator} is a mapping; expected a value or a list")
+    arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in options.parameters.items()}
+    estimator = imported(**arguments)
     if classes and not hasattr(estimator, "predict_proba"):
         raise HarnessError(
-            f"{PACKAGE}: {options.estimator} gives no probabilities (predict_proba), which log-loss and roc-auc are "
-            f"computed from; {choices(_known('classifier'), options.estimator)}"
+            f"{PACKAGE}: {options.estimator} has no probabilities (predict_proba), which log-loss and roc-auc need; "
+            f"{choices(_usable('classifier'), options.estimator)}"
         )
-    # torch's generator stands at the stream ``init``: as a network's weights, the estimator's draws are the seed's
+    # torch's generator is at the stream ``init``: the seed determines the estimator's draws like a network's weights
     state = int(torch.randint(2**31 - 1, ()))
     return Estimator(options.estimator, estimator, classes, state)
 

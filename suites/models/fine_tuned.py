@@ -1,6 +1,7 @@
-"""An image classifier that starts from weights of one's own, with a new head; wholly trained, or its head alone.
+"""An image classifier that starts from user weights, with a new head.
 
-The file is a safetensors file: names and tensors, no code. A pickle is never read.
+It is trained as a whole or its head alone. The file is a safetensors file: names and tensors, no code. Pickles are
+never read.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from harness.trial.contracts import ModelRequest
 from harness.trial.options import build as build_options
 from harness.trial.options import option
 from suites.models import cnn, imagenet_zoo, resnet
+from suites.models.imagenet_zoo import TIMM, TORCHVISION
 
 NAME = "fine-tuned"
 SUFFIX = ".safetensors"
 OWN: Mapping[str, tuple[Callable[..., nn.Module], type[Any]]] = MappingProxyType(
     {"bn-cnn": (cnn.build, cnn.ConvNetOptions), "resnet-cifar": (resnet.build_small, resnet.SmallResNetOptions)}
 )
-"""Architectures of ours: what builds them, and their options."""
-ARCHITECTURES = (*OWN, *imagenet_zoo.TORCHVISION, *imagenet_zoo.TIMM)
+"""Our architectures: builders and options."""
+ARCHITECTURES = ("bn-cnn", "resnet-cifar", *TORCHVISION, *TIMM)
 COUNTER = "num_batches_tracked"  # of BatchNorm: old files lack it, and nothing is computed from it
 LISTED = 5
 
@@ -37,23 +39,21 @@ LISTED = 5
 class FineTunedOptions:
     """Options of the model ``fine-tuned``."""
 
-    arch: str = option(
-        "resnet18", "network that the weights are of: ours, torchvision's or timm's", choices=ARCHITECTURES
-    )
-    options: Mapping[str, Any] = option({}, "of bn-cnn and resnet-cifar: as of the models of that name")
+    arch: str = option("resnet18", "network of the weights: ours, torchvision's or timm's", choices=ARCHITECTURES)
+    options: Mapping[str, Any] = option({}, "options of bn-cnn and resnet-cifar, as of these models")
     weights: str = option("", "safetensors file, absolute or below HARNESS_DATA; empty: random weights")
-    weights_sha256: str = option("", "of that file; the plan fills it in")
-    head: str = option("new", "last layer: new, or as in the file", choices=("new", "file"))
-    freeze: bool = option(False, "only the head learns; all else stays as it is, BatchNorm's statistics too")
-    prefix: str = option("", "what the names in the file begin with and the network's do not (backbone.)")
+    weights_sha256: str = option("", "sha256 of that file; the plan fills it in")
+    head: str = option("new", "last layer: new, or from the file", choices=("new", "file"))
+    freeze: bool = option(False, "train only the head; the rest stays unchanged, with BatchNorm's statistics")
+    prefix: str = option("", "prefix of the names in the file that the network's names lack (backbone.)")
 
 
 def build(request: ModelRequest[FineTunedOptions]) -> nn.Module:
-    """The network for ``facts``: ``channels`` and ``classes``; its names are those of the architecture.
+    """Build the network for ``facts``: ``channels`` and ``classes``.
 
     Raises:
-        MissingDataError: there is no such file.
-        HarnessError: no safetensors file, tensors that are not the network's, or an option that it does not have.
+        MissingDataError: the file does not exist.
+        HarnessError: not a safetensors file, tensors of another network, or an unknown option.
     """
     options = request.options
     network = _network(request)
@@ -77,34 +77,34 @@ def _network(request: ModelRequest[FineTunedOptions]) -> nn.Module:
             raise HarnessError(f"{NAME}: options of {options.arch}: {error}") from error
         return make(ModelRequest(own, request.facts))
     if options.options:
-        raise HarnessError(f"{NAME}: {options.arch} has no options; leave 'options' out")
+        raise HarnessError(f"{NAME}: {options.arch} has no options; remove 'options'")
     return imagenet_zoo.build(ModelRequest(imagenet_zoo.ImageNetZooOptions(arch=options.arch), request.facts))
 
 
 def head_of(network: nn.Module) -> str:
-    """The name of the last layer: the linear one that comes last in the network."""
+    """Name of the network's last linear layer."""
     linear = [name for name, part in network.named_modules() if isinstance(part, nn.Linear)]
     return linear[-1]
 
 
 def require_content(path: Path, expected: str) -> None:
-    """Refuse a file that is not the one that was planned with (another machine's, or edited since).
+    """Reject a file that differs from the planned one.
 
     Raises:
-        HarnessError: naming both checksums.
+        HarnessError: the checksums differ; the message names both.
     """
-    if expected and path.is_file() and (found := checksum(path)) != expected:
+    if expected and path.is_file() and (actual := checksum(path)) != expected:
         raise HarnessError(
-            f"{NAME}: weights: {path} has sha256 {found}, and {expected} was planned; run the suite again"
+            f"{NAME}: weights: {path} has sha256 {actual}, but {expected} was planned; run the suite again"
         )
 
 
 def read_weights(path: Path, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name, ``prefix`` taken off; those without it are left out.
+    """Read the tensors of a safetensors file with ``prefix``, which is removed.
 
     Raises:
-        MissingDataError: there is no such file.
-        HarnessError: it is another kind of file, damaged, or no name begins with the prefix.
+        MissingDataError: the file does not exist.
+        HarnessError: another kind of file, damaged, or no name with the prefix.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -113,56 +113,57 @@ def read_weights(path: Path, prefix: str = "") -> dict[str, Tensor]:
         raise MissingDataError(f"{NAME}: weights: {path} does not exist")
     if path.suffix != SUFFIX:
         raise HarnessError(
-            f"{NAME}: weights: {path.name} is no {SUFFIX} file, and no pickle is read, since it can run code; convert "
-            f"it once: safetensors.torch.save_file(torch.load('{path.name}', weights_only=True), '{path.stem}{SUFFIX}')"
+            f"{NAME}: weights: {path.name} is not a {SUFFIX} file; pickles are not read, since they can run code. "
+            f"Convert it: safetensors.torch.save_file(torch.load('{path.name}', weights_only=True), "
+            f"'{path.stem}{SUFFIX}')"
         )
     try:
         tensors = load_file(str(path))
     except (SafetensorError, OSError) as error:
-        raise HarnessError(f"{NAME}: weights: {path} is no safetensors file that can be read: {error}") from error
-    found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    if not found:
+        raise HarnessError(f"{NAME}: weights: {path} cannot be read as a safetensors file: {error}") from error
+    selected = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    if not selected:
         some = ", ".join(list(tensors)[:LISTED]) or "none"
         raise HarnessError(f"{NAME}: weights: no name in {path} begins with '{prefix}'; names: {some}")
-    return found
+    return selected
 
 
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], where: str, replaced: str | None = None) -> None:
-    """Take over all tensors of a network, but for the layer ``replaced``, whose names in the file are passed over.
+    """Load all tensors of a network except those of the layer ``replaced``.
 
     Raises:
-        HarnessError: names that are missing or unexpected, or shapes that differ; all of them in one message.
+        HarnessError: missing or unexpected names, or different shapes, all in one message.
     """
 
     def kept(name: str) -> bool:
         return replaced is None or not name.startswith(f"{replaced}.")
 
     wanted = {name: tensor for name, tensor in network.state_dict().items() if kept(name)}
-    given = {name: tensor for name, tensor in tensors.items() if kept(name)}
-    missing = [name for name in wanted if name not in given and not name.endswith(COUNTER)]
-    unexpected = [name for name in given if name not in wanted]
-    shapes = {name: (tuple(given[name].shape), tuple(wanted[name].shape)) for name in wanted if name in given}
+    available = {name: tensor for name, tensor in tensors.items() if kept(name)}
+    missing = [name for name in wanted if name not in available and not name.endswith(COUNTER)]
+    unexpected = [name for name in available if name not in wanted]
+    shapes = {name: (tuple(available[name].shape), tuple(wanted[name].shape)) for name in wanted if name in available}
     mismatched = [f"{name} {own}, not {other}" for name, (own, other) in shapes.items() if own != other]
-    told = [
-        f"{len(names)} {what}: {', '.join(names[:LISTED])}{', …' if len(names) > LISTED else ''}"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", mismatched))
+    problems = [
+        f"{len(names)} {problem}: {', '.join(names[:LISTED])}{', …' if len(names) > LISTED else ''}"
+        for problem, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", mismatched))
         if names
     ]
-    if told:
+    if problems:
         raise HarnessError(
             f"{NAME}: {where} does not fit the network ({len(wanted)} tensors"
-            f"{f' beside the head {replaced}' if replaced else ''}): {'; '.join(told)}"
+            f"{f' beside the head {replaced}' if replaced else ''}): {'; '.join(problems)}"
         )
-    network.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in given.items()}, strict=False)
+    network.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in available.items()}, strict=False)
 
 
 def freeze_all_but(network: nn.Module, head: str) -> None:
-    """No gradients but for the head; every other part stays in evaluation mode, whoever calls ``train``."""
+    """Train only the head; keep every other part in evaluation mode, even after ``train``."""
     still = [part for name, part in network.named_modules() if name and not (f"{name}.").startswith(f"{head}.")]
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name.startswith(f"{head}."))
 
-    def keep_still(module: nn.Module, given: tuple[Any, ...]) -> None:
+    def keep_still(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         for part in still:
             part.training = False
 
@@ -172,7 +173,7 @@ def freeze_all_but(network: nn.Module, head: str) -> None:
 CARD = ModelCard(
     name=NAME,
     target="build",
-    summary="an image classifier that starts from a safetensors file of your own, with a new head; or from scratch",
+    summary="an image classifier that starts from a custom safetensors file with a new head, or from scratch",
     source="Yosinski et al., How transferable are features in deep neural networks?, NeurIPS 2014, arXiv 1411.1792",
     options=FineTunedOptions,
     files=("weights",),

@@ -1,4 +1,4 @@
-"""Harmonic CNN: a learned bank of harmonic filters before a convolutional network (Won et al., ICASSP 2020)."""
+"""Harmonic CNN: learned harmonic filters before a convolutional network (Won et al., ICASSP 2020)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class HarmonicFilters(nn.Module):
 
 
 class PoolingBlock(nn.Module):
-    """3×3, BN, ReLU (twice with a shortcut where ``residual``), max pooling; (B, C, H, W) to (B, width, H/p, W/p)."""
+    """3×3, BN, ReLU (twice with shortcut if ``residual``), max pooling."""
 
     def __init__(self, inputs: int, width: int, pooling: tuple[int, int], *, residual: bool) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class PoolingBlock(nn.Module):
         self.pooling = pooling
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Pooled activations; an axis that is shorter than the pooling is left alone."""
+        """Pooled activations; axes shorter than the pooling stay unchanged."""
         out = F.relu(self.norm1(self.conv1(maps)))
         if self.conv2 is not None and self.norm2 is not None:
             out = F.relu(maps + self.norm2(self.conv2(out)))
@@ -89,7 +89,7 @@ class HarmonicCNN(nn.Module):
     """Waveforms (B, T) to logits (B, classes).
 
     Filters, BN over the harmonics, ``layers`` blocks (the first and the first of double width plain, the others
-    residual), the maximum over what is left, two linear layers with BN, ReLU and dropout between them. With 7 layers
+    residual), the maximum over the rest, two linear layers with BN, ReLU and dropout between them. With 7 layers
     and 128 channels it has the 3.6 million parameters of the published network.
     """
 
@@ -123,16 +123,16 @@ class HarmonicCNN(nn.Module):
 class HarmonicCNNOptions:
     """Options of the model ``harmonic-cnn``."""
 
-    harmonics: int = option(6, "of each band", low=1, high=32)
+    harmonics: int = option(6, "harmonics of each band", low=1, high=32)
     resolution: int = option(2, "bands a semitone", low=1, high=12)
-    points: int = option(513, "of the Fourier transform; half of them is the hop", low=32)
+    points: int = option(513, "points of the Fourier transform; the hop is half of them", low=32)
     layers: int = option(7, "convolutional blocks", low=1)
-    channels: int = option(128, "of the first half of the blocks; the second half has twice as many", low=1)
-    dropout: float = option(0.5, "before the last layer", low=0, high=1)
+    channels: int = option(128, "channels of the first half of the blocks; the second half has twice as many", low=1)
+    dropout: float = option(0.5, "dropout before the last layer", low=0, high=1)
 
 
 def build(request: ModelRequest[HarmonicCNNOptions]) -> HarmonicCNN:
-    """The network for ``facts``: ``classes`` and ``rate``.
+    """Build the network for ``facts``: ``classes`` and ``rate``.
 
     Raises:
         HarnessError: too many harmonics for the rate.

@@ -1,4 +1,4 @@
-"""The ImageNet networks of the NKD and USKD tables, from torchvision and timm, with random weights."""
+"""ImageNet networks of the NKD and USKD tables, from torchvision and timm."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ TIMM = (
 class ImageNetZooOptions:
     """Options of the model ``imagenet-zoo``."""
 
-    arch: str = option("resnet18", "the library's name", choices=TORCHVISION + TIMM)
+    arch: str = option("resnet18", "name in the library", choices=TORCHVISION + TIMM)
     drop_path: float = option(0.0, "largest rate of stochastic depth (timm)", low=0, high=1)
 
 
 def build(request: ModelRequest[ImageNetZooOptions]) -> nn.Module:
-    """An architecture with random weights, for ``facts``: ``channels`` and ``classes``.
+    """Build an architecture with random weights, for ``facts``: ``channels`` and ``classes``.
 
     Raises:
-        HarnessError: the images do not have three channels, or timm is wanted and not installed.
+        HarnessError: the images do not have three channels, or timm is needed and not installed.
     """
     name, facts = request.options.arch, request.facts
     if int(facts["channels"]) != 3:

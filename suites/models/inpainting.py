@@ -26,12 +26,12 @@ PLACES = ("encoder", "blocks", "decoder")
 
 @dataclass(frozen=True, slots=True)
 class ConvolutionShape:
-    """Channels in and out of a convolution, its kernel's side, and how the border is treated.
+    """Channels of a convolution, its kernel's side, and treatment of the border.
 
     Attributes:
         padding: zeros around the image.
-        reflect: reflected pixels around the image, in the place of zeros.
-        shuffle: whether PixelShuffle doubles the side, from four times as many channels.
+        reflect: reflected pixels around the image, instead of zeros.
+        shuffle: double the side by PixelShuffle, from four times as many channels.
     """
 
     inputs: int
@@ -45,7 +45,7 @@ class ConvolutionShape:
 
 
 class NormalisedConvolution(nn.Module):
-    """Convolution, norm with the mask, and ReLU where wanted."""
+    """Convolution, norm with the mask, and optional ReLU."""
 
     def __init__(self, shape: ConvolutionShape, norm: nn.Module, *, active: bool = True) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Generator(nn.Module):
         norms: norm slots by place (``encoder``, ``blocks``, ``decoder``, else ``all``).
         width: channels of the first convolution; the blocks have four times as many.
         blocks: residual blocks.
-        mask_channel: whether the mask is a fourth input channel.
+        mask_channel: pass the mask as a fourth input channel.
     """
 
     def __init__(self, norms: dict[str, Slot], width: int, blocks: int, mask_channel: bool) -> None:
@@ -136,7 +136,7 @@ class Generator(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """Five spectrally normalised 4×4 convolutions, whose logits each see 70×70 pixels (Isola et al. 2017)."""
+    """Five spectrally normalised 4×4 convolutions: logits of 70×70 patches (Isola et al. 2017)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class PatchDiscriminator(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, 1, h, w) that patches of (B, 3, H, W) are real."""
+        """Logits (B, 1, h, w) for real patches of (B, 3, H, W)."""
         x = images
         for layer in self.layers[:-1]:
             x = F.leaky_relu(layer(x), 0.2)
@@ -155,7 +155,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class InpaintingNetworks(nn.Module):
-    """The generator and, where there is one, the discriminator."""
+    """The generator and the optional discriminator."""
 
     def __init__(self, generator: Generator, discriminator: PatchDiscriminator | None) -> None:
         super().__init__()
@@ -171,14 +171,14 @@ class InpaintingNetworks(nn.Module):
 def initialise_as_released(
     model: nn.Module, generator_of: Callable[[str], torch.Generator], bias_deviation: float = 1.0
 ) -> None:
-    """The released code's initial weights, except of layers with spectral normalization.
+    """Set the released code's initial weights, except in spectral normalization.
 
     Kaiming by fan-in times 0.1; biases of mean 1e-4 and deviation 1, since the released call sets the mean alone.
 
     Args:
-        model: whose convolutions are set.
-        generator_of: a generator for each layer's name, so that a layer's draw does not depend on the others.
-        bias_deviation: of the biases.
+        model: the model with the convolutions.
+        generator_of: generator for each layer's name, so that draws of layers are independent.
+        bias_deviation: deviation of the biases.
     """
     for name, part in model.named_modules():
         if not isinstance(part, nn.Conv2d) or parametrize.is_parametrized(part):
@@ -196,15 +196,15 @@ class GeneratorOptions:
 
     width: int = option(64, "channels of the first convolution", low=1)
     blocks: int = option(8, "dilated residual blocks", low=0)
-    mask_channel: bool = option(False, "the mask as a fourth input channel")
+    mask_channel: bool = option(False, "pass the mask as a fourth input channel")
     discriminator_width: int = option(64, "channels of the discriminator's first layer; 0: none", low=0)
 
 
 def build(request: ModelRequest[GeneratorOptions]) -> InpaintingNetworks:
-    """Both networks.
+    """Build both networks.
 
     Raises:
-        HarnessError: no norm for a place, or images whose side is not divisible by four.
+        HarnessError: a missing norm of a place, or images whose side is not divisible by four.
     """
     options, norms = request.options, {}
     for place in PLACES:

@@ -1,4 +1,4 @@
-"""No network: for programs that bring their own."""
+"""No network: for programs with their own."""
 
 from __future__ import annotations
 
@@ -16,8 +16,5 @@ def build(request: ModelRequest[Any]) -> nn.Module:
 
 
 CARD = ModelCard(
-    name="none",
-    target="build",
-    summary="no network: for programs that bring their own",
-    source="none: nothing is computed",
+    name="none", target="build", summary="no network: for programs with their own", source="none: nothing is computed"
 )

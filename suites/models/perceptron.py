@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Perceptron(nn.Module):
-    """Linear layers, each but the last with an optional norm, ReLU and dropout; (B, features) to (B, outputs)."""
+    """Linear layers, each but the last with optional norm, ReLU and dropout."""
 
     def __init__(self, features: int, outputs: int, hidden: tuple[int, ...], dropout: float, norm: str) -> None:
         super().__init__()
@@ -42,12 +42,12 @@ class PerceptronOptions:
     """Options of the model ``mlp``."""
 
     hidden: tuple[int, ...] = option((64, 64), "width of each hidden layer")
-    dropout: float = option(0.0, "after each hidden layer", low=0, high=0.95)
-    norm: str = option("none", "of each hidden layer", choices=("none", "batch", "layer"))
+    dropout: float = option(0.0, "dropout after each hidden layer", low=0, high=0.95)
+    norm: str = option("none", "norm of each hidden layer", choices=("none", "batch", "layer"))
 
 
 def build_perceptron(request: ModelRequest[PerceptronOptions]) -> Perceptron:
-    """The network for ``facts``: ``features`` and ``outputs``."""
+    """Build the network for ``facts``: ``features`` and ``outputs``."""
     options, facts = request.options, request.facts
     return Perceptron(int(facts["features"]), int(facts["outputs"]), options.hidden, options.dropout, options.norm)
 

@@ -1,4 +1,4 @@
-"""ReBias's pair: a target network and one that is biased by its small receptive field (Bahng et al., ICML 2020)."""
+"""ReBias's pair: a target network and one with small receptive field (Bahng et al., ICML 2020)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAIRS = ("kernels", "resnet-cifar", "resnet18")
 
 
 class RebiasPair(nn.Module):
-    """``target`` is what is wanted and scored, ``biased`` what it is made independent of; forward is the target's."""
+    """The scored ``target`` and the ``biased`` network; forward is the target's."""
 
     def __init__(self, target: Classifier, biased: Classifier) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class RebiasPair(nn.Module):
 
 
 def stacked(channels: int, widths: Sequence[int], kernel: int) -> nn.Sequential:
-    """Convolutions of one kernel size at stride 1, each with BN and ReLU: the released SimpleConvNet."""
+    """Convolutions with BN and ReLU at stride 1: the released SimpleConvNet."""
     layers: list[nn.Module] = []
     for width in widths:
         layers += [nn.Conv2d(channels, width, kernel, padding=kernel // 2), nn.BatchNorm2d(width), nn.ReLU()]
@@ -46,7 +46,10 @@ def stacked(channels: int, widths: Sequence[int], kernel: int) -> nn.Sequential:
 
 
 class BagBlock(nn.Module):
-    """ResNet's basic block with 1×1 kernels, the first 3×3 where asked, none padded; the shortcut is cut to fit."""
+    """ResNet's basic block with unpadded 1×1 kernels, the first optionally 3×3.
+
+    The shortcut is cropped to fit.
+    """
 
     def __init__(self, inputs: int, width: int, stride: int, kernel: int) -> None:
         super().__init__()
@@ -69,13 +72,15 @@ class BagBlock(nn.Module):
 
 
 class BagBody(nn.Module):
-    """BagNet (Brendel & Bethge, ICLR 2019) of basic blocks: a 1×1 and a 3×3 stem, four stages, few 3×3 kernels.
+    """BagNet (Brendel & Bethge, ICLR 2019) of basic blocks with few 3×3 kernels.
+
+    It has a 1×1 and a 3×3 stem and four stages.
 
     Args:
-        channels: of the input.
-        widths: of the four stages; the stem has the first.
-        strides: of the stages.
-        wide: per stage, how many of its two blocks begin with a 3×3 kernel.
+        channels: channels of the input.
+        widths: channels of the four stages; the stem has the first.
+        strides: strides of the stages.
+        wide: per stage, the number of blocks (of two) with a 3×3 kernel first.
     """
 
     def __init__(self, channels: int, widths: Sequence[int], strides: Sequence[int], wide: Sequence[int]) -> None:
@@ -101,8 +106,8 @@ class BagBody(nn.Module):
 class RebiasOptions:
     """Options of the model ``rebias``."""
 
-    pair: str = option("kernels", "which two networks", choices=PAIRS)
-    widths: tuple[int, ...] = option((16, 32, 64, 128), "channels of the convolutions; resnet-cifar takes the first")
+    pair: str = option("kernels", "pair of networks", choices=PAIRS)
+    widths: tuple[int, ...] = option((16, 32, 64, 128), "channels of the convolutions; resnet-cifar uses the first")
     kernel: int = option(7, "kernel size of the target, with pair kernels", low=1)
     biased_kernel: int = option(1, "kernel size of the biased network, with pair kernels", low=1)
 
@@ -118,7 +123,7 @@ def build(request: ModelRequest[RebiasOptions]) -> RebiasPair:
     if pair == "kernels":
         sizes = [options.kernel, options.biased_kernel]
         if any(size % 2 == 0 for size in sizes):
-            raise HarnessError(f"rebias: kernel sizes are odd, got {sizes}")
+            raise HarnessError(f"rebias: kernel sizes must be odd, got {sizes}")
         target, biased = (Classifier(stacked(channels, widths, size), widths[-1], classes) for size in sizes)
         return RebiasPair(target, biased)
     if pair == "resnet-cifar":
@@ -133,7 +138,7 @@ def build(request: ModelRequest[RebiasOptions]) -> RebiasPair:
 CARD = ModelCard(
     name="rebias",
     target="build",
-    summary="a target network beside one of small receptive field: kernels 7 and 1, or ResNet18 and BagNet18",
+    summary="a target network and one with small receptive field: kernels 7 and 1, or ResNet18 and BagNet18",
     source="Bahng et al., Learning De-biased Representations with Biased Representations, ICML 2020, arXiv 1910.02806",
     options=RebiasOptions,
 )

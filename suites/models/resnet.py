@@ -1,4 +1,4 @@
-"""Residual networks: small ones for 8–64 pixel images, and the field's ImageNet models from torchvision."""
+"""Residual networks: small ones for 8–64 pixels, and torchvision's ImageNet models."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: i
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut (He et al. 2016, figure 5 left); (B, C, H, W) to (B, width, H/s, W/s)."""
+    """Two 3×3 convolutions and a shortcut (He et al. 2016, figure 5 left)."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3, 1×1 convolutions around a quarter of the width, and a shortcut (He et al. 2016, figure 5 right)."""
+    """1×1, 3×3, 1×1 convolutions and a shortcut (He et al. 2016, figure 5 right)."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Bottleneck(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expansion by four, depthwise 3×3, linear 1×1 (Sandler et al. 2018, figure 4); a shortcut where shapes agree."""
+    """Expansion by four, depthwise 3×3, linear 1×1, shortcut (Sandler et al. 2018, figure 4)."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class InvertedResidual(nn.Module):
         self.residual = inputs == width and stride == 1
 
     def forward(self, images: Tensor) -> Tensor:
-        """Convolutions, plus the input where shapes agree."""
+        """Convolutions, plus the input if shapes agree."""
         out = self.project(F.relu6(self.spatial(F.relu6(self.expand(images)))))
         return images + out if self.residual else out
 
@@ -83,10 +83,10 @@ CONVOLUTIONS = {"basic": 2, "bottleneck": 3, "inverted": 3}
 
 
 class SmallResNet(Classifier):
-    """A 3×3 stem, three stages of blocks at widths w, 2w, 4w (halving the side twice), pooling, a linear head.
+    """A 3×3 stem, three stages, pooling, a linear head.
 
-    With basic blocks, depth 6n+2, width 16 and a stem of stride 1 it is the CIFAR network of He et al. 2016, section
-    4.2, with 1×1 convolutions as shortcuts; a stem of stride 2, as ImageNet's networks have, costs a quarter.
+    Widths are w, 2w, 4w. Stages after the first halve the side. Depth 6n+2, width 16 and a stem of stride 1: CIFAR
+    network of He et al. 2016, section 4.2, with 1×1 convolutions as shortcuts; a stem of stride 2 costs a quarter.
     Input (B, channels, H, W), output (B, classes).
     """
 
@@ -112,10 +112,10 @@ class SmallResNetOptions:
 
 
 def build_small(request: ModelRequest[SmallResNetOptions]) -> SmallResNet:
-    """A small network for ``facts``: ``channels`` and ``classes``.
+    """Build a small network for ``facts``: ``channels`` and ``classes``.
 
     Raises:
-        HarnessError: no whole number of blocks has this depth.
+        HarnessError: no number of blocks has this depth.
     """
     options, facts = request.options, request.facts
     block, depth = options.block, options.depth
@@ -129,9 +129,9 @@ def build_small(request: ModelRequest[SmallResNetOptions]) -> SmallResNet:
 
 
 def torchvision_body(name: str, channels: int, model: str) -> nn.Sequential:
-    """The feature maps of a ResNet of torchvision with random weights, parts by name: a published state_dict fits.
+    """Build the feature maps of a torchvision ResNet, with published names.
 
-    Other than three channels are refused (HarnessError naming ``model``).
+    Weights are random. Other than three channels are an error (HarnessError naming ``model``).
     """
     from torchvision import models
 
@@ -146,14 +146,14 @@ def torchvision_body(name: str, channels: int, model: str) -> nn.Sequential:
 class TorchvisionOptions:
     """Options of the model ``torchvision``."""
 
-    arch: str = option("resnet18", "torchvision's name", choices=ARCHITECTURES)
+    arch: str = option("resnet18", "name in torchvision", choices=ARCHITECTURES)
 
 
 def build_torchvision(request: ModelRequest[TorchvisionOptions]) -> nn.Module:
-    """A torchvision architecture with random weights, for ``facts``: ``channels`` and ``classes``.
+    """Build a torchvision architecture with random weights, for ``facts``: ``channels`` and ``classes``.
 
     Raises:
-        HarnessError: the images do not have three channels, which these architectures take.
+        HarnessError: the images do not have three channels.
     """
     from torchvision import models
 

@@ -28,11 +28,11 @@ class Scalar(nn.Module):
 class ScalarOptions:
     """Options of the model ``scalar``."""
 
-    start: float = option(0.0, "where the number begins, up to noise of sd 0.01")
+    start: float = option(0.0, "start of the number, up to noise of sd 0.01")
 
 
 def build(request: ModelRequest[ScalarOptions]) -> nn.Module:
-    """A scalar that begins near ``start``."""
+    """Build a scalar that starts near ``start``."""
     return Scalar(request.options.start)
 
 

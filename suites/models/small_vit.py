@@ -1,4 +1,4 @@
-"""A small vision transformer for 8–64 pixel images, built as DeiT: class token, learned positions, pre-norm blocks."""
+"""A small vision transformer for 8–64 pixel images, built like DeiT."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_TOKENS = 257
 
 
 class TokenBlock(nn.Module):
-    """LN, self-attention, LN, two layers with GELU, each added to its input; (B, tokens, width) to the same."""
+    """LN, self-attention, LN, two layers with GELU, each added to its input."""
 
     def __init__(self, width: int, heads: int, ratio: float) -> None:
         super().__init__()
@@ -43,10 +43,10 @@ class TokenBlock(nn.Module):
 
 
 class SmallViT(nn.Module):
-    """Patches, a class token, learned positions, blocks, LN, a linear head on the class token.
+    """Patches, class token, learned positions, blocks, LN, head on the class token.
 
-    Input (B, channels, H, W) with sides that are whole patches, output (B, classes). Positions are kept for the
-    largest grid and cut to the images at hand, row by row, so that one table serves sides that are not equal.
+    Input (B, channels, H, W) with sides that are whole patches, output (B, classes). Positions exist for the
+    largest grid and are cut to the images, row by row, so that one table serves unequal sides.
     """
 
     def __init__(self, channels: int, classes: int, options: SmallViTOptions) -> None:
@@ -70,7 +70,7 @@ class SmallViT(nn.Module):
         """The class token after the last norm, (B, width).
 
         Raises:
-            HarnessError: more patches than there are positions.
+            HarnessError: more patches than positions.
         """
         patches = self.patch_embed(images).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
@@ -93,12 +93,12 @@ class SmallViTOptions:
     width: int = option(32, "channels of a token", low=4)
     depth: int = option(4, "blocks", low=2)
     heads: int = option(2, "attention heads", low=1)
-    deviation: float = option(0.02, "of the initial weights; narrow networks want more", low=1e-4, high=1)
+    deviation: float = option(0.02, "deviation of the initial weights; larger for narrow networks", low=1e-4, high=1)
     ratio: float = option(2.0, "inner width of the two layers over the width", low=0.5)
 
 
 def build(request: ModelRequest[SmallViTOptions]) -> SmallViT:
-    """The network for ``facts``: ``channels`` and ``classes``.
+    """Build the network for ``facts``: ``channels`` and ``classes``.
 
     Raises:
         HarnessError: heads do not divide the width, or the patch not the side.

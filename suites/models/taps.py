@@ -1,6 +1,6 @@
-"""Where in a network distillation reads: the stage before last, the last feature map, the classifier.
+"""Feature taps of distillation: stage before last, last feature map, classifier.
 
-Networks need not know of it: forward hooks read the outputs of named modules.
+Networks need no changes: forward hooks read the outputs of named modules.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class Taps:
     """Names of modules.
 
     Attributes:
-        middle: output of the stage before last; of a plain ViT the block at half the depth (USKD's weak head).
+        middle: output of the stage before last; in a plain ViT the block at half the depth (USKD's weak head).
         last: output of the last stage, before pooling.
         head: the classifier, from pooled features to logits.
-        layout: of ``middle`` and ``last``: ``map`` (N, F, H, W), ``token`` (N, tokens, F) of which the class token
-            counts, or ``grid`` (N, H, W, F).
+        layout: layout of ``middle`` and ``last``: ``map`` (N, F, H, W), ``token`` (N, tokens, F), of which the class
+            token is used, or ``grid`` (N, H, W, F).
     """
 
     middle: str
@@ -34,17 +34,17 @@ class Taps:
 
 @dataclass(slots=True)
 class Features:
-    """What the hooks read in one forward pass: (N, F) or (N, F, H, W)."""
+    """Features of one forward pass: (N, F) or (N, F, H, W)."""
 
     middle: Tensor | None = None
     last: Tensor | None = None
 
 
 def taps_of(network: nn.Module) -> Taps:
-    """The taps of a network: its own ``taps``, else by the names of its parts.
+    """Return the network's ``taps``, or find them by names.
 
     Raises:
-        HarnessError: the network is of no known build.
+        HarnessError: the network's structure is unknown.
     """
     own = getattr(network, "taps", None)
     if isinstance(own, Taps):
@@ -69,13 +69,16 @@ def taps_of(network: nn.Module) -> Taps:
     if {"body", "head"} <= set(parts) and isinstance(parts["body"], nn.Sequential):
         return _of_body(parts["body"])
     raise HarnessError(
-        f"{type(network).__name__}: it is not known which module is the stage before last; give the network an "
-        f"attribute 'taps' (suites.models.taps.Taps)"
+        f"{type(network).__name__}: the stage before last cannot be found; set an attribute 'taps' "
+        f"(suites.models.taps.Taps) on the network"
     )
 
 
 def _of_body(body: nn.Sequential) -> Taps:
-    """Sequential bodies of ours: the stage before last ends before the last module that halves the side."""
+    """Find taps of sequential bodies by the last halving module.
+
+    The stage before last ends before it.
+    """
     places = [place for place, part in enumerate(body) if _halves(part)]
     if not places or places[-1] == 0:
         raise HarnessError("the body has one stage only: no module after the first halves the side")
@@ -89,12 +92,12 @@ def _halves(part: nn.Module) -> bool:
 
 @contextmanager
 def tapped(network: nn.Module, taps: Taps, *, middle: bool = True, last: bool = True) -> Iterator[Features]:
-    """Within the context, every forward pass fills the features that are asked for."""
-    found = Features()
+    """Fill the requested features in every forward pass of the context."""
+    features = Features()
 
     def reader(name: str) -> object:
         def read(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            setattr(found, name, _arranged(output, taps.layout))
+            setattr(features, name, _arranged(output, taps.layout))
 
         return read
 
@@ -104,7 +107,7 @@ def tapped(network: nn.Module, taps: Taps, *, middle: bool = True, last: bool = 
             module = network.get_submodule(getattr(taps, name))
             hooks.append(module.register_forward_hook(reader(name)))
     try:
-        yield found
+        yield features
     finally:
         for hook in hooks:
             hook.remove()

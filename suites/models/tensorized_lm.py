@@ -1,10 +1,10 @@
-"""The Tensorized Transformer as a language model: multi-linear attention of one core (Ma et al. 2019).
+"""Tensorized Transformer language model: multi-linear attention of one core (Ma et al. 2019).
 
-The attention is a third-order tensor over places, T[i, j, m] = Σ_r g_r Q_ir K_jr V_mr, with a diagonal core; its slice
-of place i, flattened, is projected to the width. So the projection has as many columns as pairs of places, and the
-window's length is part of the model. Positions are relative, with two biases, as in Transformer-XL.
+The attention is a third-order tensor over places, T[i, j, m] = Σ_r g_r Q_ir K_jr V_mr, with a diagonal core; the slice
+of place i is flattened and projected to the width. So the projection has as many columns as pairs of places, and the
+model fixes the window's length. Positions are relative, with two biases, as in Transformer-XL.
 
-The authors' code for language models masks nothing: a place's slice holds keys and values of later places, and the
+The authors' language models mask nothing: a place's slice contains keys and values of later places, and the
 projection can read the next token from them. ``causal`` masks both axes; ``causal: false`` is the released behaviour.
 """
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 class MultiLinearAttention(nn.Module):
-    """One core of multi-linear attention over windows of at most ``length`` places, (T, B, C) to the same.
+    """One core of multi-linear attention over at most ``length`` places.
 
-    The core's diagonal is one for every rank: what another diagonal does, the projections of queries can do.
+    (T, B, C) to the same. The core's diagonal is one for every rank: the projections of queries cover other diagonals.
     """
 
     def __init__(self, width: int, head_width: int, length: int, causal: bool) -> None:
@@ -50,12 +50,12 @@ class MultiLinearAttention(nn.Module):
         steps = len(x)
         queries, keys, values = self.queries_keys_values(x).chunk(3, dim=-1)
         relative = self.positions(distances)
-        # (T, B, J, R): scores by rank before they meet the values.
+        # (T, B, J, R): scores by rank, before the values
         by_rank = (queries + content)[:, :, None] * keys.transpose(0, 1) + (queries + place)[:, :, None] * relative
         tensor = torch.einsum("tbjr,mbr->tbjm", by_rank, values)
         if self.causal:
-            known = torch.ones(steps, steps, dtype=torch.bool, device=x.device).tril()
-            tensor = tensor * (known[:, None, :, None] & known[:, None, None, :])
+            visible = torch.ones(steps, steps, dtype=torch.bool, device=x.device).tril()
+            tensor = tensor * (visible[:, None, :, None] & visible[:, None, None, :])
         weight = self.out.weight.view(-1, self.length, self.length)[:, :steps, :steps]
         return F.linear(tensor.flatten(2), weight.flatten(1))
 
@@ -70,13 +70,13 @@ class TensorizedLM(nn.Module):
         self.length = options.length
         sizes = (options.width, options.head_width, options.length, options.causal)
         self.layers = nn.ModuleList(PostNormLayer(request, MultiLinearAttention(*sizes)) for _ in range(options.layers))
-        # One pair for all layers, as in the code that the published one copies.
+        # one pair for all layers, as in the published code's original
         self.content = nn.Parameter(torch.zeros(options.head_width))
         self.place = nn.Parameter(torch.zeros(options.head_width))
         self.dropout = nn.Dropout(options.dropout)
 
     def memory_shape(self, batch: int) -> tuple[int, ...] | None:
-        """None: nothing is carried from window to window."""
+        """None: windows are independent."""
         return None
 
     def forward(self, tokens: Tensor, targets: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -101,18 +101,18 @@ class TensorizedLMOptions:
     """Options of the model ``tensorized-lm``."""
 
     layers: int = option(3, "Transformer layers", low=1)
-    width: int = option(256, "of embedding and layers", low=2)
+    width: int = option(256, "width of embedding and layers", low=2)
     head_width: int = option(40, "rank of the attention's core", low=1)
     inner: int = option(2100, "width of the two-layer network inside", low=1)
     length: int = option(32, "largest window: the attention's projection has its square as columns", low=1)
     causal: bool = option(True, "mask later places; the released code does not")
-    dropout: float = option(0.0, "of embeddings, positions and both parts of a layer", low=0, high=0.99)
-    deviation: float = option(0.02, "of the initial weights", low=0)
-    cutoffs: tuple[int, ...] = option((), "of the adaptive softmax; none: the full softmax")
+    dropout: float = option(0.0, "dropout of embeddings, positions and both parts of a layer", low=0, high=0.99)
+    deviation: float = option(0.02, "deviation of the initial weights", low=0)
+    cutoffs: tuple[int, ...] = option((), "cutoffs of the adaptive softmax; none: the full softmax")
 
 
 def build(request: ModelRequest[TensorizedLMOptions]) -> TensorizedLM:
-    """The model for ``facts``: ``vocabulary`` (number of words), ``steps`` (of the run, for norms that warm up).
+    """Build the model for ``facts``: ``vocabulary`` (number of words) and ``steps``.
 
     Raises:
         HarnessError: the width is odd, or cutoffs do not fit the vocabulary.

@@ -1,4 +1,4 @@
-"""Text classifiers from scratch: averaged embeddings, and a Transformer encoder over the words."""
+"""Text classifiers from scratch: averaged embeddings, and a Transformer encoder."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def averaged(x: Tensor, padding: Tensor) -> Tensor:
-    """(B, C): the mean over places of (B, T, C), without those where ``padding`` (B, T) is true; 0 where all are."""
+    """Mean over places of (B, T, C) without ``padding`` (B, T); 0 if all are padding."""
     kept = ~padding[..., None]
     return (x * kept).sum(1) / kept.sum(1).clamp(min=1)
 
 
 class BagOfEmbeddings(nn.Module):
-    """The mean of the words' embeddings, then a linear layer (Joulin et al. 2017); tokens (B, T) to logits (B, K)."""
+    """Mean of the words' embeddings, then a linear layer (Joulin et al. 2017)."""
 
     def __init__(self, words: int, padding: int, classes: int, width: int, dropout: float) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class BagOfEmbeddings(nn.Module):
 
 
 class TextTransformer(nn.Module):
-    """Encoder layers over embedded words and their places, averaged, then a linear layer; (B, T) to logits (B, K)."""
+    """Encoder layers over embedded words and places, averaged, then a linear layer."""
 
     def __init__(self, request: ModelRequest[TextTransformerOptions]) -> None:
         super().__init__()
@@ -70,8 +70,8 @@ class TextTransformer(nn.Module):
 class BagOfEmbeddingsOptions:
     """Options of the model ``bag-of-embeddings``."""
 
-    width: int = option(64, "of the embedding", low=1)
-    dropout: float = option(0.0, "of the averaged embedding", low=0, high=0.95)
+    width: int = option(64, "width of the embedding", low=1)
+    dropout: float = option(0.0, "dropout of the averaged embedding", low=0, high=0.95)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,21 +85,21 @@ class TextTransformerOptions(TransformerOptions):
 
 
 def build_bag(request: ModelRequest[BagOfEmbeddingsOptions]) -> BagOfEmbeddings:
-    """The network for ``facts``: ``vocabulary``, ``padding`` and ``classes``."""
+    """Build the network for ``facts``: ``vocabulary``, ``padding`` and ``classes``."""
     facts, options = request.facts, request.options
     sizes = int(facts["vocabulary"]), int(facts["padding"]), int(facts["classes"])
     return BagOfEmbeddings(*sizes, options.width, options.dropout)
 
 
 def build_transformer(request: ModelRequest[TextTransformerOptions]) -> TextTransformer:
-    """The network for ``facts``: ``vocabulary``, ``padding``, ``classes``, and ``steps`` of the training.
+    """Build the network for ``facts``: ``vocabulary``, ``padding``, ``classes`` and ``steps``.
 
     Raises:
-        HarnessError: the width cannot be shared out among the heads.
+        HarnessError: the width is not a multiple of the heads.
     """
     options = request.options
     if options.width % options.heads:
-        raise HarnessError(f"text-transformer: width {options.width} cannot be cut into {options.heads} heads")
+        raise HarnessError(f"text-transformer: width {options.width} is not a multiple of the {options.heads} heads")
     return TextTransformer(request)
 
 

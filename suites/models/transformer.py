@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.trial.contracts import ModelRequest
 
 Part = Callable[[Tensor], Tensor]
-# Places that attend to nothing get a finite score, or their softmax would be NaN.
+# A finite score for closed places: with −∞ a fully closed softmax would be NaN.
 SHUT = -1e9
 
 
@@ -33,7 +33,7 @@ class Attention(nn.Module):
         self.queries, self.keys, self.values, self.out = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, x: Tensor, context: Tensor, padding: Tensor, causal: bool = False) -> Tensor:
-        """(T, B, C); ``padding`` (B, S) is true where the context is padding."""
+        """Attend; ``padding`` (B, S) is true for padding of the context."""
         closed = padding[:, None, None, :]
         if causal:
             steps = len(x)
@@ -45,7 +45,10 @@ class Attention(nn.Module):
         return self._split(self.keys(context)), self._split(self.values(context))
 
     def mix(self, x: Tensor, keys: Tensor, values: Tensor, closed: Tensor | None) -> Tensor:
-        """(T, B, C) from keys and values; ``closed`` is true where none may look, broadcastable to (B, heads, T, S)."""
+        """Attend to keys and values except where ``closed`` is true.
+
+        ``closed`` is broadcastable to (B, heads, T, S).
+        """
         queries = self._split(self.queries(x))
         bias = None
         if closed is not None:
@@ -61,7 +64,7 @@ class Attention(nn.Module):
 
 @dataclass(slots=True)
 class Cache:
-    """What a decoder layer keeps of the tokens so far and of the source, N hypotheses side by side.
+    """A decoder layer's keys and values, for N hypotheses.
 
     Attributes:
         source: keys and values (N, heads, S, C/heads).
@@ -74,14 +77,14 @@ class Cache:
     own: tuple[Tensor, Tensor] | None = None
 
     def grow(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add a token's keys and values; all of them."""
+        """Add a token's keys and values; return all."""
         if self.own is not None:
             keys, values = (torch.cat(pair, dim=2) for pair in zip(self.own, (keys, values), strict=True))
         self.own = (keys, values)
         return self.own
 
     def select(self, rows: Tensor) -> None:
-        """Go on from these hypotheses (N,), each of the same source as the row that it takes."""
+        """Continue with these hypotheses (N,), each of the same source as its row."""
         assert self.own is not None
         self.own = (self.own[0][rows], self.own[1][rows])
 
@@ -124,7 +127,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Causal self-attention, attention to the source and network, each with a residual and a norm."""
+    """Causal self-attention, source attention and network, with residuals and norms."""
 
     def __init__(self, request: ModelRequest[TransformerOptions]) -> None:
         super().__init__()
@@ -139,7 +142,7 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(options.dropout)
 
     def forward(self, x: Tensor, padding: Tensor, source: Tensor, source_padding: Tensor) -> Tensor:
-        """(T, B, C) with padding (B, T), the encoded source (S, B, C) with padding (B, S), to (T, B, C)."""
+        """Run on (T, B, C) with padding (B, T) and the encoded source (S, B, C)."""
         return self._run(
             x,
             padding,
@@ -152,7 +155,7 @@ class DecoderLayer(nn.Module):
         return Cache(self.source_attention.project(source), source_padding[:, None, None, :])
 
     def step(self, x: Tensor, cache: Cache) -> Tensor:
-        """One token further, (1, N, C) to the same."""
+        """Advance one token, (1, N, C) to the same."""
         return self._run(
             x,
             None,
@@ -171,9 +174,9 @@ class DecoderLayer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Encoder and decoder over token numbers of a joined vocabulary; ``padding`` is the number that fills shorter rows.
+    """Encoder and decoder over tokens of a joint vocabulary.
 
-    Norms come from the places ``encoder`` and ``decoder``.
+    ``padding`` is the number that fills shorter rows. Norms come from the places ``encoder`` and ``decoder``.
     """
 
     def __init__(self, request: ModelRequest[TransformerOptions]) -> None:
@@ -183,19 +186,19 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(int(request.facts["vocabulary"]), options.width)
         self.encoder = nn.ModuleList(EncoderLayer(request) for _ in range(options.layers))
         self.decoder = nn.ModuleList(DecoderLayer(request) for _ in range(options.layers))
-        # Post-norm layers end with a norm of their own.
+        # post-norm layers end with their own norm
         last = options.norm_first
         self.encoder_norm = norm_for(request, "encoder", options.last_warmup) if last else None
         self.decoder_norm = norm_for(request, "decoder") if last else None
         self.dropout = nn.Dropout(options.dropout)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """Logits (B, T, V) of the tokens after each of ``target`` (B, T), given ``source`` (B, S)."""
+        """Logits (B, T, V) of the tokens after each of ``target``, given ``source``."""
         encoded, padding = self.encode(source)
         return self.decode(target, encoded, padding)
 
     def encode(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """The encoded source (S, B, C) and its padding (B, S)."""
+        """Encode the source: (S, B, C) and its padding (B, S)."""
         padding = source == self.padding
         x = self._embed(source)
         for layer in self.encoder:
@@ -213,13 +216,13 @@ class Transformer(nn.Module):
         return F.linear(x.transpose(0, 1), self.embedding.weight)
 
     def start(self, source: Tensor, beam: int) -> list[Cache]:
-        """Caches by layer for ``beam`` hypotheses of each source (B, S), those of one source side by side."""
+        """Caches by layer for ``beam`` adjacent hypotheses of each source (B, S)."""
         encoded, padding = self.encode(source)
         encoded, padding = encoded.repeat_interleave(beam, dim=1), padding.repeat_interleave(beam, dim=0)
         return [layer.start(encoded, padding) for layer in self.decoder]
 
     def step(self, tokens: Tensor, place: int, caches: list[Cache]) -> Tensor:
-        """Logits (N, V) after the tokens (N,) at a place, which the caches then hold."""
+        """Logits (N, V) after the tokens (N,) at a place; the caches are extended."""
         x = self._embed(tokens[:, None], place)
         for layer, cache in zip(self.decoder, caches, strict=True):
             x = layer.step(x, cache)
@@ -233,7 +236,10 @@ class Transformer(nn.Module):
 
 
 def initialise(model: Transformer) -> None:
-    """Glorot's uniform weights, those of queries, keys and values over √2; embeddings of deviation 1/√width."""
+    """Initialise with Glorot's uniform weights and embeddings of deviation 1/√width.
+
+    Weights of queries, keys and values are divided by √2.
+    """
     nn.init.normal_(model.embedding.weight, std=model.width**-0.5)
     for name, part in model.named_modules():
         if isinstance(part, nn.Linear):
@@ -246,21 +252,21 @@ def initialise(model: Transformer) -> None:
 class TransformerOptions:
     """Options of the model ``transformer``."""
 
-    layers: int = option(6, "of the encoder, and of the decoder", low=1)
-    width: int = option(512, "of embedding and layers", low=2)
-    heads: int = option(4, "of every attention", low=1)
+    layers: int = option(6, "layers of the encoder and of the decoder, each", low=1)
+    width: int = option(512, "width of embedding and layers", low=2)
+    heads: int = option(4, "heads of every attention", low=1)
     inner: int = option(1024, "width of the two-layer networks inside", low=1)
-    dropout: float = option(0.0, "of embeddings and of every part of a layer", low=0, high=0.99)
-    attention_dropout: float = option(0.0, "of the attention's weights", low=0, high=0.99)
-    inner_dropout: float = option(0.0, "inside the two-layer networks", low=0, high=0.99)
+    dropout: float = option(0.0, "dropout of embeddings and of every part of a layer", low=0, high=0.99)
+    attention_dropout: float = option(0.0, "dropout of the attention's weights", low=0, high=0.99)
+    inner_dropout: float = option(0.0, "dropout inside the two-layer networks", low=0, high=0.99)
     norm_first: bool = option(True, "normalise inputs (pre-norm) instead of sums (post-norm)")
     last_warmup: float = option(
-        1.0, "warm-up of the encoder's last norm as a share of the others', where norms have one", low=0
+        1.0, "warm-up of the encoder's last norm as a share of the others', if norms have one", low=0
     )
 
 
 def build(request: ModelRequest[TransformerOptions]) -> Transformer:
-    """The model for ``facts``: ``vocabulary`` (of both languages), ``padding`` (its number), ``steps`` (of the run).
+    """Build the model for ``facts``: ``vocabulary``, ``padding`` (its number), ``steps``.
 
     Raises:
         HarnessError: the width is odd or not a multiple of the heads.

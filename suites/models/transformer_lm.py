@@ -45,7 +45,7 @@ class CausalLayer(nn.Module):
         return self.network_norm(x + self.dropout(self.network(x)))
 
     def attend(self, x: Tensor) -> Tensor:
-        """Each place attends to itself and the places before it."""
+        """Attend from each place to itself and earlier places."""
         steps, batch, width = x.shape
         heads = self.queries_keys_values(x).view(steps, batch, 3, self.heads, width // self.heads)
         queries, keys, values = heads.permute(2, 1, 3, 0, 4)  # each (B, heads, T, width/heads)
@@ -58,7 +58,7 @@ class CausalLayer(nn.Module):
 
 
 class TransformerLM(nn.Module):
-    """Layers between a tied embedding and softmax. The model has no memory: every window starts afresh."""
+    """Layers between a tied embedding and softmax, without memory between windows."""
 
     def __init__(self, request: ModelRequest[TransformerLMOptions], vocabulary: TiedVocabulary) -> None:
         super().__init__()
@@ -69,11 +69,11 @@ class TransformerLM(nn.Module):
         self.dropout = nn.Dropout(options.dropout)
 
     def memory_shape(self, batch: int) -> tuple[int, ...] | None:
-        """None: nothing is carried from window to window."""
+        """None: windows are independent."""
         return None
 
     def forward(self, tokens: Tensor, targets: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Negative log likelihood in nats (B, T) of targets (B, T) after tokens (B, T), and no memory."""
+        """Negative log likelihood in nats (B, T) of targets after tokens, and no memory."""
         places = torch.arange(tokens.shape[1], device=tokens.device)
         positions = sinusoids(places, self.vocabulary.width)[:, None]
         x = self.dropout(self.vocabulary.embed(tokens.T) + positions)
@@ -87,17 +87,17 @@ class TransformerLMOptions:
     """Options of the model ``transformer-lm``."""
 
     layers: int = option(3, "Transformer layers", low=1)
-    width: int = option(64, "of embedding and layers", low=2)
-    heads: int = option(4, "of the attention", low=1)
+    width: int = option(64, "width of embedding and layers", low=2)
+    heads: int = option(4, "heads of the attention", low=1)
     inner: int = option(256, "width of the two-layer network inside", low=1)
-    dropout: float = option(0.0, "of embeddings and of both parts of a layer", low=0, high=0.99)
+    dropout: float = option(0.0, "dropout of embeddings and of both parts of a layer", low=0, high=0.99)
     norm_first: bool = option(False, "normalise inputs (pre-norm) instead of sums (post-norm)")
     weight_norm: bool = option(False, "weight normalization of every linear layer")
-    cutoffs: tuple[int, ...] = option((), "of the adaptive softmax; none: the full softmax")
+    cutoffs: tuple[int, ...] = option((), "cutoffs of the adaptive softmax; none: the full softmax")
 
 
 def build(request: ModelRequest[TransformerLMOptions]) -> TransformerLM:
-    """The model for ``facts``: ``vocabulary`` (number of words), ``steps`` (of the run, for norms that warm up).
+    """Build the model for ``facts``: ``vocabulary`` (number of words) and ``steps``.
 
     Raises:
         HarnessError: the width is odd or not a multiple of the heads, or cutoffs do not fit the vocabulary.

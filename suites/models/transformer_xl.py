@@ -1,4 +1,4 @@
-"""Transformer-XL: relative positions, and the hidden states of earlier windows as memory (Dai et al. 2019)."""
+"""Transformer-XL: relative positions, and earlier hidden states as memory (Dai et al. 2019)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class RelativeAttention(nn.Module):
-    """Multi-head attention with relative positions, (T, B, C) over memory and window (M+T, B, C)."""
+    """Multi-head attention with relative positions over memory and window."""
 
     def __init__(self, width: int, heads: int, head_width: int, dropout: float) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class RelativeAttention(nn.Module):
         self.dropout = dropout
 
     def forward(self, x: Tensor, context: Tensor, distances: Tensor, content: Tensor, place: Tensor) -> Tensor:
-        """Section 3.3: scores (q + u)·k + (q + v)·r, causal.
+        """Attend by section 3.3: scores (q + u)·k + (q + v)·r, causal.
 
         Args:
             x: the window, (T, B, C).
@@ -52,7 +52,7 @@ class RelativeAttention(nn.Module):
         keys, values = self.keys_values(context).view(length, batch, 2, self.heads, self.head_width).unbind(2)
         relative = self.positions(distances).view(length, self.heads, self.head_width)
         by_place = shift(torch.einsum("tbhd,lhd->bhtl", queries + place, relative))
-        # A float mask adds the position term and shuts out what comes later.
+        # a float mask adds the position term and excludes later places
         later = torch.ones(steps, length, dtype=torch.bool, device=x.device).triu(1 + length - steps)
         bias = (by_place * self.head_width**-0.5).masked_fill(later, -torch.inf)
         mixed = F.scaled_dot_product_attention(
@@ -66,13 +66,15 @@ class RelativeAttention(nn.Module):
 
 
 def shift(scores: Tensor) -> Tensor:
-    """Turn scores by distance into scores by key: row i moves left by T-1-i (Dai et al. 2019, appendix B).
+    """Turn scores by distance into scores by key (Dai et al. 2019, appendix B).
+
+    Row i moves left by T-1-i.
 
     Args:
         scores: (B, heads, T, L), the last axis by distances L-1 … 0.
 
     Returns:
-        The same shape; entries of keys later than the query hold leftovers and must be masked.
+        The same shape; entries of keys later than the query are undefined and must be masked.
     """
     batch, heads, steps, length = scores.shape
     padded = F.pad(scores, (1, 0)).view(batch, heads, length + 1, steps)
@@ -83,8 +85,8 @@ class TransformerXL(nn.Module):
     """Layers over the window and the memory of each layer's earlier inputs.
 
     Attributes:
-        memory, eval_memory: places remembered in training and in evaluation.
-        clamp: in evaluation, larger distances are encoded as this one; 0: none.
+        memory, eval_memory: number of remembered places in training and in evaluation.
+        clamp: in evaluation, largest encoded distance; 0: none.
     """
 
     def __init__(self, request: ModelRequest[TransformerXLOptions], vocabulary: TiedVocabulary) -> None:
@@ -95,13 +97,13 @@ class TransformerXL(nn.Module):
         sizes = (options.width, options.heads, options.head_width, options.attention_dropout)
         self.layers = nn.ModuleList(PostNormLayer(request, RelativeAttention(*sizes)) for _ in range(options.layers))
         biases = (options.heads, options.head_width)
-        # One pair for all layers, as in the published base model.
+        # one pair for all layers, as in the published base model
         self.content = nn.Parameter(torch.zeros(biases))
         self.place = nn.Parameter(torch.zeros(biases))
         self.dropout = nn.Dropout(options.dropout)
 
     def memory_shape(self, batch: int) -> tuple[int, ...] | None:
-        """Shape (layers, M, B, C) of the full memory in training; None where nothing is carried."""
+        """Shape (layers, M, B, C) of the full training memory; None without memory."""
         return (len(self.layers), self.memory, batch, self.vocabulary.width) if self.memory else None
 
     def forward(self, tokens: Tensor, targets: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -112,7 +114,7 @@ class TransformerXL(nn.Module):
             memory: (layers, M, B, C), M up to the full length; None at the start of a text.
 
         Returns:
-            Nats (B, T), and the memory without gradients, None where its length is 0.
+            Nats (B, T), and the memory without gradients, None if its length is 0.
         """
         steps = tokens.shape[1]
         past = 0 if memory is None else memory.shape[1]
@@ -142,22 +144,22 @@ class TransformerXLOptions:
     """Options of the model ``transformer-xl``."""
 
     layers: int = option(4, "Transformer layers", low=1)
-    width: int = option(128, "of embedding and layers", low=2)
-    heads: int = option(4, "of the attention", low=1)
-    head_width: int = option(32, "of one head", low=1)
+    width: int = option(128, "width of embedding and layers", low=2)
+    heads: int = option(4, "heads of the attention", low=1)
+    head_width: int = option(32, "width of one head", low=1)
     inner: int = option(256, "width of the two-layer network inside", low=1)
-    dropout: float = option(0.0, "of embeddings, positions and both parts of a layer", low=0, high=0.99)
-    attention_dropout: float = option(0.0, "of the attention's weights", low=0, high=0.99)
-    memory: int = option(64, "places remembered in training", low=0)
-    eval_memory: int = option(64, "places remembered in evaluation", low=0)
+    dropout: float = option(0.0, "dropout of embeddings, positions and both parts of a layer", low=0, high=0.99)
+    attention_dropout: float = option(0.0, "dropout of the attention's weights", low=0, high=0.99)
+    memory: int = option(64, "remembered places in training", low=0)
+    eval_memory: int = option(64, "remembered places in evaluation", low=0)
     clamp: int = option(0, "largest distance encoded in evaluation; 0: none", low=0)
-    deviation: float = option(0.02, "of the initial weights", low=0)
+    deviation: float = option(0.02, "deviation of the initial weights", low=0)
     weight_norm: bool = option(False, "weight normalization of every linear layer")
-    cutoffs: tuple[int, ...] = option((), "of the adaptive softmax; none: the full softmax")
+    cutoffs: tuple[int, ...] = option((), "cutoffs of the adaptive softmax; none: the full softmax")
 
 
 def build(request: ModelRequest[TransformerXLOptions]) -> TransformerXL:
-    """The model for ``facts``: ``vocabulary`` (number of words), ``steps`` (of the run, for norms that warm up).
+    """Build the model for ``facts``: ``vocabulary`` (number of words) and ``steps``.
 
     Raises:
         HarnessError: the width is odd, or cutoffs do not fit the vocabulary.

@@ -1,4 +1,4 @@
-"""Parts that language models share: tied embedding and softmax, sinusoidal positions, norms from slots, weight norm."""
+"""Parts of language models: tied vocabulary, positions, norms from slots, weight norm."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class TiedVocabulary(nn.Module):
-    """One matrix embeds words and scores them (Press & Wolf 2017), with an adaptive softmax where there are cutoffs.
+    """One matrix embeds words and scores them (Press & Wolf 2017).
 
-    With cutoffs c₁ < c₂ < …, words are numbered by falling frequency; the head holds the first c₁ and one entry a
-    cluster, and only the words of a cluster are compared within it (Grave et al. 2017), all at the full width.
+    With cutoffs c₁ < c₂ < … the softmax is adaptive: words are numbered by falling frequency; the head has the first c₁
+    and one entry a cluster, and only the words of a cluster are compared within it (Grave et al. 2017), at full width.
 
     Args:
         words: size of the vocabulary.
-        width: of the embedding.
+        width: width of the embedding.
         cutoffs: rising numbers below ``words``; none: the full softmax.
-        deviation: of the initial embedding.
+        deviation: deviation of the initial embedding.
     """
 
     def __init__(self, words: int, width: int, cutoffs: Sequence[int] = (), deviation: float | None = None) -> None:
@@ -49,11 +49,11 @@ class TiedVocabulary(nn.Module):
         return self.embedding.weight
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Embeddings (…, width) of token numbers, times √width (Vaswani et al. 2017, section 3.4)."""
+        """Embed token numbers as (…, width), times √width (Vaswani et al. 2017)."""
         return self.embedding(tokens) * self.width**0.5
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Negative log likelihood in nats (…,) of targets (…,) under hidden states (…, width)."""
+        """Negative log likelihood in nats of targets (…,) under hidden states."""
         flat, wanted = hidden.reshape(-1, self.width), targets.reshape(-1)
         if len(self.ends) == 1:
             losses = F.cross_entropy(F.linear(flat, self.weight, self.bias), wanted, reduction="none")
@@ -65,7 +65,7 @@ class TiedVocabulary(nn.Module):
         head = self.ends[0]
         weight = torch.cat([self.weight[:head], self.cluster_weight])
         bias = torch.cat([self.bias[:head], self.cluster_bias])
-        # A word of cluster k is first the head's entry head + k, then itself within the cluster.
+        # a word of cluster k is first the head's entry head + k, then itself within the cluster
         cluster = torch.bucketize(targets, torch.tensor(self.ends[:-1], device=targets.device), right=True)
         entry = torch.where(cluster == 0, targets, head + cluster - 1)
         losses = F.cross_entropy(F.linear(hidden, weight, bias), entry, reduction="none")
@@ -79,7 +79,7 @@ class TiedVocabulary(nn.Module):
 
 
 def vocabulary_for(name: str, request: ModelRequest[Any], deviation: float | None = None) -> TiedVocabulary:
-    """The vocabulary of a language model of that name, as its options ``width`` and ``cutoffs`` ask.
+    """Build the vocabulary of a language model from ``width`` and ``cutoffs``.
 
     Raises:
         HarnessError: cutoffs do not fit the number of words.
@@ -92,25 +92,25 @@ def vocabulary_for(name: str, request: ModelRequest[Any], deviation: float | Non
 
 
 def sinusoids(places: Tensor, width: int) -> Tensor:
-    """Sines, then cosines, (N, width) of places (N,) (Vaswani et al. 2017, section 3.5)."""
+    """Sines, then cosines, (N, width) of places (N,) (Vaswani et al. 2017)."""
     rates = torch.exp(torch.arange(0, width, 2, device=places.device) * (-torch.log(torch.tensor(10000.0)) / width))
     angles = places.float()[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :width]
 
 
 class TokenLayerNorm(nn.LayerNorm):
-    """Layer normalization where no slot is given; takes the padding mask that norms with shared statistics need."""
+    """The default layer normalization; it accepts and ignores a padding mask."""
 
     def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """(T, B, C) to the same; the mask changes nothing, since each token is normalised by itself."""
+        """Normalise (T, B, C); the mask has no effect, since tokens are independent."""
         return super().forward(x)
 
 
 def norm_for(request: ModelRequest[Any], place: str, warmup_share: float = 1.0) -> nn.Module:
-    """The norm of a place for activations (T, B, ``width``), called with a padding mask (B, T) or None.
+    """Build the norm of a place for activations (T, B, ``width``).
 
-    The slot of ``all`` serves every place; without slots it is layer normalization. A warm-up that is a fraction is one
-    of the run's ``steps``.
+    It is called with a padding mask (B, T) or None. The slot of ``all`` serves every place; without slots it is layer
+    normalization. A fractional warm-up is a fraction of the run's ``steps``.
 
     Args:
         request: with norm slots by place, the option ``width``, and the fact ``steps``: training forwards of the run.
@@ -118,27 +118,30 @@ def norm_for(request: ModelRequest[Any], place: str, warmup_share: float = 1.0) 
         warmup_share: the warm-up of this norm as a share of the slot's.
 
     Raises:
-        HarnessError: slots are given by place and this place is not among them.
+        HarnessError: there are slots by place, but not for this place.
     """
     norms, width = request.norms, request.options.width
     slot = norms.get(place) or norms.get("all")
     if slot is None and norms:
-        raise HarnessError(f"no norm for the place '{place}' of this model; {choices(norms, place)}")
+        raise HarnessError(f"this model lacks a norm for the place '{place}'; {choices(norms, place)}")
     if slot is None:
         return TokenLayerNorm(width)
     return slot.build(width, **_warmup(slot, request.facts.get("steps"), warmup_share))
 
 
 def _warmup(slot: Slot, steps: int | None, share: float) -> dict[str, Any]:
-    """The warm-up of a norm that has one: a fraction needs the number of steps, and a share scales both forms."""
-    given = slot.hyper_parameters
-    if given.get("warmup_fraction") is not None:
-        return {"warmup_fraction": given["warmup_fraction"] * share, "total_steps": given.get("total_steps") or steps}
-    return {"warmup_steps": round(given["warmup_steps"] * share)} if "warmup_steps" in given else {}
+    """Warm-up arguments of a norm; a fraction needs the number of steps."""
+    settings = slot.hyper_parameters
+    if settings.get("warmup_fraction") is not None:
+        return {
+            "warmup_fraction": settings["warmup_fraction"] * share,
+            "total_steps": settings.get("total_steps") or steps,
+        }
+    return {"warmup_steps": round(settings["warmup_steps"] * share)} if "warmup_steps" in settings else {}
 
 
 class PostNormLayer(nn.Module):
-    """An attention and a two-layer network, (T, B, C) to the same, each with a residual and a norm on the sum."""
+    """Attention and a two-layer network, each with a residual and a norm."""
 
     def __init__(self, request: ModelRequest[Any], attention: nn.Module) -> None:
         super().__init__()
@@ -149,13 +152,13 @@ class PostNormLayer(nn.Module):
         self.dropout = nn.Dropout(request.options.dropout)
 
     def forward(self, x: Tensor, *others: Tensor) -> Tensor:
-        """(T, B, C) to the same; ``others`` is what the attention takes besides."""
+        """Run on (T, B, C); ``others`` are further arguments of the attention."""
         x = self.attention_norm(x + self.dropout(self.attention(x, *others)))
         return self.network_norm(x + self.dropout(self.narrow(self.dropout(F.relu(self.widen(x))))))
 
 
 def initialise_relative(model: nn.Module, deviation: float) -> None:
-    """Normal weights of this deviation, biases 0; normal biases of relative positions, as Transformer-XL starts."""
+    """Initialise as Transformer-XL: normal weights and position biases, zero biases."""
     for part in model.modules():
         if isinstance(part, nn.Linear):
             nn.init.normal_(part.weight, std=deviation)
@@ -167,7 +170,7 @@ def initialise_relative(model: nn.Module, deviation: float) -> None:
 
 
 def normalise_weights(model: nn.Module) -> None:
-    """Weight normalization of every linear layer (Salimans & Kingma 2016): w = g·v/‖v‖, one g an output."""
+    """Apply weight normalization w = g·v/‖v‖ to linear layers (Salimans & Kingma 2016)."""
     from torch.nn.utils.parametrizations import weight_norm
 
     for part in list(model.modules()):

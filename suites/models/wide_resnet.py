@@ -1,4 +1,4 @@
-"""Wide residual networks: pre-activation blocks whose channels are widened instead of stacked deeper."""
+"""Wide residual networks: pre-activation blocks with more channels instead of depth."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ STAGES = (16, 32, 64)
 
 
 class WideBlock(nn.Module):
-    """BN, ReLU, 3×3, BN, ReLU, dropout, 3×3, plus the input; (B, C, H, W) to (B, width, H/s, W/s).
+    """BN, ReLU, 3×3, BN, ReLU, dropout, 3×3, plus the input.
 
-    Where shapes differ the shortcut is a 1×1 convolution of the activated input (Zagoruyko & Komodakis 2016, figure 1).
+    If shapes differ the shortcut is a 1×1 convolution of the activated input (Zagoruyko & Komodakis 2016, figure 1).
     """
 
     def __init__(self, inputs: int, width: int, stride: int, dropout: float) -> None:
@@ -44,10 +44,10 @@ class WideBlock(nn.Module):
 
 
 class WideResNet(Classifier):
-    """WRN-depth-width: a 3×3 stem of 16 channels, three stages of n blocks at 16k, 32k, 64k channels, BN, a head.
+    """WRN-depth-width: a 3×3 stem, three stages at 16k, 32k, 64k channels.
 
-    Input (B, channels, H, W), output (B, classes). The weights of convolutions start from He's normal distribution by
-    their outputs, as in the published code.
+    Input (B, channels, H, W), output (B, classes). Convolutions start from He's normal distribution (fan-out) as in the
+    published code.
     """
 
     def __init__(self, channels: int, classes: int, blocks: int, width: int, dropout: float) -> None:
@@ -67,11 +67,11 @@ class WideResNetOptions:
 
     depth: int = option(10, "layers with weights, 6n+4", low=10)
     width: int = option(2, "factor k on the channels 16, 32, 64", low=1)
-    dropout: float = option(0.0, "between the two convolutions of a block", low=0, high=1)
+    dropout: float = option(0.0, "dropout between the two convolutions of a block", low=0, high=1)
 
 
 def build(request: ModelRequest[WideResNetOptions]) -> WideResNet:
-    """The network for ``facts``: ``channels`` and ``classes``.
+    """Build the network for ``facts``: ``channels`` and ``classes``.
 
     Raises:
         HarnessError: the depth is not 6n+4.

@@ -1,1 +1,1 @@
-"""Tasks: how a kind of benchmark trains and is scored; one a module."""
+"""Tasks: training and scoring of each kind of benchmark, one a module."""

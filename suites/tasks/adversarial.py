@@ -1,4 +1,4 @@
-"""Adversarial training: cross-entropy on images that PGD has moved, scored on clean and on attacked images."""
+"""Adversarial training: cross-entropy on images attacked by PGD."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ class AdversarialOptions(AugmentOptions):
     """Options of the task ``adversarial``."""
 
     threat: str = option("linf", "norm of the ball around an image", choices=THREATS)
-    radius: float = option(4 / 255, "of the ball, pixels in 0–1", low=0)
+    radius: float = option(4 / 255, "radius of the ball, pixels in 0–1", low=0)
     attack_step: float = option(2 / 255, "length of a PGD step", low=0)
     attack_steps: int = option(10, "PGD steps in training", low=0)
     evaluation_step: float = option(2 / 255, "length of a PGD step in evaluation", low=0)
     evaluation_steps: int = option(10, "PGD steps in evaluation", low=1)
-    attack_rule: str = option("steepest", "of a PGD step's length: in the ball's norm, or of each pixel", choices=STEPS)
+    attack_rule: str = option("steepest", "measure of a PGD step: the ball's norm, or each pixel", choices=STEPS)
     random_start: bool = option(True, "begin at a random point of the ball in training")
     evaluation_start: bool = option(True, "begin at a random point of the ball in evaluation")
     attacked_items: int = option(0, "test images that are attacked, evenly spaced; 0: all", low=0)
 
 
 class Adversarial(Classification):
-    """Training on the worst point of a ball around each image, found by PGD (Madry et al. 2018, equation 2.1).
+    """Training on the worst point of a ball around each image.
 
-    The network sees pixels in 0–1, not standardised, so that radii are in pixels. The attack sees the network in
-    evaluation mode: a search for a point in the ball leaves the running statistics of BatchNorm alone. Random starts
-    come from the stream ``attack`` by step, in evaluation by place.
+    Madry et al. 2018, equation 2.1. The network gets pixels in 0–1, not standardised: radii are in pixels. The attack
+    runs the network in evaluation mode, so it leaves the running statistics of BatchNorm unchanged. Random starts
+    come from the stream ``attack``, indexed by step, in evaluation by item.
     """
 
     card = TaskCard(
@@ -60,11 +60,11 @@ class Adversarial(Classification):
     options: AdversarialOptions  # type: ignore[assignment]
 
     def build(self) -> nn.Module:
-        """Load the images as pixels, build the network; pixels outside 0–1 are refused (HarnessError)."""
+        """Load images as pixels in 0–1 (else HarnessError), build the network."""
         self.data = self.context.load_data()
-        nothing, one = torch.zeros(self.data.channels), torch.ones(self.data.channels)
+        zeros, ones = torch.zeros(self.data.channels), torch.ones(self.data.channels)
         parts, loader = self.data.splits.items(), self.loader
-        self.splits = {name: ImageBatches(split, nothing, one, self.device, loader) for name, split in parts}
+        self.splits = {name: ImageBatches(split, zeros, ones, self.device, loader) for name, split in parts}
         self.in_files = self.splits["train"].files is not None
         self.check_batch_size()
         self._check_pixels()
@@ -75,14 +75,14 @@ class Adversarial(Classification):
         for name, split in self.data.splits.items():
             pixels = split.images
             if isinstance(pixels, np.ndarray) and pixels.dtype != np.uint8 and (pixels.min() < 0 or pixels.max() > 1):
-                outside = f"pixels of '{name}' lie outside 0–1, so a ball around them would be cut"
+                outside = f"pixels of '{name}' lie outside 0–1, which would cut the ball around them"
                 raise HarnessError(f"adversarial: {outside}: set noise 0")
 
     def _mixed(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> ClassificationBatch:
         return ClassificationBatch(self.laid_out(images), labels, labels, 1.0)
 
     def attack(self, *, training: bool) -> PGD:
-        """PGD as the recipe has it for training or for evaluation."""
+        """PGD with the recipe's options for training or for evaluation."""
         options = self.options
         length, steps, start = options.evaluation_step, options.evaluation_steps, options.evaluation_start
         if training:
@@ -90,7 +90,7 @@ class Adversarial(Classification):
         return PGD(options.threat, options.radius, length, steps, start, options.attack_rule)
 
     def share(self, batch: ClassificationBatch, replicas: Replicas) -> ClassificationBatch:
-        """Refused: the random starts are drawn for a whole batch."""
+        """Reject data parallelism: random starts are drawn for a whole batch."""
         return Task.share(self, batch, replicas)
 
     def training_step(self, batch: ClassificationBatch, step: int) -> StepResult:
@@ -101,7 +101,7 @@ class Adversarial(Classification):
         return StepResult(F.cross_entropy(self.model(self.laid_out(moved)), batch.labels))
 
     def scores(self, split: str) -> Evaluation:
-        """Accuracies in percent on clean and on attacked images, and which items were right under attack."""
+        """Accuracies in percent on clean and attacked images; outcomes by item."""
         part, chosen = self.splits[split], self._attacked(split)
         clean = self.outputs(self.model, split)
         chunks = enumerate(chosen.split(self.recipe.eval_batch))
@@ -128,7 +128,7 @@ class Adversarial(Classification):
         return self.model(self.laid_out(moved)).argmax(1) == labels
 
     def mechanisms(self) -> dict[str, float]:
-        """Whether the attack bites and leaves room: shares in 0–1 on validation after the training."""
+        """Shares right in 0–1 on validation, clean and under attack."""
         if not self.validated:
             return {}
         return {f"{name}_share": self.validated[f"{name}-accuracy"] / 100 for name in ("standard", "attacked")}
@@ -136,18 +136,18 @@ class Adversarial(Classification):
 
 @dataclass(frozen=True, slots=True)
 class PGD:
-    """Projected gradient descent on inputs within a ball (Madry et al. 2018, arXiv 1706.06083, section 2.1).
+    """Projected gradient descent on inputs within a ball (Madry et al. 2018).
 
-    An untargeted attack on the cross-entropy; images are pixels in 0–1 and stay there.
+    arXiv 1706.06083, section 2.1. An untargeted attack on the cross-entropy; images are pixels in 0–1 and stay there.
 
     Attributes:
         threat: ``linf`` or ``l2``, the norm of the ball.
         radius: of the ball, in the units of the pixels (4/255, 80/255).
-        step: length of a step: in the same norm, or with the rule ``sign`` of each pixel.
-        steps: how many.
+        step: length of a step: in the same norm, or with the rule ``sign`` per pixel.
+        steps: number of steps.
         random_start: begin at a uniform point of the ball instead of its centre.
         rule: ``steepest`` steps along the ball's own steepest direction (the sign, or the normalised gradient);
-            ``sign`` along the sign of the gradient whatever the ball, which alone projects.
+            ``sign`` along the sign of the gradient for every ball, which then only projects.
     """
 
     threat: str
@@ -160,10 +160,10 @@ class PGD:
     def perturb(
         self, logits: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, generator: Generator
     ) -> Tensor:
-        """Images (B, C, H, W) within the ball around ``images`` that raise the cross-entropy of ``labels`` (B,).
+        """Move images within the ball to raise the cross-entropy.
 
-        ``logits`` is the network as it is attacked: its parameters get no gradient. The random start is drawn from
-        ``generator``, on the CPU.
+        Images are (B, C, H, W), ``labels`` (B,). ``logits`` is the attacked network: its parameters get no
+        gradient. The random start comes from ``generator``, on the CPU.
         """
         moved = images
         if self.random_start:
@@ -177,7 +177,7 @@ class PGD:
         return moved.detach()
 
     def project(self, shift: Tensor) -> Tensor:
-        """The nearest point of the ball to a shift (B, C, H, W)."""
+        """Project a shift (B, C, H, W) onto the ball."""
         if self.threat == "linf":
             return shift.clamp(-self.radius, self.radius)
         return shift * (self.radius / _lengths(shift)).clamp(max=1.0)

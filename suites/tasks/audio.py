@@ -25,22 +25,22 @@ SCORES = ("roc-auc", "pr-auc", "accuracy", "f1")
 
 @dataclass(frozen=True, slots=True)
 class AudioBatch:
-    """Waveforms (B, T) and targets: (B,) class numbers or (B, C) zeros and ones as floats."""
+    """Waveforms (B, T) and targets: classes (B,) or tags (B, C)."""
 
     waves: Tensor
     targets: Tensor
 
 
 class Excerpts:
-    """One split's recordings as excerpts of ``length`` samples; shorter recordings get zeros around them.
+    """Excerpts of ``length`` samples from one split, padded with zeros if shorter.
 
-    A length of 0 is that of the whole recordings, which then must be an array.
+    Length 0 takes whole recordings, which then must be an array.
     """
 
     def __init__(self, split: SoundSplit, length: int, device: torch.device, loader: Loader | None = None) -> None:
         held = split.waves
         if not length and isinstance(held, SoundFiles):
-            raise HarnessError("audio: recordings in files differ in length; set samples to that of an excerpt")
+            raise HarnessError("audio: recordings in files differ in length; set samples to the length of an excerpt")
         self.files = held if isinstance(held, SoundFiles) else None
         self.waves = None if isinstance(held, SoundFiles) else held
         self.length = length or int(held.shape[1])  # type: ignore[union-attr]
@@ -52,11 +52,11 @@ class Excerpts:
         return len(self.targets)
 
     def at(self, places: Tensor, shares: Tensor) -> Tensor:
-        """Excerpts (B, length) that begin at ``shares`` (B,) in 0–1 of the room there is."""
+        """Excerpts (B, length), each at a share (0–1) of the room."""
         return self.loader.now(self.reading(places, shares))
 
     def reading(self, places: Tensor, shares: Tensor) -> PendingBatch[Tensor]:
-        """The same, not read yet."""
+        """Pending form of ``at``."""
         chosen, begin, files, length = places.tolist(), shares.tolist(), self.files, self.length
         if files is None:
             return PendingBatch((), partial(self._cut, chosen, begin))
@@ -75,7 +75,7 @@ class Excerpts:
 
 
 def excerpt(wave: np.ndarray, share: float, length: int) -> np.ndarray:
-    """``length`` samples of a recording (T,), from ``share`` of the room there is; zeros around a short one."""
+    """Cut ``length`` samples at ``share`` of the room, or pad with zeros."""
     room = len(wave) - length
     first = round(share * abs(room))
     if room >= 0:
@@ -91,12 +91,12 @@ class AudioOptions:
 
     samples: int = option(0, "length of an excerpt; 0: the whole recording", low=0)
     chunks: int = option(1, "excerpts of a recording whose probabilities are averaged", low=1)
-    threshold: float = option(0.5, "probability above which a tag is said to hold", low=0, high=1)
-    label_smoothing: float = option(0.0, "of classes", low=0, high=1)
+    threshold: float = option(0.5, "probability above which a tag is predicted", low=0, high=1)
+    label_smoothing: float = option(0.0, "share of the target spread over all classes", low=0, high=1)
 
 
 class Audio(ShuffledTask):
-    """Binary cross-entropy on tags or cross-entropy on classes, by what the data holds.
+    """Binary cross-entropy on tags or cross-entropy on classes, depending on the data.
 
     In training an excerpt begins at random (stream ``augment``); in evaluation the probabilities of ``chunks`` evenly
     spaced excerpts are averaged. Tags are scored by ROC-AUC and PR-AUC (macro) and F1 of all decisions at
@@ -136,11 +136,11 @@ class Audio(ShuffledTask):
         return self.model
 
     def batches(self, epoch: int) -> Iterator[AudioBatch]:
-        """Batches of a fresh permutation, excerpts at random."""
+        """Batches of a fresh permutation with random excerpts."""
         return self.loader.ahead(self.readings(epoch))
 
     def readings(self, epoch: int) -> Iterator[PendingBatch[AudioBatch]]:
-        """The same, not read yet."""
+        """Pending form of ``batches``."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):
             shares = torch.rand(len(places), generator=generator)
@@ -157,7 +157,7 @@ class Audio(ShuffledTask):
         return StepResult(F.cross_entropy(logits, batch.targets, label_smoothing=self.options.label_smoothing))
 
     def scores(self, split: str) -> Evaluation:
-        """Scores in percent and mean loss, those of the trivial predictor, per-item outputs."""
+        """Scores in percent, loss, scores of the dummy baseline, outputs by item."""
         probabilities = self.probabilities(split)
         targets = self.data.splits[split].targets
         constant = np.broadcast_to(self.prior, probabilities.shape)
@@ -172,7 +172,7 @@ class Audio(ShuffledTask):
         return Evaluation(metrics, items)
 
     def probabilities(self, split: str) -> np.ndarray:
-        """(N, classes), averaged over the chunks."""
+        """Probabilities (N, classes), averaged over the chunks."""
         part, chunks = self.splits[split], self.options.chunks
         shares = [chunk / (chunks - 1) if chunks > 1 else 0.5 for chunk in range(chunks)]
         groups = torch.arange(len(part)).split(self.recipe.eval_batch)
@@ -195,37 +195,40 @@ class Audio(ShuffledTask):
 
 
 def tag_scores(probabilities: np.ndarray, targets: np.ndarray, threshold: float) -> dict[str, float]:
-    """ROC-AUC and average precision, means over tags, and F1 of all decisions, in percent.
+    """ROC-AUC, average precision (means over tags) and F1, in percent.
 
     Args:
         probabilities: (N, C) in 0–1.
         targets: (N, C) zeros and ones. A tag that is never true has neither area, one that is always true no ROC-AUC:
-            they are left out of the means; NaN where no tag is left.
-        threshold: probability above which a tag is said to hold.
+            the means omit them; NaN if no tag is left.
+        threshold: probability above which a tag is predicted.
     """
     from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
     true = targets.any(axis=0)
     mixed = true & ~targets.all(axis=0)
-    ranked, found = targets[:, mixed], targets[:, true]
-    said = (probabilities > threshold).astype(int)
+    ranked, positive = targets[:, mixed], targets[:, true]
+    predicted = (probabilities > threshold).astype(int)
     return {
         "roc-auc": 100 * float(roc_auc_score(ranked, probabilities[:, mixed])) if mixed.any() else float("nan"),
-        "pr-auc": 100 * float(average_precision_score(found, probabilities[:, true])) if true.any() else float("nan"),
-        "f1": 100 * float(f1_score(targets.ravel(), said.ravel(), zero_division=0.0)),
+        "pr-auc": 100 * float(average_precision_score(positive, probabilities[:, true]))
+        if true.any()
+        else float("nan"),
+        "f1": 100 * float(f1_score(targets.ravel(), predicted.ravel(), zero_division=0.0)),
     }
 
 
 def class_scores(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Accuracy and macro F1 in percent of (N, C) probabilities against (N,) classes; a class unseen on both sides
-    has an F1 of 0.
+    """Accuracy and macro F1 in percent of probabilities (N, C).
+
+    Targets are (N,); a class absent on both sides has an F1 of 0.
     """
     from sklearn.metrics import accuracy_score, f1_score
 
-    said, classes = probabilities.argmax(1), range(probabilities.shape[1])
+    predicted, classes = probabilities.argmax(1), range(probabilities.shape[1])
     return {
-        "accuracy": 100 * float(accuracy_score(targets, said)),
-        "f1": 100 * float(f1_score(targets, said, labels=classes, average="macro", zero_division=0.0)),
+        "accuracy": 100 * float(accuracy_score(targets, predicted)),
+        "f1": 100 * float(f1_score(targets, predicted, labels=classes, average="macro", zero_division=0.0)),
     }
 
 

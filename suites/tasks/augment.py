@@ -1,7 +1,7 @@
-"""Augmentation of whole batches: random numbers are drawn at once, so that it costs microseconds an image.
+"""Augmentation of whole batches: a few microseconds an image.
 
-Every function takes the generator it draws from; on another device than the CPU the numbers are drawn on the CPU
-and moved, so that a seed means the same everywhere.
+All random numbers of a batch are drawn at once, on the CPU whatever the device, so that a seed means the same
+everywhere.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ AUGMENTATIONS = ("none", "shift", "crop-flip", "imagenet", "flip")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentOptions:
-    """How training images are augmented."""
+    """Options of the augmentation of training images."""
 
-    augment: str = option("none", "of training images, in whole batches", choices=AUGMENTATIONS)
+    augment: str = option("none", "augmentation of training images", choices=AUGMENTATIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixingOptions(AugmentOptions):
-    """How training images are augmented and mixed."""
+    """Options of the augmentation and mixing of training images."""
 
     cutmix: float = option(0.0, "α of CutMix; 0: off", low=0)
     mixup: float = option(0.0, "α of mixup; 0: off", low=0)
-    mix_probability: float = option(1.0, "share of the batches that are mixed", low=0, high=1)
+    mix_probability: float = option(1.0, "share of mixed batches", low=0, high=1)
 
     @property
     def mixes(self) -> bool:
-        """Whether anything is mixed."""
+        """True if batches are mixed."""
         return self.cutmix > 0 or self.mixup > 0
 
 
@@ -45,8 +45,8 @@ def augment(images: Tensor, kind: str, generator: Generator) -> Tensor:
 
     ``shift`` moves by up to an eighth of the side, ``crop-flip`` crops from four pixels of padding and mirrors half of
     them (He et al. 2016, section 4.2), ``imagenet`` crops 8–100 % of the area at an aspect of 3/4–4/3, resizes and
-    mirrors half (Szegedy et al. 2015), ``flip`` mirrors half and no more: for photographs, not for letters or digits.
-    Another ``kind`` is a ValueError.
+    mirrors half (Szegedy et al. 2015), ``flip`` only mirrors half: for photographs, not for letters or digits.
+    Another ``kind`` raises ValueError.
     """
     if kind == "none":
         return images
@@ -58,11 +58,11 @@ def augment(images: Tensor, kind: str, generator: Generator) -> Tensor:
         return mirror(resized_crop(images, generator), generator)
     if kind == "flip":
         return mirror(images, generator)
-    raise ValueError(f"no augmentation '{kind}'; valid: {', '.join(AUGMENTATIONS)}")
+    raise ValueError(f"unknown augmentation '{kind}'; valid: {', '.join(AUGMENTATIONS)}")
 
 
 def translate(images: Tensor, most: int, generator: Generator) -> Tensor:
-    """Move each image by up to ``most`` pixels along both axes; zeros come in."""
+    """Move images by up to ``most`` pixels on each axis, zero padded."""
     batch, _, height, width = images.shape
     moves = torch.randint(0, 2 * most + 1, (2, batch), generator=generator).to(images.device)
     padded = F.pad(images, (most, most, most, most))
@@ -80,14 +80,14 @@ def mirror(images: Tensor, generator: Generator) -> Tensor:
 
 
 def mirrored(batch: int, generator: Generator) -> Tensor:
-    """Which of a batch's images are mirrored, (B,): each with probability one half."""
+    """Draw a mask (B,) of images to mirror, with probability one half."""
     return torch.rand(batch, generator=generator) < 0.5
 
 
 def crop_boxes(batch: int, generator: Generator) -> Tensor:
-    """Random boxes (B, 4) as shares of the image: top, left, height, width; area 8–100 %, aspect 3/4–4/3.
+    """Random boxes (B, 4) as shares: top, left, height, width.
 
-    A box that does not fit is cut to the image, where torchvision draws again.
+    Area 8–100 %, aspect 3/4–4/3. A box that does not fit is cut to the image, where torchvision draws again.
     """
     area = torch.empty(batch).uniform_(0.08, 1.0, generator=generator)
     aspect = torch.empty(batch).uniform_(math.log(3 / 4), math.log(4 / 3), generator=generator).exp()
@@ -98,14 +98,15 @@ def crop_boxes(batch: int, generator: Generator) -> Tensor:
 
 
 def resized_crop(images: Tensor, generator: Generator) -> Tensor:
-    """A random box of each image (``crop_boxes``), resized to the whole image bilinearly."""
+    """Resize a random box of each image (``crop_boxes``) to the whole image."""
     return enlarged(images, crop_boxes(images.shape[0], generator), padding="reflection")
 
 
 def enlarged(images: Tensor, boxes: Tensor, padding: str) -> Tensor:
-    """Boxes (B, 4), top, left, height, width as shares of the image, resized to the whole image bilinearly.
+    """Resize boxes of images bilinearly to the whole image.
 
-    Where a box lies outside, the image goes on by ``padding``: ``zeros`` or ``reflection``.
+    ``boxes`` (B, 4) are top, left, height, width as shares. Outside the image, ``padding`` applies: ``zeros`` or
+    ``reflection``.
     """
     top, left, height, width = boxes.to(images.device, images.dtype).unbind(1)
     zero = torch.zeros_like(top)
@@ -117,14 +118,15 @@ def enlarged(images: Tensor, boxes: Tensor, padding: str) -> Tensor:
 
 
 def mix_batch(images: Tensor, generator: Generator, options: MixingOptions) -> tuple[Tensor, Tensor, float]:
-    """CutMix or mixup with a shuffled copy of the batch; with both on, a coin decides, with both off nothing is drawn.
+    """Apply CutMix or mixup with a shuffled copy of the batch.
 
-    CutMix draws the kept area from Beta(α, α) (Yun et al. 2019), mixup the weight (Zhang et al. 2018).
+    CutMix draws the kept area from Beta(α, α) (Yun et al. 2019), mixup the weight (Zhang et al. 2018). With both on, a
+    coin decides; with both off nothing is drawn.
 
     Args:
         images: (B, C, H, W).
-        generator: source of the draws; the same number of draws whatever the outcome.
-        options: what is on.
+        generator: source of the draws; the number of draws does not depend on the outcome.
+        options: the mixing options.
 
     Returns:
         The mixed images, the partner (B,) of each item, and the weight of each item's own label.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BeamSearch:
-    """How translations are sought.
+    """Settings and procedure of the search for translations.
 
     Attributes:
         beam: hypotheses kept a sentence.
@@ -29,10 +29,10 @@ class BeamSearch:
     padding: int
 
     def search(self, model: Transformer, source: Tensor, limit: int) -> list[list[int]]:
-        """The best translation of each row.
+        """Return the best translation of each row.
 
         A hypothesis is scored by its log probability over (its length, the end included) to the power ``penalty``. A
-        sentence is done when ``beam`` hypotheses are finished, or at the limit, where what is left is ended.
+        sentence is done when ``beam`` hypotheses are finished, or at the limit, where the open ones are ended.
 
         Args:
             model: in evaluation mode.
@@ -58,7 +58,10 @@ class BeamSearch:
         return [max(finished, key=lambda hypothesis: hypothesis[0])[1] for finished in beams.finished]
 
     def _allowed(self, logits: Tensor, count: int, *, last: bool) -> Tensor:
-        """Log probabilities (count, beam, V) of the next tokens; −∞ for padding, at the limit for all but the end."""
+        """Log probabilities (count, beam, V) of the next tokens.
+
+        −∞ for padding and, at the limit, for all but the end.
+        """
         steps = logits.float().log_softmax(-1).view(count, self.beam, -1)
         steps[..., self.padding] = -torch.inf
         if last:
@@ -66,13 +69,13 @@ class BeamSearch:
         return steps
 
     def _advance(self, beams: _Beams, steps: Tensor, length: int) -> Tensor:
-        """Finish hypotheses that end among the best ``beam`` and refill the beams with those that go on.
+        """Finish ended hypotheses among the best ``beam`` and refill the beams.
 
         Returns:
-            (B, beam): which hypothesis each new one continues.
+            Parents (B, beam) of the new hypotheses.
         """
         totals = (beams.scores[..., None] + steps).flatten(1)
-        # Twice the beam: enough to fill it again if all the best of them end.
+        # twice the beam: enough to refill it if all the best hypotheses end
         best, places = totals.topk(min(2 * self.beam, totals.shape[1]), dim=1)
         values, choices = best.tolist(), places.tolist()
         shape, device = beams.scores.shape, beams.scores.device
@@ -102,13 +105,13 @@ class BeamSearch:
 
 @dataclass(slots=True)
 class _Beams:
-    """The hypotheses of B sentences that go on, and those that are finished.
+    """Open and finished hypotheses of B sentences.
 
     Attributes:
         tokens: (B, beam, length), the end token first.
         scores: (B, beam) log probabilities; −∞ where there is no hypothesis.
         finished: by sentence (score, tokens without the end).
-        done: by sentence, whether it is.
+        done: by sentence, true if it is finished.
     """
 
     tokens: Tensor

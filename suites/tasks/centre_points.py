@@ -1,4 +1,4 @@
-"""CenterNet's targets, loss and detections (Zhou et al., Objects as Points, arXiv 1904.07850, sections 3 and 4)."""
+"""CenterNet's targets, loss and detections (Zhou et al., arXiv 1904.07850)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Weights of sizes and offsets beside the heat map's, and the overlap below which a centre no longer counts as near.
+# Weights of sizes and offsets relative to the heat map's loss, and the overlap below which a centre is not near.
 SIZE_WEIGHT, OFFSET_WEIGHT, NEAR = 0.1, 1.0, 0.7
 ALPHA, BETA = 2, 4
 
@@ -18,7 +18,7 @@ Detection = tuple[Tensor, Tensor, Tensor]
 
 
 def radius(height: float, width: float, least: float = NEAR) -> float:
-    """How far both corners of a box may move so that it still overlaps the true one by ``least``.
+    """Largest corner shift that keeps an overlap of ``least`` with the box.
 
     The smallest of three cases: both corners move inwards, outwards, or the same way (Law & Deng 2018, section 3.2),
     each as the exact root of its quadratic.
@@ -31,17 +31,17 @@ def radius(height: float, width: float, least: float = NEAR) -> float:
 
 
 def targets(boxes: Sequence[Target], classes: int, side: int, stride: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What a batch of images should give.
+    """Targets of a batch of images.
 
     Args:
         boxes: an image's boxes (M, 4) in pixels and labels (M,).
         classes: number of classes.
-        side: of the maps, in cells.
-        stride: pixels a cell.
+        side: of the maps.
+        stride: pixels a map position.
 
     Returns:
         Heat maps (B, classes, side, side) with Gaussian bumps of height 1; and per box: places (K, 3) image, row,
-        column; sizes (K, 2) in cells; offsets (K, 2) of the centre within its cell, x first.
+        column; sizes (K, 2) in map positions; offsets (K, 2) of the centre within its position, x first.
     """
     heat = torch.zeros(len(boxes), classes, side, side)
     places, sizes, offsets = [], [], []
@@ -62,18 +62,18 @@ def targets(boxes: Sequence[Target], classes: int, side: int, stride: int) -> tu
 
 
 def focal(logits: Tensor, heat: Tensor) -> Tensor:
-    """Penalty-reduced focal loss of heat map logits, over the number of centres (equation 1)."""
+    """Penalty-reduced focal loss of heat map logits per centre (equation 1)."""
     log_p, log_n = F.logsigmoid(logits), F.logsigmoid(-logits)
     share = logits.sigmoid()
     centre = heat == 1
-    # Under a mask, not of what it picks: a device would have to count that first.
+    # A mask, not an index: an index would make the device wait for the count.
     hits = torch.where(centre, (1 - share) ** ALPHA * log_p, 0.0).sum()
     misses = torch.where(centre, 0.0, (1 - heat) ** BETA * share**ALPHA * log_n).sum()
     return -(hits + misses) / centre.sum().clamp_min(1)
 
 
 def loss(outputs: tuple[Tensor, Tensor, Tensor], boxes: Sequence[Target], stride: int) -> Tensor:
-    """Focal loss + 0.1·L1 of sizes + L1 of offsets, both at the centres' cells (equation 4)."""
+    """Focal loss + 0.1·L1 of sizes + L1 of offsets (equation 4)."""
     logits, sizes, offsets = outputs
     heat, places, wanted_sizes, wanted_offsets = (
         part.to(logits.device) for part in targets(boxes, logits.shape[1], logits.shape[2], stride)
@@ -88,17 +88,17 @@ def loss(outputs: tuple[Tensor, Tensor, Tensor], boxes: Sequence[Target], stride
 
 
 def detect(outputs: tuple[Tensor, Tensor, Tensor], most: int, stride: int) -> list[Detection]:
-    """Per image the boxes (K, 4) in pixels, scores and classes of the highest peaks: cells not below a neighbour."""
+    """Boxes in pixels, scores and classes of each image's highest peaks."""
     logits, sizes, offsets = outputs
     share = logits.sigmoid()
     peaks = share * (F.max_pool2d(share, 3, 1, 1) == share)
     batch, classes, height, width = peaks.shape
     scores, flat = peaks.flatten(1).topk(min(most, classes * height * width), dim=1)
-    found = []
+    detections = []
     for image in range(batch):
         label, cell = flat[image] // (height * width), flat[image] % (height * width)
         row, column = cell // width, cell % width
         centre = torch.stack([column, row], dim=1) + offsets[image, :, row, column].T
         half = sizes[image, :, row, column].T.clamp_min(0) / 2
-        found.append((stride * torch.cat([centre - half, centre + half], dim=1), scores[image], label))
-    return found
+        detections.append((stride * torch.cat([centre - half, centre + half], dim=1), scores[image], label))
+    return detections

@@ -19,16 +19,16 @@ from harness.trial.options import option
 from suites.tasks.augment import MixingOptions, mix_batch
 from suites.tasks.common import ImageTask, calibrate_batch_norms, freeze_batch_norms, share_of
 
-# Enough images for statistics of 64 channels to settle; a whole pass over ImageNet would cost an epoch.
+# Enough images for the statistics of 64 channels; a whole pass over ImageNet would cost an epoch.
 CALIBRATION_IMAGES = 2048
 
 SCORES = ("top1-accuracy", "top5-accuracy", "loss", "trivial.top1-accuracy")
-"""What ``score`` reports."""
+"""Metrics of ``score``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassificationBatch:
-    """Images (B, C, H, W), labels (B,), the labels that were mixed in and the weight of an item's own label."""
+    """Images (B, C, H, W), labels, mixed-in labels, weight of own label."""
 
     images: Tensor
     labels: Tensor
@@ -75,7 +75,7 @@ class Classification(ImageTask):
         return self.model
 
     def readings(self, epoch: int) -> Iterator[PendingBatch[ClassificationBatch]]:
-        """Batches of a fresh permutation, not read yet; their augmentation has its own place in the stream."""
+        """Pending batches of a fresh permutation, augmented from separate streams."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):
             yield train.reading(places, self.options.augment, generator).then(partial(self._batch, generator))
@@ -88,9 +88,9 @@ class Classification(ImageTask):
         return ClassificationBatch(self.laid_out(images), labels, labels[partner], weight)
 
     def training_step(self, batch: ClassificationBatch, step: int) -> StepResult:
-        """Cross-entropy of one batch, mixed labels weighted as their images are."""
+        """Cross-entropy of one batch, with mixed labels weighted like their images."""
         if self.options.frozen_bn:
-            freeze_batch_norms(self.model)  # whoever called train() since
+            freeze_batch_norms(self.model)  # train() may have been called since
         logits = self.model(batch.images)
         smoothing = self.options.label_smoothing
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
@@ -100,16 +100,16 @@ class Classification(ImageTask):
         return StepResult(loss)
 
     def share(self, batch: ClassificationBatch, replicas: Replicas) -> ClassificationBatch:
-        """Some of the images; BatchNorm sees those of its own process alone."""
+        """This process's part of the images; BatchNorm sees only that part."""
         return rows_of(batch, self.recipe.batch_size, replicas.rows(self.recipe.batch_size))
 
     def scores(self, split: str) -> Evaluation:
-        """Accuracies in percent, mean cross-entropy, the majority share, and which items were right."""
+        """Accuracies in percent, cross-entropy, the majority share, correctness by item."""
         return classified(self, self.model, split)
 
 
 def classified(task: ImageTask, network: nn.Module, split: str) -> Evaluation:
-    """A network's scores on a split; per item its number, whether it was right, its class and the predicted one."""
+    """A network's scores on a split; outcomes, classes and predictions by item."""
     labels, logits = task.splits[split].labels, task.outputs(network, split)
     predicted = logits.argmax(1)
     items = {
@@ -123,9 +123,9 @@ def classified(task: ImageTask, network: nn.Module, split: str) -> Evaluation:
 
 
 def score(logits: Tensor, labels: Tensor, majority: int) -> dict[str, float]:
-    """``SCORES`` of logits (N, classes) against labels (N,), percent 0–100.
+    """``SCORES`` of logits (N, classes) against labels (N,), in percent.
 
-    The trivial predictor always names ``majority``, the class seen most often in training.
+    The dummy baseline always predicts ``majority``, the most frequent class in training.
     """
     metrics = {
         "top1-accuracy": share_of(logits.argmax(1) == labels),

@@ -1,4 +1,4 @@
-"""Parts that several tasks share: shuffled batches, labelled images on the device, frozen BatchNorm, modes."""
+"""Parts shared by tasks: shuffled batches, labelled images, BatchNorm, modes."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from suites.tasks.decoding import boxes, centres, full_scale, on_device
 
 @contextmanager
 def changed(parts: Iterable[nn.Module], name: str, value: Any) -> Iterator[None]:
-    """An attribute of modules has another value, afterwards again the one that each had."""
+    """Set an attribute of modules temporarily."""
     before = [(part, getattr(part, name)) for part in parts]
     for part, _ in before:
         setattr(part, name, value)
     try:
         yield
     finally:
-        for part, own in before:
-            setattr(part, name, own)
+        for part, value_before in before:
+            setattr(part, name, value_before)
 
 
 @contextmanager
 def evaluating(*modules: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards every submodule has the mode it had."""
+    """Switch modules to evaluation mode without gradients, temporarily."""
     with changed(nn.ModuleList(modules).modules(), "training", False), torch.no_grad():
         yield
 
 
 class ShuffledTask(Task):
-    """A task whose epoch is a fresh permutation of the training items, cut into whole batches.
+    """A task whose epochs are fresh permutations in whole batches.
 
-    The rest of an epoch is dropped, since BatchNorm suffers from tiny batches.
+    The incomplete last batch of an epoch is dropped, since BatchNorm suffers from tiny batches.
 
     Attributes:
         splits: items by split; ``train`` is shuffled.
-        model: what is evaluated.
+        model: the model to evaluate.
         least_batch: fewest items that a batch may have.
-        in_files: whether training items are read from files; their places then stay on the host, which lists the files.
+        in_files: true if training items are read from files; their indices then stay on the host.
         validated: metrics of the last evaluation on validation.
     """
 
@@ -66,17 +66,17 @@ class ShuffledTask(Task):
         self.validated: Mapping[str, float] = {}
 
     def check_batch_size(self) -> None:
-        """Refuse a batch that the training data cannot fill (HarnessError)."""
+        """Reject a batch size that the training data cannot fill (HarnessError)."""
         size, most = self.recipe.batch_size, len(self.splits["train"])
         if not self.least_batch <= size <= most:
             raise HarnessError(f"batch_size {size} must lie in {self.least_batch}–{most}, the training items")
 
     def steps_per_epoch(self) -> int:
-        """Whole batches."""
+        """Number of whole batches."""
         return len(self.splits["train"]) // self.recipe.batch_size
 
     def shuffled(self, epoch: int) -> Iterator[tuple[Tensor, torch.Generator]]:
-        """By batch of an epoch the places (B,) of its items, and a stream for its augmentation alone."""
+        """Indices (B,) and augmentation stream of each batch of an epoch."""
         size = self.recipe.batch_size
         order = torch.randperm(len(self.splits["train"]), generator=self.streams.torch("order", epoch))
         if not self.in_files:
@@ -85,7 +85,7 @@ class ShuffledTask(Task):
             yield order[index * size : (index + 1) * size], self.streams.torch("augment", epoch, index)
 
     def evaluate(self, split: str) -> Evaluation:
-        """The ``scores`` of a split in evaluation mode; nothing where the data has no such split."""
+        """``scores`` of a split in evaluation mode; empty without that split."""
         if split not in self.splits:
             return Evaluation({})
         with evaluating(self.model):
@@ -96,7 +96,7 @@ class ShuffledTask(Task):
 
     @abstractmethod
     def scores(self, split: str) -> Evaluation:
-        """What ``evaluate`` reports of a split that there is."""
+        """Evaluation of an existing split."""
 
     def probe(self, model: nn.Module) -> Probe | None:
         """Norms, angular updates and projected shares of the weights."""
@@ -107,7 +107,7 @@ class ShuffledTask(Task):
         return {"validated": dict(self.validated)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self.validated = dict(state["validated"])
 
 
@@ -117,7 +117,7 @@ def weight_probe(model: nn.Module) -> Probe:
 
 
 class NetworkWithLoss(nn.Module):
-    """A network and its loss, whose own parameters train and are saved with it; called, it is the network."""
+    """A network and its trainable loss, saved together; forward calls the network."""
 
     def __init__(self, network: nn.Module, loss: nn.Module) -> None:
         super().__init__()
@@ -129,13 +129,13 @@ class NetworkWithLoss(nn.Module):
 
 
 class LatestProbe:
-    """A probe that reports what it measured last; a subclass measures into ``last`` before or after the step."""
+    """A diagnostic that reports its last measurement; subclasses fill ``last``."""
 
     def __init__(self) -> None:
         self.last: dict[str, float] = {}
 
     def before_step(self) -> None:
-        """Nothing, unless a subclass measures here."""
+        """Measure nothing; subclasses may override it."""
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
         """The last measurement."""
@@ -150,12 +150,12 @@ class LatestProbe:
         return {"last": dict(self.last)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self.last = dict(state["last"])
 
 
 class ImageBatches:
-    """One split's images as batches on the device: from an array that lies there, or decoded from files.
+    """One split's images as batches on the device, from array or files.
 
     They are normalised by ``mean`` and ``std`` per channel, in units 0–1.
     """
@@ -175,17 +175,17 @@ class ImageBatches:
         return len(self.labels)
 
     def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised images (B, C, H, W) and labels (B,) at ``places``; files are resized and cut at the centre."""
+        """Normalised images (B, C, H, W) and labels; files are cut centrally."""
         return self.loader.now(self.reading(places))
 
     def take_augmented(self, places: Tensor, kind: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The same, augmented as ``augment`` says; of files, the random crop is cut before resizing."""
+        """Augmented images and labels; files are cropped before resizing."""
         return self.loader.now(self.reading(places, kind, generator))
 
     def reading(
         self, places: Tensor, kind: str = "none", generator: torch.Generator | None = None
     ) -> PendingBatch[tuple[Tensor, Tensor]]:
-        """What ``take_augmented`` gives, not read yet; ``kind`` other than none draws from the generator."""
+        """Pending form of ``take_augmented``; ``kind`` none needs no generator."""
         if self.files is None:
             return PendingBatch((), partial(self._made, places, kind, generator))
         if kind not in ("imagenet", "flip"):
@@ -198,7 +198,7 @@ class ImageBatches:
         return PendingBatch((rows,), partial(self._made, places, "none", None))
 
     def _rows(self, rows: FileRows, turned: Sequence[bool] | None = None) -> FileRows:
-        """The images of ``rows``, mirrored where ``turned``; where a CPU trains, whoever reads them normalises too."""
+        """Images of ``rows``, mirrored by ``turned``, on CPUs normalised by the reader."""
         read = rows.read
         if turned is not None:
             shares = turned
@@ -233,12 +233,12 @@ class ImageBatches:
 
 
 def channel_statistics(data: Images) -> tuple[Tensor, Tensor]:
-    """Mean and deviation per channel, in units 0–1: the source's constants, else of its training split."""
+    """Mean and deviation per channel, of the source or training split."""
     if data.mean is not None and data.std is not None:
         return torch.tensor(data.mean), torch.tensor(data.std)
     images = data.splits["train"].images
     if isinstance(images, ImageFiles):
-        raise TypeError("a source whose images stay in their files must state mean and std")
+        raise TypeError("a source with images in files must state mean and std")
     mean, std = (of(axis=(0, 2, 3), dtype=np.float64) / full_scale(images) for of in (images.mean, images.std))
     return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32).clamp(min=1e-6)
 
@@ -258,23 +258,23 @@ class ImageBatch:
 
 
 class ImageTask(ShuffledTask):
-    """A task on labelled images: ``data`` as they are read, ``splits`` as batches on the device."""
+    """A task on labelled images, with ``splits`` on the device."""
 
     data: Images
     splits: dict[str, ImageBatches]
 
     def batches(self, epoch: int) -> Iterator[Any]:
-        """Augmented batches of a fresh permutation; each batch's augmentation has its own place in the stream."""
+        """Augmented batches of a fresh permutation, with separate random streams."""
         return self.loader.ahead(self.readings(epoch))
 
     def readings(self, epoch: int) -> Iterator[PendingBatch[Any]]:
-        """The same, not read yet."""
+        """Pending form of ``batches``."""
         for places, generator in self.shuffled(epoch):
             reading = self.splits["train"].reading(places, self.options.augment, generator)
             yield reading.then(lambda taken: ImageBatch(*taken))
 
     def load_images(self) -> None:
-        """Load the data, normalised by its training split; a batch larger than that is refused (HarnessError)."""
+        """Load and normalise the data; reject too large a batch size (HarnessError)."""
         self.data = self.context.load_data()
         self.splits = split_batches(self.data, self.device, self.loader)
         self.in_files = self.splits["train"].files is not None
@@ -282,12 +282,12 @@ class ImageTask(ShuffledTask):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a network is built for."""
+        """Facts that a network is built from."""
         return {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
 
     @property
     def majority(self) -> int:
-        """The class seen most often in training."""
+        """The most frequent class in training."""
         return int(np.bincount(self.data.splits["train"].labels).argmax())
 
     def laid_out(self, images: Tensor) -> Tensor:
@@ -296,12 +296,12 @@ class ImageTask(ShuffledTask):
         return images.to(memory_format=torch.channels_last) if channels_last else images
 
     def outputs(self, network: nn.Module, split: str) -> Tensor:
-        """What a network gives for every image of a split, in order, as float32: (N, outputs)."""
+        """Outputs of a network for a split in order, float32 (N, outputs)."""
         taken = self.in_order(self.splits[split], torch.arange(len(self.splits[split])), self.recipe.eval_batch)
         return torch.cat([network(self.laid_out(images)) for images, _ in taken]).float()
 
     def in_order(self, part: ImageBatches, places: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and labels at places (N,) in batches of ``size``, not augmented; files are read ahead."""
+        """Images and labels in batches of ``size`` without augmentation, files read ahead."""
         if part.files is None:
             places = places.to(self.device)
         return self.loader.ahead(part.reading(some) for some in places.split(size))
@@ -311,7 +311,7 @@ class ImageTask(ShuffledTask):
         return share_of(self.outputs(network, split).argmax(1) == self.splits[split].labels)
 
     def calibration(self, most: int | None = None) -> Iterator[Tensor]:
-        """Whole batches of training images without augmentation, in an order of their own, up to ``most`` images."""
+        """Batches of at most ``most`` training images in random order without augmentation."""
         train, size = self.splits["train"], self.recipe.batch_size
         order = torch.randperm(len(train), generator=self.streams.torch("order", "calibration"))
         whole = min(len(train), most or len(train)) // size * size
@@ -320,25 +320,28 @@ class ImageTask(ShuffledTask):
 
 
 def share_of(hits: Tensor) -> float:
-    """How many of (N,) truths hold, in percent."""
+    """Percentage of true values in (N,)."""
     return 100 * float(hits.double().mean())
 
 
 def batch_norms(model: nn.Module) -> list[_BatchNorm]:
-    """Its BatchNorm layers."""
+    """BatchNorm layers of a model."""
     return [part for part in model.modules() if isinstance(part, _BatchNorm)]
 
 
 def batch_norm_momentum(model: nn.Module, momentum: float | None) -> AbstractContextManager[None]:
-    """Another momentum for every BatchNorm: with 0 its running statistics stay, with None they average all batches."""
+    """Set the momentum of every BatchNorm temporarily.
+
+    With 0 running statistics stay unchanged, with None they average all batches.
+    """
     return changed(batch_norms(model), "momentum", momentum)
 
 
 def calibrate_batch_norms(model: nn.Module, inputs: Iterable[Tensor]) -> None:
-    """Set the running statistics of every BatchNorm to their average over ``inputs``, weights unchanged.
+    """Set running statistics of BatchNorm to their average over ``inputs``.
 
-    One forward pass in training mode: each layer is normalised by its batch as it would be in training, so the
-    averages are those of the network that training starts from.
+    One forward pass in training mode normalises each layer by its batch, as in training, so the
+    averages are those of the initial network.
     """
     with changed(model.modules(), "training", True), batch_norm_momentum(model, None), torch.no_grad():
         for layer in batch_norms(model):
@@ -348,6 +351,6 @@ def calibrate_batch_norms(model: nn.Module, inputs: Iterable[Tensor]) -> None:
 
 
 def freeze_batch_norms(model: nn.Module) -> None:
-    """Evaluation mode for every BatchNorm: running statistics are used and no longer updated; γ and β still learn."""
+    """Put every BatchNorm into evaluation mode; γ and β still learn."""
     for layer in batch_norms(model):
         layer.eval()

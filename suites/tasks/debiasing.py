@@ -1,4 +1,4 @@
-"""Debiasing by ReBias: a target network that is kept independent of a biased one, scored on unbiased images."""
+"""Debiasing by ReBias: a target network kept independent of a biased one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from suites.tasks.augment import AugmentOptions
 from suites.tasks.common import ImageBatch, ImageTask, evaluating, share_of
 
 SIGMAS, ESTIMATORS = ("fixed", "median"), ("unbiased", "biased")
-# Of the training batches, in the released code's sigma_update_sampling_rate.
+# Share of the training batches, from the released code's sigma_update_sampling_rate.
 SIGMA_SHARE = 0.25
 
 
@@ -33,26 +33,27 @@ class DebiasingOptions(AugmentOptions):
 
     independence: float = option(1.0, "λ_f, weight of HSIC in the target's loss", low=0)
     dependence: float = option(1.0, "λ_g, weight of −HSIC in the biased network's loss", low=0)
-    biased_updates: int = option(1, "of the biased network before one of the target", low=0)
-    sigma: float = option(1.0, "width of both kernels where fixed", low=1e-6)
+    biased_updates: int = option(1, "updates of the biased network per update of the target", low=0)
+    sigma: float = option(1.0, "width of both kernels with the fixed rule", low=1e-6)
     sigma_rule: str = option("fixed", "median: of the features' distances, each epoch", choices=SIGMAS)
-    estimator: str = option("unbiased", "of HSIC", choices=ESTIMATORS)
-    cells: bool = option(False, "unbiased accuracy: mean over cells of class and bias instead of items")
-    cell_items: int = option(10, "items that a cell needs to count", low=1)
+    estimator: str = option("unbiased", "estimator of HSIC", choices=ESTIMATORS)
+    cells: bool = option(False, "unbiased accuracy: mean over pairs of class and bias instead of items")
+    cell_items: int = option(10, "fewest items of a counted pair of class and bias", low=1)
 
 
 class Debiasing(ImageTask):
-    """ReBias (Bahng et al., ICML 2020, equation 4), its two minimisations in turn on each batch as released:
+    """ReBias (Bahng et al., ICML 2020, equation 4): two minimisations in turn.
 
+    On each batch, as released, first
     the biased network g on CE(g) − λ_g·HSIC(f, g), then the target f on CE(f) + λ_f·HSIC(f, g), on pooled features with
     Gaussian kernels. f's features are computed once a batch: the first update leaves f alone. With both weights 0 it
-    is a plain training of f (g is then not updated).
+    is plain training of f (g is then not updated).
     """
 
     card = TaskCard(
         name="debiasing",
         target="Debiasing",
-        summary="ReBias: accuracy on images whose bias says nothing of the class",
+        summary="ReBias: accuracy on images whose bias is independent of the class",
         slots=("optimizer",),
         metrics=("unbiased-accuracy", "biased-accuracy", "imagenet-a-accuracy", "loss", "trivial.unbiased-accuracy"),
         reads=("biased-images",),
@@ -65,7 +66,7 @@ class Debiasing(ImageTask):
     model: RebiasPair
 
     def build(self) -> nn.Module:
-        """Load the images, build both networks; a model that is no pair is refused (HarnessError)."""
+        """Load the images, build both networks; require a pair (HarnessError)."""
         self.load_images()
         model = self.context.build_model(self.facts).to(self.device)
         if not isinstance(model, RebiasPair):
@@ -76,11 +77,11 @@ class Debiasing(ImageTask):
 
     @property
     def plain(self) -> bool:
-        """Whether the target is trained without the biased network."""
+        """True if the target is trained without the biased network."""
         return self.options.independence == 0 and self.options.dependence == 0
 
     def optimize(self, batch: ImageBatch, step: int, update: Callable[[StepResult], None]) -> StepResult:
-        """The biased network's updates, then the target's."""
+        """Update the biased network, then the target."""
         if self.options.sigma_rule == "median" and step % self.steps_per_epoch() == 0 and not self.plain:
             self.sigmas = self.median_distances(step // self.steps_per_epoch())
         features = self.model.target.features(batch.images)
@@ -92,11 +93,11 @@ class Debiasing(ImageTask):
         return result
 
     def training_step(self, batch: ImageBatch, step: int) -> StepResult:
-        """The target's loss with the biased network as it is."""
+        """The target's loss with the biased network unchanged."""
         return self._target_step(batch, self.model.target.features(batch.images))
 
     def biased_step(self, batch: ImageBatch, features: Tensor) -> StepResult:
-        """The biased network's loss, given the target's features (B, D) without gradient."""
+        """The biased network's loss, from the target's detached features (B, D)."""
         own = self.model.biased.features(batch.images)
         dependence = self._hsic(features, own)
         loss = F.cross_entropy(self.model.biased.head(own), batch.labels)
@@ -117,9 +118,9 @@ class Debiasing(ImageTask):
 
     @torch.no_grad()
     def median_distances(self, epoch: int) -> tuple[float, float]:
-        """σ of the target's and the biased kernel: median distance of features on a quarter of an epoch's batches.
+        """Median distances of features on a quarter epoch: the kernels' σ.
 
-        As released the distances of an item to itself are among them, and features are those of training mode.
+        As released, they include distances of items to themselves, and features are those of training mode.
         """
         distances: tuple[list[Tensor], list[Tensor]] = ([], [])
         for batch in islice(self.batches(epoch), int(SIGMA_SHARE * self.steps_per_epoch()) + 1):
@@ -129,7 +130,7 @@ class Debiasing(ImageTask):
         return target, biased
 
     def scores(self, split: str) -> Evaluation:
-        """Accuracies of the target in percent; ``test`` also on the biased and, where there is one, the hard split."""
+        """Accuracies of the target in percent; ``test`` includes biased and hard splits."""
         logits, labels = self.outputs(self.model.target, split), self.splits[split].labels
         correct = logits.argmax(1) == labels
         metrics = {
@@ -150,13 +151,13 @@ class Debiasing(ImageTask):
         return cell_accuracy(correct.cpu().numpy(), labels, groups, self.options.cell_items)
 
     def probe(self, model: nn.Module) -> Probe | None:
-        """Norms, angular updates and projected shares of the target's weights, on its own updates."""
+        """Norms, angular updates and projected shares of the target's weights."""
         return TargetProbe(self.model.target)
 
     def mechanisms(self) -> dict[str, float]:
-        """Whether the bias is there to be taken: shares right in 0–1, of either network, on biased and unbiased images.
+        """Shares right in 0–1 of both networks on biased and unbiased images.
 
-        On test images that look like the training's (``biased``) and on validation images without bias.
+        Biased images are test images like the training's (``biased``), unbiased ones are validation images.
         """
         networks = {"target": self.model.target, "biased_network": self.model.biased}
         splits = {"biased": "biased", "unbiased": "validation" if "validation" in self.splits else "test"}
@@ -168,55 +169,56 @@ class Debiasing(ImageTask):
             }
 
     def state(self) -> dict[str, Any]:
-        """The widths of the kernels."""
+        """Widths of the kernels."""
         return {"sigmas": list(self.sigmas)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self.sigmas = (float(state["sigmas"][0]), float(state["sigmas"][1]))
 
 
 class TargetProbe(WeightProbe):
-    """Asked on every update of a probed step, it passes over the biased network's: there the target has no gradient."""
+    """Diagnostics of the target's updates; the biased network's updates are skipped."""
 
     def __init__(self, target: nn.Module) -> None:
         super().__init__(target.named_parameters(), roles_of(target))
         self.target = target
 
     def before_step(self) -> None:
-        """Measure where the target has gradients."""
-        self.asked = any(parameter.grad is not None for parameter in self.target.parameters())
-        if self.asked:
+        """Measure if the target has gradients."""
+        self.active = any(parameter.grad is not None for parameter in self.target.parameters())
+        if self.active:
             super().before_step()
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-        """Quantities of the target's update, else nothing."""
-        return super().after_step(optimizer) if self.asked else {}
+        """Quantities of the target's update, otherwise none."""
+        return super().after_step(optimizer) if self.active else {}
 
 
 def cell_accuracy(correct: np.ndarray, labels: np.ndarray, groups: np.ndarray, least: int) -> float:
-    """Unbiased accuracy in percent: over each grouping the mean accuracy of cells (class, group), then their mean.
+    """Unbiased accuracy in percent: mean over groupings of the mean accuracy of a pair.
 
     Args:
-        correct: (N,) whether each item is right.
+        correct: (N,), true for items classified correctly.
         labels: (N,) classes.
-        groups: (N, R) bias of each item under R groupings (texture clusters), as in the released evaluator.
-        least: items that a cell needs to count; where none has so many, HarnessError.
+        groups: (N, R) bias of each item under R groupings (texture clusters), as in the released evaluator; a
+            pair is of class and group.
+        least: fewest items of a counted pair; HarnessError if no pair has so many.
     """
     means = []
     for grouping in groups.T:
-        cells = labels * (int(grouping.max()) + 1) + grouping
-        counts = np.bincount(cells)
-        right = np.bincount(cells, weights=correct.astype(np.float64))
+        pairs = labels * (int(grouping.max()) + 1) + grouping
+        counts = np.bincount(pairs)
+        right = np.bincount(pairs, weights=correct.astype(np.float64))
         enough = counts >= least
         if not enough.any():
-            raise HarnessError(f"debiasing: no cell of class and bias holds {least} items; lower cell_items")
+            raise HarnessError(f"debiasing: no pair of class and bias has {least} items; lower cell_items")
         means.append(float((right[enough] / counts[enough]).mean()))
     return 100 * float(np.mean(means))
 
 
 def squared_distances(features: Tensor) -> Tensor:
-    """(N, N) squared Euclidean distances of features (N, …)."""
+    """Squared Euclidean distances (N, N) of features (N, …)."""
     flat = features.flatten(1)
     products = flat @ flat.T
     lengths = products.diagonal()
@@ -224,24 +226,24 @@ def squared_distances(features: Tensor) -> Tensor:
 
 
 def gaussian_kernel(features: Tensor, sigma: float | Tensor) -> Tensor:
-    """(N, N) kernel exp(−‖x − x'‖²/(2σ²)) of features (N, …)."""
+    """Kernel exp(−‖x − x'‖²/(2σ²)), (N, N), of features (N, …)."""
     return torch.exp(-squared_distances(features) / (2 * sigma**2))
 
 
 def hsic(left: Tensor, right: Tensor, estimator: str = "unbiased") -> Tensor:
-    """Hilbert–Schmidt independence criterion of kernel matrices (N, N); 0 in expectation where items are independent.
+    """Hilbert–Schmidt independence criterion of kernel matrices (N, N).
 
-    ``biased`` is tr(KHLH)/(N−1)² (Gretton et al. 2005, equation 9), ``unbiased`` is HSIC₁ of Song et al. 2012,
-    equation 5, on kernels with zeroed diagonals. The released ReBias code subtracts the *vector* of the diagonal from
-    every row instead; for kernels of diagonal 1 that takes 1 from every entry, which the centring takes out again, so
-    both give one value. The unbiased estimator wants four items at least (ValueError).
+    0 in expectation for independent items. ``biased`` is tr(KHLH)/(N−1)² (Gretton et al. 2005, equation 9),
+    ``unbiased`` is HSIC₁ of Song et al. 2012, equation 5, on kernels with zeroed diagonals; it needs four items
+    (ValueError). The released ReBias code subtracts the *vector* of the diagonal from every row instead; for kernels
+    of diagonal 1 that subtracts 1 from every entry, which the centring removes, so both give one value.
     """
     count = len(left)
     if estimator == "biased":
         left, right = (kernel - kernel.mean(0, keepdim=True) for kernel in (left, right))
         return (left * right.T).sum() / (count - 1) ** 2
     if estimator != "unbiased":
-        raise ValueError(f"no estimator '{estimator}'; valid: {', '.join(ESTIMATORS)}")
+        raise ValueError(f"unknown estimator '{estimator}'; valid: {', '.join(ESTIMATORS)}")
     if count < 4:
         raise ValueError(f"the unbiased estimator of HSIC needs four items, got {count}")
     hole = 1 - torch.eye(count, device=left.device, dtype=left.dtype)

@@ -1,9 +1,9 @@
-"""Decoding of image files to squares, for sources that do not fit into memory.
+"""Decoding of image files to squares, for sources larger than memory.
 
-JPEG files are decoded by torchvision's operator where it has one, which gives the same pixels as Pillow and is faster;
-other files, and where there is none, by Pillow. Pixels are resized by torch on 8-bit integers, in a third of Pillow's
-time; one pixel of two hundred then differs from Pillow's by one level. Every function may be called by several threads:
-what takes time holds no lock of Python's.
+JPEG files are decoded by torchvision's operator if available, which gives the same pixels as Pillow and is faster;
+other files by Pillow. Pixels are resized by torch on 8-bit integers, in a third of Pillow's time; one pixel of two
+hundred then differs from Pillow's by one level. Every function may be called by several threads: the slow parts
+release Python's lock.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from suites.data.types import Array, ImageFiles
 
 
 def full_scale(images: object) -> float:
-    """Value of a pixel that is full on: 1 in arrays of floats, 255 in other arrays and in files."""
+    """Largest pixel value: 1 in float arrays, 255 otherwise and in files."""
     return 1.0 if isinstance(images, np.ndarray) and images.dtype != np.uint8 else 255.0
 
 
 def on_device(array: Array, device: torch.device) -> Tensor:
-    """A copy of an array on the device; those of an object store are read-only."""
+    """Copy an array, perhaps read-only in an object store, to the device."""
     return torch.tensor(array, device=device)
 
 
 def centres(files: ImageFiles, places: Tensor) -> FileRows:
-    """The centre squares (B, 3, size, size) of files at places (B,)."""
+    """Centre squares (B, 3, size, size) of files."""
     chosen = [files.paths[place] for place in places.tolist()]
     return FileRows(chosen, partial(_centre, size=files.size, resize=files.resize), (3, files.size, files.size))
 
 
 def boxes(files: ImageFiles, places: Tensor, cut: Tensor) -> FileRows:
-    """Boxes (B, 4) of files at places (B,), resized to squares (B, 3, size, size); boxes as of ``decode_box``."""
+    """Boxes (B, 4) of files, resized to squares; boxes as in ``decode_box``."""
     chosen, size = [files.paths[place] for place in places.tolist()], files.size
     shares = cut.tolist()
     return FileRows(chosen, lambda row, file: decode_box(file, shares[row], size), (3, size, size))
@@ -52,7 +52,7 @@ def _centre(row: int, file: Path, size: int, resize: int) -> Array:
 
 
 def decode_centre(file: Path, size: int, resize: int) -> Array:
-    """The centre square of ``size`` pixels after resizing the shorter side to ``resize``; (3, size, size)."""
+    """Centre square after resizing the shorter side to ``resize``; (3, size, size)."""
     image = pixels(file)
     share = resize / min(image.shape[:2])
     height, width = (max(size, round(side * share)) for side in image.shape[:2])
@@ -61,9 +61,9 @@ def decode_centre(file: Path, size: int, resize: int) -> Array:
 
 
 def decode_box(file: Path, box: Sequence[float], size: int) -> Array:
-    """A file's box (top, left, height, width, as shares of the image) resized to a square; (3, size, size).
+    """Resize a file's box to a square (3, size, size).
 
-    The box is rounded to whole pixels.
+    The box is top, left, height, width as shares of the image, rounded to whole pixels.
     """
     image = pixels(file)
     place = []
@@ -75,15 +75,15 @@ def decode_box(file: Path, box: Sequence[float], size: int) -> Array:
 
 
 def decode_square(file: Path, size: int) -> Array:
-    """A file with both sides resized to ``size`` pixels; (3, size, size)."""
+    """Resize both sides of a file to ``size`` pixels; (3, size, size)."""
     return resized(pixels(file), size, size)
 
 
 def pixels(file: Path) -> Array:
-    """The colours of an image file, (H, W, 3) ``uint8``.
+    """Read the colours of an image file, (H, W, 3) ``uint8``.
 
     Raises:
-        HarnessError: it cannot be read or decoded.
+        HarnessError: the file cannot be read or decoded.
     """
     try:
         content = bytearray(file.read_bytes())
@@ -102,9 +102,9 @@ def pixels(file: Path) -> Array:
 
 @cache
 def jpeg_decoder() -> Callable[[Tensor], Tensor] | None:
-    """torchvision's operator from a file's bytes (N,) to colours (3, H, W), both ``uint8``; None where there is none.
+    """torchvision's operator from bytes (N,) to colours (3, H, W), if available.
 
-    Its function in Python warns of its end at every call; without the operator pictures are the same, and slower.
+    The Python function warns of its deprecation at every call; without the operator images are equal, but slower.
     """
     try:
         from torchvision.io import ImageReadMode
@@ -117,16 +117,16 @@ def jpeg_decoder() -> Callable[[Tensor], Tensor] | None:
 
 
 def resized(image: Array, height: int, width: int) -> Array:
-    """An image (H, W, 3) ``uint8`` resized bilinearly, averaging where it shrinks; (3, height, width)."""
+    """Resize an image (H, W, 3) bilinearly with averaging; (3, height, width)."""
     channels_first = torch.from_numpy(image).permute(2, 0, 1)[None]
     small = F.interpolate(channels_first, (height, width), mode="bilinear", antialias=True)
     return small[0].numpy()
 
 
 def decode_mask(file: Path, size: int, white: bool) -> Array:
-    """A mask file as (1, size, size) ``uint8``, 1 = hole: resized with nearest, thresholded at above 0 as released.
+    """Read a mask file as (1, size, size) ``uint8``, 1 = hole.
 
-    ``white`` false: black is the hole.
+    Resized with nearest, thresholded at above 0 as released. ``white`` false: black is the hole.
     """
     picture = opened(file, "L", str(file), "a mask").resize((size, size), Image.Resampling.NEAREST)
     lit = np.asarray(picture)[None] > 0

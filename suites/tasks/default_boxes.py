@@ -12,15 +12,16 @@ from torchvision.ops import box_convert, box_iou, nms
 from suites.tasks.centre_points import Detection, Target
 
 MATCH, NEGATIVES, DOUBLES = 0.5, 3, 0.45
-# Offsets are divided by these, as in the published code.
+# divisors of the offsets, as in the published code
 VARIANCES = (0.1, 0.2)
 LEAST_SCORE, CANDIDATES = 0.01, 200
 
 
 def match(defaults: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Class (A,) of each default box, 0 for background, and the true box (A, 4) that it stands for.
+    """Match default boxes with true ones: class (A,) and box (A, 4).
 
-    Every true box has its best default box; further ones where they overlap by more than a half.
+
+    Class 0 is background. Every true box has its best default box, and further ones overlapping it by over a half.
 
     Args:
         defaults: (A, 4) centre and size.
@@ -38,7 +39,7 @@ def match(defaults: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tens
 
 
 def encode(boxes: Tensor, defaults: Tensor) -> Tensor:
-    """Offsets (A, 4) that turn default boxes into boxes given by corners (equation 2)."""
+    """Offsets (A, 4) from default boxes to corner boxes (equation 2)."""
     wanted = box_convert(boxes, "xyxy", "cxcywh")
     place = (wanted[..., :2] - defaults[..., :2]) / defaults[..., 2:] / VARIANCES[0]
     return torch.cat([place, (wanted[..., 2:] / defaults[..., 2:]).clamp_min(1e-6).log() / VARIANCES[1]], dim=-1)
@@ -52,34 +53,37 @@ def decode(offsets: Tensor, defaults: Tensor) -> Tensor:
 
 
 def loss(outputs: tuple[Tensor, Tensor], boxes: Sequence[Target], defaults: Tensor, size: int) -> Tensor:
-    """Cross-entropy over positives and the hardest three negatives a positive, plus smooth L1, over the positives."""
+    """Cross-entropy with hard negatives plus smooth L1, per positive.
+
+    The hardest three negatives a positive count.
+    """
     logits, offsets = outputs
     matched = [match(defaults, corner.to(logits.device) / size, label.to(logits.device)) for corner, label in boxes]
-    classes = torch.stack([one for one, _ in matched])
-    wanted = encode(torch.stack([one for _, one in matched]), defaults)
+    classes = torch.stack([classes_of for classes_of, _ in matched])
+    wanted = encode(torch.stack([box for _, box in matched]), defaults)
     positive = classes > 0
     count = positive.sum().clamp_min(1)
-    # Sums under a mask, not of what it picks: a device would have to count that first.
+    # A mask, not an index: an index would make the device wait for the count.
     away = F.smooth_l1_loss(offsets, wanted, reduction="none")
     places = torch.where(positive[..., None], away, 0.0).sum()
     each = F.cross_entropy(logits.flatten(0, 1), classes.flatten(), reduction="none").view_as(classes)
     hardness = each.detach().masked_fill(positive, -torch.inf)
     rank = hardness.argsort(dim=1, descending=True, stable=True).argsort(dim=1, stable=True)
-    # An image without boxes still teaches background: a few of its hardest.
+    # An image without boxes still trains the background, with a few of its hardest negatives.
     quota = (NEGATIVES * positive.sum(dim=1)).clamp_min(NEGATIVES)
     chosen = positive | ((rank < quota[:, None]) & ~positive)
     return (places + torch.where(chosen, each, 0.0).sum()) / count
 
 
 def suppress(boxes: Tensor, scores: Tensor, classes: Tensor, threshold: float) -> Tensor:
-    """Places of the boxes kept, best first: greedily, within each class, none that overlaps a better one by more.
+    """Non-maximum suppression per class; indices of kept boxes, best first.
 
     Args:
         boxes: (N, 4) corners.
         scores, classes: (N,).
-        threshold: largest overlap that is kept.
+        threshold: largest overlap with a better box of the class.
     """
-    # Not torchvision's batched_nms: it moves the classes apart by an offset, which rounds the corners.
+    # Not torchvision's batched_nms: it separates the classes by an offset, which rounds the corners.
     kept = torch.zeros_like(classes, dtype=torch.bool)
     for label in classes.unique():
         places = (classes == label).nonzero()[:, 0]
@@ -89,20 +93,20 @@ def suppress(boxes: Tensor, scores: Tensor, classes: Tensor, threshold: float) -
 
 
 def detect(outputs: tuple[Tensor, Tensor], defaults: Tensor, most: int, size: int) -> list[Detection]:
-    """Per image boxes (K, 4) in pixels, scores and classes, best first, without doubles within a class."""
+    """Boxes (K, 4) in pixels, scores and classes per image, best first."""
     logits, offsets = outputs
     scores = logits.softmax(dim=-1)[..., 1:]
     boxes = decode(offsets, defaults) * size
     classes = scores.shape[-1]
-    found = []
+    detections = []
     for image in range(len(scores)):
         flat = scores[image].flatten()
         best, place = flat.topk(min(CANDIDATES, len(flat)))
         place, best = place[best > LEAST_SCORE], best[best > LEAST_SCORE]
         box, label = boxes[image, place // classes], place % classes
         kept = suppress(box, best, label, DOUBLES)[:most]
-        found.append((box[kept], best[kept], label[kept]))
-    return found
+        detections.append((box[kept], best[kept], label[kept]))
+    return detections
 
 
 def _corners(boxes: Tensor) -> Tensor:

@@ -27,12 +27,12 @@ from suites.tasks.common import ShuffledTask, evaluating
 from suites.tasks.decoding import decode_square, full_scale, on_device
 
 AUGMENTATIONS = ("none", "flip", "zoom-flip")
-SHOWN, SHOWN_SCORE = 8, 0.3  # test images of the picture, and the score from which a box is drawn on them
+SHOWN, SHOWN_SCORE = 8, 0.3  # test images in the picture, and the lowest score of a drawn box
 
 
 @dataclass(frozen=True, slots=True)
 class DetectionBatch:
-    """Images (B, C, S, S) and per image boxes (M, 4) in pixels with labels (M,)."""
+    """Images (B, C, S, S), boxes in pixels and labels by image."""
 
     images: Tensor
     boxes: tuple[Target, ...]
@@ -54,17 +54,18 @@ class BoxBatches:
         return len(self.split)
 
     def take(self, places: Sequence[int]) -> DetectionBatch:
-        """Images and the boxes that are to be learnt: those of crowds are left out."""
+        """Images with their boxes, those of crowds omitted."""
         return self.loader.now(self.reading(places))
 
     def reading(self, places: Sequence[int]) -> PendingBatch[DetectionBatch]:
-        """The same, not read yet."""
-        made, files = partial(self._made, places), self.files
+        """Pending form of ``take``."""
+        finish, files = partial(self._made, places), self.files
         if files is None:
-            return PendingBatch((), made)
+            return PendingBatch((), finish)
         size = files.size
         chosen = [files.paths[place] for place in places]
-        return PendingBatch((FileRows(chosen, lambda row, file: decode_square(file, size), (3, size, size)),), made)
+        rows = FileRows(chosen, lambda row, file: decode_square(file, size), (3, size, size))
+        return PendingBatch((rows,), finish)
 
     def _made(self, places: Sequence[int], read: Tensor | None = None) -> DetectionBatch:
         if read is None:
@@ -79,7 +80,7 @@ class BoxBatches:
 
 
 def mirrored(batch: DetectionBatch, chosen: Tensor) -> DetectionBatch:
-    """The images that are ``chosen`` (B,) and their boxes mirrored left to right."""
+    """Mirror the ``chosen`` images (B,) and their boxes left to right."""
     side = batch.images.shape[-1]
     images = torch.where(chosen.to(batch.images.device)[:, None, None, None], batch.images.flip(-1), batch.images)
     boxes = []
@@ -92,7 +93,10 @@ def mirrored(batch: DetectionBatch, chosen: Tensor) -> DetectionBatch:
 
 
 def zoomed(batch: DetectionBatch, windows: Tensor) -> DetectionBatch:
-    """Windows (B, 3) left, top, side in shares of the image, enlarged to the whole; boxes whose centre is out go."""
+    """Enlarge windows (B, 3) of images; drop boxes with centres outside.
+
+    Windows are left, top, side in shares of the image.
+    """
     side = batch.images.shape[-1]
     left, top, share = windows.unbind(1)
     images = enlarged(batch.images, torch.stack([top, left, share, share], dim=1), padding="zeros")
@@ -109,14 +113,14 @@ def zoomed(batch: DetectionBatch, windows: Tensor) -> DetectionBatch:
 class DetectionOptions:
     """Options of the task ``detection``."""
 
-    detections: int = option(100, "boxes an image, at most", low=1)
+    detections: int = option(100, "largest number of boxes an image", low=1)
     smallest_box: float = option(0.2, "size of ssd's default boxes on the first map, in sides", low=0.01)
-    largest_box: float = option(0.9, "and on the last", low=0.01)
-    augment: str = option("none", "of training images", choices=AUGMENTATIONS)
+    largest_box: float = option(0.9, "size of ssd's default boxes on the last map, in sides", low=0.01)
+    augment: str = option("none", "augmentation of training images", choices=AUGMENTATIONS)
 
 
 class ObjectDetection(ShuffledTask):
-    """Boxes and classes of objects: CenterNet's or SSD's loss, by what the model is.
+    """Boxes and classes of objects by CenterNet's or SSD's loss.
 
     ``zoom-flip`` takes a square window of 60–140 % of the side before mirroring half of the images.
     """
@@ -136,7 +140,7 @@ class ObjectDetection(ShuffledTask):
     splits: dict[str, BoxBatches]
 
     def build(self) -> nn.Module:
-        """Load the images, build the detector; another model is refused (HarnessError)."""
+        """Load the images, build the detector; reject other models (HarnessError)."""
         self.data = self.context.load_data()
         parts = self.data.splits.items()
         self.splits = {name: BoxBatches(self.data, split, self.device, self.loader) for name, split in parts}
@@ -154,11 +158,11 @@ class ObjectDetection(ShuffledTask):
         return self.model
 
     def batches(self, epoch: int) -> Iterator[DetectionBatch]:
-        """Batches of a fresh permutation, augmented by whole batches."""
+        """Augmented batches of a fresh permutation."""
         return self.loader.ahead(self.readings(epoch))
 
     def readings(self, epoch: int) -> Iterator[PendingBatch[DetectionBatch]]:
-        """The same, not read yet."""
+        """Pending form of ``batches``."""
         for places, generator in self.shuffled(epoch):
             reading = self.splits["train"].reading(places.tolist())
             yield reading.then(partial(self._augmented, generator=generator))
@@ -180,7 +184,7 @@ class ObjectDetection(ShuffledTask):
         return StepResult(centre_points.loss(outputs, batch.boxes, CenterNet.stride))
 
     def detect(self, images: Tensor) -> list[Detection]:
-        """Per image boxes in pixels, scores, classes."""
+        """Boxes in pixels, scores and classes per image."""
         outputs = tuple(part.float() for part in self.model(images))
         most = self.options.detections
         if isinstance(self.model, SSD):
@@ -190,12 +194,12 @@ class ObjectDetection(ShuffledTask):
     def scores(self, split: str) -> Evaluation:
         """Average precision in 0–100 over overlaps .50–.95 and at .50.
 
-        The trivial predictor names the class seen most often and the mean training box on every image.
+        The dummy baseline predicts the most frequent class and the mean training box on every image.
         """
         part, classes = self.splits[split], len(self.data.classes)
         chunks = torch.arange(len(part)).split(self.recipe.eval_batch)
         taken = self.loader.ahead(part.reading(places.tolist()) for places in chunks)
-        detections = [one for batch in taken for one in self.detect(batch.images)]
+        detections = [detection for batch in taken for detection in self.detect(batch.images)]
         whole, half = average_precision(part.split, detections, classes)
         trivial, _ = average_precision(part.split, [self._usual()] * len(part), classes)
         scores = {"average-precision": whole, "average-precision-50": half, "trivial.average-precision": trivial}
@@ -208,21 +212,21 @@ class ObjectDetection(ShuffledTask):
         return torch.tensor(box)[None], torch.ones(1), torch.tensor([label])
 
     def artifacts(self) -> list[Artifact]:
-        """One picture: the first test images, each with its true boxes and beside it with what was found."""
+        """One picture: test images with true boxes beside the detections."""
         from suites.tasks.pictures import as_pixels, save_rows, with_boxes
 
         part = self.splits["test"]
         batch = part.take(list(range(min(SHOWN, len(part)))))
         with evaluating(self.model):
-            found = self.detect(batch.images)
+            detections = self.detect(batch.images)
         pairs = []
         pictures = as_pixels(batch.images, part.mean, part.std)
-        for image, true, (boxes, scores, labels) in zip(pictures, batch.boxes, found, strict=True):
+        for image, true, (boxes, scores, labels) in zip(pictures, batch.boxes, detections, strict=True):
             sure = (scores >= SHOWN_SCORE).cpu()
-            names = [[self.data.classes[int(label)] for label in given] for given in (true[1], labels.cpu()[sure])]
+            names = [[self.data.classes[int(label)] for label in drawn] for drawn in (true[1], labels.cpu()[sure])]
             left = with_boxes(image, true[0].numpy(), names[0], true=True)
             pairs.append((left, with_boxes(image, boxes.cpu()[sure].numpy(), names[1], true=False)))
-        rows = [[*one, *other] for one, other in zip(pairs[::2], pairs[1::2], strict=False)]
+        rows = [[*left, *right] for left, right in zip(pairs[::2], pairs[1::2], strict=False)]
         path = save_rows(rows, self.context.folder / "detections.png")
         caption = f"test images with their true boxes (dashed), then the detections scored {SHOWN_SCORE} and above"
         return [Artifact("detections", "picture", path, caption)]
@@ -230,8 +234,8 @@ class ObjectDetection(ShuffledTask):
     def probe(self, model: nn.Module) -> Probe | None:
         """Norms, angular updates and projected shares of the weights.
 
-        A head's last convolution has no norm behind it: like a linear head it is no scale-invariant weight, and its
-        role is ``linear``.
+        A head's last convolution has no norm behind it, so, like a linear head, it is not scale-invariant and has the
+        role ``linear``.
         """
         assert isinstance(model, CenterNet | SSD)
         last = {id(parameter) for layer in model.outputs() for parameter in layer.parameters()}
@@ -240,12 +244,12 @@ class ObjectDetection(ShuffledTask):
         return WeightProbe(named.items(), roles)
 
 
-def average_precision(split: BoxSplit, found: Sequence[Detection], classes: int) -> tuple[float, float]:
-    """COCO's average precision over overlaps .50–.95, and at .50, in 0–100, by faster-coco-eval.
+def average_precision(split: BoxSplit, detections: Sequence[Detection], classes: int) -> tuple[float, float]:
+    """COCO's average precision (.50–.95, and at .50) in 0–100, by faster-coco-eval.
 
     Args:
         split: the true boxes.
-        found: per image boxes (K, 4) in pixels, scores (K,), classes (K,).
+        detections: per image boxes (K, 4) in pixels, scores (K,), classes (K,).
         classes: number of classes.
     """
     from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untyped]
@@ -267,13 +271,13 @@ def average_precision(split: BoxSplit, found: Sequence[Detection], classes: int)
     }
     rows = [
         {"image_id": image, "category_id": label, "bbox": _as_coco(box), "score": score}
-        for image, (boxes, scores, labels) in enumerate(found)
+        for image, (boxes, scores, labels) in enumerate(detections)
         for box, score, label in zip(boxes.cpu().numpy(), scores.tolist(), labels.tolist(), strict=True)
     ]
     if not rows or not truth["annotations"]:
         return 0.0, 0.0
-    known = COCO(truth)
-    run = COCOeval_faster(known, known.loadRes(rows), "bbox", print_function=lambda *_: None)
+    reference = COCO(truth)
+    run = COCOeval_faster(reference, reference.loadRes(rows), "bbox", print_function=lambda *_: None)
     run.evaluate()
     run.accumulate()
     run.summarize()

@@ -1,6 +1,6 @@
-"""Distillation: image classification by an objective of the slot ``objective``, with a teacher or without.
+"""Distillation: image classification by an objective, with or without a teacher.
 
-The objective's own parameters (weak heads, connectors) are trained beside the student and stay out of the product.
+The objective's own parameters (weak heads, connectors) train beside the student and are not among the trained weights.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NEEDS_TEACHER = {"teacher", "teacher_feature", "teacher_head"}
 
 @dataclass(frozen=True, slots=True)
 class StudentBatch:
-    """Images (B, C, H, W), labels (B,) or masses (B, classes), numbers of the items (B,), epoch (from 0)."""
+    """Images (B, C, H, W), labels or masses, item numbers, epoch."""
 
     images: Tensor
     labels: Tensor
@@ -52,18 +52,18 @@ class DistillationOptions(MixingOptions):
 
     label_smoothing: float = option(0.0, "share of every label spread over all classes", low=0, high=1)
     teacher_mode: str = option("eval", "mode of the teacher during training", choices=("eval", "train"))
-    teacher_temperature: float = option(1.0, "divides the teacher's logits before anything reads them", low=0.05)
-    decayed: str = option("all", "what weight decay reaches", choices=DECAYED)
+    teacher_temperature: float = option(1.0, "divisor of the teacher's logits", low=0.05)
+    decayed: str = option("all", "parameters with weight decay", choices=DECAYED)
     precise_batch_norm: int = option(0, "training images that set BatchNorm's statistics before a score", low=0)
 
 
 class Distillation(ImageTask):
     """A student trained by an objective, scored as in classification.
 
-    The teacher is the prerequisite ``teacher``, in evaluation mode; ``teacher_mode: train`` puts its BatchNorm and
-    stochastic depth into training mode, as the released loop does unwittingly. A benchmark whose teacher is needed
-    ``always`` gives it to every arm: mechanisms are measured against it, objectives that do
-    not ask for it never see it.
+    The teacher is the dependency ``teacher``, in evaluation mode; ``teacher_mode: train`` puts its BatchNorm and
+    stochastic depth into training mode, as the released loop does by accident. A benchmark that needs its teacher
+    ``always`` gives it to every arm: mechanisms are measured against it, but objectives that
+    do not need it never read it.
     """
 
     card = TaskCard(
@@ -101,13 +101,17 @@ class Distillation(ImageTask):
     def _objective(self) -> Objective:
         slot = self.context.slots.get("objective")
         if slot is None:
-            raise HarnessError("distillation: the slot 'objective' is open; an arm or the recipe's 'slots:' fills it")
+            raise HarnessError(
+                "distillation: the slot 'objective' is empty; fill it in an arm or in the recipe's 'slots:'"
+            )
         needs = set(getattr(slot.factory, "needs", ()))
         if slot.hyper_parameters.get("rank") == "teacher":
             needs.add("teacher")
         self.needs_teacher = bool(needs & NEEDS_TEACHER)
         if self.needs_teacher and self.teacher is None:
-            raise HarnessError(f"distillation: '{slot.name}' needs a teacher; the benchmark has no such prerequisite")
+            raise HarnessError(
+                f"distillation: '{slot.name}' needs a teacher; add the dependency 'teacher' to the benchmark"
+            )
         # Feature losses compare the last maps; a weak head reads the stage before last.
         self.reads = "last" if "teacher_feature" in needs else "middle" if "feature" in needs else None
         with evaluating(self.model, *self._teachers):
@@ -128,7 +132,7 @@ class Distillation(ImageTask):
         return built
 
     def _teacher(self, images: Tensor) -> tuple[Tensor, Tensor | None, nn.Module | None]:
-        """The teacher's logits (B, C), without gradient; its last feature and its head, where they are compared."""
+        """The teacher's logits (B, C), last feature and head, without gradient."""
         assert self.teacher is not None
         last = self.reads == "last"
         with torch.no_grad():
@@ -138,11 +142,11 @@ class Distillation(ImageTask):
         return logits, feature, self.teacher.get_submodule(self.teacher_taps.head) if last else None
 
     def readings(self, epoch: int) -> Iterator[PendingBatch[StudentBatch]]:
-        """Batches of a fresh permutation, with the numbers of their items, not read yet."""
+        """Pending batches of a fresh permutation, with item numbers."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):
-            made = partial(self._student_batch, places, epoch, generator)
-            yield train.reading(places, self.options.augment, generator).then(made)
+            finish = partial(self._student_batch, places, epoch, generator)
+            yield train.reading(places, self.options.augment, generator).then(finish)
 
     def _student_batch(
         self, places: Tensor, epoch: int, generator: torch.Generator, taken: tuple[Tensor, Tensor]
@@ -151,7 +155,7 @@ class Distillation(ImageTask):
         return StudentBatch(self.laid_out(images), labels, places.to(self.device, non_blocking=True), epoch)
 
     def _labelled(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Mixed images and masses (B, C); indices (B,) where nothing is mixed or smoothed."""
+        """Mixed images and masses (B, C), or labels if nothing is mixed."""
         classes, smoothing = self.facts["classes"], self.options.label_smoothing
         if not self.options.mixes and smoothing == 0:
             return images, labels
@@ -161,7 +165,7 @@ class Distillation(ImageTask):
         return images, (1 - smoothing) * masses + smoothing / classes
 
     def inputs_of(self, batch: StudentBatch, progress: float, *, with_teacher: bool) -> inputs.DistillationBatch:
-        """What the objective is given of a batch; the teacher's part only where it is asked for."""
+        """The objective's inputs for a batch, with the teacher's on request."""
         logits, feature = _read(self.model, self.taps, batch.images, self.reads)
         theirs, their_feature, head = self._teacher(batch.images) if with_teacher else (None, None, None)
         return inputs.DistillationBatch(
@@ -182,21 +186,21 @@ class Distillation(ImageTask):
         return decay_groups(model, self.options.decayed)
 
     def scores(self, split: str) -> Evaluation:
-        """The student's scores as in classification, and which items were right.
+        """The student's scores as in classification, correctness by item.
 
-        With ``precise_batch_norm`` the running statistics are first set to their mean over so many training images,
-        and the training goes on from these (PreciseBN, Wu and Johnson 2021, arXiv 2105.07576).
+        With ``precise_batch_norm`` the running statistics are first set to their mean over that many training images,
+        and training continues from these (PreciseBN, Wu and Johnson 2021, arXiv 2105.07576).
         """
         if self.options.precise_batch_norm:
             calibrate_batch_norms(self.model, self.calibration(self.options.precise_batch_norm))
         return classified(self, self.model, split)
 
     def probe(self, model: nn.Module) -> Probe | None:
-        """The objective's own quantities on the batches of probed steps."""
+        """The objective's own quantities on the batches of recorded steps."""
         return ObjectiveProbe(self)
 
     def product(self, model: nn.Module) -> Mapping[str, Tensor]:
-        """The student alone: what is deployed."""
+        """The student alone, the part that is deployed."""
         return self.model.state_dict()
 
     def state(self) -> dict[str, Any]:
@@ -204,19 +208,19 @@ class Distillation(ImageTask):
         return {"teacher": dict(self.teacher.named_buffers())} if self.teacher is not None else {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         if self.teacher is not None:
             with torch.no_grad():
                 for name, buffer in self.teacher.named_buffers():
                     buffer.copy_(state["teacher"][name])
 
     def mechanisms(self) -> dict[str, float]:
-        """Final quantities on up to 1,024 images without augmentation, everything in evaluation mode.
+        """Final quantities on up to 1,024 plain images, in evaluation mode.
 
         ``teacher_advantage`` is the teacher's minus the student's test accuracy in points, ``weak_advantage`` the weak
-        head's minus the majority's. Non-target masses are those of training images; their gap, the divergence of the
-        normalised non-target distributions and rank correlations those of test images, which neither network has
-        learned by heart. ``nontarget_sum_gap`` is the mean distance of the sums that the objective compares.
+        head's minus the majority's. Non-target masses come from training images; their gap, the divergence of the
+        normalised non-target distributions and rank correlations come from test images, which neither network has
+        memorised. ``nontarget_sum_gap`` is the mean distance of the sums that the objective compares.
         """
         with evaluating(self.model, self.objective, *self._teachers):
             held = self._probed("test")
@@ -262,9 +266,9 @@ class Distillation(ImageTask):
         }
 
     def _compared_gap(self, held: inputs.DistillationBatch) -> Tensor:
-        """Mean |Σ T − Σ S| over the non-target classes of what the objective compares, at its temperature.
+        """Gap of the non-target sums that the objective compares, at its temperature.
 
-        NKD and DKD drop the target before the softmax, others compare parts of the whole softmax.
+        Mean |Σ T − Σ S|. NKD and DKD drop the target before the softmax; others compare parts of the whole softmax.
         """
         hyper = self.context.slots["objective"].hyper_parameters
         name = self.context.slots["objective"].name
@@ -280,20 +284,20 @@ class Distillation(ImageTask):
 
 
 class ObjectiveProbe(LatestProbe):
-    """Asks the objective for its diagnostics on the batch that was just used."""
+    """Diagnostics of the objective on the last batch."""
 
     def __init__(self, task: Distillation) -> None:
         super().__init__()
         self.task = task
 
     def before_step(self) -> None:
-        """Measure before the weights move."""
+        """Measure before the weights change."""
         seen = self.task.seen
         quantities = {} if seen is None else self.task.objective.diagnostics(seen)
         self.last = {name: float(value) for name, value in quantities.items()}
 
     def summary(self) -> dict[str, float]:
-        """The gradients' shares at the last probed step, where loss scales act as learning rates."""
+        """Gradient shares at the last recorded step."""
         return {name: value for name, value in self.last.items() if name.startswith("grad_share_")}
 
 

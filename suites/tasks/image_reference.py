@@ -1,7 +1,7 @@
-"""How far batch statistics lie from the running ones in a convolutional network on images: PowerNorm's comparison.
+"""Deviation of batch statistics in an image network: PowerNorm's comparison.
 
-Shen et al. (ICML 2020, arXiv 2003.07845) hold a Transformer against a ResNet20 on CIFAR-10, both with BatchNorm. The
-image network here is a small one on the digits that scikit-learn ships, so that it costs two seconds beside a training.
+Shen et al. (ICML 2020, arXiv 2003.07845) compare a Transformer with a ResNet20 on CIFAR-10, both with BatchNorm. The
+image network here is small and trains on scikit-learn's digits, which adds two seconds to a training.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ WIDTHS, STRIDES = (16, 32, 32), (1, 2, 1)
 
 
 def image_deviation(streams: Streams) -> float:
-    """Median over norms and steps of the distance of a batch's mean and variance from the running ones.
+    """Median distance of batch statistics from the running ones.
 
-    As ``NormProbe`` measures it, over the last nine tenths of 300 steps of 64 images, SGD with a cosine schedule; drawn
-    from the streams, on the CPU.
+    Distances of mean and variance as in ``NormProbe``, over norms and the last nine tenths of 300 steps of 64
+    images, SGD with a cosine schedule, on the CPU with draws from ``streams``.
     """
     pixels, digits = read_digits()
     images, labels = torch.tensor(pixels)[:, None], torch.tensor(digits)
@@ -35,9 +35,9 @@ def image_deviation(streams: Streams) -> float:
     away: list[float] = []
     recording = False
 
-    def look(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
+    def look(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if recording:
-            rows = given[0].detach().movedim(1, -1).flatten(0, -2)
+            rows = inputs[0].detach().movedim(1, -1).flatten(0, -2)
             variance, mean = torch.var_mean(rows, 0, correction=0)
             running = torch.stack([norm.running_mean, norm.running_var])
             away.append(float(distance(torch.stack([mean, variance]), running).mean()))

@@ -1,4 +1,4 @@
-"""Results from elsewhere: a benchmark that only declares its metrics, for ``harness import``; nothing runs here."""
+"""Imported results: a benchmark that declares its metrics for ``harness import``."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 class ImportedOptions:
     """Options of the task ``imported``."""
 
-    values: Mapping[str, Any] = option({}, "what the arms differ in, for readers: nothing here uses it")
+    values: Mapping[str, Any] = option({}, "values by which the arms differ, for readers only")
 
 
 def run(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
-    """Nothing can be run.
+    """Refuse to run.
 
     Raises:
-        HarnessError: always; plans have no such trial.
+        HarnessError: always; plans contain no trial of this task.
     """
-    raise HarnessError("these results come from elsewhere: 'harness import FILE --suite SUITE' takes them in")
+    raise HarnessError("these results are imported: use 'harness import FILE --suite SUITE'")
 
 
 CARD = TaskCard(
     name="imported",
     target="run",
-    summary="results from elsewhere, taken in by 'harness import': nothing runs here",
+    summary="results imported by 'harness import'; nothing runs",
     slots=(),
     metrics=(),
     reads=("nothing",),

@@ -1,4 +1,4 @@
-"""Image inpainting: what a hole hid, from what is around it."""
+"""Image inpainting: the content of a hole from its surroundings."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from suites.tasks.inpainting_metrics import BINS, SCORES, fill_diffusion, fill_m
 
 PREDICTORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": fill_mean, "diffusion": fill_diffusion}
 FILLS, REGIONS = ("network", *PREDICTORS), ("learned", "random")
-# Of the trivial predictor: what must be beaten.
+# metrics of the dummy baseline that must be beaten
 TRIVIAL = ("hole-psnr", "hole-ssim", "hole-l1", "psnr", "ssim", "l1")
 SHOWN = 4
-ALIVE = (0.01, 0.99)  # shares of positions between which a region is one
+ALIVE = (0.01, 0.99)  # limits of a region's share of positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class InpaintingBatch:
 
 
 class PairBatches:
-    """One split's images (0–1) and masks (1 = hole), from arrays on the device or decoded from files."""
+    """Images (0–1) and masks (1 = hole) of a split."""
 
     def __init__(self, split: PairSplit, device: torch.device, loader: Loader | None = None) -> None:
         self.split, images, masks = split, split.images, split.masks
@@ -57,15 +57,15 @@ class PairBatches:
 
     @property
     def in_files(self) -> bool:
-        """Whether images or masks are read from files."""
+        """True if images or masks are read from files."""
         return self.image_files is not None or self.mask_files is not None
 
     def take(self, places: Tensor, masks: Tensor) -> InpaintingBatch:
-        """Images and holes by their numbers (B,)."""
+        """Images and holes by their indices (B,)."""
         return self.loader.now(self.reading(places, masks))
 
     def reading(self, places: Tensor, masks: Tensor) -> PendingBatch[InpaintingBatch]:
-        """The same, not read yet."""
+        """Pending form of ``take``."""
         rows = []
         if self.image_files is not None:
             rows.append(centres(self.image_files, places))
@@ -81,7 +81,7 @@ class PairBatches:
 
 
 def _holes(masks: MaskFiles, numbers: Tensor) -> FileRows:
-    """Masks (B, 1, size, size) by their numbers (B,)."""
+    """Masks (B, 1, size, size) by their indices (B,)."""
     size, white = masks.files.size, masks.white
     chosen = [masks.files.paths[number] for number in numbers.tolist()]
     return FileRows(chosen, lambda row, file: decode_mask(file, size, white), (1, size, size))
@@ -94,21 +94,23 @@ class InpaintingOptions:
     l1: float = option(1.0, "weight of the L1 loss", low=0)
     adversarial: float = option(0.1, "weight of the adversarial loss; 0: no discriminator", low=0)
     discriminator_rate: float = option(0.1, "the discriminator's learning rate over the generator's", low=0)
-    fill: str = option("white", "what the network sees in a hole", choices=("white", "mean"))
+    fill: str = option("white", "input of the network in a hole", choices=("white", "mean"))
     flip: bool = option(True, "mirror image and mask in half of the training items")
     initialisation: str = option("torch", "released: weights ×0.1, biases of sd 1", choices=("torch", "released"))
-    predictor: str = option("network", "what fills the holes: mean and diffusion train nothing", choices=FILLS)
-    region: str = option("learned", "whose overlap with the hole is reported; random: of RN-L's share", choices=REGIONS)
+    predictor: str = option("network", "how holes are filled; mean and diffusion need no training", choices=FILLS)
+    region: str = option(
+        "learned", "region whose overlap with the hole is reported; random: of RN-L's share", choices=REGIONS
+    )
 
 
 class Inpainting(ShuffledTask):
-    """L1 on the composite over the mean of the mask, plus an adversarial loss on the raw prediction.
+    """L1 on the composite per mask mean, plus adversarial loss.
 
-    The composite has the prediction in the hole and the truth elsewhere. The discriminator sees truth and raw
+    The composite has the prediction in the hole, the truth elsewhere. The discriminator gets truth and raw
     prediction. It is updated first, at its share of the learning rate, then the generator.
 
-    Statistics of some norms are those of the evaluation batch: batches are ``eval_batch`` images in a fixed shuffled
-    order, and hole PSNR at batch 1 is reported beside.
+    The statistics of some norms come from the evaluation batch: batches are ``eval_batch`` images in a fixed shuffled
+    order, and hole PSNR at batch 1 is reported too.
     """
 
     card = TaskCard(
@@ -133,7 +135,7 @@ class Inpainting(ShuffledTask):
     model: InpaintingNetworks
 
     def build(self) -> nn.Module:
-        """Load the images, build the networks; an adversarial loss without discriminator is refused (HarnessError)."""
+        """Load the images, build and check the networks (HarnessError)."""
         self.data = self.context.load_data()
         self.trains = self.options.predictor == "network"
         parts = self.data.splits.items()
@@ -153,7 +155,7 @@ class Inpainting(ShuffledTask):
         return self.model
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """The generator, and the discriminator at its share of the learning rate."""
+        """The generator, and the discriminator at its share of the rate."""
         groups: list[dict[str, Any]] = [{"params": list(self.model.generator.parameters())}]
         if self.model.discriminator is not None:
             rate = self.options.discriminator_rate
@@ -161,11 +163,11 @@ class Inpainting(ShuffledTask):
         return groups
 
     def batches(self, epoch: int) -> Iterator[InpaintingBatch]:
-        """Batches of a fresh permutation, a mask drawn for each image."""
+        """Batches of a fresh permutation, with a random mask per image."""
         return self.loader.ahead(self.readings(epoch))
 
     def readings(self, epoch: int) -> Iterator[PendingBatch[InpaintingBatch]]:
-        """The same, not read yet."""
+        """Pending form of ``batches``."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):
             masks = torch.randint(len(train.split.masks), (len(places),), generator=generator)
@@ -185,7 +187,7 @@ class Inpainting(ShuffledTask):
     def optimize(self, batch: InpaintingBatch, step: int, update: Callable[[StepResult], None]) -> StepResult:
         """The discriminator's update on the present prediction, then the generator's.
 
-        One optimizer has both networks' parameters and moves those that have a gradient.
+        One optimizer has both networks' parameters and updates those with a gradient.
         """
         prediction = self.model(self._filled(batch), batch.holes)
         if self.model.discriminator is not None:
@@ -198,11 +200,11 @@ class Inpainting(ShuffledTask):
         return result
 
     def training_step(self, batch: InpaintingBatch, step: int) -> StepResult:
-        """The generator's loss with the discriminator as it is."""
+        """The generator's loss with the discriminator unchanged."""
         return self._generator_step(batch, self.model(self._filled(batch), batch.holes))
 
     def discriminator_step(self, batch: InpaintingBatch, prediction: Tensor) -> StepResult:
-        """Mean cross-entropy of truth as real and of the raw prediction (without gradient) as not."""
+        """Mean cross-entropy of truth as real and of predictions as fake."""
         assert self.model.discriminator is not None
         real, fake = self.model.discriminator(batch.images), self.model.discriminator(prediction)
         return StepResult((F.softplus(-real).mean() + F.softplus(fake).mean()) / 2)
@@ -217,7 +219,7 @@ class Inpainting(ShuffledTask):
         return StepResult(loss, logged)
 
     def evaluation_batches(self, split: str, size: int) -> Iterator[tuple[Tensor, InpaintingBatch]]:
-        """Numbers (B,) and batches of a split in a fixed order of the seed, each image with its own mask."""
+        """Indices (B,) and batches of a split in a fixed random order."""
         part = self.splits[split]
         order = torch.randperm(len(part), generator=self.streams.torch("order", "evaluation", split))
         chunks = (order if part.in_files else order.to(self.device)).split(size)
@@ -225,7 +227,7 @@ class Inpainting(ShuffledTask):
         yield from zip(chunks, taken, strict=True)
 
     def composite(self, batch: InpaintingBatch) -> Tensor:
-        """(B, 3, H, W): the holes filled by what the recipe names, the truth elsewhere."""
+        """Fill the holes as the recipe says, with the truth elsewhere."""
         if self.options.predictor == "network":
             prediction = self.model(self._filled(batch), batch.holes).float()
         else:
@@ -233,7 +235,7 @@ class Inpainting(ShuffledTask):
         return torch.lerp(batch.images, prediction, batch.holes)
 
     def scores(self, split: str) -> Evaluation:
-        """Scores over holes and whole images, the trivial predictors', and every image's hole PSNR."""
+        """Scores of holes and whole images, dummy baselines, hole PSNR by image."""
         places, ratios, rows = [], [], []
         for place, batch in self.evaluation_batches(split, self.recipe.eval_batch):
             pair = batch.images, batch.holes
@@ -255,7 +257,7 @@ class Inpainting(ShuffledTask):
         return Evaluation(metrics, {"item": items, "hole_psnr": each["hole-psnr"].cpu().numpy()})
 
     def probe(self, model: nn.Module) -> Probe | None:
-        """Shift of the statistics by the holes, and RN-L's regions, on one evaluation batch."""
+        """Shift of the statistics by holes, and RN-L's regions."""
         batch, random = self._held_out(), self.options.region == "random"
         return RegionProbe(self.model.generator, lambda: self.model(self._filled(batch), batch.holes), random)
 
@@ -264,9 +266,10 @@ class Inpainting(ShuffledTask):
         return next(self.evaluation_batches(split, self.recipe.eval_batch))[1]
 
     def mechanisms(self) -> dict[str, float]:
-        """Hole PSNR over mean and diffusion fill on validation (dB), and how much batch mates change a prediction.
+        """Hole PSNR over mean and diffusion fills (dB), effect of batch mates.
 
-        ``batch_mates`` is the mean distance, in holes, between an image's prediction in its evaluation batch and alone.
+
+        ``batch_mates`` is the mean distance, in holes, between predictions in the evaluation batch and alone.
         """
         batch, scores = self._held_out(), self.validated
         singles = zip(batch.images.split(1), batch.holes.split(1), strict=True)
@@ -280,7 +283,7 @@ class Inpainting(ShuffledTask):
         return report
 
     def artifacts(self) -> list[Artifact]:
-        """One picture: rows of test images, each as the network sees it, filled, and as it was."""
+        """One picture: rows of test images: network input, filled, truth."""
         _, batch = next(self.evaluation_batches("test", self.recipe.eval_batch))
         with evaluating(self.model):
             rows = torch.cat((self._filled(batch), self.composite(batch), batch.images), 3)[:SHOWN]
@@ -288,43 +291,45 @@ class Inpainting(ShuffledTask):
         path = self.context.folder / "before-after.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.ascontiguousarray(picture)).save(path, optimize=True)
-        return [Artifact("before-after", "picture", path, "with its hole, filled, and the truth; test images")]
+        return [Artifact("before-after", "picture", path, "test images: network input, filled, truth")]
 
 
 class RegionProbe(LatestProbe):
-    """Do holes shift statistics, and does RN-L find them? Asked on every update, it measures after the generator's.
+    """Diagnostics of statistics shifted by holes and of RN-L's regions.
+
+    Called at every update, it measures after the generator's.
 
     Args:
-        generator: whose norms are read.
-        forward: passes fixed images through it.
-        random_region: whether the overlap of a random region of equal share is reported instead of RN-L's own.
+        generator: the network with the norms.
+        forward: passes fixed images through the network.
+        random_region: report the overlap of a random region of equal share instead of RN-L's own.
     """
 
     def __init__(self, generator: Generator, forward: Callable[[], object], random_region: bool) -> None:
         super().__init__()
         self.generator, self.forward, self.random_region = generator, forward, random_region
-        self.asked = False
+        self.active = False
 
     def before_step(self) -> None:
-        """Is this the generator's update?"""
-        self.asked = next(self.generator.parameters()).grad is not None
+        """Activate the measurement for the generator's update."""
+        self.active = next(self.generator.parameters()).grad is not None
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-        """The quantities of ``measure`` after the generator's update, else nothing."""
-        if not self.asked:
+        """Quantities of ``measure`` after the generator's update, otherwise none."""
+        if not self.active:
             return {}
         self.last = self.measure()
         return self.last
 
     def measure(self) -> dict[str, float]:
-        """Quantities of the network as it is; those of RN-L only where there are such layers.
+        """Quantities of the present network; RN-L's only with such layers.
 
-        ``mean_shift.first`` and ``std_ratio.first`` are of the first norm's input: the hole's mean against the valid
+        ``mean_shift.first`` and ``std_ratio.first`` concern the first norm's input: the hole's mean against the valid
         region's in deviations of the latter, and the ratio of deviations. ``mean_shift`` is the mean over the encoder's
-        other norms: what the first has left; ``mean_shift.blocks`` that over the residual blocks' norms, where RN is
-        given no mask any more. ``rnl_share`` is the mean share of positions in RN-L's region,
-        ``rnl_alive`` the share of layers in which it lies between 0.01 and 0.99, ``rnl_iou`` the mean overlap with
-        the hole or, where larger, the overlap with the rest: no layer is told which of the two its region is.
+        other norms, after the first norm's effect; ``mean_shift.blocks`` that over the residual blocks' norms, where RN
+        gets no mask. ``rnl_share`` is the mean share of positions in RN-L's region,
+        ``rnl_alive`` the share of layers with a region share between 0.01 and 0.99, ``rnl_iou`` the mean overlap with
+        the hole or, if larger, with the rest: no layer knows which of the two its region is.
         """
         recording = [part for part in self.generator.modules() if hasattr(part, "record")]
         with evaluating(self.generator), changed(recording, "record", True):
@@ -355,7 +360,7 @@ class RegionProbe(LatestProbe):
 
 
 def random_overlap(share: float, target: float) -> float:
-    """Expected intersection over union of a random region with another region, both as shares of all positions."""
+    """Expected intersection over union of random regions of these shares."""
     both = share * target
     return both / max(share + target - both, 1e-12)
 

@@ -1,4 +1,4 @@
-"""How close an image comes to another: PSNR, SSIM, L1, over whole images and over holes alone."""
+"""Distances between images: PSNR, SSIM, L1, over whole images and holes."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from torch import Tensor
 from torch.nn import functional as F
 
 WINDOW = 11
-# Of the published irregular masks (Liu et al. 2018), percent of the image.
+# bins of the published irregular masks (Liu et al. 2018), percent of the image
 BINS = ((0, 10), (10, 20), (20, 30), (30, 40), (40, 50), (50, 60))
 SCORES = ("hole-psnr", "hole-ssim", "hole-l1", "psnr", "ssim", "l1", "l1-grey")
 
 
 def eight_bits(images: Tensor) -> Tensor:
-    """Images in 0–1 as the 8-bit files that would be scored, again in 0–1, in double precision."""
+    """Quantise images in 0–1 to 8 bits, in double precision."""
     return (images.double().clamp(0, 1) * 255).round() / 255
 
 
 def psnr(error: Tensor) -> Tensor:
-    """Decibels of a mean square error of images in 0–1; an exact image counts as an error of 1e-10."""
+    """Decibels of a mean square error, which is at least 1e-10."""
     return -10 * error.clamp(min=1e-10).log10()
 
 
 def ssim_map(a: Tensor, b: Tensor, window: int = WINDOW) -> Tensor:
-    """Structural similarity (Wang et al. 2004) by place where the window fits: (B, C, H−w+1, W−w+1).
+    """Structural similarity (Wang et al. 2004) at places inside the image.
 
-    As the released evaluation takes it: a uniform window, sample covariances, K1 0.01, K2 0.03, range 1.
+
+    (B, C, H−w+1, W−w+1). As released: a uniform window, sample covariances, K1 0.01, K2 0.03, range 1.
     """
     count = window * window
 
@@ -52,13 +53,13 @@ def item_scores(composite: Tensor, truth: Tensor, hole: Tensor) -> dict[str, Ten
 
     Returns:
         (B,) by name. ``psnr``, ``ssim``, ``l1`` are of the whole image, ``hole-…`` of the hole alone; ``l1-grey``
-        is the released code's L1: of the images' channel means. NaN where an image has no hole.
+        is the released code's L1: of the images' channel means. NaN if an image has no hole.
     """
     a, b = eight_bits(composite), eight_bits(truth)
     weight = hole.double().clamp(0, 1)
     pixels = 3 * weight.sum((1, 2, 3))
     square, distance = (a - b).square(), (a - b).abs()
-    # A hole is scored inside as the window allows: places whose whole window lies in the image.
+    # A hole is scored only at places whose whole window lies in the image.
     window = min(WINDOW, a.shape[2] - 1 + a.shape[2] % 2, a.shape[3] - 1 + a.shape[3] % 2)
     similar = ssim_map(a, b, window)
     edge = window // 2
@@ -75,9 +76,9 @@ def item_scores(composite: Tensor, truth: Tensor, hole: Tensor) -> dict[str, Ten
 
 
 def summarise(scores: dict[str, Tensor], ratio: Tensor) -> dict[str, float]:
-    """Means over images, and of hole-only PSNR and L1 by bin of the hole ratio (N,); bins without images are left out.
+    """Means over images, and hole PSNR and L1 by hole ratio (N,).
 
-    A bin holds ratios above its lower and up to its upper edge.
+    A bin includes its upper edge; bins without images are omitted.
     """
     metrics = {name: float(values.nanmean()) for name, values in scores.items()}
     for low, high in BINS:
@@ -89,16 +90,16 @@ def summarise(scores: dict[str, Tensor], ratio: Tensor) -> dict[str, float]:
 
 
 def fill_mean(images: Tensor, hole: Tensor) -> Tensor:
-    """(B, C, H, W) with each image's hole filled with the mean of what is left of it, per channel."""
+    """Fill each image's hole with the mean of its rest, per channel."""
     valid = 1 - hole
     mean = (images * valid).sum((2, 3), keepdim=True) / valid.sum((2, 3), keepdim=True).clamp(min=1)
     return images * valid + mean * hole
 
 
 def fill_diffusion(images: Tensor, hole: Tensor, sweeps: int = 60) -> Tensor:
-    """(B, C, H, W) with each hole filled harmonically: every pixel the mean of its four neighbours.
+    """Fill each hole harmonically: every pixel the mean of its neighbours.
 
-    Jacobi sweeps from a coarse solution at half the side, so that a wide hole is not left at its start.
+    Jacobi sweeps from a coarse solution at half the side, so that wide holes converge.
     """
     height, width = images.shape[2:]
     valid = 1 - hole

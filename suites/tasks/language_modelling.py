@@ -19,13 +19,13 @@ from suites.data.types import Labels, Text
 from suites.tasks.common import evaluating, weight_probe
 from suites.tasks.norm_probe import NormProbe
 
-# A lane of evaluation holds at least this many windows, so that few tokens are scored with little context.
+# An evaluation lane has at least this many windows, so that few tokens are scored with little context.
 LEAST_WINDOWS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class LanguageBatch:
-    """Tokens (B, T), the tokens one place later (B, T), and the number of the window in its epoch."""
+    """Tokens (B, T), next tokens (B, T), number of the window."""
 
     tokens: Tensor
     targets: Tensor
@@ -46,10 +46,10 @@ class LanguageModelling(Task):
     """Cross-entropy of the next token over contiguous windows.
 
     The training text is cut into ``batch_size`` lanes read side by side, window after window, so that a model with
-    memory finds in it what came just before. The lanes start elsewhere in each epoch (``rotate``).
+    The training text is cut into ``batch_size`` lanes read in parallel, window after window, so that a model's
+    memory holds the preceding text. The lanes start elsewhere in each epoch (``rotate``).
 
     ``iid`` is an intervention: the tokens of each split are shuffled across documents, so that only their frequencies
-    are left to learn and every batch is an independent sample.
     """
 
     card = TaskCard(
@@ -67,10 +67,10 @@ class LanguageModelling(Task):
     model: nn.Module
     last: tuple[Tensor, Tensor, Tensor | None]
     norm_probe: NormProbe | None = None
-    validated: float | None = None  # perplexity of the present weights on validation, where it is known
+    validated: float | None = None  # perplexity of the present weights on validation, if computed
 
     def build(self) -> nn.Module:
-        """Load the text, build the model; a text shorter than a window in every lane is refused (HarnessError)."""
+        """Load the text (HarnessError if too short), build the model."""
         self.data = self.context.load_data()
         self.length = self.options.length
         self.texts = {name: self._text(name, tokens) for name, tokens in self.data.splits.items()}
@@ -82,7 +82,7 @@ class LanguageModelling(Task):
         self.model = self.context.build_model(facts).to(self.device)
         shape = self.model.memory_shape(self.recipe.batch_size)
         if shape is not None:
-            # With the weights, so that a checkpoint holds it.
+            # among the weights, so that checkpoints contain it
             self.model.register_buffer("carried", torch.zeros(shape, device=self.device))
         self.remembered = shape[1] if shape is not None else 0
         self.lanes = slice(None)
@@ -122,12 +122,12 @@ class LanguageModelling(Task):
         return StepResult(losses.mean())
 
     def share(self, batch: LanguageBatch, replicas: Replicas) -> LanguageBatch:
-        """Some of the lanes: a lane and what is remembered of it stay with one process."""
+        """This process's lanes with their memory."""
         self.lanes = replicas.rows(self.recipe.batch_size)
         return rows_of(batch, self.recipe.batch_size, self.lanes)
 
     def gather(self, replicas: Replicas) -> None:
-        """Every process's lanes of what is remembered, in all of them."""
+        """Combine the memories of all processes' lanes."""
         if self.remembered and replicas.count > 1:
             own = torch.zeros_like(self.model.carried)
             own[:, :, self.lanes] = self.model.carried[:, :, self.lanes]
@@ -135,10 +135,10 @@ class LanguageModelling(Task):
             self.model.carried.copy_(own)
 
     def evaluate(self, split: str) -> Evaluation:
-        """Perplexity, nats and bits a token; every token but the first of each lane is scored once.
+        """Perplexity, nats and bits a token.
 
-        Up to ``eval_batch`` lanes, each at least eight windows long; what is left over after cutting, less than a
-        token a lane, is not scored.
+        Every token but the first of each lane is scored once. There are up to ``eval_batch`` lanes, each at least eight
+        windows long; the rest after cutting, less than a token a lane, is not scored.
         """
         if split not in self.texts:
             return Evaluation({})
@@ -160,7 +160,7 @@ class LanguageModelling(Task):
         return Evaluation({**scores, "trivial.perplexity": trivial})
 
     def probe(self, model: nn.Module) -> Probe | None:
-        """Of arms that fill a norm slot: what the norms see. Else norms, angular updates and projected shares."""
+        """Diagnostics of norms for arms with a norm slot, otherwise of weights."""
         if self.compares_norms:
             total = self.recipe.total_steps(self.steps_per_epoch())
             self.norm_probe = NormProbe(model, total, lambda: self.model(*self.last)[0].mean())
@@ -169,11 +169,11 @@ class LanguageModelling(Task):
 
     @property
     def compares_norms(self) -> bool:
-        """Whether the arm fills a norm slot."""
+        """True if the arm fills a norm slot."""
         return any(name.split(".")[0] == "norm" for name in self.context.slots)
 
     def mechanisms(self) -> dict[str, float]:
-        """Of arms that fill a norm slot: the last perplexity on validation, by which gates compare norms."""
+        """Last validation perplexity of arms with a norm slot, for mechanism checks."""
         if not self.compares_norms:
             return {}
         if self.validated is None:
@@ -182,7 +182,7 @@ class LanguageModelling(Task):
 
 
 def in_lanes(text: Tensor, lanes: int) -> Tensor:
-    """(lanes, length): the text cut into equal consecutive parts, the rest dropped."""
+    """Cut the text into equal consecutive lanes (lanes, length), dropping the rest."""
     length = len(text) // lanes
     return text[: lanes * length].view(lanes, length)
 
@@ -193,7 +193,7 @@ def perplexity(loss: float) -> float:
 
 
 def unigram_loss(train: Tensor, text: Tensor, words: int) -> float:
-    """Nats a token of ``text`` under the frequencies of ``train``, one added to every count."""
+    """Nats a token of ``text`` under smoothed frequencies of ``train``."""
     counts = torch.bincount(train, minlength=words).double() + 1
     return float(-(counts / counts.sum()).log()[text].mean())
 

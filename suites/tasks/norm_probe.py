@@ -1,7 +1,7 @@
-"""What the norms of a sequence model see and do: statistics of batches, the divisor from step to step, gradients.
+"""Diagnostics of a sequence model's norms: statistics, divisors, gradients.
 
-The quantities are those of the explanation in Shen et al., "PowerNorm", ICML 2020, arXiv 2003.07845: how far a batch's
-statistics lie from the running ones, how much the divisor moves between consecutive steps, how large gradients get.
+The quantities are those of the explanation in Shen et al., "PowerNorm", ICML 2020, arXiv 2003.07845: distances of a
+batch's statistics from the running ones, changes of the divisor between consecutive steps, sizes of gradients.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from suites.tasks.common import changed, evaluating
 
 STATISTICS = ("mean", "variance", "mean_square")
 WINDOWS, WIDTH = 20, 4  # stretches of consecutive steps in which statistics are recorded
-SETTLED = 0.1  # share of the steps that is left out: every norm's statistics start somewhere
-DECAY = 0.9  # of the averages for norms that keep none
-EVERY, LAST = 3, 5  # losses are compared at each third probed step; their difference is that of the last five
+SETTLED = 0.1  # share of the first steps that is skipped, while statistics settle
+DECAY = 0.9  # of the averages for norms without their own
+EVERY, LAST = 3, 5  # losses are compared at each third recorded step; their difference is that of the last five
 
 
 class NormProbe:
-    """Records the norms of a model while it trains; every figure is of (T, B, C) inputs without their padding.
+    """Diagnostics of a training model's norms, of inputs without padding.
 
     Final quantities (without the prefix ``mechanism.``):
 
@@ -45,9 +45,9 @@ class NormProbe:
     - ``nu_median``, ``nu_p99``, ``after_warmup_share`` of norms that report them.
 
     Args:
-        model: with norms that have ``diagnostics``.
+        model: its norms have ``diagnostics``.
         total: steps of the run.
-        loss: mean loss of the last training batch, computed anew.
+        loss: recomputes the mean loss of the last training batch.
     """
 
     def __init__(self, model: nn.Module, total: int, loss: Callable[[], Tensor]) -> None:
@@ -56,7 +56,7 @@ class NormProbe:
         self.first = min(round(SETTLED * total), total - 1)
         ends = evenly(total, min(total, WINDOWS))
         self.recorded = {step for end in ends for step in range(end - WIDTH + 1, end + 1) if step >= self.first}
-        self.step = self.asked = 0
+        self.step = self.calls = 0
         self.records: dict[str, list[float]] = {}
         self.averages: dict[int, Tensor] = {}
         self.divisors: dict[int, tuple[int, Tensor]] = {}
@@ -64,13 +64,13 @@ class NormProbe:
             norm.register_forward_pre_hook(self._hook(number), with_kwargs=True)
 
     def begin(self, step: int) -> None:
-        """Called before the forward pass of a step."""
+        """Note the step before its forward pass."""
         self.step = step
 
     def before_step(self) -> None:
-        """Losses with the norms in either mode, at every third call: they cost two forward passes."""
-        self.asked += 1
-        if self.asked % EVERY != 1:
+        """Compare losses in both modes at every third call (two forward passes)."""
+        self.calls += 1
+        if self.calls % EVERY != 1:
             return
         with evaluating(self.model):
             evaluated = float(self.loss())
@@ -85,7 +85,7 @@ class NormProbe:
         return {name: values[-1] for name, values in self.records.items()}
 
     def summary(self) -> dict[str, float]:
-        """Quantities of the whole training; those that were never seen are left out."""
+        """Quantities of the whole training, if observed."""
         report = {name: median(values) for name, values in self.records.items()}
         for name in ("batch_stat_deviation", "gradient_norm"):
             if name in self.records:
@@ -94,21 +94,21 @@ class NormProbe:
             report["gradient_norm_p99"] /= max(report["gradient_norm"], 1e-30)
         if "train_minus_eval_loss" in report:
             report["train_minus_eval_loss"] = median(self.records["train_minus_eval_loss"][-LAST:])
-        told = [norm.diagnostics() for norm in self.norms]
+        reports = [norm.diagnostics() for norm in self.norms]
         for name, pooled in (("nu_median", median), ("nu_p99", max), ("after_warmup_share", min)):
-            values = [float(diagnostics[name]) for diagnostics in told if name in diagnostics]
+            values = [float(diagnostics[name]) for diagnostics in reports if name in diagnostics]
             if values:
                 report[name] = float(pooled(values))
         return report
 
     def state_dict(self) -> dict[str, Any]:
-        """All that was recorded."""
-        return {"asked": self.asked, "records": self.records, "averages": self.averages, "divisors": self.divisors}
+        """All records."""
+        return {"asked": self.calls, "records": self.records, "averages": self.averages, "divisors": self.divisors}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self.records = {name: list(values) for name, values in state["records"].items()}
-        self.asked = int(state["asked"])
+        self.calls = int(state["asked"])
         self.averages = dict(state["averages"])
         self.divisors = {number: (step, value) for number, (step, value) in state["divisors"].items()}
 
@@ -153,7 +153,7 @@ class NormProbe:
         self._follow(number, _divisor(norm, own, batch))
 
     def _follow(self, number: int, divisor: Tensor | None) -> None:
-        """The divisor's relative change since the step before, where that was recorded too."""
+        """Record the divisor's relative change since the preceding step."""
         if divisor is None:
             return
         step, before = self.divisors.get(number, (-2, divisor))
@@ -163,16 +163,17 @@ class NormProbe:
 
 
 def distance(batch: Tensor, reference: Tensor) -> Tensor:
-    """How far a batch's statistics lie from others, both (2 or 3, C): mean, variance, mean square where it is there.
+    """Distance of a batch's statistics from references, both (2 or 3, C).
 
-    The mean's distance is in deviations of the reference, the others are relative to it.
+    Rows are mean, variance and perhaps mean square. The mean's distance is in deviations of the reference, the others
+    are relative to it.
     """
     scale = torch.stack([reference[1].sqrt(), *reference[1:]]).clamp(min=1e-12)
     return (batch - reference).abs() / scale
 
 
 def _normalised_input(norm: nn.Module, x: Tensor) -> Tensor:
-    """What the shared statistics are taken of: the input, or the input after the norm's scaling by token."""
+    """Input of the shared statistics: after the norm's scaling by token."""
     eps: float = getattr(norm, "eps", 1e-5)
     if getattr(norm, "group_scaling", False):
         return group_scale(x, norm.groups, eps)
@@ -188,7 +189,7 @@ def _running(norm: nn.Module) -> dict[str, Tensor]:
 
 
 def _divisor(norm: nn.Module, own: Mapping[str, Tensor], batch: Tensor) -> Tensor | None:
-    """What the norm divides by in this step; None where every token has a divisor of its own."""
+    """Divisor of the norm; None if tokens have their own."""
     if "variance" in own:
         return batch[1].sqrt()
     if "mean_square" not in own:

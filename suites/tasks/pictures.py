@@ -1,6 +1,6 @@
-"""Pictures that a trial leaves for people: detections beside the truth, rows of nearest neighbours.
+"""Pictures of results: detections beside the truth, rows of nearest neighbours.
 
-Colour never speaks alone: what is wrong has a cross in its corner, what is true a dashed frame.
+Colour is never the only sign: wrong items have a cross in the corner, true ones a dashed frame.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from torch import Tensor
 
 Pixels = npt.NDArray[np.uint8]
 
-SIDE = 128  # pixels of a picture's side, at least
+SIDE = 128  # smallest side of a picture in pixels
 GAP = 4
-RIGHT, WRONG, TRUTH, FOUND, PAPER = (46, 158, 107), (207, 75, 87), (59, 130, 196), (201, 95, 28), (255, 255, 255)
+RIGHT, WRONG, TRUTH, DETECTED, PAPER = (46, 158, 107), (207, 75, 87), (59, 130, 196), (201, 95, 28), (255, 255, 255)
 
 
 def as_pixels(images: Tensor, mean: Tensor, std: Tensor) -> list[Pixels]:
-    """Normalised images (N, C, H, W) as (H, W, 3) arrays; a single channel becomes grey, of several the first three.
+    """Convert normalised images (N, C, H, W) to (H, W, 3) arrays.
 
-    They were normalised by ``mean`` and ``std`` (1, C, 1, 1), in units 0–1.
+    They were normalised by ``mean`` and ``std`` (1, C, 1, 1), in units 0–1. A single channel becomes grey; of several
+    the first three are taken.
     """
     shown = ((images * std + mean).clamp(0, 1) * 255).round().byte().cpu().numpy()
     shown = shown[:, :3] if shown.shape[1] >= 3 else np.repeat(shown[:, :1], 3, axis=1)
@@ -31,7 +32,7 @@ def as_pixels(images: Tensor, mean: Tensor, std: Tensor) -> list[Pixels]:
 
 
 def enlarged(image: Pixels, least: int = SIDE) -> tuple[Image.Image, int]:
-    """The image in whole multiples so that its shorter side has ``least`` pixels, and the factor."""
+    """Enlarge an image by a whole factor; return it and the factor."""
     factor = max(1, -(-least // min(image.shape[:2])))
     drawn = Image.fromarray(image)
     return drawn.resize((drawn.width * factor, drawn.height * factor), Image.Resampling.NEAREST), factor
@@ -40,10 +41,10 @@ def enlarged(image: Pixels, least: int = SIDE) -> tuple[Image.Image, int]:
 def with_boxes(
     image: Pixels, boxes: npt.NDArray[np.floating], labels: Sequence[str], *, true: bool, least: int = SIDE
 ) -> Image.Image:
-    """The image with boxes (K, 4), left, top, right, bottom in pixels, each with its label."""
+    """Draw labelled boxes (K, 4: left, top, right, bottom) on an image."""
     drawn, factor = enlarged(image, least)
     pencil = ImageDraw.Draw(drawn)
-    colour = TRUTH if true else FOUND
+    colour = TRUTH if true else DETECTED
     for box, label in zip(boxes, labels, strict=True):
         left, top, right, bottom = (float(edge) * factor for edge in box)
         corners = (min(left, right), min(top, bottom), max(left, right), max(top, bottom))
@@ -70,7 +71,7 @@ def _dashed(pencil: ImageDraw.ImageDraw, corners: tuple[float, float, float, flo
 
 
 def framed(image: Pixels, right: bool | None, least: int = 64) -> Image.Image:
-    """The image in a frame: of a query (None) plain, of a right neighbour green, of a wrong one red with a cross."""
+    """Frame an image: query (None) grey, right green, wrong red with cross."""
     drawn, _ = enlarged(image, least)
     colour = (120, 120, 120) if right is None else RIGHT if right else WRONG
     edge = Image.new("RGB", (drawn.width + 6, drawn.height + 6), colour)
@@ -84,16 +85,16 @@ def framed(image: Pixels, right: bool | None, least: int = 64) -> Image.Image:
 
 
 def save_rows(rows: Sequence[Sequence[Image.Image]], path: Path) -> Path:
-    """Rows of pictures, side by side with a gap, as one PNG; the first of each row stands a little apart."""
-    widths = [sum(one.width + GAP for one in row) + 2 * GAP for row in rows]
-    heights = [max(one.height for one in row) + GAP for row in rows]
+    """Save rows of pictures, the first of each set apart, as PNG."""
+    widths = [sum(picture.width + GAP for picture in row) + 2 * GAP for row in rows]
+    heights = [max(picture.height for picture in row) + GAP for row in rows]
     sheet = Image.new("RGB", (max(widths), sum(heights)), PAPER)
     y = 0
     for row, height in zip(rows, heights, strict=True):
         x = 0
-        for place, one in enumerate(row):
-            sheet.paste(one, (x, y))
-            x += one.width + GAP + (2 * GAP if place == 0 else 0)
+        for place, picture in enumerate(row):
+            sheet.paste(picture, (x, y))
+            x += picture.width + GAP + (2 * GAP if place == 0 else 0)
         y += height
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path, optimize=True)

@@ -1,7 +1,7 @@
-"""How a program's numbers come back: JSON lines, a table, TensorBoard's events, or a pattern on what it prints.
+"""Readers of a program's numbers: JSON lines, table, TensorBoard events, pattern.
 
-Every source gives records, one after another: a step where there is one, a split, and numbers by name. The numbers of
-a trial are those of the last record that has them, or of the record in which one of them is best.
+Every source yields records in order: perhaps a step, a split, and numbers by name. The numbers of
+a trial come from the last record that has them, or from the record in which a named one is best.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from harness.base.event_files import PATTERN, scalars_of
+from harness.base.values import number_of
 from harness.errors import HarnessError
-from harness.trial.event_files import scalars_of
 from harness.trial.programs import SPLITS, final_of
 from harness.trial.result import MetricSeries, Score
 
 NOT_NUMBERS = ("time", "step", "epoch", "split", "iteration")
 STEPS = ("step", "iteration", "iter", "global_step")
 MOST_RECORDS = 200_000
-"""Of one trial: a training that says more is asked to say less."""
+"""Largest number of records of a trial; more are an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a program said at once; without a step, of its end."""
+    """One record of a program; without a step it concerns the end."""
 
     step: int | None
     split: str
@@ -39,7 +40,7 @@ class Record:
 
 
 class RecordReader(ABC):
-    """Takes in records while a program runs; ``look`` is asked now and then, ``finish`` once at its end."""
+    """Collects records of a running program; ``look`` polls, ``finish`` ends it."""
 
     source: ClassVar[str]
 
@@ -50,19 +51,19 @@ class RecordReader(ABC):
         self._split = results.get("split", "test")
         self._began = time.monotonic()
 
-    def printed(self, line: str) -> None:  # noqa: B027 (most sources do not care)
-        """A line of its output."""
+    def printed(self, line: str) -> None:  # noqa: B027 (most sources ignore it)
+        """Receive a line of output."""
 
     @abstractmethod
     def look(self) -> None:
-        """Take in what is new."""
+        """Read new records."""
 
     def finish(self) -> None:
-        """Take in the rest."""
+        """Read the rest."""
         self.look()
 
     def newest(self) -> tuple[int, float] | None:
-        """Step and loss (or the first number) of the newest record that has a step."""
+        """Step and loss (or first number) of the newest record."""
         for record in reversed(self.records[-50:]):
             if record.step is not None and record.numbers:
                 first = next(iter(record.numbers.values()))
@@ -70,32 +71,32 @@ class RecordReader(ABC):
         return None
 
     def series(self) -> list[MetricSeries]:
-        """The numbers that have a step, by split and name."""
-        made: dict[tuple[str, str], MetricSeries] = {}
+        """Numbers with a step, by split and name."""
+        by_name: dict[tuple[str, str], MetricSeries] = {}
         for record in self.records:
             if record.step is None:
                 continue
             for name, value in record.numbers.items():
-                one = made.setdefault((record.split, name), MetricSeries(record.split, name))
-                one.step.append(record.step)
-                one.epoch.append(math.nan)
-                one.value.append(value)
-                one.elapsed_seconds.append(record.at)
-        return list(made.values())
+                line = by_name.setdefault((record.split, name), MetricSeries(record.split, name))
+                line.step.append(record.step)
+                line.epoch.append(math.nan)
+                line.value.append(value)
+                line.elapsed_seconds.append(record.at)
+        return list(by_name.values())
 
-    def take(self, given: Mapping[str, Any]) -> None:
-        """A record from plain data: what is no number is left out.
+    def take(self, values: Mapping[str, Any]) -> None:
+        """Add a record from plain data, skipping values that are not numbers.
 
         Raises:
-            HarnessError: there are more than a trial may say.
+            HarnessError: there are more than ``MOST_RECORDS``.
         """
         if len(self.records) >= MOST_RECORDS:
             raise HarnessError(f"more than {MOST_RECORDS:,} records: let the program log every hundredth step")
-        lowered = {str(key).lower(): value for key, value in given.items()}
+        lowered = {str(key).lower(): value for key, value in values.items()}
         at = self._step_name.lower() if self._step_name else next((name for name in STEPS if name in lowered), None)
         step = _number(lowered.get(at)) if at else None
         split = str(lowered.get("split") or "")
-        for name, value in given.items():
+        for name, value in values.items():
             number = _number(value)
             if number is None or str(name).lower() in (*NOT_NUMBERS, at):
                 continue
@@ -104,17 +105,20 @@ class RecordReader(ABC):
             self.records.append(Record(whole, where, {metric: number}, time.monotonic() - self._began))
 
     def _place(self, name: str, split: str) -> tuple[str, str]:
-        """Split and metric of a program's name: ``val/acc``, or as ``names`` has it."""
+        """Split and metric of a program's name (``val/acc``), by ``names``."""
         named = self._names.get(name, name)
         first, slash, rest = named.partition("/")
-        known = {"val": "validation", "valid": "validation", "eval": "validation", "dev": "validation"}
-        if slash and known.get(first, first) in SPLITS:
-            return known.get(first, first), rest
-        return known.get(split, split) or self._split, named
+        splits = {"val": "validation", "valid": "validation", "eval": "validation", "dev": "validation"}
+        if slash and splits.get(first, first) in SPLITS:
+            return splits.get(first, first), rest
+        return splits.get(split, split) or self._split, named
 
 
 class _Growing(RecordReader):
-    """A file that grows line by line; it may not be there yet, and a line without an end waits for it."""
+    """A file that grows line by line; it may not exist yet.
+
+    An incomplete line is read when its end arrives.
+    """
 
     def __init__(self, results: Mapping[str, Any], path: Path) -> None:
         super().__init__(results)
@@ -123,7 +127,7 @@ class _Growing(RecordReader):
         self._line = 0
 
     def look(self) -> None:
-        """Take in the whole lines that are new."""
+        """Read new complete lines."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self._read)
@@ -138,7 +142,7 @@ class _Growing(RecordReader):
                 self.line(line)
 
     def finish(self) -> None:
-        """Take in the rest; a last line may lack its end."""
+        """Read the rest; the last line may lack its end."""
         self.look()
         try:
             with self.path.open("rb") as file:
@@ -152,10 +156,10 @@ class _Growing(RecordReader):
 
     @abstractmethod
     def line(self, text: str) -> None:
-        """Take in a line."""
+        """Parse a line."""
 
     def refuse(self, why: str) -> HarnessError:
-        """The error of a line that cannot be read."""
+        """Build the error of a line that cannot be read."""
         return HarnessError(f"{self.path}:{self._line}: {why}")
 
 
@@ -165,22 +169,22 @@ class JsonLines(_Growing):
     source = "lines"
 
     def line(self, text: str) -> None:
-        """A record.
+        """Parse a record.
 
         Raises:
-            HarnessError: it is no JSON object.
+            HarnessError: it is not a JSON object.
         """
         try:
-            given = json.loads(text)
+            values = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise self.refuse(f"not JSON: {error}") from None
-        if not isinstance(given, Mapping):
-            raise self.refuse("an object with numbers by name is expected")
-        self.take(given)
+        if not isinstance(values, Mapping):
+            raise self.refuse("expected an object with numbers by name")
+        self.take(values)
 
 
 class CsvLines(_Growing):
-    """``csv``: a head line, then a record a line."""
+    """``csv``: a header, then a record a line."""
 
     source = "csv"
 
@@ -189,57 +193,57 @@ class CsvLines(_Growing):
         self._head: list[str] = []
 
     def line(self, text: str) -> None:
-        """The head line, or a record.
+        """Parse the header or a record.
 
         Raises:
-            HarnessError: it has more cells than the head line.
+            HarnessError: it has more fields than the header.
         """
         cells = [cell.strip() for cell in next(csv.reader([text]))]
         if not self._head:
             self._head = cells
         elif len(cells) > len(self._head):
-            raise self.refuse(f"{len(cells)} cells, and the head line has {len(self._head)}")
+            raise self.refuse(f"{len(cells)} fields, but the header has {len(self._head)}")
         else:
             self.take(dict(zip(self._head, cells, strict=False)))
 
 
 class Printed(RecordReader):
-    """``output: json``: JSON objects among the lines that it prints."""
+    """``output: json``: JSON objects among the printed lines."""
 
     source = "output"
 
     def printed(self, line: str) -> None:
-        """A record, if the line is one."""
+        """Parse the line if it is a record."""
         if line.lstrip().startswith("{"):
             try:
-                given = json.loads(line)
+                values = json.loads(line)
             except (ValueError, RecursionError):
                 return
-            if isinstance(given, Mapping):
-                self.take(given)
+            if isinstance(values, Mapping):
+                self.take(values)
 
     def look(self) -> None:
-        """Lines come by themselves."""
+        """Do nothing: lines arrive through ``printed``."""
 
 
 class Pattern(RecordReader):
-    """``pattern``: regular expressions whose named groups are numbers, searched in every line that it prints."""
+    """``pattern``: regular expressions with named groups, searched in printed lines."""
 
     source = "pattern"
 
     def __init__(self, results: Mapping[str, Any]) -> None:
         super().__init__(results)
-        given = results["pattern"]
-        self._patterns = [re.compile(text) for text in (given if isinstance(given, list | tuple) else [given])]
+        pattern = results["pattern"]
+        self._patterns = [re.compile(text) for text in (pattern if isinstance(pattern, list | tuple) else [pattern])]
 
     def printed(self, line: str) -> None:
-        """A record for each pattern that is found."""
+        """Add a record for each match."""
         for pattern in self._patterns:
-            for found in pattern.finditer(line):
-                self.take({name: text for name, text in found.groupdict().items() if text is not None})
+            for match in pattern.finditer(line):
+                self.take({name: text for name, text in match.groupdict().items() if text is not None})
 
     def look(self) -> None:
-        """Lines come by themselves."""
+        """Do nothing: lines arrive through ``printed``."""
 
 
 class TensorBoard(RecordReader):
@@ -252,17 +256,17 @@ class TensorBoard(RecordReader):
         self.path = path
 
     def look(self) -> None:
-        """Event files are read at the end."""
+        """Do nothing: event files are read at the end."""
 
     def finish(self) -> None:
-        """Every scalar of every event file, in the order of files and of time."""
-        for file in sorted(self.path.rglob("*tfevents*")):
+        """Read all scalars, in the order of files and time."""
+        for file in sorted(self.path.rglob(PATTERN)):
             for step, name, value in scalars_of(file):
                 self.take({"step": step, name: value})
 
 
 def reader_of(results: Mapping[str, Any], folder: Path, default: Path) -> RecordReader:
-    """The reader that ``results:`` asks for; without one the lines that the client writes."""
+    """Build the reader of ``results:``; the default reads the client's lines."""
     if "pattern" in results:
         return Pattern(results)
     if "output" in results:
@@ -277,7 +281,7 @@ def reader_of(results: Mapping[str, Any], folder: Path, default: Path) -> Record
 
 
 def final_scores(reader: RecordReader, results: Mapping[str, Any]) -> list[Score]:
-    """The numbers of the trial: of each name its last, or all of the record in which one is best."""
+    """Final numbers: each name's last, or those of the best record."""
     way, name = final_of(results.get("final", "last")) or ("last", "")
     records = reader.records
     if way != "last":
@@ -285,20 +289,15 @@ def final_scores(reader: RecordReader, results: Mapping[str, Any]) -> list[Score
         if not held:
             return []
         best = (max if way == "max" else min)(held, key=lambda record: record.numbers[name])
-        # what was said of the same step, and what was said without one
+        # records of the same step, and those without a step
         records = [record for record in records if record.step in (best.step, None)]
-    found: dict[tuple[str, str], float] = {}
+    final: dict[tuple[str, str], float] = {}
     for record in records:
-        found |= {(record.split, metric): value for metric, value in record.numbers.items()}
-    return [Score(split, metric, value if math.isfinite(value) else None) for (split, metric), value in found.items()]
+        final |= {(record.split, metric): value for metric, value in record.numbers.items()}
+    return [Score(split, metric, value if math.isfinite(value) else None) for (split, metric), value in final.items()]
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or value is None:
+    if value is None:
         return None
-    if isinstance(value, str):
-        value = value.strip().rstrip("%")
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
+    return number_of(value.strip().rstrip("%") if isinstance(value, str) else value)

@@ -1,7 +1,7 @@
-"""UMAP in a process of its own.
+"""UMAP in a separate process.
 
 After UMAP has compiled and run in a process, torch trains several times slower there (measured with umap-learn 0.5.12),
-and an embedding is the same for all arms of a seed: so it is made beside the trial and kept in the cache.
+and an embedding is the same for all arms of a seed: so it is computed beside the trial and cached.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ LONGEST_SECONDS = 1800
 
 
 def embedding(flat: Amplitudes, dimensions: int, random_state: int) -> Amplitudes:
-    """UMAP of rows (N, D) to (N, dimensions), from the cache where it is there; HarnessError where UMAP fails."""
+    """UMAP of rows (N, D) to (N, dimensions), cached (HarnessError on failure)."""
     try:
         tool = " ".join(f"{name}/{version(name)}" for name in ("umap-learn", "numba", "numpy"))
     except PackageNotFoundError as error:
         raise HarnessError("sensing: reduce umap needs umap-learn: pip install umap-learn, or reduce: none") from error
     content = hashlib.sha256(np.ascontiguousarray(flat).tobytes()).hexdigest()
     parts = ("umap/1", tool, content, str(flat.shape), f"{dimensions} {random_state}")
-    values = cached(parts, ("values",), lambda: {"values": _made(flat, dimensions, random_state)})["values"]
+    values = cached(parts, ("values",), lambda: {"values": _embed(flat, dimensions, random_state)})["values"]
     return np.array(values, dtype=np.float32)
 
 
-def _made(flat: Amplitudes, dimensions: int, random_state: int) -> Amplitudes:
+def _embed(flat: Amplitudes, dimensions: int, random_state: int) -> Amplitudes:
     with tempfile.TemporaryDirectory() as folder:
-        given, wanted = Path(folder) / "rows.npy", Path(folder) / "embedding.npy"
-        np.save(given, flat)
-        failed = _beside(json.dumps([str(given), str(wanted), dimensions, random_state]))
-        if failed:
-            raise HarnessError(f"sensing: UMAP of {flat.shape} to {dimensions} failed: {failed}")
-        made: Amplitudes = np.load(wanted, allow_pickle=False)
-        return made
+        source, target = Path(folder) / "rows.npy", Path(folder) / "embedding.npy"
+        np.save(source, flat)
+        failure = _beside(json.dumps([str(source), str(target), dimensions, random_state]))
+        if failure:
+            raise HarnessError(f"sensing: UMAP of {flat.shape} to {dimensions} failed: {failure}")
+        values: Amplitudes = np.load(target, allow_pickle=False)
+        return values
 
 
 class _Process:
-    """One process for all embeddings of this one: UMAP compiles for half a minute, and only before its first.
+    """The shared process of all embeddings: UMAP compiles for half a minute.
 
-    It ends with its standard input, so that it never outlives a trial's process however that ends.
+    It ends with its standard input, so it never outlives the trial's process.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class _Process:
         )
 
     def ask(self, line: str) -> str:
-        """What went wrong with an embedding, '' where nothing did."""
+        """Return the error of an embedding, or ''."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -101,15 +101,15 @@ def _beside(line: str) -> str:
 
 
 def main() -> None:
-    """Embed the rows of a file into another for each line of standard input, and answer what failed."""
+    """Embed the file of each input line into another; answer with errors."""
     from methods.alignment.help_set import reduce
 
-    answers, sys.stdout = sys.stdout, sys.stderr  # whatever UMAP prints is no answer
+    answers, sys.stdout = sys.stdout, sys.stderr  # keep UMAP's own output out of the answers
     for line in sys.stdin:
-        given, wanted, dimensions, random_state = json.loads(line)
+        source, target, dimensions, random_state = json.loads(line)
         try:
-            rows = np.load(given, allow_pickle=False)
-            np.save(wanted, reduce(rows, dimensions=dimensions, random_state=random_state).values)
+            rows = np.load(source, allow_pickle=False)
+            np.save(target, reduce(rows, dimensions=dimensions, random_state=random_state).values)
             failed = ""
         except Exception as error:
             failed = f"{type(error).__name__}: {error}"

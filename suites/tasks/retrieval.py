@@ -1,4 +1,4 @@
-"""Image retrieval by metric learning: classes of the test are unseen, scored by Recall@k."""
+"""Image retrieval by metric learning, scored by Recall@k on unseen classes."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ SHOWN, NEAREST = 6, 5  # queries of the picture, and neighbours of each
 
 
 class Triplets(nn.Module):
-    """Triplet loss over the semi-hard triplets of a batch: the negative farther than the positive, within the margin.
+    """Triplet loss over the semi-hard triplets of a batch.
 
-    Schroff et al. 2015, equation 3, on Euclidean distances of unit embeddings; mean over the triplets that were found.
+    In these the negative is farther than the positive, within the margin. Schroff et al. 2015, equation 3, on Euclidean
+    distances of unit embeddings; mean over the triplets.
     """
 
     def __init__(self, margin: float) -> None:
@@ -46,7 +47,7 @@ class Triplets(nn.Module):
         self.loss = losses.TripletMarginLoss(margin=margin)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Scalar loss of (B, dimension) embeddings; 0 where the batch holds no semi-hard triplet."""
+        """Scalar loss of embeddings (B, dimension); 0 without semi-hard triplets."""
         return self.loss(embeddings, labels, self.miner(embeddings, labels))
 
 
@@ -54,11 +55,11 @@ class Triplets(nn.Module):
 class RetrievalOptions(AugmentOptions):
     """Options of the task ``retrieval``."""
 
-    loss: str = option("proxy-anchor", "of the embeddings", choices=LOSSES)
+    loss: str = option("proxy-anchor", "loss of the embeddings", choices=LOSSES)
     margin: float = option(0.1, "δ of Proxy-Anchor or margin of the triplets", low=0)
     alpha: float = option(32.0, "α of Proxy-Anchor", low=0)
     proxy_lr_scale: float = option(100.0, "learning rate of the proxies over that of the network", low=0)
-    images_per_class: int = option(0, "of each class in a batch; 0: batches of a plain permutation", low=0)
+    images_per_class: int = option(0, "images of each class in a batch; 0: plain permutation", low=0)
     bn: str = option("training", "BatchNorm statistics in training", choices=("training", "frozen"))
     warm_epochs: int = option(0, "first epochs that train the embedding layer and proxies only", low=0)
 
@@ -66,7 +67,7 @@ class RetrievalOptions(AugmentOptions):
 class Retrieval(ImageTask):
     """Metric learning on training classes, nearest neighbours by cosine similarity on others.
 
-    ``bn: frozen`` runs BatchNorm with fixed statistics: those of the pretrained backbone where there is one, else of
+    ``bn: frozen`` runs BatchNorm with fixed statistics: those of a pretrained backbone, else of
     the initial network on one pass over the training images. Convolutions are then not scale-invariant.
     """
 
@@ -81,7 +82,7 @@ class Retrieval(ImageTask):
     )
 
     options: RetrievalOptions
-    model: NetworkWithLoss  # of embeddings (B, dimension) of length one
+    model: NetworkWithLoss  # gives embeddings (B, dimension) of length one
 
     def build(self) -> nn.Module:
         """Load the images, build embedding network and loss."""
@@ -99,15 +100,15 @@ class Retrieval(ImageTask):
         return self.model
 
     def _check_classes(self) -> None:
-        """HarnessError: classes of the test occur in training, or a batch cannot be filled with whole classes."""
-        known = set(self.splits["train"].labels.tolist())
-        shared = len(known & set(self.splits["test"].labels.tolist()))
+        """Require disjoint classes and batches of whole classes (HarnessError)."""
+        trained = set(self.splits["train"].labels.tolist())
+        shared = len(trained & set(self.splits["test"].labels.tolist()))
         if shared:
             raise HarnessError(f"retrieval: {shared} classes are both in train and in test; classes must be disjoint")
         size, each = self.recipe.batch_size, self.options.images_per_class
-        if each and (size % each or size // each > len(known)):
-            made = f"is not made of at most {len(known)} classes with images_per_class {each}"
-            raise HarnessError(f"retrieval: batch_size {size} {made}")
+        if each and (size % each or size // each > len(trained)):
+            limit = f"at most {len(trained)} classes with images_per_class {each}"
+            raise HarnessError(f"retrieval: batch_size {size} does not consist of {limit}")
 
     def _criterion(self, classes: int, embedding: nn.Module) -> nn.Module:
         if self.options.loss == "triplet-semihard":
@@ -115,7 +116,7 @@ class Retrieval(ImageTask):
         from pytorch_metric_learning.losses import ProxyAnchorLoss
 
         dimension = embedding.project.out_features
-        # Its own place in the stream: proxies do not depend on how many numbers the network drew.
+        # a separate stream: proxies do not depend on the number of the network's draws
         seed_torch(self.streams.number("init", "proxies"))
         return ProxyAnchorLoss(classes, dimension, margin=self.options.margin, alpha=self.options.alpha)
 
@@ -126,7 +127,7 @@ class Retrieval(ImageTask):
         return [*groups, {"params": proxies, "lr_scale": self.options.proxy_lr_scale}] if proxies else groups
 
     def readings(self, epoch: int) -> Iterator[PendingBatch[ImageBatch]]:
-        """Batches of a fresh permutation, or of whole classes drawn batch by batch, not read yet."""
+        """Pending batches of a fresh permutation, or of randomly drawn classes."""
         train, each = self.splits["train"], self.options.images_per_class
         for index, (places, generator) in enumerate(self.shuffled(epoch)):
             if each:
@@ -144,14 +145,14 @@ class Retrieval(ImageTask):
     def training_step(self, batch: ImageBatch, step: int) -> StepResult:
         """The metric-learning loss of one batch."""
         if self.options.bn == "frozen":
-            freeze_batch_norms(self.model)  # whoever called train() since
+            freeze_batch_norms(self.model)  # train() may have been called since
         if self.options.warm_epochs:
             warm = step < self.options.warm_epochs * self.steps_per_epoch()
             self.model.network.body.requires_grad_(not warm)
         return StepResult(self.model.loss(self.model(batch.images), batch.labels))
 
     def scores(self, split: str) -> Evaluation:
-        """Recall@k in percent, against the gallery where the split has one, else against the rest of the split."""
+        """Recall@k in percent against the gallery or the split's rest."""
         labels, gallery_labels = self.splits[split].labels, self.splits[self._gallery_of(split)].labels
         hits = gallery_labels[self._nearest(split)] == labels[:, None]
         metrics = {f"recall-at-{rank}": share_of(hits[:, :rank].any(1)) for rank in RANKS}
@@ -159,18 +160,18 @@ class Retrieval(ImageTask):
         return Evaluation(metrics, {"item": self.data.splits[split].items, "correct": hits[:, 0].cpu().numpy()})
 
     def _gallery_of(self, split: str) -> str:
-        """What the queries of a split are compared with: its gallery, or the split itself."""
+        """Gallery of a split's queries, or the split itself."""
         return "gallery" if split == "test" and "gallery" in self.splits else split
 
     def _nearest(self, split: str) -> Tensor:
-        """(Q, 8) places in the gallery, the nearest first."""
+        """Gallery indices (Q, 8), nearest first."""
         gallery = self._gallery_of(split)
         queries = self.outputs(self.model, split)
         others = None if gallery == split else self.outputs(self.model, gallery)
         return neighbours(queries, others, max(RANKS), self.recipe.eval_batch)
 
     def artifacts(self) -> list[Artifact]:
-        """One picture: queries of the test, evenly spaced, and beside each its nearest neighbours."""
+        """One picture: test queries, evenly spaced, with their nearest neighbours."""
         from suites.tasks.pictures import as_pixels, framed, save_rows
 
         part, gallery = self.splits["test"], self.splits[self._gallery_of("test")]
@@ -183,41 +184,41 @@ class Retrieval(ImageTask):
             images, labels = gallery.take(near)
             right = (labels == part.labels[query]).tolist()
             beside = zip(as_pixels(images, gallery.mean, gallery.std), right, strict=True)
-            rows.append([framed(picture, None), *(framed(one, same) for one, same in beside)])
+            rows.append([framed(picture, None), *(framed(other, same) for other, same in beside)])
         path = save_rows(rows, self.context.folder / "neighbours.png")
         caption = "test queries, then their nearest neighbours; those of another class are red with a cross"
         return [Artifact("neighbours", "picture", path, caption)]
 
 
 def _some(places: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """``count`` of the places, none twice unless there are too few."""
+    """Draw ``count`` of the items, repeating only if there are too few."""
     order = torch.randperm(len(places), generator=generator)
     return places[order.repeat(-(-count // len(places)))[:count]]
 
 
 def neighbours(queries: Tensor, gallery: Tensor | None, most: int, batch: int) -> Tensor:
-    """The ``most`` nearest of the gallery for each query, nearest first, by exact cosine similarity.
+    """The ``most`` nearest gallery items per query, by exact cosine similarity.
 
     Args:
         queries: (Q, D) of length one.
         gallery: (G, D) of length one; None: the queries themselves, each without itself.
-        most: how many; fewer where the gallery is smaller.
+        most: number of neighbours; fewer if the gallery is smaller.
         batch: queries at a time.
     """
     others = queries if gallery is None else gallery
     most = min(most, len(others) - (gallery is None))
-    found = []
+    nearest = []
     for start in range(0, len(queries), batch):
         similarity = queries[start : start + batch] @ others.T
         if gallery is None:
             rows = torch.arange(len(similarity), device=similarity.device)
             similarity[rows, start + rows] = -torch.inf
-        found.append(similarity.topk(most, dim=1).indices)
-    return torch.cat(found)
+        nearest.append(similarity.topk(most, dim=1).indices)
+    return torch.cat(nearest)
 
 
 def chance(labels: Tensor, gallery: Tensor, *, alone: bool) -> float:
-    """Recall@1 in percent of a neighbour drawn at random, the query itself excluded where ``alone``."""
+    """Recall@1 in percent of random neighbours, without the query if ``alone``."""
     itself = int(alone)
     counts = torch.bincount(gallery, minlength=int(labels.max()) + 1)[labels].double() - itself
     return 100 * float((counts / (len(gallery) - itself)).mean())

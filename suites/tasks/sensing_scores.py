@@ -1,10 +1,10 @@
-"""Scores of an adaptation over its epochs, and how well the domains' classes lie on each other."""
+"""Scores of an adaptation over its epochs, and alignment of the classes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +15,12 @@ from methods.alignment.mk_mmd import mk_mmd_loss
 from methods.alignment.probes import class_alignment, fluctuation, misaligned_share
 from methods.alignment.stopping import StoppingRule
 from suites.data.types import Labels
-
-if TYPE_CHECKING:
-    from suites.tasks.sensing import SensingOptions
-
-STOPS = ("support", "best-support", "last")
+from suites.tasks.sensing_options import STOPS, SensingOptions
 
 
 @dataclass(slots=True)
 class Epochs:
-    """What each epoch left: predictions of the target (R,), accuracy in percent and loss of the shots."""
+    """Target predictions (R,), shots' accuracy in percent and loss by epoch."""
 
     predictions: list[Labels] = field(default_factory=list)
     accuracies: list[float] = field(default_factory=list)
@@ -32,7 +28,7 @@ class Epochs:
 
     @classmethod
     def of(cls, predictions: Labels) -> Epochs:
-        """One epoch whose shots were not scored."""
+        """A single epoch without scores of the shots."""
         return cls([predictions], [float("nan")], [float("nan")])
 
     def __len__(self) -> int:
@@ -53,7 +49,7 @@ class Epochs:
         return np.stack(self.predictions).astype(np.int64)
 
     def stop(self, kind: str, rule: StoppingRule) -> int:
-        """The epoch, from 0, that is reported; where the rule never said stop, the last."""
+        """The reported epoch, from 0; the last if the rule never stopped."""
         last = len(self) - 1
         if kind == "support" and rule.stopped:
             return min(last, rule.epoch - 1)
@@ -62,7 +58,7 @@ class Epochs:
         return last
 
     def balanced(self, labels: Labels) -> npt.NDArray[np.float64]:
-        """Balanced accuracy of each epoch in percent: mean over the classes that occur of the share that is right."""
+        """Balanced accuracy of each epoch in percent, over classes that occur."""
         hits = self.matrix() == labels
         return 100 * np.mean([hits[:, labels == label].mean(axis=1) for label in np.unique(labels)], axis=0)
 
@@ -71,44 +67,45 @@ class Epochs:
         return 100 * (self.matrix() == labels).mean(axis=1)
 
     def hindsight(self, rule: StoppingRule, labels: Labels, kind: str) -> dict[str, float]:
-        """How the reported epoch lies to the best one, and whether the shots' loss ranks the epochs rightly.
+        """Compare the reported epoch with the best one, in hindsight.
 
-        ``target_skill`` is (balanced accuracy − 1/C)/(1 − 1/C) at the reported epoch, C the classes that occur.
+        ``target_skill`` is (balanced accuracy − 1/C)/(1 − 1/C) at the reported epoch, C the number of classes.
+        ``spearman_support_loss`` correlates the shots' loss with the target's accuracy.
         """
         from scipy.stats import spearmanr
 
         balanced, accuracy = self.balanced(labels), self.accuracy(labels)
         reported = self.stop(kind, rule)
         chance = 100 / len(np.unique(labels))
-        found = {
+        report = {
             "stop_minus_oracle_gap": float(accuracy.max() - accuracy[reported]),
             "target_skill": float((balanced[reported] - chance) / (100 - chance)) if chance < 100 else float("nan"),
         }
         losses = np.array(self.losses)
         if len(self) > 2 and np.isfinite(losses).all() and np.ptp(losses) > 0 and np.ptp(accuracy) > 0:
-            found["spearman_support_loss"] = float(spearmanr(losses, accuracy).statistic)
-        return found
+            report["spearman_support_loss"] = float(spearmanr(losses, accuracy).statistic)
+        return report
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """State for a checkpoint."""
         rows = [torch.tensor(row) for row in self.predictions]
         return {"predictions": rows, "accuracies": list(self.accuracies), "losses": list(self.losses)}
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> Epochs:
-        """From ``state``."""
+        """Restore from ``state``."""
         return cls([row.numpy() for row in state["predictions"]], list(state["accuracies"]), list(state["losses"]))
 
 
 def scores(epochs: Epochs, rule: StoppingRule, labels: Labels, options: SensingOptions) -> dict[str, float]:
-    """The reported epoch's scores, the same under every other choice of epoch, and the fluctuation at the end."""
+    """Scores of the reported epoch and of other choices, and the fluctuation."""
     balanced, accuracy = epochs.balanced(labels), epochs.accuracy(labels)
     reported = epochs.stop(options.stop, rule)
     spread = fluctuation(accuracy.tolist(), options.fluctuation_epochs)
     return {
         "balanced-accuracy": float(balanced[reported]),
         "target-accuracy": float(accuracy[reported]),
-        # One epoch, of a method that does not train, does not fluctuate.
+        # a method without training has one epoch and no fluctuation
         "epoch-to-epoch-accuracy-fluctuation": spread if len(epochs) > 1 else 0.0,
         **{f"balanced-accuracy_{kind}": float(balanced[epochs.stop(kind, rule)]) for kind in STOPS},
         "balanced-accuracy_oracle": float(balanced.max()),

@@ -1,6 +1,7 @@
-"""Joined vocabularies of source and target: byte-pair encoding trained on the training text, or pieces as given.
+"""Joint vocabularies of source and target: byte pairs or pieces.
 
-``PADDING``, ``END`` and ``UNKNOWN`` are never text; lines are encoded without an end.
+Byte-pair encoding is trained on the training text; pieces are taken from it. ``PADDING``, ``END`` and ``UNKNOWN``
+are never text; lines are encoded without an end.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ SPECIAL = ("<pad>", "</s>", "<unk>")
 
 
 class BytePairs:
-    """Byte-pair encoding (Sennrich et al. 2016) of words with their leading blank, so that text comes back whole.
+    """Byte-pair encoding (Sennrich et al. 2016) of words with leading blanks.
 
-    Trained on the text of both languages, with at most ``merges`` merged pairs.
+    Decoding restores the text. Trained on the text of both languages, with at most ``merges`` merged pairs.
     """
 
     def __init__(self, lines: Iterable[str], merges: int) -> None:
@@ -40,15 +41,15 @@ class BytePairs:
         return [encoding.ids for encoding in self.tokenizer.encode_batch(list(lines))]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The line; special tokens are left out, but for the unknown one."""
+        """Decode a line; special tokens other than the unknown one are dropped."""
         shown = [token for token in tokens if token not in (PADDING, END)]
         return str(self.tokenizer.decode(shown, skip_special_tokens=False)).strip()
 
 
 class Pieces:
-    """Pieces between blanks of both languages' training text, most frequent first.
+    """Blank-separated pieces of both languages' training text, most frequent first.
 
-    Those that end with ``joiner``, such as ``@@``, go on in the next piece; it is empty where pieces are words.
+    Pieces that end with ``joiner``, such as ``@@``, continue in the next piece; it is empty if pieces are words.
     """
 
     def __init__(self, lines: Iterable[str], joiner: str) -> None:
@@ -61,7 +62,7 @@ class Pieces:
         return len(self.pieces)
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Token numbers by line; pieces that the training text lacks are unknown."""
+        """Token numbers by line; pieces outside the training text are unknown."""
         return [[self.numbers.get(piece, UNKNOWN) for piece in line.split()] for line in lines]
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -71,5 +72,5 @@ class Pieces:
 
 
 def joined(line: str, joiner: str) -> str:
-    """A line whose pieces that end with ``joiner`` are put together with the next; as it is where that is empty."""
+    """Join pieces that end with ``joiner`` to the next; unchanged without joiner."""
     return f"{line} ".replace(f"{joiner} ", "").strip() if joiner else line

@@ -1,11 +1,11 @@
-"""A task whose truth is known: for whole-system simulations of the judge, for sweeps, for tests of the engine.
+"""A task with known truth, for simulations, sweeps and engine tests.
 
-It is no stand-in of any benchmark and serves no paper's claim. A scalar descends to ``optimum`` through the real
-loop; the score that it reports is then drawn, not learned::
+It is not a proxy benchmark and serves no claim. A scalar descends to ``optimum`` through the real
+loop; the reported score is then drawn, not learned::
 
     score = level + effect + pair_sd · a(seed) + own_sd · b(seed, noise_key) − curvature · (log10(lr) − best_log_lr)²
 
-where a is shared by the arms of a seed (what pairing removes) and b belongs to the arm that names ``noise_key``.
+where a is shared by the arms of a seed (pairing removes it) and b belongs to the arm with that ``noise_key``.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ class SyntheticOptions:
 
     level: float = option(50.0, "mean score of an arm without effect")
     effect: float = option(0.0, "true difference of this arm")
-    pair_sd: float = option(1.0, "sd of the noise that the arms of a seed share", low=0)
+    pair_sd: float = option(1.0, "sd of the noise shared by the arms of a seed", low=0)
     own_sd: float = option(1.0, "sd of the arm's own noise", low=0)
     noise_key: str = option("", "arms of one key share their own noise too")
-    optimum: float = option(1.0, "where the scalar descends to")
+    optimum: float = option(1.0, "target of the scalar's descent")
     curvature: float = option(0.0, "loss of score per squared decade of learning rate", low=0)
     best_log_lr: float = option(-1.0, "log10 of the best learning rate")
-    step_seconds: float = option(0.0, "pause in each step, to have time to be interrupted", low=0)
+    step_seconds: float = option(0.0, "pause in each step, for tests of interruptions", low=0)
     diverges_above: float | None = option(None, "learning rates above this diverge")
     fails: bool = option(False, "raise an error in the first step")
 
 
 class Synthetic(Task):
-    """Reports a score drawn from a known distribution; ``validation`` and ``test`` have noise of their own."""
+    """Reports scores drawn from a known distribution, separately for each split."""
 
     card = TaskCard(
         name="synthetic",
         target="Synthetic",
-        summary="a score drawn from a known truth: simulations and tests, no paper's benchmark",
+        summary="a score drawn from a known truth, for simulations and tests",
         slots=("optimizer",),
         metrics=("score", "distance"),
         reads=("nothing",),
@@ -56,23 +56,23 @@ class Synthetic(Task):
     model: nn.Module
 
     def build(self) -> nn.Module:
-        """The scalar."""
+        """Build the scalar."""
         self.context.load_data()
         self.model = self.context.build_model({})
         return self.model
 
     def steps_per_epoch(self) -> int:
-        """Ten, by convention."""
+        """Return ten, by convention."""
         return 10
 
     def batches(self, epoch: int) -> Iterator[int]:
-        """Numbers of steps."""
+        """Step numbers."""
         yield from range(10)
 
     def training_step(self, batch: int, step: int) -> StepResult:
         """Squared distance to the optimum, shape ()."""
         if self.options.fails:
-            raise RuntimeError("this arm is told to fail")
+            raise RuntimeError("this arm fails because its option 'fails' is set")
         time.sleep(self.options.step_seconds)
         loss = (self.model() - self.options.optimum).square().sum()
         bound = self.options.diverges_above

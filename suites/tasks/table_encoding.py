@@ -1,6 +1,6 @@
-"""What a network or an estimator reads of a table's rows: numbers standardised, categories one-hot, gaps filled.
+"""Features of a table's rows: numbers standardised, categories one-hot, gaps filled.
 
-Everything that is learnt of the columns (medians, means, which categories there are) is learnt of the training rows.
+Medians, means and categories are learned from the training rows alone.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Features = npt.NDArray[np.float32]
 class Encoding:
     """Columns as features, fitted to the training rows.
 
-    A missing number becomes the training median, beside a column of 0 and 1 that marks it where training has gaps too.
-    A missing category is one of its own. Of each column the ``categories`` most frequent in training are kept; all
-    others, and those that training never saw, share one.
+    A missing number becomes the training median, with an extra column of 0 and 1 that marks gaps if training has any.
+    A missing category is a separate category. Each column keeps its ``categories`` most frequent in training; all
+    others, and those unseen in training, share one.
     """
 
     numbers: Any
@@ -31,10 +31,10 @@ class Encoding:
 
     @classmethod
     def of(cls, train: TableSplit, categories: int) -> Encoding:
-        """Fitted to the training rows.
+        """Fit the encoding to the training rows.
 
         Raises:
-            HarnessError: there is no column.
+            HarnessError: the table has no column.
         """
         from sklearn.impute import SimpleImputer
         from sklearn.pipeline import make_pipeline
@@ -53,12 +53,12 @@ class Encoding:
         return cls(numbers, levels)
 
     def __call__(self, split: TableSplit) -> Features:
-        """(N, features) of the rows of a split."""
+        """Encode the rows of a split as (N, features)."""
         import warnings
 
         parts = []
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Found unknown categories")  # they share the rare ones' column
+            warnings.filterwarnings("ignore", message="Found unknown categories")  # they count as rare ones
             if self.numbers is not None:
                 parts.append(self.numbers.transform(split.numbers).astype(np.float32))
             if self.levels is not None:
@@ -67,10 +67,10 @@ class Encoding:
 
 
 def classes_of(table: TableData) -> tuple[str, ...]:
-    """The classes that a target names, in all splits: numbers by size, texts by letters.
+    """Classes of a target over all splits: numbers by size, texts alphabetically.
 
     Raises:
-        HarnessError: a single one, or so many different numbers that it is none of classes.
+        HarnessError: a single class, or too many different numbers for classes.
     """
     targets = np.concatenate([split.targets for split in table.splits.values()])
     values = np.unique(targets)
@@ -78,27 +78,27 @@ def classes_of(table: TableData) -> tuple[str, ...]:
         raise HarnessError(f"{table.path}: '{table.target}' is always '{_text(values[0])}'; two classes are needed")
     if targets.dtype.kind == "f" and len(values) > max(20, len(targets) // 10):
         raise HarnessError(
-            f"{table.path}: '{table.target}' has {len(values)} different numbers in {len(targets)} rows, which are no "
+            f"{table.path}: '{table.target}' has {len(values)} different numbers in {len(targets)} rows, too many for "
             f"classes; use the task tabular-regression, or another target"
         )
     return tuple(map(_text, values))
 
 
 def class_numbers(split: TableSplit, classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    """(N,) the number of each row's class."""
+    """Class number of each row, (N,)."""
     number = {name: place for place, name in enumerate(classes)}
     return np.array([number[_text(value)] for value in split.targets], dtype=np.int64)
 
 
 def numbers_of(table: TableData, split: TableSplit) -> npt.NDArray[np.float64]:
-    """(N,) the targets as numbers.
+    """Targets as numbers, (N,).
 
     Raises:
-        HarnessError: they are texts.
+        HarnessError: the targets are texts.
     """
     if split.targets.dtype.kind != "f":
         raise HarnessError(
-            f"{table.path}: the target '{table.target}' is text ('{split.targets[0]}'), and a regression predicts "
+            f"{table.path}: the target '{table.target}' is text ('{split.targets[0]}'), but a regression predicts "
             f"numbers; use the task tabular-classification, or another target"
         )
     return np.asarray(split.targets, dtype=np.float64)

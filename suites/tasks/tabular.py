@@ -1,4 +1,4 @@
-"""Tables: rows to a class or to a number, by a network that is trained or an estimator that is fitted once."""
+"""Tables: rows to a class or number, by network or estimator."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RowBatch:
 class TabularOptions:
     """Options that both tasks on tables have."""
 
-    categories: int = option(50, "most frequent categories of a column that have a feature each", low=1)
+    categories: int = option(50, "most frequent categories of a column with a feature each", low=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +61,11 @@ class TabularClassificationOptions(TabularOptions):
 class TabularRegressionOptions(TabularOptions):
     """Options of the task ``tabular-regression``."""
 
-    loss: str = option("squared", "of the standardised target", choices=tuple(LOSSES))
+    loss: str = option("squared", "loss of the standardised target", choices=("squared", "absolute", "huber"))
 
 
 class Tabular(ShuffledTask):
-    """Rows of a table as features; an estimator is fitted in ``build`` and then only scored."""
+    """Rows of a table as features; ``build`` fits an estimator."""
 
     options: Any
     splits: dict[str, RowBatch]  # type: ignore[assignment]
@@ -73,7 +73,7 @@ class Tabular(ShuffledTask):
     least_batch: ClassVar[int] = 2
 
     def build(self) -> nn.Module:
-        """Load the table, fit the encoding to its training rows, build the model; an estimator is fitted as well."""
+        """Load the table, fit the encoding, build the model; fit an estimator."""
         self.data: TableData = self.context.load_data()
         self.targets = self.read_targets()
         encoding = Encoding.of(self.data.splits["train"], self.options.categories)
@@ -88,7 +88,7 @@ class Tabular(ShuffledTask):
         self.model = self.context.build_model({"features": train.features.shape[1], **self.facts()}).to(self.device)
         self.trains = not isinstance(self.model, Estimator)
         if isinstance(self.model, Estimator):
-            # as scikit-learn's own users do, targets in their own unit: some estimators want them positive
+            # targets in their own unit, as usual in scikit-learn: some estimators need positive ones
             self.model.fit(train.features.cpu().numpy(), self.targets["train"], self.recipe.threads)
         else:
             self.check_batch_size()
@@ -96,15 +96,15 @@ class Tabular(ShuffledTask):
 
     @abstractmethod
     def read_targets(self) -> dict[str, np.ndarray]:
-        """(N,) by split, as they are scored."""
+        """Targets (N,) by split in the unit of the scores."""
 
     @abstractmethod
     def taught(self, targets: np.ndarray) -> np.ndarray:
-        """(N,) as they are learnt."""
+        """Targets (N,) in the unit of the loss."""
 
     @abstractmethod
     def facts(self) -> dict[str, int]:
-        """What a model is built for, beside the number of ``features``."""
+        """Facts for the model beside the number of ``features``."""
 
     def batches(self, epoch: int) -> Iterator[RowBatch]:
         """Batches of a fresh permutation."""
@@ -113,16 +113,16 @@ class Tabular(ShuffledTask):
             yield RowBatch(train.features[places], train.targets[places])
 
     def share(self, batch: RowBatch, replicas: Replicas) -> RowBatch:
-        """Some of the rows."""
+        """This process's part of the rows."""
         return rows_of(batch, self.recipe.batch_size, replicas.rows(self.recipe.batch_size))
 
     def outputs(self, split: str) -> np.ndarray:
-        """What the model says of every row of a split, in order: (N, outputs)."""
+        """Outputs of the model for all rows of a split, (N, outputs)."""
         parts = self.splits[split].features.split(self.recipe.eval_batch)
         return torch.cat([self.model(part) for part in parts]).double().cpu().numpy()
 
     def probe(self, model: nn.Module) -> Probe | None:
-        """Norms, angular updates and projected shares of a network's weights; an estimator has none."""
+        """Diagnostics of a network's weights; none for an estimator."""
         return super().probe(model) if self.trains else None
 
 
@@ -150,11 +150,11 @@ class TabularClassification(Tabular):
     options: TabularClassificationOptions
 
     def read_targets(self) -> dict[str, np.ndarray]:
-        """Class numbers; a class that training lacks is refused where another split has it alone (HarnessError)."""
+        """Class numbers; training rows of a single class are an error (HarnessError)."""
         self.classes = classes_of(self.data)
         targets = {name: class_numbers(split, self.classes) for name, split in self.data.splits.items()}
         if len(np.unique(targets["train"])) < 2:
-            raise HarnessError(f"{self.data.path}: the training rows have one class of '{self.data.target}' alone")
+            raise HarnessError(f"{self.data.path}: all training rows have the same class of '{self.data.target}'")
         self.prior = frequencies(targets["train"], len(self.classes))
         return targets
 
@@ -163,7 +163,7 @@ class TabularClassification(Tabular):
         return targets
 
     def facts(self) -> dict[str, int]:
-        """How many classes there are."""
+        """Number of classes."""
         return {"outputs": len(self.classes), "classes": len(self.classes)}
 
     def training_step(self, batch: RowBatch, step: int) -> StepResult:
@@ -172,7 +172,7 @@ class TabularClassification(Tabular):
         return StepResult(F.cross_entropy(self.model(batch.features), batch.targets, label_smoothing=smoothing))
 
     def scores(self, split: str) -> Evaluation:
-        """Scores and those of the trivial predictor; by row whether it was right and what it cost."""
+        """Scores with those of the dummy baseline; outcomes and costs by row."""
         probabilities = torch.tensor(self.outputs(split)).softmax(1).numpy()
         items = self.data.splits[split].items
         return class_evaluation(probabilities, self.targets[split], self.prior, items, self.classes)
@@ -194,7 +194,7 @@ class TabularRegression(Tabular):
     options: TabularRegressionOptions
 
     def read_targets(self) -> dict[str, np.ndarray]:
-        """The numbers; mean and deviation are those of the training rows."""
+        """The numbers; mean and deviation come from the training rows."""
         targets = {name: numbers_of(self.data, split) for name, split in self.data.splits.items()}
         self.mean, self.deviation = float(targets["train"].mean()), float(targets["train"].std())
         if self.deviation == 0:
@@ -202,11 +202,11 @@ class TabularRegression(Tabular):
         return targets
 
     def taught(self, targets: np.ndarray) -> np.ndarray:
-        """Standardised."""
+        """Standardised targets."""
         return ((targets - self.mean) / self.deviation).astype(np.float32)
 
     def facts(self) -> dict[str, int]:
-        """One number."""
+        """A single output."""
         return {"outputs": 1}
 
     def training_step(self, batch: RowBatch, step: int) -> StepResult:
@@ -214,7 +214,7 @@ class TabularRegression(Tabular):
         return StepResult(LOSSES[self.options.loss](self.model(batch.features)[:, 0], batch.targets))
 
     def scores(self, split: str) -> Evaluation:
-        """Scores and those of the training mean; by row the target, what was predicted, and how far it is off."""
+        """Scores with those of the training mean; predictions and errors by row."""
         predicted, targets = self.outputs(split)[:, 0], self.targets[split]
         if self.trains:
             predicted = predicted * self.deviation + self.mean

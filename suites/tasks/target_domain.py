@@ -1,9 +1,11 @@
-"""The target of an adaptation: a few labelled shots, and the rest whose labels nothing but the final scoring reads."""
+"""The target of an adaptation: labelled shots, and windows with hidden labels.
+
+Only final scores, hindsight and arms that declare the leak read the hidden labels.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +19,7 @@ from methods.alignment.support import choose_support
 from suites.data.csi_domains import Amplitudes, CsiDomain
 from suites.data.types import Labels
 from suites.tasks.reduction import embedding
-
-if TYPE_CHECKING:
-    from suites.tasks.sensing import SensingOptions
-
-REDUCTIONS = ("umap", "none")
+from suites.tasks.sensing_options import SensingOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +33,7 @@ class Target:
         rest: places of the windows that are aligned and scored, (R,); none of a shot's recording.
         recordings: their recordings, (R,).
         items: their numbers in the whole source, (R,).
-        hidden: their classes, (R,): for scoring, for what is measured in hindsight, and for arms that say they leak.
+        hidden: their classes, (R,): for scoring, for measurements in hindsight, and for arms that declare the leak.
     """
 
     amplitudes: Amplitudes
@@ -48,17 +46,19 @@ class Target:
 
 
 def draw_shots(domain: CsiDomain, shots: int, streams: Streams, permute_hidden: bool) -> Target:
-    """Draw ``shots`` windows a class, each from a recording of its own, by the stream ``split``.
+    """Draw ``shots`` windows a class, each from a separate recording.
 
-    ``permute_hidden`` permutes the classes of all other windows: whatever does not read them stays the same. A class
-    of too few recordings is refused (HarnessError).
+    The stream is ``split``. ``permute_hidden`` permutes the classes of all other windows. A class with too few
+    recordings is an error (HarnessError).
     """
     try:
         split = choose_support(domain.labels, domain.recordings.tolist(), shots, streams.numpy("split", "support"))
     except ValueError as error:
         raise HarnessError(f"sensing: {error}; lower 'shots'") from error
     if not len(split.rest):
-        raise HarnessError("sensing: the shots' recordings are all that the target has; nothing is left to score")
+        raise HarnessError(
+            "sensing: the target has no recordings beside those of the shots, so nothing is left to score"
+        )
     rest, labels = split.rest, domain.labels[split.support]
     hidden = domain.labels[rest]
     if permute_hidden:
@@ -68,45 +68,48 @@ def draw_shots(domain: CsiDomain, shots: int, streams: Streams, permute_hidden: 
 
 
 def halve(recordings: Labels, hidden: Labels, generator: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Which windows of the rest train an in-domain network: every second recording of each class."""
+    """Windows that train an in-domain network: every second recording of each class."""
     chosen: list[int] = []
     for label in np.unique(hidden):
-        own = generator.permutation(np.unique(recordings[hidden == label]))
-        chosen += own[::2].tolist()
+        of_class = generator.permutation(np.unique(recordings[hidden == label]))
+        chosen += of_class[::2].tolist()
     return np.isin(recordings, chosen)
 
 
 def help_set(target: Target, classes: int, options: SensingOptions, streams: Streams) -> HelpSet:
-    """The help set as ``options`` ask, HarnessError if it is empty; hidden labels go in only with ``oracle_labels``."""
+    """Choose the help set; HarnessError if it is empty.
+
+    Hidden labels are used only with ``oracle_labels``.
+    """
     flat = target.amplitudes.reshape(len(target.amplitudes), -1)
     space = Embedding(flat, "none", 0)
     if options.reduce == "umap":
         dimensions, state = options.umap_dimensions, streams.number("umap") % 2**32
         space = Embedding(embedding(flat, dimensions, state), umap_init(len(flat), dimensions), state)
-    made = _made(target, space, classes, options, options.oracle_labels)
-    if not len(made.places):
+    chosen = _choose(target, space, classes, options, options.oracle_labels)
+    if not len(chosen.places):
         raise HarnessError(f"sensing: help_share {options.help_share} of {len(target.rest)} windows is empty")
-    return made
+    return chosen
 
 
-def _made(target: Target, space: Embedding, classes: int, options: SensingOptions, oracle: bool = False) -> HelpSet:
-    chosen = HelpSetOptions(options.help_share, options.help_mode, options.neighbours, options.confidence, oracle)
+def _choose(target: Target, space: Embedding, classes: int, options: SensingOptions, oracle: bool = False) -> HelpSet:
+    selection = HelpSetOptions(options.help_share, options.help_mode, options.neighbours, options.confidence, oracle)
     items, shots = space.values[target.rest], space.values[target.support]
     hidden = target.hidden if oracle else None
-    return make_help_set(items, shots, target.support_labels, classes, chosen, hidden_labels=hidden)
+    return make_help_set(items, shots, target.support_labels, classes, selection, hidden_labels=hidden)
 
 
 def purities(target: Target, classes: int, options: SensingOptions) -> dict[str, float]:
-    """In hindsight: purity of help sets made from raw, static and motion features, and how far above chance.
+    """Purity of help sets from raw, static and motion features, in hindsight.
 
-    ``skill`` is (purity − 1/C)/(1 − 1/C): 0 at chance, 1 where every label is right.
+    ``skill`` is (purity − 1/C)/(1 − 1/C): 0 at chance, 1 if every label is right.
     """
-    found: dict[str, float] = {}
+    report: dict[str, float] = {}
     for kind in FEATURES:
         values = item_features(target.amplitudes, kind).astype(np.float32)
-        made = _made(target, Embedding(values, kind, 0), classes, options)
-        if len(made.places):
-            share = purity(made.labels, target.hidden[made.places])
-            found[f"purity.{kind}"] = share
-            found[f"skill.{kind}"] = (share - 1 / classes) / (1 - 1 / classes)
-    return found
+        chosen = _choose(target, Embedding(values, kind, 0), classes, options)
+        if len(chosen.places):
+            share = purity(chosen.labels, target.hidden[chosen.places])
+            report[f"purity.{kind}"] = share
+            report[f"skill.{kind}"] = (share - 1 / classes) / (1 - 1 / classes)
+    return report

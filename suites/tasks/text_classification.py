@@ -1,4 +1,4 @@
-"""Text classification: a text to a class, with a vocabulary of the training texts."""
+"""Text classification with a vocabulary of the training texts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WORDS = re.compile(r"\w+|[^\w\s]")
 
 @dataclass(frozen=True, slots=True)
 class TextBatch:
-    """Token numbers (B, T), the padding's where a text is shorter, and labels (B,)."""
+    """Token numbers (B, T), padded, and labels (B,)."""
 
     tokens: Tensor
     labels: Tensor
@@ -41,11 +41,11 @@ class TextBatch:
 class TextClassificationOptions:
     """Options of the task ``text-classification``."""
 
-    length: int = option(128, "tokens of a text that are read, the first", low=1)
-    level: str = option("words", "what a token is", choices=("words", "characters"))
-    lower: bool = option(True, "capitals as small letters")
+    length: int = option(128, "number of first tokens of a text to read", low=1)
+    level: str = option("words", "kind of token", choices=("words", "characters"))
+    lower: bool = option(True, "lower-case the text")
     min_count: int = option(2, "rarer tokens of the training texts are unknown", low=1)
-    most_words: int = option(20_000, "most frequent tokens that have a number each", low=2)
+    most_words: int = option(20_000, "number of most frequent tokens in the vocabulary", low=2)
     label_smoothing: float = option(0.0, "share of the target spread over all classes", low=0, high=1)
 
 
@@ -71,7 +71,7 @@ class TextClassification(ShuffledTask):
     least_batch = 2
 
     def build(self) -> nn.Module:
-        """Load the texts, number their tokens, build the model; an estimator is fitted as well."""
+        """Load the texts, number their tokens, build the model; fit an estimator."""
         self.data = self.context.load_data()
         cut = {name: [self._tokens(text) for text in part.texts] for name, part in self.data.splits.items()}
         options = self.options
@@ -80,7 +80,7 @@ class TextClassification(ShuffledTask):
         self.padding = len(self.vocabulary)
         if self.padding < 2:
             raise HarnessError(
-                f"{self.data.path}: no token comes {options.min_count} times in training; lower min_count"
+                f"{self.data.path}: no token occurs {options.min_count} times in training; lower min_count"
             )
         numbers = {word: place for place, word in enumerate(self.vocabulary)}
         self.splits = {name: self._numbered(cut[name], name, numbers) for name in cut}
@@ -113,11 +113,11 @@ class TextClassification(ShuffledTask):
         return TextBatch(torch.tensor(tokens, device=self.device), labels)
 
     def _fit(self, model: Estimator, texts: dict[str, list[list[str]]]) -> None:
-        """Fit an estimator to the TF-IDF weights of the training texts; keep those of every split."""
+        """Fit an estimator to the training texts' TF-IDF weights; keep every split's."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        # the unknown word, which comes first, tells nothing
-        weights = TfidfVectorizer(analyzer=_as_it_is, vocabulary=list(self.vocabulary[1:]))
+        # the unknown word, which comes first, carries no information
+        weights = TfidfVectorizer(analyzer=_identity, vocabulary=list(self.vocabulary[1:]))
         train = weights.fit_transform(texts["train"])
         model.fit(train, self.data.splits["train"].labels, self.recipe.threads)
         self.weights = {name: weights.transform(some) for name, some in texts.items()}
@@ -138,11 +138,11 @@ class TextClassification(ShuffledTask):
         return StepResult(F.cross_entropy(self.model(batch.tokens), batch.labels, label_smoothing=smoothing))
 
     def share(self, batch: TextBatch, replicas: Replicas) -> TextBatch:
-        """Some of the texts."""
+        """This process's part of the texts."""
         return rows_of(batch, self.recipe.batch_size, replicas.rows(self.recipe.batch_size))
 
     def scores(self, split: str) -> Evaluation:
-        """Scores and those of the trivial predictor; by text whether it was right and what it cost."""
+        """Scores with those of the dummy baseline; outcomes and costs by text."""
         part = self.data.splits[split]
         probabilities = torch.tensor(self._outputs(split)).softmax(1).numpy()
         return class_evaluation(probabilities, part.labels, self.prior, part.items, self.data.classes)
@@ -154,12 +154,12 @@ class TextClassification(ShuffledTask):
         return torch.cat([self.model(self._cut(part)) for part in parts]).double().cpu().numpy()
 
     def probe(self, model: nn.Module) -> Probe | None:
-        """Norms, angular updates and projected shares of a network's weights; an estimator has none."""
+        """Diagnostics of a network's weights; none for an estimator."""
         return super().probe(model) if self.trains else None
 
 
-def _as_it_is(tokens: Any) -> Any:
-    """What is cut already."""
+def _identity(tokens: Any) -> Any:
+    """Return tokens that are cut already."""
     return tokens
 
 

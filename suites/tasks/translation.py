@@ -29,27 +29,29 @@ from suites.tasks.norm_probe import NormProbe
 from suites.tasks.subwords import END, PADDING, BytePairs, Pieces, joined
 
 _HYPHEN = re.compile(r"(?<=\S)-(?=\S)")
-SHOWN = 12  # translations of the test that are kept as text
-DECODED_TOKENS = 8192  # source tokens that are decoded side by side
+SHOWN = 12  # test translations kept as text
+DECODED_TOKENS = 8192  # source tokens decoded in parallel
 SIDES, ORDER = ("text", "images"), 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class TranslationBatch:
-    """Sentence pairs as token numbers: source (B, S), the decoder's input (B, T) and what it should say (B, T).
+    """Sentence pairs as token numbers: source, decoder input and targets.
 
-    ``count``: target tokens that are not padding, counted where they are put together: a device would be waited for.
+    Their shapes are (B, S), (B, T) and (B, T).
+
+    ``count`` is the number of target tokens without padding, counted on the host to save a device synchronisation.
     """
 
     tokens: Tensor
-    given: Tensor
+    inputs: Tensor
     wanted: Tensor
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One split: token numbers of both sides, each with its end, and the lines of both."""
+    """One split: token numbers with ends, and lines, of both sides."""
 
     source: list[list[int]]
     target: list[list[int]]
@@ -65,23 +67,25 @@ class TranslationOptions:
     """Options of the task ``translation``."""
 
     max_tokens: int = option(1024, "tokens of a batch on its longer side, padding included", low=1)
-    accumulate: int = option(1, "batches whose gradients make one step", low=1)
-    longest: int = option(175, "training pairs with a longer side are left out", low=1)
-    merges: int = option(500, "of the byte-pair encoding, where the text is not cut into pieces yet", low=0)
+    accumulate: int = option(1, "batches accumulated for one step", low=1)
+    longest: int = option(175, "longest side of a training pair; others are dropped", low=1)
+    merges: int = option(500, "merges of the byte-pair encoding, if the text is not yet cut into pieces", low=0)
     label_smoothing: float = option(0.1, "share of the target spread over the vocabulary", low=0, high=0.9)
     beam: int = option(1, "hypotheses of the search; 1: greedy", low=1)
     length_penalty: float = option(1.0, "exponent of the length by which hypotheses are divided")
-    decode_limit: int = option(200, "largest number of tokens that are decoded", low=1)
-    average: int = option(0, "test scores of the mean of the weights after so many last epochs", low=0)
+    decode_limit: int = option(200, "largest number of decoded tokens", low=1)
+    average: int = option(0, "number of last epochs whose mean weights are tested", low=0)
     compound_split: bool = option(False, "split words at hyphens before BLEU, on both sides")
-    statistics_of: str = option("text", "whose batch statistics are reported; images: ten times theirs", choices=SIDES)
+    statistics_of: str = option(
+        "text", "source of the reported batch statistics; images: ten times theirs", choices=SIDES
+    )
 
 
 class Translation(Task):
-    """Label-smoothed cross-entropy a target token, over batches of sentences of like length.
+    """Label-smoothed cross-entropy a target token, over batches of similar length.
 
-    A batch holds up to ``max_tokens`` tokens on its longer side, padding included. Batches are put together once a
-    training and come in another order in each epoch. Decoding is by beam search; a beam of one is greedy.
+    A batch holds up to ``max_tokens`` tokens on its longer side, padding included. Batches are formed once a
+    training and come in a new order in each epoch. Decoding is by beam search; a beam of one is greedy.
     """
 
     card = TaskCard(
@@ -103,7 +107,7 @@ class Translation(Task):
     samples: Sequence[Mapping[str, Any]] = ()
 
     def build(self) -> nn.Module:
-        """Load the text, train the byte-pair encoding, put batches together, build the model."""
+        """Load the text, train the encoding, form batches, build the model."""
         self.data = self.context.load_data()
         lines = [line for side in self.data.splits["train"] for line in side]
         self.words = Pieces(lines, self.data.joiner) if self.data.joiner else BytePairs(lines, self.options.merges)
@@ -125,20 +129,20 @@ class Translation(Task):
         return Encoded(ours, theirs, references, tuple(joined(line, self.data.joiner) for line in source))
 
     def _places(self) -> list[list[int]]:
-        """Training pairs by batch: sorted by length, those of one length in a random order."""
+        """Training pairs by batch: sorted by length, ties in random order."""
         train = self.texts["train"]
         longest = min(self.options.longest, self.options.max_tokens)
-        lengths = [max(len(one), len(other)) for one, other in zip(train.source, train.target, strict=True)]
+        lengths = [max(len(source), len(target)) for source, target in zip(train.source, train.target, strict=True)]
         order = self.streams.numpy("order", "batches").permutation(len(train)).tolist()
         order.sort(key=lambda place: (len(train.source[place]), len(train.target[place])))
         return side_by_side([place for place in order if lengths[place] <= longest], lengths, self.options.max_tokens)
 
     def steps_per_epoch(self) -> int:
-        """Steps that pass over the batches once; the last one may accumulate fewer."""
+        """Steps of one pass over the batches; the last may accumulate fewer."""
         return math.ceil(len(self.places) / self.accumulate)
 
     def batches(self, epoch: int) -> Iterator[tuple[TranslationBatch, ...]]:
-        """The batches of one epoch, as many a step as are accumulated."""
+        """The batches of one epoch, grouped by accumulation."""
         order = self.streams.numpy("order", epoch).permutation(len(self.places)).tolist()
         for start in range(0, len(order), self.accumulate):
             chosen = order[start : start + self.accumulate]
@@ -146,10 +150,10 @@ class Translation(Task):
 
     def _batch(self, text: Encoded, places: Sequence[int]) -> TranslationBatch:
         source = [text.source[place] for place in places]
-        wanted = [text.target[place] for place in places]
-        given = [[END, *line[:-1]] for line in wanted]
-        tokens, before, after = (padded(rows).to(self.device) for rows in (source, given, wanted))
-        return TranslationBatch(tokens, before, after, sum(map(len, wanted)))
+        targets = [text.target[place] for place in places]
+        inputs = [[END, *line[:-1]] for line in targets]
+        tokens, before, after = (padded(rows).to(self.device) for rows in (source, inputs, targets))
+        return TranslationBatch(tokens, before, after, sum(map(len, targets)))
 
     def training_step(self, batch: tuple[TranslationBatch, ...], step: int) -> StepResult:
         """Smoothed loss in nats a target token of all accumulated batches."""
@@ -158,16 +162,19 @@ class Translation(Task):
         if self.norm_probe is not None:
             self.norm_probe.begin(step)
         *early, self.last = batch
-        total = sum(one.count for one in batch)
+        total = sum(part.count for part in batch)
         smoothing = self.options.label_smoothing
-        earlier = [self._gradient(one, smoothing, total) for one in early]
+        earlier = [self._gradient(part, smoothing, total) for part in early]
         loss = self._loss(self.last, smoothing) / total
         for value, surrogate in earlier:
             loss = loss + value + surrogate
         return StepResult(loss)
 
     def _gradient(self, batch: TranslationBatch, smoothing: float, total: int) -> tuple[Tensor, Tensor]:
-        """A batch's share of the loss as a constant, and a zero with its gradient: its graph is freed at once."""
+        """A batch's loss as a constant, and a zero with its gradient.
+
+        The batch's graph is freed at once.
+        """
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         loss = self._loss(batch, smoothing) / total
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
@@ -176,13 +183,13 @@ class Translation(Task):
 
     def _loss(self, batch: TranslationBatch, smoothing: float) -> Tensor:
         """Sum over target tokens, in nats."""
-        logits, wanted = self.model(batch.tokens, batch.given).flatten(0, 1).float(), batch.wanted.flatten()
+        logits, wanted = self.model(batch.tokens, batch.inputs).flatten(0, 1).float(), batch.wanted.flatten()
         return F.cross_entropy(logits, wanted, ignore_index=PADDING, label_smoothing=smoothing, reduction="sum")
 
     def evaluate(self, split: str) -> Evaluation:
         """BLEU, chrF and nats a target token; ``trivial`` copies the source.
 
-        The test is scored with the mean of the weights after the last ``average`` epochs, where that is set.
+        The test uses the mean of the weights after the last ``average`` epochs, if set.
         """
         if split not in self.texts:
             return Evaluation({})
@@ -190,7 +197,7 @@ class Translation(Task):
         with self._averaged(split == "test"), evaluating(self.model):
             loss = self._nats(text)
             hypotheses = self.translate(text)
-        # whoever diverged has no scores, and loses its pair where divergence counts
+        # a diverged trial has no scores, and loses its pair if divergence counts
         scored = {"loss": loss, "steps-to-nan": float(self.total)}
         for prefix, lines in (("", hypotheses), ("trivial.", text.originals)):
             pair, split_words = (lines, text.references), self.options.compound_split
@@ -228,14 +235,14 @@ class Translation(Task):
         return lines
 
     def _by_length(self, text: Encoded) -> list[list[int]]:
-        """Places in groups of like length, up to ``eval_batch`` sentences and a number of tokens."""
+        """Indices in groups of similar length, limited in sentences and tokens."""
         lengths = [len(line) for line in text.source]
         order = sorted(range(len(text)), key=lengths.__getitem__)
         return side_by_side(order, lengths, DECODED_TOKENS, self.recipe.eval_batch)
 
     @contextmanager
     def _averaged(self, wanted: bool) -> Iterator[None]:
-        """The mean of the kept weights and the present ones, for as long as the test is scored."""
+        """Use the mean of the kept and present weights temporarily."""
         if not (wanted and self.kept):
             yield
             return
@@ -247,32 +254,32 @@ class Translation(Task):
             self.model.load_state_dict(present)
 
     def probe(self, model: nn.Module) -> Probe | None:
-        """Of arms that fill a norm slot: what the norms see."""
+        """Diagnostics of norms for arms that fill a norm slot."""
         if not any(name.split(".")[0] == "norm" for name in self.context.slots):
             return None
         self.norm_probe = NormProbe(model, self.total, lambda: self._loss(self.last, 0.0) / self.last.count)
         return self.norm_probe
 
     def mechanisms(self) -> dict[str, float]:
-        """Of arms that fill a norm slot: the last perplexity of target tokens on validation.
+        """Last validation perplexity a target token of arms with a norm slot.
 
-        With ``statistics_of: images`` the deviation of batch statistics is ten times, an order of magnitude above, that
-        of a BatchNorm network on images: what the text's is to exceed.
+        With ``statistics_of: images`` the deviation of batch statistics is ten times that of a BatchNorm network on
+        images, which the text's should exceed.
         """
         if self.norm_probe is None or "validation" not in self.texts:
             return {}
         images = self.options.statistics_of == "images"
-        found = {"batch_stat_deviation": ORDER * image_deviation(self.streams)} if images else {}
+        report = {"batch_stat_deviation": ORDER * image_deviation(self.streams)} if images else {}
         with evaluating(self.model):
-            found["validation_perplexity"] = math.exp(min(700.0, self._nats(self.texts["validation"])))
-        return found
+            report["validation_perplexity"] = math.exp(min(700.0, self._nats(self.texts["validation"])))
+        return report
 
     def state(self) -> dict[str, Any]:
         """Weights after the last epochs."""
         return {"kept": list(self.kept)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self.kept.extend(state["kept"])
 
 
@@ -292,7 +299,7 @@ def _samples(text: Encoded, hypotheses: Sequence[str], each: np.ndarray) -> list
 def side_by_side(
     places: Sequence[int], lengths: Sequence[int], tokens: int, most: int | None = None
 ) -> list[list[int]]:
-    """Consecutive places in batches of up to ``tokens``, padding included, and up to ``most`` places."""
+    """Batch consecutive items up to ``tokens`` (padded) and ``most`` items."""
     batches: list[list[int]] = []
     width = 0
     for place in places:
@@ -305,7 +312,7 @@ def side_by_side(
 
 
 def padded(rows: Sequence[Sequence[int]]) -> Tensor:
-    """(B, longest) of token numbers, padding after the shorter rows."""
+    """Token numbers (B, longest), padded after shorter rows."""
     result = torch.full((len(rows), max(map(len, rows))), PADDING, dtype=torch.long)
     for number, row in enumerate(rows):
         result[number, : len(row)] = torch.tensor(row, dtype=torch.long)
@@ -313,7 +320,7 @@ def padded(rows: Sequence[Sequence[int]]) -> Tensor:
 
 
 def mean_of(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Mean of weights and buffers by name; whole numbers are those of the last state."""
+    """Mean of weights and buffers by name; integers are the last state's."""
     return {
         name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
         for name, value in states[-1].items()
@@ -323,7 +330,7 @@ def mean_of(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 def bleu(
     hypotheses: Sequence[str], references: Sequence[str], *, tokenised: bool, compound_split: bool = False
 ) -> float:
-    """BLEU of a corpus (0–100) by sacrebleu: of words between blanks where text is tokenised, else its own tokens."""
+    """BLEU of a corpus by sacrebleu; tokenised text is split at blanks."""
     from sacrebleu.metrics.bleu import BLEU
 
     sides = [hypotheses, references]

@@ -1,4 +1,4 @@
-"""Which parameters weight decay reaches, as mmcls says it by ``paramwise_cfg``."""
+"""Parameter groups with and without weight decay, as mmcls's ``paramwise_cfg``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 def decay_groups(model: nn.Module, decayed: str) -> list[dict[str, Any]]:
-    """Groups for an optimizer, the second without weight decay where there is one.
+    """Group parameters for an optimizer, perhaps with a second group without decay.
 
-    ``all`` is one group. ``no-norms`` leaves out the norms' parameters (ShuffleNetV2 upstream), ``weights`` every
-    bias, every norm, and the tables and tokens of transformers too (DeiT and Swin upstream).
+    ``all`` is one group. ``no-norms`` exempts the norms' parameters (ShuffleNetV2 upstream), ``weights`` every
+    bias, every norm, and the tables and tokens of transformers (DeiT and Swin upstream).
     """
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if decayed == "all":

@@ -17,8 +17,9 @@ PACKAGES = ("harness", "methods", "suites", "reports")
 
 PLANTED = {
     "stages: a plan dispatches": ("stages", "harness/plan/estimate.py", "import harness.execute.dispatch"),
-    "stages: the judge sweeps": ("stages", "harness/judge/gates.py", "import harness.sweep.engine"),
-    "stages: an executor prefers preflight": ("stages", "harness/execute/worker.py", "import harness.preflight.work"),
+    "stages: the judge sweeps": ("stages", "harness/judge/gates.py", "import harness.sweep.summary"),
+    "stages: a worker stores": ("stages", "harness/execute/worker.py", "import harness.store.owner"),
+    "stages: a sweep calls the application": ("stages", "harness/sweep/study.py", "import harness.app.run"),
     "stages: a stage reaches its siblings": ("stages", "harness/sweep/study.py", "import harness.preflight.work"),
     "stages: the core asks the registry": ("stages", "harness/trial/loop.py", "import harness.registry"),
     "engine: a stage knows a method": ("engine", "harness/plan/estimate.py", "import methods.optimizers.adamp"),
@@ -149,7 +150,7 @@ def test_no_function_takes_more_than_seven_arguments() -> None:
         "methods/distillation/uskd.py:USKD.__init__",
         "harness/results/database.py:Database.results",
         "harness/results/database.py:Database.series",
-        "harness/sweep/python_run.py:run",
+        "harness/app/python_run.py:run",
         "harness/cli/init.py:init_command",
     }
     long = set()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from harness.app.recording import StoreRecorder
 from harness.cli.run import run_command
 from harness.cli.sweep import sweep_command
 from harness.execute.dispatch import Dispatcher, Policy, Watch
@@ -101,7 +102,7 @@ def ended(executor: Executor, job: Job, seconds: float = 120.0) -> Outcome:
 def dispatched(executor: Executor, database: Path, job: Job) -> Outcome:
     """The last outcome of a job that goes through the dispatcher."""
     with Owner(database, "run") as owner:
-        dispatcher = Dispatcher(owner.record, "run", executor, Policy(), Watch())
+        dispatcher = Dispatcher(StoreRecorder(owner.record, "run"), executor, Policy(), Watch())
         dispatcher.submit([job])
         ((_, outcome),) = dispatcher.outcomes()
     return outcome

@@ -100,6 +100,7 @@ def test_another_seed_and_other_threads_are_other_trials(task: str, tmp_path: Pa
     assert len({trial_of(plan).spec_id for plan in plans}) == 3
 
 
+@pytest.mark.full
 @every_task
 def test_shuffled_targets_teach_nothing(task: str, tmp_path: Path) -> None:
     cell = CELLS[task]

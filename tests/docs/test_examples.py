@@ -24,6 +24,7 @@ def test_the_suite_of_the_readme_runs(tmp_path: Path, harness: Callable[..., sub
     assert [verdict["claim_id"] for verdict in run["verdicts"]] == ["adamw-over-adam"]
 
 
+@pytest.mark.default
 def test_commands_that_the_readme_names_exist() -> None:
     from harness.cli.group import COMMANDS
 
@@ -32,6 +33,7 @@ def test_commands_that_the_readme_names_exist() -> None:
     assert {"run", "plan", "claims", "query", "doctor"} <= named
 
 
+@pytest.mark.default
 @pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("m*/*.md")], ids=str)
 def test_pages_link_only_to_what_exists(page: Path) -> None:
     """Every relative link, and every heading that one names."""
@@ -48,6 +50,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
+@pytest.mark.default
 def test_every_page_of_the_docs_is_reached_from_the_readme() -> None:
     reached, left = set(), [ROOT / "README.md"]
     while left:

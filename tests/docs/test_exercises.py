@@ -1,5 +1,4 @@
-"""What a newcomer adds, as CONTRIBUTING shows it: each to a copy of the tree, in as few files as it promises, and then
-all of it run once."""
+"""The exercises of CONTRIBUTING: each in a copy of the tree, in the stated number of files, then all run once."""
 
 from __future__ import annotations
 
@@ -26,17 +25,17 @@ EXERCISES = {
     "Add a verdict": {"harness/vocabulary.py", "harness/judge/verdicts.py"},
     "Add a column to the first page": {"reports/pages/index.py"},
 }
-"""The files that differ afterwards, beside the index that ``python -m harness.registry`` writes."""
+"""The files that differ afterwards."""
 KEY = '    patience: int = option(0, "evaluations without progress that are borne", low=0)\n'
 
 
 @dataclass(frozen=True)
 class Grown:
-    """The tree with all of it.
+    """The tree after all exercises.
 
     Attributes:
         touched: the files that differ after each exercise.
-        runs: what the run said of each suite.
+        runs: the record of the run, by suite.
     """
 
     tree: Tree
@@ -48,12 +47,12 @@ class Grown:
             return [tuple(row) for row in reader.query(sql).rows]
 
     def page(self, name: str) -> str:
-        """A page of the site, with white space made even."""
+        """A page of the site, with normalized white space."""
         return " ".join((self.tree.folder / "report" / name).read_text(encoding="utf-8").split())
 
     def verdict(self, suite: str, claim: str) -> dict[str, Any]:
-        (found,) = [one for one in self.runs[suite]["verdicts"] if one["claim_id"] == claim]
-        return dict(found)
+        (result,) = [item for item in self.runs[suite]["verdicts"] if item["claim_id"] == claim]
+        return dict(result)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,6 @@ def grown(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Grown:
     before = tree.content()
     tree.edit("harness/trial/recipe.py", "    memory_layout: str", f"{KEY}    memory_layout: str")
     touched["a key of the recipe"] = {name for name, text in tree.content().items() if before.get(name) != text}
-    tree.call("harness.registry")
     tree.call("harness", "validate", "stripes-suite.yaml")  # as it stands in the page
     suite = with_every_claim((tree.folder / "stripes-suite.yaml").read_text(encoding="utf-8"))
     (tree.folder / "stripes-suite.yaml").write_text(suite, encoding="utf-8")
@@ -73,12 +71,12 @@ def grown(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Grown:
     (tree.folder / "tiny.yaml").write_text(equal, encoding="utf-8")
     both = ("stripes-suite.yaml", "tiny.yaml")
     tree.call("harness", "validate", *both)
-    told = json.loads(tree.call("harness", "run", *both, "--executor", "inline", "--json"))
-    return Grown(tree, touched, {run["suite"]: run for run in told["runs"]})
+    shown = json.loads(tree.call("harness", "run", *both, "--executor", "inline", "--json"))
+    return Grown(tree, touched, {run["suite"]: run for run in shown["runs"]})
 
 
 def with_every_claim(text: str) -> str:
-    """The suite of the examples, which also claims the new metric and runs the new task."""
+    """The suite of the examples, with the new metric and the new task."""
     suite = yaml.safe_load(text)
     suite["benchmarks"]["rotations"] = {"file": "rotations.yaml"}
     (fact,), (claim,) = suite["facts"], suite["claims"]
@@ -131,8 +129,8 @@ def test_a_verdict(grown: Grown) -> None:
     assert verdict["verdict"] == "practically equal"
     smallest = verdict["design"]["numbers"]["smallest"]
     assert -smallest < verdict["ci_low"] < 0 < verdict["ci_high"] < smallest
-    told = grown.tree.call("harness", "claims", "tiny.yaml", FORCE_COLOR="1", TERM="xterm")
-    assert "\x1b[33mpractically equal" in told
+    shown = grown.tree.call("harness", "claims", "tiny.yaml", FORCE_COLOR="1", TERM="xterm")
+    assert "\x1b[33mpractically equal" in shown
     page = grown.page("index.html")
     assert re.search(r'class="chip null">.{0,120}practically equal', page)
     assert 'title="the smallest size of interest is excluded on both sides"' in page
@@ -150,7 +148,7 @@ def test_a_column_of_the_first_page(grown: Grown) -> None:
 
 
 def test_a_key_of_the_recipe_is_one_file(grown: Grown) -> None:
-    """It is valid in a benchmark's recipe, in an arm's ``set:`` and as ``--set``, and the loop has it."""
+    """A new recipe key is valid in a recipe, in ``set:`` and as ``--set``."""
     assert grown.touched["a key of the recipe"] == {"harness/trial/recipe.py"}
     tree = grown.tree
     (tree.folder / "reached.py").write_text(
@@ -169,13 +167,13 @@ def test_a_key_of_the_recipe_is_one_file(grown: Grown) -> None:
     )
     assert tree.call("reached").split() == ["base", "1", "better", "2", "base", "3", "better", "3"]
     schema = json.loads(tree.call("harness", "validate", "--schema"))
-    (declared,) = {json.dumps(found) for found in found_under("patience", schema)}
+    (declared,) = {json.dumps(result) for result in found_under("patience", schema)}
     assert json.loads(declared)["minimum"] == 0
     stored = grown.query(
         "SELECT DISTINCT arm, CAST(spec->'recipe'->'patience' AS INTEGER) FROM trials WHERE suite = 'tiny' ORDER BY arm"
     )
     assert stored == [("base", 1), ("better", 2)]
-    told = tree.call(
+    shown = tree.call(
         "harness",
         "run",
         "tiny.yaml",
@@ -189,10 +187,10 @@ def test_a_key_of_the_recipe_is_one_file(grown: Grown) -> None:
         "--json",
         HARNESS_DB="set.duckdb",
     )
-    assert json.loads(told)["runs"][0]["counts"] == {"done": 2}
+    assert json.loads(shown)["runs"][0]["counts"] == {"done": 2}
     with open_reader(tree.folder / "set.duckdb") as reader:
-        asked = "SELECT DISTINCT CAST(spec->'recipe'->'patience' AS INTEGER) FROM trials"
-        assert [tuple(row) for row in reader.query(asked).rows] == [(3,)]
+        requested = "SELECT DISTINCT CAST(spec->'recipe'->'patience' AS INTEGER) FROM trials"
+        assert [tuple(row) for row in reader.query(requested).rows] == [(3,)]
     with pytest.raises(AssertionError, match="patience"):
         tree.call("harness", "run", "tiny.yaml", "--set", "patience=-1")
 
@@ -200,7 +198,7 @@ def test_a_key_of_the_recipe_is_one_file(grown: Grown) -> None:
 def found_under(key: str, data: Any) -> list[Any]:
     """Every value of a key anywhere in JSON data."""
     if isinstance(data, list):
-        return [found for item in data for found in found_under(key, item)]
+        return [result for item in data for result in found_under(key, item)]
     if isinstance(data, dict):
         return [*([data[key]] if key in data else []), *found_under(key, list(data.values()))]
     return []

@@ -1,4 +1,4 @@
-"""Every section of docs/general-tasks.md: its data are made, its suite validates, runs and is judged."""
+"""Every section of docs/general-tasks.md: its data, its suite and its verdicts."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def prepared(title: str, place: Path) -> Path:
 
 
 def ran(suite: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
-    """What a run says of itself."""
+    """The record of a run."""
     capsys.readouterr()
     code = run_main(["run", str(suite), "--executor", "inline", "--no-report", "--json", *more])
-    told = capsys.readouterr()
-    assert code == 0, told.err
-    (run,) = json.loads(told.out.splitlines()[-1])["runs"]
+    shown = capsys.readouterr()
+    assert code == 0, shown.err
+    (run,) = json.loads(shown.out.splitlines()[-1])["runs"]
     return run
 
 
@@ -62,10 +62,10 @@ def scores(suite: Path, metric: str, capsys: pytest.CaptureFixture[str]) -> dict
         f"WHERE r.split = 'test' AND r.metric = '{metric}' ORDER BY t.arm, t.seed"
     )
     assert run_main(["query", wanted, "--format", "json"]) == 0
-    found: dict[str, list[float]] = {}
+    result: dict[str, list[float]] = {}
     for row in json.loads(capsys.readouterr().out):
-        found.setdefault(row["arm"], []).append(row["value"])
-    return found
+        result.setdefault(row["arm"], []).append(row["value"])
+    return result
 
 
 def test_every_section_is_a_whole_example_of_twenty_lines_at_most() -> None:
@@ -103,9 +103,9 @@ def test_estimators_take_no_step_and_every_arm_beats_the_trivial_predictor(
 ) -> None:
     suite = prepared(TITLES[0], place)
     ran(suite, capsys, "--seeds", "2")
-    found, trivial = (scores(suite, metric, capsys) for metric in ("accuracy", "trivial.accuracy"))
-    assert set(found) == {"logistic", "network", "forest"}
-    for arm, values in found.items():
+    result, trivial = (scores(suite, metric, capsys) for metric in ("accuracy", "trivial.accuracy"))
+    assert set(result) == {"logistic", "network", "forest"}
+    for arm, values in result.items():
         assert len(values) == 2
         assert min(values) > max(trivial[arm])
     # the arms of a seed are tested on the same rows
@@ -118,7 +118,7 @@ def test_estimators_take_no_step_and_every_arm_beats_the_trivial_predictor(
         ("target: kind", "target: knid", r"table: .*cancer\.csv:1: no column 'knid' .*did you mean '"),
         ("path: cancer.csv", "path: cancer.xlsx", r"pointed at .*cancer\.xlsx, which does not exist"),
         ("target: kind", "target: mean radius", r""),
-        ("target: kind}", "target: kind, split: {tset: 0.1}}", r"split: no 'tset'; did you mean 'test'"),
+        ("target: kind}", "target: kind, split: {tset: 0.1}}", r"split: unknown name 'tset'; did you mean 'test'"),
         ("name: linear", "name: bn-cnn", r""),
     ],
 )
@@ -131,19 +131,19 @@ def test_a_mistake_is_one_message_without_a_traceback(
     suite.write_text(text.replace(old, new), encoding="utf-8")
     capsys.readouterr()
     code = run_main(["run", str(suite), "--executor", "inline", "--no-report", "--seeds", "1"])
-    told = capsys.readouterr()
+    shown = capsys.readouterr()
     assert code == (2 if expected else 1)
-    assert re.search(expected, told.err), told.err
-    assert "Traceback" not in told.err
+    assert re.search(expected, shown.err), shown.err
+    assert "Traceback" not in shown.err
 
 
 def test_weights_that_are_not_there_are_one_message_before_anything_runs(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    suite = prepared("Weights that are given", place)
+    suite = prepared("Given weights", place)
     (place / "data" / "given.safetensors").unlink()
     capsys.readouterr()
     assert run_main(["run", str(suite), "--executor", "inline", "--no-report"]) == 2
-    said = capsys.readouterr().err
-    assert re.search(r"the model 'fine-tuned' is pointed at .*given\.safetensors by 'weights'", said), said
-    assert len(said.splitlines()) == 1
+    output = capsys.readouterr().err
+    assert re.search(r"the model 'fine-tuned' is pointed at .*given\.safetensors by 'weights'", output), output
+    assert len(output.splitlines()) == 1

@@ -10,7 +10,7 @@ import pytest
 from click import Command
 
 from harness.cli.group import harness, run_main
-from harness.results.imports.mapping import ImportMap
+from harness.imports.mapping import ImportMap
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "imported-results.md"
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
@@ -31,14 +31,14 @@ def test_the_worked_example(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path)
-    said, commands = "", 0
+    output, commands = "", 0
     for line in blocks("console")[0].splitlines():
         if line.startswith("$ "):
             assert run_main(shlex.split(line[2:])[1:]) == 0
-            told = capsys.readouterr()
-            said, commands = " ".join((told.out + told.err).split()), commands + 1
+            shown = capsys.readouterr()
+            output, commands = " ".join((shown.out + shown.err).split()), commands + 1
         else:
-            assert " ".join(line.split()) in said, line
+            assert " ".join(line.split()) in output, line
     assert commands == 4
 
 
@@ -73,6 +73,6 @@ def test_every_key_and_flag_of_the_table_exists() -> None:
     assert all(f"`{word}`" in table for word in ("seed", "split", "step"))
     command = harness.get_command(None, "import")  # type: ignore[arg-type]
     assert isinstance(command, Command)
-    options = {name for one in command.params for name in one.opts}
-    flags = set(re.findall(r"--[a-z][a-z-]+", text.partition("| in `map.yaml` |")[2].partition("## What is read")[0]))
+    options = {name for item in command.params for name in item.opts}
+    flags = set(re.findall(r"--[a-z][a-z-]+", text.partition("| in `map.yaml` |")[2].partition("## Sources")[0]))
     assert flags <= options

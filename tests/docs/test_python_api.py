@@ -39,29 +39,29 @@ def cells() -> Iterator[dict[str, Any]]:
 
 
 def run_cell(source: str, names: dict[str, Any]) -> tuple[str, str]:
-    """What a cell prints, and its last expression as text; '' where it ends with a statement."""
+    """The output of a notebook cell and its last expression as text; '' without one."""
     tree = ast.parse(source)
     last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-    said, value = io.StringIO(), None
-    with contextlib.redirect_stdout(said):
+    output, value = io.StringIO(), None
+    with contextlib.redirect_stdout(output):
         exec(compile(tree, "<cell>", "exec"), names)
         if isinstance(last, ast.Expr):
             value = eval(compile(ast.Expression(last.value), "<cell>", "eval"), names)
-    return said.getvalue(), "" if value is None else repr(value)
+    return output.getvalue(), "" if value is None else repr(value)
 
 
 def committed(cell: dict[str, Any]) -> tuple[str, str]:
-    """The outputs that stand in the file."""
-    printed = "".join("".join(one["text"]) for one in cell["outputs"] if one["output_type"] == "stream")
-    shown = ("".join(one["data"]["text/plain"]) for one in cell["outputs"] if one["output_type"] == "execute_result")
+    """The outputs in the file."""
+    printed = "".join("".join(item["text"]) for item in cell["outputs"] if item["output_type"] == "stream")
+    shown = ("".join(item["data"]["text/plain"]) for item in cell["outputs"] if item["output_type"] == "execute_result")
     return printed, "".join(shown)
 
 
 def test_the_notebook_gives_what_stands_in_it(place: Path) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     for number, cell in enumerate(cells()):
-        found = run_cell("".join(cell["source"]), names)
-        for now, then in zip(found, committed(cell), strict=True):
+        result = run_cell("".join(cell["source"]), names)
+        for now, then in zip(result, committed(cell), strict=True):
             assert re.sub(r"\s+", " ", NUMBER.sub("#", now)) == re.sub(r"\s+", " ", NUMBER.sub("#", then)), number
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 import re
+import sys
+import threading
+import tomllib
 from enum import Enum
 from pathlib import Path
+from types import CodeType, FrameType
 
 import pytest
 
 from harness import vocabulary
 from harness.cli import reference
+from harness.cli.group import run_main
 
 DOCS = Path(__file__).parents[2] / "docs"
+pytestmark = pytest.mark.default
+
 ROW = re.compile(r"^\| ([^|]+) \| ([^|]+) \| `([^`]+)` \|$", re.MULTILINE)
 
 
@@ -22,7 +31,7 @@ def rows() -> list[tuple[str, str, str]]:
 
 def test_every_word_has_one_meaning() -> None:
     words = [word for word, _, _ in rows()]
-    assert len(words) > 40
+    assert len(words) > 30
     assert len(set(words)) == len(words)
     places = [place for _, _, place in rows()]
     assert len(set(places)) == len(places), "two words for one thing"
@@ -36,7 +45,7 @@ def test_every_word_is_in_the_code(place: str) -> None:
 
 
 def test_every_kind_of_word_of_the_vocabulary_is_explained() -> None:
-    kinds = {name for name, one in vars(vocabulary).items() if isinstance(one, type) and issubclass(one, Enum)}
+    kinds = {name for name, item in vars(vocabulary).items() if isinstance(item, type) and issubclass(item, Enum)}
     explained = {place.partition(":")[2] for _, _, place in rows()}
     assert {name for name in kinds if name != "StrEnum"} <= explained
 
@@ -45,22 +54,47 @@ def test_the_commands_are_those_of_the_help() -> None:
     assert (DOCS / reference.PAGE.name).read_text(encoding="utf-8") == reference.render()
 
 
-def test_the_architecture_names_functions_that_exist() -> None:
+def architecture(heading: str) -> str:
+    """The section of the architecture page under a heading."""
     text = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    for folder in re.findall(r"`(harness/\w+|reports)`", text):
-        assert (DOCS.parent / folder).is_dir(), folder
-    places = {
-        "load_suite": "harness.suite",
-        "make_plan": "harness.plan.planning",
-        "run_suite": "harness.execute.run",
-        "train": "harness.trial.loop",
-        "open_reader": "harness.store",
-        "judge": "harness.judge",
-        "measured_costs": "harness.results.listing",
-        "judge_suite": "harness.judge.stored",
-        "write_report": "harness.results.reporting",
-        "write_site": "reports.site",
-    }
-    for name, module in places.items():
-        assert f"{name}" in text
-        assert hasattr(importlib.import_module(module), name), f"{module}:{name}"
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def test_the_architecture_draws_the_layers_that_the_import_rules_enforce() -> None:
+    drawing = re.findall(r"```text\n(.*?)```", architecture("Layers"), re.DOTALL)[0]
+    drawn = [re.split(r"  +", line)[0] for line in drawing.splitlines()]
+    rules = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (stages,) = [contract for contract in rules["contracts"] if contract["id"] == "stages"]
+    assert drawn == stages["layers"]
+
+
+def test_a_claim_passes_the_functions_that_the_architecture_names(
+    tiny: Path, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = re.findall(r"\| `([\w.]+:[\w.]+)` \|", architecture("The path of a claim"))
+    assert len(path) > 10
+    first_calls: dict[str, int] = {}
+    wanted = {code_of(place): place for place in path}
+
+    def record(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and (place := wanted.get(frame.f_code)):
+            first_calls.setdefault(place, len(first_calls))
+
+    threading.setprofile(record)
+    sys.setprofile(record)
+    try:
+        code = run_main(["run", str(tiny), "--executor", "inline", "--db", str(database), "--quiet"])
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    assert code == 0, capsys.readouterr().err
+    assert list(first_calls) == path
+
+
+def code_of(place: str) -> CodeType:
+    """The code of a function that the page names as ``module:name``."""
+    module, _, name = place.partition(":")
+    function = functools.reduce(getattr, name.split("."), importlib.import_module(module))
+    code = inspect.unwrap(function).__code__
+    assert isinstance(code, CodeType)
+    return code

@@ -34,10 +34,10 @@ def test_the_section_of_the_guide_runs(
         "--json",
     )
     assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout)
-    assert found["told"] == {"adam": 2, "adamw": 2}
-    assert set(found["chosen"]["adam"]["params"]) == {"optimizer.lr", "batch_size"}
-    assert set(found["chosen"]["adamw"]["params"]) == {"optimizer.lr", "optimizer.weight_decay", "batch_size"}
+    result = json.loads(ran.stdout)
+    assert result["told"] == {"adam": 2, "adamw": 2}
+    assert set(result["chosen"]["adam"]["params"]) == {"optimizer.lr", "batch_size"}
+    assert set(result["chosen"]["adamw"]["params"]) == {"optimizer.lr", "optimizer.weight_decay", "batch_size"}
     queries = [line for text in blocks("docs/sweeps.md", "sh") for line in text.splitlines() if "harness query" in line]
     assert len(queries) == 3
     for line in queries:

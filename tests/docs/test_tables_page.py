@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ruamel.yaml import YAML
+import pytest
+import yaml
 from tree_support import blocks
 
 PAGE = "docs/tables.md"
@@ -18,27 +20,28 @@ CHEAP = ("--executor", "inline", "--no-report", "--quiet")
 def test_the_examples_run_in_their_order(
     tmp_path: Path, harness: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
+    for client in ("mlflow", "tensorboard"):
+        pytest.importorskip(client, reason="needs the extra 'trackers'")
     (suite,) = blocks("README.md", "yaml")
     (tmp_path / "my.yaml").write_text(suite.replace("steps: 300", "steps: 20"))
-    said = {}
+    output = {}
     for block in blocks(PAGE, "sh"):
         for words in commands(block):
             done = harness(*words, *(CHEAP if words[0] == "run" else ()))
             assert done.returncode == 0, (words, done.stderr)
-            said[" ".join(words)] = done.stdout
-    asked = next(out for words, out in said.items() if words.startswith("query"))
-    cells = [line.split() for line in asked.splitlines()[2:-1]]
+            output[" ".join(words)] = done.stdout
+    requested = next(out for words, out in output.items() if words.startswith("query"))
+    cells = [line.split() for line in requested.splitlines()[2:-1]]
     assert sorted((line[0], line[1], line[-1]) for line in cells) == [("digits", "adam", "3"), ("digits", "adamw", "3")]
     assert (tmp_path / "tables" / "my-mini-top1-accuracy.tex").is_file()
     written = (tmp_path / "tables" / "my-mini-top1-accuracy.md").read_text()
-    assert "| benchmark | adam | adamw |" in written
+    assert re.search(r"^\| benchmark +\| +adam +\| +adamw +\|$", written, re.MULTILINE)
     assert (tmp_path / "tables" / "my-mini-verdicts.md").is_file()
     assert [path.name for path in (tmp_path / "frames").iterdir()] == ["current_results.parquet"]
     assert (tmp_path / "whole" / "current_results.csv").is_file()
-    assert (tmp_path / "wandb" / "my-mini.csv").is_file()
     assert list((tmp_path / "tb" / "my" / "mini" / "digits" / "adamw").glob("seed0-*/events.out.tfevents.*"))
     assert len(list((tmp_path / "mlruns").glob("*/*/meta.yaml"))) == 8, "six were exported, two came live"
-    assert "no regression" in said["diff previous latest --regression 0.5 --metric top1-accuracy"]
+    assert "no regression" in output["diff previous latest --regression 0.5 --metric top1-accuracy"]
     database = tmp_path / "results" / "harness.duckdb"
     (code,) = blocks(PAGE, "python")
     done = subprocess.run(
@@ -61,7 +64,7 @@ def commands(block: str) -> list[list[str]]:
 
 def test_the_job_is_valid_and_calls_what_the_page_explains() -> None:
     (text,) = blocks(PAGE, "yaml")
-    job = YAML(typ="safe").load(text)["jobs"]["compare"]
+    job = yaml.safe_load(text)["jobs"]["compare"]
     called = [step["run"] for step in job["steps"] if "run" in step]
     explained = [line for block in blocks(PAGE, "sh") for line in block.splitlines()]
     assert called[-1] in explained

@@ -17,13 +17,13 @@ FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
 def files() -> dict[str, str]:
-    """The files of the page by name: blocks that begin with it in a comment."""
-    found = {}
+    """Files by name: blocks of the page that begin with it in a comment, and the suites of released code."""
+    result = {path.name: path.read_text(encoding="utf-8") for path in PAGE.parent.glob("released/*.yaml")}
     for language, text in FENCE.findall(PAGE.read_text(encoding="utf-8")):
         first, _, rest = text.partition("\n")
         if language in ("csv", "python", "yaml") and re.fullmatch(r"# [\w.-]+\.\w+", first):
-            found[first[2:]] = rest if language == "csv" else text
-    return found
+            result[first[2:]] = rest if language == "csv" else text
+    return result
 
 
 def commands() -> list[list[str]]:
@@ -99,7 +99,7 @@ def test_a_script_without_a_seed_is_seeded(tmp_path: Path) -> None:
     (tmp_path / "draw.py").write_text("import random, sys\nprint(random.random(), sys.argv[1:])\n")
     words = [sys.executable, "-m", "harness.client", "draw.py", "--task", "action"]
     root = str(Path(__file__).parents[2])
-    said = [
+    output = [
         subprocess.run(
             words,
             cwd=tmp_path,
@@ -110,5 +110,5 @@ def test_a_script_without_a_seed_is_seeded(tmp_path: Path) -> None:
         ).stdout
         for seed in ("1", "1", "2")
     ]
-    assert said[0] == said[1] != said[2]
-    assert "['--task', 'action']" in said[0]
+    assert output[0] == output[1] != output[2]
+    assert "['--task', 'action']" in output[0]

@@ -27,10 +27,10 @@ EACH = range(1, 5)
 
 
 def layouts() -> dict[str, dict[str, str]]:
-    """The fenced blocks of each section that is about a layout, by language."""
+    """The fenced blocks of each layout's section, by language."""
     text = PAGE.read_text(encoding="utf-8")
-    found = {match.group(1): dict(FENCE.findall(match.group(0))) for match in SECTION.finditer(text)}
-    return {name: blocks for name, blocks in found.items() if "yaml" in blocks}
+    result = {match.group(1): dict(FENCE.findall(match.group(0))) for match in SECTION.finditer(text)}
+    return {name: blocks for name, blocks in result.items() if "yaml" in blocks}
 
 
 def named(text: str) -> str:
@@ -198,7 +198,7 @@ def prepared(place: Path, layout: str) -> tuple[Path, Path]:
 
 def run(suite: Path, layout: str, *more: str) -> int:
     short = [*(SHORT[""] if layout != "csi" else []), *SHORT.get(layout, [])]
-    options = [part for one in short for part in ("--set", one)]
+    options = [part for item in short for part in ("--set", item)]
     return run_main(["run", str(suite), "--executor", "inline", "--seeds", "1", "--no-report", *options, *more])
 
 
@@ -404,11 +404,11 @@ def test_a_broken_folder_is_one_message_before_anything_runs(
     suite, folder = prepared(place, layout)
     expected = damage(folder)
     assert run(suite, layout) == 2
-    said = capsys.readouterr().err
-    assert re.search(expected, said), said
-    assert said.startswith("error: ")
-    assert len(said.splitlines()) == 1
-    assert "Traceback" not in said
+    output = capsys.readouterr().err
+    assert re.search(expected, output), output
+    assert output.startswith("error: ")
+    assert len(output.splitlines()) == 1
+    assert "Traceback" not in output
 
 
 def test_a_damaged_archive_is_one_message(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -426,7 +426,7 @@ def test_a_damaged_archive_is_one_message(place: Path, capsys: pytest.CaptureFix
 def test_a_folder_that_is_read_twice_is_checked_once(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nor is what is stored: the same command in another process reads nothing."""
+    """The same command in another process reads nothing."""
     from harness.data import folders as own_folders
 
     suite, _ = prepared(place, "tokens")
@@ -454,9 +454,9 @@ def test_a_suite_that_asks_for_what_cannot_be_is_one_message(
     assert text.count(old) == 1
     suite.write_text(text.replace(old, new), encoding="utf-8")
     assert run(suite, "idx") == 2
-    said = capsys.readouterr().err
-    assert re.search(expected, said), said
-    assert len(said.splitlines()) == 1
+    output = capsys.readouterr().err
+    assert re.search(expected, output), output
+    assert len(output.splitlines()) == 1
 
 
 def test_the_page_is_linked() -> None:

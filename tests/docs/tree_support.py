@@ -1,4 +1,4 @@
-"""A copy of the four source folders that examples are tried in, as a newcomer would."""
+"""A copy of the source folders, in which examples are tried."""
 
 from __future__ import annotations
 
@@ -57,15 +57,15 @@ class Tree:
         return {name for name in before | after if before.get(name) != after.get(name)}
 
     def edit(self, file: str, old: str, new: str) -> None:
-        """Replace a text that stands once in a file."""
+        """Replace a text that occurs once in a file."""
         path = self.folder / file
         text = path.read_text(encoding="utf-8")
         assert text.count(old) == 1, file
         path.write_text(text.replace(old, new), encoding="utf-8")
 
     def call(self, *arguments: str, **environment: str) -> str:
-        """What ``python -m …`` prints; it has to succeed."""
-        told = {**os.environ, "PYTHONPATH": str(self.folder), **self.environment, **environment}
-        done = warm_process.call(arguments, self.folder, told)
+        """Return the output of ``python -m …``, which must succeed."""
+        shown = {**os.environ, "PYTHONPATH": str(self.folder), **self.environment, **environment}
+        done = warm_process.call(arguments, self.folder, shown)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

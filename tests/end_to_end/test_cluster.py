@@ -10,11 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from waiting import until
 
 from harness.store import open_reader
 
@@ -70,10 +71,8 @@ class Cluster:
             start_new_session=True,
         )
         self.nodes.append(node)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not self._has_raylet(node):
-            assert node.poll() is None, "the node did not start"
-            time.sleep(0.2)
+        until(lambda: node.poll() is not None or self._has_raylet(node), "the node did not start")
+        assert node.poll() is None, "the node did not start"
         time.sleep(3)
         return node
 
@@ -137,13 +136,6 @@ def done_in(database: Path) -> int:
     with contextlib.suppress(Exception), open_reader(database) as reader:
         return int(reader.query("SELECT count(*) FROM trials WHERE status = 'done'").rows[0][0])
     return 0
-
-
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.2)
 
 
 def ended(process: subprocess.Popen[str], code: int = 0) -> str:

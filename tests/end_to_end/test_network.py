@@ -231,7 +231,7 @@ def test_a_node_that_loses_its_power_costs_its_unfinished_trials(network: Networ
     subprocess.run([sys.executable, "-m", *command], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     database = tmp_path / "dying.duckdb"
     process = network.run(tiny, database)
-    until(lambda: len(nodes_of(database)) >= 3 if done_in(database) else False, 120)
+    until(lambda: len(nodes_of(database)) >= 3 if done_in(database) else False)
     before = done_in(database)
     network.cut(THIRD)
     ended(process)

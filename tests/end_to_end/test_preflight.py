@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 Harness = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -158,19 +158,14 @@ def test_a_schedulers_signal_leaves_neither_processes_nor_folders(tmp_path: Path
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
-    while not list(held.glob("harness-preflight-*/*")):
-        assert time.monotonic() < deadline, "no worker began"
-        time.sleep(0.1)
+    until(lambda: list(held.glob("harness-preflight-*/*")), "no worker began")
     process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate()
     assert process.returncode == 1
     assert b"interrupted" in told
     assert not list(held.glob("harness-preflight-*"))
-    deadline = time.monotonic() + 20
-    while group_lives(process.pid):  # Python's own tracker of resources ends a moment later
-        assert time.monotonic() < deadline, "a process was left behind"
-        time.sleep(0.1)
+    # Python's own tracker of resources ends a moment later
+    until(lambda: not group_lives(process.pid), "a process was left behind")
 
 
 def group_lives(group: int) -> bool:

@@ -138,7 +138,7 @@ def test_missing_keys_options_and_entries_miss(tmp_path: Path) -> None:
         "sgdp_value": "lr must be",
         "sgdp_entry": "mapping",
         "sgdp_nothing": "init",
-        "sgdp_no_steps": "nothing to compare",
+        "sgdp_no_steps": "no arrays to compare",
     }
     for name, word in words.items():
         assert not lines[name].passed

@@ -411,6 +411,7 @@ def test_a_sure_student_keeps_its_digits() -> None:
     assert float(fused[0, 0]) < 0
 
 
+@pytest.mark.full
 def test_compiled_uskd_is_the_eager_one() -> None:
     s, weak, y = (tensor.float() if tensor.is_floating_point() else tensor for tensor in draw(34, 12, 10))
     compiled = torch.compile(lambda z: uskd_loss(z, weak, y), fullgraph=True)
@@ -419,6 +420,7 @@ def test_compiled_uskd_is_the_eager_one() -> None:
     torch.testing.assert_close(gradient(compiled, s), gradient(eager, s))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_compiled_nkd_is_the_eager_one(temperature: float) -> None:
     s, t, y = draw(33, 12, 10)

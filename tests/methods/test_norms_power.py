@@ -312,6 +312,7 @@ def test_update_statistics_off_leaves_no_trace():
     assert all(torch.equal(before[name], buffer) for name, buffer in norm.named_buffers())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("place", "calls"), [("none", 2), ("outside", 1), ("outside", 2), ("inside", 2)])
 def test_compiled_code_counts_once(place, calls):
     """Shared without checkpoints, compiled blocks inside checkpoints, checkpoints inside compiled code."""
@@ -332,6 +333,7 @@ def test_compiled_code_counts_once(place, calls):
         torch.testing.assert_close(other[key], value)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("masked", "backend"), [(False, "inductor"), (True, PARTITIONED)])
 def test_compiles_whole_without_recompiling(masked, backend):
     torch._dynamo.reset()

@@ -281,6 +281,7 @@ def test_halves_under_autocast(build, dtype):
         torch.testing.assert_close(norm(base.to(dtype), mask).float(), norm(base, mask), rtol=2e-2, atol=2e-2)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", [RegionNormBasic, RegionNormLearned, BatchNormImage])
 def test_compiles_whole(kind):
     torch.manual_seed(0)

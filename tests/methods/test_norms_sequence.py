@@ -199,6 +199,7 @@ def test_state_round_trip(kind):
     assert not [name for name in norm.state_dict() if name.startswith("_")]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", [BatchNormReleased, BatchNormVanilla, GroupRMSNorm, PowerNormVanilla])
 def test_compiles(kind):
     plain, compiled = kind(8), kind(8)

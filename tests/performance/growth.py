@@ -1,15 +1,11 @@
-"""What grows with the store: each stage at 10³, 10⁴ and 10⁵ trials, with its time and memory.
+"""Cost of each stage at 10³, 10⁴ and 10⁵ trials: time and memory, printed as a table.
 
     python tests/performance/growth.py FOLDER                     # 10³ … 10⁵ trials, 100 metric rows a trial
     python tests/performance/growth.py FOLDER --trials 100000 --rows 1000      # 10⁸ metric rows
 
-A store is made as runs make it: the journal is written, line by line, and taken in by an owner. Every stage is a
-process of its own, so that its memory is its own; ``seconds`` and ``processor`` begin after its imports, ``whole`` is
-the command from its start to its end. Stages: ``plan``; ``journal`` (the outcomes are written); ``ingest`` (the journal
-into the database, its snapshot and its archive); ``re-check`` (``harness run`` of the suite, which has finished);
-``query`` (means of every cell, and the end of every series); ``claims``; ``report`` (all pages), ``report again``
-(nothing is new) and ``report after one`` (one trial is new); ``dispatch`` (as many jobs wait as there are trials, half
-of them for others).
+The event log is written line by line and ingested by a writer, as in a run. Each stage runs in its own process, so that
+its memory is its own; ``seconds`` and ``processor`` begin after its imports, ``whole`` is the command from start to
+end. ``test_costs.py`` counts the work of the same stages at small sizes.
 """
 
 from __future__ import annotations
@@ -36,19 +32,19 @@ MB = 2**20
 
 @dataclass(frozen=True)
 class Size:
-    """A store: how many trials a suite has, and how many rows of ``metrics`` each of them."""
+    """Size of a store: trials of the suite, rows of ``metrics`` a trial."""
 
     trials: int
     rows: int
 
     @property
     def seeds(self) -> int:
-        """Seeds of each of the hundred cells."""
+        """Seeds of each of the hundred configurations."""
         return self.trials // (BENCHMARKS * ARMS)
 
 
 def write_suite(folder: Path) -> Path:
-    """Ten benchmarks and ten arms of a known truth, a claim for every arm but the baseline on every benchmark."""
+    """Write a suite of ten benchmarks, ten arms of known truth and ninety claims."""
     arms = ["plain", *(f"ours-{number}" for number in range(ARMS - 1))]
     lines = ["suite: growing", "title: A growing suite", "seeds: {min: 3, max: 60}", "arms:"]
     for place, arm in enumerate(arms):
@@ -78,9 +74,9 @@ def write_suite(folder: Path) -> Path:
 
 
 def journal(folder: Path, size: Size) -> None:
-    """The segment of a run that ended without an owner to take it in: every trial done, but the very last one."""
-    from harness.execute.run import suite_spec
-    from harness.execute.session import planned
+    """Write the log segment of a run whose writer died: all trials done but the last."""
+    from harness.app.run import suite_spec
+    from harness.app.session import planned
     from harness.judge import claim_rows
     from harness.plan.planning import Selection, make_plan
     from harness.store import Outcome
@@ -153,7 +149,7 @@ def plan(folder: Path, size: Size) -> None:
 
 
 def ingest(folder: Path, size: Size) -> None:
-    """An owner takes the journal in, makes the snapshot and archives the segment."""
+    """Ingest the log, write the snapshot, archive the segment."""
     from harness.store import Owner
 
     with Owner(folder / "growing.duckdb"):
@@ -162,17 +158,17 @@ def ingest(folder: Path, size: Size) -> None:
 
 
 def finish(folder: Path, size: Size) -> None:
-    """The last trial runs."""
+    """Run the last trial."""
     run(folder, size, "--executor", "inline")
 
 
 def run(folder: Path, size: Size, *more: str) -> None:
-    """``harness run`` of the suite."""
+    """``harness run`` on the finished suite."""
     command("run", folder / "growing.yaml", "--no-report", "--quiet", "--seeds", size.seeds, *more, database=folder)
 
 
 def query(folder: Path, size: Size) -> None:
-    """Means of every cell, and the end of every series."""
+    """Query means of all configurations and the ends of all series."""
     from harness.store import open_reader
 
     with open_reader(folder / "growing.duckdb") as reader:
@@ -196,7 +192,7 @@ def report(folder: Path, size: Size) -> None:
 
 
 def command(name: str, *arguments: object, database: Path) -> None:
-    """A command of the harness in this process."""
+    """Run a command of the harness in this process."""
     import contextlib
     import io
 
@@ -212,8 +208,8 @@ def command(name: str, *arguments: object, database: Path) -> None:
 
 
 def dispatch(folder: Path, size: Size) -> None:
-    """As many jobs wait as there are trials, of which the second half start from the first."""
-    from harness.execute.dispatch import Dispatcher, Policy, Watch
+    """Dispatch as many jobs as there are trials; the second half depends on the first."""
+    from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
     from harness.execute.worker import Job
     from harness.plan.planning import Selection, make_plan
     from harness.store import Outcome
@@ -221,7 +217,7 @@ def dispatch(folder: Path, size: Size) -> None:
     from harness.vocabulary import Status
 
     class Instant:
-        """Trials have ended when they are submitted: what is left are the decisions."""
+        """An executor whose trials end when submitted: only decisions are left."""
 
         isolated = False
         ahead = 0
@@ -256,7 +252,7 @@ def dispatch(folder: Path, size: Size) -> None:
         Job(f"{number:064x}", f"job {number}", spec, folder, needs=(f"{number - half:064x}",) * (number >= half))
         for number in range(size.trials)
     ]
-    dispatcher = Dispatcher(lambda event: None, RUN, Instant(), Policy(), Watch())
+    dispatcher = Dispatcher(Recorder(), Instant(), Policy(), Watch())
     began = time.perf_counter()
     dispatcher.submit(reversed(jobs))
     assert sum(1 for _ in dispatcher.outcomes()) == size.trials
@@ -276,12 +272,12 @@ STAGES: dict[str, Callable[[Path, Size], None]] = {
     "claims": claims,
     "dispatch": dispatch,
 }
-UNTOLD = ("finish",)
-"""Stages that only prepare the next one."""
+HIDDEN = ("finish",)
+"""Stages that only prepare the next stage."""
 
 
 def warm(stage: str) -> None:
-    """Import what a stage needs, so that its seconds are of its work."""
+    """Import the modules of a stage before it is timed."""
     import pyarrow.compute  # noqa: F401
     import scipy.special  # noqa: F401
 
@@ -289,42 +285,42 @@ def warm(stage: str) -> None:
 
 
 def one_stage(stage: str, folder: Path, size: Size) -> None:
-    """In a process of its own: print seconds, processor seconds and peak memory."""
+    """Print seconds, processor seconds and peak memory of a stage in this process."""
     warm(stage)
     began, busy = time.perf_counter(), time.process_time()
     STAGES[stage](folder, size)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    told = {"seconds": time.perf_counter() - began, "processor": time.process_time() - busy, "MB": peak}
-    print(json.dumps(told))
+    figures = {"seconds": time.perf_counter() - began, "processor": time.process_time() - busy, "MB": peak}
+    print(json.dumps(figures))
 
 
 def measured(folder: Path, size: Size, stages: list[str]) -> dict[str, dict[str, float]]:
-    """Every stage's figures, in order; prints a line each."""
+    """Measure the stages in order and print a line each."""
     folder.mkdir(parents=True, exist_ok=True)
     write_suite(folder)
-    found: dict[str, dict[str, float]] = {}
+    rows: dict[str, dict[str, float]] = {}
     for stage in stages:
         began = time.perf_counter()
-        given = ["--stage", stage, "--trials", str(size.trials), "--rows", str(size.rows)]
-        done = subprocess.run([sys.executable, __file__, str(folder), *given], capture_output=True, text=True)
+        options = ["--stage", stage, "--trials", str(size.trials), "--rows", str(size.rows)]
+        done = subprocess.run([sys.executable, __file__, str(folder), *options], capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"{stage}: {done.stderr}")
         lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-        found[stage] = {key: value for line in lines for key, value in line.items()}
-        found[stage]["whole"] = time.perf_counter() - began
-        if stage not in UNTOLD:
-            row = found[stage]
+        rows[stage] = {key: value for line in lines for key, value in line.items()}
+        rows[stage]["whole"] = time.perf_counter() - began
+        if stage not in HIDDEN:
+            row = rows[stage]
             more = f"{row['a decision, ms']:10.4f} ms a decision" if "a decision, ms" in row else ""
             print(
                 f"{size.trials:9,}{size.trials * size.rows:13,}  {stage:18}{row['seconds']:9.2f}"
                 f"{row['processor']:11.2f}{row['whole']:9.2f}{row['MB']:9.0f}{more}",
                 flush=True,
             )
-    return found
+    return rows
 
 
 def main() -> None:
-    """The table, or one stage."""
+    """Print the table, or run a single stage."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--trials", type=int, nargs="*", default=list(SCALES))
@@ -332,19 +328,19 @@ def main() -> None:
     parser.add_argument("--stage", choices=STAGES)
     parser.add_argument("--stages", nargs="*", choices=STAGES, default=list(STAGES))
     parser.add_argument("--keep", action="store_true", help="leave the stores")
-    given = parser.parse_args()
-    if given.stage:
-        one_stage(given.stage, given.folder, Size(given.trials[0], given.rows))
+    options = parser.parse_args()
+    if options.stage:
+        one_stage(options.stage, options.folder, Size(options.trials[0], options.rows))
         return
     heads = (("trials", 9), ("metric rows", 13))
     print(
         "".join(f"{text:>{width}}" for text, width in heads) + f"  {'stage':18}{'seconds':>9}{'processor':>11}"
         f"{'whole':>9}{'MB':>9}"
     )
-    for trials in given.trials:
-        place = given.folder / str(trials)
-        measured(place, Size(trials, given.rows), given.stages)
-        if not given.keep:
+    for trials in options.trials:
+        place = options.folder / str(trials)
+        measured(place, Size(trials, options.rows), options.stages)
+        if not options.keep:
             shutil.rmtree(place)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.app.session import trial_row
 from harness.execute.environment import environment, environment_id
-from harness.execute.session import trial_row
 from harness.judge import claim_rows
 from harness.judge.stored import judge_now
 from harness.plan.planning import Plan, Selection, Trial, make_plan
@@ -157,4 +157,4 @@ def write_shipped(folder: Path, seeds: tuple[int, ...] = SEEDS) -> Path:
             with Owner(database, f"{RUN}-{name}-{selection.scale}") as owner:
                 fill_shipped(owner, suite, make_plan(suite, selection))
             reported.append(Reported(suite, judge_now(suite, selection, database)[0]))
-    return write_site(database, reported, folder / "site").parent
+    return write_site(database, reported, folder / "site", trial_pages=True).parent

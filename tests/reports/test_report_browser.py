@@ -42,6 +42,7 @@ def shown(written: Written) -> list[Path]:
     ]
 
 
+@pytest.mark.default
 def test_pages_open_without_error_request_violation_or_overflow(written: Written, browser: Browser) -> None:
     """Narrow and dark, then the same visit wide and light."""
     drawn = 0

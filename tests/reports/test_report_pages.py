@@ -21,10 +21,9 @@ from harness.store import Owner, open_reader
 from harness.store.events import PlannedEvent, VerdictsEvent, read_event
 from harness.suite import load_suite
 from reports.data import sql
-from reports.kept import MANIFEST
 from reports.links import address, slug, suite_path
 from reports.pages.index import COLUMNS, IndexEntry
-from reports.site import write_site
+from reports.site import MANIFEST, write_site
 
 
 def suite_of(folder: Path, scale: str = "mini") -> Parsed:

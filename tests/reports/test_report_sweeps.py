@@ -10,12 +10,12 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
+from harness.app.sweep import SweepRequest, SweepResult, run_sweep
 from harness.execute.dispatch import Watch
 from harness.plan.planning import Selection, make_plan
 from harness.store import Reader, open_reader
 from harness.suite import load_suite
 from harness.suite.load import Suite
-from harness.sweep import SweepRequest, SweepResult, run_sweep
 from reports.data import sql
 from reports.data.suite_results import gather
 from reports.figures import sweep as figures

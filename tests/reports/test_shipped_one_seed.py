@@ -19,6 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_shipped(tmp_path_factory.mktemp("one-seed"), seeds=(0,))
 
 
+@pytest.mark.full
 def test_pages_of_the_five_suites_are_written_from_one_seed(folder: Path) -> None:
     for suite, scales in SUITES.items():
         for scale, _ in scales:
@@ -27,11 +28,13 @@ def test_pages_of_the_five_suites_are_written_from_one_seed(folder: Path) -> Non
             assert not re.search(r"(?<![\w-])nan\b", text)
 
 
+@pytest.mark.full
 def test_one_thing_is_never_a_plural(folder: Path) -> None:
     for path in folder.rglob("*.html"):
         assert Parsed(path).false_plurals() == [], path
 
 
+@pytest.mark.full
 def test_trials_of_a_verdict_stand_in_one_order(folder: Path) -> None:
     order = ("claim_id", "benchmark", "seed", "side", "arm", "trial_id")
     with open_reader(folder.parent / "shipped.duckdb", consistent=True) as reader:

@@ -188,23 +188,23 @@ def main() -> None:
     import plotly.graph_objects  # noqa: F401
     import pyarrow.parquet  # noqa: F401
     import rich.console  # noqa: F401
-    import ruamel.yaml  # noqa: F401
     import safetensors.torch  # noqa: F401
     import scipy.stats  # noqa: F401
     import torch
     import torch._dynamo
     import torch._inductor
     import torchvision  # noqa: F401
+    import yaml  # noqa: F401
 
     from harness.cli.group import COMMANDS, harness
 
     torch.set_num_threads(1)
     for name in COMMANDS:
         harness.get_command(None, name)  # type: ignore[arg-type]
+    import harness.imports.table_verdicts
     import harness.judge.stored
     import harness.plan.planning
     import harness.results.reporting
-    import harness.results.table_verdicts
     import harness.suite
 
     answers = os.fdopen(os.dup(1), "wb")

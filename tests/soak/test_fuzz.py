@@ -22,10 +22,10 @@ from typing import Any
 import fuzz_bases
 import fuzz_doors as doors
 import pytest
+import yaml
 from fuzz_server import Answer, Server
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
 
 from harness.cli.group import harness as commands
 from harness.registry.shipped import suite_files
@@ -177,7 +177,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory, tiny_text: str, server: Serv
     shutil.copy(root / "store" / "tiny.yaml", made.fresh())
     ran = made.send("base", "command", ["run", "tiny.yaml", "--executor", "inline", "--no-report", "--quiet"])
     assert ran.code == 0, ran
-    for form in ("mlflow", "tensorboard", "wandb-csv"):
+    for form in ("mlflow", "tensorboard"):
         assert made.send("base", "command", ["export", "--to", form, f"exported/{form}"]).code == 0
     shutil.move(made.work / "exported", root / "exported")
     shutil.copytree(made.work / "results", root / "store" / "results")
@@ -213,7 +213,7 @@ def suites(draws: doors.Draws, box: Box, bases: Path) -> None:
     file = draws.choice(list(suite_files().values())) if shipped else bases / "store" / "tiny.yaml"
     content = Path(file).read_bytes()
     if draws.random() < 0.6:
-        content = doors.as_yaml(draws, doors.edited(draws, YAML(typ="safe", pure=True).load(content)))
+        content = doors.as_yaml(draws, doors.edited(draws, yaml.safe_load(content)))
     else:
         content = doors.mutated(draws, content, 6)
     os.mkfifo(work / "pipe")
@@ -250,7 +250,7 @@ def tables(draws: doors.Draws, box: Box, bases: Path) -> None:
         )
         more = ["--arm-column", "arm", *draws.choice((["--benchmark", "known"], ["--where", "bench=known"]))]
     else:
-        name = draws.choice(("mlflow", "tensorboard", "wandb-csv"))
+        name = draws.choice(("mlflow", "tensorboard"))
         shutil.copytree(bases / "exported" / name, work / name)
         doors.spoilt(draws, work / name)
         if name == "wandb-csv":
@@ -302,7 +302,7 @@ def names(draws: doors.Draws, box: Box, bases: Path) -> None:
     )
     if what in ("arm", "benchmark", "suite", "metric"):
         old = {"arm": "better", "benchmark": "known", "suite": "tiny", "metric": "score"}[what]
-        content = YAML(typ="safe", pure=True).load((work / "tiny.yaml").read_bytes())
+        content = yaml.safe_load((work / "tiny.yaml").read_bytes())
         (work / "named.yaml").write_bytes(doors.as_yaml(draws, _renamed(content, old, odd)))
         run = ["run", "named.yaml", "--executor", "inline", "--seeds", "2", "--db", "named.duckdb", "--quiet"]
         if box.send("names", "command", ["validate", "named.yaml"], "named.yaml").code == 0:
@@ -320,7 +320,7 @@ def names(draws: doors.Draws, box: Box, bases: Path) -> None:
                 ],
             )
     elif what == "tag":
-        box.send("names", "command", ["tag", "latest", "--", odd])
+        box.send("names", "command", ["db", "tag", "latest", "--", odd])
         box.send("names", "command", ["list", "runs"])
     elif what == "file":
         with contextlib.suppress(OSError, ValueError):

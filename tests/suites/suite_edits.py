@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.suite import yamlfile
-from harness.suite.yamlfile import Node
+from harness.base import yaml_nodes
+from harness.base.yaml_nodes import Node
 
 KINDS = ("delete", "duplicate", "retype", "rename")
 
@@ -132,4 +132,4 @@ def emit(value: Any) -> str:
 
 def parsed(file: Path) -> Node:
     """A suite, benchmark or claims file."""
-    return yamlfile.read(file, top=list if file.parent.name == "claims" else dict)
+    return yaml_nodes.read(file, top=list if file.parent.name == "claims" else dict)

@@ -125,6 +125,7 @@ def test_too_many_harmonics_are_refused() -> None:
 # task
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", CELLS)
 def test_learns_what_it_hears(kind: str) -> None:
     cell, metric = CELLS[kind], HEADLINE[kind]
@@ -242,7 +243,7 @@ def test_audiotags_reads_tables_and_refuses_damaged_ones(tmp_path: Path) -> None
         ("file,flute\ntest/c.wav,0\n", "expected 'file'"),
         ("file,flute,oboe\ntest/c.wav,0,2\n", "tags are 0 or 1"),
         ("file,oboe,flute\ntest/c.wav,0,1\n", "other tags"),
-        ("file,flute,oboe\ntest/d.wav,0,1\n", "which is not there"),
+        ("file,flute,oboe\ntest/d.wav,0,1\n", "which is missing"),
     ):
         (folder / "test.csv").write_text(damaged)
         with pytest.raises(HarnessError, match=message):
@@ -287,7 +288,7 @@ def test_magnatagatune_takes_the_most_frequent_tags_and_splits_by_folder(tmp_pat
     assert len(data.classes) == 50
     assert {name: len(part) for name, part in data.splits.items()} == {"train": 2, "validation": 1, "test": 2}
     assert data.splits["train"].targets.sum(axis=1).tolist() == [2, 2]
-    for old, new, message in (('"clip_id"', '"id"', "clip_id"), ('"0"\t"1"', '"0"\t"x"', "no numbers")):
+    for old, new, message in (('"clip_id"', '"id"', "clip_id"), ('"0"\t"1"', '"0"\t"x"', "not numbers")):
         (root / "annotations_final.csv").write_text("\n".join(lines).replace(old, new))
         with pytest.raises(HarnessError, match=message):
             audio_published.load_magnatagatune(request_for(audio_published.load_magnatagatune, tmp_path, rate=8000))

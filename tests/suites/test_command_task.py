@@ -8,17 +8,17 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from harness.cli.group import run_main
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Job, run_job
 from harness.plan.planning import make_plan
 from harness.store import open_reader
-from harness.store.outcome import Outcome
 from harness.suite import load_suite
 from harness.vocabulary import Status
 
@@ -57,6 +57,7 @@ def ran(path: Path, folder: Path, arm: str = "adamp", attempt: int = 1, seconds:
     return run_job(job, lambda *_: None)
 
 
+@pytest.mark.full
 def test_a_suite_of_ones_own_is_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = CLIENT + (
         "import random, sys\n"
@@ -164,7 +165,7 @@ def test_over_time_is_ended_as_a_whole(tmp_path: Path) -> None:
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
         "open('pids', 'w').write(f'{os.getpid()} {child.pid}')\ntime.sleep(60)\n"
     )
-    outcome = ran(own_suite(tmp_path, script, HERE), tmp_path, seconds=1.5)
+    outcome = ran(own_suite(tmp_path, script, HERE), tmp_path, seconds=4.0)
     assert outcome.status == Status.TIMEOUT
     assert not any(alive(int(pid)) for pid in (tmp_path / "pids").read_text().split())
 
@@ -181,7 +182,7 @@ def test_the_program_ends_with_its_worker(tmp_path: Path) -> None:
     script = "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
     path = own_suite(tmp_path, script, HERE)
     code = f"""
-import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+import sys; sys.path[:0] = {sys.path!r}
 from pathlib import Path
 from test_command_task import ran
 ran(Path({str(path)!r}), Path({str(tmp_path)!r}))
@@ -318,10 +319,3 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except (OSError, IndexError):
         return False
-
-
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.05)

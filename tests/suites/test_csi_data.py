@@ -99,9 +99,9 @@ def test_labels_are_actions_people_or_falls(tmp_path: Path) -> None:
     assert np.bincount(falls.target.labels).tolist() == [12, 6]
     names = [load(CSI, tmp_path, seed, **keys, target_by_seed=True).target_name for seed in range(4)]
     assert names == ["0", "1", "2", "0"]
-    with pytest.raises(HarnessError, match="no domain '9'"):
+    with pytest.raises(HarnessError, match="unknown domain '9'"):
         load(CSI, tmp_path, **keys, target="9")
-    with pytest.raises(HarnessError, match="cannot be shared out evenly"):
+    with pytest.raises(HarnessError, match="cannot be divided evenly"):
         load(CSI, tmp_path, path="WiFall", packets=10, steps=3)
 
 
@@ -121,14 +121,14 @@ def test_wigesture_layout_skips_static_and_cuts_segments(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no column 'data'"),
-        (b"seq,rssi\n1,2\n", "no column 'data'"),
+        (b"", "lacks the column 'data'"),
+        (b"seq,rssi\n1,2\n", "lacks the column 'data'"),
         (b"seq,data\n", "no packets"),
         (b'seq,data\n1,"[1, 2, 3, 4"\n', "list in brackets"),
         (b'seq,data\n1,"[1, 2, 3]"\n', "3 numbers"),
         (b'seq,data\n1,"[1, 2]"\n2,"[1, 2, 3, 4]"\n', "line 3"),
-        (b'seq,data\n1,"[1, x]"\n', "no whole number"),
-        (b'seq,data\n1,"[__import__(0), 2]"\n', "no whole number"),
+        (b'seq,data\n1,"[1, x]"\n', "other than integers"),
+        (b'seq,data\n1,"[__import__(0), 2]"\n', "other than integers"),
         (b"\xff\xfe\x00", "not UTF-8"),
     ],
 )
@@ -227,7 +227,7 @@ def test_the_encoder_is_torchvisions_resnet18_and_takes_its_weights(tmp_path: Pa
     torch.testing.assert_close(encoder(windows), expected)
     with pytest.raises(HarnessError, match="not a ResNet-18 of width 64"):
         load_imagenet(CsiEncoder(8, 64), file)
-    with pytest.raises(MissingDataError, match="random weights never stand in"):
+    with pytest.raises(MissingDataError, match="random weights are not used instead"):
         load_imagenet(encoder, None)
 
 

@@ -110,7 +110,7 @@ def test_chosen_classes_are_read_alone_and_numbered_anew(tmp_path: Path) -> None
     for number, name in enumerate(chosen.classes):
         old = listing.classes.index(name)
         np.testing.assert_array_equal(some[chosen.labels == number], everything[listing.labels == old])
-    with pytest.raises(HarnessError, match=r"own: no class 'class9'; .*class1"):
+    with pytest.raises(HarnessError, match=r"own: unknown class 'class9'; .*class1"):
         imagefolder.of_classes(everything, listing, ["class9"], "own")
 
 
@@ -249,7 +249,7 @@ def test_damaged_and_missing_token_files_are_refused(tmp_path: Path) -> None:
         text(root)
     file.unlink()
     with pytest.raises(
-        MissingDataError, match=r"own has no test\.txt \(or test\.tokens, each also with \.gz\) but wiki"
+        MissingDataError, match=r"own lacks test\.txt \(or test\.tokens, each also with \.gz\); it has wiki"
     ):
         text(root)
 

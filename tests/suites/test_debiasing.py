@@ -226,8 +226,8 @@ def test_damaged_idx_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "mnist" / FILES[2]
     whole = path.read_bytes()
     for content, message in (
-        (whole[:-1], "holds 15679"),
-        (b"\x00\x01" + whole[2:], "no IDX file"),
+        (whole[:-1], "but has 15679"),
+        (b"\x00\x01" + whole[2:], "is not an IDX file"),
         (whole[:2] + b"\x0d" + whole[3:], "type 0x0d"),
         (whole[:3] + b"\x01" + whole[4:], "1 dimensions"),
     ):
@@ -273,8 +273,8 @@ def test_imagenet9_joins_classes_and_reads_the_published_clusters(tmp_path: Path
     for damaged, message in (
         (lines[:-1], "lacks it"),
         (["a,b", *lines[1:]], "columns"),
-        ([lines[0], lines[1].replace(",0,0,1", ",x,0,1"), *lines[2:]], "no number"),
-        ([lines[0], lines[1].replace("dog", "cat"), *lines[2:]], "says 'cat'"),
+        ([lines[0], lines[1].replace(",0,0,1", ",x,0,1"), *lines[2:]], "not a number"),
+        ([lines[0], lines[1].replace("dog", "cat"), *lines[2:]], "states 'cat'"),
     ):
         file.write_text("\n".join(damaged) + "\n")
         with pytest.raises(HarnessError, match=message):
@@ -325,6 +325,7 @@ def test_without_weights_it_is_a_plain_training_of_the_target() -> None:
     assert all(same)
 
 
+@pytest.mark.full
 def test_learns_the_digits_only_where_the_colour_denies_itself() -> None:
     task = CELL.build(0)
     run(task, 150)

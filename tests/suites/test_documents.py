@@ -86,7 +86,7 @@ def test_a_folder_a_class_is_split_at_random_or_by_folders(tmp_path: Path) -> No
 
 def no_text(file: Path) -> str:
     file.write_text("text,label\nfine,good\n,bad\n")
-    return r"films\.csv:3: no 'text'"
+    return r"films\.csv:3: 'text' is empty"
 
 
 def other_name(file: Path) -> str:
@@ -96,12 +96,12 @@ def other_name(file: Path) -> str:
 
 def numbers(file: Path) -> str:
     file.write_text("text,label\n1,good\n2,bad\n")
-    return r"'text' holds numbers; say text: NAME"
+    return r"'text' contains numbers; set text: NAME"
 
 
 def one_class(file: Path) -> str:
     file.write_text("text,label\n" + "fine,good\n" * 20)
-    return "of one class alone"
+    return "a single class"
 
 
 @pytest.mark.parametrize("damage", [no_text, other_name, numbers, one_class])
@@ -172,5 +172,5 @@ def test_padding_changes_no_answer(tmp_path: Path) -> None:
 
 
 def test_options_that_leave_no_words_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match="no token comes 1000 times in training; lower min_count"):
+    with pytest.raises(HarnessError, match="no token occurs 1000 times in training; lower min_count"):
         cell(write_table(tmp_path), f"{MODELS}bag-of-embeddings", min_count=1000).build(0).build()

@@ -269,7 +269,7 @@ def test_resizing_is_that_of_pillow_to_a_level() -> None:
         (b"", "not an image"),
         (b"\xff\xd8\xff", "not an image"),
         (b"\xff\xd8\xff\xc0\x00\x11\x08\xff\xff\xff\xff\x03", "pixels, more than"),
-        (b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x01\xff\xff\x03", "so narrow"),
+        (b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x01\xff\xff\x03", "too narrow"),
         (b"\xff\xd8\xff\xe0\x00\x02" * 3, "not an image"),
     ],
 )

@@ -19,8 +19,9 @@ import pytest
 from PIL import Image
 from task_lab import request_for
 
+from harness.base import tables
 from harness.errors import HarnessError
-from suites.data import audio_published, audiofolder, boxes, csi_csv, idx, own_images, table_files
+from suites.data import audio_published, audiofolder, boxes, csi_csv, idx, own_images
 from suites.data.archive import open_tree
 
 MOST_GROWTH = 700 << 10
@@ -64,7 +65,7 @@ def zeros(width: int, height: int) -> bytes:
 
 
 PICTURES: dict[str, tuple[Callable[[], bytes], str]] = {
-    "a strip": (lambda: zeros(1, 60_000), "1 × 60000 pixels: no photograph is so narrow"),
+    "a strip": (lambda: zeros(1, 60_000), "1 × 60000 pixels: too narrow for a photograph"),
     "gigabytes of zeros": (lambda: zeros(12_000, 12_000), "pixels, more than 100000000"),
     "no picture": (lambda: b"\x89PNG\r\n\x1a\nnothing", "cannot|can be decoded"),
     "half a picture": (lambda: zeros(500, 500)[:200], "can be decoded"),
@@ -190,15 +191,15 @@ def head(*shape: int) -> bytes:
 LABELS = head(20) + bytes(number % 2 for number in range(20))
 ZEROS = b"zeros"  # made in the test itself: it takes 400 MB
 IDX: dict[str, tuple[bytes, str]] = {
-    "no pixels": (head(20, 0, 0), "there is nothing in it"),
-    "no pictures": (head(0, 8, 8), "there is nothing in it"),
+    "no pixels": (head(20, 0, 0), "it is empty"),
+    "no pictures": (head(0, 8, 8), "it is empty"),
     "more than there can be": (
         head(2**31, 2**31 - 1, 2**31 - 1) + b"x",
-        "which is 9903520305059670164485701632 bytes, and",
+        "which is 9903520305059670164485701632 bytes, but",
     ),
     "zeros without end": (ZEROS, "unpacks to more than 100 times"),
-    "short": (head(20, 8, 8) + bytes(99), "1280 bytes, and holds 99"),
-    "nothing": (b"", "no IDX file"),
+    "short": (head(20, 8, 8) + bytes(99), "1280 bytes, but has 99"),
+    "nothing": (b"", "is not an IDX file"),
 }
 
 
@@ -253,7 +254,7 @@ def test_coco(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
-    ("content", "told"), [(b"0\n\xff\xfe\n", "no list of names"), (None, "names: one of 209,715,")]
+    ("content", "told"), [(b"0\n\xff\xfe\n", "not a list of names"), (None, "names: one has 209,715,")]
 )
 def test_a_list_of_voc_that_is_none(content: bytes | None, told: str, tmp_path: Path) -> None:
     """200 MB of nothing in one line made a message of gigabytes."""
@@ -297,7 +298,7 @@ def test_a_listed_pipe_is_no_file(tmp_path: Path) -> None:
     folder(tmp_path / "own")
     (tmp_path / "own" / "train" / "a" / "0.png").unlink()
     os.mkfifo(tmp_path / "own" / "train" / "a" / "0.png")
-    with open_tree(tmp_path / "own", "own") as tree, pytest.raises(HarnessError, match=r"own: .* is no file"):
+    with open_tree(tmp_path / "own", "own") as tree, pytest.raises(HarnessError, match=r"own: .* is not a file"):
         tree.read("train/a/0.png")
 
 
@@ -308,15 +309,15 @@ def test_parquet_of_odd_names_and_endless_rows(tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.parquet"))
     parquet.write_table(pa.table({"x": [1, 2]}), tmp_path / "x.parquet")
     (tmp_path / "x.parquet").rename(odd)
-    assert table_files.read_parquet(odd, "own").num_rows == 2
+    assert tables.read_parquet(odd).num_rows == 2
     endless = pa.table({f"c{number}": pa.array([0] * 1_000_000, pa.int8()) for number in range(1)})
     with parquet.ParquetWriter(tmp_path / "endless.parquet", endless.schema, compression="zstd") as writer:
         for _ in range(3):
             writer.write_table(endless)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(table_files, "MOST_CELLS", 2_000_000)
+        patched.setattr(tables, "MOST_CELLS", 2_000_000)
         with pytest.raises(HarnessError, match="claims 3,000,000 rows"):
-            table_files.read_parquet(tmp_path / "endless.parquet", "own")
+            tables.read_parquet(tmp_path / "endless.parquet")
 
 
 @pytest.mark.parametrize("content", ["", "clip_id\tdrum\tmp3_path\n"])
@@ -330,11 +331,11 @@ def test_a_list_of_no_clips(content: str, tmp_path: Path) -> None:
 def test_a_head_line_without_end(tmp_path: Path) -> None:
     """The csv reader gives up in the head line already."""
     wide = b'"' + b"x" * 200_000 + b'"\n'
-    with pytest.raises(HarnessError, match="here is no csv"):
+    with pytest.raises(HarnessError, match="here is not valid csv"):
         csi_csv.parse(wide, "here")
-    with pytest.raises(HarnessError, match="here is no csv"):
+    with pytest.raises(HarnessError, match="here is not valid csv"):
         audiofolder.read_tags(wide, "here")
     (tmp_path / "magnatagatune").mkdir()
     (tmp_path / "magnatagatune" / "annotations_final.csv").write_bytes(wide)
-    with pytest.raises(HarnessError, match="is no csv"):
+    with pytest.raises(HarnessError, match="is not valid csv"):
         audio_published.load_magnatagatune(request_for(audio_published.load_magnatagatune, tmp_path))

@@ -134,7 +134,7 @@ def test_a_pretrained_backbone_takes_weights_by_their_published_names(tmp_path: 
 
 
 def test_missing_or_foreign_weights_are_reported_and_never_replaced(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match="random weights never stand in"):
+    with pytest.raises(MissingDataError, match="random weights are not used instead"):
         build(EMBEDDING, IMAGES, backbone="resnet50", pretrained=True)
     with pytest.raises(MissingDataError, match="found 0"):
         build(EMBEDDING, IMAGES, pretrained=True, folder=tmp_path)

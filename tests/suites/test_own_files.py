@@ -72,6 +72,7 @@ def test_an_arm_may_name_a_file(folder: Path, capsys: pytest.CaptureFixture[str]
     assert "6 stored already" in capsys.readouterr().out
 
 
+@pytest.mark.full
 def test_an_added_arm_is_trained_and_judged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = f"mine={folder / 'my.py'}:SignSGD"
     chosen = (

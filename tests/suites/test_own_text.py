@@ -85,26 +85,24 @@ def test_what_a_folder_lacks_may_be_cut_from_its_training_text(tmp_path: Path) -
     data = load(tmp_path, level="characters", min_count=1, split={"validation": 0.1})
     assert said(data, "train") + said(data, "validation") == BOOK
     assert said(data, "test") == "line 7\n"
-    with pytest.raises(HarnessError, match=r"test\.txt is the test already; leave 'test' out"):
+    with pytest.raises(HarnessError, match=r"test\.txt is the test already; remove 'test'"):
         load(tmp_path, split={"validation": 0.1, "test": 0.1})
 
 
 def test_messages_name_the_files_that_the_page_names(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text(BOOK, encoding="utf-8")
-    with pytest.raises(
-        MissingDataError, match=r"has no valid\.txt \(or valid\.tokens.* but train\.txt; .*point path at"
-    ):
+    with pytest.raises(MissingDataError, match=r"lacks valid\.txt \(or valid\.tokens.* has train\.txt; .*set path to"):
         load(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MissingDataError, match=r"has no train\.txt .* but nothing"):
+    with pytest.raises(MissingDataError, match=r"lacks train\.txt .* has nothing"):
         load(tmp_path / "empty")
-    with pytest.raises(HarnessError, match=r"split: no 'tset'"):
+    with pytest.raises(HarnessError, match=r"split: unknown name 'tset'"):
         load(tmp_path / "train.txt", split={"tset": 0.1})
     (tmp_path / "bad.txt").write_bytes(b"\xff\xfe book")
     with pytest.raises(HarnessError, match=r"bad\.txt cannot be read as text in UTF-8"):
         load(tmp_path / "bad.txt")
     (tmp_path / "blank.txt").write_text(" \n", encoding="utf-8")
-    with pytest.raises(HarnessError, match=r"blank\.txt holds no text"):
+    with pytest.raises(HarnessError, match=r"blank\.txt contains no text"):
         load(tmp_path / "blank.txt")
     (tmp_path / "short.txt").write_text("ab", encoding="utf-8")
     with pytest.raises(HarnessError, match=r"short\.txt: 2 characters are too few to cut off validation 0\.1"):

@@ -14,7 +14,7 @@ from PIL import Image
 from task_lab import Cell, train
 
 from harness.trial.contracts import Task
-from suites.tasks.pictures import FOUND, PAPER, RIGHT, WRONG, as_pixels, framed, with_boxes
+from suites.tasks.pictures import DETECTED, PAPER, RIGHT, WRONG, as_pixels, framed, with_boxes
 
 DETECTION = Cell(
     "suites.tasks.detection:detection",
@@ -117,8 +117,8 @@ def test_boxes_are_drawn_where_they_are_in_whole_multiples_of_pixels() -> None:
     black = np.zeros((32, 32, 3), dtype=np.uint8)
     drawn = np.asarray(with_boxes(black, np.array([[8.0, 20.0, 24.0, 30.0]]), ["7"], true=False))
     assert drawn.shape == (128, 128, 3)
-    assert tuple(drawn[100, 32]) == FOUND
-    assert tuple(drawn[100, 96]) == FOUND
+    assert tuple(drawn[100, 32]) == DETECTED
+    assert tuple(drawn[100, 96]) == DETECTED
     assert (drawn[100, 60] == 0).all()
 
 

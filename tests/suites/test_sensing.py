@@ -170,6 +170,7 @@ def test_the_arms_that_say_they_leak_do(suite: Path, tmp_path: Path, arm: str) -
 Harness = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.mark.full
 def test_permuted_hidden_labels_through_the_command_line(suite: Path, tmp_path: Path, harness: Harness) -> None:
     stored = []
     for flag in ("false", "true"):
@@ -261,15 +262,15 @@ def test_one_process_answers_for_every_embedding_and_ends_with_its_input(tmp_pat
 
     rows = np.zeros((2, 4), dtype=np.float32)
     with pytest.raises(HarnessError, match=r"UMAP of \(2, 4\) to 3 failed: ValueError: .* 3 items or more"):
-        reduction._made(rows, 3, 1)
+        reduction._embed(rows, 3, 1)
     (first,) = reduction._running
     with pytest.raises(HarnessError, match="failed"):
-        reduction._made(rows, 3, 2)
+        reduction._embed(rows, 3, 2)
     assert reduction._running == [first]
     first.process.kill()
     first.process.wait()
     with pytest.raises(HarnessError, match="3 items or more"):  # another one takes its place
-        reduction._made(rows, 3, 1)
+        reduction._embed(rows, 3, 1)
     (second,) = reduction._running
     assert second is not first
     assert second.process.stdin is not None
@@ -287,12 +288,13 @@ def test_umap_runs_beside_the_trial_and_is_taken_from_the_cache(
     rows = np.random.default_rng(0).standard_normal((40, 12)).astype(np.float32)
     first = reduction.embedding(rows, 4, 1)
     assert first.shape == (40, 4)
-    again = reduction._made(rows, 4, 1)  # by the same process, which has embedded before
+    again = reduction._embed(rows, 4, 1)  # by the same process, which has embedded before
     np.testing.assert_array_equal(again, first)
-    monkeypatch.setattr(reduction, "_made", lambda *_: pytest.fail("the cache was passed over"))
+    monkeypatch.setattr(reduction, "_embed", lambda *_: pytest.fail("the cache was passed over"))
     np.testing.assert_array_equal(reduction.embedding(rows, 4, 1), first)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("learns", [True, False])
 def test_learns_from_source_labels_and_not_from_shuffled_ones(
     suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, learns: bool

@@ -14,15 +14,16 @@ import pytest
 from suite_edits import Edit, edits, emit, parsed, tree
 
 from harness import registry
+from harness.base import yaml_nodes
+from harness.base.yaml_nodes import Node
 from harness.data.checksums import canonical
 from harness.errors import HarnessError
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.registry.shipped import suite_files
-from harness.suite import load_suite, yamlfile
+from harness.suite import load_suite
 from harness.suite.cells import block_of, served_by, setting
 from harness.suite.load import Suite
 from harness.suite.models import Binding, Gate, ScaleBlock
-from harness.suite.yamlfile import Node
 
 SUITES = sorted(suite_files())
 FOLDER = Path(__file__).parents[2] / "suites"
@@ -241,7 +242,7 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copytree(FOLDER / name, tmp_path / name)
     for name in SUITES:
         shutil.copy(FOLDER / f"{name}.yaml", tmp_path)
-    read, kept = yamlfile.read, {}
+    read, kept = yaml_nodes.read, {}
 
     def once(path: Path, top: type = dict) -> Node:
         key = (str(path), path.read_bytes())
@@ -249,7 +250,7 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             kept[key] = read(path, top)
         return kept[key]
 
-    monkeypatch.setattr(yamlfile, "read", once)
+    monkeypatch.setattr(yaml_nodes, "read", once)
     return tmp_path
 
 

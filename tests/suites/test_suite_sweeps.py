@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness.app.sweep import SweepRequest, run_sweep
 from harness.execute.dispatch import Watch
 from harness.plan.planning import Selection, make_plan
 from harness.plan.tuning import TUNING_SEED, Tuning, TuningRequest, make_tuning
@@ -16,7 +17,6 @@ from harness.store import open_reader
 from harness.suite import load_suite
 from harness.suite.load import Suite
 from harness.suite.spaces import with_point
-from harness.sweep import SweepRequest, run_sweep
 from harness.sweep.study import Drawing
 
 SHARED = {"optimizer.lr", "optimizer.weight_decay"}
@@ -124,6 +124,7 @@ def test_the_threshold_reaches_every_layer_of_rn() -> None:
     }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "on"),
     [

@@ -107,7 +107,7 @@ def test_missing_values_are_filled_from_training_marked_and_said(tmp_path: Path)
     with pytest.warns(UserWarning, match="table: ") as told:
         data = table(path, split={"test": 10})
     said = [str(one.message) for one in told]
-    assert any("own.csv:10: 1 rows have no 'kind' and are left out" in one for one in said), said
+    assert any("own.csv:10: 1 rows lack 'kind' and are ignored" in one for one in said), said
     assert any("missing values: length 1, colour 1" in one for one in said), said
     train_rows = data.splits["train"]
     assert sum(sizes(data).values()) == 59
@@ -136,16 +136,16 @@ def test_categories_that_training_never_saw_share_one_feature(tmp_path: Path) ->
     ("text", "keys", "expected"),
     [
         ("a,b\n1,2\n1,2,3\n", {"target": "b"}, r"own\.csv:3: 3 fields, but the header has 2 columns"),
-        ("a,a\n1,2\n", {"target": "a"}, r"own\.csv:1: two columns are called 'a'"),
-        ("", {"target": "a"}, r"own\.csv:1: the first line must name the columns"),
+        ("a,a\n1,2\n", {"target": "a"}, r"own\.csv:1: duplicate column 'a'"),
+        ("", {"target": "a"}, r"own\.csv:1: the file is empty; its first line must name the columns"),
         ("a,b\n", {"target": "b"}, r"own\.csv has no rows"),
         (flowers(), {"target": "knid"}, r"own\.csv:1: no column 'knid' \(target\); did you mean 'kind'"),
         (flowers(), {"ignore": ["lenght"]}, r"no column 'lenght' \(ignore\); did you mean 'length'"),
         (flowers() + "oops,red,a\n", {}, r"own\.csv:62: 'length' is 'oops' .* categorical: \[length\]"),
-        (flowers(), {"split": {"vaildation": 0.1}}, r"split: no 'vaildation'; did you mean 'validation'"),
-        (flowers(), {"split": {"test": "half"}}, r"split: 'test' is 'half'; a share \(0\.2\) or a count"),
+        (flowers(), {"split": {"vaildation": 0.1}}, r"split: unknown name 'vaildation'; did you mean 'validation'"),
+        (flowers(), {"split": {"test": "half"}}, r"split: 'test' is 'half'; expected a share \(0\.2\) or a count"),
         (flowers(), {"split": {"test": 0.6, "val": 0.5}}, r"leave none of 60 rows to train on"),
-        (flowers(), {"split_column": "colour"}, r"own\.csv:2: 'colour' is 'red', no split"),
+        (flowers(), {"split_column": "colour"}, r"own\.csv:2: 'colour' is 'red', not a valid split"),
         ("kind\na\nb\n", {}, r"no column to predict 'kind' from"),
     ],
 )
@@ -158,14 +158,14 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, keys: 
 def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="none does not exist"):
         table(tmp_path / "none")
-    with pytest.raises(HarnessError, match=r"own\.txt is no table; \.csv"):
+    with pytest.raises(HarnessError, match=r"own\.txt: unsupported file extension; valid: \.csv"):
         table(written(tmp_path / "own.txt", "a b"))
     written(tmp_path / "folder" / "first.csv", flowers())
     written(tmp_path / "folder" / "second.csv", flowers())
     with pytest.raises(HarnessError, match=r"has no train\.csv .* but first\.csv, second\.csv"):
         table(tmp_path / "folder")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 nothing")
-    with pytest.raises(HarnessError, match=r"bad\.parquet is not a Parquet file"):
+    with pytest.raises(HarnessError, match=r"bad\.parquet is not a readable Parquet file"):
         table(tmp_path / "bad.parquet")
 
 
@@ -177,7 +177,7 @@ def test_a_column_may_say_the_split_and_validation_may_be_drawn_from_training(tm
     rows = [f"{n},{'ab'[n % 2]},{word}" for n, word in enumerate(words)]
     path = written(tmp_path / "own.csv", "\n".join(["x,kind,part", *rows]))
     assert sizes(table(path, split_column="part")) == {"train": 6, "validation": 2, "test": 2}
-    with pytest.raises(HarnessError, match="has its own validation; leave 'validation' out"):
+    with pytest.raises(HarnessError, match="has its own validation; remove 'validation'"):
         table(path, split_column="part", split={"validation": 0.1})
     assert table(path, split_column="part").numeric == ("x",)
 
@@ -301,14 +301,18 @@ def test_what_an_estimator_draws_is_a_function_of_the_seed() -> None:
     ("name", "parameters", "expected"),
     [
         ("sklearn.ensemble.RandomForrest", {}, "did you mean 'sklearn.ensemble.RandomForestClassifier'"),
-        ("os.system", {}, "no estimator 'os.system' in scikit-learn; valid: sklearn"),
-        ("sklearn.utils._testing.assert_allclose", {}, "no estimator"),
-        ("sklearn.preprocessing.StandardScaler", {}, "is no classifier by itself"),
-        ("sklearn.linear_model.Ridge", {}, "Ridge is no classifier by itself; .*valid: sklearn"),
-        ("sklearn.svm.LinearSVC", {}, "gives no probabilities"),
-        ("sklearn.svm.SVC", {}, "gives no probabilities"),
-        ("sklearn.tree.DecisionTreeClassifier", {"max_dept": 3}, "no parameter 'max_dept'; did you mean 'max_depth'"),
-        ("sklearn.ensemble.RandomForestClassifier", {"random_state": 1}, "leave 'random_state' of .* out"),
+        ("os.system", {}, "unknown estimator 'os.system' of scikit-learn; valid: sklearn"),
+        ("sklearn.utils._testing.assert_allclose", {}, "unknown estimator"),
+        ("sklearn.preprocessing.StandardScaler", {}, "is not a classifier, or needs other estimators"),
+        ("sklearn.linear_model.Ridge", {}, "Ridge is not a classifier, or needs other estimators; .*valid: sklearn"),
+        ("sklearn.svm.LinearSVC", {}, "has no probabilities"),
+        ("sklearn.svm.SVC", {}, "has no probabilities"),
+        (
+            "sklearn.tree.DecisionTreeClassifier",
+            {"max_dept": 3},
+            "unknown parameter 'max_dept' of .*; did you mean 'max_depth'",
+        ),
+        ("sklearn.ensemble.RandomForestClassifier", {"random_state": 1}, "remove 'random_state' of"),
     ],
 )
 def test_another_name_or_parameter_is_refused(name: str, parameters: dict[str, Any], expected: str) -> None:
@@ -328,7 +332,7 @@ def test_a_parameter_that_the_estimator_refuses_is_one_message() -> None:
     ("task", "target", "expected"),
     [
         (REGRESSION, "kind", "the target 'kind' is text .*tabular-classification"),
-        (CLASSIFICATION, "length", "different numbers in 60 rows, which are no classes; use the task tabular-regress"),
+        (CLASSIFICATION, "length", "different numbers in 60 rows, too many for classes; use the task tabular-regress"),
     ],
 )
 def test_a_target_of_the_other_kind_names_the_other_task(tmp_path: Path, task: str, target: str, expected: str) -> None:

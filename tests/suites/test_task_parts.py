@@ -303,7 +303,7 @@ def test_retrieval_refuses_classes_that_are_in_both_splits() -> None:
     ("recipe", "message"),
     [
         ({"batch_size": 10_000}, "must lie in 1–300"),
-        ({"batch_size": 20, "images_per_class": 3}, "not made of"),
+        ({"batch_size": 20, "images_per_class": 3}, "does not consist of"),
         ({"batch_size": 204, "images_per_class": 4}, "at most 50 classes"),
     ],
 )

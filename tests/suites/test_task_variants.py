@@ -33,6 +33,7 @@ WEIGHT_NORM = replace(LANGUAGE, model_keys={**LANGUAGE.model_keys, "weight_norm"
 CELLS = {"language": LANGUAGE, "language-xl": XL, "language-weight-norm": WEIGHT_NORM}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", CELLS)
 def test_language_models_use_order_and_not_only_frequencies(name: str) -> None:
     cell = CELLS[name]
@@ -46,6 +47,7 @@ def test_language_models_use_order_and_not_only_frequencies(name: str) -> None:
     assert ratios[1] > 0.98, ratios
 
 
+@pytest.mark.full
 def test_triplets_learn_to_tell_unseen_classes_apart() -> None:
     margins = []
     for seed in range(3):

@@ -71,7 +71,7 @@ def test_batches_are_a_function_of_the_epoch_alone_and_keep_their_size() -> None
     assert sum(len(parts[0].tokens) for parts in first) == 400
     for (batch,) in first:
         assert max(batch.tokens.numel(), batch.wanted.numel()) <= 256
-        assert torch.equal(batch.given[:, 1:], torch.where(batch.wanted == END, PADDING, batch.wanted)[:, :-1])
+        assert torch.equal(batch.inputs[:, 1:], torch.where(batch.wanted == END, PADDING, batch.wanted)[:, :-1])
 
 
 def test_accumulated_batches_give_the_gradient_of_one_batch() -> None:
@@ -425,6 +425,7 @@ def test_label_smoothing_is_that_of_the_scripts() -> None:
     assert math.isclose(float(ours), float(theirs), rel_tol=1e-5)
 
 
+@pytest.mark.full
 def test_learns_translations_and_not_from_shuffled_targets() -> None:
     """With shuffled targets the source says nothing of the reference: only what targets look like is learnt."""
     cell = replace(
@@ -447,6 +448,7 @@ def test_learns_translations_and_not_from_shuffled_targets() -> None:
     assert scores[0]["chrf"] > scores[1]["chrf"] + 10, scores
 
 
+@pytest.mark.full
 def test_the_image_network_repeats_itself_and_fluctuates_less_than_an_order_of_magnitude_says() -> None:
     before = torch.random.get_rng_state()
     first, again = image_deviation(Streams(0)), image_deviation(Streams(0))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
-from harness.store.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)

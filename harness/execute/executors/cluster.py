@@ -25,9 +25,9 @@ from harness.execute.executors.nodes import check_nodes, unfit_for
 from harness.execute.executors.private import keep_token_private, make_folder, remove_folder
 from harness.execute.executors.processes import devices_of, run_spread
 from harness.execute.memory_limit import MemoryLimit
+from harness.execute.outcome import Outcome
 from harness.execute.signals import end_as_interrupted
 from harness.execute.worker import Beat, Job, run_job, sealed
-from harness.store.outcome import Outcome
 from harness.vocabulary import Status
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from harness.execute.executors.base import ExecutorOptions, Progress
 from harness.execute.memory_limit import MemoryLimit
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Job, run_job, sealed
-from harness.store.outcome import Outcome
 
 
 class InlineExecutor:

@@ -9,8 +9,8 @@ from typing import Any
 from harness.errors import first_line
 from harness.execute import last_words
 from harness.execute.memory_limit import MemoryLimit
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Beat, Job, run_job, sealed
-from harness.store.outcome import Outcome
 from harness.vocabulary import Status
 
 # A collective waits for the first process while it scores a split.

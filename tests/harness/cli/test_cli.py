@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from harness.cli.group import COMMANDS, harness, run_main
+from harness.cli.group import ALIASES, COMMANDS, UNLISTED, Alias, harness, run_main
 
 HEAVY = ("torch", "ray", "torchvision", "sklearn", "scipy", "pandas")
 
@@ -37,20 +39,56 @@ def test_commands_import_only_what_they_need(arguments: list[str], forbidden: tu
     assert done.stderr.strip().splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("name", list(COMMANDS))
-def test_help_has_an_example_and_the_listed_summary(name: str) -> None:
-    import click
+def commands() -> dict[str, click.Command]:
+    """Every command by its words, those of groups included."""
+    every = {}
+    root = click.Context(harness)
+    for name in harness.all_entries:
+        command = harness.get_command(root, name)
+        assert command is not None
+        every[name] = command
+        if isinstance(command, click.Group):
+            for part in command.list_commands(root):
+                child = command.get_command(root, part)
+                assert child is not None
+                every[f"{name} {part}"] = child
+    return every
 
-    command = harness.get_command(click.Context(harness), name)
-    assert command is not None
+
+@pytest.mark.parametrize("name", commands())
+def test_help_has_an_example_and_describes_every_option(name: str) -> None:
+    command = commands()[name]
     assert command.epilog
     assert "Example" in command.epilog
     assert f"harness {name}" in command.epilog
     assert command.help
-    sentence = " ".join(command.help.split("\n\n")[0].split())
-    # the listing may be shorter than the command's own first sentence, never another one
-    words = set(COMMANDS[name].lower().replace(".", "").replace(",", "").replace(";", "").split())
-    assert len(words & set(sentence.lower().replace(".", "").replace(",", "").replace(";", "").split())) >= 3
+    for option in command.params:
+        assert not isinstance(option, click.Option) or option.help, option.name
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *UNLISTED])
+def test_the_listing_describes_a_command_as_its_own_help_does(name: str) -> None:
+    summary, help_text = harness.all_entries[name].help, commands()[name].help
+    words = set(re.findall(r"\w+", summary.lower()))
+    assert help_text
+    assert len(words & set(re.findall(r"\w+", help_text.split("\n\n")[0].lower()))) >= 3
+
+
+def test_help_lists_each_command_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 79
+    assert [line.split()[0] for line in lines if line.strip() and line.split()[0] in COMMANDS] == list(COMMANDS)
+    assert len(COMMANDS) <= 18
+
+
+@pytest.mark.parametrize("alias", ALIASES, ids=lambda alias: f"{alias.name} {alias.option}")
+def test_a_former_name_works_with_a_hint(alias: Alias, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_main([*filter(None, (alias.name, alias.option)), "--help"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"Usage: harness {' '.join(word for word in alias.words if word[0] != '-')} ")
+    assert shown.err.startswith(f"hint: 'harness {alias.name}")
+    assert shown.err.count("\n") == 1
 
 
 def test_errors_are_one_message_and_a_traceback_only_with_debug(
@@ -119,7 +157,7 @@ def test_a_json_schema_for_editors(capsys: pytest.CaptureFixture[str]) -> None:
 def test_suites_of_one_command_share_its_executor(
     tiny: Path, database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from harness.execute import session
+    from harness.app import session
     from harness.execute.executors import ExecutorOptions, InlineExecutor
 
     told: list[str] = []

@@ -1,4 +1,4 @@
-"""``harness tag``, ``forget``, ``run --force`` and ``run --scratch`` as a person types them."""
+"""``harness db tag``, ``db delete``, ``run --force`` and ``run --scratch`` as a person types them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from harness.cli.group import run_main
+from harness.execute.outcome import Outcome
 from harness.plan.planning import Selection, make_plan
 from harness.store import TABLES, Owner, check, open_reader, rebuild
 from harness.store.events import OutcomeEvent, PlannedEvent
-from harness.store.outcome import Outcome
 from harness.suite import load_suite
 from harness.trial.result import Score
 from harness.vocabulary import Status
@@ -54,108 +54,107 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 
 def dump(database: Path) -> dict[str, list[str]]:
     with open_reader(database, consistent=True) as reader:
-        tables = (table for table in TABLES if table not in ("ingested", "forgettings"))
+        tables = (table for table in TABLES if table not in ("ingested", "deletions"))
         return {table: sorted(map(repr, reader.query(f"FROM {table}").rows)) for table in tables}
 
 
-def test_a_forgotten_trial_counts_as_not_stored(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_deleted_trial_counts_as_not_stored(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = dump(store)
-    said = call(capsys, "forget", "--arm", "better", "--seed", "1", "--reason", "another file on that node")
-    assert "tiny-better (tiny) now says 'not run'" in said
-    assert "1 trial forgotten; 'harness forget --undo " in said
+    said = call(capsys, "db", "delete", "--arm", "better", "--seed", "1", "--reason", "another file on that node")
+    assert "the verdict of tiny-better (tiny) is now 'not run'" in said
+    assert "1 trial deleted; 'harness db restore " in said
     plan = told(capsys, "plan", "tiny.yaml", "--seeds", "4")
     assert (plan["trials"], plan["reused"]) == (8, 7)
     assert len(told(capsys, "list", "trials")) == 7
-    assert told(capsys, "list", "runs")[0]["trials"] == 5
     (count,) = json.loads(call(capsys, "query", "SELECT count(*) AS n FROM results", "--format", "json"))
     assert count["n"] == 7 * len(before["results"]) // 8
     with open_reader(store) as reader:
         (verdict,) = reader.verdicts(suite="tiny")
     assert (verdict["verdict"], verdict["n"], verdict["difference"]) == ("not run", 0, None)
-    assert "1 trial of this verdict was forgotten" in verdict["design"]["reason"]
+    assert "1 trial of this verdict was deleted" in verdict["design"]["reason"]
     assert verdict["design"]["look"] is None
     assert check(store) == []
     now = dump(store)
     rebuild(store)
     assert dump(store) == now
-    (held,) = told(capsys, "forget", "--list")
+    (held,) = told(capsys, "db", "restore")
     assert (held["trials"], held["reason"]) == (1, "another file on that node")
-    assert "1 trial of" in call(capsys, "forget", "--undo", "latest")
+    assert "1 trial of" in call(capsys, "db", "restore", "latest")
     assert dump(store) == before
     assert told(capsys, "plan", "tiny.yaml", "--seeds", "4")["reused"] == 8
 
 
 def test_pages_and_judge_do_not_see_it(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    call(capsys, "forget", "--arm", "better", "--seed", "1")
+    call(capsys, "db", "delete", "--arm", "better", "--seed", "1")
     (judged,) = json.loads(call(capsys, "claims", "tiny.yaml", "--format", "json"))
-    assert (judged["verdicts"][0]["n"], judged["verdicts"][0]["design"]["missing"]) == (3, 1)
+    assert (judged["verdicts"][0]["n"], judged["verdicts"][0]["design"]["numbers"]["missing"]) == (3, 1)
     suite = load_suite("tiny.yaml")
     with open_reader(store, consistent=True) as reader:
-        ((gone,),) = reader.query("SELECT trial_id FROM forgotten.trials").rows
+        ((gone,),) = reader.query("SELECT trial_id FROM trials_with_deleted WHERE deleted_at IS NOT NULL").rows
         shown = gather(reader, suite, make_plan(suite, Selection(seeds=(0, 1, 2, 3))))
     assert [link.trial_id for link in shown.absent()] == [gone]
     for _ in range(2):
         done = told(capsys, "run", "tiny.yaml", *INLINE, "--seeds", "4")["runs"][0]
     assert done["reused"] == 8
-    undone = told(capsys, "forget", "--undo", "latest")
+    undone = told(capsys, "db", "restore", "latest")
     assert (undone["trials"], undone["ran_again"]) == ([], [gone])
 
 
 def test_a_dry_run_and_a_wrong_name_change_nothing(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = dump(store)
-    found = told(capsys, "forget", "--suite", "tiny", "--dry-run")
-    assert (len(found["trials"]), found["forget_id"]) == (8, None)
+    found = told(capsys, "db", "delete", "--suite", "tiny", "--dry-run")
+    assert (len(found["trials"]), found["deletion_id"]) == (8, None)
     assert [one["claim_id"] for one in found["verdicts"]] == ["tiny-better"]
     for arguments, message in (
-        ([], "say which trials"),
+        ([], "name trials: their ids"),
         (["--arm", "bettter"], "did you mean 'better'"),
         (["--benchmark", "unknown"], "did you mean 'known'"),
         (["zzz"], "no trial begins with 'zzz'"),
         (["--run", "nothing"], "no run begins with 'nothing'"),
-        (["--arm", "better", "--seed", "77"], "no ended trial fits"),
-        (["--undo", "latest"], "nothing was forgotten under 'latest'"),
-        (["--undo", "latest", "--arm", "better"], "stand alone"),
+        (["--arm", "better", "--seed", "77"], "no ended trial matches"),
     ):
-        assert run_main(["forget", *arguments]) == 2
+        assert run_main(["db", "delete", *arguments]) == 2
         said = capsys.readouterr().err
         assert message in said
         assert len(said.splitlines()) == 1
     assert dump(store) == before
+    assert run_main(["db", "restore", "latest"]) == 2
+    assert "unknown deletion 'latest'" in capsys.readouterr().err
 
 
 def test_of_a_run_what_it_ran_itself(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    call(capsys, "tag", "latest", "fourth")
-    found = told(capsys, "forget", "--run", "fourth")
+    call(capsys, "db", "tag", "latest", "fourth")
+    found = told(capsys, "db", "delete", "--run", "fourth")
     assert sorted((one["arm"], one["seed"]) for one in found["trials"]) == [("base", 3), ("better", 3)]
-    assert run_main(["forget", "--undo", found["forget_id"]]) == 0
-    assert run_main(["forget", "--undo", found["forget_id"]]) == 2
-    assert "was undone already" in capsys.readouterr().err
+    assert run_main(["db", "restore", found["deletion_id"]]) == 0
+    assert run_main(["db", "restore", found["deletion_id"]]) == 2
+    assert "was undone before" in capsys.readouterr().err
 
 
-def test_files_of_a_forgotten_trial_wait_beside(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_of_a_deleted_trial_wait_beside(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with open_reader(store) as reader:
         ((trial,), *_) = reader.query("SELECT trial_id FROM trials WHERE arm = 'base' ORDER BY seed").rows
     folder = store.parent / "artifacts" / trial
     folder.mkdir(parents=True)
     (folder / "state").write_text("of the first time")
-    call(capsys, "forget", trial[:12])
+    call(capsys, "db", "delete", trial[:12])
     assert not folder.exists(), "what runs again must not go on from it"
     folder.mkdir()
     (folder / "state").write_text("of a run that did not end")
-    call(capsys, "forget", "--undo", "latest")
+    call(capsys, "db", "restore", "latest")
     assert (folder / "state").read_text() == "of the first time"
     assert [path.name for path in folder.parent.iterdir()] == [trial]
 
 
 def test_tags(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = (row["run_id"] for row in told(capsys, "list", "runs"))
-    assert call(capsys, "tag", first, "camera-ready", "base").strip() == f"{first}: base camera-ready"
-    call(capsys, "tag", second, "base")
+    assert call(capsys, "db", "tag", first, "camera-ready", "base").strip() == f"{first}: base camera-ready"
+    call(capsys, "db", "tag", second, "base")
     assert [row["tags"] for row in told(capsys, "list", "runs")] == ["base camera-ready", "base"]
-    assert call(capsys, "tag", "camera-ready").strip() == f"{first}: base camera-ready"
-    call(capsys, "tag", "camera-ready", "base", "--remove")
+    assert call(capsys, "db", "tag", "camera-ready").strip() == f"{first}: base camera-ready"
+    call(capsys, "db", "tag", "camera-ready", "base", "--remove")
     assert [row["tags"] for row in told(capsys, "list", "runs")] == ["camera-ready", "base"]
-    call(capsys, "tag", first, "base")
+    call(capsys, "db", "tag", first, "base")
     for arguments, message in (
         (["nothing", "x"], "no run begins with 'nothing'"),
         (["base", "x"], "2 runs have the tag 'base'"),
@@ -163,7 +162,7 @@ def test_tags(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ([first, "latest"], "'latest' is no tag"),
         ([first, "camera", "--remove"], "did you mean 'camera-ready'"),
     ):
-        assert run_main(["tag", *arguments]) == 2
+        assert run_main(["db", "tag", *arguments]) == 2
         assert message in capsys.readouterr().err
 
 
@@ -187,54 +186,34 @@ def with_a_wrong_number(database: Path, suite: Path) -> str:
     return trial.trial_id
 
 
-def test_a_forced_run_replaces_and_says_what_differs(
+def test_a_forced_run_deletes_and_runs(
     tiny: Path, database: Path, ran: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trial = with_a_wrong_number(database, tiny)
     assert told(capsys, "run", str(tiny), *INLINE)["runs"][0]["reused"] == 1
-    assert run_main(["run", str(tiny), *INLINE, "--force"]) == 0
-    said = capsys.readouterr().err
-    assert "differs: known/better/0: test.distance none → " in said
-    assert "test.score 999 → 5" in said
-    assert "6 stored trials ran again (--force): 5 gave the same numbers" in said
+    assert told(capsys, "run", str(tiny), *INLINE, "--force")["runs"][0]["reused"] == 0
     with open_reader(database) as reader, open_reader(ran / "results" / "harness.duckdb") as other:
         sql = "SELECT metric, value FROM results WHERE trial_id = ? ORDER BY ALL"
         assert reader.query(sql, [trial]).rows == other.query(sql, [trial]).rows
         (verdict,) = reader.verdicts(suite="tiny")
-        told_events = reader.query("SELECT count(*) FROM events WHERE kind = 'replaced'").rows
-    assert (verdict["verdict"], told_events) == ("direction confirmed", [(6,)])
+    assert verdict["verdict"] == "direction confirmed"
+    (deletion,) = told(capsys, "db", "restore")
+    assert (deletion["reason"], deletion["trials"]) == ("run again by --force", 6)
     lines = b"".join(gzip.decompress(path.read_bytes()) for path in database.parent.rglob("*.jsonl.gz"))
-    assert b'"value":999.0' in lines, "the journal keeps what was replaced"
+    assert b'"value":999.0' in lines, "the event log keeps what was deleted"
     assert check(database) == []
     assert told(capsys, "run", str(tiny), "--no-tuned", "--force", "--dry-run")["reused"] == 0
-    again = told(capsys, "run", str(tiny), *INLINE, "--force")["runs"][0]
-    assert [(one["equal"], one["replaced"]) for one in again["replaced"]] == [(True, True)] * 6
     assert told(capsys, "run", str(tiny), *INLINE)["runs"][0]["reused"] == 6
 
 
-def test_a_forced_trial_that_does_not_end_leaves_what_is_stored(
-    store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_results_of_a_forced_run_that_fails_can_be_restored(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = dump(store)
-    arguments = [
-        "run",
-        "tiny.yaml",
-        *INLINE,
-        "--seeds",
-        "4",
-        "--arm",
-        "base",
-        "--force",
-        "--set",
-        "timeout_seconds=1e-6",
-    ]
-    assert run_main(arguments) == 1
-    said = capsys.readouterr().err
-    assert "kept: known/base/0: ended as timeout this time; its stored result (done) stays" in said
+    short = ("--arm", "base", "--force", "--set", "timeout_seconds=1e-6")
+    assert run_main(["run", "tiny.yaml", *INLINE, "--seeds", "4", *short]) == 1
+    assert len(told(capsys, "db", "restore", "latest")["trials"]) == 4
     after = dump(store)
     for table in ("trials", "results", "metrics", "artifacts"):
         assert after[table] == before[table]
-    assert not list(store.parent.rglob("*.again"))
 
 
 def test_a_scratch_run_leaves_nothing(
@@ -261,7 +240,7 @@ def test_a_scratch_run_leaves_nothing(
 
 @pytest.mark.parametrize(
     ("more", "message"),
-    [(["--scratch", "--db", "x.duckdb"], "--scratch touches no store"), (["--keep"], "--keep is of --scratch")],
+    [(["--scratch", "--db", "x.duckdb"], "--scratch and --db exclude"), (["--keep"], "--keep requires --scratch")],
 )
 def test_options_that_contradict(tiny: Path, more: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_main(["run", str(tiny), *more]) == 2

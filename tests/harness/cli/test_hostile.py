@@ -28,9 +28,9 @@ OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "an address where nobody is": (("run", "tiny.yaml", "--address", "127.0.0.1:1"), "nothing answers there"),
     "no address": (("run", "tiny.yaml", "--address", "nowhere"), "HOST:PORT is expected"),
     "a budget without end": (("sweep", "tiny.yaml", "--benchmark", "known", "--budget", "99999999999"), "--budget"),
-    "looks that are no number": (("browse", "tiny.yaml", "--every", "nan"), "--every"),
-    "browse without a database": (("browse", "tiny.yaml", "--db", "gone.duckdb"), "gone.duckdb"),
-    "browse a loop of links": (("browse", "tiny.yaml", "--db", "loop.duckdb"), "loop.duckdb"),
+    "looks that are no number": (("report", "--serve", "tiny.yaml", "--every", "nan"), "--every"),
+    "browse without a database": (("report", "--serve", "tiny.yaml", "--db", "gone.duckdb"), "gone.duckdb"),
+    "browse a loop of links": (("report", "--serve", "tiny.yaml", "--db", "loop.duckdb"), "loop.duckdb"),
     "an arm whose file ends the process": (
         ("run", "tiny.yaml", "--arm", "x=exits.py:A", "--against", "base"),
         "exits.py",
@@ -65,10 +65,10 @@ def odd(tmp_path: Path, tiny: Path) -> Path:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("case", OPTIONS)
-def test_a_hostile_option_is_refused(case: str, odd: Path, harness: Harness) -> None:
+def test_a_hostile_option_is_refused(case: str, odd: Path, command: Harness) -> None:
     arguments, told = OPTIONS[case]
     before = sorted(odd.iterdir())
-    refused(harness(*arguments, timeout=40), told)
+    refused(command(*arguments), told)
     made = set(odd.iterdir()) - set(before) - {odd / "results", odd / "cache"}
     assert not made
 
@@ -96,11 +96,11 @@ SUITES: dict[str, tuple[Callable[[str], str], str]] = {
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("case", SUITES)
-def test_a_hostile_suite_is_refused(case: str, odd: Path, tiny_text: str, harness: Harness) -> None:
+def test_a_hostile_suite_is_refused(case: str, odd: Path, tiny_text: str, command: Harness) -> None:
     edit, told = SUITES[case]
     (odd / "broken.yaml").write_text(edit(tiny_text))
-    for command in ("validate", "plan"):
-        refused(harness(command, "broken.yaml", timeout=40), told)
+    for name in ("validate", "plan"):
+        refused(command(name, "broken.yaml"), told)
 
 
 def chain(folder: Path, tiny_text: str, length: int, twice: bool) -> Path:
@@ -114,14 +114,14 @@ def chain(folder: Path, tiny_text: str, length: int, twice: bool) -> Path:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(("length", "twice"), [(3000, False), (24, True)])
-def test_inheritance_has_an_end(length: int, twice: bool, tmp_path: Path, tiny_text: str, harness: Harness) -> None:
-    done = harness("validate", chain(tmp_path, tiny_text, length, twice), timeout=40)
+def test_inheritance_has_an_end(length: int, twice: bool, tmp_path: Path, tiny_text: str, command: Harness) -> None:
+    done = command("validate", chain(tmp_path, tiny_text, length, twice))
     refused(done, "inherits")
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("what", ["arms", "benchmarks"])
-def test_a_suite_of_ten_thousand_is_refused(what: str, tmp_path: Path, tiny_text: str, harness: Harness) -> None:
+def test_a_suite_of_ten_thousand_is_refused(what: str, tmp_path: Path, tiny_text: str, command: Harness) -> None:
     if what == "arms":
         more = "".join(f"  a{n}: {{role: baseline, optimizer: {{name: sgd, lr: 0.1}}}}\n" for n in range(10_000))
         text = tiny_text.replace("benchmarks:\n", more + "benchmarks:\n", 1)
@@ -130,4 +130,4 @@ def test_a_suite_of_ten_thousand_is_refused(what: str, tmp_path: Path, tiny_text
         more = "".join(f"  b{n}:\n{known}" for n in range(10_000))
         text = tiny_text.replace("facts:", more.rstrip("\n") + "\nfacts:", 1)
     (tmp_path / "huge.yaml").write_text(text)
-    refused(harness("plan", "huge.yaml", timeout=100), "huge.yaml")
+    refused(command("plan", "huge.yaml"), "huge.yaml")

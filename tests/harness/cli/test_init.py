@@ -63,7 +63,7 @@ MISTAKES = {
     "one arm": ((*FLAGS[:6], *FLAGS[8:]), "two arms at least"),
     "no metric": (FLAGS[:-2], "Give --metric M"),
     "an unknown direction": ((*FLAGS[:-1], "zeal"), "Give --better"),
-    "two sources": ((*FLAGS, "--data", "x"), "one of --script, --data and --table"),
+    "two sources": ((*FLAGS, "--data", "x"), "--script, --data and --table exclude"),
     "no folder": (("--data", "x"), "no folder x"),
     "no splits": (("--data", "code"), "has no train/CLASS/"),
 }
@@ -80,6 +80,6 @@ def test_what_is_missing_is_said(mistake: str, here: Path, capsys: pytest.Captur
 def test_nothing_is_written_over(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "mine.yaml").write_text("precious")
     assert run_main(["init", "mine.yaml", *FLAGS]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "mine.yaml exists" in capsys.readouterr().err
     assert (here / "mine.yaml").read_text() == "precious"
     assert run_main(["init", "mine.yaml", *FLAGS, "--force"]) == 0

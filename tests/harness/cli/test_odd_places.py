@@ -37,31 +37,11 @@ READING = {
 }
 WRITING = {
     "run": ("run", "tiny.yaml", "--executor", "inline"),
-    "tag": ("tag", "latest", "x"),
-    "forget": ("forget", "TRIAL"),
+    "tag": ("db", "tag", "latest", "x"),
+    "forget": ("db", "delete", "TRIAL"),
     "rebuild": ("db", "rebuild"),
     "report beside it": ("report", "tiny.yaml"),
 }
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
-    """A folder with a suite and its trials."""
-    folder = tmp_path_factory.mktemp("store")
-    (folder / "tiny.yaml").write_text(tiny_text)
-    database = folder / "results" / "harness.duckdb"
-    arguments = [
-        "run",
-        str(folder / "tiny.yaml"),
-        "--executor",
-        "inline",
-        "--no-report",
-        "--quiet",
-        "--db",
-        str(database),
-    ]
-    assert run_main(arguments) == 0
-    return folder
 
 
 def trial_of(folder: Path) -> str:
@@ -135,15 +115,15 @@ def without_privileges() -> None:
 
 
 @pytest.fixture(params=["mounted read-only", "a folder of others"])
-def read_only(request: pytest.FixtureRequest, store: Path, tmp_path: Path) -> Iterator[tuple[Path, Refuse | None]]:
+def read_only(request: pytest.FixtureRequest, finished: Path, tmp_path: Path) -> Iterator[tuple[Path, Refuse | None]]:
     """The store where it cannot be written, and what a command has to begin with so that it is so."""
     if request.param == "mounted read-only":
-        with mounted(tmp_path / "disk", "--bind", str(store)) as place:
+        with mounted(tmp_path / "disk", "--bind", str(finished)) as place:
             subprocess.run(["mount", "-o", "remount,ro,bind", str(place)], check=True)
             yield place, None
         return
     place = tmp_path / "others"
-    shutil.copytree(store, place)
+    shutil.copytree(finished, place)
     for path in (place, *place.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     yield place, without_privileges if os.geteuid() == 0 else None
@@ -180,14 +160,14 @@ ODD = {
 CASES = [
     *((odd, form) for odd in ODD for form in ("csv", "report")),
     ("a folder where a file goes", "parquet"),
-    *(("a file", form) for form in ("latex", "mlflow", "tensorboard", "wandb-csv", "single")),
+    *(("a file", form) for form in ("latex", "mlflow", "tensorboard", "single")),
 ]
 
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize(("odd", "form"), CASES)
 def test_what_cannot_be_written_into_is_named(
-    odd: str, form: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    odd: str, form: str, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     places = {"in /proc": Path("/proc/none"), "below a file": tmp_path / "made" / "below"}
     place = places.get(odd, tmp_path / "made")
@@ -195,14 +175,14 @@ def test_what_cannot_be_written_into_is_named(
     if form in ("report", "single"):
         arguments = [
             "report",
-            str(store / "tiny.yaml"),
+            str(finished / "tiny.yaml"),
             "--out",
             str(place),
             *(["--single-file"] if form == "single" else []),
         ]
     else:
         arguments = ["export", "--to", form, str(place)]
-    code = run_main([*arguments, "--db", str(store / "results" / "harness.duckdb")])
+    code = run_main([*arguments, "--db", str(finished / "results" / "harness.duckdb")])
     shown = capsys.readouterr().err
     assert code == 2
     assert str(place) in shown
@@ -215,6 +195,7 @@ def small_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (50 << 10, 50 << 10))
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 def test_a_limit_on_the_size_of_files_is_told_and_loses_nothing(tmp_path: Path, tiny: Path) -> None:
     """It used to give 'cannot rollback - no transaction is active', and then that the database is damaged."""
@@ -228,6 +209,7 @@ def test_a_limit_on_the_size_of_files_is_told_and_loses_nothing(tmp_path: Path, 
     assert "[1/" not in done.stderr  # what had finished does not run again
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts of Linux")
 @pytest.mark.parametrize("size", [8, 13])

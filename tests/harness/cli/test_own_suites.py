@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tables_support import run
 
 from harness.cli.group import run_main
 
@@ -25,8 +26,7 @@ compare: [{arm: b, against: [a], metric: top1-accuracy}]
 def test_a_suite_that_has_run_is_known_by_its_name(
     tiny: Path, database: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    quiet = ["--executor", "inline", "--no-report", "--quiet", "--db", str(database)]
-    assert run_main(["run", str(tiny), "--seeds", "3", *quiet]) == 0
+    run(tiny, "--seeds", 1)
     for named in ([], ["tiny"], [str(tiny)]):
         capsys.readouterr()
         assert run_main(["claims", *named, "--db", str(database)]) == 0

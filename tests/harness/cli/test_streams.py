@@ -16,8 +16,8 @@ from harness.cli.streams import visible
 from harness.cli.terminal import note, print_table
 from harness.cli.watch import Live
 from harness.execute.executors.base import Progress
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
-from harness.store.outcome import Outcome
 from harness.vocabulary import Status
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp"
@@ -43,7 +43,7 @@ def test_messages_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert not set("\x1b\x07\x9b\u202e") & set(shown)
     assert "no such file" in shown
     assert run_main(["plan", f"{ESCAPE}"]) == 2
-    assert run_main(["tag", "latest", "\x1b[31m", "--db", str(tmp_path / "gone")]) == 2
+    assert run_main(["db", "tag", "latest", "\x1b[31m", "--db", str(tmp_path / "gone")]) == 2
     assert run_main(["list", "runs", ESCAPE, "--db", str(tmp_path / ESCAPE)]) == 2
     assert not set("\x1b\x07\x9b\u202e") & set(capsys.readouterr().err)
 

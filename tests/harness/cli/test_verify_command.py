@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.app.verify import Repetition, Verification
 from harness.cli.run import _show_verified
-from harness.execute.verify import Repetition, Verification
 
 EQUAL, OTHER = Repetition("b/a/0", True, 7, ()), Repetition("b/a/1", True, 7, ("test.score",))
 

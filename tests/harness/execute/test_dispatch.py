@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from harness.app.recording import StoreRecorder
 from harness.cli.watch import Counting
 from harness.errors import HarnessError
 from harness.execute import dispatch
@@ -89,7 +90,7 @@ def dispatched(
     database: Path, executor: Any, jobs: list[Job], policy: Policy | None = None
 ) -> tuple[dict[str, str], Dispatcher]:
     with Owner(database, "run-1") as owner:
-        dispatcher = Dispatcher(owner.record, "run-1", executor, policy or Policy(), Watch())
+        dispatcher = Dispatcher(StoreRecorder(owner.record, "run-1"), executor, policy or Policy(), Watch())
         dispatcher.submit(jobs)
         ended = {one.trial_id: str(outcome.status) for one, outcome in dispatcher.outcomes()}
     return ended, dispatcher
@@ -217,7 +218,7 @@ def test_dependants_wait_and_are_cancelled_with_the_reason(database: Path) -> No
 
 def test_more_jobs_may_come_between_outcomes(database: Path) -> None:
     with Owner(database, "run-1") as owner:
-        dispatcher = Dispatcher(owner.record, "run-1", Told(done), Policy(), Watch())
+        dispatcher = Dispatcher(StoreRecorder(owner.record, "run-1"), Told(done), Policy(), Watch())
         dispatcher.submit([job("first")])
         ended = []
         for one, _ in dispatcher.outcomes():

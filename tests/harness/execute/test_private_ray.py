@@ -11,12 +11,12 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from waiting import until
 
 from harness.errors import HarnessError
 from harness.execute.executors import orphans, private
@@ -92,13 +92,6 @@ def test_a_dead_owner_s_folder_goes_with_its_orphans(tmp_path: Path) -> None:
         remove_folder(folder)
 
 
-def until(true: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.1)
-
-
 def running(process: subprocess.Popen[str]) -> bool:
     """Whether a trial runs: Ray's workers are called after it."""
     for one in orphans.below(psutil.Process(process.pid)):
@@ -151,7 +144,7 @@ def test_a_run_s_ray_is_private_and_leaves_nothing(tmp_path: Path, tiny: Path, p
     finally:
         process.kill()
     assert [one.name for one in place.iterdir() if not one.name.startswith("torchinductor")] == []  # torch's own
-    until(lambda: not [one for one in family if orphans.is_alive(one)], 10)
+    until(lambda: not [one for one in family if orphans.is_alive(one)])
     assert orphans.naming(place) == []
 
 

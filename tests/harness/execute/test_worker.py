@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from harness import errors
+from harness.app.session import checkpoint_seconds
 from harness.execute import memory, worker
-from harness.execute.session import checkpoint_seconds
 from harness.execute.worker import Job, run_job
 from harness.trial.files import replacing
 from harness.vocabulary import Status

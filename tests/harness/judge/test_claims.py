@@ -364,6 +364,7 @@ class TestFamilies:
         assert (unbound["verdict"], unbound["adjusted_p"]) == (before["verdict"], before["adjusted_p"])
 
 
+@pytest.mark.full
 def test_null_claims_are_rarely_confirmed(tmp_path: Path) -> None:
     """Four primary contrasts of no effect, 400 suites: at least one is confirmed in no more than 5 %."""
     names = [f"x{i}" for i in range(4)]

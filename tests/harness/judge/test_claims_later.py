@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.app.run import Request, run_suite
 from harness.cli.group import run_main
 from harness.execute.dispatch import Watch
-from harness.execute.run import Request, run_suite
 from harness.judge.stored import judge_now, stored_otherwise
 from harness.plan.planning import Selection
 from harness.store import open_reader

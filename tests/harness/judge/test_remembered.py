@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
+from harness.app.run import Request, Result, run_suite
 from harness.execute.dispatch import Watch
-from harness.execute.run import Request, Result, run_suite
+from harness.exports.verdict_table import verdict_tables
 from harness.judge import judging, remembered
 from harness.judge.rows import VerdictRow
 from harness.judge.stored import judge_now
 from harness.plan.planning import Selection
 from harness.results.current import ResultFilter
 from harness.results.diff import difference
-from harness.results.verdict_table import verdict_tables
 from harness.store import Owner, open_reader
+from harness.store.deletion_events import DeletedEvent
 from harness.store.events import EnvironmentEvent, LogEvent, PlannedEvent, VerdictsEvent
-from harness.store.hygiene_events import ForgottenEvent
 from harness.suite import load_suite
 
 SELECTION = Selection(seeds=(0, 1, 2))
@@ -87,9 +87,9 @@ def environment(database: Path, result: Result) -> None:
         owner.record(EnvironmentEvent("another", {"class": "another"}))
 
 
-def forgotten(database: Path, result: Result) -> None:
+def deleted(database: Path, result: Result) -> None:
     with Owner(database) as owner:
-        owner.record(ForgottenEvent("f", [result.plan.trials[0].trial_id]))
+        owner.record(DeletedEvent("f", [result.plan.trials[0].trial_id]))
 
 
 def another_verdict(database: Path, result: Result) -> None:
@@ -98,7 +98,7 @@ def another_verdict(database: Path, result: Result) -> None:
         owner.record(VerdictsEvent([row], suite="tiny", scale="mini"))
 
 
-@pytest.mark.parametrize("change", [repeated, environment, forgotten, another_verdict])
+@pytest.mark.parametrize("change", [repeated, environment, deleted, another_verdict])
 def test_what_happens_in_the_store_makes_a_new_judgement(
     judged: Result, tiny: Path, database: Path, change: Callable[[Path, Result], None]
 ) -> None:
@@ -143,7 +143,9 @@ def test_a_row_that_is_stored_is_journalled_no_more_unless_its_content_is_lost(
     assert (len(first.trials), len(second.trials), len(second.links)) == (6, 0, 6)
     lost = judged.plan.trials[0]
     with duckdb.connect(str(database)) as connection:
-        connection.execute("UPDATE trials SET spec = NULL, benchmark = NULL WHERE trial_id = ?", [lost.trial_id])
+        connection.execute(
+            "UPDATE trials_with_deleted SET spec = NULL, benchmark = NULL WHERE trial_id = ?", [lost.trial_id]
+        )
         connection.execute("CHECKPOINT")
     ran(tiny, database)
     assert [row["trial_id"] for row in planned(database)[-1].trials] == [lost.trial_id]

@@ -41,6 +41,7 @@ def test_scores_are_those_that_trials_report(tmp_path: Path) -> None:
         assert results["test", "score"] == simulate.score(task, trial.seed)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_truth_is_as_stated(number: int) -> None:
     """Over many repeats: mean and sd of the differences, and contrasts that do not share their noise."""
@@ -69,6 +70,7 @@ def test_every_contrast_is_primary_and_judged_as_published() -> None:
     assert len(sequential[0].multiplicity.members) == 4
 
 
+@pytest.mark.full
 def test_errors_are_rare_and_seeds_are_spared(table: SimulationTable) -> None:
     assert table.suites == 20
     assert table.false_suites["sequential"] == table.false_suites["fixed"] == 0
@@ -93,6 +95,7 @@ def test_a_table_counts_false_reproductions_and_costs() -> None:
     assert any("reproduced 100.0 %" in line and line.startswith("null") for line in table.lines())
 
 
+@pytest.mark.full
 def test_a_run_stores_and_judges_what_is_simulated(tmp_path: Path) -> None:
     assert simulate.really(Case(1, 0, 0.25), tmp_path, "inline") == []
 

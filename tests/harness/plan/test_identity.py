@@ -200,11 +200,21 @@ def test_re_exports_are_looked_through() -> None:
     assert not {name for name in reached if name.startswith(("harness.store", "harness.cli", "reports"))}
 
 
-def test_the_committed_index_is_what_the_records_give() -> None:
-    from harness.registry.generate import collect, render
-    from harness.registry.index import INDEX
+def test_editing_a_base_module_changes_what_reaches_it_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    roots = {"table": "suites.data.tables:table", "digits": "suites.data.digits:digits"}
 
-    assert INDEX.read_text(encoding="utf-8") == render(collect())
+    def all_fingerprints() -> dict[str, str]:
+        fingerprint.forget()
+        return {name: fingerprint.fingerprint([root]) for name, root in roots.items()}
+
+    before, content = all_fingerprints(), fingerprint.content
+    edited = (b"MOST_CELLS = 1_000_000_000", b"MOST_CELLS = 1_000_000_001")
+    with monkeypatch.context() as patched:
+        patched.setattr(fingerprint, "content", lambda path: content(path).replace(*edited))
+        after = all_fingerprints()
+    fingerprint.forget()
+    assert before["table"] != after["table"]
+    assert before["digits"] == after["digits"]
 
 
 TEACHER = """        prerequisites:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,8 +17,10 @@ import pytest
 from harness import registry
 from harness.cli.group import run_main
 from harness.errors import HarnessError
-from harness.registry import index
-from harness.registry.shipped import suite_files
+from harness.registry import built_in, index
+from harness.registry.cards import cards_in
+from harness.registry.shipped import COMPUTING, suite_files
+from harness.registry.static import StaticPackages
 from harness.suite import load_suite
 from harness.suite.schema import json_schema
 from harness.trial import schedules
@@ -170,22 +174,61 @@ def test_a_named_source_is_its_layout_with_files_and_defaults_that_differ() -> N
     assert set(card.files) == set(card.sha256) == {"data:grocery/grocery64.zip"}
 
 
-# an index that is behind
+# the index of the packages
 
 
-@pytest.mark.parametrize(("kind", "name"), [("method", "adamp"), ("task", "detection"), ("data", "cifar10")])
-def test_a_card_that_the_index_lacks_says_how_to_refresh_it(
-    kind: Any, name: str, monkeypatch: pytest.MonkeyPatch
+def test_what_is_read_from_syntax_trees_is_what_the_modules_declare() -> None:
+    for kind, rows in built_in.collect(built_in.ROOT).items():
+        for name, row in rows.items():
+            (card,) = [card for card in cards_in(importlib.import_module(row["module"])) if card.name == name]
+            assert built_in._row(kind, row["module"], card) == row, name
+
+
+def test_the_index_is_read_once_and_again_after_a_change_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    behind = {
-        one: {key: entry for key, entry in rows.items() if key != name} for one, rows in index._built_in().items()
-    }
-    monkeypatch.setattr(index, "_built_in", lambda: behind)
-    with pytest.raises(HarnessError, match=r"python -m harness\.registry"):
-        registry.entry(kind, name)
-    with pytest.raises(HarnessError, match="valid: ") as error:
-        registry.entry(kind, "nothing-of-that-name")
-    assert "harness.registry" not in str(error.value)
+    for package in (*COMPUTING, "harness/registry"):
+        shutil.copytree(built_in.ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("*.pyc"))
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(built_in, "ROOT", tmp_path)
+    first, collect = built_in.read(), built_in.collect
+    collected: list[Path] = []
+
+    def counted(root: Path) -> built_in.Index:
+        collected.append(root)
+        return collect(root)
+
+    monkeypatch.setattr(built_in, "collect", counted)
+    assert (built_in.read(), len(collected)) == (first, 0)
+    task = tmp_path / "suites" / "tasks" / "classification.py"
+    task.write_text(task.read_text().replace('"top5-accuracy", "loss"', '"top5-accuracy", "balanced", "loss"'))
+    assert "balanced" in built_in.read()["task"]["classification"]["card"]["metrics"]
+    assert len(collected) == 1
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ("summary=torch.__version__", r"m\.py:1: 'torch' cannot be read"),
+        ("summary=nothing", r"m\.py:4: .*'nothing' is not defined"),
+        ("summary=str(np.pi)", r"m\.py:3: 'np' of numpy"),
+    ],
+)
+def test_metadata_that_need_a_library_are_refused_with_their_line(tmp_path: Path, declared: str, message: str) -> None:
+    module = tmp_path / "methods" / "m.py"
+    module.parent.mkdir()
+    head = "import torch\nfrom methods.cards import MethodCard\nfrom numpy import pi as np\n"
+    module.write_text(f"{head}CARD = MethodCard(name='m', title='M', slot='norm', family='f', paper='', {declared})\n")
+    static = StaticPackages(tmp_path).module("methods.m")
+    assert static is not None
+    with pytest.raises(HarnessError, match=message):
+        static["CARD"]
+
+
+def test_an_unknown_name_says_where_a_new_one_goes() -> None:
+    with pytest.raises(HarnessError, match=r"unknown optimizer 'zzz'; valid: .*methods/optimizers/"):
+        raise HarnessError(registry.unknown("method", "zzz", "optimizer"))
+    assert "methods/" not in registry.unknown("method", "adampp")
 
 
 # JSON Schema

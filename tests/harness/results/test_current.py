@@ -26,24 +26,6 @@ NOW = (
 )
 
 
-@pytest.fixture(scope="module")
-def mixed_store(tiny_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One store with two recipes, a sweep, two scales, and another suite whose benchmark has the same name."""
-    folder = tmp_path_factory.mktemp("mixed")
-    tiny, other, database = folder / "tiny.yaml", folder / "other.yaml", folder / "results" / "h.duckdb"
-    tiny.write_text(tiny_text)
-    text = tiny_text.replace("suite: tiny", "suite: other").replace("tiny-better", "other-better")
-    other.write_text(text.replace("own_sd: 0.3}", "own_sd: 0.3, level: 90}"))
-    at = ("--db", database)
-    run(tiny, "--set", "level=10", "--seeds", 1, *at)
-    run(tiny, *at)
-    sweep = ["sweep", str(tiny), "--benchmark", "known", "--budget", "2", "--executor", "inline", "--quiet"]
-    assert run_main([*sweep, *map(str, at)]) == 0
-    run(other, *at)
-    run(tiny, "--scale", "smoke", *at)
-    return database
-
-
 @pytest.fixture
 def mixed(mixed_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The store, as the one that commands take."""
@@ -86,17 +68,16 @@ def test_a_cell_has_one_recipe_and_one_code(mixed: Path) -> None:
 
 
 def test_the_newest_run_that_asked_for_a_cell_counts_and_every_other_can_be_named(
-    tiny: Path, database: Path, capsys: pytest.CaptureFixture[str]
+    ran: Path, database: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(tiny)
-    run(tiny, "--set", "level=10", "--arm", "better", "--seeds", 2)
+    run(ran, "--set", "level=10", "--arm", "better", "--seeds", 2)
     first, second = run_ids(capsys)
     newest = {(one.arm, one.run_id) for one in scores(database)}
     assert newest == {("base", first), ("better", second)}
     assert len(scores(database, run=first)) == 6
     assert {(one.arm, one.run_id) for one in scores(database, run="latest")} == {("better", second)}
     assert {one.run_id for one in scores(database, run="previous")} == {first}
-    run(tiny)  # all of it is stored: the plan is the newest again, and nothing ran
+    run(ran)  # all of it is stored: the plan is the newest again, and nothing ran
     assert len(scores(database)) == 6
     assert min(one.value for one in scores(database)) > 40
 
@@ -135,36 +116,33 @@ def test_without_a_suite_every_suite_and_scale_has_a_file(mixed: Path, tmp_path:
     assert sd == pytest.approx(statistics.stdev(base), abs=0.06)
 
 
-@pytest.mark.parametrize(
-    ("wanted", "told"),
-    [
-        ({"suite": "tinny"}, "no suite 'tinny'; did you mean 'tiny'"),
-        ({"suite": "tiny", "scale": "paper"}, "no scale 'paper' among the results of suite 'tiny'; valid: mini"),
-        ({"metric": "scor"}, "no metric 'scor'; did you mean 'score'"),
-        ({"split": "tests"}, "no split 'tests'; did you mean 'test'"),
-        ({"arms": ("bettr",)}, "no arm 'bettr'; did you mean 'better'"),
-        ({"benchmarks": ("none",)}, "no benchmark 'none'; did you mean 'known'"),
-        ({"run": "nothing"}, "no run begins with 'nothing'"),
-        ({"run": "previous"}, "there is no run before"),
-    ],
-)
-def test_a_name_that_is_not_stored_is_one_message(
-    tiny: Path, database: Path, wanted: dict[str, str], told: str
-) -> None:
-    run(tiny, "--seeds", 1)
-    with open_reader(database) as reader, pytest.raises(HarnessError) as caught:
-        current_results(reader, ResultFilter(**wanted))  # type: ignore[arg-type]
-    assert told in str(caught.value)
+WRONG: list[tuple[dict[str, object], str]] = [
+    ({"suite": "tinny"}, "no suite 'tinny'; did you mean 'tiny'"),
+    ({"suite": "tiny", "scale": "paper"}, "no scale 'paper' among the results of suite 'tiny'; valid: mini"),
+    ({"metric": "scor"}, "no metric 'scor'; did you mean 'score'"),
+    ({"split": "tests"}, "no split 'tests'; did you mean 'test'"),
+    ({"arms": ("bettr",)}, "no arm 'bettr'; did you mean 'better'"),
+    ({"benchmarks": ("none",)}, "no benchmark 'none'; did you mean 'known'"),
+    ({"run": "nothing"}, "no run begins with 'nothing'"),
+    ({"run": "previous"}, "there is no run before"),
+]
+
+
+def test_a_name_that_is_not_stored_is_one_message(ran: Path, database: Path) -> None:
+    with open_reader(database) as reader:
+        for wanted, message in WRONG:
+            with pytest.raises(HarnessError) as caught:
+                current_results(reader, ResultFilter(**wanted))  # type: ignore[arg-type]
+            assert message in str(caught.value)
 
 
 def test_a_file_in_the_place_of_the_folder_is_wrong_usage(
-    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(tiny, "--seeds", 1)
     for form in ("csv", "latex", "mlflow"):
         capsys.readouterr()
-        assert run_main(["export", "--to", form, str(tiny)]) == 2
-        assert f"{tiny} is no folder that can be written" in capsys.readouterr().err
+        assert run_main(["export", "--to", form, str(ran)]) == 2
+        assert f"{ran} cannot be created as a folder" in capsys.readouterr().err
 
 
 def test_tuned_arms_and_rates_are_protocols_of_their_own(tiny: Path, database: Path) -> None:

@@ -11,8 +11,8 @@ from store_support import outcome_line, planned_line, run_line, trial_row
 import harness
 from harness.errors import HarnessError
 from harness.store import Owner
-from harness.store.events import ClaimsEvent, VerdictsEvent, read_event
-from harness.store.hygiene_events import ForgottenEvent, TaggedEvent
+from harness.store.deletion_events import DeletedEvent
+from harness.store.events import ClaimsEvent, TaggedEvent, VerdictsEvent, read_event
 
 
 def scored(trial: str, value: float, **parts: Any) -> dict[str, Any]:
@@ -98,9 +98,9 @@ def test_each_cell_is_of_the_newest_run_that_asked_for_it(store: Path) -> None:
         assert len(db.trials()) == 6
 
 
-def test_a_cell_whose_trials_are_forgotten_does_not_fall_back_on_older_ones(store: Path) -> None:
+def test_a_configuration_whose_trials_are_deleted_does_not_fall_back_on_older_ones(store: Path) -> None:
     with Owner(store) as owner:
-        owner.record(ForgottenEvent("f", ["p0", "p1"]))
+        owner.record(DeletedEvent("f", ["p0", "p1"]))
     with harness.open(store) as db:
         assert set(db.results(suite="one", scale="mini")["arm"]) == {"adam"}
 

@@ -36,10 +36,9 @@ def with_effect(tiny: Path, effect: float) -> None:
     tiny.write_text("\n".join(lines) + "\n")
 
 
-def test_the_recipe_is_named_first_then_the_arm_that_changed(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(tiny)
-    with_effect(tiny, 2.0)
-    run(tiny)
+def test_the_recipe_is_named_first_then_the_arm_that_changed(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with_effect(ran, 2.0)
+    run(ran)
     shown = diff(capsys, "previous", "latest")
     lines = shown.splitlines()
     assert lines[1] == "recipe  recipe.effect: 3.0 → 2.0 (known/better)"
@@ -56,9 +55,8 @@ def test_the_recipe_is_named_first_then_the_arm_that_changed(tiny: Path, capsys:
     assert {cell["split"] for cell in everything["cells"]} == {"test", "validation"}
 
 
-def test_what_was_asked_otherwise_is_named(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(tiny)
-    run(tiny, "--set", "level=40", "--seeds", 2)
+def test_what_was_asked_otherwise_is_named(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(ran, "--set", "level=40", "--seeds", 2)
     lines = diff(capsys, "previous", "latest").splitlines()
     assert lines[1] == "asked  --set: (nothing) → level=40"
     assert "recipe  recipe.level: 50.0 → 40 (known/base, known/better)" in lines
@@ -108,14 +106,13 @@ def test_versions_and_commits_are_named(database: Path, capsys: pytest.CaptureFi
     assert not [line for line in lines if "numpy" in line or "class.torch" in line]
 
 
-def test_a_regression_of_a_given_size_is_exit_code_1(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(tiny)
-    with_effect(tiny, 2.0)
-    run(tiny)
+def test_a_regression_of_a_given_size_is_exit_code_1(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with_effect(ran, 2.0)
+    run(ran)
     first, second = run_ids(capsys)
     more = ("--metric", "score")
     shown = diff(capsys, first, second, "--regression", 0.5, *more, code=1)
-    assert "REGRESSION  known/better score (-1): the whole interval is worse by more than 0.5" in shown
+    assert "REGRESSION  known/better score (−1.000): the whole interval is worse by more than 0.5" in shown
     assert "6 pairs of seeds compared" in shown
     assert "no regression: score: 6 pairs" in diff(capsys, first, second, "--regression", 1.5, *more)
     assert "no regression" in diff(capsys, second, first, "--regression", 0.5, *more), "better is no regression"
@@ -123,29 +120,25 @@ def test_a_regression_of_a_given_size_is_exit_code_1(tiny: Path, capsys: pytest.
     assert "no regression" in diff(capsys, first, first, "--regression", 0, *more), "the same trials"
 
 
-def test_a_lost_score_is_a_regression(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(tiny)
-    run(tiny, "--set", "diverges_above=0.05")
+def test_a_lost_score_is_a_regression(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(ran, "--set", "diverges_above=0.05")
     shown = diff(capsys, "previous", "latest", "--regression", 100, "--metric", "score", code=1)
     assert "known/better score: 3 of 3 seeds have no score any more" in shown
 
 
-@pytest.mark.parametrize(
-    ("more", "told"),
-    [
-        (("--regression", "1"), "--regression needs --metric"),
-        (("--regression", "1", "--metric", "scor"), "did you mean 'score'"),
-        (("--regression", "1", "--metric", "distance"), "Say --better higher or --better lower"),
-    ],
-)
-def test_a_regression_that_cannot_be_told_is_wrong_usage(
-    tiny: Path, more: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(tiny, "--seeds", 1)
-    run(tiny, "--seeds", 1, "--set", "steps=5")
-    capsys.readouterr()
-    assert run_main(["diff", "previous", "latest", *more]) == 2
-    assert told in capsys.readouterr().err
+WRONG = [
+    (("--regression", "1"), "--regression needs --metric"),
+    (("--regression", "1", "--metric", "scor"), "did you mean 'score'"),
+    (("--regression", "1", "--metric", "distance"), "Say --better higher or --better lower"),
+]
+
+
+def test_a_regression_that_cannot_be_told_is_wrong_usage(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(ran, "--seeds", 1, "--set", "steps=5")
+    for more, message in WRONG:
+        capsys.readouterr()
+        assert run_main(["diff", "previous", "latest", *more]) == 2
+        assert message in capsys.readouterr().err
 
 
 def change(*differences: float, low: float | None, high: float | None, better: str = "higher") -> ArmChange:

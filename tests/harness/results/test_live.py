@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from harness.results.progress import BoughtSeed, FailedTrial, RunningTrial, RunProgress, run_progress
 from harness.results.serve import ServedReport, make_server
@@ -201,33 +201,33 @@ def process(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         started.wait(timeout=30)
 
 
+@pytest.mark.full
 def test_browse_follows_a_run_that_buys_seeds(tiny: Path, database: Path) -> None:
     text = tiny.read_text().replace("own_sd: 0.3}", "own_sd: 6.0, step_seconds: 0.02}")
     tiny.write_text(text)
     run = ("run", str(tiny), "--seeds", "3..7", "--executor", "inline", "--no-report", "--quiet", "--db", str(database))
     seen: list[dict[str, Any]] = []
     with process(tiny.parent, *run) as running:
-        deadline = time.monotonic() + 120
-        while not database.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        time.sleep(1)
-        with process(tiny.parent, "browse", str(tiny), "--db", str(database), "--every", "1") as browsing:
+        until(database.exists)
+        with process(tiny.parent, "report", "--serve", str(tiny), "--db", str(database), "--every", "1") as browsing:
             assert browsing.stdout is not None
             address = re.search(r"http://127\.0\.0\.1:\d+/", browsing.stdout.readline())
             assert address
-            while running.poll() is None and time.monotonic() < deadline:
-                with urllib.request.urlopen(address[0] + "live", timeout=30) as answer:
-                    seen.append(json.loads(answer.read()))
-                time.sleep(0.3)
-            time.sleep(3)
-            with urllib.request.urlopen(address[0] + "live", timeout=30) as answer:
-                last = json.loads(answer.read())
-            with urllib.request.urlopen(address[0] + "suites/tiny/mini/index.html", timeout=30) as answer:
-                page = answer.read().decode()
+
+            def get(path: str) -> str:
+                with urllib.request.urlopen(address[0] + path) as answer:
+                    return str(answer.read().decode())
+
+            def live() -> dict[str, Any]:
+                seen.append(json.loads(get("live")))
+                return seen[-1]
+
+            until(lambda: (live()["run"] or {}).get("bought_count") or running.poll() is not None)
+            until(lambda: running.poll() is not None)
+            until(lambda: live()["run"] is None and seen[-1]["generation"] >= 1)
+            page = get("suites/tiny/mini/index.html")
     runs = [one["run"] for one in seen if one["run"]]
     assert runs
     assert max(run["bought_count"] for run in runs) >= 1
     assert [run["done"] for run in runs] == sorted(run["done"] for run in runs)
-    assert last["run"] is None
-    assert last["generation"] >= 1
     assert 'fetch("/live"' in page

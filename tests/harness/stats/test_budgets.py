@@ -47,7 +47,7 @@ def test_expected_best_band_covers_the_whole_curve(levels):
     b = np.array(budgets)
     if levels:
         cdf = np.arange(1, levels + 1) / levels
-        truth = np.array([(np.arange(levels) / levels * np.diff(cdf**one, prepend=0.0)).sum() for one in budgets])
+        truth = np.array([(np.arange(levels) / levels * np.diff(cdf**item, prepend=0.0)).sum() for item in budgets])
     else:
         truth = b / (b + 1)
     covered = []
@@ -215,8 +215,8 @@ def test_empty_and_single():
     none = median_best_band([], budgets=[1, 2])
     assert np.isnan(none.estimate).all()
     assert (none.low == -INF).all()
-    one = expected_best_band([0.4], support=(0.0, 1.0))
-    assert one.low[0] < 0.4 < one.high[0]
+    item = expected_best_band([0.4], support=(0.0, 1.0))
+    assert item.low[0] < 0.4 < item.high[0]
     empty = expected_best_band([], budgets=[1, 2], support=(0.0, 1.0))
     assert (list(empty.low), list(empty.high)) == ([0.0, 0.0], [1.0, 1.0])
 
@@ -231,8 +231,8 @@ def test_equal_scores():
 def test_studies_that_fell_short_are_dropped_and_counted():
     method = [[1.0, 2.0, 3.0], [2.0, NAN, 1.0], [4.0, 1.0, 0.0], [2.0, 2.5, 1.0]]
     baseline = [[0.0, 1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.5, 0.1], [0.5, 0.0, 0.2]]
-    found = best_of_difference(method, baseline, 3)
-    assert (found.n, found.dropped) == (3, 1)
+    result = best_of_difference(method, baseline, 3)
+    assert (result.n, result.dropped) == (3, 1)
     assert best_of_difference([], [], 2).n == 0
     short = best_of_difference([[1.0], [2.0]], [[0.0], [1.0]], 2, in_order=True)
     assert (short.n, short.dropped) == (0, 2)

@@ -1,4 +1,4 @@
-"""Seeds bought up to a cap: the table against its script, level, coverage, power, and the edges of its use."""
+"""Added seeds up to a maximum: table, level, coverage, power and limits."""
 
 import itertools
 import json
@@ -38,15 +38,15 @@ def test_the_table_is_what_its_script_makes():
     assert (exceeded(400, seed=stored["seed"], batch=200) == exceeded(400, seed=stored["seed"], batch=200)).all()
 
 
-@pytest.mark.parametrize(("cap", "five", "one"), [(12, 5.60, 16.8), (20, 7.26, 25.6)])
-def test_thresholds_of_the_specification(cap, five, one):
+@pytest.mark.parametrize(("cap", "five", "hundredth"), [(12, 5.60, 16.8), (20, 7.26, 25.6)])
+def test_thresholds_of_the_specification(cap, five, hundredth):
     rule = SequentialRule(0.5, cap)
     assert math.exp(rule.log_threshold(0.05)) == pytest.approx(five, rel=0.005)
-    assert math.exp(rule.log_threshold(0.01)) == pytest.approx(one, rel=0.02)
+    assert math.exp(rule.log_threshold(0.01)) == pytest.approx(hundredth, rel=0.02)
 
 
 def test_a_cap_of_three_is_the_t_test():
-    """One look: the largest E is that of t, so the threshold at .05 is E of the t quantile."""
+    """With a single interim analysis the largest E is that of t, so the threshold at .05 is E of the t quantile."""
     t2 = 4.302653**2
     log_e = -0.5 * math.log(2.5) + 1.5 * (math.log1p(t2 / 2) - math.log1p(t2 / 5))
     assert SequentialRule(0.5, 3).log_threshold(0.05) == pytest.approx(log_e, abs=0.003)
@@ -54,8 +54,8 @@ def test_a_cap_of_three_is_the_t_test():
 
 def test_half_widths_of_the_specification():
     threshold = SequentialRule(0.5, 20).log_threshold(0.05)
-    found = [float(half_width_of_moments(n, n - 1, 0.5, threshold)) * math.sqrt(n) for n in (6, 8, 12, 20)]
-    assert found == pytest.approx([4.30, 3.43, 3.02, 2.85], abs=0.01)
+    result = [float(half_width_of_moments(n, n - 1, 0.5, threshold)) * math.sqrt(n) for n in (6, 8, 12, 20)]
+    assert result == pytest.approx([4.30, 3.43, 3.02, 2.85], abs=0.01)
 
 
 @pytest.mark.parametrize("cap", [3, 12, 20])
@@ -87,8 +87,8 @@ def test_simultaneous_coverage():
     covered = (np.abs(mean - truth) <= half)[:, FIRST_LOOK - 1 :].all(axis=1)  # one miss at any look is a miss
     assert np.mean(covered) == pytest.approx(0.95, abs=0.007)
     for path, within in zip(paths[:50], covered, strict=False):
-        found = rule.inference(path)
-        assert (found.low <= truth <= found.high) == within
+        result = rule.inference(path)
+        assert (result.low <= truth <= result.high) == within
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_level_of_heavy_tails_and_coarse_scores(draw, most):
 
 
 def test_skew_inflates_it():
-    """What no t-based rule survives: stated in the documentation, not hidden."""
+    """Skewed data break every t-based rule; the documentation says so."""
     paths = np.random.default_rng(79).lognormal(0.0, 1.0, (20_000, 20)) - math.exp(0.5)
     assert 0.22 <= np.mean(largest(paths) >= SequentialRule(0.5, 20).log_threshold(0.05)) <= 0.28
 
@@ -116,12 +116,12 @@ def test_skew_inflates_it():
 @given(PATH, st.sampled_from([3, 8, 20]), st.sampled_from([0.01, 0.05, 0.2]))
 def test_the_interval_excludes_zero_exactly_where_p_rejects(values, cap, alpha):
     rule = SequentialRule(0.5, cap)
-    found = rule.inference(values, alpha)
+    result = rule.inference(values, alpha)
     up, down = rule.directed_p(values)
     if abs(math.log(min(up, down)) - math.log(alpha)) > 1e-6:
-        assert (found.low > 0) == (up <= alpha)
-        assert (found.high < 0) == (down <= alpha)
-    assert found.p == min(up, down)
+        assert (result.low > 0) == (up <= alpha)
+        assert (result.high < 0) == (down <= alpha)
+    assert result.p == min(up, down)
     mirrored = rule.directed_p([-value for value in values])
     assert mirrored == pytest.approx((down, up))
 
@@ -137,8 +137,8 @@ def test_p_only_falls_up_to_the_cap(values):
 def test_nothing_below_the_first_look():
     rule = SequentialRule(0.5, 12)
     for values in ([], [1.0], [1.0, 1.0001]):
-        found = rule.inference(values)
-        assert (found.low, found.high, found.p) == (-INF, INF, 1.0)
+        result = rule.inference(values)
+        assert (result.low, result.high, result.p) == (-INF, INF, 1.0)
 
 
 def test_beyond_the_cap_the_guarantee_has_ended():

@@ -31,7 +31,10 @@ FAMILY = st.lists(P, min_size=1, max_size=12)
 
 
 def shared_baseline(rng, repeats, effects, n):
-    """Differences repeats × contrasts × n whose arms share one baseline: correlation ½ between contrasts."""
+    """Differences with a shared baseline, as repeats × comparisons × n.
+
+    The correlation between comparisons is ½.
+    """
     methods = rng.standard_normal((repeats, len(effects), n)) + np.array(effects)[:, None]
     return methods - rng.standard_normal((repeats, 1, n))
 
@@ -66,7 +69,7 @@ def test_benjamini_hochberg_false_discovery_rate_with_a_shared_baseline():
 
 @pytest.mark.parametrize(("target", "least", "most"), [(240.0, 0.9, 1.0), (20.0, 0.0, 0.1)])
 def test_e_bh_false_discovery_rate_at_own_stopping_times(target, least, most):
-    """Each contrast stops at E ≥ m/α = 240; stopping at the unadjusted 1/α = 20 throws the discoveries away."""
+    """Each comparison stops at E ≥ m/α = 240; stopping at the unadjusted 1/α = 20 throws the discoveries away."""
     effects = [0.0] * 8 + [2.5] * 4
     log_e = log_e_process(shared_baseline(np.random.default_rng(33), 8_000, effects, 30))
     crossed = log_e >= math.log(target)
@@ -79,7 +82,7 @@ def test_e_bh_false_discovery_rate_at_own_stopping_times(target, least, most):
 
 
 def test_e_bh_survives_the_dependence_that_breaks_benjamini_hochberg():
-    """Uniform p values arranged so that exactly j of m fall where the j-th step looks (Guo & Rao 2008)."""
+    """Uniform p values with exactly j of m in the j-th step (Guo & Rao 2008)."""
     m, alpha, repeats = 10, 0.05, 20_000
     rng = np.random.default_rng(34)
     chances = alpha / np.arange(1, m + 1)
@@ -98,7 +101,7 @@ def test_e_bh_survives_the_dependence_that_breaks_benjamini_hochberg():
 
 
 def test_holm_over_anytime_p_at_data_dependent_stops():
-    """Contrasts that share a baseline stop together once any of them is significant after correction."""
+    """Comparisons with a shared baseline stop once any is significant after correction."""
     paths = shared_baseline(np.random.default_rng(35), 3_000, [0.0] * 4, 15)
     p = np.exp(-np.maximum(np.maximum.accumulate(log_e_process(paths), axis=-1), 0.0))
     smallest = p.min(axis=(1, 2)) * 4  # Holm's first step at the most favourable look
@@ -131,17 +134,17 @@ def test_two_way_coverage(seeds, seed_sd, item_sd, noise, least):
             + item_sd * rng.standard_normal((1, items))
             + noise * rng.standard_normal((seeds, items))
         )
-        found, naive = two_way_interval(matrix), paired_t(matrix.mean(axis=1))
-        covered.append(found.low <= 0.4 <= found.high)
+        result, naive = two_way_interval(matrix), paired_t(matrix.mean(axis=1))
+        covered.append(result.low <= 0.4 <= result.high)
         seeds_only.append(naive.low <= 0.4 <= naive.high)
     assert np.mean(covered) >= least
-    assert seed_sd > 0.1 or np.mean(seeds_only) < 0.9  # an interval over seeds alone forgets the items
+    assert seed_sd > 0.1 or np.mean(seeds_only) < 0.9  # an interval over seeds alone ignores the items
 
 
 # known answers
 
 
-@settings(max_examples=25, deadline=None)  # statsmodels takes 50 ms for one Holm
+@settings(max_examples=10, deadline=None)  # statsmodels takes 50 ms for one Holm
 @given(FAMILY)
 def test_holm_equals_statsmodels(p):
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)
@@ -178,15 +181,15 @@ def test_two_way_mean_squares_equal_an_analysis_of_variance():
     s, i = np.indices(matrix.shape)
     table = anova_lm(ols("y ~ C(s) + C(i)", pd.DataFrame({"y": matrix.ravel(), "s": s.ravel(), "i": i.ravel()})).fit())
     ms_s, ms_i, ms_e = table["mean_sq"]
-    found = two_way_interval(matrix)
+    result = two_way_interval(matrix)
     total = ms_s + ms_i - ms_e
     df = total**2 / (ms_s**2 / (seeds - 1) + ms_i**2 / (items - 1) + ms_e**2 / ((seeds - 1) * (items - 1)))
     assert df > seeds - 1
     error = math.sqrt((ms_s + ms_i - ms_e) / (seeds * items))
-    assert found.high - found.estimate == pytest.approx(stats.t.ppf(0.975, df) * error)
-    assert found.p == pytest.approx(2 * stats.t.sf(abs(matrix.mean()) / error, df))
-    assert found.seed_sd == pytest.approx(math.sqrt((ms_s - ms_e) / items))
-    assert found.item_sd == pytest.approx(math.sqrt((ms_i - ms_e) / seeds))
+    assert result.high - result.estimate == pytest.approx(stats.t.ppf(0.975, df) * error)
+    assert result.p == pytest.approx(2 * stats.t.sf(abs(matrix.mean()) / error, df))
+    assert result.seed_sd == pytest.approx(math.sqrt((ms_s - ms_e) / items))
+    assert result.item_sd == pytest.approx(math.sqrt((ms_i - ms_e) / seeds))
 
 
 def test_partial_conjunction_between_bonferroni_and_the_largest():
@@ -285,13 +288,13 @@ def test_two_way_with_awkward_matrices():
     unseen = np.column_stack([matrix, np.full(4, NAN)])
     assert two_way_interval(unseen) == whole
     for empty in (np.zeros((0, 3)), np.ones((1, 5)), np.ones((3, 1)), np.zeros((3, 4)), np.full((3, 3), INF)):
-        found = two_way_interval(empty)
-        assert (found.low, found.high, found.p) == (-INF, INF, 1.0)
+        result = two_way_interval(empty)
+        assert (result.low, result.high, result.p) == (-INF, INF, 1.0)
     with pytest.raises(ValueError, match="seeds × items"):
         two_way_interval([1.0, 2.0])
 
 
 def test_two_way_approaches_the_seed_interval_when_items_agree():
     by_seed = np.array([0.5, 1.0, 1.8, 0.9])
-    found, seeds_only = two_way_interval(np.repeat(by_seed[:, None], 50, axis=1)), paired_t(by_seed)
-    assert (found.low, found.high, found.p) == pytest.approx((seeds_only.low, seeds_only.high, seeds_only.p))
+    result, seeds_only = two_way_interval(np.repeat(by_seed[:, None], 50, axis=1)), paired_t(by_seed)
+    assert (result.low, result.high, result.p) == pytest.approx((seeds_only.low, seeds_only.high, seeds_only.p))

@@ -34,8 +34,8 @@ SAMPLES = st.lists(REAL, min_size=2, max_size=9).filter(lambda v: max(v) - min(v
 
 
 def coverage(draw, truth, n, interval, repeats):
-    found = [interval(row) for row in draw((repeats, n))]
-    return np.mean([one.low <= truth <= one.high for one in found])
+    result = [interval(row) for row in draw((repeats, n))]
+    return np.mean([item.low <= truth <= item.high for item in result])
 
 
 # simulations
@@ -114,8 +114,8 @@ def test_correlation_interval_covers():
     for _ in range(3_000):
         a = rng.normal(size=8)
         b = 0.6 * a + 0.8 * rng.normal(size=8)
-        found = paired_correlation(a, b)
-        covered.append(found.low <= 0.6 <= found.high)
+        result = paired_correlation(a, b)
+        covered.append(result.low <= 0.6 <= result.high)
     assert 0.935 <= np.mean(covered) <= 0.965
 
 
@@ -216,9 +216,9 @@ def test_seeds_for_power_at_the_edges():
 def test_minimum_detectable_effect_has_nearly_its_power(n, low, high):
     values = np.random.default_rng(n).normal(0, 3.0, n)
     sd = values.std(ddof=1)
-    found = minimum_detectable_effect(values)
-    assert found == pytest.approx((stats.t.ppf(0.975, n - 1) + stats.t.ppf(0.8, n - 1)) * sd / math.sqrt(n))
-    assert low <= TTestPower().power(found / sd, n, 0.05) <= high
+    result = minimum_detectable_effect(values)
+    assert result == pytest.approx((stats.t.ppf(0.975, n - 1) + stats.t.ppf(0.8, n - 1)) * sd / math.sqrt(n))
+    assert low <= TTestPower().power(result / sd, n, 0.05) <= high
 
 
 @settings(deadline=None)
@@ -275,8 +275,8 @@ def test_log_ratio_and_seeds_won():
 def test_a_changed_sign_mirrors_every_answer(values):
     flipped = [-v for v in values]
     for test in (paired_t, lambda v: equivalence(v, 0.0, 1.0)):
-        one, other = test(values), test(flipped)
-        assert (one.p, one.low, one.high) == pytest.approx((other.p, -other.high, -other.low), rel=1e-9, abs=1e-12)
+        item, other = test(values), test(flipped)
+        assert (item.p, item.low, item.high) == pytest.approx((other.p, -other.high, -other.low), rel=1e-9, abs=1e-12)
     assert sign_flip_p(values) == sign_flip_p(flipped)
     assert hedges_d(values) == pytest.approx(-hedges_d(flipped), nan_ok=True)
     assert distribution_sensitive(values) == distribution_sensitive(flipped)
@@ -286,9 +286,11 @@ def test_a_changed_sign_mirrors_every_answer(values):
 @given(SAMPLES, st.sampled_from([1e-200, 1e-3, 4.0, 1e250]))
 def test_the_unit_does_not_matter(values, factor):
     scaled = [v * factor for v in values]
-    one, other = paired_t(values), paired_t(scaled)
-    assert other.p == pytest.approx(one.p, rel=1e-7)
-    assert (other.low, other.high) == pytest.approx((one.low * factor, one.high * factor), rel=1e-7, abs=1e-9 * factor)
+    item, other = paired_t(values), paired_t(scaled)
+    assert other.p == pytest.approx(item.p, rel=1e-7)
+    assert (other.low, other.high) == pytest.approx(
+        (item.low * factor, item.high * factor), rel=1e-7, abs=1e-9 * factor
+    )
     assert sign_flip_p(scaled) == sign_flip_p(values)
     assert hedges_d(scaled) == pytest.approx(hedges_d(values), rel=1e-7, nan_ok=True)
     assert minimum_detectable_effect(scaled) == pytest.approx(minimum_detectable_effect(values) * factor, rel=1e-7)
@@ -364,9 +366,9 @@ TESTS = {
     ],
 )
 def test_no_variance_no_verdict(name, values, estimate, n, dropped):
-    found = TESTS[name](values)
-    assert (found.low, found.high, found.p) == WHOLE_LINE
-    assert (found.estimate, found.n, found.dropped) == (pytest.approx(estimate, nan_ok=True), n, dropped)
+    result = TESTS[name](values)
+    assert (result.low, result.high, result.p) == WHOLE_LINE
+    assert (result.estimate, result.n, result.dropped) == (pytest.approx(estimate, nan_ok=True), n, dropped)
 
 
 def test_missing_pairs_are_dropped_and_counted():
@@ -382,7 +384,7 @@ def test_missing_pairs_are_dropped_and_counted():
 
 @pytest.mark.parametrize("value", [0.3, -2.0, 1e-9])
 def test_equal_differences_are_the_limit_of_nearly_equal_ones(value):
-    """(2, 2, 2) used to stay undecided beside a decisive (2, 2, 2 and a bit)."""
+    """(2, 2, 2) used to be inconclusive beside a decisive (2, 2, 2 and a bit)."""
     for n in (3, 6):
         equal, nearly = paired_t([value] * n), paired_t([*[value] * (n - 1), value * (1 + 1e-7)])
         assert (equal.low, equal.high) == (pytest.approx(value), pytest.approx(value))
@@ -400,8 +402,8 @@ def test_equal_up_to_rounding_is_equal():
 
 
 def test_identical_arms():
-    found = paired_t([0.0] * 8)
-    assert (found.estimate, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
+    result = paired_t([0.0] * 8)
+    assert (result.estimate, result.low, result.high, result.p) == (0.0, 0.0, 0.0, 1.0)
     assert hedges_d([0.0] * 8) == 0.0
     assert sign_flip_p([0.0] * 8) == 1.0
     assert non_inferiority([0.0] * 6, 0.1).p < 1e-9
@@ -436,19 +438,19 @@ def test_six_seeds_are_worth_more_than_five():
 @pytest.mark.parametrize(("n", "effect"), [(3, 4.0), (5, 1.0), (8, 0.0), (6, -2.0)])
 def test_interval_of_the_standardised_effect_covers(n, effect):
     rows = np.random.default_rng(50 + n).normal(effect, 1.0, (3_000, n))
-    found = [effect_size_interval(row) for row in rows]
-    assert np.mean([one.low <= effect <= one.high for one in found]) == pytest.approx(0.95, abs=0.013)
+    result = [effect_size_interval(row) for row in rows]
+    assert np.mean([item.low <= effect <= item.high for item in result]) == pytest.approx(0.95, abs=0.013)
 
 
 def test_interval_of_the_standardised_effect_is_exact():
-    found = effect_size_interval([10.0, 11.0, 11.1])
+    result = effect_size_interval([10.0, 11.0, 11.1])
     t = stats.ttest_1samp([10.0, 11.0, 11.1], 0.0).statistic
-    for end, tail in ((found.low, 0.975), (found.high, 0.025)):
+    for end, tail in ((result.low, 0.975), (result.high, 0.025)):
         assert stats.nct.cdf(t, 2, end * math.sqrt(3)) == pytest.approx(tail, rel=2e-3)
     mirrored = effect_size_interval([-10.0, -11.0, -11.1])
-    assert (mirrored.low, mirrored.high) == (-found.high, -found.low)
-    assert found.high / found.estimate > 3  # not symmetric, unlike the mean's interval over the sample sd
-    assert (found.low > 0) == (paired_t([10.0, 11.0, 11.1]).p <= 0.05)
+    assert (mirrored.low, mirrored.high) == (-result.high, -result.low)
+    assert result.high / result.estimate > 3  # not symmetric, unlike the mean's interval over the sample sd
+    assert (result.low > 0) == (paired_t([10.0, 11.0, 11.1]).p <= 0.05)
     for nothing in ([1.0, 2.0], [2.0, 2.0, 2.0], [1.0, 2.0, INF]):
         assert (effect_size_interval(nothing).low, effect_size_interval(nothing).high) == (-INF, INF)
 
@@ -462,8 +464,8 @@ def test_a_diverged_arm_loses_its_pair_in_the_sign_flip_test():
 
 
 def test_two_values():
-    found = paired_t([1.0, 2.0])
-    assert found.p == pytest.approx(stats.ttest_1samp([1.0, 2.0], 0.0).pvalue)
+    result = paired_t([1.0, 2.0])
+    assert result.p == pytest.approx(stats.ttest_1samp([1.0, 2.0], 0.0).pvalue)
     assert math.isnan(hedges_d([1.0, 2.0]))
     assert sign_flip_p([1.0, 2.0]) == 0.5
     assert studentised_bootstrap([1.0, 2.0, 3.0, 4.0]).low == -INF  # below five
@@ -480,10 +482,10 @@ def test_correlation_at_the_edges():
 
 def test_a_far_outlier_keeps_the_bootstrap_finite_or_wider():
     values = [0.0, 0.0, 0.0, 0.0, 1.0]
-    found = studentised_bootstrap(values)
-    assert found.low <= found.estimate <= found.high
-    assert found == studentised_bootstrap(values)
-    assert not math.isnan(found.p)
+    result = studentised_bootstrap(values)
+    assert result.low <= result.estimate <= result.high
+    assert result == studentised_bootstrap(values)
+    assert not math.isnan(result.p)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, NAN])
@@ -503,7 +505,10 @@ def test_wrong_arguments():
 
 
 def test_interval_of_nearly_equal_differences_ends():
-    """The inverse of the non-central t does not end at t of millions; from 1000 on the sd's law alone is enough."""
+    """The law of the sd suffices from t = 1000 on.
+
+    The inverse of the non-central t does not converge at t of millions.
+    """
     before, after = (effect_size_interval([2.0, 2.0, 2.0 + step]) for step in (6.1e-3, 5.9e-3))
     assert after.low / before.low == pytest.approx(6.1 / 5.9, rel=1e-3)
     assert after.high / before.high == pytest.approx(6.1 / 5.9, rel=1e-3)

@@ -118,16 +118,16 @@ def test_the_written_formulas(values, g, alpha):
     assert log_e_value(values, g) == pytest.approx(log_e, abs=1e-6)
     c = (math.sqrt(1 + n * g) / alpha) ** (2 / n)
     half = INF if c >= 1 + n * g else sd / math.sqrt(n) * math.sqrt(nu * (c - 1) / (1 - c / (1 + n * g)))
-    found = anytime_interval(values, g, alpha)
-    assert (found.low, found.high) == pytest.approx((mean - half, mean + half), rel=1e-6, abs=1e-9)
+    result = anytime_interval(values, g, alpha)
+    assert (result.low, result.high) == pytest.approx((mean - half, mean + half), rel=1e-6, abs=1e-9)
 
 
 @settings(deadline=None)
 @given(PATH, st.sampled_from([0.01, 0.05, 0.2]))
 def test_the_interval_is_the_inversion_of_the_test(values, alpha):
-    found = anytime_interval(values, alpha=alpha)
+    result = anytime_interval(values, alpha=alpha)
     assume(abs(log_e_value(values) + math.log(alpha)) > 1e-6)
-    assert (not found.low <= 0.0 <= found.high) == (e_value(values) >= 1 / alpha)
+    assert (not result.low <= 0.0 <= result.high) == (e_value(values) >= 1 / alpha)
 
 
 def test_first_finite_interval():
@@ -145,8 +145,8 @@ def test_unit_and_sign_do_not_matter(values, factor):
     scaled = [v * factor for v in values]
     assert log_e_process(scaled) == pytest.approx(log_e_process(values), abs=1e-6)
     assert log_e_process([-v for v in values]) == pytest.approx(log_e_process(values), abs=1e-9)
-    one, other = anytime_interval(values), anytime_interval([-v for v in values])
-    assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
+    item, other = anytime_interval(values), anytime_interval([-v for v in values])
+    assert (item.low, item.high) == pytest.approx((-other.high, -other.low))
 
 
 @settings(deadline=None)
@@ -194,8 +194,8 @@ def test_paths_along_leading_axes():
 def test_no_evidence_below_two(values):
     assert e_value(values) == 1.0
     assert anytime_p(values) == 1.0
-    found = anytime_interval(values)
-    assert (found.low, found.high, found.p) == (-INF, INF, 1.0)
+    result = anytime_interval(values)
+    assert (result.low, result.high, result.p) == (-INF, INF, 1.0)
 
 
 def test_missing_pairs_are_dropped_and_counted():
@@ -208,8 +208,8 @@ def test_an_infinite_difference_ends_the_evidence_but_not_what_was_shown():
     shown = [1.0, 1.1, 0.9, 1.0, 1.05, 1.0]
     assert e_value([*shown, -INF]) == 0.0
     assert anytime_p([*shown, -INF, 1.0]) == anytime_p(shown) < 0.05
-    found = anytime_interval([*shown, -INF])
-    assert (found.estimate, found.low, found.high) == (-INF, -INF, INF)
+    result = anytime_interval([*shown, -INF])
+    assert (result.estimate, result.low, result.high) == (-INF, -INF, INF)
     kept = anytime_interval([*shown, -INF], running=True)
     assert kept.low == pytest.approx(anytime_interval(shown, running=True).low)
 
@@ -219,15 +219,15 @@ def test_equal_differences_have_the_finite_limit(value):
     for n in (2, 3, 6):
         assert log_e_value([value] * n, 2.0) == pytest.approx((n - 1) / 2 * math.log1p(2 * n))
     assert anytime_interval([value] * 3, 2.0).low == -INF
-    found = anytime_interval([value] * 5, 2.0)
-    assert (found.low, found.high) == (pytest.approx(value), pytest.approx(value))
+    result = anytime_interval([value] * 5, 2.0)
+    assert (result.low, result.high) == (pytest.approx(value), pytest.approx(value))
 
 
 def test_identical_arms_never_gain_evidence():
     assert anytime_p([0.0] * 10) == 1.0
     assert e_value([0.0] * 10) == pytest.approx(1 / math.sqrt(6))
-    found = anytime_interval([0.0] * 10)
-    assert (found.low, found.high) == (0.0, 0.0)
+    result = anytime_interval([0.0] * 10)
+    assert (result.low, result.high) == (0.0, 0.0)
 
 
 def test_large_t_stays_finite_in_logs():
@@ -236,9 +236,9 @@ def test_large_t_stays_finite_in_logs():
     assert log_e_value(values, 2.0) == pytest.approx(1999 / 2 * math.log1p(4000), rel=1e-6)
     assert e_value(values) == INF
     assert anytime_p(values) == 0.0
-    found = anytime_interval(values)
-    assert found.low < 1e9 < found.high
-    assert found.high - found.low < 1.0
+    result = anytime_interval(values)
+    assert result.low < 1e9 < result.high
+    assert result.high - result.low < 1.0
 
 
 @pytest.mark.parametrize("g", [0.0, -1.0, INF, NAN])

@@ -32,10 +32,10 @@ def test_it_is_the_balanced_interval_where_all_items_are_common() -> None:
 def test_coverage_with_two_thirds_shared(seeds: int) -> None:
     rng = np.random.default_rng(seeds)
     samples = [drawn(rng, seeds, 0.02, 0.5) for _ in range(400)]
-    covered = [found.low <= 0 <= found.high for found in map(stats.overlapping_two_way, samples)]
+    covered = [result.low <= 0 <= result.high for result in map(stats.overlapping_two_way, samples)]
     over_seeds = [stats.paired_t(np.nanmean(sample, axis=1)) for sample in samples]
     assert np.mean(covered) >= 0.93
-    assert np.mean([found.low <= 0 <= found.high for found in over_seeds]) < 0.92
+    assert np.mean([result.low <= 0 <= result.high for result in over_seeds]) < 0.92
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_coverage_with_two_thirds_shared(seeds: int) -> None:
     ],
 )
 def test_without_information_the_whole_line(matrix: np.ndarray) -> None:
-    found = stats.overlapping_two_way(matrix)
-    assert (found.low, found.high, found.p) == (-math.inf, math.inf, 1.0)
+    result = stats.overlapping_two_way(matrix)
+    assert (result.low, result.high, result.p) == (-math.inf, math.inf, 1.0)
 
 
 def test_only_matrices() -> None:

@@ -17,11 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_support import outcome, planned, python, run_event
 
+from harness.errors import HarnessError
+from harness.execute.outcome import Outcome
 from harness.store import Journal, StoreError, segments
 from harness.store.encoding import encode
 from harness.store.events import EnvironmentEvent, Event, HeartbeatEvent, LogEvent, OutcomeEvent, PlannedEvent
 from harness.store.locking import hold_segment
-from harness.store.outcome import Outcome
 
 
 def event(number: int, **detail: Any) -> Event:
@@ -118,7 +119,7 @@ def test_any_value_is_one_line_of_strict_json(value: Any) -> None:
 )
 def test_malformed_events_are_refused_with_the_reason(tmp_path: Path, bad: Event, words: list[str]) -> None:
     journal = Journal(tmp_path, "s")
-    with pytest.raises(StoreError) as caught:
+    with pytest.raises(HarnessError) as caught:
         journal.append(bad)
     journal.close()
     assert all(word in str(caught.value) for word in words)

@@ -9,13 +9,13 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 import duckdb
 import pytest
 from store_support import foreign_holder, outcome, planned, python, run_event
+from waiting import until
 
 from harness.store import Owner, StoreError, StorePaths, check, open_reader, segments
 from harness.store.errors import StoreDiskError
@@ -27,14 +27,6 @@ from harness.store.snapshot import copy_for_snapshot
 @pytest.fixture
 def paths(tmp_path: Path) -> StorePaths:
     return StorePaths.of(tmp_path / "h.duckdb")
-
-
-def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait for what must come, however slow the machine is."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
 
 
 def file_rows(path: Path, sql: str) -> list[tuple[object, ...]]:

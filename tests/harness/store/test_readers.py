@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from store_support import foreign_holder, outcome, planned, python, run_event
+from waiting import until
 
 from harness.store import Owner, Reader, StoreError, StorePaths, open_reader, readers
 from harness.store.events import ClaimsEvent, EnvironmentEvent, HeartbeatEvent, LogEvent, SweepPointEvent, VerdictsEvent
@@ -120,9 +121,7 @@ def test_reads_while_an_owner_writes(paths: StorePaths, capsys: pytest.CaptureFi
             owner.record(outcome(f"t{number}", steps=20))
             acknowledged.append(time.monotonic())
             time.sleep(0.05)
-        until = time.monotonic() + 60
-        while (not seen or seen[-1][1] < 60) and time.monotonic() < until and thread.is_alive():
-            time.sleep(0.05)
+        until(lambda: not thread.is_alive() or (seen and seen[-1][1] == 60))
         done.set()
         thread.join()
     assert seen[-1][1] == 60
@@ -170,16 +169,18 @@ def test_a_waiting_writer_of_another_process_passes_before_new_readers(filled: S
         process = python(code, str(filled.database))
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
-        deadline = time.monotonic() + 30
-        while True:  # until the writer stands at the turnstile, others may still look
-            try:
-                with _other_look(filled):
-                    pass
-            except StoreError:
-                break
-            assert time.monotonic() < deadline
+        until(lambda: _is_shut_out(filled), "the writer never stood at the turnstile")  # others may look before
     assert process.stdout.readline() == "in\n"
     process.communicate("\n")
+
+
+def _is_shut_out(paths: StorePaths) -> bool:
+    """Whether another process cannot look now."""
+    try:
+        with _other_look(paths):
+            return False
+    except StoreError:
+        return True
 
 
 def _other_look(paths: StorePaths) -> threading.Lock:
@@ -220,9 +221,8 @@ def test_a_foreign_process_holds_the_file(filled: StorePaths) -> None:
             assert second.finished(["ab1", "c"]) == {"ab1": "done", "c": "done"}
         owner.close(wait_seconds=0.0)
         holder.release()
-        until = time.monotonic() + 60
-        while reader.finished(["ab1", "c"]) != {"ab1": "done", "c": "done"}:
-            assert time.monotonic() < until, "an old copy is brought up to date from the journal"
+        both = {"ab1": "done", "c": "done"}
+        until(lambda: reader.finished(["ab1", "c"]) == both, "an old copy is brought up to date from the journal")
 
 
 def test_without_a_snapshot_the_journal_alone_is_enough(filled: StorePaths) -> None:

@@ -21,6 +21,7 @@ from harness.store.events import VERSION
 from harness.store.journal_lines import sealed
 from harness.store.rebuild import check, rebuild
 from harness.store.schema import connect, schema_number, schema_of
+from harness.store.tables import STORED
 
 ROOT = Path(__file__).parents[3]
 STORES = sorted(path.parent for path in (Path(__file__).parents[2] / "stores").glob("*/expected.json"))
@@ -62,14 +63,14 @@ def rows(database: Path) -> dict[str, list[str]]:
         connection.close()
 
 
-def columns(database: Path) -> dict[str, list[str]]:
+def columns(database: Path, schema: str = "main") -> dict[str, list[str]]:
     connection = connect(database, read_only=True)
     try:
         sql = """
-            SELECT table_name, list(column_name) FROM duckdb_columns()
-            WHERE table_name IN (SELECT table_name FROM duckdb_tables()) GROUP BY 1
+            SELECT table_name, list(column_name) FROM duckdb_columns() SEMI JOIN duckdb_tables()
+            USING (schema_name, table_name) WHERE schema_name = ? GROUP BY 1
         """
-        return dict(connection.execute(sql).fetchall())
+        return dict(connection.execute(sql, [schema]).fetchall())
     finally:
         connection.close()
 
@@ -113,16 +114,23 @@ def test_every_row_of_every_table_survives_the_migration(stored: Stored) -> None
     shutil.copyfile(paths.database, old)
     with Owner(paths.database) as owner:
         owner.flush()
+    had, has = connect(old, read_only=True), connect(paths.database, read_only=True)
     for table, names in columns(old).items():
-        if table in ("schema_version", "ingested"):
+        if table in ("schema_version", "ingested", "forgettings"):
             continue
-        had, has = connect(old, read_only=True), connect(paths.database, read_only=True)
         quoted = ", ".join(f'"{name}"' for name in names)
         sql = f"SELECT {quoted} FROM {table} ORDER BY ALL"
         before, after = had.execute(sql).fetchall(), has.execute(sql).fetchall()
-        had.close()
-        has.close()
-        assert before == after, table
+        kept = [row for row in after if row in before] if table == "run_trials" else after
+        assert before == kept, table
+    for table, names in columns(old, "forgotten").items():
+        shown = ", ".join(f'"{name}"' for name in names if name != "forget_id")
+        before = had.execute(f"SELECT {shown} FROM forgotten.{table} ORDER BY ALL").fetchall()
+        stored, marked = (table, "true") if table == "run_trials" else (STORED[table], "deleted_at IS NOT NULL")
+        after = has.execute(f"SELECT {shown} FROM {stored} WHERE {marked} ORDER BY ALL").fetchall()
+        assert before == [row for row in after if table != "run_trials" or row in before], table
+    had.close()
+    has.close()
 
 
 def test_its_journal_alone_makes_it_again(stored: Stored) -> None:
@@ -140,8 +148,8 @@ def test_a_rebuilt_file_has_what_a_migrated_one_has(stored: Stored) -> None:
     migrated = rows(paths.database)
     rebuild(paths.database, force=True)
     assert rows(paths.database).keys() == migrated.keys()
-    assert rows(paths.database)["results"] == migrated["results"]
-    assert rows(paths.database)["metrics"] == migrated["metrics"]
+    assert rows(paths.database)["results_with_deleted"] == migrated["results_with_deleted"]
+    assert rows(paths.database)["metrics_with_deleted"] == migrated["metrics_with_deleted"]
     assert {name: len(found) for name, found in rows(paths.database).items()} == {
         name: len(found) for name, found in migrated.items()
     }

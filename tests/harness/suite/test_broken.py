@@ -35,7 +35,7 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "wrong type of a hyper-parameter": (swap("lr: 0.1}", "lr: 0.1, momentum: fast}"), "a number is expected"),
     "unknown task": (swap("task: synthetic", "task: synthetics"), "did you mean 'synthetic'"),
     "unknown data": (swap("name: nothing", "name: nothin"), "did you mean 'nothing'"),
-    "unknown model": (swap("name: scalar", "name: vector"), "no model 'vector'"),
+    "unknown model": (swap("name: scalar", "name: vector"), "unknown model 'vector'"),
     "unknown metric": (swap("metrics: {score", "metrics: {scores"), "did you mean 'score'"),
     "wrong type": (swap("steps: 20", "steps: many"), "a whole number is expected"),
     "a fraction for a whole number": (swap("steps: 20", "steps: 1.5"), "a whole number is expected"),
@@ -61,7 +61,7 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "unbound and bound": (swap("primary: true", "unbound: there is no such arm"), "an unbound claim takes no"),
     "negative seeds": (swap("min: 3", "min: -3"), "seeds.min"),
     "seeds out of order": (swap("max: 12", "max: 2"), "min ≤ primary ≤ max"),
-    "duplicate keys": (swap("seeds:", "title: again\nseeds:"), "stands twice"),
+    "duplicate keys": (swap("seeds:", "title: again\nseeds:"), "duplicate key 'title'"),
     "bad role": (swap("role: baseline", "role: base"), "valid: 'method', 'baseline' or 'ablation'"),
     "set of an unknown key": (swap("set: {noise_key: base}", "set: {noise_kee: base}"), "did you mean 'noise_key'"),
     "set of a wrong type": (swap("set: {noise_key: base}", "set: {steps: few}"), "a whole number is expected"),
@@ -80,7 +80,7 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "inherits a folder": (swap("suite: tiny", "inherits: .\nsuite: tiny"), "which is a folder"),
     "inherits a number": (swap("suite: tiny", "inherits: 3\nsuite: tiny"), "path of a file"),
     "a Python tag": (swap("title: A", "title: !!python/name:os.system A"), "tag"),
-    "3,000 nested lists": (lambda t: t + "x: " + "[" * 3000, "deeper than 50"),
+    "3,000 nested lists": (lambda t: t + "x: " + "[" * 3000, "nesting depth"),
     "an alias bomb": (
         lambda t: (
             t

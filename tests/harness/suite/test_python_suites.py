@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import harness
+from harness.base.yaml_nodes import parse
 from harness.errors import HarnessError, SuiteError
 from harness.plan.planning import Selection, make_plan
 from harness.registry.shipped import suite_files
 from harness.suite import Suite, load_suite
 from harness.suite.python_suites import node_of
-from harness.suite.yamlfile import parse
 from harness.vocabulary import Role
 
 MINE: dict[str, Any] = {
@@ -117,7 +117,7 @@ def test_values_of_numpy_paths_words_and_tuples_are_plain(tmp_path: Path) -> Non
         (
             ("arms", "adam", "optimizer"),
             "adm",
-            r"^suite \(Python\), arms\.adam\.optimizer: no optimizer 'adm'; did you",
+            r"^suite \(Python\), arms\.adam\.optimizer: unknown optimizer 'adm'; did you",
         ),
         (
             ("arms", "adam", "optimizer"),

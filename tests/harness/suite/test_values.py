@@ -25,7 +25,7 @@ MISTAKES = {
     "an empty value": ("batch_size", "null", "'batch_size' is empty; a whole number is expected"),
     "an unknown key of the data": ("data.nosuch", "1", "unknown key 'nosuch' of the data 'nothing'"),
     "an unknown key of the model": ("model.nosuch", "2", "unknown key 'nosuch' of the model 'scalar'"),
-    "unknown data": ("data.name", "nothin", "no data 'nothin'; did you mean 'nothing'?"),
+    "unknown data": ("data.name", "nothin", "unknown data 'nothin'; did you mean 'nothing'?"),
     "data that the task cannot read": ("data.name", "digits", "the task 'synthetic' cannot read the data 'digits'"),
     "a family that does not exist": ("optimizer.sdg.lr", "1", "no family or method 'sdg'; did you mean 'sgd'?"),
     "an unknown hyper-parameter": ("optimizer.sgd.momentun", "0", "did you mean 'momentum'?"),
@@ -33,7 +33,7 @@ MISTAKES = {
     "a number where hyper-parameters are due": ("optimizer.sgd", "3", "a mapping of hyper-parameters is expected"),
     "a mapping where a number is due": ("steps.first", "3", "'steps' is {'first': 3}; a whole number is expected"),
     "an unknown slot": ("slots.optimiser", "sgd", "no slot 'optimiser'; did you mean 'optimizer'?"),
-    "an unknown method in a slot": ("slots.optimizer", "sdg", "no optimizer 'sdg'; did you mean 'sgd'?"),
+    "an unknown method in a slot": ("slots.optimizer", "sdg", "unknown optimizer 'sdg'; did you mean 'sgd'?"),
 }
 
 

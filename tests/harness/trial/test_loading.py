@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from waiting import until
 
 from harness.errors import HarnessError
 from harness.trial.contracts import Task
@@ -56,10 +57,7 @@ def threads() -> list[threading.Thread]:
 def _no_thread_is_left() -> Iterator[None]:
     yield
     gc.collect()
-    deadline = time.monotonic() + 20
-    while threads():
-        assert time.monotonic() < deadline, threads()
-        time.sleep(0.01)
+    until(lambda: not threads(), "a thread is left")
 
 
 @pytest.mark.parametrize("workers", WORKERS)
@@ -85,10 +83,7 @@ def test_the_next_batches_are_read_while_the_caller_works() -> None:
     disk, loader = Disk(10), Loader(CPU, 2)
     batches = loader.ahead(disk.readings())
     next(batches)
-    deadline = time.monotonic() + 20
-    while len(disk.read_files) < (1 + AHEAD) * disk.size:
-        assert time.monotonic() < deadline, disk.read_files
-        time.sleep(0.005)
+    until(lambda: len(disk.read_files) >= (1 + AHEAD) * disk.size)
     loader.close()
 
 
@@ -121,10 +116,7 @@ def test_the_end_drops_what_was_asked_for() -> None:
     before = len(disk.read_files)
     loader.close()
     disk.open.set()
-    deadline = time.monotonic() + 20
-    while threads():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not threads())
     assert len(disk.read_files) <= before + 2  # the one that was being read
 
 

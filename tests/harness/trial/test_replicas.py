@@ -137,6 +137,7 @@ def _dies_at(killed_at: int) -> Any:
     return beat
 
 
+@pytest.mark.full
 @pytest.mark.timeout(280)
 def test_two_processes_go_on_from_their_checkpoint_to_the_last_bit(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"

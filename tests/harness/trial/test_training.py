@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import time
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,9 @@ from torch import nn
 from harness import registry
 from harness.data.roots import data_root
 from harness.errors import HarnessError
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Job, run_job
 from harness.plan.planning import Selection, Trial, make_plan
-from harness.store.outcome import Outcome
 from harness.suite import load_suite
 from harness.trial.assembly import assemble, share_weights
 from harness.trial.loop import Loop, train
@@ -130,10 +129,9 @@ def test_an_error_is_an_outcome_with_its_place(tiny: Path, tmp_path: Path) -> No
 
 
 def test_the_deadline_is_checked_between_steps(tiny: Path, tmp_path: Path) -> None:
-    started = time.monotonic()
     outcome = outcome_of(trial_of(tiny, "base", step_seconds=0.2), tmp_path, timeout_seconds=0.3)
     assert outcome.status == "timeout"
-    assert time.monotonic() - started < 3.5
+    assert outcome.results == ()
 
 
 def test_the_best_weights_on_validation_are_reported(tmp_path: Path) -> None:

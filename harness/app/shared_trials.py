@@ -1,0 +1,108 @@
+"""Two commands that share trials share the work: each runs what nobody runs, and takes the rest from the other.
+
+A trial is locked when it starts and let go once its outcome is in the journal, so that commands that start at the same
+moment both find something to do. The kernel drops the lock when its command dies; then whoever
+waits for the trial runs it. Nobody holds a trial while it waits for another, so that no two can wait for each other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+
+from harness.execute.outcome import Outcome
+from harness.execute.worker import Job
+from harness.store.following import OtherSessions
+from harness.store.paths import StorePaths
+from harness.store.trial_locks import TrialLocks
+from harness.trial.saved import has_product
+
+LOOK_SECONDS = 1.0
+"""Between two looks whether a trial of another command was let go without a result."""
+
+
+class SharedTrials:
+    """The part of one session in the trials of a database; make one before asking what is stored.
+
+    Args:
+        paths: of the database.
+        segment: the part of the journal that this session writes.
+    """
+
+    def __init__(self, paths: StorePaths, segment: str) -> None:
+        self._locks = TrialLocks(paths.sessions / "trial-locks")
+        self._others = OtherSessions(paths, segment)
+        self._elsewhere: dict[str, Job] = {}
+        self._next_look = 0.0
+        self._begun = False
+        self.taken: set[str] = set()
+        """Trials whose result came from another command."""
+
+    def begin(self) -> None:
+        """Say that this session runs trials. Idempotent.
+
+        Raises:
+            StoreError: nothing can be written beside the database.
+        """
+        if not self._begun:
+            self._others.announce()
+            self._begun = True
+
+    def discard(self, trial_ids: Collection[str]) -> None:
+        """Ignore what others measured of trials until now: this session deletes them."""
+        self._others.discard(trial_ids)
+
+    def take(self, job: Job) -> bool:
+        """Lock a trial that starts now; raises as :meth:`begin`."""
+        if self._locks.take(job.trial_id):
+            # In this order: who had the trial before journalled its result before letting it go.
+            self._others.look()
+            if self._result(job) is None:
+                return True
+            self._locks.release(job.trial_id)
+        self._elsewhere[job.trial_id] = job
+        return False
+
+    def release(self, trial_id: str) -> None:
+        """Let others have it."""
+        self._locks.release(trial_id)
+
+    def ended(self) -> Iterator[tuple[Job, Outcome | None]]:
+        """Results of trials that were waited for; now and then also those that nobody runs any more, without one."""
+        if not self._elsewhere:
+            return
+        now = time.monotonic()
+        due = now >= self._next_look
+        if due:
+            self._next_look = now + LOOK_SECONDS
+        # Before the journal is read: a trial that is free then and has no result was given up.
+        free = {trial_id for trial_id in self._elsewhere if self._locks.is_free(trial_id)} if due else set()
+        self._others.look()
+        for trial_id, job in list(self._elsewhere.items()):
+            result = self._result(job)
+            if result is not None or trial_id in free:
+                del self._elsewhere[trial_id]
+                if result is not None:
+                    self.taken.add(trial_id)
+                yield job, result
+
+    def _result(self, job: Job) -> Outcome | None:
+        """What another measured of a trial, where that is all that is asked for: the weights too where others start."""
+        if job.keep_product and not has_product(job.folder):
+            return None
+        return self._others.result(job.trial_id)
+
+    @property
+    def waiting(self) -> int:
+        """Trials that another command runs, or that wait for one which has had one."""
+        return len(self._elsewhere)
+
+    @property
+    def holder(self) -> str:
+        """The other commands that run trials: one of them has what is waited for."""
+        return "; ".join(self._others.living())
+
+    def forget_waiting(self) -> None:
+        """Wait for nothing any more, and let everything go: a plan has ended."""
+        self._elsewhere.clear()
+        self._locks.close()

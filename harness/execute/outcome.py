@@ -1,0 +1,112 @@
+"""The outcome of a trial, as it travels from a worker to the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from harness.errors import HarnessError
+from harness.trial.result import Artifact, MetricSeries, Score
+from harness.vocabulary import FINAL, UNFINISHED, Status
+
+_SERIES = tuple(part.name for part in fields(MetricSeries))
+_NUMBERS = _SERIES[2:]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One ended attempt at a trial: plain data. None: unknown, and the stored value stays.
+
+    Attributes:
+        attempts: which attempt it was, from 1.
+        started_at: ISO text in UTC.
+        node: the name of the machine.
+        error: the message of a failure, or why the trial diverged.
+        results: final numbers; with ``series`` and ``artifacts`` stored only where the status is final.
+        wall_seconds: of the trial alone; ``cpu_seconds``: of its process, all threads together.
+        peak_memory_mb: the process's highest resident memory in MiB.
+        joules: energy by kind of device, from the devices' own counters.
+        crashed: the worker died, and another attempt may succeed. Not journalled.
+    """
+
+    trial_id: str
+    status: Status
+    attempts: int | None = None
+    started_at: str | None = None
+    environment_id: str | None = None
+    device: str | None = None
+    error: str | None = None
+    results: tuple[Score, ...] = ()
+    series: tuple[MetricSeries, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    wall_seconds: float | None = None
+    cpu_seconds: float | None = None
+    peak_memory_mb: float | None = None
+    joules: Mapping[str, float] = field(default_factory=dict)
+    node: str | None = None
+    crashed: bool = False
+
+    def score(self, split: str, metric: str) -> float | None:
+        """A final number, or None."""
+        return next((one.value for one in self.results if (one.split, one.metric) == (split, metric)), None)
+
+    def check(self) -> None:
+        """Reject an outcome that could not be ingested.
+
+        Raises:
+            HarnessError: a status that no outcome has, an unnamed number, or series columns of unequal length.
+        """
+        allowed = FINAL | UNFINISHED
+        if self.status not in allowed:
+            raise HarnessError(f"an outcome's status is one of {', '.join(sorted(allowed))}, not {self.status!r}")
+        for score in self.results:
+            if score.split is None or score.metric is None:
+                raise HarnessError(f"a row of results of trial {self.trial_id} needs split and metric: {tuple(score)}")
+        for series in self.series:
+            lengths = {name: len(getattr(series, name)) for name in _NUMBERS}
+            if any(length not in (0, len(series.value)) for length in lengths.values()):
+                each = ", ".join(f"{column} {length}" for column, length in lengths.items())
+                raise HarnessError(f"series {series.name!r} of trial {self.trial_id} has unequal lengths: {each}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The parts of the journal's event."""
+        return {
+            **{name: value for name in COLUMNS if (value := getattr(self, name)) is not None},
+            "results": [score._asdict() for score in self.results],
+            "series": [{name: getattr(series, name) for name in _SERIES} for series in self.series],
+            "artifacts": [asdict(artifact) for artifact in self.artifacts],
+        }
+
+    @classmethod
+    def from_json(cls, parts: Mapping[str, Any]) -> Self:
+        """An outcome from the parts of the journal's event.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: the event makes no sense.
+        """
+        status = Status(parts["status"])
+        if status not in FINAL | UNFINISHED:
+            raise ValueError(f"{parts['status']!r} is not the status of an outcome")
+        columns = {name: parts[name] for name in COLUMNS if parts.get(name) is not None}
+        columns.setdefault("attempts", parts.get("attempt"))
+        return cls(
+            **columns | {"trial_id": parts["trial_id"], "status": status},
+            results=tuple(Score(*map(one.get, Score._fields)) for one in parts.get("results") or ()),
+            series=tuple(_series(one) for one in parts.get("series") or ()),
+            artifacts=tuple(
+                Artifact(one["name"], one["kind"], Path(one["path"]), one.get("caption"))
+                for one in parts.get("artifacts") or ()
+            ),
+        )
+
+
+_OTHER_TABLES = ("results", "series", "artifacts", "joules", "crashed")
+COLUMNS = tuple(part.name for part in fields(Outcome) if part.name not in _OTHER_TABLES)
+"""Columns of the table ``trials`` that an outcome sets."""
+
+
+def _series(parts: Mapping[str, Any]) -> MetricSeries:
+    columns = {name: parts.get(name) or [] for name in _NUMBERS if name != "value"}
+    return MetricSeries(parts.get("split"), parts["name"], value=parts["value"], **columns)  # type: ignore[arg-type]

@@ -1,0 +1,254 @@
+"""Which of a source's names is which of a suite's: ``map.yaml``, flags, or found by itself where there is no doubt."""
+
+from __future__ import annotations
+
+# ruff: noqa: RUF012  (pydantic copies the defaults of fields)
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from harness.base import yaml_nodes
+from harness.errors import HarnessError, SuiteError, choices
+from harness.suite.schema_errors import schema_problem
+from harness.suite.strict import Identifier, Strict
+
+Word = Literal["benchmark", "arm", "seed", "split", "step"]
+"""The words under which a result is stored, besides its metric."""
+WORDS: tuple[Word, ...] = get_args(Word)
+SplitName = Literal["train", "validation", "test"]
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+METRIC = re.compile(r"(?P<ours>[A-Za-z0-9][\w.-]*)(?:@(?P<split>\w+))?(?:\*(?P<times>.+))?")
+"""The value of ``--metric THEIRS=``: OURS[@SPLIT][*FACTOR]."""
+
+
+class Theirs(Strict):
+    """The source of a word: a column (parameter, tag) or a constant; ``names`` translates values.
+
+    An empty translation leaves out what has the value.
+    """
+
+    column: str | None = None
+    value: str | None = None
+    names: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _one(self) -> Theirs:
+        if self.column is not None and self.value is not None:
+            raise ValueError("give 'column' or 'value' (one for all), not both")
+        return self
+
+
+class MetricFrom(Strict):
+    """Which metric a number is, on which split (None: the benchmark's own), and by what it is multiplied."""
+
+    metric: Identifier
+    split: SplitName | None = None
+    times: float | None = Field(default=None, gt=0)
+
+
+class ImportMap(Strict):
+    """From a source's names to a suite's.
+
+    Attributes:
+        metric: in a table with one row a number, the column with the metrics' names; ``value``: that with the numbers.
+        metrics: their name of a number → ours.
+        patterns: a field whose text holds several words: ``path: "{arm}/seed{seed}"``.
+        where: only what has these values.
+        table: its name, in a database of several.
+    """
+
+    benchmark: Theirs | None = None
+    arm: Theirs | None = None
+    seed: Theirs | None = None
+    split: Theirs | None = None
+    step: Theirs | None = None
+    metric: str | None = None
+    value: str | None = None
+    metrics: dict[str, MetricFrom] = {}
+    patterns: dict[str, str] = {}
+    where: dict[str, str | int | float | bool] = {}
+    table: str | None = None
+
+    @field_validator(*WORDS, mode="before")
+    @classmethod
+    def _column(cls, value: Any) -> Any:
+        """``arm: optimizer`` names the column."""
+        return {"column": value} if isinstance(value, str) else value
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _same(cls, value: Any) -> Any:
+        """``acc: accuracy`` says no split."""
+        if not isinstance(value, dict):
+            return value
+        return {key: {"metric": target} if isinstance(target, str) else target for key, target in value.items()}
+
+    @model_validator(mode="after")
+    def _known(self) -> ImportMap:
+        for text in self.patterns.values():
+            for name in PLACEHOLDER.findall(text):
+                if name not in WORDS:
+                    raise ValueError(f"pattern '{text}': no '{{{name}}}'; {choices(list(WORDS), name)}")
+            if not PLACEHOLDER.search(text):
+                raise ValueError(f"pattern '{text}' names nothing; it has words in braces, as in '{{arm}}-s{{seed}}'")
+        if (self.metric is None) != (self.value is None):
+            raise ValueError(
+                "'metric' (the column of the metrics' names) and 'value' (that of the numbers) go together"
+            )
+        return self
+
+    def of(self, word: Word) -> Theirs | None:
+        """The source of a word, if it is named."""
+        value: Theirs | None = getattr(self, word)
+        return value
+
+
+def read_map(path: Path) -> ImportMap:
+    """A mapping from a file.
+
+    Raises:
+        HarnessError: with the place of every mistake in it.
+    """
+    if not path.is_file():
+        raise HarnessError(f"no file {path} (--map)")
+    node = yaml_nodes.read(path)
+    try:
+        return ImportMap.model_validate(node.plain())
+    except ValidationError as error:
+        raise SuiteError([schema_problem(node, detail) for detail in error.errors()]) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """The mapping's options on the command line; they override ``map.yaml``.
+
+    Attributes:
+        benchmark: one for all results, as the suite calls it.
+        columns: the column of each word.
+        arms: ``THEIRS=OURS``.
+        metrics: ``THEIRS=OURS[@SPLIT][*FACTOR]``, or ``OURS…`` where both are called alike.
+        patterns: ``FIELD=PATTERN``; ``where``: ``FIELD=VALUE``.
+    """
+
+    benchmark: str | None = None
+    columns: Mapping[Word, str] = field(default_factory=dict)
+    arms: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    metric_column: str | None = None
+    value_column: str | None = None
+    patterns: tuple[str, ...] = ()
+    where: tuple[str, ...] = ()
+    split: str | None = None
+    table: str | None = None
+
+
+def with_flags(mapping: ImportMap, flags: Flags) -> ImportMap:
+    """The mapping with what the command line says.
+
+    Raises:
+        HarnessError: a flag that says nothing.
+    """
+    changed: dict[str, Any] = mapping.model_dump(exclude_none=True)
+    for word, column in flags.columns.items():
+        changed[word] = {**changed.get(word, {}), "column": column}
+        changed[word].pop("value", None)
+    for word, value in (("benchmark", flags.benchmark), ("split", flags.split)):
+        if value is not None:
+            changed[word] = {"value": value}
+    names = dict(_pair("--arm", text, "AdamP=adamp", empty=True) for text in flags.arms)
+    if names:
+        arm = changed.get("arm", {})
+        changed["arm"] = {**arm, "names": {**arm.get("names", {}), **names}}
+    changed["metrics"] = {**changed["metrics"], **dict(map(_metric, flags.metrics))}
+    patterns = dict(_pair("--pattern", text, "path={arm}/seed{seed}") for text in flags.patterns)
+    changed["patterns"] = {**changed["patterns"], **patterns}
+    changed["where"] = {**changed["where"], **dict(_pair("--where", text, "state=finished") for text in flags.where)}
+    others = {"metric": flags.metric_column, "value": flags.value_column, "table": flags.table}
+    changed |= {key: value for key, value in others.items() if value is not None}
+    try:
+        return ImportMap.model_validate(changed)
+    except ValidationError as error:
+        raise HarnessError("; ".join(_told(detail) for detail in error.errors())) from None
+
+
+def _pair(flag: str, text: str, example: str, empty: bool = False) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key or not (value or empty):
+        form = "THEIRS=OURS" if empty else "NAME=VALUE" if flag == "--where" else "NAME=PATTERN"
+        raise HarnessError(f"{flag} '{text}': {flag} {form} is expected, as in {flag} {example}")
+    return key, value
+
+
+def _metric(text: str) -> tuple[str, dict[str, Any]]:
+    theirs, _, rest = text.rpartition("=")
+    match = METRIC.fullmatch(rest)
+    if match is None:
+        raise HarnessError(f"--metric '{text}': THEIRS=OURS[@SPLIT][*FACTOR] is expected, as in acc=accuracy@test*100")
+    target: dict[str, Any] = {"metric": match["ours"]}
+    if match["split"]:
+        target["split"] = match["split"]
+    if match["times"]:
+        try:
+            target["times"] = float(match["times"])
+        except ValueError:
+            raise HarnessError(f"--metric '{text}': '{match['times']}' is not a number to multiply by") from None
+    return theirs or match["ours"], target
+
+
+def _told(detail: Any) -> str:
+    where, message = ".".join(map(str, detail["loc"])), str(detail.get("ctx", {}).get("error", detail["msg"]))
+    return f"{where}: {message}" if where else message
+
+
+def matched(pattern: str, text: str) -> dict[str, str] | None:
+    """The words that a pattern finds in a text: ``{arm}-s{seed}`` in ``adam-s3``; None where it does not fit.
+
+    Everything outside the braces stands as it is; a word has no slash, and ``*`` is any text.
+    """
+    parts = re.split(r"(\{\w+\}|\*)", pattern)
+    seen: set[str] = set()
+    expression = ""
+    for part in parts:
+        name = part[1:-1] if PLACEHOLDER.fullmatch(part) else ""
+        if name in seen:
+            expression += f"(?P={name})"
+        elif name:
+            expression += rf"(?P<{name}>-?\d+)" if name in ("seed", "step") else rf"(?P<{name}>[^/]+?)"
+            seen.add(name)
+        else:
+            expression += ".*?" if part == "*" else re.escape(part)
+    match = re.fullmatch(expression, text)
+    return None if match is None else match.groupdict()
+
+
+def in_words(plain: Mapping[str, Any]) -> str:
+    """A resolved mapping in a clause: ``arm from 'optimizer', seed from 'seed', accuracy from 'acc' (× 100)``."""
+    parts = [_word_told(word, plain[word]) for word in WORDS if word in plain]
+    parts += [
+        f"{' and '.join(PLACEHOLDER.findall(text))} from '{name}' by '{text}'"
+        for name, text in plain.get("patterns", {}).items()
+    ]
+    if "metric" in plain:
+        parts.append(f"numbers from '{plain['value']}', named by '{plain['metric']}'")
+    for name, target in plain.get("metrics", {}).items():
+        more = f" on {target['split']}" if target.get("split") else ""
+        more += f" × {target['times']:g}" if "times" in target else ""
+        parts.append(f"{target['metric']}{more} from '{name}'")
+    parts += [f"where {name} = {value}" for name, value in plain.get("where", {}).items()]
+    return ", ".join(parts)
+
+
+def _word_told(word: str, theirs: Mapping[str, Any]) -> str:
+    names = [f"{theirs_name} → {other or 'left out'}" for theirs_name, other in theirs.get("names", {}).items()]
+    text = f"{word} {theirs['value']}" if "value" in theirs else f"{word} from '{theirs['column']}'"
+    return text + (f" ({', '.join(names)})" if names else "")
+
+
+def fields_told(names: Iterable[str]) -> str:
+    """Names in a message, the first few."""
+    listed = [name for name in names if not name.startswith("tags.mlflow.")]
+    return ", ".join(listed[:20]) + (f", … ({len(listed)} in all)" if len(listed) > 20 else "") or "none"

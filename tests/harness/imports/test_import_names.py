@@ -1,0 +1,307 @@
+"""From names of others to a suite's: found, mapped or refused with one message that has the valid ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import import_support as made
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import HarnessError, SuiteError
+from harness.imports.foreign import ForeignRun, ForeignSource
+from harness.imports.mapping import Flags, ImportMap, in_words, matched, read_map, with_flags
+from harness.imports.naming import ImportTarget
+from harness.imports.sources import read_source
+from harness.imports.trials import ImportedTrial, Matched, trials_of
+from harness.suite import load_suite
+from harness.vocabulary import Status
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def target(folder: Path, text: str = made.SUITE) -> ImportTarget:
+    return ImportTarget.of(load_suite(made.write_suite(folder, text)), "mini")
+
+
+def of(
+    folder: Path, rows: Rows, given: Mapping[str, Any] | None = None, text: str = made.SUITE, **flags: Any
+) -> Matched:
+    """The trials of a table."""
+    mapping = with_flags(ImportMap.model_validate(given or {}), Flags(**flags))
+    return trials_of(read_source(made.write_csv(folder / "r.csv", rows)), mapping, target(folder, text))
+
+
+def one(found: Matched, arm: str, seed: int) -> ImportedTrial:
+    (trial,) = [each for each in found.trials if (each.arm, each.seed) == (arm, seed)]
+    return trial
+
+
+def scores(trial: ImportedTrial) -> dict[tuple[str, str], float | None]:
+    return {(score.split, score.metric): score.value for score in trial.results}
+
+
+def test_what_leaves_no_doubt_needs_no_mapping(tmp_path: Path) -> None:
+    found = of(tmp_path, [{"algo": arm, "Seed": seed, "accuracy": made.score(arm, seed)} for arm, seed in made.each(2)])
+    assert found.mapping == {
+        "benchmark": {"value": "digits"},
+        "arm": {"column": "algo"},
+        "seed": {"column": "Seed"},
+        "metrics": {"accuracy": {"metric": "accuracy"}},
+    }
+    assert scores(one(found, "adamp", 1)) == {("test", "accuracy"): made.score("adamp", 1)}
+    assert one(found, "adamp", 1).place.endswith("r.csv:5")
+    assert len({trial.trial_id for trial in found.trials}) == 4
+
+
+def test_names_splits_and_factors(tmp_path: Path) -> None:
+    rows = [{"m": name, "rep": seed, "val": 0.8 + seed / 100} for name, seed in (("AdamP", 0), ("Adam", 0), ("SGD", 0))]
+    given = {
+        "arm": {"column": "m", "names": {"AdamP": "adamp", "Adam": "adam", "SGD": ""}},
+        "seed": "rep",
+        "metrics": {"val": {"metric": "accuracy", "split": "validation", "times": 100}},
+    }
+    found = of(tmp_path, rows, given)
+    assert [trial.arm for trial in found.trials] == ["adam", "adamp"]
+    assert scores(one(found, "adamp", 0)) == {("validation", "accuracy"): pytest.approx(80.0)}
+    assert found.left_out == 1
+    words = in_words(found.mapping)
+    assert "arm from 'm' (AdamP → adamp, Adam → adam, SGD → left out)" in words
+    assert "accuracy on validation × 100 from 'val'" in words
+    flags: dict[str, Any] = {
+        "arms": ("AdamP=adamp", "Adam=adam", "SGD="),
+        "columns": {"arm": "m", "seed": "rep"},
+        "metrics": ("val=accuracy@validation*100",),
+    }
+    assert of(tmp_path, rows, **flags).trials == found.trials, "flags say the same as the file"
+
+
+def test_a_row_a_number_with_splits_and_steps(tmp_path: Path) -> None:
+    rows = [
+        {"arm": arm, "seed": 0, "split": split, "epoch": step, "metric": name, "value": 70 + step}
+        for arm in ("adam", "adamp")
+        for split in ("val", "test")
+        for step in (1, 2, 3)
+        for name in ("acc", "other")
+    ]
+    found = of(tmp_path, rows, metrics=("acc=accuracy",))
+    trial = one(found, "adam", 0)
+    assert scores(trial) == {("test", "accuracy"): 73.0, ("validation", "accuracy"): 73.0}
+    assert {(s.split, tuple(s.step), tuple(s.value)) for s in trial.series} == {
+        ("test", (1, 2, 3), (71.0, 72.0, 73.0)),
+        ("validation", (1, 2, 3), (71.0, 72.0, 73.0)),
+    }
+    assert "numbers from 'value', named by 'metric'" in in_words(found.mapping)
+
+
+def test_a_table_of_curves_may_have_gaps(tmp_path: Path) -> None:
+    rows = [{"arm": "adam", "seed": 0, "step": step, "accuracy": "" if step == 1 else 70 + step} for step in range(3)]
+    (series,) = of(tmp_path, rows).trials[0].series
+    assert (series.step, series.value) == ([0, 2], [70.0, 72.0])
+
+
+def test_patterns_take_words_out_of_a_name(tmp_path: Path) -> None:
+    rows = [{"run": f"digits-{arm}-s{seed}", "accuracy": 80.0 + seed} for arm, seed in made.each(2)]
+    found = of(tmp_path, rows, patterns=("run={benchmark}-{arm}-s{seed}",), text=made.TWO)
+    assert {(t.benchmark, t.arm, t.seed) for t in found.trials} == {("digits", arm, seed) for arm, seed in made.each(2)}
+    with pytest.raises(HarnessError, match=r"r.csv:2: 'digits-adam-s0' in 'run' does not fit the pattern 'x\{arm\}"):
+        of(tmp_path, rows, patterns=("run=x{arm}{seed}",))
+
+
+@given(st.sampled_from(["adam", "adamp", "a-b", "x_1"]), st.integers(0, 99), st.text("abc._", max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_a_pattern_finds_what_was_written(arm: str, seed: int, between: str) -> None:
+    found = matched(f"run/{{arm}}{between}--s{{seed}}", f"run/{arm}{between}--s{seed}")
+    assert found is not None
+    assert found["seed"] == str(seed)
+    assert f"run/{found['arm']}{between}--s{found['seed']}" == f"run/{arm}{between}--s{seed}"
+
+
+def test_a_pattern_with_anything_and_a_word_twice() -> None:
+    assert matched("*/{arm}/s{seed}", "any/thing/adam/s3") == {"arm": "adam", "seed": "3"}
+    assert matched("{arm}/{arm}-{seed}", "adam/adam-1") == {"arm": "adam", "seed": "1"}
+    assert matched("{arm}/{arm}-{seed}", "adam/adamp-1") is None
+    assert matched("{arm}-{seed}", "a/b-1") is None, "a word has no slash"
+
+
+@pytest.mark.parametrize(
+    ("rows", "flags", "told"),
+    [
+        (
+            [{"x": "sgd", "seed": 0, "accuracy": 1.5}],
+            {"columns": {"arm": "x"}},
+            r"r.csv:2: no arm 'sgd' in 'mine'; valid: adam, adamp\ntranslate a name with --arm 'sgd=OURS'",
+        ),
+        ([{"x": name, "seed": 0, "accuracy": 1.5} for name in ("adam", "sgd")], {}, r"r.csv:3: no arm 'sgd' in 'mine'"),
+        (
+            [{"x": "sgd", "seed": 0, "accuracy": 1.5}],
+            {},
+            r"nothing says the arm of a result; name its column with --arm-column.*Columns: x, seed, accuracy. Arms of "
+            r"'mine': adam, adamp",
+        ),
+        ([{"a": "adam", "b": "adam", "seed": 0, "accuracy": 1.5}], {}, r"'a' and 'b' both could be the arm"),
+        ([{"arm": "adam", "accuracy": 1.5}], {}, r"nothing says the seed.*--seed-column.*cannot be paired"),
+        ([{"arm": "adam", "seed": "one", "accuracy": 1.5}], {}, r"r.csv:2: the seed 'one' is not a whole number"),
+        ([{"arm": "adam", "seed": "", "accuracy": 1.5}], {}, r"r.csv:2: no seed \('seed' is empty there\)"),
+        (
+            [{"arm": "adam", "seed": 0, "acc": 1.5}],
+            {},
+            r"none of its numbers is called like a metric of the benchmarks \(digits: accuracy, loss\).*--metric "
+            r"THEIRS=OURS. There are: acc, arm, seed",
+        ),
+        ([{"arm": "adam", "seed": 0, "accuracy": "good"}], {}, r"r.csv:2: 'good' is not a number \('accuracy'\)"),
+        (
+            [{"arm": "adam", "seed": 0, "accuracy": 1.5}],
+            {"metrics": ("acc=accuracy",)},
+            r"has no number 'acc'; did you mean 'accuracy'\?",
+        ),
+        (
+            [{"arm": "adam", "seed": 0, "acc": 1.5}],
+            {"metrics": ("acc=acuracy",)},
+            r"no benchmark of 'mine' has the metric 'acuracy'; did you mean 'accuracy'\?",
+        ),
+        (
+            [{"arm": "adam", "seed": 0, "accuracy": 1.5}] * 2,
+            {},
+            r"r.csv:3: a second accuracy of adam on digits \(test\) for seed 0, after .*r.csv:2",
+        ),
+        ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"where": ("state=x",)}, r"has no column 'state'; valid"),
+        ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"where": ("seed=7",)}, r"no result has '7' in the column"),
+        ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"arms": ("adam=",)}, r"the mapping leaves out every result"),
+        ([{"arm": "adam", "seed": 0, "accuracy": 0.93}], {}, r"accuracy is in percent.*lies in \[0, 1\].*\*100'"),
+        ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"columns": {"seed": "sead"}}, r"has no column 'sead'; did"),
+        ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"patterns": ("nme={arm}",)}, r"has no column 'nme'"),
+        (
+            [{"arm": "adam", "seed": 0, "split": "x", "accuracy": 1.5}],
+            {"columns": {"split": "split"}},
+            r"r.csv:2: no split 'x' in 'mine'; valid: test, train, validation",
+        ),
+        (
+            [{"arm": "adam", "seed": 0, "accuracy": 1.5}],
+            {"benchmark": "digit"},
+            r"no benchmark 'digit' in 'mine'; did you mean 'digits'\?",
+        ),
+    ],
+)
+def test_each_doubt_is_one_message(tmp_path: Path, rows: Rows, flags: dict[str, Any], told: str) -> None:
+    with pytest.raises(HarnessError, match=rf"(?s){told}"):
+        of(tmp_path, rows, **flags)
+
+
+def test_several_unknown_names_are_told_at_once(tmp_path: Path) -> None:
+    rows = [{"arm": name, "seed": 0, "accuracy": 50.0} for name in ("adam", "sgd", "lion")]
+    with pytest.raises(HarnessError) as refused:
+        of(tmp_path, rows, columns={"arm": "arm"})
+    lines = str(refused.value).splitlines()
+    assert len(lines) == 3
+    assert "'sgd'" in lines[0]
+    assert "'lion'" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"arms": ("adamp",)}, "--arm THEIRS=OURS is expected"),
+        ({"metrics": ("acc=accuracy*x",)}, "'x' is not a number to multiply by"),
+        ({"metrics": ("val/acc",)}, r"--metric 'val/acc': THEIRS=OURS\[@SPLIT\]"),
+        ({"metrics": ("acc=accuracy*-1",)}, "metrics.acc.times"),
+        ({"metrics": ("acc=accuracy@eval",)}, "metrics.acc.split"),
+        ({"patterns": ("path={who}",)}, r"no '\{who\}'; valid: arm, benchmark, seed, split, step"),
+        ({"patterns": ("path=plain",)}, "names nothing"),
+        ({"where": ("state",)}, "--where NAME=VALUE is expected"),
+        ({"metric_column": "metric"}, "go together"),
+    ],
+)
+def test_flags_that_say_nothing(flags: dict[str, Any], told: str) -> None:
+    with pytest.raises(HarnessError, match=told):
+        with_flags(ImportMap(), Flags(**flags))
+
+
+def test_a_map_is_checked_where_it_stands(tmp_path: Path) -> None:
+    file = tmp_path / "map.yaml"
+    file.write_text("arm: optimizer\nsead: seed\nmetrics:\n  acc: {metric: accuracy, split: dev}\n")
+    with pytest.raises(SuiteError) as refused:
+        read_map(file)
+    told = str(refused.value)
+    assert f"{file}:2:1: unknown key 'sead'; did you mean 'seed'?" in told
+    assert f"{file}:4:" in told
+    file.write_text("arm: {column: a, value: b}\n")
+    with pytest.raises(SuiteError, match="give 'column' or 'value'"):
+        read_map(file)
+    with pytest.raises(HarnessError, match="no file"):
+        read_map(tmp_path / "none.yaml")
+
+
+def test_a_score_that_is_missing_or_not_finite_fails_its_trial(tmp_path: Path) -> None:
+    rows = [
+        {"arm": "adam", "seed": 0, "accuracy": "", "loss": 0.5},
+        {"arm": "adam", "seed": 1, "accuracy": "inf", "loss": 0.5},
+        {"arm": "adam", "seed": 2, "accuracy": 80.0, "loss": "nan"},
+        {"arm": "adam", "seed": 3, "accuracy": "NaN", "loss": 0.5},
+    ]
+    found = of(tmp_path, rows)
+    assert [trial.status for trial in found.trials] == [Status.FAILED, Status.FAILED, Status.DONE, Status.FAILED]
+    assert one(found, "adam", 0).error == f"accuracy on test is empty or NaN ({tmp_path / 'r.csv'}:2)"
+    assert str(one(found, "adam", 1).error).startswith("accuracy on test is inf")
+    loss = scores(one(found, "adam", 2))["test", "loss"]
+    assert loss is not None
+    assert math.isnan(loss), "another metric than the claim's may be missing"
+
+
+def test_a_run_that_failed_there_fails_here(tmp_path: Path) -> None:
+    source = read_source(made.write_wandb_table(tmp_path / "runs.csv", crashed=("adam", 1)))
+    given = with_flags(ImportMap(), Flags(metrics=("acc=accuracy",)))
+    failed = [trial for trial in trials_of(source, given, target(tmp_path)).trials if trial.status == Status.FAILED]
+    assert [(trial.arm, trial.seed) for trial in failed] == [("adam", 1)]
+    assert "the run is 'crashed' in its table of runs" in str(failed[0].error)
+
+
+def test_several_benchmarks_are_told_apart_by_their_column(tmp_path: Path) -> None:
+    rows = [
+        {"dataset": name, "arm": arm, "seed": 0, "accuracy": 70.0}
+        for name in ("MNIST", "letters")
+        for arm in ("adam", "adamp")
+    ]
+    given = {"benchmark": {"column": "dataset", "names": {"MNIST": "digits"}}}
+    assert {trial.benchmark for trial in of(tmp_path, rows, given, made.TWO).trials} == {"digits", "letters"}
+    found = of(tmp_path, rows, {"benchmark": {"names": {"MNIST": "digits"}}}, made.TWO)
+    assert found.mapping["benchmark"]["column"] == "dataset", "the one column that fits with the translation"
+    with pytest.raises(HarnessError, match=r"r.csv:2: no benchmark 'MNIST' in 'two'; valid: digits, letters"):
+        of(tmp_path, rows, text=made.TWO)
+    without = [{key: value for key, value in row.items() if key != "dataset"} for row in rows[:2]]
+    with pytest.raises(HarnessError, match=r"nothing says the benchmark of a result.*--benchmark B"):
+        of(tmp_path, without, text=made.TWO)
+
+
+def test_what_a_trial_is_follows_from_file_mapping_and_place(tmp_path: Path) -> None:
+    rows = [{"arm": "adam", "seed": 0, "accuracy": 80.0, "acc2": 81.0}]
+    first = of(tmp_path, rows).trials[0].trial_id
+    assert of(tmp_path, rows).trials[0].trial_id == first
+    assert of(tmp_path, rows, metrics=("acc2=accuracy",)).trials[0].trial_id != first
+    assert of(tmp_path, [*rows, {**rows[0], "seed": 1}]).trials[0].trial_id != first, "the file is another one"
+    renamed = made.SUITE.replace("suite: mine", "suite: other")
+    assert of(tmp_path, rows, text=renamed).trials[0].trial_id != first
+
+
+def test_fields_of_a_tracker_and_splits_of_folders(tmp_path: Path) -> None:
+    for arm, seed in made.each(2):
+        for split in ("train", "val"):
+            made.write_events(
+                tmp_path / "runs" / arm / str(seed) / split, [(0, {"accuracy": 50.0}), (1, {"accuracy": 60.0})]
+            )
+    given = with_flags(ImportMap(), Flags(patterns=("path={arm}/{seed}/{split}",)))
+    trials = trials_of(read_source(tmp_path / "runs"), given, target(tmp_path)).trials
+    assert len(trials) == 4
+    assert set(scores(trials[0])) == {("train", "accuracy"), ("validation", "accuracy")}
+    assert trials[0].status == Status.FAILED, "the claim's metric is that of the test split"
+    assert str(trials[0].error).startswith("accuracy on test is missing")
+
+
+def test_a_source_says_what_it_has() -> None:
+    runs = [ForeignRun("a", {"x": 1}, {"m": [(0, 1.0)]}), ForeignRun("b", {"y": 2}, {"n": [(0, 1.0)]})]
+    source = ForeignSource(Path("s"), "k", "0" * 64, runs)
+    assert (source.fields, source.numbers, source.field_word) == (["x", "y"], ["m", "n"], "field")

@@ -1,0 +1,424 @@
+"""A verdict from a table: every layout and kind of file alike, and one clear message for every doubt."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import random
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import ttest_rel
+
+import harness
+from harness.cli.group import run_main
+from harness.errors import HarnessError
+from harness.imports.table_verdicts import differences
+from harness.stats import benjamini_hochberg, holm
+
+Rows = list[dict[str, object]]
+
+
+def scores(benchmarks: int = 1, seeds: int = 6, gain: float = 1.0) -> Rows:
+    """Long rows of adam, adamw and adamp; what a seed does to all is larger than the gain."""
+    rng = random.Random(7)
+    rows: Rows = []
+    for i in range(benchmarks):
+        for seed in range(seeds):
+            shared = rng.gauss(0, 2)
+            rows += [
+                {
+                    "dataset": f"d{i}",
+                    "optimizer": name,
+                    "seed": seed,
+                    "accuracy": round(80 + shared + shift + rng.gauss(0, 0.3), 3),
+                }
+                for name, shift in (("adam", 0.0), ("adamw", 0.1), ("adamp", gain))
+            ]
+    return rows
+
+
+def write(path: Path, rows: Rows) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def judged(table: object, **asked: object) -> harness.imports.table_verdicts.TableVerdicts:
+    options = {"method": "adamp", "against": "adam", "metric": "accuracy"} | asked
+    return harness.judge(table, **options)
+
+
+def by_arm(rows: Rows) -> dict[str, list[float]]:
+    return {arm: [float(str(r["accuracy"])) for r in rows if r["optimizer"] == arm] for arm in ("adam", "adamp")}
+
+
+def test_one_comparison_is_the_paired_t_test() -> None:
+    rows = scores()
+    (one,) = judged(pd.DataFrame(rows))
+    arms = by_arm(rows)
+    expected = ttest_rel(arms["adamp"], arms["adam"])
+    low, high = expected.confidence_interval(0.95)
+    assert (one.test, one.word, one.n) == ("adamp − adam", "direction confirmed", 6)
+    assert one.difference == pytest.approx(np.mean(arms["adamp"]) - np.mean(arms["adam"]))
+    assert (one.p, one.low, one.high) == pytest.approx((expected.pvalue, low, high))
+    assert one.adjusted_p == one.p
+
+
+def test_several_tests_share_one_correction() -> None:
+    rows = scores(benchmarks=4)
+    few = judged(rows, by="dataset")
+    assert few.correction == "Holm over 4 tests"
+    assert [one.adjusted_p for one in few] == pytest.approx(list(holm([float(one.p or 1) for one in few])))
+    many = judged(rows, against=["adam", "adamw"], by="dataset")
+    assert many.correction == "Benjamini–Hochberg over 8 tests"
+    expected = benjamini_hochberg([float(one.p or 1) for one in many])
+    assert [one.adjusted_p for one in many] == pytest.approx(list(expected))
+
+
+def test_announced_tests_are_a_family_of_their_own() -> None:
+    verdicts = judged(scores(benchmarks=4), against=["adam", "adamw"], by="dataset", primary="d1/adam")
+    assert verdicts.correction == "announced: one test, no correction; others: Benjamini–Hochberg over 7 tests"
+    announced = verdicts["d1: adamp − adam"]
+    assert announced.family == "primary"
+    assert announced.adjusted_p == announced.p
+    with pytest.raises(HarnessError, match="at most 5 are announced"):
+        judged(scores(benchmarks=4), against=["adam", "adamw"], by="dataset", primary="adamp")
+    with pytest.raises(HarnessError, match="no test has it; did you mean"):
+        judged(scores(benchmarks=2), by="dataset", primary="d9: adamp − adam")
+
+
+def test_scopes_over_benchmarks() -> None:
+    rows = scores(benchmarks=3)
+    (mean,) = judged(rows, by="dataset", scope="mean")
+    per_seed = pd.DataFrame(rows).pivot(index=["seed", "dataset"], columns="optimizer", values="accuracy")
+    expected = (per_seed["adamp"] - per_seed["adam"]).groupby("seed").mean()
+    assert mean.test == "mean of 3: adamp − adam"
+    assert (mean.n, mean.difference) == (6, pytest.approx(expected.mean()))
+    (every,) = judged(rows, by="dataset", scope="all")
+    each = judged(rows, by="dataset")
+    assert every.p == pytest.approx(max(float(one.p or 1) for one in each))
+
+
+def test_nothing_is_said_of_equal_arms() -> None:
+    (one,) = judged(scores(gain=0.0, seeds=5))
+    assert one.word == "undecided"
+    (small,) = judged(scores(gain=0.0, seeds=20), smallest=5.0)
+    assert small.word == "no effect worth having"
+
+
+def test_lower_is_better_by_name_and_times_are_ratios() -> None:
+    rows: Rows = [
+        {"arm": arm, "seed": seed, "loss": 1 + 0.01 * seed + shift}
+        for seed in range(5)
+        for arm, shift in (("a", 0.0), ("b", 0.3 + 0.001 * seed))
+    ]
+    (one,) = harness.judge(rows, method="a", against="b", metric="loss")
+    assert one.word == "direction confirmed"
+    assert one.difference == pytest.approx(0.302)
+    for row in rows:
+        row["seconds"] = row.pop("loss")
+    (time,) = harness.judge(rows, method="a", against="b", metric="seconds", unit="seconds")
+    assert time.word == "direction confirmed"
+    logs = np.log([float(str(r["seconds"])) for r in rows if r["arm"] == "b"]) - np.log(
+        [float(str(r["seconds"])) for r in rows if r["arm"] == "a"]
+    )
+    assert time.difference == pytest.approx(logs.mean())
+
+
+def layouts(folder: Path) -> dict[str, Path]:
+    """One table in every layout and kind of file."""
+    rows = scores()
+    frame = pd.DataFrame(rows)
+    wide = frame.pivot(index="seed", columns="optimizer", values="accuracy").reset_index()
+    tidy = frame.rename(columns={"accuracy": "value"}).assign(metric="accuracy")
+    joined = wide.rename(columns={"adam": "adam_accuracy", "adamp": "adamp_accuracy"})
+    files = {
+        name: folder / name
+        for name in (
+            "long.csv",
+            "wide.csv",
+            "tidy.csv",
+            "joined.csv",
+            "long.tsv",
+            "semicolon.csv",
+            "long.jsonl",
+            "list.json",
+            "long.parquet",
+            "long.csv.gz",
+            "long.duckdb",
+            "long.sqlite",
+            "percent.csv",
+            "shuffled.csv",
+        )
+    }
+    frame.to_csv(files["long.csv"], index=False)
+    wide.to_csv(files["wide.csv"], index=False)
+    pd.concat([tidy, tidy.assign(metric="loss", value=1.0)]).to_csv(files["tidy.csv"], index=False)
+    joined.to_csv(files["joined.csv"], index=False)
+    frame.to_csv(files["long.tsv"], index=False, sep="\t")
+    frame.to_csv(files["semicolon.csv"], index=False, sep=";")
+    nested = [{"config": {"optimizer": r["optimizer"]}, "seed": r["seed"], "accuracy": r["accuracy"]} for r in rows]
+    files["long.jsonl"].write_text("\n".join(map(json.dumps, nested)) + "\n\n")
+    files["list.json"].write_text(json.dumps(rows))
+    frame.to_parquet(files["long.parquet"])
+    files["long.csv.gz"].write_bytes(gzip.compress(files["long.csv"].read_bytes()))
+    with duckdb.connect(str(files["long.duckdb"])) as connection:
+        connection.execute(f"CREATE TABLE results AS FROM read_csv('{files['long.csv']}')")
+    with sqlite3.connect(files["long.sqlite"]) as lite:
+        frame.to_sql("results", lite, index=False)
+    percent = frame.assign(accuracy=[f"{value} %" for value in frame["accuracy"]])
+    percent.to_csv(files["percent.csv"], index=False)
+    frame.sample(frac=1, random_state=3).to_csv(files["shuffled.csv"], index=False)
+    return files
+
+
+def test_every_layout_and_file_gives_the_same(tmp_path: Path) -> None:
+    found = {}
+    for name, path in layouts(tmp_path).items():
+        (one,) = judged(path)
+        found[name] = (one.word, one.n, round(one.difference or 0, 9), round(one.p or 0, 12))
+    assert len(set(found.values())) == 1, found
+
+
+def test_half_a_surrogate_pair_is_a_name_like_another() -> None:
+    """JSON can write one; to digest the design of such arms was an internal error."""
+    odd = [{**row, "optimizer": str(row["optimizer"]) + "\udcff"} for row in scores()]
+    (one,) = judged(odd, method="adamp\udcff", against="adam\udcff")
+    (plain,) = judged(scores())
+    assert one.word == plain.word
+
+
+MESSAGES: dict[str, tuple[Callable[[Rows], object], dict[str, object], str]] = {
+    "an unknown arm": (lambda rows: rows, {"method": "adamq"}, "'optimizer' has no 'adamq'; did you mean 'adam"),
+    "no arms at all": (lambda rows: rows, {"method": "x", "against": "y"}, "no column has the values x, y"),
+    "an unknown metric": (lambda rows: rows, {"metric": "acuracy"}, "no column 'acuracy'; did you mean 'accuracy'"),
+    "an unknown pair": (lambda rows: rows, {"pair": "sed"}, "no column 'sed'; did you mean 'seed'"),
+    "nothing that pairs": (
+        lambda rows: [{k: v for k, v in row.items() if k != "seed"} for row in rows],
+        {},
+        "name the column that pairs them with --pair",
+    ),
+    "two rows of one seed": (
+        lambda rows: [*rows, {**rows[0], "dataset": "d9"}],
+        {},
+        "a second accuracy of adam for seed 0, after line 1; they differ in 'dataset': name what makes them different "
+        "benchmarks with --by dataset",
+    ),
+    "the same row twice": (lambda rows: [*rows, rows[0]], {}, "nothing tells them apart"),
+    "no common seed": (
+        lambda rows: [{**row, "seed": int(str(row["seed"])) + 10 * (row["optimizer"] == "adam")} for row in rows],
+        {},
+        "no seed is common to adamp and adam: adamp has 0, 1, 2, 3, 4 and 1 more; adam has 10, 11",
+    ),
+    "text for a number": (
+        lambda rows: [{**rows[0], "accuracy": "ok"}, *rows[1:]],
+        {},
+        r":1: 'ok' in the column 'accuracy' is not a number",
+    ),
+    "a decimal comma": (lambda rows: [{**rows[0], "accuracy": "80,5"}, *rows[1:]], {}, "a decimal comma"),
+    "fractions and percent": (
+        lambda rows: [{**rows[0], "accuracy": 0.805}, *rows[1:]],
+        {},
+        "accuracy is 0.805 here and .* in line .*: fractions and percent mixed",
+    ),
+    "percent that are fractions": (
+        lambda rows: [{**row, "accuracy": float(str(row["accuracy"])) / 100} for row in rows],
+        {"unit": "percent"},
+        "say --unit fraction",
+    ),
+    "fractions that are percent": (lambda rows: rows, {"unit": "fraction"}, "say --unit percent"),
+    "some percent signs": (
+        lambda rows: [{**rows[0], "accuracy": "80.5%"}, *rows[1:]],
+        {},
+        "has a percent sign, .* has none",
+    ),
+    "an unknown direction": (
+        lambda rows: [{**row, "zeal": row["accuracy"]} for row in rows],
+        {"metric": "zeal"},
+        "say --better higher",
+    ),
+    "an arm against itself": (lambda rows: rows, {"against": "adamp"}, "compared with itself"),
+    "an unknown filter": (lambda rows: rows, {"where": {"dataset": "d7"}}, "no row has 'd7' in the column 'dataset'"),
+    "no numbers": (lambda rows: [{**row, "accuracy": None} for row in rows], {}, "has a number for accuracy"),
+    "an empty pair": (lambda rows: [{**rows[0], "seed": None}, *rows[1:]], {}, "'seed', which pairs results, is empty"),
+}
+
+
+@pytest.mark.parametrize("doubt", MESSAGES)
+def test_every_doubt_has_one_message(doubt: str) -> None:
+    change, asked, message = MESSAGES[doubt]
+    with pytest.raises(HarnessError, match=f"(?i){message}") as raised:
+        judged(change(scores()), **asked)
+    assert "\n" not in str(raised.value)
+
+
+GZIPPED = gzip.compress(b"seed,adam,adamp\n" + b"0,1,2\n" * 300, mtime=0)
+FILES: dict[str, tuple[str, bytes, str]] = {
+    "no such kind": ("a.xlsx", b"x", "unsupported file extension"),
+    "an empty file": ("a.csv", b"", "the file is empty"),
+    "a head line alone": ("a.csv", b"seed,adam,adamp\n", "the table has no rows"),
+    "a short line": ("a.csv", b"seed,adam,adamp\n0,1,2\n1,2\n", r"a\.csv:3: 2 fields, but the header has 3 columns"),
+    "a column twice": ("a.csv", b"seed,adam,adam\n0,1,2\n", r"a\.csv:1: duplicate column 'adam'"),
+    "bytes": ("a.csv", b"seed,adam\n0,\xff\xfe\n", r"a\.csv:2: not UTF-8"),
+    "broken JSON": ("a.jsonl", b'{"seed": 1}\n{"seed": \n', r"a\.jsonl:2: not valid JSON"),
+    "JSON of something else": ("a.jsonl", b"[1]\n", "an object with a value for each column"),
+    "no Parquet": ("a.parquet", b"PAR1", "not a readable Parquet file"),
+    "no database": ("a.duckdb", b"nothing", "cannot be read as a DuckDB file"),
+    "no gzip": ("a.csv.gz", b"seed", "cannot be read: Not a gzipped file"),
+    "a damaged gzip": ("a.csv.gz", GZIPPED[:-20] + b"\xff" * 12 + GZIPPED[-8:], "cannot be read: "),
+    "a gzip bomb": ("a.csv.gz", gzip.compress(b"0" * (90 << 20)), "unpacks to more than 100 times"),
+    "too many columns": ("a.csv", (",".join(map(str, range(10_001))) + "\n").encode(), r"a\.csv: 10,001 columns"),
+    "too many names": (
+        "a.jsonl",
+        "".join(f'{{"c{number}": 1}}\n' for number in range(10_001)).encode(),
+        "10,001 columns; a table has at most 10,000",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FILES)
+def test_broken_files_are_refused_with_their_line(fault: str, tmp_path: Path) -> None:
+    name, content, message = FILES[fault]
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(HarnessError, match=message):
+        judged(path)
+
+
+def test_a_table_of_several_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "all.db"
+    with sqlite3.connect(path) as lite:
+        for name in ("one", "two"):
+            pd.DataFrame(scores()).to_sql(name, lite, index=False)
+    arguments = ["judge", str(path), "--method", "adamp", "--against", "adam", "--metric", "accuracy", "--no-page"]
+    assert run_main(arguments) == 2
+    assert "has 2 tables; name one with --table: one, two" in capsys.readouterr().err
+    assert run_main([*arguments, "--table", "two"]) == 0
+    assert "direction confirmed" in capsys.readouterr().out
+
+
+def test_a_view_of_a_stranger_reads_no_other_file(tmp_path: Path) -> None:
+    secret, path = tmp_path / "secret.csv", tmp_path / "view.duckdb"
+    secret.write_text("seed,adam,adamp\n0,1,2\n1,1,2\n2,1,2\n")
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(f"CREATE VIEW results AS FROM read_csv('{secret}')")
+    with pytest.raises(HarnessError, match="cannot be read"):
+        judged(path)
+
+
+def test_a_score_that_is_missing_is_a_failure_and_no_win() -> None:
+    rows = [{**row, "accuracy": "nan"} if (row["optimizer"], row["seed"]) == ("adamp", 2) else row for row in scores()]
+    verdicts = judged(rows)
+    assert verdicts.notes == ("adamp has no finite number in line 9: counted as failed",)
+    assert verdicts[0].word != "direction confirmed"
+    assert verdicts[0].n == 5
+    lost = [
+        {**row, "accuracy": ""} if row["optimizer"] == "adamp" and int(str(row["seed"])) < 3 else row
+        for row in scores()
+    ]
+    (one,) = judged(lost)
+    assert one.word == "invalid"
+    assert "3 of 6 trials of adamp failed" in one.meaning
+
+
+def test_a_seed_without_a_partner_is_dropped_and_told() -> None:
+    rows = [row for row in scores() if (row["optimizer"], row["seed"]) != ("adam", 4)]
+    verdicts = judged(rows)
+    assert verdicts.notes == ("adamp has seed 4, adam has not: dropped",)
+    assert verdicts[0].n == 5
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.permutations(range(18)), st.floats(0.1, 10), st.floats(-50, 50))
+def test_order_does_not_matter_and_sides_mirror(order: list[int], scale: float, shift: float) -> None:
+    rows: Rows = [{**row, "score": float(str(row["accuracy"])) * scale + shift} for row in scores()]
+    plain = harness.judge(rows, method="adamp", against="adam", metric="score", better="higher")[0]
+    mixed = harness.judge([rows[i] for i in order], method="adamp", against="adam", metric="score", better="higher")[0]
+    mirrored = harness.judge(rows, method="adam", against="adamp", metric="score", better="higher")[0]
+    assert (mixed.word, mixed.p) == (plain.word, pytest.approx(plain.p))
+    assert mirrored.word == "direction reversed"
+    assert (mirrored.difference, mirrored.p) == (pytest.approx(-(plain.difference or 0)), pytest.approx(plain.p))
+    assert plain.p == pytest.approx(judged(scores())[0].p)
+
+
+def test_pairs_may_have_names() -> None:
+    rows: Rows = [{**row, "fold": f"person {row['seed']}"} for row in scores()]
+    verdicts = judged(rows, pair="fold")
+    assert [pair for _, pair, _ in differences(verdicts, verdicts[0])] == [f"person {i}" for i in range(6)]
+
+
+def test_the_command_writes_verdicts_and_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "results.csv", scores(benchmarks=2))
+    arguments = [
+        "judge",
+        "results.csv",
+        "--method",
+        "adamp",
+        "--against",
+        "adam",
+        "--metric",
+        "accuracy",
+        "--by",
+        "dataset",
+    ]
+    assert run_main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "d0: adamp − adam" in said
+    assert "Holm over 2 tests" in said
+    assert said.endswith("results-verdicts.html\n")
+    page = (tmp_path / "results-verdicts.html").read_text()
+    assert "https://" not in page
+    assert "<script src" not in page
+    assert "direction confirmed" in page
+    assert "paired by &#39;seed&#39;" in page
+    assert run_main([*arguments, "--format", "json", "--out", "other/page.html"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (tmp_path / "other" / "page.html").is_file()
+    assert [one["word"] for one in record["verdicts"]] == ["direction confirmed"] * 2
+    assert record["verdicts"][0]["design"]["per_benchmark"][0]["n"] == 6
+
+
+def test_wrong_usage_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "results.csv", scores())
+    arguments = ["judge", str(path), "--method", "adamp", "--against", "adam", "--metric", "accuracy"]
+    assert run_main(["judge", str(tmp_path / "none.csv"), *arguments[2:]]) == 2
+    assert "no file" in capsys.readouterr().err
+    assert run_main([*arguments, "--where", "dataset"]) == 2
+    assert "COLUMN=VALUE is expected" in capsys.readouterr().err
+
+
+def test_neither_torch_nor_ray_is_imported(tmp_path: Path) -> None:
+    path = write(tmp_path / "results.csv", scores())
+    code = (
+        "import sys; from harness.cli.group import run_main; "
+        f"run_main(['judge', {str(path)!r}, '--method', 'adamp', '--against', 'adam', '--metric', 'accuracy', '--out', "
+        f"{str(tmp_path / 'page.html')!r}]); "
+        "print(sorted({'torch', 'ray', 'pandas', 'optuna', 'plotly.graph_objects', 'duckdb'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_notebook_has_a_view_of_its_own() -> None:
+    view = judged(scores())._repr_html_()
+    assert view.startswith("<iframe")
+    assert "direction confirmed" in view
+    frame = judged(scores()).frame()
+    assert list(frame["word"]) == ["direction confirmed"]
+    assert len(frame) == 1

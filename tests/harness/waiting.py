@@ -1,0 +1,21 @@
+"""Waiting for a state, never for a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+PATIENCE = 240.0
+"""Seconds that only a hang reaches, however loaded the machine is."""
+
+
+def until(true: Callable[[], object], what: str = "") -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        AssertionError: it never does.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, what or "it never came"
+        time.sleep(0.02)
