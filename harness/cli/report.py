@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 if TYPE_CHECKING:
     from harness.judge.stored import JudgedSuite
     from harness.results.reporting import ReportRequest
+    from harness.suite import Suite
 
 _out_option = click.option(
     "--out", type=PATH, help="Write the report to this folder.  [default: report/ next to the database]"
@@ -46,17 +47,18 @@ def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, impo
     from harness.cli.terminal import counted, plain
     from harness.cli.verdicts import headline, print_ablations, print_claims, verdict_record
     from harness.judge.stored import judge_suite
-    from harness.results.reporting import suite_file, suites_in
+    from harness.results.reporting import suites_of
 
     if imported is not None:
         _must_name(suites)
     rows = []
-    for name in [suite_file(suite, database) for suite in suites] or suites_in(database):
+    for number, suite in enumerate(suites_of(suites, database)):
+        name = suites[number] if suites else suite.name
         if imported is None:
-            judged = judge_suite(name, chosen.selection, database)
+            judged = judge_suite(suite, chosen.selection, database)
             _print_unused(name, judged.suite.name, judged.plan.scale, database)
         else:
-            judged = _imported(name, chosen, database)
+            judged = _imported(suite, chosen, database)
         suite, scale = judged.suite, judged.plan.scale
         if form == "json":
             verdicts = {"headline": headline(judged.verdicts), "verdicts": list(map(verdict_record, judged.verdicts))}
@@ -85,13 +87,11 @@ def _must_name(suites: tuple[str, ...]) -> None:
         raise HarnessError("--imported: name the suite whose imported results are meant")
 
 
-def _imported(name: str, chosen: Chosen, database: Path) -> JudgedSuite:
+def _imported(suite: Suite, chosen: Chosen, database: Path) -> JudgedSuite:
     """Judge a suite on imported trials."""
     from harness.judge.imported import imported_suite, judge_imported
     from harness.judge.stored import judged_suite
-    from harness.suite import load_suite
 
-    suite = load_suite(name)
     plan, verdicts = judge_imported(suite, chosen.selection, database)
     judged = judged_suite(imported_suite(suite), plan, verdicts, database)
     return replace(judged, superseded=0)  # of trials that ran here; what is asked of is another matter

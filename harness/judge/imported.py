@@ -24,7 +24,7 @@ from harness.store.events import ClaimsEvent
 from harness.store.queries import Queries
 from harness.suite import Suite
 from harness.suite.cells import Setting, setting
-from harness.suite.models import Binding
+from harness.suite.models import Claim
 from harness.vocabulary import Protocol
 
 PAIRED = "paired by seed as the file says: what equal seeds share is not checked here"
@@ -156,7 +156,7 @@ def _trial(suite: Suite, base: Setting, one: StoredImport) -> Trial:
 def imported_suite(suite: Suite) -> Suite:
     """The suite whose claims are judged under the protocol of imports; without sweeps and tuned claims."""
     claims = [
-        Binding(id=binding.id, unbound=CHECKED)
+        Claim(id=binding.id, unbound=CHECKED)
         if binding.check is not None
         else binding.model_copy(update={"protocol": Protocol.IMPORTED.value})
         for binding in suite.model.claims

@@ -11,7 +11,7 @@ from harness.judge.detail import Comparison, RateEntry, VerdictDetail
 from harness.judge.gates import GateReading
 from harness.judge.rows import VerdictRow
 from harness.results.headlines import ToldVerdict, place_of
-from harness.suite.models import Binding
+from harness.suite.models import Claim as SuiteClaim
 from harness.vocabulary import Protocol, Tone, Verdict
 from reports import formatting
 from reports.data.sql import Row
@@ -36,7 +36,7 @@ class Claim:
     """
 
     fact: Row
-    binding: Binding | None
+    binding: SuiteClaim | None
     verdict: VerdictRow
     stored: bool
     sides: Sequence[Row] = field(repr=False)
@@ -252,7 +252,7 @@ def _printed(fact: Row) -> list[float]:
     return [float(raw) for raw in map(fact.get, columns) if raw is not None]
 
 
-def not_judged(fact: Row, binding: Binding | None, scale: str) -> VerdictRow:
+def not_judged(fact: Row, binding: SuiteClaim | None, scale: str) -> VerdictRow:
     """The verdict of a claim that nothing was judged of yet, as far as the suite and the paper say it."""
     printed = next(filter(None, _printed(fact)), None)
     direction = 1 if (printed or (-1.0 if fact.get("better") == "lower" else 1.0)) > 0 else -1

@@ -185,6 +185,7 @@ def _kill_at_random_and_resume(paths: StorePaths, kills: int, seed: int) -> int:
     return killed
 
 
+@pytest.mark.full
 def test_killed_at_random_loses_and_repeats_nothing(paths: StorePaths) -> None:
     assert _kill_at_random_and_resume(paths, kills=4, seed=int(time.time())) > 0
 
@@ -455,6 +456,7 @@ def test_an_owner_reads_all_it_recorded_while_the_file_is_held(paths: StorePaths
         with owner.reader() as reader:
             assert reader.finished(["a"]) == {"a": "done"}
             assert reader.source == "database"
+        owner.flush()
         with foreign_holder(paths.database) as holder:
             owner.record(outcome("b"))
             with owner.reader() as reader:
