@@ -1,4 +1,4 @@
-"""What ``harness verify`` says where older trials are not adopted."""
+"""``harness verify``: the reasons against accepting older trials."""
 
 from __future__ import annotations
 
