@@ -12,7 +12,7 @@ from task_lab import Cell, train
 from torch import nn
 
 from harness.errors import HarnessError
-from suites.data.types import Images, ImageSplit, Text
+from suites.data.types import Images, Text
 from suites.tasks.augment import (
     AUGMENTATIONS,
     MixingOptions,
@@ -375,29 +375,6 @@ def test_memory_is_carried_from_window_to_window_and_saved() -> None:
     assert model.carried.abs().sum() > 0
 
 
-def test_a_checkpoint_in_mid_epoch_goes_on_to_the_last_bit() -> None:
-    def step(task: object, model: nn.Module, optimizer: torch.optim.Optimizer, batch: object, number: int) -> float:
-        optimizer.zero_grad()
-        loss = task.training_step(batch, number).loss  # type: ignore[attr-defined]
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
-
-    task = XL.build(0)
-    model = task.build()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    batches = list(task.batches(0))
-    for number in range(4):
-        step(task, model, optimizer, batches[number], number)
-    saved = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    expected = step(task, model, optimizer, batches[4], 4)
-    again = XL.build(0)
-    restored = again.build()
-    restored.load_state_dict(saved)
-    other = torch.optim.SGD(restored.parameters(), lr=0.1)
-    assert step(again, restored, other, list(again.batches(0))[4], 4) == expected
-
-
 def text_of(tokens: list[int], words: int) -> Text:
     array = np.array(tokens, dtype=np.int64)
     return Text({"train": array, "validation": array, "test": array}, tuple(map(str, range(words))))
@@ -448,11 +425,6 @@ def test_shuffled_tokens_keep_their_frequencies() -> None:
 def test_a_text_that_is_too_short_is_one_clear_error() -> None:
     with pytest.raises(HarnessError, match="too few for batch_size 4"):
         XL.build(0, data=text_of([0, 1] * 10, 2)).build()
-
-
-def test_a_split_must_agree_with_itself() -> None:
-    with pytest.raises(ValueError, match="2 images, 3 labels"):
-        ImageSplit(np.zeros((2, 1, 4, 4)), np.zeros(3, dtype=np.int64), np.zeros(2, dtype=np.int64))
 
 
 def test_more_training_images_than_there_are_is_one_clear_error() -> None:
