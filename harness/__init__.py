@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from harness.store import open_reader as open_reader
     from harness.suite import Suite as Suite
     from harness.suite import load_suite as load_suite
+    from harness.suite import suite_from_dict as suite_from_dict
+    from harness.suite import suite_to_yaml as suite_to_yaml
 
 __version__ = "0.1.0"
 _HOMES = {
@@ -41,6 +43,8 @@ _HOMES = {
     "open_reader": "harness.store",
     "run": "harness.app.python_run",
     "run_suite": "harness.app.run",
+    "suite_from_dict": "harness.suite",
+    "suite_to_yaml": "harness.suite",
     "write_report": "harness.results.reporting",
 }
 __all__ = list(_HOMES)

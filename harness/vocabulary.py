@@ -61,8 +61,10 @@ class Split(StrEnum):
 
 
 class Protocol(StrEnum):
-    """By which trials a claim is judged: of the recipe's hyper-parameters, or of those that each arm chose at equal
-    budgets; or by results from elsewhere, alone or in the cells that have no trial of our own.
+    """The trials by which a claim is judged.
+
+    They use the recipe's hyper-parameters (``published``) or those that each arm chose at equal budgets (``tuned``), or
+    are imported; ``BESIDE`` occurs in databases of version 0.1 alone.
     """
 
     PUBLISHED = "published"

@@ -1,9 +1,9 @@
-"""Train arms at each value of one override, on seeds that no claim is judged on, and print what they reach.
+"""Train arms at each value of an override and print their scores.
 
     python docs/grids/grid.py region_norm places2 --arm bn --arm instance \
         --key optimizer.adam.lr --values 1e-3,2e-3 --score validation:hole-psnr
 
-The arms are baselines: a stand-in's rate and its difficulty are chosen before its method is run.
+The arms are baselines and the seeds are used by no verdict: a stand-in's rate and difficulty are chosen first.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main(
 ) -> None:
     """Print a line for each value and arm: means of the scores over the seeds."""
     loaded = load_suite(suite)
-    kept = {name: _number(number) for name, _, number in (one.partition("=") for one in also)}
+    kept = {name: _number(number) for name, _, number in (text.partition("=") for text in also)}
     chosen = tuple(range(FIRST_SEED, FIRST_SEED + seeds))
     print("value", "arm", *scores, sep="\t")
     for value in map(_number, values.split(",")):

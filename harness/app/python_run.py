@@ -21,7 +21,7 @@ from harness.plan.user_arms import user_arm
 from harness.results.scratch import scratch_store
 from harness.results.verdict_records import verdict_frame
 from harness.store import default_database
-from harness.suite import Suite, load_suite
+from harness.suite import Suite, load_suite, suite_from_dict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,7 +106,7 @@ def run(
     """Run a suite; what is already stored is reused.
 
     Args:
-        suite: a suite, a file, the name of a shipped one, or plain data as for ``Suite.from_dict``.
+        suite: a suite, a file, the name of a shipped one, or plain data as for ``suite_from_dict``.
         seeds: how many (0…N−1), which, or ``"MIN..MAX"`` to buy them one by one; None: the suite's own number.
         arms: only these; ``NAME=FILE.py:CLASS`` adds one.
         overrides: recipe keys in every arm, as ``--set``.
@@ -167,7 +167,7 @@ def run(
 def _suite(given: Suite | str | Path | Mapping[str, Any]) -> Suite:
     if isinstance(given, Suite):
         return given
-    return Suite.from_dict(given) if isinstance(given, Mapping) else load_suite(given)
+    return suite_from_dict(given) if isinstance(given, Mapping) else load_suite(given)
 
 
 def _seeds(given: Seeds) -> tuple[tuple[int, ...] | None, int | None]:

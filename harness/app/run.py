@@ -30,7 +30,7 @@ from harness.results.listing import measured_costs
 from harness.store import Outcome, Owner
 from harness.store.errors import StoreHeldError
 from harness.store.events import ClaimsEvent, EnvironmentEvent, LogEvent, RunEvent
-from harness.suite import Suite
+from harness.suite import Suite, suite_to_json
 from harness.vocabulary import FINAL, Status
 
 
@@ -178,8 +178,7 @@ def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]
     }
     dumped = json.loads(suite.model.model_dump_json(exclude={"facts", "benchmarks"}))
     where: dict[str, Any] = {"path": str(suite.path.resolve()), "absent": list(plan.absent)}
-    if not suite.path.is_file():  # built in Python: its pages and verdicts need it again
-        where["file"] = suite.to_yaml()
+    where["resolved"] = suite_to_json(suite)  # judging and pages read it there
     asked = {"seeds_asked": {"seeds": selection.seeds, "cap": selection.cap}, "overrides": dict(selection.overrides)}
     return {**dumped, **where, **asked, "benchmarks": benchmarks, "sources": sources}
 

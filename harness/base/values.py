@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+ValueT = TypeVar("ValueT")
 
 
 def number_of(value: Any, missing: Collection[str] = ()) -> float | None:
@@ -46,7 +48,7 @@ def names_in(values: Iterable[Any]) -> list[str]:
     return list(dict.fromkeys(map(name_of, values)))
 
 
-def flat(nested: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+def flat(nested: Mapping[str, ValueT], before: str = "") -> Iterator[tuple[str, ValueT]]:
     """The leaves of nested mappings with dotted names: ``optimizer.lr``."""
     for key, value in nested.items():
         if isinstance(value, Mapping):
@@ -55,6 +57,6 @@ def flat(nested: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any
             yield f"{before}{key}", value
 
 
-def texts_of(nested: Mapping[str, Any]) -> dict[str, str]:
+def texts_of(nested: Mapping[str, ValueT]) -> dict[str, str]:
     """The leaves of nested mappings as text by dotted name."""
     return {name: "" if value is None else str(value) for name, value in flat(nested)}

@@ -56,21 +56,21 @@ def validate_command(suites: tuple[str, ...], schema: bool, as_json: bool) -> in
 
 
 def _missing_data(suite: Suite) -> list[str]:
-    """Folders and files of a user's own that a benchmark is pointed at and that are not there, at any scale.
+    """List missing folders and files of the user, at any scale.
 
-    Of published sets it says nothing: hardly anybody has all of them, and a run says what it lacks.
+    Published data sets are not checked: few users have all of them, and a run reports missing ones.
     """
     from harness import registry
     from harness.app.session import missing_data
     from harness.plan.planning import Selection, make_plan
     from harness.vocabulary import WRITTEN_SCALES
 
-    told: list[str] = []
+    warnings: list[str] = []
     for scale in WRITTEN_SCALES:
         plan = make_plan(suite, Selection(scale, seeds=(0,)))
         own = [trial for trial in plan.trials if registry.entry("data", trial.spec.data.name).card.origin == "folder"]
-        told += [f"{suite.path}: at {scale}: {text}" for text in missing_data(replace(plan, trials=tuple(own)))]
-    return told
+        warnings += [f"{suite.path}: at {scale}: {text}" for text in missing_data(replace(plan, trials=tuple(own)))]
+    return warnings
 
 
 @click.command(name="conformance", epilog="Example: harness conformance tests/vectors")
@@ -81,7 +81,7 @@ def conformance_command(directory: Path) -> int:
     from harness.registry.shipped import conformance
 
     if not (directory / "index.json").is_file():
-        raise HarnessError(f"{directory} holds no index.json; a folder of reference vectors is expected")
+        raise HarnessError(f"{directory} has no index.json; expected a folder of reference vectors")
     try:
         lines = conformance().check(directory)
     except (ValueError, OSError) as error:

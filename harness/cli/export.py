@@ -37,7 +37,7 @@ FORMS = ("parquet", "csv", "latex", "markdown", "mlflow", "tensorboard")
 @click.option("--benchmark", "benchmarks", multiple=True, metavar="B", help="Export only this benchmark.")
 @click.option("--arm", "arms", multiple=True, metavar="A", help="Export only this arm.")
 @database_option
-def export_command(form: str, folder: Path, database: Path, **given: Any) -> None:
+def export_command(form: str, folder: Path, database: Path, **filters: Any) -> None:
     """Export tables for a paper, data frames or trackers.
 
     latex and markdown: a paper's tables, arms as columns, and the verdicts. parquet and csv: every table of the store
@@ -47,5 +47,5 @@ def export_command(form: str, folder: Path, database: Path, **given: Any) -> Non
     from harness.exports.export import export
     from harness.results.current import ResultFilter
 
-    for path in export(database, form, folder, ResultFilter(**given)):
+    for path in export(database, form, folder, ResultFilter(**filters)):
         click.echo(str(path))

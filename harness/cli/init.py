@@ -79,12 +79,12 @@ def init_command(
         suite_name,
     )
 
-    if sum(one is not None for one in (script, folder, table)) > 1:
-        raise HarnessError("one of --script, --data and --table")
+    if sum(path is not None for path in (script, folder, table)) > 1:
+        raise HarnessError("--script, --data and --table exclude each other")
     if script is None and folder is None and table is None:
-        kind = _ask("What do you have", "script", KINDS, "--script FILE, --data DIR or --table FILE")
+        kind = _ask("Start from", "script", KINDS, "--script FILE, --data DIR or --table FILE")
         where = Path(_ask("Where is it", None, (), f"--{kind} PATH"))
-        script, folder, table = (where if kind == one else None for one in KINDS)
+        script, folder, table = (where if kind == each else None for each in KINDS)
     if table is not None:
         click.echo(_judging(table))
         return
@@ -136,9 +136,9 @@ def _judging(table: Path) -> str:
     """The command that judges a table, as far as the table itself says it."""
     from harness.imports.result_files import read_table
 
-    found = read_table(table)
+    rows = read_table(table)
     return (
-        f"columns of {table}: {', '.join(found.columns)}\n"
+        f"columns of {table}: {', '.join(rows.columns)}\n"
         f"harness judge {table} --method A --against B --metric M [--pair seed] [--by dataset]\n"
         "A and B are two of the arms, as a column names them, or two columns."
     )

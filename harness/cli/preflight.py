@@ -49,7 +49,9 @@ _TIMEOUT = "Fail a configuration after this many seconds."
 @click.option("--timeout", type=_SECONDS, default=300.0, show_default=True, metavar="S", help=_TIMEOUT)
 @format_option
 def preflight_command(suites: tuple[str, ...], chosen: Chosen, form: str, device_name: str, **options: Any) -> int:
-    """Build every configuration, take one training step on tiny data and score it; nothing is stored.
+    """Build every configuration, take one step on tiny data and score it.
+
+    Nothing is stored.
 
     Networks have their published sizes, and data has its published format with two items. Hours count the matrix
     multiplications and convolutions of all steps at the stated share of the device's peak. The column loader shows how
@@ -67,7 +69,7 @@ def preflight_command(suites: tuple[str, ...], chosen: Chosen, form: str, device
     own = (*chosen.methods, *(part for suite in loaded for part in suite.own_methods))
     if not any(plan.trials for plan in plans):
         raise HarnessError(f"nothing to build: no benchmark has the scale '{chosen.selection.scale}'")
-    report = preflight(plans, settings, own, None if form == "json" else _tell)
+    report = preflight(plans, settings, own, None if form == "json" else _print_progress)
     if form == "json":
         click.echo(json.dumps(report.as_dict()))
     else:
@@ -77,13 +79,13 @@ def preflight_command(suites: tuple[str, ...], chosen: Chosen, form: str, device
     return 1 if report.failed else 0
 
 
-def _tell(label: str, done: int, asked: int) -> None:
-    """Progress on standard error: one line that is overwritten on a terminal, a line every tenth step elsewhere."""
+def _print_progress(label: str, done: int, requested: int) -> None:
+    """Print progress on standard error: one line on a terminal, every tenth step elsewhere."""
     live = sys.stderr.isatty()
-    if live or done % 10 == 0 or done == asked:
+    if live or done % 10 == 0 or done == requested:
         if live:
             raw_of(sys.stderr).write("\r\x1b[2K")
-        click.echo(f"{done} of {asked}: {label}", nl=not live or done == asked, err=True)
+        click.echo(f"{done} of {requested}: {label}", nl=not live or done == requested, err=True)
 
 
 def _show(report: PreflightReport) -> None:
@@ -95,8 +97,8 @@ def _show(report: PreflightReport) -> None:
     for line in _loaders(report.cells):
         note(line)
     for name, count in report.missing.items():
-        note(f"missing {name}: {counted(count, 'cell')} ('harness data list' says where it comes from)")
-    tried, steps = counted(len(report.cells), "cell"), counted(report.works, "step")
+        note(f"missing {name}: {counted(count, 'configuration')} ('harness data list' shows its origin)")
+    tried, steps = counted(len(report.cells), "configuration"), counted(report.works, "step")
     click.echo(
         f"{tried}, {len(report.failed)} failed; {steps} in {report.seconds:.0f} s, at most "
         f"{report.highest_gb:.1f} GB a process"
@@ -111,17 +113,17 @@ def _row(row: CellResult) -> tuple[str, ...]:
         result += ", does not fit the device"
     sizes: tuple[str, ...] = ("",) * 7
     if row.stage not in ("build", "process"):
-        asked = f"+{row.asked_parameters / 1e6:.1f}" if row.asked_parameters else ""
+        added = f"+{row.asked_parameters / 1e6:.1f}" if row.asked_parameters else ""
         steps = "?" if row.steps is None else f"{row.steps:,}"
         hours = "?" if row.hours is None else f"{row.hours:,.1f}"
         memory = (f"{row.step_gb:.1f}", f"{row.batch_gb:.1f}")
         loader = "memory" if row.loader_items is None else "?" if row.headroom is None else f"×{row.headroom:.2g}"
-        sizes = (f"{row.parameters / 1e6:.1f}{asked} M", *memory, f"{row.flops / 1e9:,.0f}", steps, hours, loader)
+        sizes = (f"{row.parameters / 1e6:.1f}{added} M", *memory, f"{row.flops / 1e9:,.0f}", steps, hours, loader)
     return (row.benchmark, row.arm, *sizes, ", ".join(row.missing), result)
 
 
 def _loaders(cells: tuple[CellResult, ...]) -> Iterator[str]:
-    """Of every benchmark that reads files, of the cell whose device would wait first: what is read, what is needed."""
+    """Describe the loader of each benchmark, for its most demanding configuration."""
     tightest: dict[str, tuple[float, str]] = {}
     for cell in cells:
         name, headroom = f"{cell.suite}/{cell.benchmark}", cell.headroom
@@ -129,11 +131,9 @@ def _loaders(cells: tuple[CellResult, ...]) -> Iterator[str]:
             continue
         line = f"loader: {cell.loader_items:,.0f} items/s; step needs {cell.step_items:,.0f} items/s on this device"
         if headroom < 1:
-            line += (
-                f", which would starve: on cores as these set loader_workers to {math.ceil(cell.readers / headroom)}"
-            )
+            line += f", which would wait: on such cores set loader_workers to {math.ceil(cell.readers / headroom)}"
         else:
-            line += f"; a device {headroom:.1f} times faster would starve"
+            line += f"; a device {headroom:.1f} times faster would wait"
         tightest[name] = headroom, f"{name}: {line}"
     for _, line in tightest.values():
         yield line

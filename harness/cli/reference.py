@@ -44,7 +44,7 @@ def render() -> str:
 
 
 def _names() -> Iterator[str]:
-    """The listed commands, each followed by the unlisted ones that belong to it."""
+    """Names of the listed commands, each followed by its unlisted ones."""
     for name in COMMANDS:
         yield name
         yield from (other for other, entry in UNLISTED.items() if entry.section == name)
@@ -69,7 +69,7 @@ def _records(context: click.Context) -> list[Record]:
 
 
 def _sections(context: click.Context, shared: Sequence[Record]) -> Iterator[str]:
-    """Usage, description, own options, names of shared options, and example of a command."""
+    """Usage, description, options and example of a command."""
     command, records = context.command, _records(context)
     yield _written(lambda formatter: command.format_usage(context, formatter))
     yield _written(lambda formatter: command.format_help_text(context, formatter))

@@ -14,16 +14,14 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.judge.stored import JudgedSuite
-    from harness.plan.imported import How
     from harness.results.reporting import ReportRequest
+    from harness.suite import Suite
 
 _out_option = click.option(
     "--out", type=PATH, help="Write the report to this folder.  [default: report/ next to the database]"
 )
 _imported_option = click.option(
-    "--imported",
-    type=click.Choice(["only", "beside"]),
-    help="Use imported results: only these, or where a configuration has no other trials.  [default: not used]",
+    "--imported", type=click.Choice(["only"]), help="Judge imported results alone.  [default: they are not used]"
 )
 UPDATE_SECONDS = 5.0
 REPORT_EXAMPLES = """
@@ -32,7 +30,7 @@ Examples:
   harness report adamp --single-file
   harness report adamp --serve --port 8000
 """
-LABELS = {"only": ", imported results only", "beside": ", imported results beside our own"}
+IMPORTED = ", imported results only"
 
 
 @click.command(name="claims", epilog="Example: harness claims adamp --format json")
@@ -41,7 +39,7 @@ LABELS = {"only": ", imported results only", "beside": ", imported results besid
 @database_option
 @_imported_option
 @format_option
-def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, imported: How | None, form: str) -> None:
+def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, imported: str | None, form: str) -> None:
     """Judge the claims of a suite from stored trials.
 
     Without SUITE: of every suite in the database.
@@ -49,24 +47,25 @@ def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, impo
     from harness.cli.terminal import counted, plain
     from harness.cli.verdicts import headline, print_ablations, print_claims, verdict_record
     from harness.judge.stored import judge_suite
-    from harness.results.reporting import suite_file, suites_in
+    from harness.results.reporting import suites_of
 
     if imported is not None:
         _must_name(suites)
     rows = []
-    for name in [suite_file(suite, database) for suite in suites] or suites_in(database):
+    for number, suite in enumerate(suites_of(suites, database)):
+        name = suites[number] if suites else suite.name
         if imported is None:
-            judged = judge_suite(name, chosen.selection, database)
+            judged = judge_suite(suite, chosen.selection, database)
             _print_unused(name, judged.suite.name, judged.plan.scale, database)
         else:
-            judged = _imported(name, chosen, database, imported)
+            judged = _imported(suite, chosen, database)
         suite, scale = judged.suite, judged.plan.scale
         if form == "json":
             verdicts = {"headline": headline(judged.verdicts), "verdicts": list(map(verdict_record, judged.verdicts))}
             removed = [plain(asdict(row)) for row in judged.ablations]
             rows.append({"suite": suite.name, "scale": scale, "imported": imported, **verdicts, "ablations": removed})
         else:
-            print_claims(suite, f"{scale}{LABELS[imported]}" if imported else scale, judged.verdicts)
+            print_claims(suite, f"{scale}{IMPORTED}" if imported else scale, judged.verdicts)
             print_ablations(judged.ablations)
         if judged.superseded:
             trials = counted(judged.superseded, "stored trial")
@@ -88,15 +87,13 @@ def _must_name(suites: tuple[str, ...]) -> None:
         raise HarnessError("--imported: name the suite whose imported results are meant")
 
 
-def _imported(name: str, chosen: Chosen, database: Path, how: How) -> JudgedSuite:
+def _imported(suite: Suite, chosen: Chosen, database: Path) -> JudgedSuite:
     """Judge a suite on imported trials."""
     from harness.judge.imported import imported_suite, judge_imported
     from harness.judge.stored import judged_suite
-    from harness.suite import load_suite
 
-    suite = load_suite(name)
-    plan, verdicts = judge_imported(suite, chosen.selection, database, how)
-    judged = judged_suite(imported_suite(suite, how), plan, verdicts, database)
+    plan, verdicts = judge_imported(suite, chosen.selection, database)
+    judged = judged_suite(imported_suite(suite), plan, verdicts, database)
     return replace(judged, superseded=0)  # of trials that ran here; what is asked of is another matter
 
 
@@ -130,13 +127,13 @@ def report_command(
     chosen: Chosen,
     database: Path,
     out: Path | None,
-    imported: How | None,
+    imported: str | None,
     single_file: bool,
     serve: bool,
     port: int | None,
     every: float | None,
 ) -> None:
-    """Write the HTML report of suites and print its path, or serve it.
+    """Write the HTML report and print its path, or serve it.
 
     Without SUITE: every suite in the database. Without --scale: every scale at which a suite has run. A served report
     shows what runs, the time left, failures and added seeds, and updates its pages while results come in.
@@ -149,7 +146,7 @@ def report_command(
     if not serve:
         if port is not None or every is not None:
             raise click.UsageError("--port and --every require --serve")
-        click.echo(str(write_report(replace(requested, imported=imported))))
+        click.echo(str(write_report(replace(requested, imported=imported is not None))))
         return
     if imported is not None or single_file:
         raise click.UsageError("--serve excludes --imported and --single-file")

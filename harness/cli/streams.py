@@ -1,4 +1,4 @@
-"""What a terminal is sent: control characters in names and messages of others are shown, never obeyed."""
+"""Streams that print control characters of external names and messages as text."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
-# C0 without tab and line feed, DEL, C1, what turns the direction of text round, halves of surrogate pairs.
+# C0 without tab and line feed, DEL, C1, direction marks, unpaired surrogates.
 _CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\\ud800-\\udfff]")
 
 
 def visible(text: str) -> str:
-    r"""The text with its control characters written out, as in ``\x1b``; tabs and line feeds stay."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    r"""Escape control characters, as in ``\x1b``; keep tabs and line feeds."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 class VisibleStream:
-    """A text stream that writes control characters out; ``raw`` is the stream itself, for what we draw ourselves."""
+    """A text stream that escapes control characters; ``raw`` is the stream itself, for live tables."""
 
     def __init__(self, raw: TextIO) -> None:
         self.raw = raw
 
     def write(self, text: str) -> int:
-        """Write a text; returns the length of what was given."""
+        """Write a text and return its length."""
         self.raw.write(visible(text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write several."""
+        """Write several texts."""
         for line in lines:
             self.write(line)
 
@@ -39,15 +39,15 @@ class VisibleStream:
 
 
 def raw_of(stream: Any) -> TextIO:
-    """The stream below a ``VisibleStream``; any other as it is."""
+    """Return the stream below a ``VisibleStream``, or the stream itself."""
     return stream.raw if isinstance(stream, VisibleStream) else stream
 
 
 @contextlib.contextmanager
 def visible_streams() -> Iterator[None]:
-    """Standard error, and standard output where it is a terminal, write control characters out.
+    """Escape control characters on standard error and on a terminal.
 
-    A pipe gets the data as they are; what has no form in UTF-8 is written out there too.
+    A pipe gets the data unchanged, except for characters that UTF-8 cannot encode.
     """
     out, err = sys.stdout, sys.stderr
     if isinstance(out, io.TextIOWrapper):

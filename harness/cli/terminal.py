@@ -1,4 +1,4 @@
-"""What commands print with: tables, notes, counts, and values as JSON has them."""
+"""Tables, notes, counts and JSON values for the output of commands."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from harness.cli.streams import raw_of, visible
 from harness.results.plain_values import plain as plain
 
 counted = count
-PIPED_WIDTH = 240  # a pipe has no width; tables that wrap at 80 columns cannot be searched
+PIPED_WIDTH = 240  # a pipe has no width; tables wrapped at 80 columns cannot be searched
 
 
 def note(text: str, style: str = "dim") -> None:
-    """Print a line beside a table, on a console as wide as the terminal, or wide enough to search where it is piped."""
+    """Print a line; a pipe gets lines of any practical length."""
     _console().print(visible(text), style=style, markup=False)
 
 
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[str | Text]], right: Collection[str] = (), title: str = ""
 ) -> None:
-    """Print a table without frame; the columns named in ``right`` are numbers. Markup in titles and cells is text.
+    """Print a table without a frame.
 
-    In a narrow terminal names fold, numbers and verdicts stay whole.
+    Args:
+        right: columns of numbers. In a narrow terminal names fold; numbers and verdicts do not.
     """
-    made = Table(title=Text(visible(title)) if title else None, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=Text(visible(title)) if title else None, title_justify="left", box=None, pad_edge=False)
     for name in columns:
         whole = name in right or name.startswith("verdict")
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=whole)
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=whole)
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(visible(cell)) for cell in row))
-    _console().print(made)
+        table.add_row(*(cell if isinstance(cell, Text) else Text(visible(cell)) for cell in row))
+    _console().print(table)
 
 
 def _console() -> Console:

@@ -1,4 +1,4 @@
-"""What the terminal shows while trials run: a live table on a terminal, plain lines elsewhere, or nothing."""
+"""Progress of running trials: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def cell_of(job: Job) -> str:
 
 
 def waiting_for(jobs: int, holder: str) -> str:
-    """That trials of another command are waited for, and which command that is."""
+    """Describe trials of another command that this one waits for."""
     return f"waiting for {counted(jobs, 'trial')} of another run" + (f" ({holder})" if holder else "")
 
 
 class Counting(Watch):
-    """Counts trials and estimates what is left: by cells, each at what its trials took."""
+    """Counts trials and estimates the time left, by configuration."""
 
     def __init__(self, suite: str) -> None:
         self.suite = suite
@@ -43,7 +43,7 @@ class Counting(Watch):
         self.began = time.monotonic()
         self.running: dict[str, Job] = {}
         self.newest: dict[str, Progress] = {}
-        self.ended: Counter[str] = Counter()  # seeds by cell
+        self.ended: Counter[str] = Counter()  # seeds by configuration
         self.other = 0  # trials that another command runs
         self._durations = Durations()
         self._waiting: Counter[Cell] = Counter()
@@ -56,11 +56,11 @@ class Counting(Watch):
         self.total += jobs
 
     def asked(self, jobs: Sequence[Job]) -> None:
-        """Which wait."""
+        """Count waiting jobs by configuration."""
         self._waiting.update(job.cell for job in jobs)
 
     def expects(self, prices: Mapping[Cell, float], later: Mapping[Cell, int]) -> None:
-        """What is known of what is to come."""
+        """Set expected durations and later trials."""
         self._durations.expect(prices)
         self._later = Counter(later)
 
@@ -75,11 +75,11 @@ class Counting(Watch):
 
     def progressed(self, progress: list[Progress]) -> None:
         """Heartbeats."""
-        self.newest.update({one.trial_id: one for one in progress})
+        self.newest.update({heartbeat.trial_id: heartbeat for heartbeat in progress})
 
     def finished(self, job: Job, outcome: Outcome) -> None:
         """A trial ended."""
-        if self.running.pop(job.trial_id, None) is None:  # never begun
+        if self.running.pop(job.trial_id, None) is None:  # never started
             self._waiting[job.cell] -= 1
         self._since.pop(job.trial_id, None)
         if outcome.wall_seconds is not None:
@@ -103,7 +103,7 @@ class Counting(Watch):
 
     @property
     def remaining(self) -> str:
-        """The time left, with what is known to be asked for later."""
+        """The remaining time, with trials that are requested later."""
         if self._first is None:
             return "…"
         now = time.monotonic()
@@ -116,7 +116,7 @@ class Counting(Watch):
 
 
 class Plain(Counting):
-    """One line an ended trial, at most one a second; failures always."""
+    """Prints one line for each finished trial, at most one a second; failures always."""
 
     def __init__(self, suite: str) -> None:
         super().__init__(suite)
@@ -134,14 +134,14 @@ class Plain(Counting):
             print(f"{line} · {self.remaining} left", file=sys.stderr, flush=True)
 
     def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
-        """Print what is waited for, where there is nothing else to do."""
+        """Print the wait for another command when idle."""
         super().elsewhere(jobs, holder, idle=idle)
         if jobs and idle:
             print(waiting_for(jobs, holder), file=sys.stderr, flush=True)
 
 
 class Live(Counting):
-    """A live table of what runs, with progress, throughput, time left and failures as they happen."""
+    """A live table of running trials, throughput, time left and failures."""
 
     def __init__(self, suite: str) -> None:
         super().__init__(suite)
@@ -169,7 +169,7 @@ class Live(Counting):
         return table
 
     def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
-        """Trials that another command runs: told below the table."""
+        """Show trials of another command below the table."""
         super().elsewhere(jobs, holder, idle=idle)
         self.holder = holder
 
@@ -183,7 +183,7 @@ class Live(Counting):
 
 @contextlib.contextmanager
 def make_watch(suite: str, quiet: bool = False) -> Iterator[Watch]:
-    """The watch that fits the terminal."""
+    """Yield the watch that fits the terminal."""
     if quiet:
         yield Watch()
     elif sys.stderr.isatty() and not os.environ.get("CI"):

@@ -6,7 +6,6 @@ import csv
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from harness.errors import HarnessError
 from harness.exports.paper_table import paper_tables
@@ -14,7 +13,7 @@ from harness.exports.paper_text import WRITERS, as_text, name_of, slug
 from harness.exports.tracked import tracked_trials
 from harness.exports.trackers import TRACKERS
 from harness.exports.verdict_table import verdict_tables
-from harness.results.current import ResultFilter, results_statement
+from harness.results.current import ResultFilter, Statement, results_statement
 from harness.store import Reader, open_reader
 
 TABLES = (
@@ -81,23 +80,23 @@ def _make(folder: Path) -> None:
 
 
 def _tables(reader: Reader, form: str, folder: Path, wanted: ResultFilter) -> list[Path]:
-    statements: dict[str, tuple[str, Mapping[str, Any]]] = {CURRENT: results_statement(reader, wanted)}
+    statements = {CURRENT: results_statement(reader, wanted)}
     if not wanted.asks:
-        statements = {table: (f"FROM {table}", {}) for table in TABLES} | statements
+        statements = {table: Statement(f"FROM {table}") for table in TABLES} | statements
     _make(folder)
     write = _TABLE_FORMS[form]
-    return [write(reader, sql, parameters, folder / f"{name}.{form}") for name, (sql, parameters) in statements.items()]
+    return [write(reader, statement, folder / f"{name}.{form}") for name, statement in statements.items()]
 
 
-def _parquet(reader: Reader, sql: str, parameters: Mapping[str, Any], path: Path) -> Path:
+def _parquet(reader: Reader, statement: Statement, path: Path) -> Path:
     from pyarrow import parquet
 
-    parquet.write_table(reader.arrow(sql, dict(parameters)), path)
+    parquet.write_table(reader.arrow(statement.sql, statement.parameters), path)
     return path
 
 
-def _csv(reader: Reader, sql: str, parameters: Mapping[str, Any], path: Path) -> Path:
-    answer = reader.query(sql, dict(parameters))
+def _csv(reader: Reader, statement: Statement, path: Path) -> Path:
+    answer = reader.query(statement.sql, statement.parameters)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(answer.columns)
@@ -105,7 +104,7 @@ def _csv(reader: Reader, sql: str, parameters: Mapping[str, Any], path: Path) ->
     return path
 
 
-_TABLE_FORMS: Mapping[str, Callable[[Reader, str, Mapping[str, Any], Path], Path]] = {"parquet": _parquet, "csv": _csv}
+_TABLE_FORMS: Mapping[str, Callable[[Reader, Statement, Path], Path]] = {"parquet": _parquet, "csv": _csv}
 
 
 def _paper(reader: Reader, form: str, wanted: ResultFilter) -> dict[str, str]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -23,6 +23,38 @@ SplitName = Literal["train", "validation", "test"]
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 METRIC = re.compile(r"(?P<ours>[A-Za-z0-9][\w.-]*)(?:@(?P<split>\w+))?(?:\*(?P<times>.+))?")
 """The value of ``--metric THEIRS=``: OURS[@SPLIT][*FACTOR]."""
+
+
+class ResolvedWord(TypedDict, total=False):
+    """The source of a word as plain data."""
+
+    column: str
+    value: str
+    names: dict[str, str]
+
+
+class ResolvedMetric(TypedDict, total=False):
+    """The meaning of a number as plain data."""
+
+    metric: str
+    split: str
+    times: float
+
+
+class ResolvedMap(TypedDict, total=False):
+    """A resolved mapping as plain data, as trials store it; see :class:`ImportMap`."""
+
+    benchmark: ResolvedWord
+    arm: ResolvedWord
+    seed: ResolvedWord
+    split: ResolvedWord
+    step: ResolvedWord
+    metric: str
+    value: str
+    metrics: dict[str, ResolvedMetric]
+    patterns: dict[str, str]
+    where: dict[str, str | int | float | bool]
+    table: str
 
 
 class Theirs(Strict):
@@ -183,12 +215,12 @@ def _pair(flag: str, text: str, example: str, empty: bool = False) -> tuple[str,
     return key, value
 
 
-def _metric(text: str) -> tuple[str, dict[str, Any]]:
+def _metric(text: str) -> tuple[str, ResolvedMetric]:
     theirs, _, rest = text.rpartition("=")
     match = METRIC.fullmatch(rest)
     if match is None:
         raise HarnessError(f"--metric '{text}': THEIRS=OURS[@SPLIT][*FACTOR] is expected, as in acc=accuracy@test*100")
-    target: dict[str, Any] = {"metric": match["ours"]}
+    target: ResolvedMetric = {"metric": match["ours"]}
     if match["split"]:
         target["split"] = match["split"]
     if match["times"]:
@@ -225,9 +257,9 @@ def matched(pattern: str, text: str) -> dict[str, str] | None:
     return None if match is None else match.groupdict()
 
 
-def in_words(plain: Mapping[str, Any]) -> str:
+def in_words(plain: ResolvedMap) -> str:
     """A resolved mapping in a clause: ``arm from 'optimizer', seed from 'seed', accuracy from 'acc' (× 100)``."""
-    parts = [_word_told(word, plain[word]) for word in WORDS if word in plain]
+    parts = [_word_text(word, plain[word]) for word in WORDS if word in plain]
     parts += [
         f"{' and '.join(PLACEHOLDER.findall(text))} from '{name}' by '{text}'"
         for name, text in plain.get("patterns", {}).items()
@@ -242,7 +274,7 @@ def in_words(plain: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _word_told(word: str, theirs: Mapping[str, Any]) -> str:
+def _word_text(word: str, theirs: ResolvedWord) -> str:
     names = [f"{theirs_name} → {other or 'left out'}" for theirs_name, other in theirs.get("names", {}).items()]
     text = f"{word} {theirs['value']}" if "value" in theirs else f"{word} from '{theirs['column']}'"
     return text + (f" ({', '.join(names)})" if names else "")

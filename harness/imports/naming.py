@@ -9,7 +9,17 @@ from typing import Any
 from harness.base.values import name_of
 from harness.errors import HarnessError, choices
 from harness.imports.foreign import ForeignRun, ForeignSource
-from harness.imports.mapping import PLACEHOLDER, WORDS, ImportMap, Theirs, Word, fields_told, matched
+from harness.imports.mapping import (
+    PLACEHOLDER,
+    WORDS,
+    ImportMap,
+    ResolvedMap,
+    ResolvedWord,
+    Theirs,
+    Word,
+    fields_told,
+    matched,
+)
 from harness.imports.result_files import score_of
 from harness.imports.table_scores import PAIRS
 from harness.suite import Suite
@@ -231,14 +241,27 @@ class Naming:
     def _step(self, run: ForeignRun, words: Mapping[str, str]) -> int | None:
         return self._whole(run, "step", words) if words.get("step") else None
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> ResolvedMap:
         """The resolved mapping as plain data."""
-        words: dict[str, Any] = {
-            word: {key: value for key, value in theirs.model_dump().items() if value not in (None, {})}
-            for word, theirs in self.words.items()
-        }
-        named: dict[str, Mapping[str, Any]] = {"patterns": self.given.patterns, "where": self.given.where}
-        return words | {key: dict(value) for key, value in named.items() if value}
+        resolved: ResolvedMap = {}
+        for word, theirs in self.words.items():
+            resolved[word] = _plain(theirs)
+        if self.given.patterns:
+            resolved["patterns"] = dict(self.given.patterns)
+        if self.given.where:
+            resolved["where"] = dict(self.given.where)
+        return resolved
+
+
+def _plain(theirs: Theirs) -> ResolvedWord:
+    word: ResolvedWord = {}
+    if theirs.column is not None:
+        word["column"] = theirs.column
+    if theirs.value is not None:
+        word["value"] = theirs.value
+    if theirs.names:
+        word["names"] = dict(theirs.names)
+    return word
 
 
 class Unknown:
@@ -274,7 +297,7 @@ class Unknown:
         raise HarnessError("\n".join(lines))
 
 
-def kept(source: ForeignSource, where: Mapping[str, Any]) -> list[ForeignRun]:
+def kept(source: ForeignSource, where: Mapping[str, str | int | float | bool]) -> list[ForeignRun]:
     """The runs that have these values.
 
     Raises:

@@ -20,6 +20,7 @@ from harness.judge.judging import claim_rows
 from harness.plan.imported import ENVIRONMENT, FINGERPRINT, imported_spec
 from harness.store import Outcome, Owner, open_reader
 from harness.store.events import ClaimsEvent, EnvironmentEvent, OutcomeEvent, PlannedEvent, RunEvent
+from harness.suite import suite_to_json
 from harness.vocabulary import Status
 
 ENDED = (Status.DONE, Status.DIVERGED, Status.FAILED)
@@ -163,7 +164,12 @@ def _journal(
         "status": "running",
         "command": command,
         "environment_id": ENVIRONMENT,
-        "spec": {"title": suite.model.title, "path": str(suite.path.resolve()), "imported": about},
+        "spec": {
+            "title": suite.model.title,
+            "path": str(suite.path.resolve()),
+            "resolved": suite_to_json(suite),
+            "imported": about,
+        },
     }
     links = [
         {"trial_id": trial.trial_id, "benchmark": trial.benchmark, "arm": trial.arm, "reused": trial.trial_id in there}

@@ -12,7 +12,7 @@ from harness.base.values import name_of
 from harness.data.checksums import sha256_of
 from harness.errors import HarnessError, choices
 from harness.imports.foreign import ForeignRun, ForeignSource
-from harness.imports.mapping import ImportMap, MetricFrom, fields_told
+from harness.imports.mapping import ImportMap, MetricFrom, ResolvedMap, ResolvedMetric, fields_told
 from harness.imports.naming import Filed, ImportTarget, Naming, Unknown, kept
 from harness.imports.result_files import score_of
 from harness.judge.fairness import are_shares
@@ -52,7 +52,7 @@ class Matched:
     """
 
     trials: Sequence[ImportedTrial]
-    mapping: Mapping[str, Any]
+    mapping: ResolvedMap
     left_out: int
     notes: tuple[str, ...]
 
@@ -102,7 +102,9 @@ def trials_of(source: ForeignSource, import_map: ImportMap, target: ImportTarget
     if not gathered:
         raise HarnessError(f"{source.path}: the mapping leaves out every result")
     metrics.refuse_if_none(gathered)
-    mapping = naming.plain() | metrics.plain() | ({"table": source.part} if source.part else {})
+    mapping = naming.plain() | metrics.plain()
+    if source.part:
+        mapping["table"] = source.part
     _check_shares(source, gathered, target, metrics)
     trials = [_trial(source, mapping, cell, entry, target) for cell, entry in sorted(gathered.items())]
     return Matched(trials, mapping, left_out, source.notes)
@@ -189,12 +191,22 @@ class _Metrics:
             f"is which with --metric THEIRS=OURS. There are: {there}"
         )
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> ResolvedMap:
         """The resolved metrics as plain data."""
-        named: dict[str, Any] = {}
-        if self.name_column is not None:
-            named = {"metric": self.name_column, "value": self.value_column}
-        return named | {"metrics": {name: self.taken[name].model_dump(exclude_none=True) for name in sorted(self.used)}}
+        resolved: ResolvedMap = {}
+        if self.name_column is not None and self.value_column is not None:
+            resolved["metric"], resolved["value"] = self.name_column, self.value_column
+        resolved["metrics"] = {name: _plain(self.taken[name]) for name in sorted(self.used)}
+        return resolved
+
+
+def _plain(meaning: MetricFrom) -> ResolvedMetric:
+    metric: ResolvedMetric = {"metric": meaning.metric}
+    if meaning.split is not None:
+        metric["split"] = meaning.split
+    if meaning.times is not None:
+        metric["times"] = meaning.times
+    return metric
 
 
 def _gather(cell: _Gathered, run: ForeignRun, filed: Filed, metrics: _Metrics, target: ImportTarget) -> None:
@@ -227,7 +239,7 @@ def claim_metrics(suite: Suite, benchmark: str, arm: str) -> list[str]:
 
 
 def _trial(
-    source: ForeignSource, mapping: Mapping[str, Any], cell: Cell, entry: _Gathered, target: ImportTarget
+    source: ForeignSource, mapping: ResolvedMap, cell: Cell, entry: _Gathered, target: ImportTarget
 ) -> ImportedTrial:
     benchmark, arm, seed = cell
     results = tuple(Score(split, metric, entry.final((split, metric))) for split, metric in sorted(entry.numbers))

@@ -27,7 +27,7 @@ from harness.plan.planning import Plan, Trial
 from harness.plan.programs import without_places
 from harness.suite import Suite
 from harness.suite.cells import Setting, content, setting
-from harness.suite.models import Binding, Fact, Metric, Threshold
+from harness.suite.models import Claim, Fact, Metric, Threshold
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import Verdict
 
@@ -65,7 +65,7 @@ class DesignBuilder:
     plan: Plan
     trials: Mapping[str, Trial]
     fact: Fact
-    binding: Binding
+    binding: Claim
 
     def design(self, sequential: bool) -> ClaimDesign:
         """The claim's design; stopped where no trial can answer it."""

@@ -2,7 +2,7 @@
 
 An imported trial is in no plan of the suite, so that no verdict, page or table of the suite takes it by itself. Here a
 plan is made whose links point at imported trials; the judge takes exactly these. Its verdicts are stored under the
-protocols ``imported`` and ``imported beside own``: those of trials that ran here stay as they are, with their looks and
+protocol ``imported``: those of trials that ran here stay as they are, with their looks and
 designs.
 """
 
@@ -18,19 +18,16 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.judge.judging import Judgement, claim_rows, judge, record_judgement
 from harness.judge.rows import VerdictRow
-from harness.judge.stored import as_last_run, stored_plan
-from harness.plan.imported import ENVIRONMENT, FINGERPRINT, How, Imported, Origin, imported_spec
+from harness.plan.imported import ENVIRONMENT, FINGERPRINT, Imported, Origin, imported_spec
 from harness.plan.planning import Link, Plan, Selection, Trial, arms_of, must_exist
 from harness.store import Owner, Reader, open_reader
 from harness.store.events import ClaimsEvent
 from harness.store.queries import Queries
 from harness.suite import Suite
 from harness.suite.cells import Setting, setting
-from harness.suite.models import Binding
+from harness.suite.models import Claim
 from harness.vocabulary import Protocol
 
-PROTOCOLS: Mapping[How, Protocol] = {"only": Protocol.IMPORTED, "beside": Protocol.BESIDE}
-"""Under which protocol verdicts of each kind of plan are stored."""
 PAIRED = "paired by seed as the file says: what equal seeds share is not checked here"
 CHECKED = "a check of code decides it, and results from elsewhere say nothing of that"
 
@@ -86,8 +83,8 @@ def unused_imports(suite: str, scale: str, database: Path) -> int:
         return len({one.trial_id for one in stored_imports(reader, suite, scale)})
 
 
-def imported_plan(suite: Suite, selection: Selection, reader: Reader, how: How) -> Plan:
-    """A plan of imported trials: nothing else (``only``), or in the cells that have no trial of our own (``beside``).
+def imported_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:
+    """A plan of imported trials alone.
 
     Raises:
         HarnessError: there is none, or the selection names what the suite does not have.
@@ -100,37 +97,20 @@ def imported_plan(suite: Suite, selection: Selection, reader: Reader, how: How) 
             f"nothing is imported for '{suite.name}' at the scale '{selection.scale}'; 'harness import FILE --suite "
             f"{suite.path}' takes results in"
         )
-    own = None if how == "only" else stored_plan(suite, as_last_run(suite, selection, reader), reader)
     names = selection.benchmarks or tuple(suite.benchmarks)
-    settings = dict(own.settings) if own is not None else _settings(suite, names, selection.scale)
-    filled = set() if own is None else _cells_of(own, reader)
-    wanted = [
-        one for one in stored if _asked(one, suite, settings, selection) and (one.benchmark, one.arm) not in filled
-    ]
-    chosen, notes = _one_each(wanted)
+    settings = _settings(suite, names, selection.scale)
+    chosen, notes = _one_each([trial for trial in stored if _asked(trial, suite, settings, selection)])
     trials = {one.trial_id: _trial(suite, settings[one.benchmark], one) for one in chosen}
     links = [Link(one.benchmark, one.arm, one.seed, one.trial_id) for one in chosen]
-    imported = Imported(how, {one.trial_id: one.origin for one in chosen}, notes)
+    imported = Imported({one.trial_id: one.origin for one in chosen}, notes)
     absent = tuple(name for name in names if name in suite.benchmarks and name not in settings)
-    if own is None:
-        arms = dict(suite.model.arms)
-        return Plan(suite.name, selection.scale, tuple(trials.values()), tuple(links), settings, absent, arms, imported)
-    kept = [link for link in own.links if (link.benchmark, link.arm) in filled]
-    ours = {link.trial_id for link in kept}
-    needed = {before for trial in own.trials if trial.trial_id in ours for before in trial.needs.values()}
-    own_trials = tuple(trial for trial in own.trials if trial.trial_id in ours | needed)
-    return replace(own, trials=(*own_trials, *trials.values()), links=(*kept, *links), imported=imported)
+    arms = dict(suite.model.arms)
+    return Plan(suite.name, selection.scale, tuple(trials.values()), tuple(links), settings, absent, arms, imported)
 
 
 def _settings(suite: Suite, names: Iterable[str], scale: str) -> dict[str, Setting]:
     known = {name: base for name in suite.benchmarks if (base := setting(suite, name, scale)) is not None}
     return {name: known[name] for name in names if name in known}
-
-
-def _cells_of(plan: Plan, reader: Queries) -> set[Cell]:
-    """The cells of a plan that have a trial of our own, whatever became of it."""
-    stored = reader.statuses({link.trial_id for link in plan.links})
-    return {(link.benchmark, link.arm) for link in plan.links if link.trial_id in stored}
 
 
 def _asked(one: StoredImport, suite: Suite, settings: Mapping[str, Setting], selection: Selection) -> bool:
@@ -174,20 +154,19 @@ def _trial(suite: Suite, base: Setting, one: StoredImport) -> Trial:
     return Trial(one.trial_id, one.trial_id, FINGERPRINT, *names, spec)
 
 
-def imported_suite(suite: Suite, how: How) -> Suite:
+def imported_suite(suite: Suite) -> Suite:
     """The suite whose claims are judged under the protocol of imports; without sweeps and tuned claims."""
-    protocol = PROTOCOLS[how].value
     claims = [
-        Binding(id=binding.id, unbound=CHECKED)
+        Claim(id=binding.id, unbound=CHECKED)
         if binding.check is not None
-        else binding.model_copy(update={"protocol": protocol})
+        else binding.model_copy(update={"protocol": Protocol.IMPORTED.value})
         for binding in suite.model.claims
     ]
     changed = {"claims": claims, "tuned": None, "sweep": None}
     return replace(suite, model=suite.model.model_copy(update=changed))
 
 
-def judge_imported(suite: Suite, selection: Selection, database: Path, how: How) -> tuple[Plan, tuple[VerdictRow, ...]]:
+def judge_imported(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, tuple[VerdictRow, ...]]:
     """Judge a suite's claims from imported trials, and store the verdicts under their own protocol.
 
     Raises:
@@ -199,20 +178,20 @@ def judge_imported(suite: Suite, selection: Selection, database: Path, how: How)
         owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
         owner.flush()
         with open_reader(database) as reader:
-            plan = imported_plan(suite, selection, reader, how)
+            plan = imported_plan(suite, selection, reader)
             sequential = selection.cap is not None
-            derived = imported_suite(suite, how)
-            judgement = labelled(judge(derived, plan, reader, sequential=sequential, compute_checks=False), plan, how)
+            derived = imported_suite(suite)
+            judgement = labelled(judge(derived, plan, reader, sequential=sequential, compute_checks=False), plan)
         record_judgement(owner.record, suite.name, plan.scale, judgement)
     return plan, judgement.verdicts
 
 
-def labelled(judgement: Judgement, plan: Plan, how: How) -> Judgement:
+def labelled(judgement: Judgement, plan: Plan) -> Judgement:
     """The judgement under the protocol of imports; each verdict that rests on imported trials says from which file."""
     imported = plan.imported
     if imported is None:
         return judgement
-    protocol = PROTOCOLS[how].value
+    protocol = Protocol.IMPORTED.value
     looked_at: dict[str, list[str]] = defaultdict(list)
     for row in judgement.trials:
         looked_at[row.claim_id].append(row.trial_id)

@@ -18,7 +18,7 @@ from harness.plan.imported import ENVIRONMENT, FINGERPRINT
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner, Reader, StoreReadOnlyError, open_reader
 from harness.store.events import ClaimsEvent
-from harness.suite import Suite, load_suite
+from harness.suite import Suite, load_suite, suite_from_dict, suite_from_json
 from harness.suite.load import find_suite
 
 
@@ -119,8 +119,27 @@ class JudgedSuite:
     adopted: int
 
 
-def ran_suite(which: str, database: Path) -> Suite:
-    """A suite by its path or name; one that was built in Python as its newest run on the database has it.
+def stored_suite(reader: Reader, name: str) -> Suite:
+    """A suite as its newest run stored it; of a run of an older version as its file is today.
+
+    Raises:
+        HarnessError: no run of that name, an invalid suite, or an older run whose file is gone.
+    """
+    sql = """SELECT spec->>'$.resolved', spec->>'$.file', spec->>'$.path' FROM runs WHERE suite = ?
+        ORDER BY started_at DESC LIMIT 1"""
+    rows = reader.query(sql, [name]).rows
+    if not rows:
+        raise HarnessError(f"no suite '{name}' has run on this database")
+    resolved, text, place = rows[0]
+    if resolved is not None:
+        return suite_from_json(resolved)
+    if text is not None:
+        return suite_from_dict(parse(text, Path(place)).plain(), Path(place).parent)
+    return load_suite(place if place is not None and Path(place).is_file() else name)
+
+
+def named_suite(which: str, database: Path) -> Suite:
+    """The suite of a file or of a shipped name, read anew; any other as its newest run stored it.
 
     Raises:
         HarnessError: there is none, or it is invalid.
@@ -130,22 +149,19 @@ def ran_suite(which: str, database: Path) -> Suite:
     except HarnessError:
         if not database.exists():
             raise
-        sql = "SELECT spec->>'$.file', spec->>'$.path' FROM runs WHERE suite = ? ORDER BY started_at DESC LIMIT 1"
         with open_reader(database) as reader:
-            rows = reader.query(sql, [which]).rows
-        if not rows or rows[0][0] is None:
-            raise
-        text, place = rows[0]
-        return Suite.from_dict(parse(text, Path(place)).plain(), Path(place).parent)
+            if not reader.query("SELECT 1 FROM runs WHERE suite = ? LIMIT 1", [which]).rows:
+                raise
+            return stored_suite(reader, which)
     return load_suite(path)
 
 
-def judge_suite(name: str, selection: Selection, database: Path) -> JudgedSuite:
-    """Judge a suite, named or by its path, from the stored trials, and store the verdicts; nothing is run.
+def judge_suite(suite: Suite | str, selection: Selection, database: Path) -> JudgedSuite:
+    """Judge a suite, also named or by its path, from the stored trials, and store the verdicts; nothing is run.
 
     Trials of imports are not among them (``harness.judge.imported``).
     """
-    suite = ran_suite(name, database)
+    suite = named_suite(suite, database) if isinstance(suite, str) else suite
     plan, verdicts = judge_now(suite, selection, database)
     return judged_suite(suite, plan, verdicts, database)
 

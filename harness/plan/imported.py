@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from harness.trial.spec import FilledSlots, Part, TrialSpec
-
-How = Literal["only", "beside"]
-"""``only``: nothing but imported trials; ``beside``: they fill the cells that have none of our own."""
 
 FINGERPRINT = "imported"
 """What an imported trial has for the code that computed it."""
@@ -45,7 +41,6 @@ class Imported:
         notes: by (benchmark, arm), what must be said of a cell: that several files made it.
     """
 
-    how: How
     origins: Mapping[str, Origin]
     notes: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 

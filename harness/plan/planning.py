@@ -14,7 +14,7 @@ from harness.plan.imported import Imported
 from harness.plan.programs import with_programs
 from harness.suite.cells import CellError, Content, Setting, content, override_at, served_by, setting
 from harness.suite.load import Suite
-from harness.suite.models import Arm, Binding
+from harness.suite.models import Arm, Claim
 from harness.trial.spec import Start
 from harness.vocabulary import Scale
 
@@ -246,7 +246,7 @@ def primary_cells(suite: Suite) -> set[tuple[str, str]]:
     return {(name, arm) for binding in primary for name in binding.benchmarks for arm in deciding_arms(suite, binding)}
 
 
-def deciding_arms(suite: Suite, binding: Binding) -> tuple[str, ...]:
+def deciding_arms(suite: Suite, binding: Claim) -> tuple[str, ...]:
     """The arms whose difference decides a claim; none where it is bound to no arm."""
     if binding.arm is None:
         return ()

@@ -15,7 +15,7 @@ from harness.plan.planning import Plan, Selection, deciding_arms, make_plan
 from harness.plan.tuning import Tuning, TuningRequest, make_tuning
 from harness.suite import Suite
 from harness.suite.cells import Setting, content
-from harness.suite.models import Arm, Binding
+from harness.suite.models import Arm, Claim
 from harness.suite.search_models import SpaceRange, Sweep, TunedOn, TunedProtocol
 from harness.suite.spaces import declared, own_value, times, tuned_space, with_point
 from harness.vocabulary import Protocol
@@ -112,10 +112,10 @@ def searches(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[Equ
     return made
 
 
-def _claims_by_benchmark(suite: Suite, plan: Plan) -> dict[str, list[Binding]]:
+def _claims_by_benchmark(suite: Suite, plan: Plan) -> dict[str, list[Claim]]:
     """The tuned claims of each benchmark of a plan, those whose deciding arms it all runs."""
     cells = set(plan.cells)
-    claims: dict[str, list[Binding]] = {}
+    claims: dict[str, list[Claim]] = {}
     for binding in suite.tuned_claims:
         for name in binding.benchmarks:
             if all((name, arm) in cells for arm in _compared(suite, binding)):
@@ -123,12 +123,12 @@ def _claims_by_benchmark(suite: Suite, plan: Plan) -> dict[str, list[Binding]]:
     return claims
 
 
-def _compared(suite: Suite, binding: Binding) -> tuple[str, ...]:
+def _compared(suite: Suite, binding: Claim) -> tuple[str, ...]:
     return (*deciding_arms(suite, binding), *binding.baselines)
 
 
 def _as_sweep(
-    suite: Suite, tuned: TunedProtocol, base: Setting, bindings: Sequence[Binding], overrides: Mapping[str, Any]
+    suite: Suite, tuned: TunedProtocol, base: Setting, bindings: Sequence[Claim], overrides: Mapping[str, Any]
 ) -> Sweep:
     """A benchmark's search as a ``sweep:`` section would have it, with the arms that have something to tune."""
     on, fill = tuned.benchmarks.get(base.benchmark, TunedOn()), base.recipe.get("slots") or {}

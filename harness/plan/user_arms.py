@@ -11,7 +11,8 @@ from harness.plan.planning import Selection, arms_of
 from harness.registry.user_methods import UserMethod, register, user_method
 from harness.suite import Suite
 from harness.suite.cells import setting
-from harness.suite.models import Arm, OwnComparison
+from harness.suite.models import Arm, Claim
+from harness.suite.short_forms import comparison_id
 
 
 def user_arm(text: str) -> tuple[str, Arm, UserMethod]:
@@ -78,12 +79,18 @@ def compared(suite: Suite, selection: Selection, against: Sequence[str]) -> Suit
     claims, facts = list(suite.model.claims), dict(suite.facts)
     for arm in selection.added_arms:
         for metric, names in _measured(suite, selection, against).items():
-            asked = OwnComparison(arm=arm, against=list(against), metric=metric, benchmarks=names, scope="each")
-            for binding in asked.bindings(names):
-                known = suite.benchmarks[names[0]].model.metrics[metric]
-                own = binding.model_copy(update={"id": f"{binding.id}-{metric}"})
+            known = suite.benchmarks[names[0]].model.metrics[metric]
+            for other in against:
+                own = Claim(
+                    id=f"{comparison_id(arm, [other])}-{metric}",
+                    kind="comparison",
+                    arm=arm,
+                    against=[other],
+                    metric=metric,
+                    benchmarks=names,
+                )
                 claims.append(own)
-                facts[own.id] = asked.fact(suite.name, own, known)
+                facts[own.id] = own.fact(suite.name, known)
     return replace(suite, model=suite.model.model_copy(update={"claims": claims}), facts=facts)
 
 

@@ -7,8 +7,7 @@ a suite at a scale; its trials are those that the newest run which asked for it 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from harness.errors import HarnessError, choices
 from harness.results.stored_runs import find_run
@@ -103,9 +102,9 @@ def cell_trials(reader: Queries, wanted: ResultFilter | None = None) -> list[Cel
         HarnessError: a suite, scale, run, benchmark or arm that is not stored.
     """
     wanted = _checked(reader, wanted or ResultFilter(), ())
-    condition, given = _of_cells(wanted)
-    sql = f"SELECT {', '.join(CELL)} FROM cell_trials WHERE {condition} ORDER BY ALL"
-    return [CellTrial(*row) for row in reader.query(sql, given).rows]
+    chosen = _of_cells(wanted)
+    sql = f"SELECT {', '.join(CELL)} FROM cell_trials WHERE {chosen.sql} ORDER BY ALL"
+    return [CellTrial(*row) for row in reader.query(sql, chosen.parameters).rows]
 
 
 def current_results(reader: Queries, wanted: ResultFilter | None = None) -> list[CurrentResult]:
@@ -114,14 +113,23 @@ def current_results(reader: Queries, wanted: ResultFilter | None = None) -> list
     Raises:
         HarnessError: a suite, scale, run, metric, split, benchmark or arm that is not stored, with those that are.
     """
-    sql, given = results_statement(reader, wanted or ResultFilter())
-    return [CurrentResult(*row) for row in reader.query(sql, given).rows]
+    statement = results_statement(reader, wanted or ResultFilter())
+    return [CurrentResult(*row) for row in reader.query(statement.sql, statement.parameters).rows]
 
 
-def results_statement(reader: Queries, wanted: ResultFilter) -> tuple[str, dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL, or a condition of it, with its named parameters."""
+
+    sql: str
+    parameters: dict[str, str | list[str]] = field(default_factory=dict)
+
+
+def results_statement(reader: Queries, wanted: ResultFilter) -> Statement:
     """The statement behind :func:`current_results` with its parameters; raises as that does."""
     wanted = _checked(reader, wanted, ("metric", "split"))
-    condition, given = _conditions(wanted)
+    chosen = _conditions(wanted)
+    condition = chosen.sql
     if wanted.run is None:
         columns, source = ", ".join(RESULT), "current_results"
     else:  # the run need not be the newest
@@ -129,10 +137,10 @@ def results_statement(reader: Queries, wanted: ResultFilter) -> tuple[str, dict[
         columns = ", ".join(f"{'results' if name in own else 'cell_trials'}.{name}" for name in RESULT)
         source = "cell_trials JOIN results ON results.trial_id = cell_trials.trial_id"
         condition += f" AND status = '{Status.DONE}'"
-    return f"SELECT {columns} FROM {source} WHERE {condition} ORDER BY ALL", given
+    return Statement(f"SELECT {columns} FROM {source} WHERE {condition} ORDER BY ALL", chosen.parameters)
 
 
-def _conditions(wanted: ResultFilter) -> tuple[str, dict[str, Any]]:
+def _conditions(wanted: ResultFilter) -> Statement:
     """A condition on the views with its parameters."""
     named = {
         "suite": wanted.suite,
@@ -143,15 +151,16 @@ def _conditions(wanted: ResultFilter) -> tuple[str, dict[str, Any]]:
         "run_id": wanted.run,
     }
     lists = {"benchmark": list(wanted.benchmarks), "arm": list(wanted.arms)}
-    given = {name: value for name, value in {**named, **lists}.items() if value}
-    said = [f"{name} = ANY(${name})" if name in lists else f"{name} = ${name}" for name in given]
-    return " AND ".join(said) or "true", given
+    parameters: dict[str, str | list[str]] = {name: value for name, value in named.items() if value}
+    parameters |= {name: values for name, values in lists.items() if values}
+    terms = [f"{name} = ANY(${name})" if name in lists else f"{name} = ${name}" for name in parameters]
+    return Statement(" AND ".join(terms) or "true", parameters)
 
 
-def _of_cells(wanted: ResultFilter) -> tuple[str, dict[str, Any]]:
-    """A condition on ``cell_trials``, of which metric and split are no part."""
-    condition, given = _conditions(replace(wanted, metric=None, split=None))
-    return (condition if wanted.run else f"{condition} AND newest"), given
+def _of_cells(wanted: ResultFilter) -> Statement:
+    """A condition on ``cell_trials``, without metric and split."""
+    chosen = _conditions(replace(wanted, metric=None, split=None))
+    return chosen if wanted.run else Statement(f"{chosen.sql} AND newest", chosen.parameters)
 
 
 def _checked(reader: Queries, wanted: ResultFilter, more: tuple[str, ...]) -> ResultFilter:
@@ -175,8 +184,8 @@ def _checked(reader: Queries, wanted: ResultFilter, more: tuple[str, ...]) -> Re
             if value not in known:
                 where = f" among the results of {said}" if (said := _said(before)) else ""
                 raise HarnessError(f"no {name} '{value}'{where}; {choices(known, value)}")
-        field = f"{name}s" if name in ("benchmark", "arm") else name
-        before = replace(before, **{field: values if field != name else values[0]})  # type: ignore[arg-type]
+        column = f"{name}s" if name in ("benchmark", "arm") else name
+        before = replace(before, **{column: values if column != name else values[0]})  # type: ignore[arg-type]
     return wanted
 
 
@@ -185,12 +194,12 @@ def _one(value: str | None) -> tuple[str, ...]:
 
 
 def _known(reader: Queries, name: str, among: ResultFilter) -> list[str]:
-    condition, given = _of_cells(among)
+    chosen = _of_cells(among)
+    source = f"cell_trials WHERE {chosen.sql}"
     if name in ("metric", "split"):
-        source = f"(SELECT DISTINCT trial_id FROM cell_trials WHERE {condition}) JOIN results USING (trial_id)"
-        return [str(value) for (value,) in reader.query(f"SELECT DISTINCT {name} FROM {source}", given).rows]
-    sql = f"SELECT DISTINCT {name} FROM cell_trials WHERE {condition}"
-    return [str(value) for (value,) in reader.query(sql, given).rows]
+        source = f"(SELECT DISTINCT trial_id FROM {source}) JOIN results USING (trial_id)"
+    rows = reader.query(f"SELECT DISTINCT {name} FROM {source}", chosen.parameters).rows
+    return [str(value) for (value,) in rows]
 
 
 def _said(among: ResultFilter) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.judge.imported import imported_suite, judge_imported
-from harness.judge.stored import as_last_run, judge_now, ran_suite, stored_plan
-from harness.plan.imported import ENVIRONMENT, How
+from harness.judge.stored import as_last_run, judge_now, named_suite, stored_plan, stored_suite
+from harness.plan.imported import ENVIRONMENT
 from harness.plan.planning import Plan, Selection
 from harness.registry.shipped import suite_files, write_site
-from harness.store import open_reader
+from harness.store import Reader, open_reader
 from harness.suite import Suite
 from harness.vocabulary import WRITTEN_SCALES, Scale
 
@@ -38,7 +38,7 @@ class ReportRequest:
         every_scale: each suite at every scale at which it has run.
         out: the folder of the pages; None: ``report`` beside the database.
         single_file: one file instead of a folder.
-        imported: results from elsewhere alone, or beside our own; None: none. Their pages have a folder of their own.
+        imported: judge imported results alone; their pages go to a separate folder.
     """
 
     database: Path
@@ -47,24 +47,23 @@ class ReportRequest:
     every_scale: bool = False
     out: Path | None = None
     single_file: bool = False
-    imported: How | None = None
+    imported: bool = False
 
 
 def write_report(request: ReportRequest, judging: bool = True) -> Path:
     """Write the site of suites, judged from the stored trials unless ``judging`` is off; returns its ``index.html``."""
-    reported, database, how = [], request.database, request.imported
-    for name in request.names or suites_in(database):
-        suite = ran_suite(name, database)
-        known = scales_of(suite.name, database, imported=how is not None) if request.every_scale else []
+    reported, database = [], request.database
+    for suite in suites_of(request.names, database):
+        known = scales_of(suite.name, database, imported=request.imported) if request.every_scale else []
         for scale in known or [request.selection.scale]:
             selection = replace(request.selection, scale=scale)
-            if how is not None:
-                plan = judge_imported(suite, selection, database, how)[0]
-                reported.append(Reported(imported_suite(suite, how), plan))
+            if request.imported:
+                plan = judge_imported(suite, selection, database)[0]
+                reported.append(Reported(imported_suite(suite), plan))
                 continue
             plan = judge_now(suite, selection, database)[0] if judging else _last_plan(suite, selection, database)
             reported.append(Reported(suite, plan))
-    out = request.out or database.parent / ("report" if how is None else "report-imported")
+    out = request.out or database.parent / ("report-imported" if request.imported else "report")
     return write_site()(database, reported, out, single_file=request.single_file)
 
 
@@ -75,9 +74,12 @@ def write_run_report(database: Path, ran: Sequence[Reported]) -> Path:
     """
     known = {(reported.suite.name, reported.plan.scale) for reported in ran}
     others = []
-    for name in suites_in(database):
+    with open_reader(database) as reader:
+        names = _suites_run(reader)
+    for name in names:
         try:
-            suite = ran_suite(name, database)
+            with open_reader(database) as reader:
+                suite = stored_suite(reader, name)
             for scale in scales_of(suite.name, database):
                 if (suite.name, scale) not in known:
                     others.append(Reported(suite, _last_plan(suite, Selection(scale=scale), database)))
@@ -102,35 +104,25 @@ def scales_of(suite: str, database: Path, imported: bool = False) -> list[str]:
     return [scale for scale in ORDER if scale in ran]
 
 
-def suite_file(which: str, database: Path) -> str:
-    """What a person calls a suite, as the path or shipped name that can be read.
+def suites_of(names: Sequence[str], database: Path) -> list[Suite]:
+    """The named suites, or every suite that has run on a database as its newest run stored it.
 
-    A suite of one's own may be called by its name where it has run on the database and its file is still there.
-    """
-    if Path(which).suffix in (".yaml", ".yml") or which in suite_files() or not database.exists():
-        return which
-    with open_reader(database) as reader:
-        sql = "SELECT arg_max(spec ->> '$.path', started_at) FROM runs WHERE suite = ?"
-        path = reader.query(sql, [which]).rows[0][0]
-    return path if path and Path(path).is_file() else which
-
-
-def suites_in(database: Path) -> list[str]:
-    """The files of the suites that have run on a database: where they lay at their newest run, else by name.
-
-    Every shipped suite where there is no database yet.
+    Every shipped suite where there are neither names nor a database.
 
     Raises:
-        HarnessError: nothing has run on it yet.
+        HarnessError: nothing has run on the database yet, or a suite is invalid.
     """
-    if not database.exists():
-        return list(suite_files())
+    if names or not database.exists():
+        return [named_suite(name, database) for name in names or suite_files()]
     with open_reader(database) as reader:
-        sql = "SELECT suite, arg_max(spec ->> '$.path', started_at) FROM runs WHERE {} GROUP BY suite ORDER BY suite"
-        rows = reader.query(sql.format("environment_id IS DISTINCT FROM ?"), [ENVIRONMENT]).rows
-        taken = [] if rows else reader.query(sql.format("environment_id = ?"), [ENVIRONMENT]).rows
-    if not rows:
-        named = taken[0][1] or taken[0][0] if taken else ""
-        hint = f", or 'harness report {named} --imported only' for what is imported" if taken else ""
-        raise HarnessError(f"{database} holds no run yet; 'harness run SUITE' makes one, or name a suite here{hint}")
-    return [path if path and Path(path).is_file() else name for name, path in rows]
+        return [stored_suite(reader, name) for name in _suites_run(reader)]
+
+
+def _suites_run(reader: Reader) -> list[str]:
+    sql = "SELECT DISTINCT suite FROM runs WHERE {} ORDER BY suite"
+    ran = [str(name) for (name,) in reader.query(sql.format("environment_id IS DISTINCT FROM ?"), [ENVIRONMENT]).rows]
+    if not ran:
+        imported = reader.query(sql.format("environment_id = ?"), [ENVIRONMENT]).rows
+        hint = f", or 'harness report {imported[0][0]} --imported only' for imported results" if imported else ""
+        raise HarnessError(f"the database holds no run yet; 'harness run SUITE' makes one, or name a suite here{hint}")
+    return ran

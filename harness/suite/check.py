@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from harness import registry
 from harness.base.yaml_nodes import Node
-from harness.errors import Place, Problem, choices
+from harness.errors import Place, Problem, SuiteError, choices
 from harness.registry.cards import TaskCard
 from harness.suite.cells import CellError, Setting, content, override_at, replaced, setting
 from harness.suite.check_sections import check_claims, check_ranges, check_sweep, check_tuned
-from harness.suite.load import LoadedBenchmark, Suite, absent
+from harness.suite.load import LoadedBenchmark, Suite, absent, find_suite, read_suite
 from harness.suite.models import Prerequisite, ScaleBlock
 from harness.suite.programs import check_program
 from harness.suite.values import Mistake, part_mistakes, recipe_mistakes, slot_mistakes
 from harness.vocabulary import SLOTS, WRITTEN_SCALES
+
+
+def load_suite(which: str | Path) -> Suite:
+    """Load a suite by path, or by name where it is shipped, and check it as a whole.
+
+    Raises:
+        SuiteError: with every problem that there is, each at its place.
+    """
+    return checked(read_suite(find_suite(which)))
+
+
+def checked(suite: Suite) -> Suite:
+    """The suite, once it is sound as a whole; raises as :func:`load_suite`."""
+    problems = check_suite(suite)
+    if problems:
+        raise SuiteError(problems)
+    return suite
 
 
 def check_suite(suite: Suite) -> list[Problem]:

@@ -11,7 +11,7 @@ from harness.errors import Problem, choices
 from harness.registry.shipped import check_module, check_names
 from harness.suite.cells import Setting, override_at, setting
 from harness.suite.load import Suite, absent
-from harness.suite.models import REPORTED, Binding, Threshold
+from harness.suite.models import REPORTED, Claim, Threshold
 from harness.suite.search_models import SpaceRange
 from harness.suite.values import wrong
 from harness.trial.options import Option
@@ -24,11 +24,8 @@ def check_claims(suite: Suite) -> Iterator[Problem]:
     """Every claim of the paper is bound once or unbound with a reason, to what exists and runs."""
     seen: set[str] = set()
     primary: dict[tuple[Any, ...], int] = {}
-    written, interventions = _written(suite), len(suite.model.interventions)
     for number, binding in enumerate(suite.model.claims):
-        path: Path_ = ("claims", number) if number < written else ("interventions", number - written)
-        if number >= written + interventions:
-            path = ("compare", _entry_of(suite, binding))
+        path: Path_ = ("claims", number)
         if binding.id in seen:
             yield Problem(suite.node.find((*path, "id")), f"the claim '{binding.id}' is bound twice")
         seen.add(binding.id)
@@ -46,27 +43,7 @@ def check_claims(suite: Suite) -> Iterator[Problem]:
         yield Problem(suite.node.find(("claims", last, "primary")), problem)
 
 
-def _written(suite: Suite) -> int:
-    """How many claims stand under ``claims:``; interventions and comparisons follow them."""
-    every = list(suite.benchmarks)
-    compared = sum(len(one.bindings(one.benchmarks or every)) for one in suite.model.compare)
-    return len(suite.model.claims) - len(suite.model.interventions) - compared
-
-
-def _entry_of(suite: Suite, binding: Binding) -> int:
-    """Which entry of ``compare:`` a binding is of."""
-    every = list(suite.benchmarks)
-    return next(
-        (
-            i
-            for i, one in enumerate(suite.model.compare)
-            if any(other.id == binding.id for other in one.bindings(one.benchmarks or every))
-        ),
-        0,
-    )
-
-
-def _binding(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
+def _binding(suite: Suite, path: Path_, binding: Claim) -> Iterator[Problem]:
     yield from absent(suite.node, (*path, "benchmarks"), "no benchmark", binding.benchmarks, suite.benchmarks)
     gated = [arm for gate in binding.gates for arm in gate.arms]
     named = {"against": binding.against, "shown": binding.shown, "baselines": binding.baselines, "mechanism": gated}
@@ -85,7 +62,7 @@ def _binding(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
         yield from absent(suite.node, (*path, "check"), what, [binding.check], known)
 
 
-def _runs(suite: Suite, path: Path_, binding: Binding, deciding: Sequence[str | None]) -> Iterator[Problem]:
+def _runs(suite: Suite, path: Path_, binding: Claim, deciding: Sequence[str | None]) -> Iterator[Problem]:
     """The arms that decide a claim run on its benchmarks, at some scale at least."""
     for name in binding.benchmarks:
         if name not in suite.benchmarks:
@@ -97,7 +74,7 @@ def _runs(suite: Suite, path: Path_, binding: Binding, deciding: Sequence[str | 
                 yield Problem(suite.node.find(path), problem)
 
 
-def _metric(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
+def _metric(suite: Suite, path: Path_, binding: Claim) -> Iterator[Problem]:
     fact = suite.facts.get(binding.id)
     metric = binding.metric or (fact.metric if fact is not None and len(binding.benchmarks) == 1 else None)
     if metric is not None and not metric.startswith("mechanism."):
@@ -108,7 +85,7 @@ def _metric(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
                 yield from absent(suite.node, where, f"benchmark '{name}' has no metric", [metric], known)
 
 
-def _against_itself(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
+def _against_itself(suite: Suite, path: Path_, binding: Claim) -> Iterator[Problem]:
     """Comparisons that say nothing: an arm with itself, one arm twice, more benchmarks than are named."""
     node = suite.node
     if binding.arm is not None and binding.arm in binding.against:
@@ -125,7 +102,7 @@ def _against_itself(suite: Suite, path: Path_, binding: Binding) -> Iterator[Pro
         yield Problem(node.find((*path, "scope", "at_least")), problem)
 
 
-def _units(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
+def _units(suite: Suite, path: Path_, binding: Claim) -> Iterator[Problem]:
     """A claim's unit and direction are those of the metric of that name, where a benchmark has it."""
     fact = suite.facts.get(binding.id)
     if fact is None or fact.metric != (binding.metric or fact.metric):
@@ -140,7 +117,7 @@ def _units(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
                 yield Problem(suite.node.find((*path, "id")), problem)
 
 
-def _order(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
+def _order(suite: Suite, path: Path_, binding: Claim) -> Iterator[Problem]:
     """A chain and "best of all" are different claims: neither may be taken in silence."""
     fact = suite.facts.get(binding.id)
     if fact is None or fact.kind != "ordering" or len(binding.against) < 2 or binding.order is not None:

@@ -1,4 +1,4 @@
-"""The claims of a paper as its fact file has them, and the form in which a suite says its interventions."""
+"""The claims of a paper as its fact file has them, and the form of a suite's own claims."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ from typing import Literal
 from pydantic import RootModel
 
 from harness.suite.strict import Identifier, Strict
+
+FactKind = Literal[
+    "difference",
+    "absolute",
+    "ordering",
+    "identity",
+    "provenance",
+    "reference",
+    "mechanism",
+    "intervention",
+    "comparison",
+]
 
 
 class Published(Strict):
@@ -34,17 +46,7 @@ class Fact(Strict):
     published: Published
     gain_difference: float | None = None
     setting: str | None = None
-    kind: Literal[
-        "difference",
-        "absolute",
-        "ordering",
-        "identity",
-        "provenance",
-        "reference",
-        "mechanism",
-        "intervention",
-        "comparison",
-    ]
+    kind: FactKind
     statement: str
     source: str = ""
     trust: Literal["published", "derived", "third-party"] = "published"

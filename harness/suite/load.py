@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -17,7 +17,7 @@ from harness.errors import HarnessError, Place, Problem, SuiteError, choices
 from harness.registry.shipped import suite_files, suites_folder
 from harness.registry.user_methods import UserMethod
 from harness.suite.ablate import expand
-from harness.suite.models import Benchmark, Binding, Fact, FactFile, SuiteFile, UsedBenchmark
+from harness.suite.models import Benchmark, Claim, Fact, FactFile, SuiteFile, UsedBenchmark
 from harness.suite.own_files import with_own_files
 from harness.suite.schema_errors import schema_problem
 from harness.suite.short_forms import in_full
@@ -72,44 +72,8 @@ class Suite:
         """The suite's name, unique in a database."""
         return self.model.suite
 
-    @classmethod
-    def read(cls, which: str | Path) -> Suite:
-        """The suite of a file, or of the name of a shipped one, checked as a whole.
-
-        Raises:
-            SuiteError: with every problem that there is, each at its place.
-        """
-        from harness.suite import load_suite
-
-        return load_suite(which)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any], folder: str | Path = ".") -> Suite:
-        """A suite of plain data, as a file would have it (short forms too), checked as a whole.
-
-        Args:
-            data: mappings, lists, text, numbers, booleans and None.
-            folder: where its relative paths begin.
-
-        Raises:
-            SuiteError: with every problem, each at its keys: ``suite (Python), arms.adamp.optimizer: …``.
-        """
-        from harness.suite import checked
-        from harness.suite.python_suites import PLACE, node_of
-
-        return checked(assembled(node_of(data), Path(folder) / PLACE))
-
-    def to_yaml(self) -> str:
-        """The whole suite as one file: its benchmarks, claims and what it inherits stand in it; read again it is equal.
-
-        Relative paths of data and programs stay as they are, and begin at the folder of the file.
-        """
-        from harness.suite.python_suites import yaml_of
-
-        return yaml_of(self)
-
     @property
-    def tuned_claims(self) -> list[Binding]:
+    def tuned_claims(self) -> list[Claim]:
         """The claims that are judged under the tuned protocol beside the published one."""
         tuned = self.model.tuned
         bound = [binding for binding in self.model.claims if binding.arm is not None and binding.check is None]
@@ -154,11 +118,8 @@ def _assembled(path: Path, node: Node, read: Reader) -> Suite:
         node = expand(model, node)
         model = _validate(SuiteFile, node)
     benchmarks = {name: _benchmark(path, model, node, name, used, read) for name, used in model.benchmarks.items()}
-    facts = _facts(path, model, node) | _interventions(model, node, benchmarks)
-    compared, own = _comparisons(model, node, benchmarks, facts)
-    bound = [*model.claims, *(one.binding() for one in model.interventions), *compared]
-    facts |= own
-    return Suite(path, model.model_copy(update={"claims": bound}), node, benchmarks, facts, own_methods)
+    claims, facts = _claims(model, node, benchmarks, _facts(path, model, node))
+    return Suite(path, model.model_copy(update={"claims": claims}), node, benchmarks, facts, own_methods)
 
 
 def unusable(path: Path) -> str | None:
@@ -298,45 +259,32 @@ def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, Fact]:
     return facts
 
 
-def _comparisons(
-    suite: SuiteFile, node: Node, benchmarks: Mapping[str, LoadedBenchmark], taken: Collection[str]
-) -> tuple[list[Binding], dict[str, Fact]]:
-    """The suite's own comparisons as bindings, with what each says in the form of a claim."""
-    bindings: list[Binding] = []
-    facts: dict[str, Fact] = {}
-    for number, one in enumerate(suite.compare):
-        here: tuple[str | int, ...] = ("compare", number)
-        problems = list(absent(node, (*here, "benchmarks"), "no benchmark", one.benchmarks, benchmarks))
-        having = [name for name, loaded in benchmarks.items() if one.metric in loaded.model.metrics]
-        if not having and not problems:
+def _claims(
+    suite: SuiteFile, node: Node, benchmarks: Mapping[str, LoadedBenchmark], facts: Mapping[str, Fact]
+) -> tuple[list[Claim], dict[str, Fact]]:
+    """The claims, and the facts with those that claims of the suite state themselves."""
+    claims: list[Claim] = []
+    every = dict(facts)
+    for number, claim in enumerate(suite.claims):
+        if claim.kind is None:
+            claims.append(claim)
+            continue
+        here = ("claims", number)
+        having = [name for name, loaded in benchmarks.items() if claim.metric in loaded.model.metrics]
+        names = claim.benchmarks or having
+        problems = list(absent(node, (*here, "benchmarks"), "no benchmark", names, benchmarks))
+        if not names:
             known = {name for loaded in benchmarks.values() for name in loaded.model.metrics}
-            problems += absent(node, (*here, "metric"), "no benchmark has the metric", [one.metric], known)
-        for name in one.benchmarks if not problems else ():
+            problems += absent(node, (*here, "metric"), "no benchmark has the metric", [claim.metric], known)
+        for name in names if not problems else ():
             known = set(benchmarks[name].model.metrics)
-            problems += absent(node, (*here, "metric"), f"benchmark '{name}' has no metric", [one.metric], known)
+            problems += absent(node, (*here, "metric"), f"benchmark '{name}' has no metric", [claim.metric], known)
+        if claim.id in every:
+            message = f"the claim '{claim.id}' is bound twice; give this one another 'id'"
+            problems.append(Problem(node.find((*here, "id")), message))
         if problems:
             raise SuiteError(problems)
-        for binding in one.bindings(having):
-            if binding.id in facts or binding.id in taken:
-                message = f"a second claim '{binding.id}'; give this one an 'id'"
-                raise SuiteError([Problem(node.find((*here, "id")), message)])
-            metric = benchmarks[binding.benchmarks[0]].model.metrics[one.metric]
-            bindings.append(binding)
-            facts[binding.id] = one.fact(suite.suite, binding, metric)
-    return bindings, facts
-
-
-def _interventions(suite: SuiteFile, node: Node, benchmarks: Mapping[str, LoadedBenchmark]) -> dict[str, Fact]:
-    """The interventions by id, each said as a claim is."""
-    facts: dict[str, Fact] = {}
-    for number, one in enumerate(suite.interventions):
-        here: tuple[str | int, ...] = ("interventions", number)
-        problems = list(absent(node, (*here, "benchmarks"), "no benchmark", one.benchmarks, benchmarks))
-        known = {} if problems else benchmarks[one.benchmarks[0]].model.metrics
-        if not problems:
-            says = f"benchmark '{one.benchmarks[0]}' has no metric"
-            problems += absent(node, (*here, "metric"), says, [one.metric], known)
-        if problems:
-            raise SuiteError(problems)
-        facts[one.id] = one.fact(suite.suite, known[one.metric])
-    return facts
+        claim = claim.model_copy(update={"benchmarks": names})
+        claims.append(claim)
+        every[claim.id] = claim.fact(suite.suite, benchmarks[names[0]].model.metrics[str(claim.metric)])
+    return claims, every

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 
 from harness.suite.facts import Fact as Fact
 from harness.suite.facts import FactFile as FactFile
+from harness.suite.facts import FactKind as FactKind
 from harness.suite.facts import Published as Published
 from harness.suite.search_models import Sweep, TunedProtocol
 from harness.suite.strict import Identifier as Identifier
@@ -216,13 +216,18 @@ class Threshold(Strict):
     at_least: Annotated[int, Field(ge=1)]
 
 
-class Binding(Strict):
-    """A claim bound to benchmarks and arms, or unbound with a reason.
+class Claim(Strict):
+    """A claim of a paper or of the suite, bound to benchmarks and arms, or unbound with a reason.
 
-    ``order`` is asked of orderings over several arms: ``chain`` (arm > against[0] > against[1] …) or ``best``
+    A claim of a paper has its ``id``, and its words and numbers stand in the facts. A claim of the suite has a ``kind``
+    of its own: an ``intervention`` changes a cause, and the gain must change with it; a ``comparison`` is any question
+    without a printed number (no ``benchmarks``: those that have the metric). Its ``statement``, and numbers that are
+    ``published`` somewhere, stand in the claim itself.
+
+    ``order`` is required by orderings over several arms: ``chain`` (arm > against[0] > against[1] …) or ``best``
     (arm above each); a difference may have it too, and then all of ``against`` decides, else the first of them.
     ``shown``: comparators that never decide. ``baselines``: own baselines of the arm and of ``against[0]``; the claim
-    is judged on the gains over them.
+    is judged on the gains over them. ``m`` is the smallest effect size of interest, in the metric's unit.
     ``check: reported`` marks an identity that only the authors' files show. ``domains: benchmarks`` (with ``scope:
     mean``): the claim is about domains such as persons or rooms, each a benchmark; seeds are averaged within a domain
     and the test is over domains. ``stand_in: false``: the claim is about these very networks and data (of pairs that
@@ -230,6 +235,9 @@ class Binding(Strict):
     """
 
     id: Identifier
+    kind: FactKind | None = None
+    statement: str = ""
+    published: Published | None = None
     unbound: Annotated[str, StringConstraints(min_length=12)] | None = None
     benchmarks: list[Name] = []
     arm: Name | None = None
@@ -252,7 +260,7 @@ class Binding(Strict):
 
     @property
     def gates(self) -> list[Gate]:
-        """The mechanism's gates."""
+        """The mechanism checks."""
         given = self.mechanism
         return given if isinstance(given, list) else [] if given is None else [given]
 
@@ -260,45 +268,12 @@ class Binding(Strict):
         """The comparators that decide a claim of this kind: all of an ordering's, else the first."""
         return self.against if kind == "ordering" or self.order is not None else self.against[:1]
 
-    @model_validator(mode="after")
-    def _bound_or_not(self) -> Binding:
-        if self.unbound is not None:
-            given = self.model_fields_set - {"id", "unbound", "note"}
-            if given:
-                raise ValueError(f"an unbound claim takes no {', '.join(sorted(given))}")
-        elif self.check is None and not (self.benchmarks and self.arm):
-            raise ValueError("a claim is bound by 'benchmarks' and 'arm', by 'check', or has 'unbound: reason'")
-        if self.domains is not None and (self.scope != "mean" or len(self.benchmarks) < 2):
-            raise ValueError("'domains: benchmarks' needs 'scope: mean' and at least two benchmarks")
-        return self
-
-
-class Intervention(Strict):
-    """A suite's own test of a cause, no claim of the paper: the cause is changed, and the gain must change with it.
-
-    ``arm`` is to do better than the first of ``against``; with ``baselines`` (the arm's, then the other's) its gain is
-    to be the larger one. It is judged as a claim is, and its words say whether the gain shrank.
-    """
-
-    id: Identifier
-    statement: Annotated[str, StringConstraints(min_length=12)]
-    benchmarks: Annotated[list[Name], Field(min_length=1)]
-    arm: Name
-    against: Annotated[list[Name], Field(min_length=1)]
-    baselines: Annotated[list[Name], Field(max_length=2)] = []
-    metric: Identifier
-    scope: Literal["each", "all", "mean"] = "each"
-    mechanism: Gate | list[Gate] | None = None
-    on_divergence: Literal["worst", "invalid"] = "invalid"
-    note: str = ""
-
-    def binding(self) -> Binding:
-        """What it is judged by."""
-        given = self.model_dump(exclude={"statement"}, exclude_defaults=True)
-        return Binding.model_validate(given)
-
     def fact(self, suite: str, metric: Metric) -> Fact:
-        """What it says, in the form of a claim."""
+        """The words and numbers of a claim with a kind of its own, in the form of a paper's claim."""
+        assert self.kind is not None
+        assert self.arm is not None
+        assert self.metric is not None
+        better = f"{self.arm} is better than {' and '.join(self.against)} in {self.metric}."
         return Fact(
             id=self.id,
             suite=suite,
@@ -308,74 +283,45 @@ class Intervention(Strict):
             better=metric.better,
             method=self.arm,
             baseline=self.against[0],
-            published=Published(),
-            kind="intervention",
-            statement=self.statement,
-            source="an intervention of this suite",
+            published=self.published or Published(),
+            kind=self.kind,
+            statement=self.statement or better,
+            source=f"{'an' if self.kind[0] in 'aio' else 'a'} {self.kind} of this suite",
             trust="derived",
         )
 
+    @model_validator(mode="after")
+    def _bound_or_not(self) -> Claim:
+        if self.unbound is not None:
+            given = self.model_fields_set - {"id", "unbound", "note"}
+            if given:
+                raise ValueError(f"an unbound claim takes no {', '.join(sorted(given))}")
+        elif self.check is None and not (self.arm and (self.benchmarks or self.kind == "comparison")):
+            raise ValueError("a claim is bound by 'benchmarks' and 'arm', by 'check', or has 'unbound: reason'")
+        if self.domains is not None and (self.scope != "mean" or len(self.benchmarks) < 2):
+            raise ValueError("'domains: benchmarks' needs 'scope: mean' and at least two benchmarks")
+        return self
 
-class OwnComparison(Strict):
-    """A question of one's own: is the arm better than each of ``against``? No paper says so, and no number is printed.
+    @model_validator(mode="after")
+    def _states_itself(self) -> Claim:
+        if self.kind is None:
+            if self.statement or self.published is not None:
+                raise ValueError("'statement' and 'published' belong to a claim with a 'kind'; a paper's are its facts")
+            return self
+        if lacking := [key for key in ("arm", "against", "metric") if not getattr(self, key)]:
+            raise ValueError(f"a claim with a 'kind' needs {' and '.join(map(repr, lacking))}")
+        if self.kind == "intervention" and len(self.statement) < 12:
+            raise ValueError("an intervention needs a 'statement' of at least 12 characters")
+        if len(self.baselines) > 2:
+            raise ValueError("'baselines' are at most two: the arm's, then the other's")
+        return self
 
-    Each of ``against`` is a test of its own, on each benchmark; ``jointly``: the arm must be above all of them.
-    ``m`` is the smallest effect worth having, in the metric's unit.
-    """
 
-    id: Identifier | None = None
-    statement: str = ""
-    benchmarks: list[Name] = []
-    arm: Name
-    against: Annotated[list[Name], Field(min_length=1)]
+class Comparison(Claim):
+    """An entry of ``compare:``: each of ``against`` is a claim of its own; ``jointly``: the arm above all of them."""
+
+    id: Identifier | None = None  # type: ignore[assignment]
     jointly: bool = False
-    metric: Identifier
-    scope: Literal["each", "all", "mean", "no_worse"] | Threshold = "each"
-    primary: bool = False
-    mechanism: Gate | list[Gate] | None = None
-    on_divergence: Literal["worst", "invalid"] = "invalid"
-    m: Annotated[float, Field(gt=0)] | None = None
-    margin: Annotated[float, Field(gt=0)] | None = None
-    note: str = ""
-
-    def bindings(self, benchmarks: list[Name]) -> list[Binding]:
-        """What it is judged by: one binding, or one for each of ``against``."""
-        given = self.model_dump(
-            exclude={"id", "statement", "jointly", "against", "benchmarks"}, exclude_defaults=True
-        ) | {"metric": self.metric}
-        joint = {"order": "best"} if self.jointly and len(self.against) > 1 else {}
-        sides = [self.against] if self.jointly else [[other] for other in self.against]
-        names = self.benchmarks or benchmarks
-        return [
-            Binding.model_validate({**given, **joint, "id": self._name(side), "against": side, "benchmarks": names})
-            for side in sides
-        ]
-
-    def _name(self, side: list[Name]) -> str:
-        """``adamp-over-adam``, or as the suite says; several tests of one id are told apart."""
-        own = self.id or f"{self.arm}-over-{'-'.join(side)}"
-        named = own if self.id is None or len(self.against) == 1 or self.jointly else f"{own}-{side[0]}"
-        return re.sub(r"[^A-Za-z0-9_.-]+", "-", named).strip("-")[:120]
-
-    def fact(self, suite: str, binding: Binding, metric: Metric) -> Fact:
-        """What it says, in the form of a claim."""
-        others = " and ".join(binding.against)
-        said = f"{self.arm} is better than {others} in {self.metric}."
-        return Fact(
-            id=binding.id,
-            suite=suite,
-            benchmark=binding.benchmarks[0],
-            metric=self.metric,
-            unit=metric.unit,
-            better=metric.better,
-            method=self.arm,
-            baseline=binding.against[0],
-            published=Published(),
-            kind="comparison",
-            statement=self.statement or said,
-            source="a comparison of this suite",
-            trust="derived",
-        )
 
 
 class Judging(Strict):
@@ -388,7 +334,10 @@ class Judging(Strict):
 
 
 class SuiteFile(Strict):
-    """One paper's arms, benchmarks, bindings of its claims."""
+    """One paper's arms, benchmarks and claims.
+
+    ``interventions`` and ``compare`` are short forms of claims, which ``short_forms`` adds to ``claims``.
+    """
 
     suite: Name
     title: str
@@ -398,9 +347,9 @@ class SuiteFile(Strict):
     seeds: Seeds = Seeds()
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
     benchmarks: Annotated[dict[Name, UsedBenchmark], Field(min_length=1)]
-    claims: list[Binding] = []
-    interventions: list[Intervention] = []
-    compare: list[OwnComparison] = []
+    claims: list[Claim] = []
+    interventions: list[Claim] = []
+    compare: list[Comparison] = []
     facts: str | list[Fact] = []
     judge: Judging = Judging()
     sweep: Sweep | None = None

@@ -8,6 +8,7 @@ written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -63,7 +64,60 @@ def in_full(node: Node) -> Node:
     if arms is not None and isinstance(arms.value, dict):
         methods = _compared(full) if "compare" in full.value else None
         full.value["arms"] = _mapped(arms, lambda name, arm: _arm(name, arm, methods))
+    return _with_own_claims(full)
+
+
+def _with_own_claims(full: Node) -> Node:
+    """The entries of ``interventions:`` and ``compare:`` as claims, after those under ``claims:``."""
+    claims = full.value.get("claims")
+    if claims is not None and not isinstance(claims.value, list):
+        return full  # the check says what is wrong
+    entries = list(claims.value) if claims is not None else []
+    for section, kind in (("interventions", "intervention"), ("compare", "comparison")):
+        listed = full.value.get(section)
+        if listed is None or not isinstance(listed.value, list):
+            continue
+        entries += [claim for entry in listed.value for claim in _own_claims(entry, kind)]
+        claims = claims or listed
+        del full.value[section]
+    if claims is not None:
+        _put(full, "claims", Node(claims.place, entries))
     return full
+
+
+def _own_claims(entry: Node, kind: str) -> list[Node]:
+    """One claim, or of a comparison one for each of ``against``."""
+    if not isinstance(entry.value, dict):
+        return [entry]
+    claim = entry.copy()
+    _put(claim, "kind", Node.of(kind, entry.place))
+    if kind == "intervention":
+        return [claim]
+    jointly = claim.value.pop("jointly", None)
+    against, arm, named = (entry.value.get(key) for key in ("against", "arm", "id"))
+    others = against.value if against is not None and isinstance(against.value, list) else []
+    joint = jointly is not None and jointly.value is True
+    if joint and len(others) > 1:
+        _put(claim, "order", Node.of("best", entry.place))
+    sides = [others] if joint or not others else [[other] for other in others]
+    claims = []
+    for side in sides:
+        own = claim.copy()
+        names = [str(other.value) for other in side]
+        name = comparison_id(str(arm.value) if arm is not None else "", names)
+        if named is not None:
+            name = f"{named.value}-{names[0]}" if len(sides) > 1 else str(named.value)
+        own.value["id"] = Node.of(name, (named or entry).place)
+        own.key_places.setdefault("id", entry.place)
+        if against is not None and others:
+            own.value["against"] = Node(against.place, side)
+        claims.append(own)
+    return claims
+
+
+def comparison_id(arm: str, against: Iterable[str]) -> str:
+    """The id of a comparison that has none: ``adamp-over-adam``."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{arm}-over-{'-'.join(against)}").strip("-")[:120]
 
 
 def _mapped(node: Node, change: Any) -> Node:

@@ -13,7 +13,7 @@ from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner
 from harness.store.events import ClaimsEvent
 from harness.suite import Suite
-from harness.suite.models import Arm, Binding, Fact, Gate, Published
+from harness.suite.models import Arm, Claim, Fact, Gate, Published
 from harness.suite.spaces import with_point
 from harness.vocabulary import Verdict
 
@@ -99,7 +99,7 @@ def derived_suite(tuning: Tuning, arms: Mapping[str, Arm]) -> Suite:
             source="this sweep",
         )
         bindings.append(
-            Binding(
+            Claim(
                 id=identifier,
                 benchmarks=[tuning.benchmark],
                 arm=arm,

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.results.headlines import ToldVerdict, place_of
-from harness.suite.models import Binding
+from harness.suite.models import Claim as SuiteClaim
 from harness.vocabulary import Protocol, Tone, Verdict
 from reports import formatting
 from reports.data.sql import Row
@@ -69,7 +69,7 @@ class Claim:
     claim_id: str
     scale: str
     fact: Row
-    binding: Binding | None
+    binding: SuiteClaim | None
     verdict: Row | None
     gates: Sequence[Row]
     sides: Sequence[Row] = field(repr=False)

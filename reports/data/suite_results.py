@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from harness.judge.bindings import UNJUDGED
-from harness.judge.imported import PROTOCOLS
 from harness.plan.planning import Link, Plan
 from harness.results.headlines import HeadlineLine, headline_lines, place_of
 from harness.store import Reader
@@ -119,7 +118,7 @@ class SuiteResults:
     @property
     def _apart(self) -> str:
         """Pages of imported results lie beside those of trials that ran here."""
-        return "" if self.plan.imported is None else f"-imported-{self.plan.imported.how}"
+        return "" if self.plan.imported is None else "-imported-only"
 
     @property
     def imported(self) -> str:
@@ -129,7 +128,7 @@ class SuiteResults:
     @property
     def untuned(self) -> list[str]:
         """Arms at their optimizer's defaults where the recipe tunes another arm's, in words: unequal comparisons."""
-        if self.plan.imported is not None and self.plan.imported.how == "only":
+        if self.plan.imported is not None:
             return []  # the recipe is ours, and not what these results came from
         untuned = untuned_arms(self.suite, self.scale)
         return [arm.message for arm in untuned if (arm.benchmark, arm.arm) in self.plan.cells]
@@ -241,8 +240,7 @@ def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
         first[row["trial_id"]] = row["run_id"]
         if not row["reused"]:
             measured[row["trial_id"]].add(row["run_id"])
-    how = None if plan.imported is None else plan.imported.how
-    ran = sql.runs_of(name, scale, own=how != "only", imports=how is not None)
+    ran = sql.runs_of(name, scale, own=plan.imported is None, imports=plan.imported is not None)
     return SuiteResults(
         suite,
         plan,
@@ -290,8 +288,7 @@ def _claims(suite: Suite, plan: Plan, asked: Mapping[str, Answer]) -> list[Claim
     bindings = {binding.id: binding for binding in suite.model.claims}
     verdicts = {(row["claim_id"], row["protocol"]): row for row in asked["verdicts"].rows}
     gates, sides = (grouped(asked[name].rows, "claim_id", "protocol") for name in ("gates", "sides"))
-    own, how = [Protocol.PUBLISHED, Protocol.TUNED], None if plan.imported is None else plan.imported.how
-    protocols = own if how is None else [PROTOCOLS[how]]
+    protocols = [Protocol.PUBLISHED, Protocol.TUNED] if plan.imported is None else [Protocol.IMPORTED]
 
     def claim_of(fact: Row) -> Claim:
         first, *others = [one for one in protocols if (fact["claim_id"], one) in verdicts] or protocols[:1]

@@ -301,37 +301,6 @@ def test_a_run_after_an_import_reuses_its_own_trials_alone(
     assert "of 6 ran again" in capsys.readouterr().out
 
 
-def test_beside_fills_only_cells_without_trials_of_our_own(
-    mixed: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    imported(mixed, foreign(tmp_path / "bad.csv", -5.0))
-    imported(mixed, foreign(tmp_path / "more.csv", 2.0, "elsewhere"))
-    own = verdict(claims(capsys, mixed), "here")
-    told = claims(capsys, mixed, "--imported", "beside")
-    here, there = (verdict(told, name) for name in ("here", "there"))
-    assert (here["protocol"], there["protocol"]) == ("imported beside own",) * 2
-    assert here["difference"] == own["difference"], "its cells have trials of our own"
-    assert "imported" not in here["design"]
-    assert (there["n"], there["difference"]) == (3, pytest.approx(2.01))
-    (file,) = there["design"]["imported"]
-    assert file["file"].endswith("more.csv")
-    assert file["trials"] == 6
-
-
-def test_no_pair_is_made_of_an_imported_and_an_own_trial(
-    database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    suite = made.write_suite(tmp_path, MIXED, "tiny.yaml")
-    run = ("run", suite, "--executor", "inline", "--quiet", "--no-report", "--benchmark", "known", "--arm", "base")
-    assert call(*run) == 0
-    imported(suite, foreign(tmp_path / "half.csv", 2.0, arms=("better",)))
-    told = verdict(claims(capsys, suite, "--imported", "beside", "--benchmark", "known"), "here")
-    assert told["verdict"] == "invalid"
-    assert told["design"]["reason"] == "base ran here and better is imported: no pair is made of the two"
-    assert any(LABEL.match(text) for text in told["design"]["warnings"])
-
-
 def test_an_edited_file_stands_in_the_place_of_what_it_was(
     suite: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

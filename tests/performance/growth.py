@@ -5,7 +5,7 @@
 
 The event log is written line by line and ingested by a writer, as in a run. Each stage runs in its own process, so that
 its memory is its own; ``seconds`` and ``processor`` begin after its imports, ``whole`` is the command from start to
-end. ``test_budgets.py`` counts the work of the same stages at small sizes.
+end. ``test_costs.py`` counts the work of the same stages at small sizes.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 from harness.suite import load_suite
 from harness.suite.cells import Setting, setting
 from harness.suite.load import Suite
-from harness.suite.models import Binding
+from harness.suite.models import Claim
 
 GATED_BY = "mechanism.effective_step_decay."
 
@@ -22,7 +22,7 @@ def adamp() -> Suite:
 
 
 @cache
-def bindings() -> dict[str, Binding]:
+def bindings() -> dict[str, Claim]:
     return {binding.id: binding for binding in adamp().model.claims}
 
 

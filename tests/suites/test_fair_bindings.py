@@ -9,7 +9,7 @@ import pytest
 from harness.suite import load_suite
 from harness.suite.cells import content, served_by, setting
 from harness.suite.load import Suite
-from harness.suite.models import Binding, Gate
+from harness.suite.models import Claim, Gate
 from suites.tasks.translation import ORDER
 
 SCALES = ("mini", "small", "paper")
@@ -20,7 +20,7 @@ def suite_of(name: str) -> Suite:
     return load_suite(name)
 
 
-def binding_of(suite: str, claim: str) -> Binding:
+def binding_of(suite: str, claim: str) -> Claim:
     return next(binding for binding in suite_of(suite).model.claims if binding.id == claim)
 
 

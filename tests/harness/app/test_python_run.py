@@ -60,7 +60,7 @@ def test_a_suite_of_plain_data_is_judged_and_shown_again_by_its_name(
 
 
 def test_forced_and_scratch_runs(tiny: Path, database: Path, tmp_path: Path) -> None:
-    suite = harness.Suite.read(tiny)
+    suite = harness.load_suite(tiny)
     scratch = harness.run(suite, seeds=2, scratch=True, **INLINE)
     assert not scratch.database.exists()
     assert not database.exists()

@@ -63,7 +63,7 @@ MISTAKES = {
     "one arm": ((*FLAGS[:6], *FLAGS[8:]), "two arms at least"),
     "no metric": (FLAGS[:-2], "Give --metric M"),
     "an unknown direction": ((*FLAGS[:-1], "zeal"), "Give --better"),
-    "two sources": ((*FLAGS, "--data", "x"), "one of --script, --data and --table"),
+    "two sources": ((*FLAGS, "--data", "x"), "--script, --data and --table exclude"),
     "no folder": (("--data", "x"), "no folder x"),
     "no splits": (("--data", "code"), "has no train/CLASS/"),
 }

@@ -7,10 +7,9 @@ import math
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from false_words import SUITES, drawn, suite_of
 
-from harness.cli.simulate import simulate_command
+from harness.cli.group import run_main
 from harness.judge.simulating import LAWS, SimulatedNoise
 
 
@@ -43,13 +42,14 @@ def test_every_law_has_the_variance_that_its_shares_say(law: str) -> None:
     assert abs(np.median(whole) - np.median(parts)) < expected
 
 
-def test_the_command_prints_a_row_a_family(tmp_path: Path) -> None:
+def test_the_command_prints_a_row_a_family(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     suite_of(tmp_path, 2, primary=1)
-    arguments = [str(tmp_path / "known.yaml"), "--seeds", "3", "--repeats", "3"]
-    told = CliRunner().invoke(simulate_command, arguments)
-    assert told.exit_code == 0, told.output
-    assert [line.split()[0] for line in told.output.splitlines()[1:]] == ["primary", "secondary", "any"]
-    answer = json.loads(CliRunner().invoke(simulate_command, [*arguments, "--json"]).output)
+    arguments = ["plan", str(tmp_path / "known.yaml"), "--simulate", "--seeds", "3", "--repeats", "3"]
+    assert run_main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["primary", "secondary", "any"]
+    assert run_main([*arguments, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
     assert [row["family"] for row in answer["families"]] == ["primary", "secondary", "any"]
     assert answer["mean_pairs"] == 3.0
 

@@ -49,9 +49,9 @@ def test_what_starves_is_told_with_what_it_takes() -> None:
     slow, fast = result(0.002, loader_workers=2), result(0.002, flops=10**12, loader_workers=2)
     (line,) = _loaders((fast, slow))  # of a benchmark's cells the one that would wait first
     assert line.startswith("adamp/imagenet-resnet18: loader: 1,000 items/s; step needs 67,000 items/s on this device")
-    assert line.endswith("which would starve: on cores as these set loader_workers to 134")
+    assert line.endswith("which would wait: on such cores set loader_workers to 134")
     (line,) = _loaders((fast,))
-    assert line.endswith(f"a device {fast.headroom:.1f} times faster would starve")
+    assert line.endswith(f"a device {fast.headroom:.1f} times faster would wait")
     assert "×15" in _row(fast)
 
 

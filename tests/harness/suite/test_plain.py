@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from harness.base.yaml_nodes import parse
 from harness.errors import HarnessError, SuiteError
 from harness.plan.planning import Selection, make_plan
 from harness.registry.shipped import suite_files
-from harness.suite import Suite, load_suite
-from harness.suite.python_suites import node_of
+from harness.suite import Suite, load_suite, suite_from_dict, suite_from_json, suite_to_json, suite_to_yaml
+from harness.suite.plain import node_of
 from harness.vocabulary import Role
 
 MINE: dict[str, Any] = {
@@ -56,10 +57,10 @@ def identities(suite: Suite, scale: str = "mini") -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", suite_files())
 def test_a_shipped_suite_goes_out_and_comes_back(name: str, tmp_path: Path) -> None:
     """One file that stands alone: read in another folder it is the same suite, with the same trials."""
-    suite = Suite.read(name)
+    suite = load_suite(name)
     file = tmp_path / "copy.yaml"
-    file.write_text(suite.to_yaml(), encoding="utf-8")
-    for copy in (Suite.read(file), Suite.from_dict(parse(file.read_text(), file).plain())):
+    file.write_text(suite_to_yaml(suite), encoding="utf-8")
+    for copy in (load_suite(file), suite_from_dict(parse(file.read_text(), file).plain())):
         assert copy.facts == suite.facts
         assert copy.model.claims == suite.model.claims
         assert copy.model.arms == suite.model.arms
@@ -67,7 +68,7 @@ def test_a_shipped_suite_goes_out_and_comes_back(name: str, tmp_path: Path) -> N
             update={"benchmarks": {}, "facts": [], "inherits": []}
         )
     assert identities(copy) == identities(suite)
-    assert copy.to_yaml() == suite.to_yaml()
+    assert suite_to_yaml(copy) == suite_to_yaml(suite)
 
 
 SHORT = """
@@ -88,26 +89,26 @@ def test_a_short_suite_goes_out_and_comes_back(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("print('accuracy 1')\n")
     (tmp_path / "mine.yaml").write_text(SHORT)
     suite = load_suite(tmp_path / "mine.yaml")
-    copy = Suite.from_dict(parse(suite.to_yaml(), tmp_path).plain(), tmp_path)
-    plain = Suite.from_dict(parse(SHORT, tmp_path).plain(), tmp_path)
+    copy = suite_from_dict(parse(suite_to_yaml(suite), tmp_path).plain(), tmp_path)
+    plain = suite_from_dict(parse(SHORT, tmp_path).plain(), tmp_path)
     assert identities(suite) == identities(copy) == identities(plain)
     assert suite.facts == copy.facts == plain.facts
     assert list(copy.facts) == ["adamp-over-adam"]
 
 
 def test_python_and_yaml_are_one_suite(tmp_path: Path) -> None:
-    suite = harness.Suite.from_dict(MINE)
+    suite = harness.suite_from_dict(MINE)
     file = tmp_path / "mine.yaml"
-    file.write_text(suite.to_yaml(), encoding="utf-8")
-    assert identities(harness.Suite.read(file)) == identities(suite)
+    file.write_text(suite_to_yaml(suite), encoding="utf-8")
+    assert identities(harness.load_suite(file)) == identities(suite)
     assert suite.name == "mine"
-    assert suite.to_yaml().startswith("suite: mine\ntitle: mine\n")
+    assert suite_to_yaml(suite).startswith("suite: mine\ntitle: mine\n")
 
 
 def test_values_of_numpy_paths_words_and_tuples_are_plain(tmp_path: Path) -> None:
     data = changed(("arms", "adam"), {"role": Role.BASELINE, "optimizer": {"name": "adam", "lr": np.float64(0.001)}})
     data["benchmarks"]["digits"]["model"]["widths"] = (np.int64(4), 8)
-    assert identities(Suite.from_dict(data)) == identities(Suite.from_dict(MINE))
+    assert identities(suite_from_dict(data)) == identities(suite_from_dict(MINE))
     assert node_of({"a": tmp_path}).plain() == {"a": str(tmp_path)}
 
 
@@ -128,8 +129,8 @@ def test_values_of_numpy_paths_words_and_tuples_are_plain(tmp_path: Path) -> Non
         (("compare", 0, "against"), ["sgd"], r"compare\.0\.against: no arm 'sgd'; valid: adam, adamp"),
         (("seeds",), {"min": 0}, r"seeds\.min"),
         (("seeds",), {1: 2}, r"^suite \(Python\), seeds: the key 1 is an int; keys are text$"),
-        (("arms", "adam", "set"), {"steps": {1, 2}}, r"arms\.adam\.set\.steps: a set is no value of a suite"),
-        (("arms", "adam", "set"), {"steps": np.ones(2)}, r"arms\.adam\.set\.steps: a ndarray is no value of a suite"),
+        (("arms", "adam", "set"), {"steps": {1, 2}}, r"arms\.adam\.set\.steps: a set is not a valid value"),
+        (("arms", "adam", "set"), {"steps": np.ones(2)}, r"arms\.adam\.set\.steps: a ndarray is not a valid value"),
         (("benchmarks", "digits", "recipe", "steps"), float("nan"), r"recipe\.steps"),
         (("benchmarks",), {}, r"benchmarks"),
         (("inherits",), "none.yaml", r"^suite \(Python\), inherits: inherits '.*none\.yaml', which does not exist"),
@@ -137,23 +138,54 @@ def test_values_of_numpy_paths_words_and_tuples_are_plain(tmp_path: Path) -> Non
 )
 def test_what_is_wrong_is_told_at_its_keys(path: tuple[Any, ...], value: Any, message: str) -> None:
     with pytest.raises(SuiteError, match=message):
-        Suite.from_dict(changed(path, value))
+        suite_from_dict(changed(path, value))
 
 
 def test_what_is_no_suite_at_all() -> None:
     with pytest.raises(SuiteError, match=r"^suite \(Python\): a mapping of a suite's keys is expected, not a list$"):
-        Suite.from_dict([MINE])  # type: ignore[arg-type]
+        suite_from_dict([MINE])  # type: ignore[arg-type]
     endless: dict[str, Any] = {}
     endless["a"] = endless
     with pytest.raises(SuiteError, match="nested deeper than 50 levels"):
-        Suite.from_dict({**MINE, "arms": endless})
+        suite_from_dict({**MINE, "arms": endless})
 
 
 def test_it_inherits_from_files_of_its_folder(tmp_path: Path) -> None:
-    (tmp_path / "parent.yaml").write_text(Suite.from_dict(MINE).to_yaml(), encoding="utf-8")
-    child = Suite.from_dict({"suite": "child", "inherits": "parent.yaml", "seeds": {"min": 5}}, tmp_path)
+    (tmp_path / "parent.yaml").write_text(suite_to_yaml(suite_from_dict(MINE)), encoding="utf-8")
+    child = suite_from_dict({"suite": "child", "inherits": "parent.yaml", "seeds": {"min": 5}}, tmp_path)
     assert (child.name, child.model.seeds.min, list(child.facts)) == ("child", 5, ["adamp-over-adam"])
-    assert "inherits" not in child.to_yaml()
+    assert "inherits" not in suite_to_yaml(child)
+
+
+@pytest.mark.parametrize("name", suite_files())
+def test_the_stored_form_is_lossless(name: str) -> None:
+    suite = load_suite(name)
+    copy = suite_from_json(suite_to_json(suite))
+    assert (copy.model, copy.facts, copy.path) == (suite.model, suite.facts, suite.path)
+    assert {key: (one.model, one.used) for key, one in copy.benchmarks.items()} == {
+        key: (one.model, one.used) for key, one in suite.benchmarks.items()
+    }
+    for scale in ("smoke", "mini", "small", "paper"):
+        assert identities(copy, scale) == identities(suite, scale)
+    assert suite_to_json(copy) == suite_to_json(suite)
+
+
+def test_a_custom_class_is_stored_with_its_suite(tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text(
+        "import torch\nclass Own(torch.optim.SGD):\n"
+        "    def __init__(self, params, lr=0.1):\n        super().__init__(params, lr)\n"
+    )
+    own = changed(("arms", "adamp"), {"optimizer": {"file": "my.py", "class": "Own", "lr": 0.2}})
+    suite = suite_from_dict(own, tmp_path)
+    copy = suite_from_json(suite_to_json(suite))
+    assert copy.own_methods == suite.own_methods != ()
+    assert identities(copy) == identities(suite)
+
+
+def test_a_suite_of_a_later_version_is_refused() -> None:
+    stored = {**json.loads(suite_to_json(suite_from_dict(MINE))), "version": 99}
+    with pytest.raises(HarnessError, match="a later version"):
+        suite_from_json(json.dumps(stored))
 
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=2)
@@ -168,4 +200,4 @@ anything = st.recursive(
 @given(st.sampled_from([*MINE, "seeds", "ablate", "facts", "claims"]), anything)
 def test_anything_in_a_section_is_a_suite_or_a_kind_error(section: str, value: Any) -> None:
     with contextlib.suppress(HarnessError):
-        Suite.from_dict({**MINE, section: value})
+        suite_from_dict({**MINE, section: value})
