@@ -134,7 +134,7 @@ def read_own(place: SourcePath, size: int, class_from: str) -> tuple[Array, List
 
 
 def own_splits(
-    listing: Listing, wanted: Mapping[str, Any], request: DataRequest[Any], things: str = "images"
+    listing: Listing, wanted: Mapping[str, object], request: DataRequest[Any], things: str = "images"
 ) -> dict[str, Labels]:
     """Split by folder, with ``wanted`` parts drawn from training; else at random.
 
