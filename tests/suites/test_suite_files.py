@@ -18,6 +18,7 @@ from harness.base import yaml_nodes
 from harness.base.yaml_nodes import Node
 from harness.data.checksums import canonical
 from harness.errors import HarnessError
+from harness.judge.bindings import claim_designs
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.registry.shipped import suite_files
 from harness.suite import load_suite
@@ -299,3 +300,30 @@ def test_a_deleted_or_renamed_claim_is_missed(kind: str, copied: Path) -> None:
     for number in itertools.islice(range(len(node.value["claims"].value)), 0, None, 20):
         place = ("claims", number) if kind == "delete" else ("claims", number, "id")
         assert outcome(copied, "adamp", Edit(file, place, kind), node) == "error"
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_every_contrast_of_a_suite_may_be_judged(name: str) -> None:
+    """Arms of one claim have equal budgets and environments; else its verdict would always be `invalid`."""
+    designs = claim_designs(suite_of(name), plan_of(name, "mini"), sequential=False)
+    blocks = [(design.claim_id, block) for design in designs for block in design.blocks]
+    assert len(blocks) > 5
+    assert {(claim, block.benchmark): block.invalid for claim, block in blocks if block.invalid} == {}
+
+
+@pytest.mark.parametrize(
+    ("suite", "place", "arm", "seeds"),
+    [
+        ("adamp", "imagenet-resnet18", "adamp", 6),
+        ("adamp", "imagenet-resnet18", "adamw", 6),
+        ("adamp", "imagenet-resnet18", "adam", 6),  # AdamW and Adam decide alike
+        ("adamp", "sop-proxyanchor", "adam", 6),  # one experiment with inshop-proxyanchor, which is primary
+        ("adamp", "imagenet-resnet18", "adamp-no-projection", 3),
+        ("knn_mmd", "wifall-fall", "knn-mmd", 6),
+        ("knn_mmd", "wifall-fall", "dann", 6),  # an ordering is decided by every comparator
+        ("knn_mmd", "wifall-fall", "in-domain", 3),
+    ],
+)
+def test_cells_of_primary_contrasts_run_six_seeds(suite: str, place: str, arm: str, seeds: int) -> None:
+    plan = make_plan(suite_of(suite), Selection("mini", benchmarks=(place,)))
+    assert len(plan.trial_ids(place, arm)) == seeds

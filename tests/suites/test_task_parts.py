@@ -432,3 +432,34 @@ def test_more_training_images_than_there_are_is_one_clear_error() -> None:
     assert isinstance(data, Images)
     with pytest.raises(HarnessError, match="must lie in 1–100"):
         replace(DIGITS, recipe={"batch_size": 101}).build(0, data=data).build()
+
+
+LANGUAGE = Cell(
+    "suites.tasks.language_modelling:language-modelling",
+    "suites.data.help_topics:help-topics",
+    "suites.models.transformer_lm:transformer-lm",
+    {"batch_size": 8, "length": 16, "eval_batch": 8},
+    {"min_count": 10},
+    {"layers": 1, "width": 32, "heads": 2, "inner": 32},
+)
+DEEP_XL = replace(
+    LANGUAGE,
+    model="suites.models.transformer_xl:transformer-xl",
+    model_keys={"layers": 1, "width": 32, "heads": 2, "head_width": 16, "inner": 32, "memory": 16, "deviation": 0.1},
+)
+WEIGHT_NORM = replace(LANGUAGE, model_keys={**LANGUAGE.model_keys, "weight_norm": True})
+LANGUAGES = {"language": LANGUAGE, "language-xl": DEEP_XL, "language-weight-norm": WEIGHT_NORM}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_language_models_use_order_and_not_only_frequencies(name: str) -> None:
+    cell = LANGUAGES[name]
+    ratios = []
+    for iid in (False, True):
+        task = replace(cell, recipe={**cell.recipe, "iid": iid}).build(0)
+        train(task, 250)
+        scores = task.evaluate("test").metrics
+        ratios.append(scores["perplexity"] / scores["trivial.perplexity"])
+    assert ratios[0] < 0.9, ratios
+    assert ratios[1] > 0.98, ratios
