@@ -43,7 +43,7 @@ def item_features(items: NDArray[np.floating], kind: str) -> NDArray[np.float64]
 
 
 class KNNPredictor:
-    """The class of an item's nearest shots, by the ``features`` of a subclass.
+    """The class of an item's nearest shots, by ``features``.
 
     Args:
         neighbours: number of voting neighbours, capped at the shots a class; 0: shots//2 + 1.
@@ -145,7 +145,7 @@ CARDS = (
         title="majority",
         slot="adaptation",
         family="alignment",
-        paper="the trivial predictor",
+        paper="none: the majority class",
         summary="the source's most frequent class for every item",
     ),
 )
