@@ -188,6 +188,7 @@ class Session:
                 raise RuntimeError("what is stored has to be asked for before anything runs")
             shared.begin()
             self._dispatcher = self._dispatching(arranged(jobs, self.durations), recorder, self.watch, shared)
+            self.owner.release()  # a command that is stopped while a trial runs must not hold the file
             for job, outcome in self._dispatcher.outcomes():
                 if job.trial_id not in shared.taken:
                     self._ran.add(job.trial_id)

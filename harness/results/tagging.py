@@ -47,7 +47,7 @@ def tag_run(database: Path, run: str, names: Sequence[str], *, remove: bool = Fa
             raise HarnessError(f"run {run_id} has no tag '{name}'; {choices(known, name)}")
         if not remove and (name in TAKEN or not TAG.fullmatch(name)):
             raise HarnessError(
-                f"'{name}' is no tag: a letter, then letters, digits and _ . + -, 60 at most; not 'latest'"
+                f"'{name}' is not a valid tag: a letter, then letters, digits and _ . + -, 60 at most; not 'latest'"
             )
     if names:
         with Owner(database) as owner:

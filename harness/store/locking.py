@@ -24,40 +24,79 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from harness.store.errors import StoreError, StoreHeldError, StoreReadOnlyError
 from harness.store.paths import StorePaths
 
 _POLL_SECONDS = 0.002
 
-_gates: dict[Path, threading.Lock] = {}
+
+class Closable(Protocol):
+    """An open connection."""
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
+class ProcessGate:
+    """The mutex of this process for one database, and the connection that waits open for its next use."""
+
+    def __init__(self) -> None:
+        self.mutex = threading.Lock()
+        self.kept: Closable | None = None
+
+    @contextlib.contextmanager
+    def entered(self, paths: StorePaths, timeout: float, *, keep: bool = False) -> Iterator[tuple[ProcessGate, float]]:
+        """Hold the mutex; gives the gate and the moment until which to wait for other locks.
+
+        ``keep``: leave an open connection open.
+
+        Raises:
+            StoreHeldError: another thread holds it for longer than ``timeout`` seconds.
+        """
+        paths.check()
+        deadline = time.monotonic() + timeout
+        if not self.mutex.acquire(timeout=timeout):
+            raise _busy(paths, "another thread of this process")
+        try:
+            if not keep:
+                self.close_kept()
+            yield self, deadline
+        finally:
+            self.mutex.release()
+
+    def close_kept(self) -> None:
+        """Close the open connection, if there is one; the caller holds the mutex."""
+        kept, self.kept = self.kept, None
+        if kept is not None:
+            kept.close()
+
+
+_gates: dict[Path, ProcessGate] = {}
 _gates_guard = threading.Lock()
 
 
-@contextlib.contextmanager
-def _gate(paths: StorePaths, timeout: float) -> Iterator[float]:
-    """Hold the database's mutex in this process; gives the moment until which to wait for the other gates."""
-    paths.check()
-    deadline = time.monotonic() + timeout
+def process_gate(paths: StorePaths) -> ProcessGate:
+    """The gate of a database in this process."""
     with _gates_guard:
-        gate = _gates.setdefault(paths.database, threading.Lock())
-    if not gate.acquire(timeout=timeout):
-        raise _busy(paths, "another thread of this process")
-    try:
-        yield deadline
-    finally:
-        gate.release()
+        return _gates.setdefault(paths.database, ProcessGate())
 
 
-def _forget_gates() -> None:
-    """A forked child inherits mutexes that no thread of its own will ever release."""
+def all_gates() -> list[ProcessGate]:
+    """The gates of all databases that this process has opened."""
+    return list(_gates.values())
+
+
+def _drop_gates() -> None:
+    """A forked child inherits mutexes that none of its threads will ever release."""
     global _gates_guard
     _gates_guard = threading.Lock()
     _gates.clear()
 
 
-os.register_at_fork(after_in_child=_forget_gates)
+os.register_at_fork(after_in_child=_drop_gates)
 
 
 @contextlib.contextmanager
@@ -68,9 +107,9 @@ def writing(paths: StorePaths, timeout: float = 10.0) -> Iterator[None]:
         StoreHeldError: not free within ``timeout`` seconds.
     """
     with (
-        _gate(paths, timeout) as deadline,
-        _flock(paths.turnstile, fcntl.LOCK_EX, deadline, paths),
-        _flock(paths.lock, fcntl.LOCK_EX, deadline, paths),
+        process_gate(paths).entered(paths, timeout) as (_, deadline),
+        file_lock(paths.turnstile, fcntl.LOCK_EX, deadline, paths),
+        file_lock(paths.lock, fcntl.LOCK_EX, deadline, paths),
     ):
         yield
 
@@ -83,9 +122,9 @@ def looking(paths: StorePaths, timeout: float = 0.1) -> Iterator[None]:
         StoreHeldError: a writer of ours is at work or waits, and ``timeout`` seconds did not change that.
     """
     with contextlib.ExitStack() as held:
-        deadline = held.enter_context(_gate(paths, timeout))
-        with _flock(paths.turnstile, fcntl.LOCK_SH, deadline, paths):
-            held.enter_context(_flock(paths.lock, fcntl.LOCK_SH, deadline, paths))
+        _, deadline = held.enter_context(process_gate(paths).entered(paths, timeout))
+        with file_lock(paths.turnstile, fcntl.LOCK_SH, deadline, paths):
+            held.enter_context(file_lock(paths.lock, fcntl.LOCK_SH, deadline, paths))
         yield
 
 
@@ -94,7 +133,13 @@ def _busy(paths: StorePaths, holder: str) -> StoreHeldError:
 
 
 @contextlib.contextmanager
-def _flock(path: Path, mode: int, deadline: float, paths: StorePaths) -> Iterator[None]:
+def file_lock(path: Path, mode: int, deadline: float, paths: StorePaths) -> Iterator[None]:
+    """Hold one of the lock files, shared or alone.
+
+    Raises:
+        StoreHeldError: not free until ``deadline``.
+        StoreError: the file cannot be made, or its file system does not lock files.
+    """
     descriptor = _lock_file(path, mode, paths)
     if descriptor is None:
         yield
@@ -139,6 +184,22 @@ def _lock_file(path: Path, mode: int, paths: StorePaths) -> int | None:
         with contextlib.suppress(OSError):
             return os.open(path, os.O_RDONLY)
         return None
+
+
+def is_free(path: Path) -> bool:
+    """Whether no other process holds or waits for a lock file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def hold_segment(descriptor: int) -> None:

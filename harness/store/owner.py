@@ -15,9 +15,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from harness.store.connections import release, using
 from harness.store.errors import StoreDiskError, StoreError, StoreHeldError
 from harness.store.events import AbandonedEvent, Event, SessionEvent
 from harness.store.ingest import counters, ingest, refused_events
@@ -26,8 +26,8 @@ from harness.store.locking import writing
 from harness.store.paths import StorePaths
 from harness.store.queries import FINISHED, NAMELESS
 from harness.store.readers import Reader, open_reader
-from harness.store.schema import ROOM, connect, open_for_writing
-from harness.store.snapshot import copy_for_snapshot, publish_snapshot, remove_left_overs, wal_bytes
+from harness.store.schema import ROOM
+from harness.store.snapshot import copy_for_snapshot, publish_snapshot, remove_left_overs
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -151,10 +151,11 @@ class Owner:
             StoreError: the database cannot be brought up to date for another reason.
         """
         try:
-            self.flush()
+            with self._work:
+                self._ingest_all()
         except StoreHeldError as held:
             self._tell_held(held)
-            return open_reader(self.paths.database, consistent=True)  # its copy takes in the whole journal
+            return open_reader(self.paths.database, consistent=True)  # its copy has the whole event log
         return open_reader(self.paths.database)
 
     def nameless(self, trial_ids: Iterable[str]) -> set[str]:
@@ -171,13 +172,18 @@ class Owner:
                 return {name for (name,) in reader.query(NAMELESS, [wanted]).rows}
 
     def flush(self) -> None:
-        """Bring the database up to date now.
+        """Bring the database up to date now, and release the file.
 
         Raises:
             StoreHeldError: a foreign process holds the file; the journal has everything.
         """
         with self._work:
             self._ingest_all()
+            release(self.paths)
+
+    def release(self) -> None:
+        """Let other processes have the file now, not a moment after its last use."""
+        release(self.paths)
 
     def refused(self) -> list[str]:
         """Why events of this session are not in the database, one text each; they stay in the journal.
@@ -213,12 +219,14 @@ class Owner:
                 time.sleep(0.1)
         finally:
             journal.close()
+            release(self.paths)
 
     # the file
 
     def _hold(self, use: Callable[[DuckDBPyConnection], T]) -> T:
         """Use the database alone."""
-        with writing(self.paths), open_for_writing(self.paths) as connection:
+        own_thread = threading.current_thread() is self._thread  # it comes back after a pause, not at once
+        with using(self.paths, write=True, linger=not own_thread) as connection:
             return use(connection)
 
     def _ingest_all(self) -> None:
@@ -232,7 +240,8 @@ class Owner:
             self._unsnapshotted = True
         self._ingested = upto
 
-    def _snapshot(self) -> None:
+    def _snapshot(self) -> bool:
+        """Publish a copy of the file; False while its WAL is not empty."""
         started = time.monotonic()
         with writing(self.paths):
             copy = copy_for_snapshot(self.paths)
@@ -240,6 +249,7 @@ class Owner:
             publish_snapshot(self.paths, copy)
             self._unsnapshotted = False
             self._snapshot_due = time.monotonic() + max(self._snapshot_seconds, 20 * (time.monotonic() - started))
+        return copy is not None
 
     # the thread
 
@@ -284,7 +294,8 @@ class Owner:
                 self.record(AbandonedEvent(run_id, left))
         if runs:
             self._ingest_all()
-        if dead or not self.paths.snapshot.exists():
+        older = any(segment.name != self.journal.segment for segment in segments(self.paths.journal))
+        if dead or (older and not self.paths.snapshot.exists()):
             try:
                 self._settle(dead)
             except StoreDiskError as error:  # space for the journal may be enough to go on
@@ -319,24 +330,18 @@ class Owner:
             raise StoreDiskError(told) from error
 
     def _settled(self, finished: list[Segment]) -> bool:
-        self._snapshot()
+        counted = self._hold(counters)
+        if not self._snapshot():
+            return False
+        settled = True
         with writing(self.paths):
-            if wal_bytes(self.paths) > 0:
-                return False
-            contained = [_counted(self.paths.database), _counted(self.paths.snapshot)]
-            settled = True
             for segment in finished:
-                ends = [counted.get(segment.name, 0) for counted in contained]
-                if next(segment.lines(min(ends)), None) is None:
-                    segment.archive(min(ends))
+                end = counted.get(segment.name, 0)
+                if next(segment.lines(end), None) is None:
+                    segment.archive(end)
                 else:
                     settled = False
-            return settled
-
-
-def _counted(path: Path) -> dict[str, int]:
-    with contextlib.closing(connect(path, read_only=True)) as connection:
-        return counters(connection)
+        return settled
 
 
 def _run_of(segment: Segment) -> str | None:

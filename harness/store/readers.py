@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from harness.store.connections import release_reader, using
 from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
 from harness.store.ingest import behind, counters, ingest
 from harness.store.locking import looking
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.2
 """Longest look at the file itself."""
+
+WAIT_SECONDS = 0.1
+"""Longest wait for a writer before a look at the file."""
 
 FRESH_SECONDS = 1.0
 """A file or copy that is behind a living owner's journal is fresh enough for this long."""
@@ -123,6 +127,7 @@ class Reader(Queries):
         if self._copy is not None:
             self._copy.close()
             self._copy = None
+        release_reader(self.paths)
 
     def query(self, sql: str, params: Parameters = ()) -> QueryResult:
         """The answer to one statement.
@@ -180,14 +185,24 @@ class Reader(Queries):
             self._config = {**self._config, "temp_directory": self._spill.name}
 
     def _look(self, sql: str, params: Parameters, take: Take[T]) -> T:
-        with (
-            looking(self.paths),
-            contextlib.closing(connect(self.paths.database, read_only=True, config=self._config)) as connection,
-        ):
+        with self._opened() as connection:
             newest = schema_number()
             if usable_schema(self.paths.database, connection, newest) < newest or self._is_behind(connection):
                 raise _StaleError
             return self._run(connection, sql, params, take, LOOK_SECONDS)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[DuckDBPyConnection]:
+        """The file itself; for a person's SQL by a connection with settings of its own."""
+        if not self.sandbox:
+            with using(self.paths, write=False, timeout=WAIT_SECONDS) as connection:
+                yield connection
+            return
+        with (
+            looking(self.paths, WAIT_SECONDS),
+            contextlib.closing(connect(self.paths.database, read_only=True, config=self._config)) as connection,
+        ):
+            yield connection
 
     def _run(
         self, connection: DuckDBPyConnection, sql: str, params: Parameters, take: Take[T], seconds: float | None = None
@@ -202,7 +217,7 @@ class Reader(Queries):
         if _is_before(counted, self._seen):
             return True
         late = behind(self.paths.journal, counted)
-        age = time.time() - self.paths.database.stat().st_mtime
+        age = min(_age(self.paths.database), _age(self.paths.wal), key=abs)
         fresh = abs(age) <= FRESH_SECONDS  # a file from the future was written before the clock was put back
         if late and not (fresh and all(segment.is_alive for segment in late)):
             return True

@@ -213,7 +213,7 @@ def open_for_writing(paths: StorePaths, steps: Sequence[Migration] | None = None
 
 
 def migrate(connection: DuckDBPyConnection, steps: Sequence[Migration]) -> None:
-    """Apply the steps that a database lacks, each in a transaction of its own.
+    """Apply the steps that a database lacks, each in a transaction of its own; to an empty file all in one.
 
     Raises:
         StoreError: a step failed; the database is as before that step.
@@ -224,22 +224,23 @@ def migrate(connection: DuckDBPyConnection, steps: Sequence[Migration]) -> None:
         "CREATE TABLE IF NOT EXISTS schema_version"
         " (version INTEGER NOT NULL PRIMARY KEY, name VARCHAR NOT NULL, applied_at TIMESTAMP NOT NULL)"
     )
-    found = schema_of(connection) or 0
-    for step in steps:
-        if step.number <= found:
-            continue
+    current = schema_of(connection) or 0
+    missing = [step for step in steps if step.number > current]
+    for batch in [[step] for step in missing] if current else [missing]:
         connection.execute("BEGIN")
-        try:
-            connection.execute(step.sql)
-            moment = datetime.now(UTC).replace(tzinfo=None)
-            connection.execute("INSERT INTO schema_version VALUES (?, ?, ?)", [step.number, step.name, moment])
-            connection.execute("COMMIT")
-        except duckdb.Error as error:
-            with contextlib.suppress(duckdb.Error):
-                connection.execute("ROLLBACK")
-            told = f"migration {step.number} ({step.name}) failed and was undone"
-            kind = StoreDiskError if _OF_THE_DISK.search(str(error)) else StoreError
-            raise kind(f"{told}: {_first(str(error))}") from error
+        for step in batch:
+            try:
+                connection.execute(step.sql)
+                now = datetime.now(UTC).replace(tzinfo=None)
+                connection.execute("INSERT INTO schema_version VALUES (?, ?, ?)", [step.number, step.name, now])
+                if step is batch[-1]:
+                    connection.execute("COMMIT")
+            except duckdb.Error as error:
+                with contextlib.suppress(duckdb.Error):
+                    connection.execute("ROLLBACK")
+                message = f"migration {step.number} ({step.name}) failed and was undone: {_first(str(error))}"
+                kind = StoreDiskError if _OF_THE_DISK.search(str(error)) else StoreError
+                raise kind(message) from error
 
 
 def _create(paths: StorePaths, steps: Sequence[Migration]) -> None:

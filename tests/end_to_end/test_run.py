@@ -6,11 +6,9 @@ import contextlib
 import gzip
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,7 +64,7 @@ def test_failures_are_told_and_the_rest_goes_on(tiny: Path, command: Harness, da
     tiny.write_text(tiny.read_text().replace("noise_key: base}", "noise_key: base, fails: true}"))
     done = command("run", tiny, "--executor", "inline", "--no-report")
     assert done.returncode == 1
-    assert "told to fail" in done.stderr
+    assert "this arm fails because" in done.stderr
     assert "Traceback" not in done.stderr
     with open_reader(database) as reader:
         counts = dict(reader.query("SELECT status, count(*) FROM trials GROUP BY 1").rows)
@@ -183,53 +181,6 @@ def outcomes_in_journal(database: Path) -> dict[str, int]:
     return counts
 
 
-def killed_and_resumed(tiny: Path, database: Path, harness: Harness, kills: int, seed: int, *more: str) -> None:
-    """Kill the whole process group at random moments, then finish: nothing lost, nothing repeated."""
-    chance = random.Random(seed)
-    for _ in range(kills):
-        before = outcomes_in_journal(database)
-        process = start(tiny, database, *more)
-        more_trials = chance.randint(0, 3)
-        until(lambda: process.poll() is not None or len(outcomes_in_journal(database)) >= len(before) + more_trials)  # noqa: B023
-        time.sleep(chance.uniform(0.0, 1.0))  # any moment will do
-        kill_group(process)
-        after = outcomes_in_journal(database)
-        assert before.items() <= after.items(), "a finished trial was lost or repeated"
-    done = harness("run", tiny, "--no-report", "--json", "--db", database, *more)
-    assert done.returncode == 0, done.stderr
-    run = last_json(done)["runs"][0]
-    assert run["reused"] >= len(before)
-    counts = outcomes_in_journal(database)
-    assert set(counts.values()) == {1}, "a finished trial ran again"
-    with open_reader(database) as reader:
-        trials, done_ones = reader.query("SELECT count(*), count(*) FILTER (status = 'done') FROM trials").rows[0]
-        doubled = reader.query(
-            "SELECT count(*) FROM (SELECT trial_id, split, name, step FROM metrics GROUP BY ALL HAVING count(*) > 1)"
-        ).rows[0][0]
-    assert trials == done_ones == len(counts)
-    assert doubled == 0
-    assert harness("db", "check", "--db", database).returncode == 0
-
-
-@pytest.mark.ray
-def test_killing_the_group_loses_nothing(tiny: Path, database: Path, harness: Harness) -> None:
-    slow_suite(tiny, 0.02, seeds=8)
-    killed_and_resumed(tiny, database, harness, kills=2, seed=1)
-
-
-@pytest.mark.slow
-@pytest.mark.ray
-@pytest.mark.timeout(1800)
-def test_twenty_kills_lose_nothing(tiny: Path, database: Path, harness: Harness) -> None:
-    slow_suite(tiny, 0.05, seeds=12)
-    killed_and_resumed(tiny, database, harness, kills=20, seed=7)
-
-
-def test_killing_an_inline_run_loses_nothing(tiny: Path, database: Path, harness: Harness) -> None:
-    slow_suite(tiny, 0.02, seeds=6)
-    killed_and_resumed(tiny, database, harness, 3, 3, "--executor", "inline")
-
-
 def test_a_second_terminal_can_query_during_a_run(tiny: Path, database: Path, harness: Harness) -> None:
     slow_suite(tiny, 0.2, seeds=50)
     process = start(tiny, database, "--executor", "inline")
@@ -246,46 +197,6 @@ def test_a_second_terminal_can_query_during_a_run(tiny: Path, database: Path, ha
     finally:
         kill_group(process)
     assert 0 < seen[0] <= seen[1] <= seen[2] < 100
-
-
-def test_a_query_while_a_foreign_process_holds_the_file(tiny: Path, database: Path, harness: Harness) -> None:
-    assert harness("run", tiny, "--executor", "inline", "--no-report", "--quiet").returncode == 0
-    code = f"import duckdb, time; c = duckdb.connect({str(database)!r}); print('held', flush=True); time.sleep(60)"
-    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
-        answer = harness("query", "SELECT count(*) AS n FROM trials", "--format", "json")
-        assert answer.returncode == 0, answer.stderr
-        assert json.loads(answer.stdout) == [{"n": 6}]
-        assert str(holder.pid) in answer.stderr
-    finally:
-        holder.kill()
-        holder.wait()
-
-
-def test_garbage_in_the_wal_and_rebuild(tiny: Path, database: Path, harness: Harness) -> None:
-    assert harness("run", tiny, "--executor", "inline", "--no-report", "--quiet").returncode == 0
-    before = results(database)
-    database.with_name(database.name + ".wal").write_bytes(os.urandom(4096))
-    rebuilt = harness("db", "rebuild")
-    assert rebuilt.returncode == 0, rebuilt.stderr
-    assert results(database) == before
-    assert harness("db", "check").returncode == 0
-    again = last_json(harness("run", tiny, "--executor", "inline", "--no-report", "--json"))
-    assert again["runs"][0]["reused"] == 6
-
-
-def test_two_runs_on_one_database_both_finish(tiny: Path, database: Path, harness: Harness) -> None:
-    slow_suite(tiny, 0.01, seeds=5)
-    other = tiny.with_name("other.yaml")
-    other.write_text(tiny.read_text().replace("suite: tiny", "suite: other").replace("effect: 3.0", "effect: 1.0"))
-    first = start(tiny, database, "--executor", "inline")
-    second = start(other, database, "--executor", "inline")
-    assert first.wait() == 0
-    assert second.wait() == 0
-    assert len({trial for trial, _, _ in results(database)}) == 15
-    assert harness("db", "check", "--db", database).returncode == 0
 
 
 TEACHER = """        prerequisites:

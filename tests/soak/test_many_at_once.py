@@ -1,24 +1,37 @@
-"""Two runs and a sweep write one database while ten readers poll it: all finish, and no reader fails or goes back."""
+"""Two runs and a sweep write one database while ten readers poll it: all finish, and no answer goes back in time."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import median
 
 import pytest
-import soak_readers
-from soak_readers import DONE
-from soak_runs import ROUND_SECONDS, numbers, synthetic
+from soak_runs import ROUND_SECONDS, synthetic
+from waiting import until
 
 from harness.store.rebuild import check
 
-LIBRARY = ("fresh",) * 4 + ("kept",) * 2 + ("browse",)
-COMMANDS = 3
+READER = """
+import json, sys, time
+from pathlib import Path
+from harness.results.progress import run_progress
+from harness.store import open_reader
+
+database, kind, stop, counts = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), []
+kept = open_reader(database).__enter__() if kind == "kept" else None
+while not stop.exists():
+    reader = kept or open_reader(database).__enter__()
+    if kind == "progress":
+        run_progress(reader)
+    counts.append(reader.query("SELECT count(*) FROM trials WHERE status = 'done'").rows[0][0])
+    if kept is None:
+        reader.__exit__(None, None, None)
+    time.sleep(0.2)
+print(json.dumps(counts))
+"""
+READERS = ("fresh",) * 5 + ("kept",) * 3 + ("progress",) * 2
 SWEEP = """
 sweep:
   arms: [base, better]
@@ -30,88 +43,35 @@ sweep:
 """
 
 
-def harness(*arguments: str, folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "harness", *arguments]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def asking(database: Path, stop: Path) -> list[tuple[float, float, int]]:
-    """``harness query`` in a process of its own, again and again."""
-    answers = []
-    while not stop.exists():
-        began = time.monotonic()
-        process = harness("query", DONE, "--format", "csv", "--db", str(database), folder=stop.parent)
-        out, err = process.communicate(timeout=ROUND_SECONDS)
-        assert process.returncode == 0, err
-        answers.append((time.monotonic() - began, 0.0, int(out.splitlines()[1])))
-        time.sleep(2)
-    return answers
-
-
-def told(kind: str, answers: list[list[tuple[float, float, int]]]) -> str:
-    seconds = sorted(one for reader in answers for one, _, _ in reader)
-    waited = max(one for reader in answers for _, one, _ in reader)
-    late = sum(one > 2 for one in seconds)
-    return (
-        f"{kind}: {len(answers)} readers, {len(seconds)} answers, median {median(seconds):.2f} s, slowest "
-        f"{seconds[-1]:.2f} s, {late} over two seconds; longest wait for a lock {waited:.2f} s"
+def process(*command: str, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *command], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
-@pytest.mark.timeout(600)
-def test_two_runs_a_sweep_and_ten_readers(tmp_path: Path, tiny_text: str) -> None:
-    many_at_once(tmp_path, tiny_text, seeds=5, budget=2)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_the_same_for_longer(tmp_path: Path, tiny_text: str) -> None:
-    many_at_once(tmp_path, tiny_text, seeds=12, budget=24)
-
-
-def many_at_once(folder: Path, tiny_text: str, seeds: int, budget: int) -> None:
-    database, stop = folder / "many.duckdb", folder / "stop"
-    (first,) = synthetic(folder, tiny_text + SWEEP, seeds, pause=0.03)
-    second = folder / "other.yaml"
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("seeds", "budget"), [(5, 2), pytest.param(12, 24, marks=pytest.mark.slow)])
+def test_two_runs_a_sweep_and_ten_readers(tmp_path: Path, tiny_text: str, seeds: int, budget: int) -> None:
+    database, stop = tmp_path / "many.duckdb", tmp_path / "stop"
+    (first,) = synthetic(tmp_path, tiny_text + SWEEP, seeds, pause=0.03)
+    second = tmp_path / "other.yaml"
     second.write_text(Path(first).read_text().replace("suite: tiny", "suite: other").replace("3.0}", "1.0}"))
     common = ("--executor", "inline", "--quiet", "--db", str(database))
-    writers = [
-        harness("run", first, "--no-report", *common, folder=folder),
-        harness("run", str(second), "--no-report", *common, folder=folder),
-        harness("sweep", first, "--benchmark", "known", "--budget", str(budget), *common, folder=folder),
-    ]
-    deadline = time.monotonic() + ROUND_SECONDS
-    while not database.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    script = str(Path(soak_readers.__file__))
-    library = [
-        subprocess.Popen(
-            [sys.executable, script, str(database), kind, str(stop)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for kind in LIBRARY
-    ]
-    with ThreadPoolExecutor(COMMANDS) as pool:
-        asked = [pool.submit(asking, database, stop) for _ in range(COMMANDS)]
-        try:
-            ended = [(writer.communicate(timeout=2 * ROUND_SECONDS)[1], writer.returncode) for writer in writers]
-        finally:
-            stop.touch()
-            for writer in writers:
-                writer.kill()
-            heard = [reader.communicate(timeout=ROUND_SECONDS) for reader in library]
-    assert [code for _, code in ended] == [0, 0, 0], ended
-    assert [reader.returncode for reader in library] == [0] * len(library), [err for _, err in heard]
-    polled = [json.loads(out) for out, _ in heard]
-    queries = [one.result() for one in asked]
-    print(told("library", polled), told("harness query, with its start", queries), sep="\n", flush=True)
-    # How long an answer takes is the machine's affair, how long it waits for the others is ours.
-    assert max(waited for answers in polled for _, waited, _ in answers) < 2
-    for answers in (*polled, *queries):
-        counts = [count for _, _, count in answers]
+    sweep = ("sweep", first, "--benchmark", "known", "--budget", str(budget))
+    words = (("run", first, "--no-report"), ("run", str(second), "--no-report"), sweep)
+    writers = [process("-m", "harness", *one, *common, folder=tmp_path) for one in words]
+    until(database.exists)
+    readers = [process("-c", READER, str(database), kind, str(stop), folder=tmp_path) for kind in READERS]
+    try:
+        ends = [(writer.communicate(timeout=ROUND_SECONDS)[1], writer.returncode) for writer in writers]
+    finally:
+        stop.touch()
+        for writer in writers:
+            writer.kill()
+    answers = [reader.communicate(timeout=ROUND_SECONDS) for reader in readers]
+    assert [code for _, code in ends] == [0, 0, 0], ends
+    assert [reader.returncode for reader in readers] == [0] * len(readers), [err for _, err in answers]
+    for out, _ in answers:
+        counts = json.loads(out)
         assert counts == sorted(counts), "an answer went back in time"
-    assert any(0 < counts < len({trial for trial, _, _ in numbers(database)}) for a in polled for *_, counts in a)
     assert check(database) == []

@@ -1,11 +1,9 @@
-"""Runs killed at random moments in all weathers, of which nothing may be lost: a few blows in the gate, hundreds with
-``--slow``.
+"""Runs that are killed or meet a full disk, of which nothing may be lost: a few faults, hundreds in the slow tier.
 
-    HARNESS_SOAK_KILLS=300 pytest tests/soak -m slow -s                    # in all weathers
-    HARNESS_SOAK_KILLS=50 HARNESS_SOAK_WEATHER="full disk" pytest tests/soak -m slow -s
+    HARNESS_SOAK_KILLS=300 pytest tests/soak/test_soak.py -m slow -s
 
-After each blow every finished trial must still be in the journal, once, and the database must open and have it; what
-the command says must be no traceback; in the end the numbers are those of an undisturbed run, to the last bit.
+After each fault every finished trial must still be in the log, once, and the database must open and have it; the
+command's message must be no traceback; in the end the numbers are those of an undisturbed run, to the last bit.
 """
 
 from __future__ import annotations
@@ -14,30 +12,89 @@ import os
 from pathlib import Path
 
 import pytest
-from soak_episodes import possible, soak
-from soak_runs import real, synthetic, undisturbed
-from soak_weathers import WEATHERS, Weather
+from soak_faults import UNKIND, SmallDisk, can_mount, soak
+from soak_runs import (
+    ROUND_SECONDS,
+    Started,
+    Work,
+    assert_nothing_is_lost,
+    finish,
+    finished,
+    real,
+    started,
+    synthetic,
+    undisturbed,
+)
+from waiting import until
 
-MINUTE = 60.0
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Work:
+    folder = tmp_path_factory.mktemp("soak")
+    return undisturbed(synthetic(folder, tiny_text, seeds=5, pause=0.02), folder)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    folder = tmp_path / "place"
+    folder.mkdir()
+    return folder / "soak.duckdb"
+
+
+def ended(process: Started) -> tuple[int, str]:
+    """The exit code of a run that ends by itself, and its message."""
+    code, message = process.wait(timeout=ROUND_SECONDS), process.said()
+    assert not UNKIND.search(message), message
+    return code, message
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(600)
-def test_a_few_blows_lose_nothing(tmp_path: Path, tiny_text: str) -> None:
-    work = undisturbed(synthetic(tmp_path, tiny_text, seeds=8), tmp_path)
-    assert soak([work], tmp_path, 6, 5, lambda text: None, [Weather]).total() == 6
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("executor", ["ray", "inline"])
+def test_a_few_faults_lose_nothing(work: Work, tmp_path: Path, executor: str) -> None:
+    assert soak([work], tmp_path, 4, 5, lambda text: None, (executor,)).total() >= 4
+
+
+@pytest.mark.skipif(not can_mount(), reason="this user may not mount")
+def test_a_disk_that_fills_up(work: Work, database: Path) -> None:
+    with SmallDisk(database.parent, megabytes=28) as disk:
+        process = started(work, database, "inline")
+        try:
+            until(lambda: len(finished(database)) >= 2)
+            disk.fill()
+            code, message = ended(process)
+        finally:
+            process.end()
+        assert code == 2
+        assert "No space left on device" in message
+        before = finished(database)
+        disk.grow(12)
+        assert len(assert_nothing_is_lost(database, before)) < work.trials, "it never noticed"
+        finish(work, database)
+
+
+@pytest.mark.skipif(not can_mount(), reason="this user may not mount")
+@pytest.mark.parametrize("megabytes", [1, 13])
+def test_a_disk_too_small_for_the_database(work: Work, database: Path, megabytes: int) -> None:
+    with SmallDisk(database.parent, megabytes) as disk:
+        process = started(work, database, "inline")
+        try:
+            code, message = ended(process)
+        finally:
+            process.end()
+        assert code == 0 or (code == 2 and "No space left on device" in message), message
+        disk.grow(40)
+        assert_nothing_is_lost(database, finished(database))
+        finish(work, database)
 
 
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.timeout(6 * 3600)
-def test_hundreds_of_blows_lose_nothing(tmp_path: Path, tiny_text: str) -> None:
-    blows, seed = int(os.environ.get("HARNESS_SOAK_KILLS", "300")), int(os.environ.get("HARNESS_SOAK_SEED", "7"))
-    wanted = os.environ.get("HARNESS_SOAK_WEATHER")
-    weathers = [weather for weather in possible() if wanted in (None, weather.name)]
-    assert weathers, f"no such weather here: {wanted}; there are {[weather.name for weather in WEATHERS]}"
+def test_hundreds_of_faults_lose_nothing(tmp_path: Path, tiny_text: str) -> None:
+    most, seed = int(os.environ.get("HARNESS_SOAK_KILLS", "300")), int(os.environ.get("HARNESS_SOAK_SEED", "7"))
     others = tmp_path / "real"
     others.mkdir()
     works = [undisturbed(synthetic(tmp_path, tiny_text), tmp_path), undisturbed(real(others), others)]
-    struck = soak(works, tmp_path, blows, seed, lambda text: print(text, flush=True), weathers, pauses=(MINUTE,))
-    assert struck.total() >= blows
+    faults = soak(works, tmp_path, most, seed, lambda text: print(text, flush=True), ("ray", "ray", "inline"))
+    assert faults.total() >= most

@@ -160,15 +160,15 @@ def test_suites_of_one_command_share_its_executor(
     from harness.app import session
     from harness.execute.executors import ExecutorOptions, InlineExecutor
 
-    told: list[str] = []
+    shown: list[str] = []
 
     class Counted(InlineExecutor):
         def __init__(self, options: ExecutorOptions | None = None) -> None:
-            told.append("made")
+            shown.append("made")
             super().__init__(options)
 
         def shutdown(self) -> None:
-            told.append("ended")
+            shown.append("ended")
             super().shutdown()
 
     monkeypatch.setattr(session, "EXECUTORS", {"inline": Counted})
@@ -176,5 +176,5 @@ def test_suites_of_one_command_share_its_executor(
     text = tiny.read_text().replace("suite: tiny", "suite: other").replace("tiny-better", "other-better")
     other.write_text(text.replace("steps: 20", "steps: 21"))
     assert run_main(["run", str(tiny), str(other), "--executor", "inline", "--no-report", "--quiet"]) == 0
-    assert told == ["made", "ended"]
+    assert shown == ["made", "ended"]
     assert "other-better" in capsys.readouterr().out

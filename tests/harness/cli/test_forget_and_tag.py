@@ -25,7 +25,7 @@ INLINE = ("--executor", "inline", "--no-report", "--no-tuned")
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
-    """The store of two runs of the suite, the second with a seed more."""
+    """The store of two runs, the second with one more seed."""
     folder = tmp_path_factory.mktemp("ran")
     (folder / "tiny.yaml").write_text(tiny_text, encoding="utf-8")
     for seeds in ("3", "4"):
@@ -60,9 +60,9 @@ def dump(database: Path) -> dict[str, list[str]]:
 
 def test_a_deleted_trial_counts_as_not_stored(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = dump(store)
-    said = call(capsys, "db", "delete", "--arm", "better", "--seed", "1", "--reason", "another file on that node")
-    assert "the verdict of tiny-better (tiny) is now 'not run'" in said
-    assert "1 trial deleted; 'harness db restore " in said
+    output = call(capsys, "db", "delete", "--arm", "better", "--seed", "1", "--reason", "another file on that node")
+    assert "the verdict of tiny-better (tiny) is now 'not run'" in output
+    assert "1 trial deleted; 'harness db restore " in output
     plan = told(capsys, "plan", "tiny.yaml", "--seeds", "4")
     assert (plan["trials"], plan["reused"]) == (8, 7)
     assert len(told(capsys, "list", "trials")) == 7
@@ -102,9 +102,9 @@ def test_pages_and_judge_do_not_see_it(store: Path, capsys: pytest.CaptureFixtur
 
 def test_a_dry_run_and_a_wrong_name_change_nothing(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = dump(store)
-    found = told(capsys, "db", "delete", "--suite", "tiny", "--dry-run")
-    assert (len(found["trials"]), found["deletion_id"]) == (8, None)
-    assert [one["claim_id"] for one in found["verdicts"]] == ["tiny-better"]
+    result = told(capsys, "db", "delete", "--suite", "tiny", "--dry-run")
+    assert (len(result["trials"]), result["deletion_id"]) == (8, None)
+    assert [item["claim_id"] for item in result["verdicts"]] == ["tiny-better"]
     for arguments, message in (
         ([], "name trials: their ids"),
         (["--arm", "bettter"], "did you mean 'better'"),
@@ -114,9 +114,9 @@ def test_a_dry_run_and_a_wrong_name_change_nothing(store: Path, capsys: pytest.C
         (["--arm", "better", "--seed", "77"], "no ended trial matches"),
     ):
         assert run_main(["db", "delete", *arguments]) == 2
-        said = capsys.readouterr().err
-        assert message in said
-        assert len(said.splitlines()) == 1
+        output = capsys.readouterr().err
+        assert message in output
+        assert len(output.splitlines()) == 1
     assert dump(store) == before
     assert run_main(["db", "restore", "latest"]) == 2
     assert "unknown deletion 'latest'" in capsys.readouterr().err
@@ -124,10 +124,10 @@ def test_a_dry_run_and_a_wrong_name_change_nothing(store: Path, capsys: pytest.C
 
 def test_of_a_run_what_it_ran_itself(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call(capsys, "db", "tag", "latest", "fourth")
-    found = told(capsys, "db", "delete", "--run", "fourth")
-    assert sorted((one["arm"], one["seed"]) for one in found["trials"]) == [("base", 3), ("better", 3)]
-    assert run_main(["db", "restore", found["deletion_id"]]) == 0
-    assert run_main(["db", "restore", found["deletion_id"]]) == 2
+    result = told(capsys, "db", "delete", "--run", "fourth")
+    assert sorted((item["arm"], item["seed"]) for item in result["trials"]) == [("base", 3), ("better", 3)]
+    assert run_main(["db", "restore", result["deletion_id"]]) == 0
+    assert run_main(["db", "restore", result["deletion_id"]]) == 2
     assert "was undone before" in capsys.readouterr().err
 
 
@@ -158,8 +158,8 @@ def test_tags(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, message in (
         (["nothing", "x"], "no run begins with 'nothing'"),
         (["base", "x"], "2 runs have the tag 'base'"),
-        ([first, "two words"], "'two words' is no tag"),
-        ([first, "latest"], "'latest' is no tag"),
+        ([first, "two words"], "'two words' is not a valid tag"),
+        ([first, "latest"], "'latest' is not a valid tag"),
         ([first, "camera", "--remove"], "did you mean 'camera-ready'"),
     ):
         assert run_main(["db", "tag", *arguments]) == 2
@@ -167,9 +167,9 @@ def test_tags(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def with_a_wrong_number(database: Path, suite: Path) -> str:
-    """What a node with another file might have stored: one trial of the plan, with a number that is not its own."""
+    """Store a wrong number for one trial of the plan."""
     plan = make_plan(load_suite(suite), Selection(seeds=(0, 1, 2)))
-    trial = next(one for one in plan.trials if (one.arm, one.seed) == ("better", 0))
+    trial = next(item for item in plan.trials if (item.arm, item.seed) == ("better", 0))
     row = {
         "trial_id": trial.trial_id,
         "suite": "tiny",

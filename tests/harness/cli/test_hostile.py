@@ -13,22 +13,22 @@ import pytest
 Harness = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def refused(done: subprocess.CompletedProcess[str], told: str) -> None:
+def refused(done: subprocess.CompletedProcess[str], message: str) -> None:
     assert done.returncode == 2, (done.returncode, done.stdout[-500:], done.stderr[-1500:])
     assert "Traceback" not in done.stderr
     assert "internal error" not in done.stderr
-    assert told in done.stderr, done.stderr
+    assert message in done.stderr, done.stderr
     assert len(done.stderr) < 4000
 
 
 OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "a slot as a number": (("run", "tiny.yaml", "--set", "optimizer=1"), "--set"),
-    "a share that is no number": (("run", "tiny.yaml", "--gpus-per-trial", "nan"), "--gpus-per-trial"),
+    "a share that is not a number": (("run", "tiny.yaml", "--gpus-per-trial", "nan"), "--gpus-per-trial"),
     "a share without end": (("run", "tiny.yaml", "--gpus-per-trial", "inf"), "--gpus-per-trial"),
     "an address where nobody is": (("run", "tiny.yaml", "--address", "127.0.0.1:1"), "nothing answers there"),
     "no address": (("run", "tiny.yaml", "--address", "nowhere"), "HOST:PORT is expected"),
     "a budget without end": (("sweep", "tiny.yaml", "--benchmark", "known", "--budget", "99999999999"), "--budget"),
-    "looks that are no number": (("report", "--serve", "tiny.yaml", "--every", "nan"), "--every"),
+    "an interval that is not a number": (("report", "--serve", "tiny.yaml", "--every", "nan"), "--every"),
     "browse without a database": (("report", "--serve", "tiny.yaml", "--db", "gone.duckdb"), "gone.duckdb"),
     "browse a loop of links": (("report", "--serve", "tiny.yaml", "--db", "loop.duckdb"), "loop.duckdb"),
     "an arm whose file ends the process": (
@@ -66,11 +66,11 @@ def odd(tmp_path: Path, tiny: Path) -> Path:
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("case", OPTIONS)
 def test_a_hostile_option_is_refused(case: str, odd: Path, command: Harness) -> None:
-    arguments, told = OPTIONS[case]
+    arguments, shown = OPTIONS[case]
     before = sorted(odd.iterdir())
-    refused(command(*arguments), told)
-    made = set(odd.iterdir()) - set(before) - {odd / "results", odd / "cache"}
-    assert not made
+    refused(command(*arguments), shown)
+    created = set(odd.iterdir()) - set(before) - {odd / "results", odd / "cache"}
+    assert not created
 
 
 SUITES: dict[str, tuple[Callable[[str], str], str]] = {
@@ -97,10 +97,10 @@ SUITES: dict[str, tuple[Callable[[str], str], str]] = {
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("case", SUITES)
 def test_a_hostile_suite_is_refused(case: str, odd: Path, tiny_text: str, command: Harness) -> None:
-    edit, told = SUITES[case]
+    edit, shown = SUITES[case]
     (odd / "broken.yaml").write_text(edit(tiny_text))
     for name in ("validate", "plan"):
-        refused(command(name, "broken.yaml"), told)
+        refused(command(name, "broken.yaml"), shown)
 
 
 def chain(folder: Path, tiny_text: str, length: int, twice: bool) -> Path:
@@ -126,8 +126,8 @@ def test_a_suite_of_ten_thousand_is_refused(what: str, tmp_path: Path, tiny_text
         more = "".join(f"  a{n}: {{role: baseline, optimizer: {{name: sgd, lr: 0.1}}}}\n" for n in range(10_000))
         text = tiny_text.replace("benchmarks:\n", more + "benchmarks:\n", 1)
     else:
-        known = tiny_text[tiny_text.index("    define:") : tiny_text.index("facts:")]
-        more = "".join(f"  b{n}:\n{known}" for n in range(10_000))
+        existing = tiny_text[tiny_text.index("    define:") : tiny_text.index("facts:")]
+        more = "".join(f"  b{n}:\n{existing}" for n in range(10_000))
         text = tiny_text.replace("facts:", more.rstrip("\n") + "\nfacts:", 1)
     (tmp_path / "huge.yaml").write_text(text)
     refused(command("plan", "huge.yaml"), "huge.yaml")

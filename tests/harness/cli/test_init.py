@@ -51,9 +51,9 @@ def test_for_a_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_for_a_table(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "r.csv").write_text("seed,adam,adamp\n0,1,2\n")
     assert run_main(["init", "--table", "r.csv"]) == 0
-    said = capsys.readouterr().out
-    assert "columns of r.csv: seed, adam, adamp" in said
-    assert "harness judge r.csv" in said
+    output = capsys.readouterr().out
+    assert "columns of r.csv: seed, adam, adamp" in output
+    assert "harness judge r.csv" in output
     assert not (here / "mine.yaml").exists()
 
 

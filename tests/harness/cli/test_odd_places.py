@@ -70,10 +70,10 @@ def called(
     words = {"MADE": str(made)}
     if any("TRIAL" in arguments for arguments in commands):
         words["TRIAL"] = trial_of(folder)
-    given = [[words.get(word, word) for word in arguments] for arguments in commands]
+    values = [[words.get(word, word) for word in arguments] for arguments in commands]
     environment = {**os.environ, "HARNESS_DB": "results/harness.duckdb"}
     done = subprocess.run(
-        [sys.executable, "-c", SEVERAL, json.dumps(given)],
+        [sys.executable, "-c", SEVERAL, json.dumps(values)],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -84,7 +84,7 @@ def called(
     )
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout.splitlines()[-1])
-    return [subprocess.CompletedProcess(arguments, *answer) for arguments, answer in zip(given, answers, strict=True)]
+    return [subprocess.CompletedProcess(arguments, *answer) for arguments, answer in zip(values, answers, strict=True)]
 
 
 def told(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -116,7 +116,7 @@ def without_privileges() -> None:
 
 @pytest.fixture(params=["mounted read-only", "a folder of others"])
 def read_only(request: pytest.FixtureRequest, finished: Path, tmp_path: Path) -> Iterator[tuple[Path, Refuse | None]]:
-    """The store where it cannot be written, and what a command has to begin with so that it is so."""
+    """A store that cannot be written, and the prefix of commands for it."""
     if request.param == "mounted read-only":
         with mounted(tmp_path / "disk", "--bind", str(finished)) as place:
             subprocess.run(["mount", "-o", "remount,ro,bind", str(place)], check=True)
@@ -198,7 +198,7 @@ def small_files() -> None:
 @pytest.mark.full
 @pytest.mark.timeout(600)
 def test_a_limit_on_the_size_of_files_is_told_and_loses_nothing(tmp_path: Path, tiny: Path) -> None:
-    """It used to give 'cannot rollback - no transaction is active', and then that the database is damaged."""
+    """A limit on file sizes is reported and damages nothing."""
     for done in called([WRITING["run"], READING["claims"]], tmp_path, tmp_path / "made", small_files):
         told(done, "ulimit -f")
         assert "damaged" not in done.stderr

@@ -1,4 +1,4 @@
-"""What a suite outside the package is told: by its name once it has run, and of data that are not there."""
+"""Suites outside the package: found by name after a run, warned about missing data."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def test_a_suite_that_has_run_is_known_by_its_name(
     for named in ([], ["tiny"], [str(tiny)]):
         capsys.readouterr()
         assert run_main(["claims", *named, "--db", str(database)]) == 0
-        told = capsys.readouterr().out
-        assert "tiny-better" in told
-        assert "adamp" not in told, "suites that never ran here say nothing"
+        shown = capsys.readouterr().out
+        assert "tiny-better" in shown
+        assert "adamp" not in shown, "suites that never ran here say nothing"
     tiny.unlink()  # its run stored the suite
     assert run_main(["claims", "tiny", "--db", str(database)]) == 0
     assert "tiny-better" in capsys.readouterr().out

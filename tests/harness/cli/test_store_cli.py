@@ -61,7 +61,7 @@ def test_cells_of_a_table_are_cut_at_a_readable_width_and_it_says_so(database: P
     out = call(query, long)[1]
     assert max(map(len, out.splitlines())) < 100
     assert out.splitlines()[2].split() == ["x" * 79 + "…", "short"]
-    assert "(1 row; 1 cell cut at 80 characters: --width 0, --format json or csv show all)" in out
+    assert "(1 row; 1 cell cut at 80 characters; --width 0, --format json or --format csv show all)" in out
     assert "x" * 4000 in call(query, long, "--width", "0")[1]
     assert call(query, long, "--width", "10")[1].splitlines()[2].split() == ["x" * 9 + "…", "short"]
     for form in ("json", "csv"):
@@ -120,7 +120,7 @@ def test_query_names_the_holder_on_standard_error(database: Path) -> None:
 def test_check_and_rebuild(database: Path) -> None:
     code, out, _ = call(db, "check")
     assert code == 0
-    assert "sound" in out
+    assert "is valid" in out
     database.write_bytes(b"")
     code, out, _ = call(db, "check")
     assert code == 1
@@ -128,13 +128,5 @@ def test_check_and_rebuild(database: Path) -> None:
     code, out, _ = call(db, "rebuild")
     assert code == 0
     assert "2 trials (1 finished), 3 results" in out
-    assert "backup" in out
+    assert "the old file is now" in out
     assert call(db, "check")[0] == 0
-
-
-def test_help_shows_examples() -> None:
-    for command, arguments in [(query, []), (db, []), (db, ["check"]), (db, ["rebuild"])]:
-        code, out, _ = call(command, *arguments, "--help")
-        assert code == 0
-        assert "Example" in out
-        assert "  harness " in out

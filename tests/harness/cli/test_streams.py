@@ -1,4 +1,4 @@
-"""What stands in names and messages of others is shown on the terminal and never obeyed."""
+"""Control characters in external names and messages are printed as text."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ def test_a_terminal_gets_them_written_out_and_a_pipe_the_data(tiny: Path, databa
     ours, theirs = pty.openpty()
     process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs, close_fds=True)
     os.close(theirs)
-    found = b""
+    result = b""
     while part := _read(ours):
-        found += part
+        result += part
     process.wait(timeout=60)
     os.close(ours)
-    assert b"\\x1b[2J" in found
-    assert b"\x1b" not in found
+    assert b"\\x1b[2J" in result
+    assert b"\x1b" not in result
 
 
 def _read(descriptor: int) -> bytes:

@@ -22,21 +22,21 @@ ABLATION = {"weak": "{role: ablation, parent: ours, optimizer: {name: sgd, lr: 0
 
 
 def world(folder: Path, scale: str = "mini", share: float = 0.95) -> World:
-    """A primary claim that holds, one that is reversed, and one with a gate, on digits that stand in for ImageNet."""
+    """Claims on a stand-in: confirmed, reversed, and with a mechanism check."""
     bound = [binding("won", primary=True), binding("lost", arm="third")]
     bound.append(binding("gated", against=["other"], mechanism=GATE))
-    facts = [fact(one["id"]) for one in bound]
+    facts = [fact(item["id"]) for item in bound]
     where = benchmark("a", paper=scale == "paper", about="noisy 8×8 digits, a small network")
     where = where.replace("title: a\n", "title: 'ImageNet, ResNet-18'\n")
     suite = write_suite(folder, facts, bound, benchmarks=where, arms=ABLATION)
-    known: dict[tuple[str, str], Any] = {
+    existing: dict[tuple[str, str], Any] = {
         ("a", "ours"): around(2.0, 0.3, 5),
         ("a", "base"): flat(5),
         ("a", "other"): around(0.5, 0.3, 5)[::-1],
         ("a", "third"): around(-2.0, 0.3, 5),
         ("a", "weak"): around(-1.0, 0.2, 5),
     }
-    return World(suite, known, scale, {("a", "ours"): {"mechanism.share": share}})
+    return World(suite, existing, scale, {("a", "ours"): {"mechanism.share": share}})
 
 
 def rows_of(here: World) -> list[VerdictRow]:
@@ -51,16 +51,16 @@ def printed(here: World, capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 def test_every_line_with_an_effect_of_a_stand_in_names_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(world(tmp_path), capsys)
-    told = [line for line in lines if line.startswith(("won", "lost", "gated"))]
-    assert len(told) == 6  # the verdicts, and their sizes
-    assert all(STAND_IN in line for line in told)
+    shown = [line for line in lines if line.startswith(("won", "lost", "gated"))]
+    assert len(shown) == 6  # the verdicts, and their sizes
+    assert all(STAND_IN in line for line in shown)
     assert "known at mini · stand-ins: the published sizes do not apply" in lines[0]
 
 
 def test_as_published_nothing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = "\n".join(printed(world(tmp_path, "paper"), capsys))
-    assert "stand-in" not in told
-    assert "digits" not in told
+    shown = "\n".join(printed(world(tmp_path, "paper"), capsys))
+    assert "stand-in" not in shown
+    assert "digits" not in shown
 
 
 def test_primary_claims_come_first_and_among_the_others_what_points_the_other_way(
@@ -82,8 +82,8 @@ def test_effects_have_the_exact_interval_of_d_z(tmp_path: Path, capsys: pytest.C
     here = world(tmp_path)
     lines = printed(here, capsys)
     design = next(row.design for row in rows_of(here) if row.claim_id == "won")
-    told = "{d_z:+.3g} [{d_z_low:+.3g}, {d_z_high:+.3g}]".format_map(design)
-    assert any(line.startswith("won") and told in line for line in lines)
+    shown = "{d_z:+.3g} [{d_z_low:+.3g}, {d_z_high:+.3g}]".format_map(design)
+    assert any(line.startswith("won") and shown in line for line in lines)
     assert design["d_z_high"] - design["d_z"] > 1.2 * (design["d_z"] - design["d_z_low"])  # not the mean's, divided
 
 

@@ -1,4 +1,4 @@
-"""What ``harness verify`` says where older trials are not adopted."""
+"""``harness verify``: the reasons against accepting older trials."""
 
 from __future__ import annotations
 
@@ -26,4 +26,4 @@ def test_why_nothing_is_adopted(verified: Verification, reason: str, capsys: pyt
 
 def test_an_empty_store_says_what_fills_it(capsys: pytest.CaptureFixture[str]) -> None:
     _show_verified(Verification(0, 0, (), ()), adopt=True)
-    assert capsys.readouterr().out.splitlines()[-1].startswith("nothing is stored")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("no stored trials to verify")

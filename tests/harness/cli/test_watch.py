@@ -68,11 +68,11 @@ def test_plain_lines_come_once_a_second_and_for_every_failure(
     jobs = [job(number) for number in range(5)]
     watch.queued(len(jobs))
     watch.asked(jobs)
-    for one in jobs:
-        watch.started(one)
+    for item in jobs:
+        watch.started(item)
         clock.seconds += 0.5
-        status = FAILED if one is jobs[1] else Outcome(one.trial_id, Status.DONE, wall_seconds=0.5)
-        watch.finished(one, status)
+        status = FAILED if item is jobs[1] else Outcome(item.trial_id, Status.DONE, wall_seconds=0.5)
+        watch.finished(item, status)
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[0] for line in lines] == ["[1/5]", "[2/5]", "[4/5]", "[5/5]"]
     assert lines[1].startswith("[2/5] known/better/1 failed 1.0 s: ValueError: no · ")
@@ -94,7 +94,7 @@ def test_quiet_and_json_keep_progress_to_themselves(tiny: Path, command: Command
 
 
 def in_a_terminal(arguments: list[str], folder: Path, **environment: str) -> str:
-    """Everything that a command writes to a terminal of 100 columns, until it closes it."""
+    """The output of a command on a terminal of 100 columns."""
     ours, theirs = pty.openpty()
     variables = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")}
     variables |= {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30", **environment}

@@ -455,6 +455,7 @@ def test_an_owner_reads_all_it_recorded_while_the_file_is_held(paths: StorePaths
         with owner.reader() as reader:
             assert reader.finished(["a"]) == {"a": "done"}
             assert reader.source == "database"
+        owner.flush()
         with foreign_holder(paths.database) as holder:
             owner.record(outcome("b"))
             with owner.reader() as reader:

@@ -287,6 +287,7 @@ def test_news_of_a_dead_owner_are_seen_at_once(filled: StorePaths) -> None:
 def test_a_file_from_the_future_is_not_fresh(filled: StorePaths) -> None:
     """After the clock was put back, the file seems to be written later than now."""
     with Owner(filled.database, ingest_seconds=60) as owner:
+        owner.flush()
         owner.record(outcome("c"))
         ahead = time.time() + 3600
         os.utime(filled.database, (ahead, ahead))

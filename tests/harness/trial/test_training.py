@@ -123,7 +123,7 @@ def test_divergence_is_a_result_with_its_step(tiny: Path, tmp_path: Path) -> Non
 def test_an_error_is_an_outcome_with_its_place(tiny: Path, tmp_path: Path) -> None:
     outcome = outcome_of(trial_of(tiny, "base", fails=True), tmp_path)
     assert outcome.status == "failed"
-    assert "told to fail" in str(outcome.error)
+    assert "this arm fails because" in str(outcome.error)
     assert "synthetic.py" in str(outcome.error)
     assert outcome.series == ()
 
