@@ -180,31 +180,6 @@ def test_mini_needs_no_method_of_another_package(name: str) -> None:
         assert "package" not in str(trial.spec.slots.methods["optimizer"].name)
 
 
-def test_adamp_has_the_spine() -> None:
-    """Classification, retrieval and language modelling at every scale; the decided pairs."""
-    suite = suite_of("adamp")
-    assert {suite.benchmarks[name].model.task for name in suite.benchmarks} >= {
-        "classification",
-        "retrieval",
-        "language-modelling",
-    }
-    for binding in suite.model.claims:
-        if suite.facts[binding.id].baseline in ("Adam", "AdamW") and binding.unbound is None:
-            assert set(binding.against) == {"adamw", "adam"}, binding.id
-            assert binding.deciding(suite.facts[binding.id].kind) == binding.against, binding.id
-
-
-def test_adamp_counts_its_distinct_trainings() -> None:
-    """Eleven blocks at mini serve the spine's sixteen benchmarks, and trials are shared where content is equal."""
-    plan = plan_of("adamp", "mini")
-    spine = [b for b in plan.settings.values() if b.task in ("classification", "retrieval", "language-modelling")]
-    served = Counter(base.served_by for base in spine)
-    assert (len(served), served.total()) == (11, 16)
-    assert served["cub-triplet"] == 4
-    assert len({link.trial_id for link in plan.links}) < len(plan.links)
-    assert len({trial.trial_id for trial in plan.trials}) == len(plan.trials)
-
-
 def test_four_retrieval_sets_are_four_experiments_at_small() -> None:
     """At mini sets that share a stand-in are one experiment, with one number of seeds."""
     suite, mini = suite_of("adamp"), plan_of("adamp", "mini")
