@@ -50,7 +50,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the session, with all its workers and commands, one cache of its own."""
+    """Keep slow cases of full tests out of ``-m full``; give the session, with its workers, one cache."""
+    if config.option.markexpr == "full":
+        config.option.markexpr = "full and not slow"
     if "HARNESS_CACHE" not in os.environ:
         cache = tempfile.mkdtemp(prefix="harness-tests-")
         os.environ["HARNESS_CACHE"] = cache
