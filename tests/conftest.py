@@ -43,6 +43,8 @@ settings.load_profile("default")
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Use both cores for the whole tree; files named on the command line run in this process."""
     option = config.option
+    if hasattr(config, "workerinput"):  # a worker starts no workers
+        return
     whole = config.args_source is not pytest.Config.ArgsSource.ARGS
     if whole and getattr(option, "numprocesses", 0) is None and not (option.usepdb or option.collectonly):
         option.numprocesses = min(WORKERS, os.cpu_count() or 1)
