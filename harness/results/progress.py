@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.judge.rows import finite
+from harness.judge.detail import finite
 from harness.plan.remaining import Durations
 from harness.store import Reader
 from harness.vocabulary import FINAL, Status

@@ -165,7 +165,7 @@ def test_a_schedulers_signal_ends_as_ctrl_c(tiny: Path, database: Path, executor
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate()
     assert process.returncode == 1
-    assert b"interrupted; what had finished is stored" in err
+    assert b"interrupted; finished trials are stored" in err
     assert b"SIGTERM" not in out + err
 
 
@@ -182,8 +182,8 @@ def outcomes_in_journal(database: Path) -> dict[str, int]:
 
 
 def test_a_second_terminal_can_query_during_a_run(tiny: Path, database: Path, harness: Harness) -> None:
-    slow_suite(tiny, 0.2, seeds=50)
-    process = start(tiny, database, "--executor", "inline")
+    slow_suite(tiny, 0.2, seeds=3)
+    process = start(tiny, database, "--executor", "inline", "--seeds", "50")
     sql = "SELECT count(*) AS n FROM trials WHERE status = 'done'"
 
     def done() -> int:

@@ -98,7 +98,7 @@ def test_an_added_arm_is_trained_and_judged(folder: Path, capsys: pytest.Capture
     assert verdict["verdict"] in ("undecided", "direction confirmed", "direction reversed")
     design = verdict["design"]
     assert isinstance(design, dict)
-    assert (design["family"], design["family_size"]) == ("own", 1)
+    assert (design["multiplicity"]["family"], len(design["test"]["p"])) == ("own", 1)
 
 
 MISTAKES = {

@@ -110,7 +110,7 @@ def test_a_repeated_trial_that_came_out_otherwise_makes_its_claim_invalid(tiny: 
         )
     _, verdicts = judge_now(suite, selection, database)
     assert verdicts[0].verdict == "invalid"
-    assert "nondeterminism" in verdicts[0].design["reason"]
+    assert "nondeterminism" in verdicts[0].detail.reason
 
 
 def counters(folder: Path, joules: dict[str, int], span: int = 10_000_000) -> Path:

@@ -72,7 +72,7 @@ def test_a_deleted_trial_counts_as_not_stored(store: Path, capsys: pytest.Captur
         (verdict,) = reader.verdicts(suite="tiny")
     assert (verdict["verdict"], verdict["n"], verdict["difference"]) == ("not run", 0, None)
     assert "1 trial of this verdict was deleted" in verdict["design"]["reason"]
-    assert "look" not in verdict["design"]
+    assert verdict["design"]["look"] is None
     assert check(store) == []
     now = dump(store)
     rebuild(store)
@@ -87,7 +87,7 @@ def test_a_deleted_trial_counts_as_not_stored(store: Path, capsys: pytest.Captur
 def test_pages_and_judge_do_not_see_it(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call(capsys, "db", "delete", "--arm", "better", "--seed", "1")
     (judged,) = json.loads(call(capsys, "claims", "tiny.yaml", "--format", "json"))
-    assert (judged["verdicts"][0]["n"], judged["verdicts"][0]["design"]["missing"]) == (3, 1)
+    assert (judged["verdicts"][0]["n"], judged["verdicts"][0]["design"]["numbers"]["missing"]) == (3, 1)
     suite = load_suite("tiny.yaml")
     with open_reader(store, consistent=True) as reader:
         ((gone,),) = reader.query("SELECT trial_id FROM trials_with_deleted WHERE deleted_at IS NOT NULL").rows

@@ -185,6 +185,7 @@ def _kill_at_random_and_resume(paths: StorePaths, kills: int, seed: int) -> int:
     return killed
 
 
+@pytest.mark.full
 def test_killed_at_random_loses_and_repeats_nothing(paths: StorePaths) -> None:
     assert _kill_at_random_and_resume(paths, kills=4, seed=int(time.time())) > 0
 

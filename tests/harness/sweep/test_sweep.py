@@ -338,8 +338,8 @@ def test_unequal_budgets_make_the_comparison_invalid(surface: Path, database: Pa
     assert not result.summary["equal"]
     (verdict,) = result.verdicts
     assert verdict.verdict == "invalid"
-    assert "base 4" in verdict.design["reason"]
-    assert "better 0" in verdict.design["reason"]
+    assert "base 4" in verdict.detail.reason
+    assert "better 0" in verdict.detail.reason
 
 
 def told(tuning: Tuning, arm: str, trials: int = 2) -> list[Point]:
