@@ -90,8 +90,9 @@ def _store(paths: StorePaths) -> None:
             owner.record(outcome(trial, results=scores, series=[]))
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("flips", [50, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "flips", [5, pytest.param(50, marks=pytest.mark.full), pytest.param(200, marks=pytest.mark.slow)]
+)
 def test_flips_change_no_stored_number(flips: int, tmp_path: Path) -> None:
     """The review's experiment: of 200 flips in a plain segment 13 changed a stored number without a word."""
     paths = StorePaths.of(tmp_path / "h.duckdb")
