@@ -30,6 +30,9 @@ def added_seeds(suite: Suite, plan: Plan, reader: Queries) -> list[str]:
 
     A claim that is evaluated sequentially already is left out: it costs nothing more.
     """
+    evaluated = reader.query("SELECT 1 FROM verdicts WHERE suite = ? AND scale = ? LIMIT 1", [suite.name, plan.scale])
+    if not evaluated.rows:
+        return []
     designs = claim_designs(suite, plan, sequential=False)
     earlier = earlier_verdicts(reader, designs, plan.scale)
     claims: dict[tuple[tuple[int, ...], int, int, int | None], list[str]] = {}
