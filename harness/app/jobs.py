@@ -93,6 +93,7 @@ def job_of(trial: Trial, request: SessionRequest, folder: Path, stored: Mapping[
         code="" if registry.entry("task", trial.spec.task).card.program else trial.fingerprint,
         data=data_root().absolute(),
         checkpoint_seconds=checkpoint_seconds(),
+        memory_mib=request.memory_per_trial,
     )
 
 

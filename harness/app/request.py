@@ -66,7 +66,7 @@ class SessionRequest:
     def executor_options(self) -> ExecutorOptions:
         """The options with which its executor starts."""
         paths = StorePaths.of(self.database)
-        return ExecutorOptions(paths.sessions, self.address, self.gpus_per_trial, self.memory_per_trial)
+        return ExecutorOptions(paths.sessions, self.address, self.gpus_per_trial)
 
 
 class RunOptions(TypedDict, total=False):

@@ -33,7 +33,7 @@ class FiniteRange(click.FloatRange):
 PATH = click.Path(path_type=Path)
 _DATABASE = "Use this database.  [default: $HARNESS_DB or results/harness.duckdb]"
 _GPUS, _FORMATS = "Give each trial this share of a GPU.", click.Choice(["table", "json"])
-_MEMORY = "Stop a trial that uses more memory, with its child processes.  [default: depends on the machine]"
+_MEMORY = "Stop a trial that uses more memory, with its child processes.  [default: no limit]"
 _OVERRIDE = "Override a recipe key, data.KEY or model.KEY in every arm of the selected benchmarks."
 
 database_option = click.option("--db", "database", type=PATH, default=default_database, help=_DATABASE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -285,3 +286,20 @@ def test_orphans_of_a_dead_owner_are_ended_and_nobody_elses(tmp_path: Path) -> N
     finally:
         sleeper.kill()
         bystander.kill()
+
+
+def test_a_trial_above_its_memory_is_ended(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails with the numbers, is not tried again, and the others go on."""
+    executor = Told(lambda one: None if one.trial_id == "large" else {"status": "done"})
+    monkeypatch.setattr(dispatch, "BEAT_SECONDS", 0.0)
+    monkeypatch.setattr(executor, "progress", lambda: [Progress("large", 1, 9, 0.5, os.getpid())])
+    jobs = [job("large", memory_mib=1.0), job("small", memory_mib=1e9)]
+    assert dispatched(database, executor, jobs)[0] == {"large": "failed", "small": "done"}
+    with open_reader(database) as reader:
+        ((error, attempts, peak),) = reader.query(
+            "SELECT error, attempts, peak_memory_mb FROM trials WHERE trial_id = 'large'"
+        ).rows
+    assert error.startswith("out of memory: the trial held")
+    assert "more than its limit of 1 MiB" in error
+    assert attempts == 1
+    assert peak > 1
