@@ -39,7 +39,7 @@ _GATES_CLAIM = " AND ".join(f"gates.{name} IS NOT DISTINCT FROM gates_with_delet
 def mark_deleted(
     connection: DuckDBPyConnection, trials: Iterable[str], verdicts: Iterable[Row], at: datetime | None
 ) -> None:
-    """Mark all rows about trials, and the gates of claims whose verdicts are withdrawn, as deleted ``at`` a moment."""
+    """Mark all rows about trials, and checks of withdrawn verdicts, as deleted."""
     ids = list(trials)
     for table, condition in ABOUT_TRIALS.items():
         sql = f"UPDATE {STORED[table]} SET deleted_at = $at WHERE deleted_at IS NULL AND {condition}"
@@ -51,9 +51,9 @@ def mark_deleted(
 
 
 def clear_mark(connection: DuckDBPyConnection, at: datetime) -> bool:
-    """Restore the trials deleted ``at`` a moment, except those that have a result again; returns whether all are back.
+    """Restore the trials deleted ``at`` a moment; return True if all are back.
 
-    A point of a search is restored with the last of its trials, a gate unless its claim has been judged since.
+    A point of a search is restored with the last of its trials, a mechanism check unless its claim was judged since.
     """
     sql = f"""SELECT trial_id FROM trials_with_deleted WHERE deleted_at = ? AND trial_id NOT IN
         (SELECT trial_id FROM trials WHERE {IS_FINAL})"""
@@ -73,13 +73,13 @@ def clear_mark(connection: DuckDBPyConnection, at: datetime) -> bool:
     return not left
 
 
-def _clear(connection: DuckDBPyConnection, table: str, condition: str, given: dict[str, object]) -> None:
+def _clear(connection: DuckDBPyConnection, table: str, condition: str, parameters: dict[str, object]) -> None:
     rows = f"deleted_at = $at AND ({condition})"
     if key := ", ".join(KEYS.get(table, ())):  # a row that is not deleted keeps its key
         connection.execute(
-            f"DELETE FROM {STORED[table]} WHERE {rows} AND ({key}) IN (SELECT ({key}) FROM {table})", given
+            f"DELETE FROM {STORED[table]} WHERE {rows} AND ({key}) IN (SELECT ({key}) FROM {table})", parameters
         )
-    connection.execute(f"UPDATE {STORED[table]} SET deleted_at = NULL WHERE {rows}", given)
+    connection.execute(f"UPDATE {STORED[table]} SET deleted_at = NULL WHERE {rows}", parameters)
 
 
 def drop_outcome(connection: DuckDBPyConnection, trial_id: str) -> list[tuple[str, str, float | None]]:

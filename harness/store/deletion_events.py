@@ -15,7 +15,7 @@ from harness.vocabulary import FINAL, Protocol, Verdict
 
 @dataclass(frozen=True)
 class DeletedEvent(Event):
-    """Trials that count as not stored from now on, and the verdicts that replace those that rest on them.
+    """Trials no longer stored, and the verdicts that replace those on them.
 
     ``verdicts`` are of the same moment as the event: the history of a claim stays, and its newest row says that it
     rests on nothing.
@@ -33,7 +33,7 @@ class DeletedEvent(Event):
 
     @classmethod
     def from_json(cls, parts: Mapping[str, Any]) -> Self:
-        """The event of a line, which before schema 7 called the deletion ``forget_id``."""
+        """The event of a line; before schema 7 it called the deletion ``forget_id``."""
         return super().from_json({"deletion_id": parts.get("forget_id"), **parts})
 
     def fold(self, rows: PendingRows) -> None:
@@ -62,7 +62,7 @@ class RestoredEvent(Event):
 
     @classmethod
     def from_json(cls, parts: Mapping[str, Any]) -> Self:
-        """The event of a line, which before schema 7 called the deletion ``forget_id``."""
+        """The event of a line; before schema 7 it called the deletion ``forget_id``."""
         return super().from_json({"deletion_id": parts.get("forget_id"), **parts})
 
     def touches(self) -> Touched:

@@ -1,4 +1,4 @@
-"""How values become the journal's JSON: one line each, with words for the numbers that JSON lacks."""
+"""Values as the event log's JSON: one line each, with words for the numbers that JSON lacks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.store.errors import StoreError
 
 
 def utc_now() -> str:
-    """This moment as the journal writes it, in UTC with microseconds."""
+    """This moment as the event log writes it, in UTC with microseconds."""
     return _iso(datetime.now(UTC))
 
 
@@ -71,7 +71,7 @@ def _plain(value: Any) -> Any:
 
 
 def restored(value: Any) -> Any:
-    """Plain data of the store with its words for NaN and infinities as numbers again."""
+    """Plain data of the store with NaN and infinities as numbers."""
     if isinstance(value, Mapping):
         return {key: restored(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -40,7 +40,7 @@ def copy_for_snapshot(paths: StorePaths) -> Path | None:
     try:
         copy_database(paths, partial)
     except BaseException:
-        partial.unlink(missing_ok=True)  # half a copy on a full disk takes the space that the journal lives on
+        partial.unlink(missing_ok=True)  # half a copy on a full disk takes the space that the event log needs
         raise
     return partial
 
@@ -56,7 +56,7 @@ def publish_snapshot(paths: StorePaths, partial: Path) -> None:
 
 
 def remove_left_overs(paths: StorePaths) -> None:
-    """Remove what processes left that were killed while they copied or made a database; the caller holds the lock."""
+    """Remove partial copies and databases of killed processes; the caller holds the lock."""
     import psutil
 
     beginnings = (f"{paths.snapshot.name}.partial-", f"{paths.database.name}.new-")

@@ -1,4 +1,4 @@
-"""What events mean for the tables, and that each is taken exactly once."""
+"""Effects of events on the tables; each is ingested exactly once."""
 
 from __future__ import annotations
 
@@ -76,16 +76,16 @@ def rows(paths: StorePaths, sql: str) -> list[tuple[Any, ...]]:
 
 def test_python_and_sql_agree_on_the_tables(paths: StorePaths) -> None:
     with open_for_writing(paths) as connection:
-        found: dict[str, dict[str, str]] = {}
+        types: dict[str, dict[str, str]] = {}
         for table, column, kind in connection.execute(
             "SELECT table_name, column_name, data_type FROM duckdb_columns()"
             " WHERE schema_name = 'main' AND NOT internal ORDER BY table_name, column_index"
         ).fetchall():
-            found.setdefault(table, {})[column] = kind
+            types.setdefault(table, {})[column] = kind
     views = {"cell_trials", "current_results"}
-    found = {table: kinds for table, kinds in found.items() if table not in {*views, *STORED.values()}}
-    assert list(found.pop("schema_version")) == ["version", "name", "applied_at"]
-    assert {table: list(columns.items()) for table, columns in found.items()} == {
+    types = {table: kinds for table, kinds in types.items() if table not in {*views, *STORED.values()}}
+    assert list(types.pop("schema_version")) == ["version", "name", "applied_at"]
+    assert {table: list(columns.items()) for table, columns in types.items()} == {
         table: list(columns.items()) for table, columns in TABLES.items()
     }
 
@@ -123,9 +123,9 @@ def test_not_finite_numbers_survive(paths: StorePaths) -> None:
     results = [{"split": "test", "metric": f"m{i}", "value": value} for i, value in enumerate(values)]
     write(paths, [planned_line("r", "t"), outcome_line("t", "diverged", series=[series], results=results)])
     for sql in ("SELECT value FROM metrics ORDER BY step", "SELECT value FROM results ORDER BY metric"):
-        found = [value for (value,) in rows(paths, sql)]
-        assert math.isnan(found[0])
-        assert found[1:] == [math.inf, -math.inf, 1.0, None]
+        stored = [value for (value,) in rows(paths, sql)]
+        assert math.isnan(stored[0])
+        assert stored[1:] == [math.inf, -math.inf, 1.0, None]
 
 
 def test_one_trial_under_several_names_and_in_several_runs(paths: StorePaths) -> None:
@@ -244,13 +244,13 @@ def test_verdicts_keep_their_history_and_gates_their_last_state(paths: StorePath
 def test_a_claim_has_a_verdict_and_gates_under_each_protocol(paths: StorePaths) -> None:
     at = "2026-01-01T00:00:00Z"
     gate = {"claim_id": "a", "metric": "mechanism.x", "arm": "ours", "value": 1.0}
-    said = {"kind": "verdicts", "scale": "mini", "at": at}
+    verdicts = {"kind": "verdicts", "scale": "mini", "at": at}
     for protocol, verdict in (("published", "undecided"), ("tuned", "direction confirmed"), ("tuned", "undecided")):
         own = {"claim_id": "a", "protocol": protocol}
         side = {**own, "trial_id": "t", "side": "method"}
         parts = {"verdicts": [{**own, "verdict": verdict}], "trials": [side], "gates": [{**gate, **own}]}
-        write(paths, [{**said, **parts}])
-    write(paths, [{**said, "verdicts": [{"claim_id": "b", "verdict": "undecided"}]}])
+        write(paths, [{**verdicts, **parts}])
+    write(paths, [{**verdicts, "verdicts": [{"claim_id": "b", "verdict": "undecided"}]}])
     assert rows(paths, "SELECT claim_id, protocol, verdict FROM verdicts ORDER BY ALL") == [
         ("a", "published", "undecided"),
         ("a", "tuned", "undecided"),
@@ -265,8 +265,8 @@ def test_sweeps_and_points_are_updated_in_parts(paths: StorePaths) -> None:
     point = {"sweep_id": "w", "arm": "a", "number": 0, "params": {"lr": 0.1}, "trial_ids": ["t"]}
     write(paths, [{"kind": "sweep", "row": sweep}, {"kind": "sweep_point", "row": point}])
     rows(paths, "FROM sweeps")
-    told = {"sweep_id": "w", "arm": "a", "number": 0, "value": 0.5, "status": "done", "told_at": "2026-01-01"}
-    write(paths, [{"kind": "sweep_point", "row": told}, {"kind": "sweep", "row": {"sweep_id": "w", "status": "done"}}])
+    point = {"sweep_id": "w", "arm": "a", "number": 0, "value": 0.5, "status": "done", "told_at": "2026-01-01"}
+    write(paths, [{"kind": "sweep_point", "row": point}, {"kind": "sweep", "row": {"sweep_id": "w", "status": "done"}}])
     assert rows(paths, "SELECT arms, budget, status FROM sweeps") == [(["a", "b"], 8, "done")]
     assert rows(paths, "SELECT params, trial_ids, value, status FROM sweep_points") == [
         ('{"lr":0.1}', '["t"]', 0.5, "done")
@@ -307,7 +307,7 @@ def test_events_that_make_no_sense_are_set_aside(paths: StorePaths) -> None:
         {"v": 1, "kind": "event", "event_kind": "e", "at": "noon"},
     ]
     paths.journal.mkdir()
-    # A surrogate that an owner writes is replaced; here it stands in the file.
+    # A surrogate that a writer writes is replaced; here it is in the file.
     lines = [encode(event).replace(b"lone ? s", b"lone \\ud800 s") for event in bad] + [b"junk\n"]
     random.Random(0).shuffle(lines)
     (paths.journal / "a.jsonl").write_bytes(good + b"".join(lines) + good.replace(b"good", b"last"))
@@ -321,7 +321,7 @@ def test_events_that_make_no_sense_are_set_aside(paths: StorePaths) -> None:
 
 
 def test_nothing_is_taken_twice_whatever_the_cuts(paths: StorePaths) -> None:
-    """The journal grows by random pieces of bytes; ingestion happens after each, also of two segments."""
+    """The event log grows by random pieces of bytes; ingestion happens after each, also of two log segments."""
     names = [f"t{i}" for i in range(40)]
     whole = [planned_line("r", *names), *(outcome_line(name, steps=i) for i, name in enumerate(names))]
     data = b"".join(encode({"v": 1, "at": f"2026-01-01T00:00:{i:02}Z", **event}) for i, event in enumerate(whole))
@@ -394,7 +394,7 @@ def test_a_kind_without_a_fold_loses_no_row(paths: StorePaths, monkeypatch: pyte
 
 
 def test_a_new_kind_of_event_is_one_class(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Journalled, ingested and read without a change to any other module."""
+    """Logged, ingested and read without a change to any other module."""
     monkeypatch.setattr("harness.store.events.KINDS", dict(KINDS))
 
     @dataclass(frozen=True)
@@ -454,7 +454,7 @@ def test_every_kind_of_event_comes_back_from_its_line(paths: StorePaths) -> None
         AbandonedEvent("r", ["t"]),
         AdoptedEvent([{"trial_id": "t", "adopted_from": "s"}], "r"),
         TaggedEvent("r", ["a"], ["b"]),
-        DeletedEvent("f", ["t"], [], "why", "harness forget t"),
+        DeletedEvent("f", ["t"], [], "why", "harness delete t"),
         RestoredEvent("f"),
         ReplacedEvent(Outcome("t", Status.DONE, results=(Score("test", "m", 1.0),)), "r"),
     ]
@@ -464,8 +464,8 @@ def test_every_kind_of_event_comes_back_from_its_line(paths: StorePaths) -> None
         journal.append(event)
     journal.close()
     (segment,) = segments(paths.journal)
-    found = [read_event(line.content) for line in segment.lines() if line.content]
-    assert [replace(event, at=None) for event in found] == events
+    restored = [read_event(line.content) for line in segment.lines() if line.content]
+    assert [replace(event, at=None) for event in restored] == events
 
 
 def test_small_batches_give_the_same_as_large_ones(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -513,4 +513,4 @@ def test_rate_of_a_million_rows(paths: StorePaths, capsys: pytest.CaptureFixture
     assert rows(paths, "SELECT count(*) FROM metrics") == [(1_000_000,)]
     seconds = time.perf_counter() - started
     with capsys.disabled():
-        print(f"\n1,000,000 rows of series ({size / 1e6:.0f} MB of journal) ingested in {seconds:.1f} s")
+        print(f"\n1,000,000 rows of series ({size / 1e6:.0f} MB of event log) ingested in {seconds:.1f} s")

@@ -1,4 +1,4 @@
-"""Readers: fresh while an owner writes, while someone holds the file, and shut in when a person's SQL runs."""
+"""Readers: fresh while a writer writes, while someone holds the file, and shut in when a person's SQL runs."""
 
 from __future__ import annotations
 
@@ -103,15 +103,15 @@ def test_named_queries(filled: StorePaths) -> None:
 
 
 def test_reads_while_an_owner_writes(paths: StorePaths, capsys: pytest.CaptureFixture[str]) -> None:
-    """A reader polls while an owner records. The age of the oldest unseen outcome is printed, not judged."""
+    """A reader polls while a writer records. The age of the oldest unseen outcome is printed, not judged."""
     done = threading.Event()
     seen: list[tuple[float, int]] = []
 
     def poll() -> None:
         with open_reader(paths.database, sandbox=True) as reader:
             while not done.is_set():
-                asked = time.monotonic()
-                seen.append((asked, reader.query("SELECT count(*) FROM results").rows[0][0]))
+                start = time.monotonic()
+                seen.append((start, reader.query("SELECT count(*) FROM results").rows[0][0]))
 
     acknowledged: list[float] = []
     with Owner(paths.database) as owner:
@@ -128,7 +128,7 @@ def test_reads_while_an_owner_writes(paths: StorePaths, capsys: pytest.CaptureFi
     counts = [count for _, count in seen]
     assert counts == sorted(counts), "an answer never goes back in time"
     assert len(set(counts)) > 2, "the reader saw the run go on"
-    ages = [asked - acknowledged[count] for asked, count in seen if count < len(acknowledged)]
+    ages = [start - acknowledged[count] for start, count in seen if count < len(acknowledged)]
     with capsys.disabled():
         print(f"\n{len(seen)} queries during the run; the oldest unseen outcome was {max(ages):.2f} s old")
 
@@ -148,7 +148,7 @@ def test_a_reader_turns_away_from_a_waiting_writer(filled: StorePaths) -> None:
         thread.start()
         assert inside.wait(30)
         assert reader.finished(["ab1"]) == {"ab1": "done"}
-        assert (reader.source, reader.holder) == ("copy", None), "one of ours is not worth a word"
+        assert (reader.source, reader.holder) == ("copy", None), "our own writer is not worth a word"
         leave.set()
         thread.join()
         assert reader.finished(["ab1"]) == {"ab1": "done"}
@@ -175,7 +175,7 @@ def test_a_waiting_writer_of_another_process_passes_before_new_readers(filled: S
 
 
 def _is_shut_out(paths: StorePaths) -> bool:
-    """Whether another process cannot look now."""
+    """True if another process cannot read now."""
     try:
         with _other_look(paths):
             return False
@@ -222,7 +222,7 @@ def test_a_foreign_process_holds_the_file(filled: StorePaths) -> None:
         owner.close(wait_seconds=0.0)
         holder.release()
         both = {"ab1": "done", "c": "done"}
-        until(lambda: reader.finished(["ab1", "c"]) == both, "an old copy is brought up to date from the journal")
+        until(lambda: reader.finished(["ab1", "c"]) == both, "an old copy is brought up to date from the event log")
 
 
 def test_without_a_snapshot_the_journal_alone_is_enough(filled: StorePaths) -> None:
@@ -242,7 +242,7 @@ def test_a_damaged_snapshot_is_passed_over(filled: StorePaths, damage: bytes) ->
 
 
 def test_an_old_snapshot_is_passed_over_if_the_file_is_free(filled: StorePaths) -> None:
-    """Segments that are gone from the journal are still in the file."""
+    """Log segments that were removed are still in the file."""
     old = filled.snapshot.read_bytes()
     with Owner(filled.database) as owner:
         owner.record(outcome("c"))
@@ -271,9 +271,9 @@ def test_news_of_a_dead_owner_are_seen_at_once(filled: StorePaths) -> None:
         import os, sys
         from harness.store import Owner
         from store_support import outcome
-        owner = Owner(sys.argv[1], ingest_seconds=60)
-        owner.open()
-        owner.record(outcome("c"))
+        writer = Owner(sys.argv[1], ingest_seconds=60)
+        writer.open()
+        writer.record(outcome("c"))
         os._exit(9)
         """,
         str(filled.database),
@@ -285,7 +285,7 @@ def test_news_of_a_dead_owner_are_seen_at_once(filled: StorePaths) -> None:
 
 
 def test_a_file_from_the_future_is_not_fresh(filled: StorePaths) -> None:
-    """After the clock was put back, the file seems to be written later than now."""
+    """After the clock was put back, the file has a later time."""
     with Owner(filled.database, ingest_seconds=60) as owner:
         owner.flush()
         owner.record(outcome("c"))

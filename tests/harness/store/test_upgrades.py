@@ -1,6 +1,6 @@
-"""Stores that earlier versions wrote: opened, migrated with a backup, made again from their journals alone.
+"""Stores that earlier versions wrote: opened, migrated with a backup, rebuilt from their event logs alone.
 
-``tests/stores/<version>`` holds a database (gzipped) and its journal as that version left them, and the results that
+``tests/stores/<version>`` holds a database (gzipped) and its event log as that version left them, and the results that
 its readers gave. A version that is released adds its own (``tests/stores/make.py``); none is ever changed.
 """
 
@@ -53,7 +53,7 @@ def seen(paths: StorePaths) -> dict[str, list[list[object]]]:
 
 
 def rows(database: Path) -> dict[str, list[str]]:
-    """Every table of a file as sorted texts of its rows, without what says how far it is and what it is."""
+    """Every table of a file as sorted texts of its rows."""
     connection = connect(database, read_only=True)
     try:
         sql = "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main'"
@@ -150,8 +150,8 @@ def test_a_rebuilt_file_has_what_a_migrated_one_has(stored: Stored) -> None:
     assert rows(paths.database).keys() == migrated.keys()
     assert rows(paths.database)["results_with_deleted"] == migrated["results_with_deleted"]
     assert rows(paths.database)["metrics_with_deleted"] == migrated["metrics_with_deleted"]
-    assert {name: len(found) for name, found in rows(paths.database).items()} == {
-        name: len(found) for name, found in migrated.items()
+    assert {name: len(rows_before) for name, rows_before in rows(paths.database).items()} == {
+        name: len(rows_before) for name, rows_before in migrated.items()
     }
 
 
@@ -207,15 +207,15 @@ def test_a_journal_of_a_newer_version_is_refused_and_stays(paths: StorePaths) ->
     later.close()
     line = encode({"v": VERSION + 1, "kind": "outcome", "at": "2027-01-01T00:00:00Z", "score": 1})
     later.path.write_bytes(sealed(line, 0))
-    told = rf"version {VERSION + 1} .*Upgrade harness"
-    with pytest.raises(StoreError, match=told), Owner(paths.database):
+    message = rf"version {VERSION + 1} .*Upgrade harness"
+    with pytest.raises(StoreError, match=message), Owner(paths.database):
         pass
-    with open_reader(paths.database) as reader, pytest.raises(StoreError, match=told):
+    with open_reader(paths.database) as reader, pytest.raises(StoreError, match=message):
         reader.query(SQL)
-    with pytest.raises(StoreError, match=told):
+    with pytest.raises(StoreError, match=message):
         rebuild(paths.database, force=True)
     assert any("Upgrade harness" in problem.message for problem in check(paths.database))
-    later.path.unlink()  # as if it had been of another folder: nothing of it is in, nothing is lost
+    later.path.unlink()  # as if it had been of another folder: none of it is in, nothing is lost
     for segment in segments(paths.journal):
         assert segment.name != later.segment
     with open_reader(paths.database) as reader:
