@@ -113,17 +113,14 @@ def _opened(paths: StorePaths, deadline: float, *, write: bool) -> OpenConnectio
         return OpenConnection(connection, held.pop_all(), writes=write)
 
 
-def release(paths: StorePaths) -> None:
-    """Close the connection of this process, if it is open and unused."""
-    with process_gate(paths).mutex:
-        process_gate(paths).close_kept()
+def release(paths: StorePaths, *, writer: bool = True) -> None:
+    """Close the connection of this process, if it is open and unused.
 
-
-def release_reader(paths: StorePaths) -> None:
-    """As :func:`release`, for a connection that only reads: one that writes belongs to the session's writer."""
+    ``writer``: also one that writes, which belongs to the session's writer.
+    """
     gate = process_gate(paths)
     with gate.mutex:
-        if isinstance(gate.kept, OpenConnection) and not gate.kept.writes:
+        if isinstance(gate.kept, OpenConnection) and (writer or not gate.kept.writes):
             gate.close_kept()
 
 

@@ -24,6 +24,9 @@ VERSION = 1
 KINDS: dict[str, type[Event]] = {}
 """Every kind of event by its word in the event log."""
 
+_FORMER = {"forgotten": "deleted", "forget_id": "deletion_id"}
+"""Kinds and parts of lines of before schema 7, by their former words."""
+
 Rows = Sequence[Mapping[str, Any]]
 """Rows of a table by column; ``Event.parts`` says of which."""
 Parts = Mapping[str, tuple[str, tuple[str, ...]]]
@@ -113,6 +116,11 @@ class Event:
             rows.put(table, *new)
 
 
+def kind_of(line: Mapping[str, Any]) -> type[Event] | None:
+    """The class of a line's kind, which may have a former word; None for an unknown one."""
+    return KINDS.get(_FORMER.get(line["kind"], line["kind"]))
+
+
 def read_event(line: Mapping[str, Any]) -> Event:
     """The event that a line of the event log holds.
 
@@ -121,9 +129,9 @@ def read_event(line: Mapping[str, Any]) -> Event:
     """
     if line.get("v") != VERSION:
         raise ValueError(f"version {line.get('v')!r} of the event log is not known here")
-    if line["kind"] not in KINDS:
+    if (kind := kind_of(line)) is None:
         raise ValueError(f"no event of kind {line['kind']!r}; kinds are {', '.join(KINDS)}")
-    return KINDS[line["kind"]].from_json(line)
+    return kind.from_json({_FORMER.get(name, name): part for name, part in line.items()})
 
 
 @dataclass(frozen=True)

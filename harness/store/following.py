@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.execute.outcome import Outcome
-from harness.store.deletion_events import DeletedEvent
+from harness.store.deletion import DeletedEvent
 from harness.store.errors import StoreError
 from harness.store.events import OutcomeEvent, SessionEvent, read_event
 from harness.store.fold import REJECTABLE

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from harness.store import deletion_events as deletion_events  # its kinds register themselves
+from harness.store import deletion as deletion  # its kinds register themselves
 from harness.store.errors import StoreError
-from harness.store.events import KINDS, VERSION, Event, read_event
+from harness.store.events import VERSION, Event, kind_of, read_event
 from harness.store.fold import REJECTABLE, PendingRows
 from harness.store.journal import SEALED, Segment, segments
 
@@ -112,7 +112,7 @@ def _batches(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
 
 
 def _is_alone(entry: _Entry) -> bool:
-    kind = KINDS.get(entry.content["kind"]) if entry.content else None
+    kind = kind_of(entry.content) if entry.content else None
     return kind is not None and kind.alone
 
 

@@ -24,10 +24,9 @@ from harness.store.ingest import counters, ingest, refused_events
 from harness.store.journal import Journal, Segment, segments
 from harness.store.locking import writing
 from harness.store.paths import StorePaths
-from harness.store.queries import FINISHED, NAMELESS
 from harness.store.readers import Reader, open_reader
 from harness.store.schema import ROOM
-from harness.store.snapshot import copy_for_snapshot, publish_snapshot, remove_left_overs
+from harness.store.snapshot import remove_left_overs, take_snapshot
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -133,19 +132,11 @@ class Owner:
 
     def finished(self, trial_ids: Iterable[str]) -> dict[str, str]:
         """Those of the trials that have a result (``done``, ``diverged``), and which."""
-        wanted = list(trial_ids)
-        try:
-            with self._work:
-                self._ingest_all()
-                return self._hold(lambda connection: dict(connection.execute(FINISHED, [wanted]).fetchall()))
-        except StoreHeldError as held:
-            self._tell_held(held)
-            # A copy that has the whole event log: what is a second old could have a trial run that has just ended.
-            with open_reader(self.paths.database, consistent=True) as reader:
-                return reader.finished(wanted)
+        with self.reader() as reader:
+            return reader.finished(trial_ids)
 
     def reader(self) -> Reader:
-        """Open a reader of all that was recorded, even of a held file.
+        """Open a reader of all that was recorded, also while held.
 
         Raises:
             StoreError: the database cannot be brought up to date for another reason.
@@ -155,21 +146,15 @@ class Owner:
                 self._ingest_all()
         except StoreHeldError as held:
             self._tell_held(held)
-            return open_reader(self.paths.database, consistent=True)  # its copy has the whole event log
+            # A copy that has the whole event log: what is a second old could have a trial run that has just ended.
+            return open_reader(self.paths.database, consistent=True)
         return open_reader(self.paths.database)
 
     def nameless(self, trial_ids: Iterable[str]) -> set[str]:
         """Those of the trials whose row lacks its content: the line that had it is damaged or lost."""
-        wanted = list(trial_ids)
-        try:
-            with self._work:
-                return self._hold(
-                    lambda connection: {name for (name,) in connection.execute(NAMELESS, [wanted]).fetchall()}
-                )
-        except StoreHeldError as held:
-            self._tell_held(held)
-            with open_reader(self.paths.database, consistent=True) as reader:
-                return {name for (name,) in reader.query(NAMELESS, [wanted]).rows}
+        with self.reader() as reader:
+            sql = "SELECT trial_id FROM trials WHERE spec IS NULL AND trial_id = ANY(?)"
+            return {name for (name,) in reader.query(sql, [list(trial_ids)])}
 
     def flush(self) -> None:
         """Bring the database up to date now, and release the file.
@@ -243,13 +228,11 @@ class Owner:
     def _snapshot(self) -> bool:
         """Publish a copy of the file; False while its WAL is not empty."""
         started = time.monotonic()
-        with writing(self.paths):
-            copy = copy_for_snapshot(self.paths)
-        if copy is not None:
-            publish_snapshot(self.paths, copy)
+        taken = take_snapshot(self.paths)
+        if taken:
             self._unsnapshotted = False
             self._snapshot_due = time.monotonic() + max(self._snapshot_seconds, 20 * (time.monotonic() - started))
-        return copy is not None
+        return taken
 
     # the thread
 

@@ -17,11 +17,6 @@ Parameters = Sequence[Any] | dict[str, Any]
 
 IS_FINAL = "status IN (" + ", ".join(f"'{status}'" for status in sorted(FINAL)) + ")"
 """The SQL condition of trials that have a result."""
-FINISHED = f"SELECT trial_id, status FROM trials WHERE {IS_FINAL} AND trial_id = ANY(?)"
-"""Trials among those of its parameter that have a result, and which (``done`` or ``diverged``)."""
-
-NAMELESS = "SELECT trial_id FROM trials WHERE spec IS NULL AND trial_id = ANY(?)"
-"""Trials among those of its parameter whose row lacks its content."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,8 @@ class Queries(abc.ABC):
 
     def finished(self, trial_ids: Iterable[str]) -> dict[str, str]:
         """Those of the trials that have a result, with their status (``done`` or ``diverged``)."""
-        return dict(self.query(FINISHED, [list(trial_ids)]).rows)
+        sql = f"SELECT trial_id, status FROM trials WHERE {IS_FINAL} AND trial_id = ANY(?)"
+        return dict(self.query(sql, [list(trial_ids)]).rows)
 
     def statuses(self, trial_ids: Iterable[str]) -> dict[str, str]:
         """Status of each stored trial among these."""

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from harness.store.connections import release_reader, using
+from harness.store.connections import release, using
 from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
 from harness.store.ingest import behind, counters, ingest
 from harness.store.locking import looking
@@ -127,7 +127,7 @@ class Reader(Queries):
         if self._copy is not None:
             self._copy.close()
             self._copy = None
-        release_reader(self.paths)
+        release(self.paths, writer=False)
 
     def query(self, sql: str, params: Parameters = ()) -> QueryResult:
         """The answer to one statement.
@@ -207,9 +207,24 @@ class Reader(Queries):
     def _run(
         self, connection: DuckDBPyConnection, sql: str, params: Parameters, take: Take[T], seconds: float | None = None
     ) -> T:
-        """As ``_run``; a block that DuckDB cannot read is reported with what mends the file."""
-        with telling_blocks(self.paths.database):
-            return _run(connection, sql, params, take, seconds)
+        """Run a statement; a block that DuckDB cannot read is reported with what mends the file."""
+        import duckdb
+
+        values = dict(params) if isinstance(params, dict) else list(params)
+        # A separate cursor: a connection with an answer that was not read to its end takes no other statement.
+        with (
+            telling_blocks(self.paths.database),
+            contextlib.closing(connection.cursor()) as cursor,
+            _limited(cursor, seconds) as expired,
+        ):
+            try:
+                return take(cursor, sql, values, expired)
+            except duckdb.Error as error:
+                if expired.is_set():
+                    raise _SlowError from error
+                if is_damage(error):
+                    raise
+                raise _sql_error(error, sql) from error
 
     def _is_behind(self, connection: DuckDBPyConnection) -> bool:
         """True if the file lacks events that nobody ingests, or seen ones."""
@@ -294,24 +309,6 @@ class _PrivateCopy:
     def close(self) -> None:
         self.connection.close()
         self._folder.cleanup()
-
-
-def _run(
-    connection: DuckDBPyConnection, sql: str, values: Parameters, take: Take[T], seconds: float | None = None
-) -> T:
-    import duckdb
-
-    params = dict(values) if isinstance(values, dict) else list(values)
-    # A separate cursor: a connection with an answer that was not read to its end takes no other statement.
-    with contextlib.closing(connection.cursor()) as cursor, _limited(cursor, seconds) as expired:
-        try:
-            return take(cursor, sql, params, expired)
-        except duckdb.Error as error:
-            if expired.is_set():
-                raise _SlowError from error
-            if is_damage(error):
-                raise
-            raise _sql_error(error, sql) from error
 
 
 def _sql_error(error: Exception, sql: str) -> StoreError:

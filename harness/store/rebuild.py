@@ -20,7 +20,7 @@ from harness.store.locking import keeping_out, looking, writing
 from harness.store.paths import StorePaths
 from harness.store.queries import IS_FINAL
 from harness.store.schema import connect, open_for_writing, schema_number, schema_of
-from harness.store.snapshot import copy_database, copy_for_snapshot, publish_snapshot
+from harness.store.snapshot import copy_database, take_snapshot
 from harness.store.tables import STORED, TABLES
 
 if TYPE_CHECKING:
@@ -91,9 +91,7 @@ def rebuild(database: str | os.PathLike[str], *, force: bool = False) -> Rebuilt
                 )
             backup = _set_aside(paths)
             fresh.database.replace(paths.database)
-            copy = copy_for_snapshot(paths)
-            if copy is not None:
-                publish_snapshot(paths, copy)
+        take_snapshot(paths)
     finally:
         with contextlib.suppress(OSError):  # of a folder that cannot be written; the reason is reported
             fresh.remove()

@@ -17,11 +17,6 @@ from harness.store.locking import is_free, process_gate, writing
 
 
 @pytest.fixture
-def paths(tmp_path: Path) -> StorePaths:
-    return StorePaths.of(tmp_path / "h.duckdb")
-
-
-@pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of files opened in this process; an unused connection is kept until the file is needed."""
     names: list[str] = []

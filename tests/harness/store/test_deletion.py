@@ -9,7 +9,7 @@ import pytest
 from store_support import event_of, outcome, outcome_line, planned, run_event
 
 from harness.store import TABLES, Owner, StorePaths, check, ingest, open_reader, rebuild
-from harness.store.deletion_events import DeletedEvent, ReplacedEvent, RestoredEvent
+from harness.store.deletion import DeletedEvent, ReplacedEvent, RestoredEvent
 from harness.store.events import Event, LogEvent, OutcomeEvent, SweepPointEvent, TaggedEvent, VerdictsEvent, read_event
 from harness.store.schema import migrations, open_for_writing
 from harness.store.tables import KEYS, STORED

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import random
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ import pytest
 from store_support import event_of, outcome_line, planned_line, run_line, trial_row
 
 from harness.store import TABLES, Journal, Outcome, StoreError, StorePaths, ingest, segments
-from harness.store.deletion_events import DeletedEvent, ReplacedEvent, RestoredEvent
+from harness.store.deletion import DeletedEvent, ReplacedEvent, RestoredEvent
 from harness.store.encoding import encode
 from harness.store.events import (
     KINDS,
@@ -47,11 +46,6 @@ from harness.store.schema import open_for_writing
 from harness.store.tables import STORED
 from harness.trial.result import Artifact, MetricSeries, Score
 from harness.vocabulary import Status
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> StorePaths:
-    return StorePaths.of(tmp_path / "h.duckdb")
 
 
 def write(paths: StorePaths, events: Iterable[dict[str, Any]], session: str = "r") -> Journal:
@@ -274,10 +268,8 @@ def test_sweeps_and_points_are_updated_in_parts(paths: StorePaths) -> None:
 
 
 def test_an_abandoned_run_runs_no_more(paths: StorePaths) -> None:
-    write(
-        paths,
-        [run_line("r"), planned_line("r", "a", "b", "c"), {"kind": "started", "trial_id": "a"}, outcome_line("b")],
-    )
+    started = {"kind": "started", "trial_id": "a"}
+    write(paths, [run_line("r"), planned_line("r", "a", "b", "c"), started, outcome_line("b")])
     write(paths, [{"kind": "abandoned", "run_id": "r", "trials": ["a", "b", "c"]}])
     assert rows(paths, "SELECT status, finished_at IS NULL FROM runs") == [("interrupted", False)]
     assert rows(paths, "SELECT trial_id, status FROM trials ORDER BY 1") == [
@@ -371,8 +363,8 @@ def test_segments_are_merged_in_the_order_of_their_times(paths: StorePaths) -> N
     assert rows(paths, "SELECT value FROM results") == [(1.0,)]
 
 
-def test_a_kind_without_a_fold_loses_no_row(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Columns of a trial are set and rows of other tables kept."""
+def test_a_new_kind_of_event_is_one_class(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a fold, columns of a trial are set and rows of other tables kept."""
     monkeypatch.setattr("harness.store.events.KINDS", dict(KINDS))
 
     @dataclass(frozen=True)
@@ -384,38 +376,28 @@ def test_a_kind_without_a_fold_loses_no_row(paths: StorePaths, monkeypatch: pyte
         }
 
         row: Mapping[str, Any]
-        adoptions: Sequence[Mapping[str, Any]]
-
-    write(paths, [planned_line("r", "t"), outcome_line("t")])
-    journal = Journal(paths.journal, "s")
-    journal.append(MovedEvent({"trial_id": "t", "arm": "new"}, [{"trial_id": "t", "adopted_from": "older"}]))
-    journal.close()
-    assert rows(paths, "SELECT arm, adopted_from FROM trials JOIN adoptions USING (trial_id)") == [("new", "older")]
-
-
-def test_a_new_kind_of_event_is_one_class(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Logged, ingested and read without a change to any other module."""
-    monkeypatch.setattr("harness.store.events.KINDS", dict(KINDS))
+        adoptions: Sequence[Mapping[str, Any]] = ()
 
     @dataclass(frozen=True)
-    class RenamedEvent(Event):
+    class RenamedEvent(MovedEvent):
         kind = "renamed"
-        parts: ClassVar[Parts] = {"row": ("trials", ("trial_id",))}
 
-        row: Mapping[str, Any]
         because: str = ""
 
         def fold(self, rows: PendingRows) -> None:
-            rows.merge("trials", self.row)
+            super().fold(rows)
             rows.log(None, self.at, self.kind, {"because": self.because})
 
     write(paths, [planned_line("r", "t"), outcome_line("t")])
     journal = Journal(paths.journal, "s")
     with pytest.raises(StoreError, match="did you mean arm"):
-        journal.append(RenamedEvent({"trial_id": "t", "arn": "new"}))
+        journal.append(MovedEvent({"trial_id": "t", "arn": "new"}))
+    journal.append(MovedEvent({"trial_id": "t", "arm": "old"}, [{"trial_id": "t", "adopted_from": "older"}]))
     journal.append(RenamedEvent({"trial_id": "t", "arm": "new"}, because="why not"))
     journal.close()
-    assert rows(paths, "SELECT arm, benchmark, status FROM trials") == [("new", "digits", "done")]
+    assert rows(paths, "SELECT arm, benchmark, status, adopted_from FROM trials JOIN adoptions USING (trial_id)") == [
+        ("new", "digits", "done", "older")
+    ]
     assert rows(paths, "SELECT kind, detail->>'because' FROM events") == [("renamed", "why not")]
 
 
@@ -502,15 +484,3 @@ def test_conversion_keeps_meaning() -> None:
     for bad in ({"seed": 3.5}, {"seed": "x"}, {"wall_seconds": [1]}, {"started_at": "later"}):
         with pytest.raises((TypeError, ValueError)):
             convert("trials", bad)
-
-
-def test_rate_of_a_million_rows(paths: StorePaths, capsys: pytest.CaptureFixture[str]) -> None:
-    """Printed, never judged: two hundred outcomes of five thousand steps."""
-    write(paths, [planned_line("r", *(f"t{i}" for i in range(200)))])
-    write(paths, (outcome_line(f"t{i}", steps=5000) for i in range(200)))
-    size = sum(segment.plain.stat().st_size for segment in segments(paths.journal))
-    started = time.perf_counter()
-    assert rows(paths, "SELECT count(*) FROM metrics") == [(1_000_000,)]
-    seconds = time.perf_counter() - started
-    with capsys.disabled():
-        print(f"\n1,000,000 rows of series ({size / 1e6:.0f} MB of event log) ingested in {seconds:.1f} s")

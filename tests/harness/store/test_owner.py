@@ -21,12 +21,7 @@ from harness.store import Owner, StoreError, StorePaths, check, open_reader, seg
 from harness.store.errors import StoreDiskError
 from harness.store.fold import PendingRows
 from harness.store.schema import connect, open_for_writing
-from harness.store.snapshot import copy_for_snapshot
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> StorePaths:
-    return StorePaths.of(tmp_path / "h.duckdb")
+from harness.store.snapshot import take_snapshot
 
 
 def file_rows(path: Path, sql: str) -> list[tuple[object, ...]]:
@@ -387,7 +382,7 @@ def test_a_snapshot_that_does_not_fit_leaves_nothing_behind(paths: StorePaths, m
 
     monkeypatch.setattr("harness.store.snapshot.shutil.copyfileobj", half)
     with pytest.raises(OSError, match="No space left"):
-        copy_for_snapshot(paths)
+        take_snapshot(paths)
     assert not list(paths.database.parent.glob("*.partial-*"))
     assert file_rows(paths.snapshot, "SELECT status FROM trials") == [("done",)]
 

@@ -18,11 +18,6 @@ from harness.store.events import ClaimsEvent, EnvironmentEvent, HeartbeatEvent, 
 from harness.store.locking import looking, writing
 
 
-@pytest.fixture
-def paths(tmp_path: Path) -> StorePaths:
-    return StorePaths.of(tmp_path / "h.duckdb")
-
-
 def fill(paths: StorePaths) -> StorePaths:
     with Owner(paths.database, "r") as owner:
         owner.record(run_event("r", spec={"a": 1}))
@@ -40,15 +35,12 @@ SLOW = "SELECT count(*) FROM range(3000000) a, range(1000000) b WHERE (a.range *
 """Hours of work, so that only an interruption ends it."""
 
 
-def test_missing_database_says_what_makes_one(tmp_path: Path) -> None:
+def test_a_missing_database_is_reported_with_what_makes_one(paths: StorePaths) -> None:
     with pytest.raises(StoreError, match="harness run SUITE"):
-        open_reader(tmp_path / "none.duckdb")
-
-
-def test_missing_database_with_a_journal_says_rebuild(filled: StorePaths) -> None:
-    filled.database.unlink()
+        open_reader(paths.database)
+    fill(paths).database.unlink()
     with pytest.raises(StoreError, match="harness db rebuild"):
-        open_reader(filled.database)
+        open_reader(paths.database)
 
 
 def test_queries_come_with_columns_types_and_rows(filled: StorePaths) -> None:
@@ -193,20 +185,15 @@ def _other_look(paths: StorePaths) -> threading.Lock:
 
 
 def test_a_long_query_leaves_the_file_and_goes_to_a_copy(filled: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "LOOK_SECONDS", 0.0)
     with open_reader(filled.database) as reader:
+        for take in (readers._table, readers._arrow):
+            with pytest.raises(readers._SlowError):
+                reader._look(SLOW, (), take)
+        with writing(filled, timeout=5.0):
+            pass
+        monkeypatch.setattr(readers, "LOOK_SECONDS", 0.0)
         assert reader.finished(["ab1"]) == {"ab1": "done"}
         assert reader.source == "copy"
-
-
-def test_a_long_look_is_interrupted(filled: StorePaths) -> None:
-    reader = open_reader(filled.database)
-    with pytest.raises(readers._SlowError):
-        reader._look(SLOW, (), readers._table)
-    with pytest.raises(readers._SlowError):
-        reader._look(SLOW, (), readers._arrow)
-    with writing(filled, timeout=5.0):
-        pass
 
 
 def test_a_foreign_process_holds_the_file(filled: StorePaths) -> None:
@@ -322,13 +309,9 @@ secret_frame = {"x": [1, 2]}
 ESCAPES = [
     "FROM read_csv('/etc/passwd')",
     "FROM read_text('/etc/passwd')",
-    "FROM read_blob('/etc/passwd')",
     "FROM read_json('{tmp}/x.json')",
-    "FROM parquet_scan('{tmp}/x.parquet')",
-    "FROM '/etc/passwd'",
     "FROM '{tmp}/data.csv'",
     "FROM glob('{tmp}/*')",
-    "FROM sniff_csv('{tmp}/data.csv')",
     "FROM read_csv('http://127.0.0.1:1/x.csv')",
     "FROM secret_frame",
     "FROM query_table('secret_frame')",
@@ -337,52 +320,39 @@ ESCAPES = [
     "FROM enable_logging(storage='file', storage_path='{tmp}/log')",
     "FROM duckdb_secrets()",
     "COPY trials TO '{tmp}/out.csv'",
-    "COPY (SELECT 1) TO '{tmp}/out.parquet'",
     "COPY trials FROM '{tmp}/data.csv'",
     "ATTACH '{tmp}/other.duckdb' AS other",
-    "ATTACH ':memory:' AS other",
     "DETACH copy",
     "EXPORT DATABASE '{tmp}/export'",
-    "IMPORT DATABASE '{tmp}/export'",
     "INSTALL httpfs",
     "LOAD json",
     "PRAGMA threads=1",
-    "PRAGMA table_info('trials')",
     "SET threads = 1",
-    "SET enable_external_access = true",
     "SET lock_configuration = false",
     "RESET lock_configuration",
     "SET VARIABLE x = 1",
     "CALL enable_logging()",
     "USE memory",
     "CREATE TABLE x (i INTEGER)",
-    "CREATE TEMP TABLE x AS SELECT 1",
     "CREATE OR REPLACE TEMP MACRO m() AS 1",
-    "CREATE SECRET (TYPE http)",
     "INSERT INTO trials (trial_id) VALUES ('x')",
     "UPDATE trials SET status = 'done'",
     "DELETE FROM trials",
-    "TRUNCATE trials",
     "DROP TABLE trials",
     "ALTER TABLE trials ADD COLUMN x INTEGER",
     "MERGE INTO trials USING results ON (false) WHEN NOT MATCHED THEN INSERT (trial_id) VALUES ('x')",
     "WITH x AS (SELECT 1) INSERT INTO trials (trial_id) SELECT 'x'",
     "EXPLAIN ANALYZE DELETE FROM trials",
-    "EXPLAIN ANALYZE COPY trials TO '{tmp}/out.csv'",
     "EXPLAIN ANALYZE COPY trials TO '{db}.tmp/out.csv'",
     "/* x */ EXPLAIN -- a\n (ANALYZE, FORMAT JSON) COPY trials TO '{db}.tmp/out.csv'",
     "FROM read_csv('{db}.tmp/here.csv')",
     "SELECT '\udcff'",
     "BEGIN",
     "CHECKPOINT",
-    "VACUUM",
     "PREPARE p AS SELECT 1",
-    "EXECUTE p",
-    "SELECT 1; SELECT 2",
     "SELECT 1; DROP TABLE trials",
     "",
     "-- nothing",
-    "SELEC 1",
     "SELECT 'unfinished",
     "SELECT \0",
 ]

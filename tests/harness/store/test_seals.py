@@ -92,9 +92,8 @@ def _store(paths: StorePaths) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("flips", [50, pytest.param(200, marks=pytest.mark.slow)])
-def test_flips_change_no_stored_number(flips: int, tmp_path: Path) -> None:
+def test_flips_change_no_stored_number(flips: int, paths: StorePaths, tmp_path: Path) -> None:
     """Without checksums, 13 of 200 flips changed a stored number silently."""
-    paths = StorePaths.of(tmp_path / "h.duckdb")
     _store(paths)
     (segment,) = segments(paths.journal)
     lines = b"".join(_bytes_of(segment))
@@ -125,8 +124,7 @@ def _bytes_of(segment: Segment) -> list[bytes]:
     return content.splitlines(keepends=True)
 
 
-def test_check_and_rebuild_say_what_was_lost(tmp_path: Path) -> None:
-    paths = StorePaths.of(tmp_path / "h.duckdb")
+def test_check_and_rebuild_say_what_was_lost(paths: StorePaths) -> None:
     _store(paths)
     (segment,) = segments(paths.journal)
     lines = _bytes_of(segment)
@@ -144,9 +142,8 @@ def test_check_and_rebuild_say_what_was_lost(tmp_path: Path) -> None:
     assert report.finished == len(TRIALS) - 1
 
 
-def test_half_a_surrogate_pair_is_stored_as_a_question_mark(tmp_path: Path) -> None:
+def test_half_a_surrogate_pair_is_stored_as_a_question_mark(paths: StorePaths) -> None:
     """A run whose events were refused must not end as complete."""
-    paths = StorePaths.of(tmp_path / "h.duckdb")
     artifact = {"name": "a\ud800.txt", "kind": "text", "path": "a", "caption": "half \udfff of a pair, and 😀"}
     with Owner(paths.database, "r") as owner:
         owner.record(planned("r", TRIALS[0]))
@@ -158,8 +155,7 @@ def test_half_a_surrogate_pair_is_stored_as_a_question_mark(tmp_path: Path) -> N
     assert check(paths.database) == []
 
 
-def test_what_is_not_taken_in_is_told_by_its_owner_and_by_check(tmp_path: Path) -> None:
-    paths = StorePaths.of(tmp_path / "h.duckdb")
+def test_what_is_not_taken_in_is_told_by_its_owner_and_by_check(paths: StorePaths) -> None:
     with Owner(paths.database, "r") as owner:
         event = LogEvent("note", {"number": 1})
         object.__setattr__(event, "at", "noon")  # past the check of events: what only the tables refuse
@@ -171,9 +167,8 @@ def test_what_is_not_taken_in_is_told_by_its_owner_and_by_check(tmp_path: Path) 
 
 
 @pytest.mark.timeout(200)
-def test_a_flipped_byte_of_the_database_is_harmless_or_told_with_what_mends_it(tmp_path: Path) -> None:
+def test_a_flipped_byte_of_the_database_is_harmless_or_told_with_what_mends_it(paths: StorePaths) -> None:
     """Writers raise only our errors, and a rebuild restores every number."""
-    paths = StorePaths.of(tmp_path / "h.duckdb")
     _store(paths)
     whole, values = paths.database.read_bytes(), dict(rows(paths, "SELECT trial_id, value FROM results"))
     draw = random.Random(3)

@@ -25,11 +25,6 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "h.duckdb.sessions" / "trial-locks"
 
 
-@pytest.fixture
-def paths(tmp_path: Path) -> StorePaths:
-    return StorePaths.of(tmp_path / "h.duckdb")
-
-
 HOLD = """
     import sys, time
     from pathlib import Path
