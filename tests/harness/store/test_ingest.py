@@ -364,7 +364,7 @@ def test_segments_are_merged_in_the_order_of_their_times(paths: StorePaths) -> N
 
 
 def test_a_new_kind_of_event_is_one_class(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a fold, columns of a trial are set and rows of other tables kept."""
+    """Without a fold, columns of trials are set and other rows kept."""
     monkeypatch.setattr("harness.store.events.KINDS", dict(KINDS))
 
     @dataclass(frozen=True)

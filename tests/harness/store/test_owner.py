@@ -14,7 +14,17 @@ from typing import BinaryIO
 
 import duckdb
 import pytest
-from store_support import foreign_holder, outcome, planned, python, run_event
+from store_support import (
+    dead_session,
+    foreign_holder,
+    outcome,
+    outcome_line,
+    planned,
+    planned_line,
+    python,
+    run_event,
+    run_line,
+)
 from waiting import until
 
 from harness.store import Owner, StoreError, StorePaths, check, open_reader, segments
@@ -230,25 +240,12 @@ def test_two_owners_in_one_process(paths: StorePaths) -> None:
 
 
 def test_a_dead_run_is_taken_over(paths: StorePaths) -> None:
-    process = python(
-        """
-        import os, sys
-        from harness.store import Owner
-        from harness.store.events import StartedEvent
-        from store_support import outcome, planned, run_event
-        writer = Owner(sys.argv[1], "dead", ingest_seconds=60)
-        writer.open()
-        writer.record(run_event("dead"))
-        writer.record(planned("dead", "a", "b", "c"))
-        writer.record(StartedEvent("a", "dead"))
-        writer.record(outcome("b"))
-        os.write(writer.journal._descriptor, b'{"v":1,"kind":"outco')
-        os._exit(9)
-        """,
-        str(paths.database),
-    )
-    process.communicate()
-    assert process.returncode == 9
+    lines = [
+        run_line("dead"),
+        planned_line("dead", "a", "b", "c"),
+        {"kind": "started", "trial_id": "a", "run_id": "dead"},
+    ]
+    dead_session(paths.database, "dead", *lines, outcome_line("b"), torn='{"v":1,"kind":"outco')
     with Owner(paths.database, "next", ingest_seconds=60) as owner:
         assert owner.finished(["a", "b", "c"]) == {"b": "done"}
         states = [segment.is_archived for segment in segments(paths.journal)]
@@ -264,20 +261,7 @@ def test_a_trial_of_a_dead_run_that_another_run_has_is_left_alone(paths: StorePa
     with Owner(paths.database, "alive", ingest_seconds=60) as alive:
         alive.record(run_event("alive"))
         alive.record(planned("alive", "a"))
-        process = python(
-            """
-            import os, sys
-            from harness.store import Owner
-            from store_support import planned, run_event
-            writer = Owner(sys.argv[1], "dead", ingest_seconds=60)
-            writer.open()
-            writer.record(run_event("dead"))
-            writer.record(planned("dead", "a", "b"))
-            os._exit(9)
-            """,
-            str(paths.database),
-        )
-        process.communicate()
+        dead_session(paths.database, "dead", run_line("dead"), planned_line("dead", "a", "b"))
         with Owner(paths.database, "next", ingest_seconds=60):
             pass
         with open_reader(paths.database) as reader:

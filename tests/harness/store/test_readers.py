@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store_support import foreign_holder, outcome, planned, python, run_event
+from store_support import dead_session, foreign_holder, outcome, outcome_line, planned, python, run_event
 from waiting import until
 
 from harness.store import Owner, Reader, StoreError, StorePaths, open_reader, readers
@@ -253,19 +253,7 @@ def test_a_consistent_reader_sees_one_moment(filled: StorePaths) -> None:
 
 
 def test_news_of_a_dead_owner_are_seen_at_once(filled: StorePaths) -> None:
-    process = python(
-        """
-        import os, sys
-        from harness.store import Owner
-        from store_support import outcome
-        writer = Owner(sys.argv[1], ingest_seconds=60)
-        writer.open()
-        writer.record(outcome("c"))
-        os._exit(9)
-        """,
-        str(filled.database),
-    )
-    process.communicate()
+    dead_session(filled.database, "dead", outcome_line("c"))
     with open_reader(filled.database) as reader:
         assert reader.finished(["c"]) == {"c": "done"}
         assert reader.source == "copy"

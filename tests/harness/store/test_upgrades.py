@@ -171,6 +171,7 @@ def test_a_database_of_a_newer_version_is_refused_and_stays(paths: StorePaths) -
     newer = schema_number() + 1
     connection.execute(f"INSERT INTO schema_version VALUES ({newer}, 'later', now()::TIMESTAMP)")
     connection.close()
+    paths.snapshot.unlink()
     before = paths.database.read_bytes()
     message = rf"schema {newer} .* up to {newer - 1}.*Upgrade harness"
     with pytest.raises(StoreError, match=message), Owner(paths.database):
