@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.cli.terminal import counted, note
-from harness.judge.registration import RegisteredChange
 from harness.judge.rows import VerdictRow
 from harness.vocabulary import Tone, Verdict
 
@@ -44,19 +43,19 @@ def _reasons(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
     """Why a claim that ran decides nothing: a weak baseline, a mechanism that did not act, trials that are unfit."""
     for verdict in verdicts:
         told = verdict.verdict != Verdict.NOT_RUN and Verdict.of(verdict.verdict).tone in (Tone.VOID, Tone.IDLE)
-        if told and verdict.design.get("mode") != "check" and verdict.design.get("reason"):
-            yield f"{verdict.verdict}: {verdict.design['reason']}", verdict.claim_id
+        if told and not verdict.detail.is_check and verdict.detail.reason:
+            yield f"{verdict.verdict}: {verdict.detail.reason}", verdict.claim_id
 
 
 def _warnings(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
     for verdict in verdicts:
-        for text in verdict.design.get("warnings") or ():
+        for text in verdict.detail.warnings:
             yield text, verdict.claim_id
 
 
 def _looks(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
     for verdict in verdicts:
-        sizes = verdict.design.get("look_sizes") or ()
+        sizes = verdict.detail.look_sizes
         if len(sizes) > 1:
             at = ", ".join(map(str, sizes))
             yield f"looked at {len(sizes)} times (at {at} pairs): judged by the sequential rule", verdict.claim_id
@@ -64,13 +63,13 @@ def _looks(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
 
 def _items(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
     for verdict in verdicts:
-        for entry in verdict.design.get("per_benchmark") or ():
-            if entry.get("two_way"):
-                told = f"{entry['two_way']['conditional_on']}; the interval over seeds is conditional on these items"
+        for entry in verdict.detail.per_benchmark:
+            if entry.two_way is not None:
+                told = f"{entry.two_way.conditional_on}; the interval over seeds is conditional on these items"
                 yield told, verdict.claim_id
 
 
 def _changes(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
     for verdict in verdicts:
-        for change in verdict.design.get("changed") or ():
-            yield str(RegisteredChange(**change)), verdict.claim_id
+        for change in verdict.detail.changed:
+            yield str(change), verdict.claim_id

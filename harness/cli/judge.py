@@ -145,7 +145,7 @@ def _record(verdicts: TableVerdicts, written: Path | None) -> Any:
             "notes": list(verdicts.notes),
             "page": None if written is None else str(written),
             "verdicts": [
-                record | {"design": dict(one.row.design)}
+                record | {"design": one.row.detail.to_json()}
                 for record, one in zip(verdicts.records(), verdicts, strict=True)
             ],
         }
@@ -167,15 +167,14 @@ def print_table_verdicts(verdicts: TableVerdicts) -> None:
     for text in verdicts.notes:
         note(text, "yellow")
     for one in verdicts:
-        for text in (one.row.design.get("reason"), *(one.row.design.get("warnings") or ())):
-            if text:
-                note(f"{one.test}: {text}", "yellow")
+        for text in filter(None, (one.row.detail.reason, *one.row.detail.warnings)):
+            note(f"{one.test}: {text}", "yellow")
 
 
 def _row(one: TableVerdict, announced: bool) -> tuple[str | Text, ...]:
     from harness.cli.verdicts import verdict_text
 
-    design = one.row.design
+    effect = one.row.detail.effect
     return (
         one.test,
         verdict_text(one.word),
@@ -184,6 +183,6 @@ def _row(one: TableVerdict, announced: bool) -> tuple[str | Text, ...]:
         number(one.difference, sign=True),
         interval(one.low, one.high),
         probability(one.adjusted_p),
-        number(design.get("d_z"), sign=True),
+        number(None if effect is None else effect.d_z, sign=True),
         number(one.detectable),
     )

@@ -56,7 +56,7 @@ def _place(verdict: VerdictRow) -> tuple[Any, ...]:
 
 
 def _primary(verdict: VerdictRow) -> bool:
-    return verdict.design.get("family") == "primary"
+    return verdict.detail.multiplicity.family == "primary"
 
 
 def _print_judged(suite: Suite, scale: str, verdicts: Sequence[VerdictRow], tuned: Mapping[str, VerdictRow]) -> None:
@@ -92,18 +92,18 @@ def _print_sizes(shown: Sequence[VerdictRow], on: tuple[str, ...]) -> None:
 
 def _effect_size(verdict: VerdictRow) -> str:
     """d_z with its exact interval, where the test is of one comparison."""
-    effect, low, high = (verdict.design.get(key) for key in ("d_z", "d_z_low", "d_z_high"))
-    if effect is None:
+    effect = verdict.detail.effect
+    if effect is None or effect.d_z is None:
         return ""
+    low, high = effect.d_z_low, effect.d_z_high
     ends = interval(-math.inf if low is None else low, math.inf if high is None else high)
-    return f"{number(effect, sign=True)} {ends}"
+    return f"{number(effect.d_z, sign=True)} {ends}"
 
 
 def _beside(verdict: VerdictRow, tuned: Mapping[str, VerdictRow]) -> tuple[str | Text, str]:
     """The word under the tuned protocol, and at how many rates the effect holds."""
-    other, curve = tuned.get(verdict.claim_id), verdict.design.get("rate_curve") or ()
-    measured = [entry for entry in curve if entry["measured"]]
-    holds = f"holds at {sum(entry['holds'] for entry in measured)} of {len(measured)}" if measured else ""
+    other, measured = tuned.get(verdict.claim_id), verdict.detail.measured_rates
+    holds = f"holds at {sum(entry.holds for entry in measured)} of {len(measured)}" if measured else ""
     return verdict_text(other.verdict) if other is not None else "", holds
 
 
@@ -115,18 +115,18 @@ def _print_tuned(tuned: Sequence[VerdictRow]) -> None:
         rows = [(*_row(verdict, on), chosen_in_words(verdict)) for verdict in judged]
         title = "tuned: each arm's own choice at equal budgets, families of their own"
         print_table(columns, rows, right=NUMBERS, title=title)
-    for reason in dict.fromkeys(str(v.design.get("reason") or "") for v in tuned if v.verdict == Verdict.NOT_RUN):
+    for reason in dict.fromkeys(v.detail.reason or "" for v in tuned if v.verdict == Verdict.NOT_RUN):
         note(f"tuned: {reason}")
 
 
 def chosen_in_words(verdict: VerdictRow) -> str:
     """``adamp: lr 0.1 (largest of the grid), wd 0.1; adamw: …``, with the benchmark where there are several."""
-    tuning = verdict.design.get("tuning") or {}
+    tuning = verdict.detail.tuning
     said = []
     for benchmark, search in tuning.items():
         where = f"{benchmark}: " if len(tuning) > 1 else ""
-        for arm, params in search["chosen"].items():
-            at = search.get("ends", {}).get(arm, {})
+        for arm, params in search.chosen.items():
+            at = search.ends.get(arm, {})
             values = (f"{key.rpartition('.')[2]} {setting(value)}{_at(at.get(key))}" for key, value in params.items())
             said.append(f"{where}{arm}: {', '.join(values)}")
     return "; ".join(said)
@@ -143,12 +143,12 @@ def verdict_text(verdict: str) -> Text:
 
 def _row(verdict: VerdictRow, on: tuple[str, ...]) -> tuple[str | Text, ...]:
     adjusted = verdict.adjusted_p
-    word, mechanism = verdict_text(verdict.verdict), verdict.design.get("mechanism")
+    word, mechanism = verdict_text(verdict.verdict), verdict.detail.mechanism
     if not verdict.stand_in and mechanism in ("did not act", "not measured"):
         word = word + Text(f"; mechanism {mechanism}", style=STYLES[Tone.IDLE])
     return (
         verdict.claim_id,
-        str(verdict.design.get("family") or ""),
+        verdict.detail.multiplicity.family,
         word,
         *(measured_on(verdict) for _ in on),
         number(verdict.difference, sign=True),
@@ -160,14 +160,13 @@ def _row(verdict: VerdictRow, on: tuple[str, ...]) -> tuple[str | Text, ...]:
 
 def _two_way(verdict: VerdictRow) -> str:
     """The interval over seeds and items of a verdict that rests on one comparison."""
-    ends = verdict.design.get("two_way") or {}
-    return interval(ends.get("low"), ends.get("high")) if ends else ""
+    ends = verdict.detail.two_way
+    return "" if ends is None else interval(ends.low, ends.high)
 
 
 def _correlation(verdict: VerdictRow) -> str:
     """Of the pairs of a verdict; from the least to the largest where it rests on several comparisons."""
-    given = [comparison.get("correlation") for comparison in verdict.design.get("per_benchmark") or ()]
-    known = sorted(value for value in given if value is not None)
+    known = sorted(entry.correlation for entry in verdict.detail.per_benchmark if entry.correlation is not None)
     ends = dict.fromkeys(number(value, 2) for value in (known[0], known[-1])) if known else {}
     return "…".join(ends)
 
@@ -195,7 +194,7 @@ def print_claims(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> No
     """The verdict table, then every claim that was not run with its reason."""
     print_verdicts(suite, scale, verdicts)
     missing = [verdict for verdict in by_protocol(verdicts)[0] if verdict.verdict == Verdict.NOT_RUN]
-    rows = [(verdict.claim_id, str(verdict.design.get("reason") or "")) for verdict in missing]
+    rows = [(verdict.claim_id, verdict.detail.reason or "") for verdict in missing]
     listed = {verdict.claim_id for verdict in verdicts}
     rows += [
         (name, f"{fact.kind}: listed with its source, never judged ({fact.source})")

@@ -25,8 +25,14 @@ pytestmark = pytest.mark.default
 ROW = re.compile(r"^\| ([^|]+) \| ([^|]+) \| `([^`]+)` \|$", re.MULTILINE)
 
 
+def architecture(heading: str) -> str:
+    """The section of the architecture page under a heading."""
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
 def rows() -> list[tuple[str, str, str]]:
-    return ROW.findall((DOCS / "glossary.md").read_text(encoding="utf-8"))
+    return ROW.findall(architecture("Glossary"))
 
 
 def test_every_word_has_one_meaning() -> None:
@@ -52,12 +58,6 @@ def test_every_kind_of_word_of_the_vocabulary_is_explained() -> None:
 
 def test_the_commands_are_those_of_the_help() -> None:
     assert (DOCS / reference.PAGE.name).read_text(encoding="utf-8") == reference.render()
-
-
-def architecture(heading: str) -> str:
-    """The section of the architecture page under a heading."""
-    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 def test_the_architecture_draws_the_layers_that_the_import_rules_enforce() -> None:
