@@ -149,7 +149,9 @@ def _clear_mark(connection: DuckDBPyConnection, at: datetime) -> bool:
     """
     sql = f"""SELECT trial_id FROM trials_with_deleted WHERE deleted_at = ? AND trial_id NOT IN
         (SELECT trial_id FROM trials WHERE {IS_FINAL})"""
-    restored = {"trials": [trial for (trial,) in connection.execute(sql, [at]).fetchall()]}
+    restored: dict[str, datetime | list[str]] = {
+        "trials": [trial for (trial,) in connection.execute(sql, [at]).fetchall()]
+    }
     # what a later run began and did not end
     connection.execute(f"DELETE FROM trials_with_deleted WHERE deleted_at IS NULL AND {_OF_TRIAL}", restored)
     connection.execute(f"DELETE FROM progress WHERE {_OF_TRIAL}", restored)
@@ -165,7 +167,9 @@ def _clear_mark(connection: DuckDBPyConnection, at: datetime) -> bool:
     return not left
 
 
-def _clear(connection: DuckDBPyConnection, table: str, condition: str, parameters: dict[str, object]) -> None:
+def _clear(
+    connection: DuckDBPyConnection, table: str, condition: str, parameters: dict[str, datetime | list[str]]
+) -> None:
     rows = f"deleted_at = $at AND ({condition})"
     if key := ", ".join(KEYS.get(table, ())):  # a row that is not deleted keeps its key
         connection.execute(

@@ -40,7 +40,7 @@ class PendingRows:
         self._rows: dict[str, dict[Key, Row]] = {table: {} for table in KEYS}
         self._changed: dict[str, set[Key]] = {table: set() for table in KEYS}
         self._dropped: dict[str, set[Key]] = {table: set() for table in KEYS}
-        self._replaced: dict[str, dict[tuple[tuple[str, Any], ...], list[Row]]] = {}
+        self._replaced: dict[str, dict[tuple[tuple[str, str | None], ...], list[Row]]] = {}
         self.series: list[pa.Table] = []  # to be added to ``metrics``
         self._log: list[Row] = []
         self._load(events)
@@ -82,7 +82,7 @@ class PendingRows:
         self._changed[table].discard(key)
         self._dropped[table].add(key)
 
-    def replace(self, table: str, where: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    def replace(self, table: str, where: Mapping[str, str | None], rows: Sequence[Row]) -> None:
         """Replace all rows with these values, which leave one key column free."""
         self._replaced.setdefault(table, {})[tuple(where.items())] = list(rows)
 
@@ -121,9 +121,9 @@ class PendingRows:
 
             write_rows(self.connection, "metrics", pa.concat_tables(self.series))
 
-    def _replace(self, table: str, where: dict[str, Any], rows: list[Row]) -> None:
+    def _replace(self, table: str, where: dict[str, str | None], rows: list[Row]) -> None:
         condition = " AND ".join(f'"{column}" IS NOT DISTINCT FROM ?' for column in where)
-        values = [*where.values()]
+        values: list[str | list[Any] | None] = [*where.values()]
         if free := [column for column in KEYS.get(table, ()) if column not in where]:
             rows = list({key_of(table, row): row for row in rows}.values())
             condition += f' AND NOT "{free[0]}" = ANY(?)'

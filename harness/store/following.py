@@ -14,6 +14,7 @@ from harness.store.errors import StoreError
 from harness.store.events import OutcomeEvent, SessionEvent, read_event
 from harness.store.fold import REJECTABLE
 from harness.store.journal import Segment, segments
+from harness.store.journal_lines import JournalLine
 from harness.store.paths import StorePaths
 from harness.vocabulary import FINAL
 
@@ -97,13 +98,14 @@ class OtherSessions:
         with contextlib.suppress(StoreError):  # `db check` names a damaged archive
             for line in segment.lines(offset):
                 offset = line.end
-                if line.content is not None and line.content.get("kind") in (OutcomeEvent.kind, "replaced", "deleted"):
-                    self._keep(line.content)
+                self._keep(line)
         return offset
 
-    def _keep(self, content: dict[str, object]) -> None:
+    def _keep(self, line: JournalLine) -> None:
+        if line.content is None or line.content["kind"] not in (OutcomeEvent.kind, "replaced", "deleted"):
+            return
         with contextlib.suppress(*REJECTABLE):  # ingest sets such a line aside
-            event = read_event(content)
+            event = read_event(line.content)
             if isinstance(event, DeletedEvent):
                 self._drop(event.trials)
             if isinstance(event, OutcomeEvent) and event.outcome.status in FINAL:
