@@ -168,6 +168,6 @@ def test_runs_that_share_nothing_say_so(tiny: Path, capsys: pytest.CaptureFixtur
     run(tiny, "--arm", "base", "--seeds", 1)
     run(tiny, "--arm", "better", "--seeds", 1)
     shown = diff(capsys, "previous", "latest")
-    assert "no cell and seed is in both runs" in shown
+    assert "no configuration and seed in common" in shown
     assert "the same: " not in shown
     diff(capsys, "previous", "latest", "--regression", 1, "--metric", "score", code=2)
