@@ -127,7 +127,7 @@ def test_a_lost_score_is_a_regression(ran: Path, capsys: pytest.CaptureFixture[s
 
 
 WRONG = [
-    (("--regression", "1"), "--regression needs --metric"),
+    (("--regression", "1"), "--regression requires --metric"),
     (("--regression", "1", "--metric", "scor"), "did you mean 'score'"),
     (("--regression", "1", "--metric", "distance"), "Say --better higher or --better lower"),
 ]
