@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -12,7 +12,6 @@ from harness.execute.outcome import Outcome
 from harness.execute.queue import JobQueue
 from harness.execute.sharing import Alone, Sharing
 from harness.execute.worker import Job
-from harness.plan.remaining import Cell
 from harness.vocabulary import Status
 
 POLL_SECONDS = 0.25
@@ -56,14 +55,11 @@ class Recorder:
 class Watch:
     """Is told what happens, and tells nobody; subclasses show it."""
 
-    def queued(self, jobs: int) -> None:
+    def warned(self, message: str) -> None:
+        """Show a warning before anything runs."""
+
+    def queued(self, jobs: Sequence[Job]) -> None:
         """More jobs wait."""
-
-    def asked(self, jobs: Sequence[Job]) -> None:
-        """These jobs are among those that wait."""
-
-    def expects(self, prices: Mapping[Cell, float], later: Mapping[Cell, int]) -> None:
-        """Seconds that trials of cells are known to take, and how many will be asked for later."""
 
     def started(self, job: Job) -> None:
         """A trial began."""
@@ -105,7 +101,9 @@ class Dispatcher:
 
     def submit(self, jobs: Iterable[Job]) -> None:
         """Queue jobs."""
-        self._watch.queued(self._waiting.add(jobs))
+        new = list(jobs)
+        self._waiting.add(new)
+        self._watch.queued(new)
 
     def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
         """Run until nothing waits and nothing runs."""

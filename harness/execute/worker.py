@@ -20,8 +20,6 @@ from harness.execute.memory import OUT_OF_MEMORY, peak_memory_bytes
 from harness.execute.memory_limit import MemoryLimit, MemoryWatch, OverMemoryError, end_this_process
 from harness.execute.outcome import Outcome
 from harness.registry.user_methods import UserMethod, register
-from harness.trial.pruning import PrunedError, Pruning
-from harness.trial.result import Score
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import Status
 
@@ -35,12 +33,13 @@ class Job:
     ``prerequisites`` has the folders of products by name; ``needs`` the trials that must end before this one begins;
     ``keep_product`` says that others start from its weights. ``own_methods`` are registered
     again in the worker's process. ``code`` is the fingerprint that its identity is made of (empty: not to be compared),
-    ``data`` where the run's machine has its data (None: where this one has them). ``pruning`` may end it early.
-    ``checkpoint_seconds`` lie at least between two checkpoints.
+    ``data`` where the run's machine has its data (None: where this one has them).
+    At least ``checkpoint_seconds`` lie between two checkpoints.
     """
 
     trial_id: str
-    label: str
+    benchmark: str
+    arm: str
     spec: TrialSpec
     folder: Path
     attempt: int = 1
@@ -51,14 +50,12 @@ class Job:
     own_methods: tuple[UserMethod, ...] = ()
     code: str = ""
     data: Path | None = None
-    pruning: Pruning | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
 
     @property
-    def cell(self) -> tuple[str, str]:
-        """The benchmark and the arm under which it is asked for."""
-        benchmark, _, arm = self.label.rpartition("/")[0].partition("/")
-        return benchmark, arm
+    def label(self) -> str:
+        """The trial's name in messages: ``benchmark/arm/seed``."""
+        return f"{self.benchmark}/{self.arm}/{self.spec.seed}"
 
     @property
     def threads(self) -> int:
@@ -111,9 +108,6 @@ def run_job(
     try:
         with ending_children(), watch:
             outcome = _train(job, still, stop_at_deadline)
-    except PrunedError as error:
-        scores = () if job.pruning is None else (Score("validation", job.pruning.metric, error.value),)
-        outcome = Outcome(job.trial_id, Status.CANCELLED, device="", error=str(error), results=scores)
     except OutOfTimeError as error:
         outcome = Outcome(job.trial_id, Status.TIMEOUT, device="", error=_message(error))
     except KeyboardInterrupt:
@@ -184,7 +178,6 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
         job.prerequisites,
         job.keep_product,
         job.checkpoint_seconds,
-        job.pruning,
     )
     if registry.entry("task", job.spec.task).card.program:
         ended = registry.load("task", job.spec.task).target(job.spec, runtime)

@@ -134,7 +134,7 @@ def _with_choices(row: VerdictRow, results: Sequence[SearchResult], untuned: Map
         result.search.benchmark: TunedSearch(
             sweep_id=result.search.tuning.sweep_id,
             budget=result.search.budget,
-            seeds=result.search.tuning.trials,
+            seeds=result.search.tuning.seeds,
             told=result.told,
             chosen=result.params,
             ends=result.ends,

@@ -76,22 +76,11 @@ def run(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
 
     def told(step: int, loss: float) -> None:
         runtime.beat(step, step, loss)
-        _look(reader, runtime)
 
     ended = run_program(program, reader, told)
     if ended.cause == "time":
         raise OutOfTimeError(f"out of time: the program was ended{_last_lines(ended)}")
     return _result(options, reader, ended, program.fence)
-
-
-def _look(reader: RecordReader, runtime: Runtime) -> None:
-    """Let a sweep end the program by what it said of validation; raises as ``Pruning.look``."""
-    pruning = runtime.pruning
-    if pruning is None:
-        return
-    for record in reader.records:
-        if record.split == "validation" and record.step is not None and pruning.metric in record.numbers:
-            pruning.look(record.step, record.numbers[pruning.metric])
 
 
 def _prepared(folder: Path, resumes: bool) -> bool:

@@ -53,7 +53,9 @@ def ran(path: Path, folder: Path, arm: str = "adamp", attempt: int = 1, seconds:
     """The outcome of an arm's first trial."""
     plan = make_plan(load_suite(path))
     trial = next(trial for trial in plan.trials if trial.arm == arm)
-    job = Job(trial.trial_id, trial.label, trial.spec, folder / "artifacts" / trial.trial_id, attempt, seconds)
+    job = Job(
+        trial.trial_id, trial.benchmark, trial.arm, trial.spec, folder / "artifacts" / trial.trial_id, attempt, seconds
+    )
     return run_job(job, lambda *_: None)
 
 

@@ -212,7 +212,7 @@ def test_threads_that_read_are_no_part_of_the_identity() -> None:
     assert few.trial_id == many.trial_id != computing.trial_id
     assert many.spec.recipe["loader_workers"] == 7
     # A trial takes the CPUs of those that compute or of those that read.
-    cpus = [Job("", "", one.spec, Path()).threads for one in (few, many, computing)]
+    cpus = [Job("", "", "", one.spec, Path()).threads for one in (few, many, computing)]
     assert cpus == [1, 7, 2]
 
 

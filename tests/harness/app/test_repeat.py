@@ -26,7 +26,7 @@ from harness.vocabulary import Status
 
 def finished(name: str, seconds: float, task: str = "a", value: float | None = 1.0) -> FinishedTrial:
     spec = TrialSpec(task, Part("data"), {}, Part("model"), {"threads": 1}, FilledSlots(), 0, "mini")
-    job = Job(name, f"b/{name}/0", spec, Path("x") / name, keep_product=True)
+    job = Job(name, "b", name, spec, Path("x") / name, keep_product=True)
     return job, replace(outcome(value), wall_seconds=seconds)
 
 

@@ -173,7 +173,7 @@ def test_a_trial_in_this_process_fails_and_the_process_goes_on(
         raise ValueError("what it makes of it")
 
     monkeypatch.setattr(worker, "_train", train)
-    outcome = run_job(Job("t", "b/a/0", {"recipe": {}}, tmp_path), lambda *_: None, memory=MemoryLimit(100.0))
+    outcome = run_job(Job("t", "b", "a", {"recipe": {}}, tmp_path), lambda *_: None, memory=MemoryLimit(100.0))
     assert outcome.status == Status.FAILED
     assert not outcome.crashed
     assert str(outcome.error).startswith("out of memory: the trial held")
