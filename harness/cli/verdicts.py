@@ -119,7 +119,7 @@ def _print_tuned(tuned: Sequence[VerdictRow]) -> None:
 
 
 def chosen_in_words(verdict: VerdictRow) -> str:
-    """Format chosen settings: ``adamp: lr 0.1 (largest of the grid), wd 0.1; adamw: …``."""
+    """Settings: ``adamp: lr 0.1 (largest of the grid), wd 0.1; adamw: …``."""
     tuning = verdict.detail.tuning
     texts = []
     for benchmark, search in tuning.items():
