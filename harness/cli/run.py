@@ -218,7 +218,7 @@ def _show_plan(
 
 
 def _tuned_row(cell: TunedCell, costs: StoredCosts, scale: str) -> dict[str, Any]:
-    """An arm's trials under the tuned protocol, and what those that are not stored will cost at most."""
+    """An arm's trials under the tuned protocol and their maximum cost."""
     return {
         "benchmark": cell.benchmark,
         "arm": cell.arm,
@@ -240,8 +240,8 @@ def _show_tuned(rows: list[dict[str, Any]]) -> None:
     known = sum(row["tuning_trials"] + row["rate_trials"] for row in rows)
     judged = sum(row["judged_trials"] for row in rows)
     click.echo(
-        f"{counted(known, 'trial')} of tuning and rate curves, {judged} judged with values that are chosen then (none "
-        f"where an arm chooses its own); at most {sum(row['core_seconds'] for row in rows):.0f} core-seconds to run"
+        f"{counted(known, 'trial')} of tuning and learning-rate sensitivity, {judged} with chosen values (none "
+        f"if an arm chooses its own); at most {sum(row['core_seconds'] for row in rows):.0f} core-seconds to run"
     )
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--quiet", is_flag=True, help="Print only the result.")
 @shared.json_option
 def sweep_command(suite: str, overrides: tuple[str, ...], quiet: bool, as_json: bool, **options: Any) -> int:
-    """Tune arms at equal budgets, and compare the chosen settings on new seeds.
+    """Tune arms at equal budgets and compare chosen settings on new seeds.
 
     Stored trials are reused; a larger budget continues a smaller one.
     """

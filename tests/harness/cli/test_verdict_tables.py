@@ -54,7 +54,7 @@ def test_every_line_with_an_effect_of_a_stand_in_names_it(tmp_path: Path, capsys
     shown = [line for line in lines if line.startswith(("won", "lost", "gated"))]
     assert len(shown) == 6  # the verdicts, and their sizes
     assert all(STAND_IN in line for line in shown)
-    assert "known at mini · stand-ins: the published sizes do not apply" in lines[0]
+    assert "known at mini · stand-ins: published sizes do not apply" in lines[0]
 
 
 def test_as_published_nothing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -178,8 +178,8 @@ def test_they_are_told_under_the_table(tmp_path: Path, database: Path, capsys: p
     print_verdicts(here.suite, "mini", [row])
     told = capsys.readouterr().out
     assert "warning: base gives score 50 at each of 6 seeds of a: does it use its seed? (c)" in told
-    assert "looked at 2 times (at 3, 6 pairs): judged by the sequential rule (c)" in told
-    assert "changed since it was registered: kappa 0.5 → 0.9 (c)" in told
+    assert "seeds were added after a first analysis (3, 6 pairs): the sequential test applies (c)" in told
+    assert "changed since registration: kappa 0.5 → 0.9 (c)" in told
 
 
 class TestItems:
