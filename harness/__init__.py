@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.app.python_run import SuiteRun as SuiteRun
-    from harness.app.python_run import run as run
-    from harness.app.run import Request as Request
+    from harness.app.request import Request as Request
+    from harness.app.run import run as run
     from harness.app.run import run_suite as run_suite
+    from harness.app.suite_run import SuiteRun as SuiteRun
     from harness.errors import HarnessError as HarnessError
     from harness.imports.table_verdicts import judge_table as judge_table
     from harness.judge.stored import judge_suite as judge_suite
@@ -31,17 +31,17 @@ _HOMES = {
     "Database": "harness.results.database",
     "HarnessError": "harness.errors",
     "ReportRequest": "harness.results.reporting",
-    "Request": "harness.app.run",
+    "Request": "harness.app.request",
     "Selection": "harness.plan.planning",
     "Suite": "harness.suite",
-    "SuiteRun": "harness.app.python_run",
+    "SuiteRun": "harness.app.suite_run",
     "judge_suite": "harness.judge.stored",
     "judge_table": "harness.imports.table_verdicts",
     "load_suite": "harness.suite",
     "make_plan": "harness.plan.planning",
     "open": "harness.results.database",
     "open_reader": "harness.store",
-    "run": "harness.app.python_run",
+    "run": "harness.app.run",
     "run_suite": "harness.app.run",
     "suite_from_dict": "harness.suite",
     "suite_to_yaml": "harness.suite",

@@ -43,6 +43,8 @@ settings.load_profile("default")
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Use both cores for the whole tree; files named on the command line run in this process."""
     option = config.option
+    if hasattr(config, "workerinput"):  # a worker starts no workers
+        return
     whole = config.args_source is not pytest.Config.ArgsSource.ARGS
     if whole and getattr(option, "numprocesses", 0) is None and not (option.usepdb or option.collectonly):
         option.numprocesses = min(WORKERS, os.cpu_count() or 1)
@@ -50,7 +52,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the session, with all its workers and commands, one cache of its own."""
+    """Keep slow cases of full tests out of ``-m full``; give the session, with its workers, one cache."""
+    if config.option.markexpr == "full":
+        config.option.markexpr = "full and not slow"
     if "HARNESS_CACHE" not in os.environ:
         cache = tempfile.mkdtemp(prefix="harness-tests-")
         os.environ["HARNESS_CACHE"] = cache

@@ -53,7 +53,9 @@ def main(
             rows: list[list[float]] = []
             for trial in plan.trials:
                 with tempfile.TemporaryDirectory() as folder:
-                    done = run_job(Job(trial.trial_id, trial.label, trial.spec, Path(folder)), lambda *_: None)
+                    done = run_job(
+                        Job(trial.trial_id, trial.benchmark, trial.arm, trial.spec, Path(folder)), lambda *_: None
+                    )
                 got = [done.score(*score.split(":")) for score in scores]
                 if done.error or None in got:
                     raise click.ClickException(f"{trial.label} at {value}: {done.error or 'a score is missing'}")

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
+from harness.app.jobs import check_data, job_of, products_of
+from harness.app.request import SessionRequest
 from harness.app.run import new_run_id
-from harness.app.session import Session, SessionRequest, check_data, job_of, now, products_of, trial_row
+from harness.app.session import Session, now, trial_row
 from harness.data.checksums import sha256_of
 from harness.execute.determinism import same
 from harness.execute.dispatch import Watch

@@ -1,32 +1,31 @@
-"""What is printed under a table of verdicts: warnings, repeated looks, and what differs from what was registered."""
+"""Notes under a table of verdicts: warnings, interim analyses, changes since registration."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.cli.terminal import counted, note
-from harness.judge.registration import RegisteredChange
 from harness.judge.rows import VerdictRow
 from harness.vocabulary import Tone, Verdict
 
 NAMED = 3
-"""Claims that a line names; the others are counted."""
+"""Claims named in a line; the others are counted."""
 LISTED = 24
 """Lines of a kind that are printed; the verdicts' records have all."""
 
 
 def print_beside(verdicts: Sequence[VerdictRow]) -> None:
-    """One line a warning, a number of looks and a changed value, with the claims that it is about."""
+    """Print one line for each note, with the claims that it concerns."""
     kinds = (
         ("", _reasons(verdicts), "yellow"),
         ("warning: ", _warnings(verdicts), "yellow"),
         ("", _looks(verdicts), "dim"),
         ("seeds × items: ", _items(verdicts), "dim"),
-        ("changed since it was registered: ", _changes(verdicts), "yellow"),
+        ("changed since registration: ", _changes(verdicts), "yellow"),
     )
-    for begin, told, style in kinds:
+    for begin, shown, style in kinds:
         claims: dict[str, dict[str, None]] = {}
-        for text, claim in told:
+        for text, claim in shown:
             claims.setdefault(text, {})[claim] = None
         for text, names in list(claims.items())[:LISTED]:
             note(f"{begin}{text} ({named(list(names))})", style)
@@ -41,36 +40,37 @@ def named(claims: Sequence[str]) -> str:
 
 
 def _reasons(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
-    """Why a claim that ran decides nothing: a weak baseline, a mechanism that did not act, trials that are unfit."""
+    """Reasons why a claim that ran decides nothing."""
     for verdict in verdicts:
-        told = verdict.verdict != Verdict.NOT_RUN and Verdict.of(verdict.verdict).tone in (Tone.VOID, Tone.IDLE)
-        if told and verdict.design.get("mode") != "check" and verdict.design.get("reason"):
-            yield f"{verdict.verdict}: {verdict.design['reason']}", verdict.claim_id
+        shown = verdict.verdict != Verdict.NOT_RUN and Verdict.of(verdict.verdict).tone in (Tone.VOID, Tone.IDLE)
+        if shown and not verdict.detail.is_check and verdict.detail.reason:
+            yield f"{verdict.verdict}: {verdict.detail.reason}", verdict.claim_id
 
 
 def _warnings(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
     for verdict in verdicts:
-        for text in verdict.design.get("warnings") or ():
+        for text in verdict.detail.warnings:
             yield text, verdict.claim_id
 
 
 def _looks(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
     for verdict in verdicts:
-        sizes = verdict.design.get("look_sizes") or ()
+        sizes = verdict.detail.look_sizes
         if len(sizes) > 1:
             at = ", ".join(map(str, sizes))
-            yield f"looked at {len(sizes)} times (at {at} pairs): judged by the sequential rule", verdict.claim_id
+            text = f"seeds were added after a first analysis ({at} pairs): the sequential test applies"
+            yield text, verdict.claim_id
 
 
 def _items(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
     for verdict in verdicts:
-        for entry in verdict.design.get("per_benchmark") or ():
-            if entry.get("two_way"):
-                told = f"{entry['two_way']['conditional_on']}; the interval over seeds is conditional on these items"
-                yield told, verdict.claim_id
+        for entry in verdict.detail.per_benchmark:
+            if entry.two_way is not None:
+                shown = f"{entry.two_way.conditional_on}; the interval over seeds is conditional on these items"
+                yield shown, verdict.claim_id
 
 
 def _changes(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
     for verdict in verdicts:
-        for change in verdict.design.get("changed") or ():
-            yield str(RegisteredChange(**change)), verdict.claim_id
+        for change in verdict.detail.changed:
+            yield str(change), verdict.claim_id

@@ -61,7 +61,7 @@ def _missing_data(suite: Suite) -> list[str]:
     Published data sets are not checked: few users have all of them, and a run reports missing ones.
     """
     from harness import registry
-    from harness.app.session import missing_data
+    from harness.app.jobs import missing_data
     from harness.plan.planning import Selection, make_plan
     from harness.vocabulary import WRITTEN_SCALES
 

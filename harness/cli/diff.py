@@ -59,7 +59,7 @@ LONGEST = 60
 )
 @database_option
 @json_option
-def diff_command(first: str, second: str, metric: str | None, database: Path, as_json: bool, **given: Any) -> int:
+def diff_command(first: str, second: str, metric: str | None, database: Path, as_json: bool, **values: Any) -> int:
     """Compare two runs: settings, code, environment and scores, paired by seed.
 
     With --regression an arm fails if the mean of its pairs is worse by more than SIZE and so is the whole 95 % interval
@@ -68,19 +68,19 @@ def diff_command(first: str, second: str, metric: str | None, database: Path, as
     from harness.results.arm_changes import compared_seeds, regressions
     from harness.results.diff import difference
 
-    size, better = given["regression"], given["better"]
+    size, better = values["regression"], values["better"]
     if size is not None and metric is None:
         raise HarnessError("--regression requires --metric: the size is in its unit")
     with open_reader(database, consistent=True) as reader:
-        compared = difference(reader, first, second, metric=metric, everything=given["everything"])
+        compared = difference(reader, first, second, metric=metric, everything=values["everything"])
         seeds = 0 if size is None else compared_seeds(reader, (compared.first, compared.second), str(metric))
     worse = [] if size is None else regressions(compared.cells, size, str(metric), better)
     if as_json:
-        click.echo(json.dumps(plain(asdict(compared) | {"regressions": [asdict(one) for one in worse]})))
+        click.echo(json.dumps(plain(asdict(compared) | {"regressions": [asdict(item) for item in worse]})))
     else:
-        _show(compared, everything=given["everything"])
+        _show(compared, everything=values["everything"])
         if size is not None:
-            _show_regressions(worse, f"{metric}: {counted(seeds, 'pair')} of seeds compared, tolerated {size:g}")
+            _show_regressions(worse, f"{metric}: {counted(seeds, 'pair')} of seeds compared, tolerance {size:g}")
     return 1 if worse else 0
 
 
@@ -102,7 +102,7 @@ def _show(compared: RunDifference, *, everything: bool) -> None:
     if same:
         click.echo(f"the same: {', '.join(same)}")
     if not compared.paired:
-        click.echo("no cell and seed is in both runs: recipe and code are not compared")
+        click.echo("no configuration and seed in common: recipe and code are not compared")
     _show_lines("verdict", [_verdict_line(verdict) for verdict in compared.verdicts], everything=everything)
     if not compared.verdicts:
         click.echo("every verdict is the same")
@@ -141,12 +141,12 @@ def _cut(text: str) -> str:
 
 def _show_arms(changes: Iterable[ArmChange]) -> None:
     rows = []
-    for one in changes:
-        means = (number(mean, 6) for mean in (one.first, one.second))
-        n = str(one.n) if one.first_n == one.second_n == one.n else f"{one.n} of {one.first_n}, {one.second_n}"
-        held = interval(one.low, one.high)
-        place = f"{one.benchmark}/{one.arm}"
-        rows.append((place, f"{one.split}.{one.metric}", *means, n, number(one.difference, sign=True), held))
+    for item in changes:
+        means = (number(mean, 6) for mean in (item.first, item.second))
+        n = str(item.n) if item.first_n == item.second_n == item.n else f"{item.n} of {item.first_n}, {item.second_n}"
+        held = interval(item.low, item.high)
+        place = f"{item.benchmark}/{item.arm}"
+        rows.append((place, f"{item.split}.{item.metric}", *means, n, number(item.difference, sign=True), held))
     if rows:
         title = "changed arms: second − first, paired by seed"
         print_table(("arm", "metric", *NUMBERS), rows, right=NUMBERS, title=title)
@@ -155,8 +155,8 @@ def _show_arms(changes: Iterable[ArmChange]) -> None:
 
 
 def _show_regressions(worse: Sequence[ArmRegression], counted_pairs: str) -> None:
-    for one in worse:
-        change = one.change
+    for item in worse:
+        change = item.change
         by = "" if change.difference is None else f" ({number(change.difference, 4, sign=True)})"
-        click.echo(f"REGRESSION  {change.benchmark}/{change.arm} {change.metric}{by}: {one.reason}")
+        click.echo(f"REGRESSION  {change.benchmark}/{change.arm} {change.metric}{by}: {item.reason}")
     click.echo(f"{'no regression' if not worse else counted(len(worse), 'regression')}: {counted_pairs}")

@@ -92,7 +92,7 @@ NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %")
 )
 @click.option("--page/--no-page", default=True, show_default=True, help="Write an HTML page.")
 @format_option
-def judge_command(file: Path, table: str | None, out: Path | None, page: bool, form: str, **given: Any) -> None:
+def judge_command(file: Path, table: str | None, out: Path | None, page: bool, form: str, **values: Any) -> None:
     """Compare methods in a table of results; no suite needed.
 
     FILE is CSV, TSV, JSON lines, Parquet, or a DuckDB or SQLite file. Nothing is trained and nothing is stored.
@@ -101,20 +101,20 @@ def judge_command(file: Path, table: str | None, out: Path | None, page: bool, f
     from harness.imports.table_layout import TableReading
     from harness.imports.table_verdicts import Asked, verdicts_of
 
-    where = tuple(_filter(text) for text in given["where"])
+    where = tuple(_filter(text) for text in values["where"])
     reading = TableReading(
-        given["methods"],
-        given["against"],
-        given["metric"],
-        given["pair"],
-        given["by"],
-        given["arm_column"],
+        values["methods"],
+        values["against"],
+        values["metric"],
+        values["pair"],
+        values["by"],
+        values["arm_column"],
         where,
-        given["unit"],
-        given["better"],
+        values["unit"],
+        values["better"],
     )
-    asked = Asked(given["scope"], given["primary"], given["smallest"], given["alpha"], given["on_divergence"])
-    verdicts = verdicts_of(read_table(file, table), reading, asked)
+    requested = Asked(values["scope"], values["primary"], values["smallest"], values["alpha"], values["on_divergence"])
+    verdicts = verdicts_of(read_table(file, table), reading, requested)
     written = verdicts.write_page(out or Path(f"{file.name.partition('.')[0]}-verdicts.html")) if page else None
     if form == "json":
         click.echo(json.dumps(_record(verdicts, written), ensure_ascii=False))
@@ -127,12 +127,12 @@ def judge_command(file: Path, table: str | None, out: Path | None, page: bool, f
 def _filter(text: str) -> tuple[str, str]:
     column, equals, value = text.partition("=")
     if not equals or not column:
-        raise HarnessError(f"--where '{text}': COLUMN=VALUE is expected, as in --where split=test")
+        raise HarnessError(f"--where '{text}': expected COLUMN=VALUE, for example --where split=test")
     return column, value
 
 
 def _record(verdicts: TableVerdicts, written: Path | None) -> Any:
-    """Everything as JSON data."""
+    """The verdicts as JSON data."""
     return plain(
         {
             "table": verdicts.table.name,
@@ -145,45 +145,44 @@ def _record(verdicts: TableVerdicts, written: Path | None) -> Any:
             "notes": list(verdicts.notes),
             "page": None if written is None else str(written),
             "verdicts": [
-                record | {"design": dict(one.row.design)}
-                for record, one in zip(verdicts.records(), verdicts, strict=True)
+                record | {"design": item.row.detail.to_json()}
+                for record, item in zip(verdicts.records(), verdicts, strict=True)
             ],
         }
     )
 
 
 def print_table_verdicts(verdicts: TableVerdicts) -> None:
-    """The verdicts as a table, and below it what a reader must know."""
+    """Print the verdicts as a table, with notes below it."""
     unit = f", {verdicts.unit}" if verdicts.unit else ""
     title = f"{verdicts.metric}{unit}: {verdicts.better} is better, + is better for the method"
     announced = ("announced",) if verdicts.asked.primary else ()
     print_table(
         ("test", "verdict", *announced, *NUMBERS),
-        [_row(one, bool(announced)) for one in verdicts],
+        [_row(item, bool(announced)) for item in verdicts],
         right=NUMBERS,
         title=title,
     )
     note(f"{verdicts.layout}; {verdicts.correction}")
     for text in verdicts.notes:
         note(text, "yellow")
-    for one in verdicts:
-        for text in (one.row.design.get("reason"), *(one.row.design.get("warnings") or ())):
-            if text:
-                note(f"{one.test}: {text}", "yellow")
+    for item in verdicts:
+        for text in filter(None, (item.row.detail.reason, *item.row.detail.warnings)):
+            note(f"{item.test}: {text}", "yellow")
 
 
-def _row(one: TableVerdict, announced: bool) -> tuple[str | Text, ...]:
+def _row(item: TableVerdict, announced: bool) -> tuple[str | Text, ...]:
     from harness.cli.verdicts import verdict_text
 
-    design = one.row.design
+    effect = item.row.detail.effect
     return (
-        one.test,
-        verdict_text(one.word),
-        *(("yes" if one.family == "primary" else "",) if announced else ()),
-        str(one.n or ""),
-        number(one.difference, sign=True),
-        interval(one.low, one.high),
-        probability(one.adjusted_p),
-        number(design.get("d_z"), sign=True),
-        number(one.detectable),
+        item.test,
+        verdict_text(item.word),
+        *(("yes" if item.family == "primary" else "",) if announced else ()),
+        str(item.n or ""),
+        number(item.difference, sign=True),
+        interval(item.low, item.high),
+        probability(item.adjusted_p),
+        number(None if effect is None else effect.d_z, sign=True),
+        number(item.detectable),
     )

@@ -6,19 +6,15 @@ import functools
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from harness.errors import HarnessError
+from harness.plan.selecting import Chosen as Chosen
 from harness.store.paths import default_database
 from harness.vocabulary import Scale
-
-if TYPE_CHECKING:
-    from harness.plan.planning import Selection
-    from harness.registry.user_methods import UserMethod
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -37,7 +33,7 @@ class FiniteRange(click.FloatRange):
 PATH = click.Path(path_type=Path)
 _DATABASE = "Use this database.  [default: $HARNESS_DB or results/harness.duckdb]"
 _GPUS, _FORMATS = "Give each trial this share of a GPU.", click.Choice(["table", "json"])
-_MEMORY = "Stop a trial that uses more memory, with its child processes.  [default: depends on the machine]"
+_MEMORY = "Stop a trial that uses more memory, with its child processes.  [default: no limit]"
 _OVERRIDE = "Override a recipe key, data.KEY or model.KEY in every arm of the selected benchmarks."
 
 database_option = click.option("--db", "database", type=PATH, default=default_database, help=_DATABASE)
@@ -53,14 +49,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 format_option = click.option(
     "--format", "form", type=_FORMATS, default="table", show_default=True, help="Choose the output format."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """The selected part of a suite, and the methods that ``--arm NAME=FILE.py:CLASS`` adds."""
-
-    selection: Selection
-    methods: tuple[UserMethod, ...]
 
 
 def scale_option(default: Scale = Scale.MINI) -> Callable[[Function], Function]:
@@ -105,22 +93,9 @@ def selection_options(default: Scale = Scale.MINI, seeds: str | None = None) -> 
 def _chosen(
     scale: str, benchmarks: tuple[str, ...], arms: tuple[str, ...], overrides: tuple[str, ...], seeds: str | None
 ) -> Chosen:
-    from harness.plan.planning import Selection, parse_seeds
-    from harness.plan.user_arms import user_arm
+    from harness.plan.selecting import choose
 
-    added = [user_arm(text) for text in arms if "=" in text]
-    named = tuple(text for text in arms if "=" not in text)
-    numbers, cap = parse_seeds(seeds)
-    selection = Selection(
-        scale=scale,
-        benchmarks=benchmarks or None,
-        arms=named or None,
-        seeds=numbers,
-        cap=cap,
-        overrides=parse_overrides(overrides),
-        added_arms={name: arm for name, arm, _ in added},
-    )
-    return Chosen(selection, tuple(method for _, _, method in added))
+    return choose(scale, benchmarks or None, arms, seeds, parse_overrides(overrides))
 
 
 def parse_overrides(texts: tuple[str, ...]) -> dict[str, Any]:

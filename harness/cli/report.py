@@ -117,6 +117,7 @@ def _print_unused(name: str, suite: str, scale: str, database: Path) -> None:
 @_out_option
 @_imported_option
 @click.option("--single-file", is_flag=True, help="Write one HTML file instead of a folder.")
+@click.option("--trial-pages", is_flag=True, help="Write a page for every trial, too.")
 @click.option("--serve", is_flag=True, help="Serve the report on this machine and follow runs until interrupted.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Serve on this port.  [default: a free port]")
 @click.option(
@@ -129,6 +130,7 @@ def report_command(
     out: Path | None,
     imported: str | None,
     single_file: bool,
+    trial_pages: bool,
     serve: bool,
     port: int | None,
     every: float | None,
@@ -146,7 +148,7 @@ def report_command(
     if not serve:
         if port is not None or every is not None:
             raise click.UsageError("--port and --every require --serve")
-        click.echo(str(write_report(replace(requested, imported=imported is not None))))
+        click.echo(str(write_report(replace(requested, imported=imported is not None, trial_pages=trial_pages))))
         return
     if imported is not None or single_file:
         raise click.UsageError("--serve excludes --imported and --single-file")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +16,9 @@ from harness.cli.simulate import print_simulation, simulation_of, simulation_opt
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.app.run import Result
+    from harness.app.suite_run import SuiteRun
     from harness.app.verify import Verification
+    from harness.execute.dispatch import Watch
     from harness.plan.estimate import StoredCosts
     from harness.plan.planning import Selection
     from harness.suite import Suite
@@ -53,7 +56,6 @@ Examples:
 @click.option("--fail-fast", is_flag=True, help="Stop after the first failure.")
 @click.option("--force", is_flag=True, help="Delete the plan's stored results, then run.")
 @click.option("--scratch", is_flag=True, help="Use a temporary database, removed at the end.")
-@click.option("--keep", is_flag=True, help="With --scratch: keep the temporary folder and write the report there.")
 @click.option("--quiet", is_flag=True, help="Print only the verdicts and the path of the report.")
 @click.option(
     "--track",
@@ -69,92 +71,77 @@ def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, 
     SUITE is a path or the name of a shipped suite. Trials are identified by their content: the same command again
     runs nothing, and after an interruption it continues where it stopped.
     """
-    scratch, keep = options.pop("scratch"), options.pop("keep")
-    if not scratch:
-        if keep:
-            raise HarnessError("--keep requires --scratch")
+    if not options.pop("scratch"):
         return _run(suites, chosen, database, **options)
     source = click.get_current_context().get_parameter_source("database")
     if source is click.core.ParameterSource.COMMANDLINE:
         raise HarnessError("--scratch and --db exclude each other")
     from harness.results.scratch import scratch_store
 
-    with scratch_store(keep=keep) as own:
-        after = "stays" if keep else "is removed at the end (--keep leaves it)"
-        click.echo(f"scratch: nothing is stored; {own.parent} {after}", err=True)
-        return _run(suites, chosen, own, **options | {"report": keep and options["report"]})
+    with scratch_store() as own:
+        click.echo(f"scratch: nothing is stored; {own.parent} is removed at the end", err=True)
+        return _run(suites, chosen, own, **options | {"report": False})
 
 
 def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **options: Any) -> int:
-    """Run suites on a database; the exit code."""
+    """Run suites on a database; returns the exit code."""
     from harness.suite import load_suite
 
     loaded = [load_suite(suite) for suite in suites]
+    tuned, force, as_json = options["tuned"], options["force"], options["as_json"]
     if options["against"]:
         from harness.plan.user_arms import compared
 
         loaded = [compared(suite, chosen.selection, options["against"]) for suite in loaded]
     if options["dry_run"]:
         for suite in loaded:
-            tuned, force = options["tuned"], options["force"]
-            _show_plan(suite, chosen.selection, database, options["as_json"], tuned=tuned, force=force)
+            _show_plan(suite, chosen.selection, database, as_json, tuned=tuned, force=force)
         return 0
-    from harness.app.run import Request, run_suite
-    from harness.app.session import KeptExecutor
-    from harness.app.tuned import foreseen, run_protocol
+    from harness.app.request import Request
+    from harness.app.run import run_suites
     from harness.cli.tracking import tracking_watch
     from harness.cli.watch import make_watch
-    from harness.execute.dispatch import Policy
     from harness.exports.trackers import tracker_of
-    from harness.preflight.known import step_costs
 
     trackers = {text: tracker_of(text) for text in options["trackers"]}
-    results = []
-    with KeptExecutor() as kept:
-        request = Request(
-            database,
-            chosen.selection,
-            shared.seconds(options["time_budget"]),
-            further=run_protocol if options["tuned"] else None,
-            foresee=foreseen if options["tuned"] else None,
-            stepped=lambda plan, known: step_costs(plan, chosen.methods, known)[0],
-            executor=options["executor"],
-            address=options["address"],
-            gpus_per_trial=options["gpus_per_trial"],
-            memory_per_trial=options["memory_per_trial"],
-            policy=Policy(fail_fast=options["fail_fast"], exclusive=options["exclusive"]),
-            command=shared.command_line(),
-            own_methods=chosen.methods,
-            kept=kept,
-            force=options["force"],
-        )
-        for suite in loaded:
-            with make_watch(suite.name, quiet=options["quiet"] or options["as_json"]) as watch:
-                told = tracking_watch(watch, trackers, suite, chosen.selection)
-                results.append((suite, run_suite(suite, request, told)))
-    index = None
-    if options["report"]:
-        from harness.results.reporting import Reported, write_run_report
+    request = Request.of(
+        database,
+        chosen,
+        shared.command_line(),
+        executor=options["executor"],
+        address=options["address"],
+        gpus_per_trial=options["gpus_per_trial"],
+        memory_per_trial=options["memory_per_trial"],
+        time_budget=shared.seconds(options["time_budget"]),
+        exclusive=options["exclusive"],
+        fail_fast=options["fail_fast"],
+        tuned=tuned,
+        force=force,
+    )
 
-        index = write_run_report(database, [Reported(suite, result.plan) for suite, result in results])
-    _show_results(results, index, options["as_json"])
-    return 0 if all(result.complete for _, result in results) else 1
+    @contextlib.contextmanager
+    def watch_of(suite: Suite) -> Iterator[Watch]:
+        with make_watch(suite.name, quiet=options["quiet"] or as_json) as watch:
+            yield tracking_watch(watch, trackers, suite, chosen.selection)
+
+    runs = run_suites(loaded, request, watch_of, report=options["report"])
+    _show_runs(runs, as_json)
+    return 0 if all(run.complete for run in runs) else 1
 
 
-def _show_results(results: list[tuple[Suite, Result]], index: Path | None, as_json: bool) -> None:
-    from harness.app.run_record import run_record
+def _show_runs(runs: list[SuiteRun], as_json: bool) -> None:
     from harness.cli.verdicts import print_verdicts
 
+    index = runs[0].report
     if as_json:
-        rows = [run_record(suite.name, result) for suite, result in results]
-        click.echo(json.dumps({"runs": rows, "report": str(index) if index else None}))
+        click.echo(json.dumps({"runs": [run.record for run in runs], "report": str(index) if index else None}))
         return
-    for suite, result in results:
-        for label, error in result.failures:
+    for run in runs:
+        for label, error in run.result.failures:
             click.echo(f"failed: {label}: {error}", err=True)
-        if result.stopped:
-            click.echo(f"stopped early: {result.stopped}", err=True)
-        print_verdicts(suite, result.plan.scale, result.verdicts)
+        if run.result.stopped:
+            click.echo(f"stopped early: {run.result.stopped}", err=True)
+        print_verdicts(run.suite, run.scale, run.result.verdicts)
     if index is not None:
         click.echo(str(index))
 
@@ -194,27 +181,15 @@ def plan_command(
 def _show_plan(
     suite: Suite, selection: Selection, database: Path, as_json: bool, *, tuned: bool = True, force: bool = False
 ) -> None:
-    """Print a plan, and what the tuned protocol adds to it, as tables or as JSON; ``force``: as if none were stored."""
-    from harness.app.session import missing_data
+    """Print a plan and its tuned protocol as tables or as JSON."""
+    from harness.app.pricing import price
     from harness.cli.terminal import counted, note, print_table
-    from harness.plan.estimate import estimate
-    from harness.plan.planning import make_plan
-    from harness.preflight.known import step_costs
-    from harness.results.listing import measured_costs
-    from harness.suite.warnings import untuned_arms
-    from harness.sweep.planned import tuned_cells
 
-    plan = make_plan(suite, selection)
-    cells = tuned_cells(suite, plan, selection.overrides) if tuned else []
-    measured = measured_costs(plan, database, [trial for cell in cells for trial in cell.known])
-    stepped = step_costs(plan, suite.own_methods, measured.core_seconds.keys())[0]
-    measured = replace(measured, stepped=stepped)
-    cost = estimate(plan, replace(measured, stored=frozenset()) if force else measured)
-    warnings = [arm.message for arm in untuned_arms(suite, plan.scale) if (arm.benchmark, arm.arm) in plan.cells]
-    warnings += [f"nothing will run: {text}" for text in missing_data(plan)]
+    priced = price(suite, selection, database, tuned=tuned, force=force)
+    plan, cost = priced.plan, priced.estimate
+    tuning = [_tuned_row(cell, priced.costs, plan.scale) for cell in priced.tuned]
     if as_json:
-        tuning = [_tuned_row(cell, measured, plan.scale) for cell in cells]
-        row = {**cost.as_dict(), "tuned": tuning, "warnings": warnings, "trial_list": plan.identities()}
+        row = {**cost.as_dict(), "tuned": tuning, "warnings": priced.warnings, "trial_list": plan.identities()}
         click.echo(json.dumps(row))
         return
     numbers = ("seeds", "stored", "core-seconds", "MB")
@@ -234,17 +209,16 @@ def _show_plan(
             note(f"{name}: its results are imported: 'harness import FILE --suite {suite.path}'")
     click.echo(
         f"{counted(len(cost.cells), 'cell')}, {counted(cost.trials, 'trial')}, {cost.reused} stored already; "
-        f"about {cost.core_seconds:.0f} core-seconds to run"
-        + (" (~: estimated; 'harness preflight' measures one step of each)" if cost.guessed else "")
+        f"about {cost.core_seconds:.0f} core-seconds to run" + (" (~: estimated)" if cost.guessed else "")
     )
-    if cells:
-        _show_tuned([_tuned_row(cell, measured, plan.scale) for cell in cells])
-    for message in warnings:
+    if tuning:
+        _show_tuned(tuning)
+    for message in priced.warnings:
         click.echo(f"warning: {message}", err=True)
 
 
 def _tuned_row(cell: TunedCell, costs: StoredCosts, scale: str) -> dict[str, Any]:
-    """An arm's trials under the tuned protocol, and what those that are not stored will cost at most."""
+    """An arm's trials under the tuned protocol and their maximum cost."""
     return {
         "benchmark": cell.benchmark,
         "arm": cell.arm,
@@ -266,8 +240,8 @@ def _show_tuned(rows: list[dict[str, Any]]) -> None:
     known = sum(row["tuning_trials"] + row["rate_trials"] for row in rows)
     judged = sum(row["judged_trials"] for row in rows)
     click.echo(
-        f"{counted(known, 'trial')} of tuning and rate curves, {judged} judged with values that are chosen then (none "
-        f"where an arm chooses its own); at most {sum(row['core_seconds'] for row in rows):.0f} core-seconds to run"
+        f"{counted(known, 'trial')} of tuning and learning-rate sensitivity, {judged} with chosen values (none "
+        f"if an arm chooses its own); at most {sum(row['core_seconds'] for row in rows):.0f} core-seconds to run"
     )
 
 
@@ -290,7 +264,7 @@ def verify_command(suite: str, chosen: shared.Chosen, database: Path, as_json: b
     The sample covers every task and method family of the suite, trials of older code first. The exit code is 1 if a
     number differs or nothing could be compared.
     """
-    from harness.app.session import SessionRequest
+    from harness.app.request import SessionRequest
     from harness.app.verify import verify
     from harness.cli.watch import make_watch
     from harness.suite import load_suite

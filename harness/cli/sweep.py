@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,15 +28,9 @@ if TYPE_CHECKING:
     help="Try this many configurations of each arm.",
 )
 @shared.scale_option()
+@click.option("--sampler", metavar="random|tpe|grid", help="Choose configurations this way.  [default: from the suite]")
 @click.option(
-    "--sampler",
-    type=click.Choice(["random", "tpe", "gp", "grid"]),
-    help="Choose configurations this way.  [default: from the suite]",
-)
-@click.option(
-    "--pruner",
-    type=click.Choice(["none", "median", "wilcoxon", "hyperband", "curve"]),
-    help="Stop weak configurations early this way.  [default: from the suite]",
+    "--pruner", metavar="none|median", help="Stop weak configurations early this way.  [default: from the suite]"
 )
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Run this many seeds of each configuration.")
 @click.option(
@@ -48,14 +41,11 @@ if TYPE_CHECKING:
 @shared.address_option
 @shared.gpus_option
 @shared.memory_option
-@click.option("--write-study", type=shared.PATH, metavar="FILE", help="Also write an Optuna SQLite study.")
 @shared.database_option
 @click.option("--quiet", is_flag=True, help="Print only the result.")
 @shared.json_option
-def sweep_command(
-    suite: str, overrides: tuple[str, ...], write_study: Path | None, quiet: bool, as_json: bool, **options: Any
-) -> int:
-    """Tune arms at equal budgets, and compare the chosen settings on new seeds.
+def sweep_command(suite: str, overrides: tuple[str, ...], quiet: bool, as_json: bool, **options: Any) -> int:
+    """Tune arms at equal budgets and compare chosen settings on new seeds.
 
     Stored trials are reused; a larger budget continues a smaller one.
     """
@@ -70,10 +60,6 @@ def sweep_command(
     request = SweepRequest(**options, overrides=shared.parse_overrides(overrides), command=shared.command_line())
     with make_watch(f"sweep of {loaded.name}", quiet=quiet or as_json) as watch:
         result = run_sweep(loaded, request, watch)
-    if write_study is not None:
-        from harness.app.sweep import write_study as write
-
-        write(loaded, request, result, write_study)
     if as_json:
         verdicts = list(map(verdict_record, result.verdicts))
         click.echo(json.dumps({"sweep_id": result.sweep_id, "ran": result.ran, **result.summary, "verdicts": verdicts}))

@@ -10,10 +10,9 @@ from harness.execute.dispatch import Watch
 from harness.execute.executors.base import Progress
 from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
-from harness.exports.tracked import as_ended, cell_of_label, kind_of
+from harness.exports.tracked import as_ended, kind_of
 from harness.exports.trackers import Tracker
 from harness.plan.planning import Selection
-from harness.plan.remaining import Cell
 from harness.suite import Suite
 
 
@@ -30,17 +29,13 @@ class TrackingWatch(Watch):
         self.trackers = dict(trackers)
         self._failed = dict.fromkeys(trackers, 0)
 
-    def queued(self, jobs: int) -> None:
+    def warned(self, message: str) -> None:
+        """Show a warning."""
+        self.inner.warned(message)
+
+    def queued(self, jobs: Sequence[Job]) -> None:
         """More jobs wait."""
         self.inner.queued(jobs)
-
-    def asked(self, jobs: Sequence[Job]) -> None:
-        """Which wait."""
-        self.inner.asked(jobs)
-
-    def expects(self, prices: Mapping[Cell, float], later: Mapping[Cell, int]) -> None:
-        """Pass on the expected durations."""
-        self.inner.expects(prices, later)
 
     def started(self, job: Job) -> None:
         """A trial began."""
@@ -63,7 +58,7 @@ class TrackingWatch(Watch):
         self.inner.finished(job, outcome)
         for name, tracker in list(self.trackers.items()):
             try:
-                cell = cell_of_label(job.label, self.suite.benchmarks)
+                cell = (job.benchmark, job.arm)
                 tracker.write(as_ended(self.suite.name, cell, kind_of(cell[1], self.own), job.spec, outcome))
             except Exception as error:  # a full disk or a tracker's fault must not end a run
                 self._warn(name, job, error)

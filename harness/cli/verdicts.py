@@ -36,10 +36,9 @@ STYLES = {
 
 
 def print_verdicts(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> None:
-    """Print one line a claim that was judged, primary ones first, and those before all that go the other way.
+    """Print judged claims (reversed and primary ones first), tuned verdicts, and a summary.
 
-    What stands beside a verdict has a table of its own, so have the tuned verdicts with what each arm chose; then
-    what it comes to, counted in tests.
+    Effect sizes and tuned verdicts have separate tables; the summary counts tests.
     """
     published, tuned = by_protocol(verdicts)
     _print_judged(suite, scale, published, {verdict.claim_id: verdict for verdict in tuned})
@@ -50,20 +49,20 @@ def print_verdicts(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> 
 
 
 def _place(verdict: VerdictRow) -> tuple[Any, ...]:
-    """Primary claims first, then group by group; within each what goes the other way first."""
+    """Sort key: primary claims first, then by group, reversed ones first in each."""
     group = told_verdict(verdict).group
     return not _primary(verdict), len(Group) if group is None else list(Group).index(group), place_of(verdict.verdict)
 
 
 def _primary(verdict: VerdictRow) -> bool:
-    return verdict.design.get("family") == "primary"
+    return verdict.detail.multiplicity.family == "primary"
 
 
 def _print_judged(suite: Suite, scale: str, verdicts: Sequence[VerdictRow], tuned: Mapping[str, VerdictRow]) -> None:
     shown = [verdict for verdict in verdicts if verdict.verdict != Verdict.NOT_RUN or _primary(verdict)]
     shown.sort(key=_place)
     on = (ON,) if any(map(measured_on, shown)) else ()
-    caveat = " · stand-ins: the published sizes do not apply" if on else ""
+    caveat = " · stand-ins: published sizes do not apply" if on else ""
     beside = ("tuned", "rates") if tuned else ()
     columns = ("claim", "family", "verdict", *on, *NUMBERS, *beside)
     rows = [(*_row(verdict, on), *(_beside(verdict, tuned) if tuned else ())) for verdict in shown]
@@ -72,11 +71,11 @@ def _print_judged(suite: Suite, scale: str, verdicts: Sequence[VerdictRow], tune
     print_beside(verdicts)
     missing = sum(verdict.verdict == Verdict.NOT_RUN for verdict in verdicts)
     if missing:
-        note(f"{counted(missing, 'claim')} not run here; 'harness claims {suite.name}' says why")
+        note(f"{counted(missing, 'claim')} not run here; 'harness claims {suite.name}' shows the reasons")
 
 
 def _print_sizes(shown: Sequence[VerdictRow], on: tuple[str, ...]) -> None:
-    """Sizes beside the verdicts, where there are any: d_z, correlations, intervals over seeds and items."""
+    """Print effect sizes, if any: d_z, correlations, intervals over seeds and items."""
     two_way = (TWO_WAY,) if any(_two_way(verdict) for verdict in shown) else ()
     columns = ("claim", *on, EXACT, "r", *two_way)
     rows = []
@@ -85,25 +84,25 @@ def _print_sizes(shown: Sequence[VerdictRow], on: tuple[str, ...]) -> None:
         if any(cells):
             rows.append((verdict.claim_id, *(measured_on(verdict) for _ in on), *cells))
     if rows:
-        print_table(columns, rows, right=(EXACT, "r", *two_way), title="beside the verdicts")
+        print_table(columns, rows, right=(EXACT, "r", *two_way), title="effect sizes")
         if any(_correlation(verdict) for verdict in shown):
-            note("r: correlation of the two arms' scores over seeds, what pairing removes")
+            note("r: correlation between the two arms across seeds (pairing removes this variance)")
 
 
 def _effect_size(verdict: VerdictRow) -> str:
     """d_z with its exact interval, where the test is of one comparison."""
-    effect, low, high = (verdict.design.get(key) for key in ("d_z", "d_z_low", "d_z_high"))
-    if effect is None:
+    effect = verdict.detail.effect
+    if effect is None or effect.d_z is None:
         return ""
+    low, high = effect.d_z_low, effect.d_z_high
     ends = interval(-math.inf if low is None else low, math.inf if high is None else high)
-    return f"{number(effect, sign=True)} {ends}"
+    return f"{number(effect.d_z, sign=True)} {ends}"
 
 
 def _beside(verdict: VerdictRow, tuned: Mapping[str, VerdictRow]) -> tuple[str | Text, str]:
-    """The word under the tuned protocol, and at how many rates the effect holds."""
-    other, curve = tuned.get(verdict.claim_id), verdict.design.get("rate_curve") or ()
-    measured = [entry for entry in curve if entry["measured"]]
-    holds = f"holds at {sum(entry['holds'] for entry in measured)} of {len(measured)}" if measured else ""
+    """The tuned verdict, and the number of learning rates that show the effect."""
+    other, measured = tuned.get(verdict.claim_id), verdict.detail.measured_rates
+    holds = f"holds at {sum(entry.holds for entry in measured)} of {len(measured)}" if measured else ""
     return verdict_text(other.verdict) if other is not None else "", holds
 
 
@@ -113,23 +112,23 @@ def _print_tuned(tuned: Sequence[VerdictRow]) -> None:
         on = (ON,) if any(map(measured_on, judged)) else ()
         columns = ("claim", "family", "verdict, tuned", *on, *NUMBERS, "chosen")
         rows = [(*_row(verdict, on), chosen_in_words(verdict)) for verdict in judged]
-        title = "tuned: each arm's own choice at equal budgets, families of their own"
+        title = "tuned: settings chosen by each arm at equal budgets, separate families"
         print_table(columns, rows, right=NUMBERS, title=title)
-    for reason in dict.fromkeys(str(v.design.get("reason") or "") for v in tuned if v.verdict == Verdict.NOT_RUN):
+    for reason in dict.fromkeys(v.detail.reason or "" for v in tuned if v.verdict == Verdict.NOT_RUN):
         note(f"tuned: {reason}")
 
 
 def chosen_in_words(verdict: VerdictRow) -> str:
-    """``adamp: lr 0.1 (largest of the grid), wd 0.1; adamw: …``, with the benchmark where there are several."""
-    tuning = verdict.design.get("tuning") or {}
-    said = []
+    """Settings: ``adamp: lr 0.1 (largest of the grid), wd 0.1; adamw: …``."""
+    tuning = verdict.detail.tuning
+    texts = []
     for benchmark, search in tuning.items():
         where = f"{benchmark}: " if len(tuning) > 1 else ""
-        for arm, params in search["chosen"].items():
-            at = search.get("ends", {}).get(arm, {})
+        for arm, params in search.chosen.items():
+            at = search.ends.get(arm, {})
             values = (f"{key.rpartition('.')[2]} {setting(value)}{_at(at.get(key))}" for key, value in params.items())
-            said.append(f"{where}{arm}: {', '.join(values)}")
-    return "; ".join(said)
+            texts.append(f"{where}{arm}: {', '.join(values)}")
+    return "; ".join(texts)
 
 
 def _at(end: str | None) -> str:
@@ -137,18 +136,18 @@ def _at(end: str | None) -> str:
 
 
 def verdict_text(verdict: str) -> Text:
-    """A verdict's word in its tone."""
+    """A verdict in its colour."""
     return Text(verdict, style=STYLES.get(Verdict.of(verdict).tone, ""))
 
 
 def _row(verdict: VerdictRow, on: tuple[str, ...]) -> tuple[str | Text, ...]:
     adjusted = verdict.adjusted_p
-    word, mechanism = verdict_text(verdict.verdict), verdict.design.get("mechanism")
+    word, mechanism = verdict_text(verdict.verdict), verdict.detail.mechanism
     if not verdict.stand_in and mechanism in ("did not act", "not measured"):
         word = word + Text(f"; mechanism {mechanism}", style=STYLES[Tone.IDLE])
     return (
         verdict.claim_id,
-        str(verdict.design.get("family") or ""),
+        verdict.detail.multiplicity.family,
         word,
         *(measured_on(verdict) for _ in on),
         number(verdict.difference, sign=True),
@@ -159,21 +158,20 @@ def _row(verdict: VerdictRow, on: tuple[str, ...]) -> tuple[str | Text, ...]:
 
 
 def _two_way(verdict: VerdictRow) -> str:
-    """The interval over seeds and items of a verdict that rests on one comparison."""
-    ends = verdict.design.get("two_way") or {}
-    return interval(ends.get("low"), ends.get("high")) if ends else ""
+    """The interval over seeds and items of a single comparison."""
+    ends = verdict.detail.two_way
+    return "" if ends is None else interval(ends.low, ends.high)
 
 
 def _correlation(verdict: VerdictRow) -> str:
-    """Of the pairs of a verdict; from the least to the largest where it rests on several comparisons."""
-    given = [comparison.get("correlation") for comparison in verdict.design.get("per_benchmark") or ()]
-    known = sorted(value for value in given if value is not None)
-    ends = dict.fromkeys(number(value, 2) for value in (known[0], known[-1])) if known else {}
+    """Correlation of the pairs; its range for several comparisons."""
+    existing = sorted(entry.correlation for entry in verdict.detail.per_benchmark if entry.correlation is not None)
+    ends = dict.fromkeys(number(value, 2) for value in (existing[0], existing[-1])) if existing else {}
     return "…".join(ends)
 
 
 def print_ablations(rows: Sequence[AblationRow]) -> None:
-    """One line an effect that was measured: changes of one arm, then main effects and interactions."""
+    """Print measured effects: changes of one arm, main effects, interactions."""
     measured = [row for row in rows if row.n]
     if not measured:
         return
@@ -192,10 +190,10 @@ def print_ablations(rows: Sequence[AblationRow]) -> None:
 
 
 def print_claims(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> None:
-    """The verdict table, then every claim that was not run with its reason."""
+    """Print the verdicts, then claims that were not run with reasons."""
     print_verdicts(suite, scale, verdicts)
     missing = [verdict for verdict in by_protocol(verdicts)[0] if verdict.verdict == Verdict.NOT_RUN]
-    rows = [(verdict.claim_id, str(verdict.design.get("reason") or "")) for verdict in missing]
+    rows = [(verdict.claim_id, verdict.detail.reason or "") for verdict in missing]
     listed = {verdict.claim_id for verdict in verdicts}
     rows += [
         (name, f"{fact.kind}: listed with its source, never judged ({fact.source})")

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.live import Live as RichLive
@@ -22,11 +22,6 @@ from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
 from harness.plan.remaining import Cell, Durations
 from harness.vocabulary import Status
-
-
-def cell_of(job: Job) -> str:
-    """Benchmark and arm."""
-    return job.label.rpartition("/")[0]
 
 
 def waiting_for(jobs: int, holder: str) -> str:
@@ -47,22 +42,13 @@ class Counting(Watch):
         self.other = 0  # trials that another command runs
         self._durations = Durations()
         self._waiting: Counter[Cell] = Counter()
-        self._later: Counter[Cell] = Counter()
         self._first: float | None = None  # when the first trial began
         self._since: dict[str, float] = {}
 
-    def queued(self, jobs: int) -> None:
+    def queued(self, jobs: Sequence[Job]) -> None:
         """More trials wait."""
-        self.total += jobs
-
-    def asked(self, jobs: Sequence[Job]) -> None:
-        """Count waiting jobs by configuration."""
-        self._waiting.update(job.cell for job in jobs)
-
-    def expects(self, prices: Mapping[Cell, float], later: Mapping[Cell, int]) -> None:
-        """Set expected durations and later trials."""
-        self._durations.expect(prices)
-        self._later = Counter(later)
+        self.total += len(jobs)
+        self._waiting.update((job.benchmark, job.arm) for job in jobs)
 
     def started(self, job: Job) -> None:
         """A trial began."""
@@ -70,7 +56,7 @@ class Counting(Watch):
         self._first = now if self._first is None else self._first
         self._since[job.trial_id] = now
         if job.trial_id not in self.running:  # else another attempt
-            self._waiting[job.cell] -= 1
+            self._waiting[job.benchmark, job.arm] -= 1
         self.running[job.trial_id] = job
 
     def progressed(self, progress: list[Progress]) -> None:
@@ -79,22 +65,22 @@ class Counting(Watch):
 
     def finished(self, job: Job, outcome: Outcome) -> None:
         """A trial ended."""
-        if self.running.pop(job.trial_id, None) is None:  # never started
-            self._waiting[job.cell] -= 1
+        if self.running.pop(job.trial_id, None) is None:  # never begun
+            self._waiting[job.benchmark, job.arm] -= 1
         self._since.pop(job.trial_id, None)
         if outcome.wall_seconds is not None:
-            self._durations.ended(*job.cell, outcome.wall_seconds)
+            self._durations.ended(job.benchmark, job.arm, outcome.wall_seconds)
         self.newest.pop(job.trial_id, None)
-        self.ended[cell_of(job)] += outcome.status == Status.DONE
+        self.ended[f"{job.benchmark}/{job.arm}"] += outcome.status == Status.DONE
         self.done += 1
         self.failed += not outcome.status.final
 
     def taken(self, job: Job, outcome: Outcome) -> None:
         """Another command's result."""
-        self._waiting[job.cell] -= 1
+        self._waiting[job.benchmark, job.arm] -= 1
         if outcome.wall_seconds is not None:
-            self._durations.ended(*job.cell, outcome.wall_seconds)
-        self.ended[cell_of(job)] += outcome.status == Status.DONE
+            self._durations.ended(job.benchmark, job.arm, outcome.wall_seconds)
+        self.ended[f"{job.benchmark}/{job.arm}"] += outcome.status == Status.DONE
         self.done += 1
 
     def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
@@ -103,13 +89,13 @@ class Counting(Watch):
 
     @property
     def remaining(self) -> str:
-        """The remaining time, with trials that are requested later."""
+        """The time left of the trials that are queued or running."""
         if self._first is None:
             return "…"
         now = time.monotonic()
-        under_way = [(job.cell, now - self._since[name]) for name, job in list(self.running.items())]
-        waiting = Counter(dict(self._waiting)) + self._later  # a copy: it is drawn in another thread
-        seconds = self._durations.left(waiting, under_way, now - self._first)
+        under_way = [((job.benchmark, job.arm), now - self._since[name]) for name, job in list(self.running.items())]
+        # a copy, since the table is drawn in another thread
+        seconds = self._durations.left(dict(self._waiting), under_way, now - self._first)
         if seconds is None:
             return "…"
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
@@ -132,6 +118,10 @@ class Plain(Counting):
             error = f": {str(outcome.error).splitlines()[0]}" if bad else ""
             line = f"[{self.done}/{self.total}] {job.label} {outcome.status} {outcome.wall_seconds or 0:.1f} s{error}"
             print(f"{line} · {self.remaining} left", file=sys.stderr, flush=True)
+
+    def warned(self, message: str) -> None:
+        """Print a warning."""
+        print(f"warning: {message}", file=sys.stderr, flush=True)
 
     def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
         """Print the wait for another command when idle."""
@@ -161,12 +151,16 @@ class Live(Counting):
             table.add_column(column, justify="left" if column == "running" else "right")
         for trial_id, job in list(self.running.items()):  # drawn in a thread while trials begin and end
             at = self.newest.get(trial_id)
-            name, seed = cell_of(job), job.label.rpartition("/")[2]
+            name, seed = f"{job.benchmark}/{job.arm}", str(job.spec.seed)
             step = f"{at.step}/{at.steps}" if at and at.steps else "…"
             table.add_row(
                 Text(visible(name)), seed, step, f"{at.loss:.4g}" if at and at.steps else "", str(self.ended[name])
             )
         return table
+
+    def warned(self, message: str) -> None:
+        """Print a warning above the table."""
+        self._console.print(visible(f"warning: {message}"), markup=False, highlight=False)
 
     def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
         """Show trials of another command below the table."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from harness.base import process_tree
 from harness.execute.executors.base import Executor, Progress
+from harness.execute.memory import OUT_OF_MEMORY
 from harness.execute.outcome import Outcome
 from harness.execute.queue import JobQueue
 from harness.execute.sharing import Alone, Sharing
 from harness.execute.worker import Job
-from harness.plan.remaining import Cell
 from harness.vocabulary import Status
 
 POLL_SECONDS = 0.25
@@ -56,14 +57,11 @@ class Recorder:
 class Watch:
     """Is told what happens, and tells nobody; subclasses show it."""
 
-    def queued(self, jobs: int) -> None:
+    def warned(self, message: str) -> None:
+        """Show a warning before anything runs."""
+
+    def queued(self, jobs: Sequence[Job]) -> None:
         """More jobs wait."""
-
-    def asked(self, jobs: Sequence[Job]) -> None:
-        """These jobs are among those that wait."""
-
-    def expects(self, prices: Mapping[Cell, float], later: Mapping[Cell, int]) -> None:
-        """Seconds that trials of cells are known to take, and how many will be asked for later."""
 
     def started(self, job: Job) -> None:
         """A trial began."""
@@ -100,12 +98,16 @@ class Dispatcher:
         self._began: dict[str, float] = {}
         self._alive: set[str] = set()  # trials whose first heartbeat has come
         self._overdue: set[str] = set()
+        self._pids: dict[str, int] = {}
+        self._over_memory: dict[str, float] = {}  # MiB of trials that were ended above their limit
         self.stopped: str | None = None
         self._last_beat = 0.0
 
     def submit(self, jobs: Iterable[Job]) -> None:
         """Queue jobs."""
-        self._watch.queued(self._waiting.add(jobs))
+        new = list(jobs)
+        self._waiting.add(new)
+        self._watch.queued(new)
 
     def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
         """Run until nothing waits and nothing runs."""
@@ -182,7 +184,15 @@ class Dispatcher:
     def _settled(self, job: Job, outcome: Outcome) -> Outcome:
         """An executor's outcome as it is journalled: what the watchdog ended is a timeout, and each took some time."""
         self._alive.discard(job.trial_id)
-        if job.trial_id in self._overdue:
+        self._pids.pop(job.trial_id, None)
+        held = self._over_memory.pop(job.trial_id, None)
+        if held is not None:
+            error = (
+                f"{OUT_OF_MEMORY} the trial held {held:,.0f} MiB with the processes that it started, more than its "
+                f"limit of {job.memory_mib:,.0f} MiB; --memory-per-trial MIB gives it more"
+            )
+            outcome = replace(outcome, status=Status.FAILED, error=error, crashed=False, peak_memory_mb=held)
+        elif job.trial_id in self._overdue:
             self._overdue.discard(job.trial_id)
             error = f"took longer than its {job.timeout_seconds:g} s (timeout_seconds)"
             outcome = replace(outcome, status=Status.TIMEOUT, error=error, crashed=False)
@@ -207,6 +217,7 @@ class Dispatcher:
         if now - self._last_beat >= BEAT_SECONDS and self._running:
             self._last_beat = now
             self._take_beats(now)
+            self._check_memory()
         for trial_id in islice(
             (one for one in reversed(self._running) if one not in self._alive), self._executor.ahead
         ):
@@ -223,9 +234,22 @@ class Dispatcher:
             if beat.trial_id not in self._alive:
                 self._alive.add(beat.trial_id)
                 self._began[beat.trial_id] = now
+            if beat.pid is not None:
+                self._pids[beat.trial_id] = beat.pid
             if beat.steps:
                 self._recorder.progressed(beat)
         self._watch.progressed(beats)
+
+    def _check_memory(self) -> None:
+        """End trials whose processes hold more memory than their limit."""
+        for trial_id, pid in self._pids.items():
+            limit = self._running[trial_id].memory_mib
+            if limit is None or trial_id in self._over_memory:
+                continue
+            held = process_tree.held_mib(process_tree.tree(pid), limit)
+            if held > limit:
+                self._over_memory[trial_id] = held
+                self._executor.cancel(trial_id)
 
     def abandon(self) -> None:
         """After an interruption: kill what runs and journal it as cancelled."""

@@ -26,8 +26,8 @@ class JobQueue:
     def __bool__(self) -> bool:
         return bool(self._ready or self._blocked)
 
-    def add(self, jobs: Iterable[Job]) -> int:
-        """Queue jobs behind those that wait already; returns how many."""
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Queue jobs behind those that wait already."""
         new = list(jobs)
         self._open.update(job.trial_id for job in new)
         for job in new:
@@ -38,7 +38,6 @@ class JobQueue:
                     self._dependants.setdefault(need, []).append(job.trial_id)
             else:
                 heapq.heappush(self._ready, (place, job))
-        return len(new)
 
     def first(self) -> Job | None:
         """The first that may start; None where all wait for others."""

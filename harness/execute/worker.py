@@ -12,16 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.base.folders import seal, unseal
+from harness.base.process_tree import ending_children
 from harness.errors import OutOfTimeError
 from harness.execute import energy
-from harness.execute.children import ending_children
 from harness.execute.environment import environment_id
 from harness.execute.memory import OUT_OF_MEMORY, peak_memory_bytes
-from harness.execute.memory_limit import MemoryLimit, MemoryWatch, OverMemoryError, end_this_process
 from harness.execute.outcome import Outcome
 from harness.registry.user_methods import UserMethod, register
-from harness.trial.pruning import PrunedError, Pruning
-from harness.trial.result import Score
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import Status
 
@@ -35,12 +32,13 @@ class Job:
     ``prerequisites`` has the folders of products by name; ``needs`` the trials that must end before this one begins;
     ``keep_product`` says that others start from its weights. ``own_methods`` are registered
     again in the worker's process. ``code`` is the fingerprint that its identity is made of (empty: not to be compared),
-    ``data`` where the run's machine has its data (None: where this one has them). ``pruning`` may end it early.
-    ``checkpoint_seconds`` lie at least between two checkpoints.
+    ``data`` where the run's machine has its data (None: where this one has them).
+    At least ``checkpoint_seconds`` lie between two checkpoints. Above ``memory_mib`` the dispatcher ends it.
     """
 
     trial_id: str
-    label: str
+    benchmark: str
+    arm: str
     spec: TrialSpec
     folder: Path
     attempt: int = 1
@@ -51,14 +49,13 @@ class Job:
     own_methods: tuple[UserMethod, ...] = ()
     code: str = ""
     data: Path | None = None
-    pruning: Pruning | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    memory_mib: float | None = None
 
     @property
-    def cell(self) -> tuple[str, str]:
-        """The benchmark and the arm under which it is asked for."""
-        benchmark, _, arm = self.label.rpartition("/")[0].partition("/")
-        return benchmark, arm
+    def label(self) -> str:
+        """The trial's name in messages: ``benchmark/arm/seed``."""
+        return f"{self.benchmark}/{self.arm}/{self.spec.seed}"
 
     @property
     def threads(self) -> int:
@@ -66,63 +63,27 @@ class Job:
         recipe = self.spec.recipe
         return max(int(recipe.get("threads", 1)), int(recipe.get("loader_workers") or 0))
 
-    @property
-    def declared_mib(self) -> float | None:
-        """What a program's suite says that it may take."""
-        declared = self.spec.recipe.get("memory_mb")
-        return None if declared is None else float(declared)
-
 
 Beat = Callable[[int, int, float], None]
 """Is told (steps done, steps in all, loss)."""
 
 
-def run_job(
-    job: Job,
-    beat: Beat,
-    stop_at_deadline: bool = True,
-    memory: MemoryLimit | None = None,
-    last_words: Callable[[Outcome], object] | None = None,
-) -> Outcome:
+def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
     """Run a trial in this process.
 
-    Nothing is raised but KeyboardInterrupt: an error is an outcome (``failed``, ``timeout``), and so is ``sys.exit``.
-
-    Args:
-        memory: what it may take; None: the default of a trial that runs alone.
-        last_words: is given the outcome of a trial that is over its memory, in another thread; then this process and
-            all that it has started are killed. None: the process is the command's, and only the trial ends.
+    Raises nothing but KeyboardInterrupt: an error is an outcome (``failed``, ``timeout``), and so is ``sys.exit``.
     """
     clocks = _Clocks(job)
     unseal(job.folder)
-
-    def end(trouble: str) -> None:
-        assert last_words is not None
-        told = clocks.on(_out_of_memory(job, watch))
-        end_this_process(lambda: last_words(told))
-
-    watch = MemoryWatch(memory or MemoryLimit.of(None), None if last_words is None else end)
-
-    def still(step: int, steps: int, loss: float) -> None:
-        if watch.trouble is not None:  # the trial's code has swallowed the error
-            raise OverMemoryError
-        beat(step, steps, loss)
-
     try:
-        with ending_children(), watch:
-            outcome = _train(job, still, stop_at_deadline)
-    except PrunedError as error:
-        scores = () if job.pruning is None else (Score("validation", job.pruning.metric, error.value),)
-        outcome = Outcome(job.trial_id, Status.CANCELLED, device="", error=str(error), results=scores)
+        with ending_children():
+            outcome = _train(job, beat, stop_at_deadline)
     except OutOfTimeError as error:
         outcome = Outcome(job.trial_id, Status.TIMEOUT, device="", error=_message(error))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         outcome = Outcome(job.trial_id, Status.FAILED, device="", error=_message(error))
-    watch.close()
-    if watch.trouble is not None:
-        outcome = _out_of_memory(job, watch)
     return clocks.on(outcome)
 
 
@@ -131,10 +92,6 @@ def sealed(job: Job, outcome: Outcome) -> Outcome:
     if outcome.status.final:
         seal(job.folder)
     return outcome
-
-
-def _out_of_memory(job: Job, watch: MemoryWatch) -> Outcome:
-    return Outcome(job.trial_id, Status.FAILED, device="", error=watch.trouble, crashed=watch.for_now)
 
 
 class _Clocks:
@@ -184,7 +141,6 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
         job.prerequisites,
         job.keep_product,
         job.checkpoint_seconds,
-        job.pruning,
     )
     if registry.entry("task", job.spec.task).card.program:
         ended = registry.load("task", job.spec.task).target(job.spec, runtime)

@@ -188,14 +188,6 @@ def _stored(reader: Queries, trial: CellTrial, run: StoredRun | None, wanted: Re
     )
 
 
-def cell_of_label(label: str, benchmarks: Collection[str]) -> tuple[str, str]:
-    """Benchmark and arm of ``benchmark/arm/seed``; names may have slashes too."""
-    cell = label.rpartition("/")[0]
-    fitting = [name for name in benchmarks if cell.startswith(f"{name}/")]
-    name = max(fitting, key=len, default=cell.partition("/")[0])
-    return name, cell[len(name) + 1 :]
-
-
 def as_ended(suite: str, cell: tuple[str, str], kind: str, spec: TrialSpec, outcome: Outcome) -> TrackedTrial:
     """A trial of a cell (benchmark and arm) at its end."""
     began = None if outcome.started_at is None else datetime.fromisoformat(outcome.started_at)

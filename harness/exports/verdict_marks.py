@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import Any
 
 from harness.judge.design import PREFIX
+from harness.judge.detail import VerdictDetail, from_json
 from harness.store.queries import Queries
 from harness.vocabulary import Tone, Verdict
 
@@ -22,7 +22,7 @@ SIGNS = {
 SILENT = frozenset({Verdict.NOT_RUN, Verdict.NOT_COMPARABLE, Verdict.REPORTED})
 """Verdicts that rest on no trial of a cell."""
 
-_NEWEST = """SELECT v.verdict, c.is_primary, v.design -> '$.blocks' AS blocks, v.design -> '$.per_benchmark' AS entries
+_NEWEST = """SELECT v.verdict, c.is_primary, v.design
 FROM verdicts v JOIN claims c ON c.claim_id = v.claim_id AND c.suite = v.suite AND c.suite = $suite
 WHERE v.scale = $scale AND v.protocol = $protocol
 QUALIFY row_number() OVER (PARTITION BY v.claim_id ORDER BY v.judged_at DESC) = 1"""
@@ -91,7 +91,7 @@ def marks_of(reader: Queries, suite: str, scale: str, protocol: str) -> Marks:
     for row in reader.query(_NEWEST, {"suite": suite, "scale": scale, "protocol": protocol}).dicts():
         verdict = _verdict(row["verdict"])
         if verdict is not None:
-            judged += _judged(verdict, bool(row["is_primary"]), row["blocks"] or (), row["entries"] or ())
+            judged += _judged(verdict, bool(row["is_primary"]), from_json(row["design"] or {}))
     return Marks(tuple(judged))
 
 
@@ -103,20 +103,13 @@ def _verdict(word: str | None) -> Verdict | None:
     return None if verdict in SILENT else verdict
 
 
-def _judged(
-    verdict: Verdict, primary: bool, blocks: Iterable[Mapping[str, Any]], entries: Iterable[Mapping[str, Any]]
-) -> Iterator[_Judged]:
-    """A claim's blocks; benchmarks with a separate test have its verdict."""
-    own = {str(entry["benchmark"]): _verdict(str(entry["verdict"])) for entry in entries if entry.get("verdict")}
-    for block in blocks:
-        chain = tuple(map(str, block["chain"]))
-        if not chain:
-            continue
-        name = str(block["benchmark"])
-        own_verdict = own.get(name, verdict)
-        if own_verdict is not None:
-            mark = CellMark(own_verdict, chain[1:], primary)
-            trials = {arm: frozenset((block["cells"].get(arm) or {}).values()) for arm in chain}
-            places = (name, *map(str, block.get("shares") or ()))
-            split = str(block.get("split") or "test")
-            yield _Judged(places, str(block["metric"]), split, chain[0], mark, trials)
+def _judged(verdict: Verdict, primary: bool, detail: VerdictDetail) -> Iterator[_Judged]:
+    """A claim's blocks; where each benchmark is a test of its own, with the word of that test."""
+    own = {entry.benchmark: _verdict(entry.verdict) for entry in detail.per_benchmark if entry.verdict}
+    for block in detail.blocks:
+        label = own.get(block.benchmark, verdict)
+        if block.chain and label is not None:
+            mark = CellMark(label, block.chain[1:], primary)
+            trials = {arm: frozenset(block.cells.get(arm, {}).values()) for arm in block.chain}
+            places = (block.benchmark, *block.shares)
+            yield _Judged(places, block.metric, block.split or "test", block.chain[0], mark, trials)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.base.text import interval, number, probability
 from harness.exports.paper_text import TextTable, slug
 from harness.exports.verdict_marks import SILENT
+from harness.judge.detail import VerdictDetail, from_json
 from harness.results.current import ResultFilter
 from harness.results.stored_runs import JUDGED_BY_ITS_END, find_run
 from harness.store.queries import Queries
@@ -13,8 +14,7 @@ from harness.vocabulary import Verdict
 HEAD = ("claim", "protocol", "verdict", "difference", "95 % interval", "n", "adjusted p")
 
 _NEWEST = f"""SELECT c.suite, v.scale, v.claim_id, v.protocol, v.verdict, v.difference, v.ci_low, v.ci_high, v.n,
-  v.adjusted_p, v.design ->> '$.stand_in_name' AS named, v.design -> '$.benchmarks' AS benchmarks,
-  v.design ->> '$.arm' AS arm, v.design ->> '$.metric' AS metric
+  v.adjusted_p, v.design
 FROM verdicts v JOIN claims c ON c.claim_id = v.claim_id AND c.suite = v.suite
 LEFT JOIN runs r ON r.run_id = $run
 WHERE ($suite IS NULL OR c.suite = $suite) AND ($scale IS NULL OR v.scale = $scale)
@@ -35,7 +35,10 @@ def verdict_tables(reader: Queries, wanted: ResultFilter) -> dict[tuple[str, str
     named: dict[tuple[str, str], dict[str, None]] = {}
     for row in reader.query(_NEWEST, {"suite": wanted.suite, "scale": wanted.scale, "run": run}).dicts():
         place = (row["suite"], row["scale"])
-        if place not in ran or row["verdict"] in SILENT or not _wanted(row, wanted):
+        if place not in ran or row["verdict"] in SILENT:
+            continue
+        detail = from_json(row["design"] or {})
+        if not _wanted(detail, row["protocol"], wanted):
             continue
         rows.setdefault(place, []).append(
             (
@@ -48,19 +51,17 @@ def verdict_tables(reader: Queries, wanted: ResultFilter) -> dict[tuple[str, str
                 probability(row["adjusted_p"]),
             )
         )
-        if row["named"]:
-            named.setdefault(place, {})[row["named"]] = None
+        if detail.stand_in_name:
+            named.setdefault(place, {})[detail.stand_in_name] = None
     return {place: _table(place, lines, list(named.get(place, {}))) for place, lines in rows.items()}
 
 
-def _wanted(row: dict[str, object], wanted: ResultFilter) -> bool:
-    benchmarks = row["benchmarks"]
-    on = set(map(str, benchmarks)) if isinstance(benchmarks, list) else set()
+def _wanted(detail: VerdictDetail, protocol: str, wanted: ResultFilter) -> bool:
     return (
-        (not wanted.benchmarks or bool(on & set(wanted.benchmarks)))
-        and (not wanted.arms or row["arm"] in wanted.arms)
-        and wanted.metric in (None, row["metric"])
-        and wanted.protocol in (None, row["protocol"])
+        (not wanted.benchmarks or bool(set(detail.question.benchmarks) & set(wanted.benchmarks)))
+        and (not wanted.arms or detail.question.arm in wanted.arms)
+        and wanted.metric in (None, detail.estimand.metric)
+        and wanted.protocol in (None, protocol)
     )
 
 

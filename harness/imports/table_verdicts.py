@@ -77,7 +77,7 @@ class TableVerdict:
     @property
     def meaning(self) -> str:
         """The word in one clause; of an invalid comparison its reason."""
-        return str(self.row.design.get("reason") or Verdict.of(self.word).meaning)
+        return self.row.detail.reason or Verdict.of(self.word).meaning
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,13 +335,13 @@ def _correction(verdicts: Sequence[TableVerdict]) -> str:
 
 
 def _verdict(row: VerdictRow) -> TableVerdict:
-    design = row.design
-    benchmarks = design["benchmarks"]
+    question, effect = row.detail.question, row.detail.effect
+    benchmarks = question.benchmarks
     return TableVerdict(
         test=row.claim_id,
-        benchmark=benchmarks[0] if len(benchmarks) == 1 else f"{design['scope']} of {len(benchmarks)}",
-        method=str(design["arm"]),
-        against=str(design["against"][0]),
+        benchmark=benchmarks[0] if len(benchmarks) == 1 else f"{question.scope} of {len(benchmarks)}",
+        method=question.arm or "",
+        against=question.against[0],
         word=row.verdict,
         n=row.n,
         difference=row.difference,
@@ -349,8 +349,8 @@ def _verdict(row: VerdictRow) -> TableVerdict:
         high=_end(row.ci_high),
         p=row.p,
         adjusted_p=row.adjusted_p,
-        detectable=design.get("mde"),
-        family=str(design["family"]),
+        detectable=None if effect is None else effect.mde,
+        family=row.detail.multiplicity.family,
         row=row,
     )
 
@@ -363,7 +363,7 @@ def differences(verdicts: TableVerdicts, verdict: TableVerdict) -> list[tuple[st
     """Benchmark, pair and signed difference of what a verdict rests on."""
     names = {number: name for name, number in pair_numbers(score.pair for score in verdicts.scores).items()}
     return [
-        (str(entry["benchmark"]), names[int(number)], float(value))
-        for entry in verdict.row.design.get("per_benchmark") or ()
-        for number, value in entry["differences"].items()
+        (entry.benchmark, names[number], value)
+        for entry in verdict.row.detail.per_benchmark
+        for number, value in entry.differences.items()
     ]

@@ -10,10 +10,10 @@ from harness import stats
 from harness.errors import HarnessError, choices
 from harness.judge import fairness
 from harness.judge.design import DesignBlock, Pairing
+from harness.judge.detail import finite
 from harness.judge.effects import MeasuredEffect, effects_of, measure
 from harness.judge.evidence import Evidence, read_evidence
 from harness.judge.pairs import Pairs, pair
-from harness.judge.rows import finite
 from harness.plan.planning import Plan
 from harness.store.queries import Queries
 from harness.suite import Suite

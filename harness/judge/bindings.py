@@ -35,7 +35,7 @@ UNJUDGED = ("provenance", "reference")
 """Kinds that are listed with their source, drawn as context, never judged."""
 
 FLOORS = {"percent": 0.1, "bleu": 0.1, "ap": 0.1, "db": 0.05}
-"""Smallest differences of interest by unit, where neither claim nor metric gives one (statistics.md)."""
+"""Smallest differences of interest by unit, where neither claim nor metric gives one (docs/verdicts.md)."""
 
 RELATIVE_FLOORS = {"perplexity": 0.005}
 TIMES = frozenset({"seconds", "second", "s", "ms", "milliseconds", "minutes", "minute", "hours"})

@@ -11,11 +11,11 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import asdict
 
 from harness.judge.design import ClaimDesign
+from harness.judge.detail import CheckResult, from_json
 from harness.plan.fingerprint import fingerprint
 from harness.registry.shipped import check_module
 from harness.stats.agreement import relation_holds
@@ -24,21 +24,6 @@ from harness.suite.models import REPORTED
 
 TIMEOUT_SECONDS = 600
 _MARK = "checks of identities: "
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """The two sides of an identity's check, as stored; ``code`` is the fingerprint of what computed them."""
-
-    ours: float
-    theirs: float
-    tolerance: float
-    unit: str = ""
-    detail: str = ""
-    relation: str = "equal"
-    holds: bool = False
-    code: str = ""
-    error: str | None = None
 
 
 def place_of(design: ClaimDesign) -> str:
@@ -59,14 +44,15 @@ def checks_of(designs: Iterable[ClaimDesign], reader: Queries, *, compute: bool)
     checked = [design for design in designs if design.question.check not in (None, REPORTED)]
     wanted = {design.claim_id: place_of(design) for design in checked}
     earlier = {
-        row["claim_id"]: row
+        row["claim_id"]: from_json(row["design"]).check
         for suite in sorted({design.question.suite for design in checked})
         for row in reader.verdicts(list(wanted), suite=suite)
+        if row["design"]
     }
     results: dict[str, CheckResult] = {}
     missing: dict[str, str] = {}
     for claim, place in wanted.items():
-        stored = stored_check((earlier.get(claim) or {}).get("design"))
+        stored = earlier.get(claim)
         if stored is not None and stored.error is None and stored.code and stored.code == code_of(place):
             results[claim] = stored
         else:
@@ -75,16 +61,6 @@ def checks_of(designs: Iterable[ClaimDesign], reader: Queries, *, compute: bool)
         computed = run_apart(sorted(set(missing.values())))
         results |= {claim: computed[place] for claim, place in missing.items()}
     return results
-
-
-def stored_check(design: Any) -> CheckResult | None:
-    """The check of a stored design."""
-    check = design.get("check_result") if isinstance(design, Mapping) else None
-    if not isinstance(check, Mapping):
-        return None
-    known = {name: value for name, value in check.items() if name in CheckResult.__dataclass_fields__}
-    # JSON has no NaN: the journal writes it as text
-    return CheckResult(**{**known, "ours": float(check["ours"]), "theirs": float(check["theirs"])})
 
 
 def run_apart(places: list[str]) -> dict[str, CheckResult]:

@@ -10,7 +10,7 @@ from harness import stats
 from harness.data.checksums import sha256_of
 from harness.suite.cells import stand_in_names
 from harness.suite.models import Gate
-from harness.vocabulary import Verdict
+from harness.vocabulary import Protocol, Verdict
 
 Mode = Literal["difference", "absolute", "check", "none"]
 Family = Literal["primary", "secondary", "own", "mechanism", "intervention", "ablation", "exploratory", "identity"]
@@ -40,12 +40,11 @@ REGISTERED = (
     "on_divergence",
     "protocol",
     "family",
-    "gates",
     "tolerated_failures",
     "seeds",
     "members",
 )
-"""Fields whose change after results exist is a changed design."""
+"""Fields whose change after results exist is a changed design; mechanism checks (``gates``) are added to them."""
 
 
 class Stop(NamedTuple):
@@ -114,11 +113,6 @@ class DesignBlock:
         """The trial_ids of these arms."""
         return [trial for arm in arms for trial in self.cells.get(arm, {}).values()]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON data; trial_ids are cut to ``PREFIX`` digits."""
-        cells = {arm: {str(seed): trial[:PREFIX] for seed, trial in cell.items()} for arm, cell in self.cells.items()}
-        return asdict(self) | {"cells": cells, "teacher_trials": [trial[:PREFIX] for trial in self.teacher_trials]}
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -134,17 +128,17 @@ class Question:
     suite: str
     kind: str
     mode: Mode
-    benchmarks: tuple[str, ...]
-    arm: str | None
-    against: tuple[str, ...]
-    others: tuple[str, ...]
-    scope: str
-    k: int | None
-    order: str | None
-    protocol: str
-    domains: str | None
-    check: str | None
-    note: str
+    benchmarks: tuple[str, ...] = ()
+    arm: str | None = None
+    against: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    scope: str = "each"
+    k: int | None = None
+    order: str | None = None
+    protocol: str = Protocol.PUBLISHED
+    domains: str | None = None
+    check: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +169,10 @@ class Estimand:
     direction: int
     metric: str
     unit: str
-    delta: float | None
-    m: float | None
-    margin: float | None
-    target: float | None
+    delta: float | None = None
+    m: float | None = None
+    margin: float | None = None
+    target: float | None = None
     stated: bool = True
 
 
@@ -272,22 +266,14 @@ class ClaimDesign:
             sides |= {trial: side for trial in trials if trial not in sides}
         return sides
 
-    def flat(self) -> dict[str, Any]:
-        """Everything but the blocks, under one name each."""
-        flat: dict[str, Any] = {"scale": self.scale, "gates": [gate.model_dump() for gate in self.gates]}
-        for part in (self.question, self.pairing, self.estimand, self.rules, self.multiplicity):
-            flat |= asdict(part)
-        return flat | {"absent": self.absent, "stand_in": self.stand_in, "stopped": self.stopped}
+    def fixed(self) -> dict[str, Any]:
+        """Values that must not change once results exist, as plain data by name."""
+        parts = (self.question, self.pairing, self.estimand, self.rules, self.multiplicity)
+        values = {name: value for part in parts for name, value in asdict(part).items() if name in REGISTERED}
+        # domains only where there are some: designs that were registered before the key existed have not changed
+        domains = {} if self.question.domains is None else {"domains": self.question.domains}
+        return values | {"gates": [gate.model_dump() for gate in self.gates]} | domains
 
-    @property
-    def registered(self) -> str:
+    def digest(self) -> str:
         """sha256 of what must not change once results exist."""
-        flat = self.flat()
-        # domains only where given: designs that were registered before the key existed have not changed
-        names = REGISTERED if flat["domains"] is None else (*REGISTERED, "domains")
-        return sha256_of({name: flat[name] for name in names})
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON data, flat; trial_ids are cut to ``PREFIX`` digits."""
-        blocks = [block.as_dict() for block in self.blocks]
-        return self.flat() | {"blocks": blocks, "stand_in_name": self.stand_in_name}
+        return sha256_of(self.fixed())

@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from harness.judge.design import DesignBlock
 from harness.judge.evidence import Evidence
@@ -41,7 +42,10 @@ class GateReading:
         return f"{rule.metric} of {rule.of} is {self.value:.4g} on {self.benchmark}, not {rule.op} {rule.value:g}"
 
 
-def mechanism_in_words(readings: Sequence[GateReading]) -> str | None:
+Mechanism = Literal["acted", "did not act", "not measured"]
+
+
+def mechanism_in_words(readings: Sequence[GateReading]) -> Mechanism | None:
     """``acted``, ``did not act`` or ``not measured``; None without a gate."""
     if not readings:
         return None

@@ -8,14 +8,13 @@ designs.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from harness.errors import HarnessError
+from harness.judge.detail import ImportedFile
 from harness.judge.judging import Judgement, claim_rows, judge, record_judgement
 from harness.judge.rows import VerdictRow
 from harness.plan.imported import ENVIRONMENT, FINGERPRINT, Imported, Origin, imported_spec
@@ -220,11 +219,11 @@ def _with_origins(
         said[PAIRED] = None
     for trial in trials:
         said |= dict.fromkeys(imported.notes.get(cells.get(trial, ("", "")), ())) if trial in imported.origins else {}
-    told: list[dict[str, Any]] = [
-        {"file": origin.file, "sha256": origin.sha256, "mapping": origin.mapping, "trials": count}
-        for origin, count in counts.items()
-    ]
-    if not told:
+    if not counts:
         return row
-    warnings = list(dict.fromkeys([*said, *(row.design.get("warnings") or ())]))
-    return row.with_design(warnings=warnings, imported=json.loads(json.dumps(told)))
+    files = tuple(
+        ImportedFile(file=origin.file, sha256=origin.sha256, mapping=origin.mapping, trials=count)
+        for origin, count in counts.items()
+    )
+    warnings = tuple(dict.fromkeys([*said, *row.detail.warnings]))
+    return replace(row, detail=replace(row.detail, warnings=warnings, imported=files))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from harness import stats
 from harness.judge.design import DesignBlock, Pairing
+from harness.judge.detail import Comparison, ItemInterval, finite
 from harness.judge.evidence import Evidence
-from harness.judge.rows import VerdictRow, finite
+from harness.judge.rows import VerdictRow
 from harness.judge.units import Unit
 from harness.store.queries import Queries
 
@@ -43,68 +44,41 @@ class ItemSource:
             return None
 
 
-@dataclass(frozen=True, slots=True)
-class ItemInterval:
-    """The interval of one comparison over seeds and items, in the claim's direction and the metric's unit.
-
-    ``overlap`` is None where every seed has the same items, else the share of its items that a seed shares with
-    another one on average.
-    """
-
-    low: float | None
-    high: float | None
-    p: float
-    n: int
-    items: int
-    seed_sd: float | None
-    item_sd: float | None
-    overlap: float | None
-
-    @property
-    def conditional_on(self) -> str:
-        """What the inference is conditional on."""
-        if self.overlap is None:
-            return f"every seed is tested on the same {self.items} items"
-        return (
-            f"every seed splits one pool of {self.items} items anew ({self.overlap:.0%} of its test items are shared)"
-        )
-
-
 def with_item_intervals(row: VerdictRow, units: Sequence[Unit], pairing: Pairing, items: ItemSource) -> VerdictRow:
     """A verdict's row with the two-way interval of every comparison whose items are all there.
 
     Beside each comparison, and beside the verdict where it rests on one comparison. In a sequential run the interval
     is as many standard errors wide as that over seeds.
     """
-    entries = [dict(entry) for entry in row.design.get("per_benchmark") or ()]
     compared = [
         (examined.block, arms, pairs)
         for unit in units
         for examined in unit.blocks
         for arms, pairs in zip(examined.block.comparisons, examined.pairs, strict=True)
     ]
-    if pairing.log_ratio or len(compared) != len(entries):
+    detail = row.detail
+    if pairing.log_ratio or len(compared) != len(detail.per_benchmark):
         return row
-    for entry, (block, arms, pairs) in zip(entries, compared, strict=True):
+    entries = []
+    for entry, (block, arms, pairs) in zip(detail.per_benchmark, compared, strict=True):
         rows = differences_by_item(block, (*arms, *pairing.own_baselines), sorted(pairs.method), items)
-        interval = None if rows is None else interval_of(rows, row, entry)
-        if interval is not None:
-            entry["two_way"] = asdict(interval) | {"conditional_on": interval.conditional_on}
-    single = {"two_way": entries[0]["two_way"]} if len(entries) == 1 and "two_way" in entries[0] else {}
-    return row.with_design(per_benchmark=entries, **single)
+        entries.append(entry if rows is None else replace(entry, two_way=interval_of(rows, row, entry)))
+    single = entries[0].two_way if len(entries) == 1 else None
+    return replace(row, detail=replace(detail, per_benchmark=tuple(entries), two_way=single))
 
 
-def interval_of(rows: NDArray[np.float64], row: VerdictRow, entry: Mapping[str, Any]) -> ItemInterval | None:
+def interval_of(rows: NDArray[np.float64], row: VerdictRow, entry: Comparison) -> ItemInterval | None:
     """The interval of a matrix of seeds × items, NaN where an item is not in a seed's test set; None without spread."""
     if len(rows) < 2:
         return None
     there = ~np.isnan(rows)
     crossed = bool(there.all())
-    found = (stats.two_way_interval if crossed else stats.overlapping_two_way)(rows, row.design["alpha"])
+    alpha = row.detail.rules.alpha
+    found = (stats.two_way_interval if crossed else stats.overlapping_two_way)(rows, alpha)
     low, high = found.low, found.high
-    if row.sequential and entry.get("low") is not None and entry.get("high") is not None:
-        seeds = stats.paired_t(np.nanmean(rows, axis=1), row.design["alpha"])
-        wider = (entry["high"] - entry["low"]) / (seeds.high - seeds.low) if seeds.high > seeds.low else math.inf
+    if row.sequential and entry.low is not None and entry.high is not None:
+        seeds = stats.paired_t(np.nanmean(rows, axis=1), alpha)
+        wider = (entry.high - entry.low) / (seeds.high - seeds.low) if seeds.high > seeds.low else math.inf
         half = (high - low) / 2 * max(1.0, wider)
         low, high = found.estimate - half, found.estimate + half
     elif row.sequential:

@@ -13,12 +13,13 @@ import numpy as np
 
 from harness.judge.absolute import ExaminedValue, examine_value
 from harness.judge.bindings import claim_designs
-from harness.judge.checks import CheckResult, checks_of
+from harness.judge.checks import checks_of
 from harness.judge.correction import CORRECTED, CorrectedFamily, corrected
 from harness.judge.design import ClaimDesign, Stop
+from harness.judge.detail import CheckResult
 from harness.judge.evidence import Evidence, read_evidence
 from harness.judge.item_intervals import ItemSource, with_item_intervals
-from harness.judge.registration import as_looked_at, beside, earlier_verdicts, looks_of, registration_of
+from harness.judge.registration import as_looked_at, earlier_verdicts, looks_of, registration_of, with_looks
 from harness.judge.rows import (
     GateRow,
     VerdictRow,
@@ -112,10 +113,11 @@ def judge(
     judged = judge_designs(designs, evidence, checks, judged_at)
     rows = []
     for (claim, row), seen, known in zip(judged, looks, before, strict=True):
-        more: dict[str, Any] = {}
+        row = _with_items(claim, row, items)
         if any(evidence[trial].done for trial in _deciding(claim.design) if trial in evidence):
-            more |= beside(registration_of(claim.design, plan), known, seen, judged_at)
-        rows.append(_with_items(claim, row, items).with_design(**more))
+            detail = with_looks(row.detail, registration_of(claim.design, plan), known, seen, judged_at)
+            row = replace(row, detail=detail)
+        rows.append(row)
     trials = [
         VerdictTrialRow(design.claim_id, design.scale, judged_at, trial, side, design.question.protocol)
         for design in designs
@@ -206,7 +208,7 @@ def _row(
     if design.question.mode == "absolute":
         return absolute_row(design, claim.values, family, judged_at)
     row = difference_row(design, claim.units, evidence, family, judged_at)
-    return row.with_design(warnings=warnings_beside(design, claim.units))
+    return replace(row, detail=replace(row.detail, warnings=warnings_beside(design, claim.units)))
 
 
 def _deciding(design: ClaimDesign) -> list[str]:

@@ -9,9 +9,10 @@ from typing import Any
 
 from harness.judge.bindings import claim_designs
 from harness.judge.design import PREFIX, ClaimDesign
+from harness.judge.detail import HyperParameter, RateEntry, TunedSearch, finite
 from harness.judge.evidence import Evidence, failures, read_evidence
 from harness.judge.judging import Judgement, examine_claim, judge, moment_after
-from harness.judge.rows import VerdictRow, finite
+from harness.judge.rows import VerdictRow
 from harness.judge.units import Unit
 from harness.plan.planning import Plan, Selection
 from harness.plan.protocols import EqualSearch, RatePlan, rate_plans, searches, tuned_plan, tuned_suite
@@ -37,7 +38,7 @@ class SearchResult:
         return all(count == self.search.budget for count in self.told.values()) and all(self.chosen.values())
 
     @property
-    def params(self) -> dict[str, Any]:
+    def params(self) -> dict[str, Mapping[str, HyperParameter]]:
         """The chosen hyper-parameters by arm."""
         return {arm: best["params"] for arm, best in self.chosen.items() if best}
 
@@ -76,7 +77,7 @@ def judge_protocols(
     published = judge(suite, plan, reader, judged_at=judged_at, sequential=sequential, compute_checks=compute_checks)
     curves = rate_curves(suite, plan, reader, selection.overrides)
     verdicts = [
-        row.with_design(rate_curve=curves[row.claim_id]) if row.claim_id in curves else row
+        replace(row, detail=replace(row.detail, rate_curve=curves[row.claim_id])) if row.claim_id in curves else row
         for row in published.verdicts
     ]
     tuned = _judge_tuned(suite, plan, reader, selection, judged_at)
@@ -128,30 +129,30 @@ def _judge_tuned(suite: Suite, plan: Plan, reader: Queries, selection: Selection
 
 def _with_choices(row: VerdictRow, results: Sequence[SearchResult], untuned: Mapping[str, SearchResult]) -> VerdictRow:
     """The row with what its arms chose, at which budget; where they have not chosen yet, it says so."""
-    on = set(row.design["benchmarks"])
+    on = set(row.detail.question.benchmarks)
     tuning = {
-        result.search.benchmark: {
-            "sweep_id": result.search.tuning.sweep_id,
-            "budget": result.search.budget,
-            "seeds": result.search.tuning.trials,
-            "told": dict(result.told),
-            "chosen": result.params,
-            "ends": result.ends,
-        }
+        result.search.benchmark: TunedSearch(
+            sweep_id=result.search.tuning.sweep_id,
+            budget=result.search.budget,
+            seeds=result.search.tuning.seeds,
+            told=result.told,
+            chosen=result.params,
+            ends=result.ends,
+        )
         for result in results
         if result.search.benchmark in on
     }
-    row = row.with_design(tuning=tuning)
+    row = replace(row, detail=replace(row.detail, tuning=tuning))
     first = next((untuned[name] for name in sorted(on & untuned.keys())), None)
     if row.verdict == Verdict.NOT_RUN and first is not None:
         verdict, reason = first.lack
-        return replace(row.with_design(reason=reason), verdict=verdict)
+        return replace(row, verdict=verdict, detail=replace(row.detail, reason=reason))
     return row
 
 
 def rate_curves(
     suite: Suite, plan: Plan, reader: Queries, overrides: Mapping[str, Any]
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, tuple[RateEntry, ...]]:
     """The curve of each tuned claim that has any trial of it: an entry a factor, from the least.
 
     ``holds``: the unadjusted interval lies on the claimed side, by the claim's own test. Gates are not asked, and an
@@ -162,19 +163,19 @@ def rate_curves(
     designs = {each.factor: _exploratory(derived, each.plan.judged) for each in plans}
     wanted = {trial for every in designs.values() for design in every for trial in design.trial_ids()}
     evidence = read_evidence(reader, wanted) if wanted else {}
-    curves: dict[str, list[dict[str, Any]]] = {}
+    curves: dict[str, list[RateEntry]] = {}
     for each in plans:
         for design in designs[each.factor]:
             curves.setdefault(design.claim_id, []).append(_rate_entry(design, each, evidence))
     # the recipe's own rate needs no trial of the curve's: alone it is no curve
-    return {name: entries for name, entries in curves.items() if sum(entry["measured"] for entry in entries) > 1}
+    return {name: tuple(entries) for name, entries in curves.items() if sum(entry.measured for entry in entries) > 1}
 
 
 def _exploratory(suite: Suite, plan: Plan) -> list[ClaimDesign]:
     return [replace(design, gates=()) for design in claim_designs(suite, plan, sequential=False) if design.blocks]
 
 
-def _rate_entry(design: ClaimDesign, at: RatePlan, evidence: Evidence) -> dict[str, Any]:
+def _rate_entry(design: ClaimDesign, at: RatePlan, evidence: Evidence) -> RateEntry:
     units = examine_claim(design, evidence).units
     weakest: Unit | None = min(units, key=_lower_end, default=None)
     reading = None if weakest is None else weakest.reading
@@ -183,24 +184,24 @@ def _rate_entry(design: ClaimDesign, at: RatePlan, evidence: Evidence) -> dict[s
     alpha = design.rules.alpha
     names = [block.benchmark for block in design.blocks]
     cells = {block.benchmark: {arm: block.cells.get(arm, {}) for arm in block.chain} for block in design.blocks}
-    return {
-        "factor": at.factor,
-        "rates": {name: at.rates.get(name, {}) for name in names},
-        "n": 0 if reading is None else reading.n,
-        "difference": None if reading is None else finite(reading.estimate),
-        "low": None if reading is None else finite(reading.low),
-        "high": None if reading is None else finite(reading.high),
-        "holds": bool(units)
+    return RateEntry(
+        factor=at.factor,
+        rates={name: at.rates.get(name, {}) for name in names},
+        n=0 if reading is None else reading.n,
+        difference=None if reading is None else finite(reading.estimate),
+        low=None if reading is None else finite(reading.low),
+        high=None if reading is None else finite(reading.high),
+        holds=bool(units)
         and stopped is None
         and all(unit.reading is not None and unit.reading.above and unit.reading.p <= alpha for unit in units),
-        "reason": None if stopped is None else stopped.reason,
-        "measured": reading is not None or diverged > 0,
-        "diverged": diverged,
-        "trials": {
-            name: {arm: {str(seed): trial[:PREFIX] for seed, trial in cell.items()} for arm, cell in arms.items()}
+        reason=None if stopped is None else stopped.reason,
+        measured=reading is not None or diverged > 0,
+        diverged=diverged,
+        trials={
+            name: {arm: {seed: trial[:PREFIX] for seed, trial in cell.items()} for arm, cell in arms.items()}
             for name, arms in cells.items()
         },
-    }
+    )
 
 
 def _lower_end(unit: Unit) -> float:

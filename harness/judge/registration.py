@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from harness.judge.design import REGISTERED, ClaimDesign, DesignBlock
+from harness.judge.design import ClaimDesign, DesignBlock
+from harness.judge.detail import RegisteredChange, Registration, VerdictDetail
 from harness.judge.evidence import Evidence
 from harness.judge.tests import FEWEST
 from harness.plan.planning import Plan
@@ -33,21 +34,6 @@ OF_BLOCKS = (
     "perfect",
 )
 """Fields of a benchmark that are registered."""
-
-Registration = Mapping[str, Any]
-"""Plain values by name: ``kappa``, ``digits: smallest``, ``digits/adamp: optimizer.lr``."""
-
-
-@dataclass(frozen=True, slots=True)
-class RegisteredChange:
-    """A registered value that is another one now; None where it is not there."""
-
-    name: str
-    before: Any
-    now: Any
-
-    def __str__(self) -> str:
-        return f"{self.name} {_text(self.before)} → {_text(self.now)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +128,7 @@ def as_looked_at(design: ClaimDesign, looks: Looks, earlier: Sequence[EarlierVer
 def registration_of(design: ClaimDesign, plan: Plan) -> dict[str, Any]:
     """What is fixed for a claim, as plain values by name."""
     specs = {trial.trial_id: trial.spec for trial in plan.trials}
-    flat = design.flat()
-    fixed = {name: flat[name] for name in (*REGISTERED, "domains") if name != "gates"}
+    fixed = {name: value for name, value in design.fixed().items() if name != "gates"}
     fixed |= {f"gate {number + 1}": str(gate) for number, gate in enumerate(design.gates)}
     for block in design.blocks:
         plain = asdict(block)
@@ -188,26 +173,18 @@ def registered_changes(before: Registration, now: Registration) -> list[Register
     ]
 
 
-def beside(
-    registration: Registration, earlier: Sequence[EarlierVerdict], looks: Looks, judged_at: datetime
-) -> dict[str, Any]:
-    """What is stored with a verdict that has results: the looks, and the registration or what differs from it."""
-    stored: dict[str, Any] = {"looks": len(looks.sizes), "look_sizes": list(looks.sizes)}
-    if looks.now is not None:
-        stored["look"] = looks.now
+def with_looks(
+    detail: VerdictDetail,
+    registration: Registration,
+    earlier: Sequence[EarlierVerdict],
+    looks: Looks,
+    judged_at: datetime,
+) -> VerdictDetail:
+    """The detail of a verdict that has results: with its looks, and the registration or what differs from it."""
+    detail = replace(detail, look=looks.now, look_sizes=looks.sizes)
     first = next((each.registration for each in earlier if each.registration), None)
     if first is None:
-        return stored | {"registration": registration}
-    changes = registered_changes(first, registration)
+        return replace(detail, registration=registration)
+    changes = tuple(registered_changes(first, registration))
     since = earlier[-1].changed_since or (judged_at.isoformat(timespec="seconds") if changes else None)
-    told = [asdict(change) for change in changes]
-    return stored | ({"changed": told} if told else {}) | ({"changed_since": since} if since else {})
-
-
-def _text(value: Any) -> str:
-    """A value as people read it; long lists by their length."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) if len(value) <= 4 else f"{len(value)} ({', '.join(map(str, value[:2]))} …)"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return replace(detail, changed=changes, changed_since=since)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,13 @@ from harness.data.code import code_digest
 from harness.judge.checks import code_of
 from harness.judge.judging import Judgement
 from harness.judge.protocols import judge_protocols
-from harness.judge.rows import VerdictRow
+from harness.judge.rows import VerdictRow, stored_row
 from harness.plan.planning import Plan, Selection
 from harness.registry.shipped import check_module
-from harness.store.encoding import restored
 from harness.store.queries import Queries
 from harness.suite import Suite
 from harness.vocabulary import Protocol
 
-JUDGED_FROM = "judged_from"
 _ROWS = {
     "trials": "trial_id, status, environment_id, wall_seconds",
     "results": "trial_id, split, metric, value",
@@ -58,10 +56,10 @@ def judge_once(
         for checks in dict.fromkeys([checked] if compute_checks else [checked, False])
     ]
     stored = stored_verdicts(suite, plan, reader)
-    if stored and any(all(row.design.get(JUDGED_FROM) == digest for row in stored) for digest in accepted):
+    if stored and any(all(row.detail.judged_from == digest for row in stored) for digest in accepted):
         return stored, None
     made = judge_protocols(suite, plan, reader, selection, sequential=sequential, compute_checks=compute_checks)
-    marked = tuple(row.with_design(**{JUDGED_FROM: accepted[-1]}) for row in made.verdicts)
+    marked = tuple(replace(row, detail=replace(row.detail, judged_from=accepted[-1])) for row in made.verdicts)
     return marked, replace(made, verdicts=marked)
 
 
@@ -71,15 +69,7 @@ def stored_verdicts(suite: Suite, plan: Plan, reader: Queries) -> tuple[VerdictR
     rows = [row for row in reader.verdicts(scale=plan.scale, suite=suite.name) if row["protocol"] in own]
     newest = max((row["judged_at"] for row in rows), default=None)
     places = {name: place for place, name in enumerate(suite.facts)}
-    names = [one.name for one in fields(VerdictRow)]
-    found = [
-        VerdictRow(
-            **{name: row[name] for name in names}
-            | {"stand_in": tuple(row["stand_in"] or ()), "design": restored(row["design"] or {})}
-        )
-        for row in rows
-        if row["judged_at"] == newest
-    ]
+    found = [stored_row(row) for row in rows if row["judged_at"] == newest]
     return tuple(sorted(found, key=lambda row: (row.protocol, places.get(row.claim_id, len(places)), row.claim_id)))
 
 

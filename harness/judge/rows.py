@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 
 from harness import stats
 from harness.judge.absolute import ExaminedValue
-from harness.judge.checks import CheckResult
 from harness.judge.correction import CorrectedFamily, correction_name, needed_p
-from harness.judge.design import ClaimDesign
+from harness.judge.design import ClaimDesign, DesignBlock
+from harness.judge.detail import (
+    CheckResult,
+    Comparison,
+    Effect,
+    Ends,
+    FamilyTest,
+    Numbers,
+    VerdictDetail,
+    detail_of,
+    finite,
+    from_json,
+)
 from harness.judge.evidence import Evidence
-from harness.judge.gates import GateReading, mechanism_in_words
+from harness.judge.gates import mechanism_in_words
 from harness.judge.pairs import Pairs, mean_of, pair
 from harness.judge.tests import inference
 from harness.judge.units import ExaminedBlock, Unit
@@ -22,12 +33,10 @@ from harness.judge.verdicts import decide, least_favourable
 from harness.suite.models import REPORTED
 from harness.vocabulary import Protocol, Verdict
 
-COUNTS = ("missing", "failed", "diverged", "mismatched")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictRow:
-    """A row of ``verdicts``; ``design`` is JSON data: what was fixed before, and the numbers beside the verdict."""
+    """A row of ``verdicts``; the column ``design`` holds the detail as JSON."""
 
     claim_id: str
     scale: str
@@ -43,15 +52,12 @@ class VerdictRow:
     verdict: str
     stand_in: tuple[str, ...]
     sequential: bool
-    design: Mapping[str, Any] = field(repr=False)
+    detail: VerdictDetail = field(repr=False)
 
     def columns(self) -> dict[str, Any]:
-        """Values by column."""
-        return {each.name: getattr(self, each.name) for each in fields(self)} | {"stand_in": list(self.stand_in)}
-
-    def with_design(self, **more: Any) -> VerdictRow:
-        """The row with more in its design."""
-        return replace(self, design={**self.design, **more})
+        """Values by column, as plain JSON data but for ``judged_at``."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "detail"}
+        return plain | {"stand_in": list(self.stand_in), "design": self.detail.to_json()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,34 +86,23 @@ class GateRow:
     protocol: str = Protocol.PUBLISHED
 
 
-def finite(value: float | None) -> float | None:
-    """None for what JSON has no number for."""
-    return value if value is not None and math.isfinite(value) else None
+def stored_row(stored: Mapping[str, Any]) -> VerdictRow:
+    """A row as the database has it."""
+    plain = {each.name: stored[each.name] for each in fields(VerdictRow) if each.name != "detail"}
+    return VerdictRow(**plain | {"stand_in": tuple(stored["stand_in"] or ())}, detail=from_json(stored["design"] or {}))
 
 
-def empty_row(design: ClaimDesign, judged_at: datetime, word: str, reason: str | None) -> VerdictRow:
-    """A verdict without numbers; its design has the names that reports use."""
-    contrast = design.multiplicity.contrast
-    stored = design.as_dict() | {
-        "registered": design.registered,
-        "contrast": contrast,
-        "contrast_id": contrast,
-        "smallest": None,
-        "missing": 0,
-        "failed": 0,
-        "diverged": 0,
-        "unequal": [],
-        "reason": reason,
-    }
+def empty_row(design: ClaimDesign, judged_at: datetime, verdict: str, reason: str | None) -> VerdictRow:
+    """A verdict without numbers."""
     return VerdictRow(
         claim_id=design.claim_id,
         scale=design.scale,
         protocol=design.question.protocol,
         judged_at=judged_at,
-        verdict=word,
+        verdict=verdict,
         stand_in=design.stand_in,
         sequential=design.rules.sequential,
-        design=stored,
+        detail=detail_of(design, reason),
     )
 
 
@@ -125,15 +120,7 @@ def identity_row(design: ClaimDesign, check: CheckResult | None, judged_at: date
         agree = stats.relation_holds(check.ours, check.theirs, check.tolerance, check.relation)
         row = empty_row(design, judged_at, Verdict.HOLDS if agree else Verdict.FAILS, check.detail)
         row = replace(row, difference=finite(check.ours - check.theirs))
-    shown = {
-        "name": question.check,
-        "ours": finite(check.ours),
-        "theirs": finite(check.theirs),
-        "tolerance": check.tolerance,
-        "unit": check.unit,
-        "relation": check.relation,
-    }
-    return row.with_design(check=shown, check_result=asdict(check))
+    return replace(row, detail=replace(row.detail, check=check))
 
 
 def difference_row(
@@ -151,19 +138,19 @@ def difference_row(
         e_value = reading.e if design.rules.sequential else None
         row = replace(row, p=reading.p, adjusted_p=family.adjusted[unit.contrast], e_value=e_value)
     blocks = [examined for each in units for examined in each.blocks]
-    gates = [gate for examined in blocks for gate in examined.gates]
-    entries = [entry for each, said in zip(units, words, strict=True) for entry in _entries(design, each, said)]
-    return row.with_design(
-        **_numbers(design, unit, family),
-        **_rule_in_use(design, unit),
-        **_corrected(design, unit.contrast, family),
-        **unit.method,
-        deciding=[examined.block.benchmark for examined in unit.blocks],
-        per_benchmark=entries,
-        shown=[entry for examined in blocks for entry in _shown(design, examined, evidence)],
+    gates = tuple(gate for examined in blocks for gate in examined.gates)
+    entries = [entry for each, label in zip(units, words, strict=True) for entry in _entries(design, each, label)]
+    detail = replace(
+        row.detail,
+        numbers=_numbers(design, unit),
+        test=_family_test(design, unit.contrast, family),
+        effect=_effect(design, unit, family),
+        per_benchmark=tuple(entries),
+        shown=tuple(entry for examined in blocks for entry in _shown(design, examined, evidence)),
         mechanism=mechanism_in_words(gates),
-        gate_readings=[_gate_entry(gate) for gate in gates],
+        gate_readings=gates,
     )
+    return replace(row, detail=detail)
 
 
 def absolute_row(
@@ -181,44 +168,37 @@ def absolute_row(
     if value.p is not None:
         row = replace(row, p=value.p, adjusted_p=family.adjusted[value.block.contrast])
     entries = [
-        {
-            "benchmark": each.block.benchmark,
-            "stand_in_name": each.block.named,
-            "contrast": each.block.contrast,
-            "n": len(each.scores),
-            "difference": finite(each.difference),
-            "low": finite(each.low),
-            "high": finite(each.high),
-            "p": each.p,
-            "verdict": said,
-            "method_mean": mean_of(each.scores),
-            "baseline_mean": None,
-            "scores": {str(seed): score for seed, score in each.scores.items()},
-        }
-        for each, said in zip(values, words, strict=True)
+        Comparison(
+            benchmark=each.block.benchmark,
+            stand_in_name=each.block.named,
+            contrast=each.block.contrast,
+            n=len(each.scores),
+            difference=finite(each.difference),
+            low=finite(each.low),
+            high=finite(each.high),
+            p=each.p,
+            verdict=label,
+            method_mean=mean_of(each.scores),
+            scores=each.scores,
+        )
+        for each, label in zip(values, words, strict=True)
     ]
-    return row.with_design(
-        **_corrected(design, value.block.contrast, family),
-        equivalence_margin=value.margin,
-        margin_from=value.margin_from,
+    numbers = Numbers(
         missing=value.missing,
         failed=value.failed,
         diverged=value.diverged,
-        per_benchmark=entries,
+        equivalence_margin=value.margin,
+        margin_from=value.margin_from,
     )
+    test = _family_test(design, value.block.contrast, family)
+    return replace(row, detail=replace(row.detail, numbers=numbers, test=test, per_benchmark=tuple(entries)))
 
 
-def _corrected(design: ClaimDesign, contrast: str, family: CorrectedFamily) -> dict[str, Any]:
-    """The test that decides, who shares it, and the family whose correction it went through."""
-    place = design.multiplicity
-    claims = list(place.contrast_claims)
-    return {
-        "contrast": {"id": contrast, "claims": claims, "n": len(claims)},
-        "correction": correction_name(place.family),
-        "family_size": len(family.p),
-        "family_p": {name: finite(value) for name, value in family.p.items()},
-        "family_bounds": [[*bound, value] for bound, value in family.bounds.items()],
-    }
+def _family_test(design: ClaimDesign, contrast: str, family: CorrectedFamily) -> FamilyTest:
+    """The test that decides, and the family whose correction it went through."""
+    p = {name: finite(value) for name, value in family.p.items()}
+    bounds = tuple((*bound, value) for bound, value in family.bounds.items())
+    return FamilyTest(contrast=contrast, correction=correction_name(design.multiplicity.family), p=p, bounds=bounds)
 
 
 def unit_words(design: ClaimDesign, units: Sequence[Unit], family: CorrectedFamily) -> list[str]:
@@ -250,15 +230,15 @@ def _why(design: ClaimDesign, units: Sequence[Unit], words: list[str]) -> str | 
     return "; ".join(said) or None
 
 
-def _rule_in_use(design: ClaimDesign, unit: Unit) -> dict[str, Any]:
-    """By which rule evidence from bought seeds was read, and whether the registered cap still holds."""
+def _stopping_rule(design: ClaimDesign, unit: Unit) -> str | None:
+    """The rule that read evidence from added seeds, and whether the registered maximum still holds."""
     rule, n = design.rules.stopping, unit.reading.n if unit.reading is not None else 0
     if rule is None:
-        return {}
+        return None
     if rule.after(n).capped:
-        return {"stopping_rule": f"capped at {rule.cap} seeds"}
+        return f"capped at {rule.cap} seeds"
     beyond = rule.capped and f"{n} pairs are beyond the registered cap of {rule.cap} seeds, whose guarantee has ended"
-    return {"stopping_rule": f"1/α: {beyond or f'no table for a cap of {rule.cap} at g = {rule.g:g}'}"}
+    return f"1/α: {beyond or f'no table for a cap of {rule.cap} at g = {rule.g:g}'}"
 
 
 def _level(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> float:
@@ -268,18 +248,32 @@ def _level(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> float:
     return needed_p(design.multiplicity.family, family.p, unit.contrast, design.rules.alpha)
 
 
-def _numbers(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> dict[str, Any]:
-    """What is shown beside the verdict: counts over every comparison, and effects of the one that decides."""
+def _numbers(design: ClaimDesign, unit: Unit) -> Numbers:
+    """Counts over every comparison of the deciding test, and the rules that it used."""
     every = [each for examined in unit.blocks for each in examined.pairs]
-    counts = {name: sum(getattr(each, name) for each in every) for name in COUNTS}
-    unequal = [text for examined in unit.blocks for text in examined.block.unequal]
-    single: dict[str, Any] = {}
-    if len(unit.blocks) == 1 and every:
-        examined = unit.blocks[0]
-        at = min(range(len(every)), key=lambda place: _strength(every[place]))
-        decides = {"decided_against": examined.block.comparisons[at][1]} if len(every) > 1 else {}
-        single = _single(design, examined, every[at], _level(design, unit, family)) | decides
-    return {"smallest": unit.smallest, **counts, "unequal": unequal, **single}
+    return Numbers(
+        smallest=unit.smallest,
+        missing=sum(each.missing for each in every),
+        failed=sum(each.failed for each in every),
+        diverged=sum(each.diverged for each in every),
+        mismatched=sum(each.mismatched for each in every),
+        unequal=tuple(text for examined in unit.blocks for text in examined.block.unequal),
+        deciding=tuple(examined.block.benchmark for examined in unit.blocks),
+        stopping_rule=_stopping_rule(design, unit),
+        standardised_by=unit.standardised_by,
+        replicated_over=unit.replicated_over,
+    )
+
+
+def _effect(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> Effect | None:
+    """Sizes of the comparison that decides; None over several benchmarks."""
+    every = [each for examined in unit.blocks for each in examined.pairs]
+    if len(unit.blocks) != 1 or not every:
+        return None
+    examined = unit.blocks[0]
+    at = min(range(len(every)), key=lambda place: _strength(every[place]))
+    effect = _single(design, examined, every[at], _level(design, unit, family))
+    return replace(effect, decided_against=examined.block.comparisons[at][1]) if len(every) > 1 else effect
 
 
 def _strength(pairs: Pairs) -> float:
@@ -288,7 +282,7 @@ def _strength(pairs: Pairs) -> float:
     return -math.inf if math.isnan(effect) else effect
 
 
-def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: float) -> dict[str, Any]:
+def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: float) -> Effect:
     values, alpha = pairs.values, design.rules.alpha
     fixed = len(values) >= 5 and not design.rules.sequential
     boot = stats.studentised_bootstrap(values, alpha) if fixed else None
@@ -296,19 +290,19 @@ def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: f
     # the interval's end nearest to zero: the measured effect itself is too large wherever it was worth telling
     nearest = max(effect.low, -effect.high)
     sure = nearest > 0 and not design.rules.sequential
-    return {
-        "d_z": finite(effect.estimate),
-        "d_z_low": finite(effect.low),
-        "d_z_high": finite(effect.high),
-        "level": level,
-        "mde": finite(stats.minimum_detectable_effect(values, level)),
-        "seeds_needed": stats.seeds_for_power(nearest, 1.0, level, maximum=100_000) if sure else None,
-        "seeds_won": stats.seeds_won(values)[0],
-        "sign_flip_p": stats.sign_flip_p(values),
-        "correlation": _correlation(pairs),
-        "relative_error_reduction": _reduction(design, examined, pairs),
-        "bootstrap": None if boot is None else {"low": finite(boot.low), "high": finite(boot.high)},
-    }
+    return Effect(
+        d_z=finite(effect.estimate),
+        d_z_low=finite(effect.low),
+        d_z_high=finite(effect.high),
+        level=level,
+        mde=finite(stats.minimum_detectable_effect(values, level)),
+        seeds_needed=stats.seeds_for_power(nearest, 1.0, level, maximum=100_000) if sure else None,
+        seeds_won=stats.seeds_won(values)[0],
+        sign_flip_p=stats.sign_flip_p(values),
+        correlation=_correlation(pairs),
+        relative_error_reduction=_reduction(design, examined, pairs),
+        bootstrap=None if boot is None else Ends(finite(boot.low), finite(boot.high)),
+    )
 
 
 def _effect_size(design: ClaimDesign, values: list[float]) -> stats.Interval:
@@ -331,43 +325,46 @@ def _reduction(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs) -> fl
     return sum(values) / len(values) / error if error > 0 else None
 
 
-def _entries(design: ClaimDesign, unit: Unit, word: str) -> list[dict[str, Any]]:
+def _entries(design: ClaimDesign, unit: Unit, label: str) -> list[Comparison]:
     """One entry a benchmark and comparison."""
     return [
-        _entry(design, pairs)
-        | {
-            "benchmark": examined.block.benchmark,
-            "shares": list(examined.block.shares),
-            "arm": upper,
-            "against": lower,
-            "metric": examined.block.metric,
-            "contrast": examined.block.contrast,
-            "stand_in_name": examined.block.named,
-            "verdict": word if len(unit.blocks) == 1 else None,
-            "reason": examined.stopped.reason if examined.stopped else None,
-            "unequal": list(examined.block.unequal),
-            "active": examined.active if examined.gates else None,
-            **{name: getattr(pairs, name) for name in COUNTS},
-        }
+        replace(
+            _entry(design, examined.block, (upper, lower), pairs),
+            shares=examined.block.shares,
+            contrast=examined.block.contrast,
+            stand_in_name=examined.block.named,
+            verdict=label if len(unit.blocks) == 1 else None,
+            reason=examined.stopped.reason if examined.stopped else None,
+            unequal=examined.block.unequal,
+            active=examined.active if examined.gates else None,
+        )
         for examined in unit.blocks
         for (upper, lower), pairs in zip(examined.block.comparisons, examined.pairs, strict=True)
     ]
 
 
-def _entry(design: ClaimDesign, pairs: Pairs) -> dict[str, Any]:
-    values, rules = pairs.values, design.rules
-    tested = inference(tuple(values), rules.stopping, rules.alpha)
-    return {
-        "n": tested.n,
-        "difference": finite(tested.estimate),
-        "low": finite(tested.low),
-        "high": finite(tested.high),
-        "p": tested.p,
-        "differences": {str(seed): pairs.differences[seed] for seed in sorted(pairs.differences)},
-        "method_mean": mean_of(pairs.method),
-        "baseline_mean": mean_of(pairs.baseline),
-        "correlation": _correlation(pairs),
-    }
+def _entry(design: ClaimDesign, block: DesignBlock, arms: tuple[str, str], pairs: Pairs) -> Comparison:
+    rules = design.rules
+    tested = inference(tuple(pairs.values), rules.stopping, rules.alpha)
+    return Comparison(
+        benchmark=block.benchmark,
+        arm=arms[0],
+        against=arms[1],
+        metric=block.metric,
+        n=tested.n,
+        difference=finite(tested.estimate),
+        low=finite(tested.low),
+        high=finite(tested.high),
+        p=tested.p,
+        differences={seed: pairs.differences[seed] for seed in sorted(pairs.differences)},
+        method_mean=mean_of(pairs.method),
+        baseline_mean=mean_of(pairs.baseline),
+        correlation=_correlation(pairs),
+        missing=pairs.missing,
+        failed=pairs.failed,
+        diverged=pairs.diverged,
+        mismatched=pairs.mismatched,
+    )
 
 
 def _correlation(pairs: Pairs) -> float | None:
@@ -377,27 +374,11 @@ def _correlation(pairs: Pairs) -> float | None:
     return finite(stats.paired_correlation(method, baseline).estimate)
 
 
-def _shown(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> list[dict[str, Any]]:
+def _shown(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> list[Comparison]:
     """Comparators that do not decide, unadjusted."""
     block = examined.block
     return [
-        _entry(design, pairs) | {"against": arm, "benchmark": block.benchmark}
+        _entry(design, block, (block.chain[0], arm), pairs)
         for arm in design.question.others
         if block.cells.get(arm) and (pairs := pair(design.pairing, block, block.chain[0], arm, evidence)).planned
     ]
-
-
-def _gate_entry(gate: GateReading) -> dict[str, Any]:
-    rule = gate.rule
-    return {
-        "benchmark": gate.benchmark,
-        "metric": rule.metric,
-        "arm": rule.arm,
-        "relative_to": rule.relative_to,
-        "minus": rule.minus,
-        "op": rule.op,
-        "threshold": rule.value,
-        "value": gate.value,
-        "passed": gate.passed,
-        "reason": gate.reason or None,
-    }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from harness.judge import fairness
 from harness.judge.design import ClaimDesign, DesignBlock, Stop
@@ -50,7 +50,7 @@ Bound = tuple[str, float | None, bool]
 class Unit:
     """What gets one verdict: a benchmark under scope ``each``, else all of the claim's benchmarks together.
 
-    ``method`` says how several benchmarks were brought together, where that needs saying.
+    ``standardised_by`` and ``replicated_over`` say how several benchmarks were averaged, where they were.
     """
 
     contrast: str
@@ -58,7 +58,8 @@ class Unit:
     reading: Reading | None
     smallest: float | None
     stopped: Stop | None
-    method: Mapping[str, str] = field(default_factory=dict)
+    standardised_by: str | None = None
+    replicated_over: str | None = None
 
     @property
     def p(self) -> float | None:
@@ -154,7 +155,7 @@ def _unstable(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -> in
 
 def _unit(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...], contrast: str) -> Unit:
     question = design.question
-    method: Mapping[str, str] = {}
+    standardised_by = replicated_over = None
     stopped = _unit_stop(question.k, blocks)
     if question.scope == "mean" and len(blocks) > 1:
         units = _common_unit(blocks)
@@ -166,8 +167,10 @@ def _unit(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...], contrast: str)
             return Unit(contrast, blocks, None, None, Stop(Verdict.INVALID, reason))
         tests = tuple(_mean(design, pairs, units) for pairs in compared)
         test = tests[0] if len(tests) == 1 else Conjunction(tests, len(tests))
-        standard = "floor" if _mixed(blocks) else "none: one unit"
-        method = {"replicated_over": "domains"} if question.domains is not None else {"standardised_by": standard}
+        if question.domains is not None:
+            replicated_over = "domains"
+        else:
+            standardised_by = "floor" if _mixed(blocks) else "none: one unit"
     else:
         k = question.k if question.k is not None and len(blocks) > 1 else len(blocks)
         # what decides nothing is shown with the effect that was measured
@@ -176,7 +179,7 @@ def _unit(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...], contrast: str)
         test = tests[0] if len(tests) == 1 else Conjunction(tests, k)
     smallest = smallest_effect(design, blocks)
     reading = read(test, design.rules.alpha, smallest, margin=question.scope == "no_worse")
-    return Unit(contrast, blocks, reading, smallest, stopped, method)
+    return Unit(contrast, blocks, reading, smallest, stopped, standardised_by, replicated_over)
 
 
 def _unit_stop(k: int | None, blocks: tuple[ExaminedBlock, ...]) -> Stop | None:

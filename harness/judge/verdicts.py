@@ -1,4 +1,4 @@
-"""The verdict tables of statistics.md: from what was measured to one word."""
+"""The verdict tables of docs/verdicts.md: from what was measured to one word."""
 
 from __future__ import annotations
 

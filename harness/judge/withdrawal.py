@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from harness.judge.design import Estimand, Multiplicity, Pairing, Question, StatisticalRules
+from harness.judge.detail import from_json, without_results
 from harness.judge.evidence import trials_in_words
 from harness.store.queries import Queries
 from harness.vocabulary import Verdict
-
-ASKED = frozenset(
-    {each.name for part in (Question, Pairing, Estimand, StatisticalRules, Multiplicity) for each in fields(part)}
-    | {"scale", "gates", "blocks", "absent", "stand_in", "stand_in_name", "stopped", "registered", "changed_since"}
-)
-"""Keys of a stored design that pose the question; the others hold findings."""
 
 _RESTING = """
 SELECT v.*, count(DISTINCT s.trial_id) AS resting FROM verdicts v JOIN verdict_trials s
@@ -44,16 +38,12 @@ def withdrawn_verdicts(reader: Queries, trial_ids: Sequence[str]) -> tuple[list[
     """
     rows, claims = [], []
     for stored in reader.query(_RESTING, [list(trial_ids)]).dicts():
-        design: Mapping[str, Any] = stored["design"] or {}
         reason = (
             f"{trials_in_words(stored['resting'])} of this verdict {'was' if stored['resting'] == 1 else 'were'} "
             "deleted; 'harness run' measures them again, 'harness claims' judges the remaining ones"
         )
-        question = {name: value for name, value in design.items() if name in ASKED}
-        contrast = design.get("contrast_id") or ""
-        findings: dict[str, Any] = {"contrast": contrast, "contrast_id": contrast, "smallest": None, "unequal": []}
-        findings |= {"missing": 0, "failed": 0, "diverged": 0, "reason": reason}
+        detail = without_results(from_json(stored["design"] or {}), reason)
         kept = {name: stored[name] for name in ("claim_id", "scale", "protocol", "suite", "stand_in", "sequential")}
-        rows.append({**kept, "n": 0, "verdict": Verdict.NOT_RUN.value, "design": question | findings})
+        rows.append({**kept, "n": 0, "verdict": Verdict.NOT_RUN.value, "design": detail.to_json()})
         claims.append(Withdrawn(stored["suite"] or "", stored["claim_id"], stored["scale"], stored["protocol"]))
     return rows, claims

@@ -1,4 +1,4 @@
-"""What a plan costs: measured medians of earlier trials where there are any, else a guess that says so."""
+"""Cost of a plan: medians of earlier trials where there are any, else a guess that is marked as one."""
 
 from __future__ import annotations
 
@@ -14,34 +14,28 @@ GUESS = {"smoke": 1.0, "mini": 5.0, "small": 45.0, "paper": 3600.0 * 24}
 
 @dataclass(frozen=True, slots=True)
 class StoredCosts:
-    """What is known of a plan's costs: its finished trials; by (benchmark, arm) median core-seconds, highest memory.
-
-    ``stepped``: core-seconds by (benchmark, arm) from one step that was taken (``harness preflight``).
-    """
+    """A plan's finished trials; by (benchmark, arm) median core-seconds and highest memory in MiB."""
 
     stored: frozenset[str] = frozenset()
     core_seconds: Mapping[tuple[str, str], float] = field(default_factory=dict)
     memory_mb: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    stepped: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     def price(self, benchmark: str, arm: str, scale: str) -> tuple[float, bool]:
-        """Core-seconds of a trial: its cell's own median, else its benchmark's, else its steps, else a guess by scale.
+        """Core-seconds of a trial, and whether they are a guess.
 
-        The second says whether it is a guess.
+        The median of its configuration, else of its benchmark, else a guess by scale.
         """
         if (benchmark, arm) in self.core_seconds:
             return self.core_seconds[benchmark, arm], False
         of_benchmark = [value for (name, _), value in self.core_seconds.items() if name == benchmark]
         if of_benchmark:
             return statistics.median(of_benchmark), False
-        if (benchmark, arm) in self.stepped:
-            return self.stepped[benchmark, arm], False
         return GUESS[scale], True
 
 
 @dataclass(frozen=True, slots=True)
 class CellEstimate:
-    """A cell's trials and what those that are not stored will cost."""
+    """A configuration's trials, and the cost of those that are not stored."""
 
     benchmark: str
     arm: str
@@ -55,7 +49,7 @@ class CellEstimate:
 
 @dataclass(frozen=True, slots=True)
 class PlanEstimate:
-    """A plan in numbers."""
+    """Numbers of trials of a plan and their cost."""
 
     suite: str
     scale: str
@@ -71,7 +65,7 @@ class PlanEstimate:
 
     @property
     def guessed(self) -> bool:
-        """Whether any cell's cost is a guess."""
+        """True where the cost of any configuration is a guess."""
         return any(cell.guessed for cell in self.cells)
 
     def as_dict(self) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class EqualSearch:
     @property
     def trials(self) -> int:
         """Trials of one arm."""
-        return self.budget * self.tuning.trials
+        return self.budget * self.tuning.seeds
 
 
 @dataclass(frozen=True, slots=True)

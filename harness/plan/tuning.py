@@ -16,10 +16,9 @@ from harness.suite.models import Arm
 from harness.suite.search_models import Sweep
 from harness.suite.spaces import Space, own_value, resolved, spaces_of
 
-SAMPLERS = ("random", "tpe", "gp", "grid")
-PRUNERS = ("none", "median", "wilcoxon", "hyperband", "curve")
+SAMPLERS = ("random", "tpe", "grid")
+PRUNERS = ("none", "median")
 TUNING_SEED = 10_000  # tuning seeds begin here, so that no seed that is judged was tuned on
-SHARES = (1 / 9, 1 / 3, 1.0)  # of the training, for hyperband's rungs
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +67,10 @@ class Tuning:
     study_id: str
     sweep_id: str
 
-    def rungs(self) -> list[tuple[tuple[int, ...], float]]:
-        """(seeds, share of the training) of a point's trials; without a pruner between them they all run at once."""
-        if self.pruner == "hyperband":
-            return [((TUNING_SEED,), share) for share in SHARES]
+    def seed_groups(self) -> list[tuple[int, ...]]:
+        """Groups of a point's seeds; the pruner decides between two groups whether the next one runs."""
         seeds = tuple(TUNING_SEED + k for k in range(self.seeds))
-        return [(seeds, 1.0)] if self.pruner in ("none", "curve") else [((seed,), 1.0) for seed in seeds]
-
-    @property
-    def trials(self) -> int:
-        """Trials of a configuration that is not pruned."""
-        return sum(len(seeds) for seeds, _ in self.rungs())
+        return [seeds] if self.pruner == "none" else [(seed,) for seed in seeds]
 
 
 @dataclass(slots=True)
@@ -130,8 +122,10 @@ def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = No
     if len(set(names)) < (2 if section is None else 1):
         raise HarnessError("a sweep compares at least two arms; name them with --arm, or under 'sweep: arms:'")
     sampler, pruner = request.sampler or own.sampler, request.pruner or own.pruner
-    if sampler not in SAMPLERS or pruner not in PRUNERS:
-        raise HarnessError(f"valid samplers: {', '.join(SAMPLERS)}; valid pruners: {', '.join(PRUNERS)}")
+    if sampler not in SAMPLERS:
+        raise HarnessError(f"unknown sampler '{sampler}'; {choices(SAMPLERS, sampler)}")
+    if pruner not in PRUNERS:
+        raise HarnessError(f"unknown pruner '{pruner}'; {choices(PRUNERS, pruner)}")
     if sampler in ("random", "grid") and pruner != "none":
         raise HarnessError(f"--pruner {pruner}: budget curves need independent draws that all end; use --sampler tpe")
     if request.budget < 1:

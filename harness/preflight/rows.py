@@ -10,7 +10,6 @@ from typing import Any
 
 from harness.plan.planning import Plan
 from harness.preflight.devices import Device
-from harness.preflight.known import remember, steps_of
 from harness.preflight.work import Measurement, PreflightCell, Workload, cells_of
 from harness.preflight.workers import measured
 from harness.registry.shipped import fixtures
@@ -129,7 +128,6 @@ def preflight(
         measurements[work.key] = measurement
         if told is not None:
             told(work.label, len(measurements), len(works))
-    remember(cells, measurements)
     results = tuple(_result(cell, works[cell.work.key], measurements[cell.work.key], settings) for cell in cells)
     highest = max((result.step_gb for result in results), default=0.0)
     seconds = time.monotonic() - started
@@ -183,3 +181,16 @@ def _result(cell: PreflightCell, work: Workload, measured: Measurement, settings
         untrained=measured.untrained,
         shared_with="" if f"{cell.benchmark}/{cell.arm}" == work.label else work.label,
     )
+
+
+def steps_of(cell: PreflightCell, flops: int, items: int | None) -> int | None:
+    """Steps of the whole training; 0 where the method takes none, None where the size of the data is unknown."""
+    if not flops:
+        return 0
+    spec, recipe = cell.trial.spec, recipe_from(cell.trial.spec.recipe)
+    per_epoch: int | None
+    if items is None:
+        per_epoch = fixtures().steps_per_epoch(spec.task, spec.data.name, spec.recipe)
+    else:
+        per_epoch = max(1, items // recipe.batch_size)
+    return None if per_epoch is None and recipe.steps is None else recipe.total_steps(per_epoch or 1)

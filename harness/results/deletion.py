@@ -14,7 +14,7 @@ from harness.errors import HarnessError, choices
 from harness.judge.withdrawal import Withdrawn, withdrawn_verdicts
 from harness.results.tagging import run_of
 from harness.store import Owner, Reader, StorePaths, open_reader
-from harness.store.deletion_events import DeletedEvent, RestoredEvent
+from harness.store.deletion import DeletedEvent, RestoredEvent
 from harness.vocabulary import Status
 
 ENDED = tuple(status.value for status in Status if status not in (Status.QUEUED, Status.RUNNING))

@@ -11,9 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from harness.base.text import count, listed
+from harness.judge.detail import VerdictDetail
 from harness.vocabulary import Tone, Verdict
 
 UNTESTED = (Verdict.NOT_RUN, Verdict.NOT_COMPARABLE, Verdict.REPORTED)
@@ -64,13 +64,11 @@ class ToldVerdict:
     tests: Mapping[str, str]
 
     @classmethod
-    def of(cls, claim_id: str, word: str, design: Mapping[str, Any], kind: str = "") -> ToldVerdict:
-        """From a stored verdict; ``kind`` is the claim's, where the design does not say it."""
+    def of(cls, claim_id: str, word: str, detail: VerdictDetail) -> ToldVerdict:
+        """From a verdict and its detail."""
         if base_of(word) in UNTESTED:
             return cls(claim_id, word, None, {})
-        kind, family, mode = str(design.get("kind") or kind), str(design.get("family")), design.get("mode")
-        identity = kind == "identity" or mode == "check"
-        return cls(claim_id, word, _group(kind, family, identity), _tests(claim_id, word, design))
+        return cls(claim_id, word, _group(detail), _tests(claim_id, word, detail))
 
 
 def base_of(word: str) -> str:
@@ -78,26 +76,23 @@ def base_of(word: str) -> str:
     return word.partition(" (")[0].strip()
 
 
-def _group(kind: str, family: str, identity: bool) -> Group:
-    if identity:
+def _group(detail: VerdictDetail) -> Group:
+    kind, family = detail.question.kind, detail.multiplicity.family
+    if kind == "identity" or detail.is_check:
         return Group.IDENTITIES
     if kind == "intervention":
         return Group.INTERVENTIONS
-    if kind == "mechanism" or family == "mechanism":
+    if "mechanism" in (kind, family):
         return Group.MECHANISMS
     return {"primary": Group.PRIMARY, "ablation": Group.ABLATIONS}.get(family, Group.SCORES)
 
 
-def _tests(claim_id: str, word: str, design: Mapping[str, Any]) -> dict[str, str]:
+def _tests(claim_id: str, word: str, detail: VerdictDetail) -> dict[str, str]:
     """Word by test: one a benchmark where the judge gave one each, else the claim's own."""
-    each = {
-        str(entry["contrast"]): str(entry["verdict"])
-        for entry in design.get("per_benchmark") or ()
-        if entry.get("contrast") and entry.get("verdict")
-    }
+    each = {entry.contrast: entry.verdict for entry in detail.per_benchmark if entry.contrast and entry.verdict}
     if len(each) > 1:
-        return {name: said for name, said in each.items() if base_of(said) not in UNTESTED}
-    return {str(design.get("contrast_id") or claim_id): word}
+        return {name: label for name, label in each.items() if base_of(label) not in UNTESTED}
+    return {detail.multiplicity.contrast or claim_id: word}
 
 
 def place_of(word: str) -> tuple[int, int]:

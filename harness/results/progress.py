@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.judge.rows import finite
+from harness.judge.detail import finite
 from harness.plan.remaining import Durations
 from harness.store import Reader
 from harness.vocabulary import FINAL, Status
@@ -25,7 +25,6 @@ _TRIALS = """SELECT k.benchmark || '/' || k.arm || '/' || t.seed AS label, k.ben
 FROM (SELECT trial_id, min(benchmark) AS benchmark, min(arm) AS arm, bool_and(reused) AS reused
   FROM run_trials WHERE run_id = ? GROUP BY trial_id) k
 JOIN trials t USING (trial_id) LEFT JOIN progress p USING (trial_id)"""
-_FORESEEN = """SELECT detail FROM events WHERE run_id = ? AND kind = 'foreseen' ORDER BY "at" DESC LIMIT 1"""
 _BOUGHT = """SELECT "at", detail FROM events WHERE run_id = ? AND kind = 'seed-bought' ORDER BY "at" DESC"""
 
 
@@ -118,7 +117,7 @@ def run_progress(reader: Reader, now: datetime | None = None) -> RunProgress | N
         done=len(ended),
         failed=len(failed),
         per_minute=None if rate is None else round(60 * rate, 2),
-        left_seconds=_left(reader, run["run_id"], new, at),
+        left_seconds=_left(new, at),
         silent=quiet > SILENT_SECONDS,
         quiet_seconds=round(max(0.0, quiet), 1),
         running=tuple(RunningTrial(row["label"], row["step"], row["steps"], finite(row["loss"])) for row in running),
@@ -131,14 +130,9 @@ def run_progress(reader: Reader, now: datetime | None = None) -> RunProgress | N
     )
 
 
-def _left(reader: Reader, run_id: str, rows: Sequence[Mapping[str, Any]], at: datetime) -> float | None:
-    """Seconds that are left of a run, of its new trials."""
-    told = reader.query(_FORESEEN, [run_id]).dicts()
-    foreseen = told[0]["detail"] if told and isinstance(told[0]["detail"], Mapping) else {}
-    durations = Durations({(b, a): float(price) for b, a, price in foreseen.get("prices", ())})
-    waiting = Counter({(str(b), str(a)): int(count) for b, a, count in foreseen.get("later", ())})
-    for benchmark, arm in waiting:
-        durations.named(benchmark, [arm])
+def _left(rows: Sequence[Mapping[str, Any]], at: datetime) -> float | None:
+    """Seconds until the new trials of a run have ended."""
+    durations, waiting = Durations(), Counter[tuple[str, str]]()
     begun = [row for row in rows if row["started_at"] is not None and row["status"] != Status.QUEUED]
     if not begun:
         return None

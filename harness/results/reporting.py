@@ -38,6 +38,7 @@ class ReportRequest:
         every_scale: each suite at every scale at which it has run.
         out: the folder of the pages; None: ``report`` beside the database.
         single_file: one file instead of a folder.
+        trial_pages: a page for every trial.
         imported: judge imported results alone; their pages go to a separate folder.
     """
 
@@ -47,6 +48,7 @@ class ReportRequest:
     every_scale: bool = False
     out: Path | None = None
     single_file: bool = False
+    trial_pages: bool = False
     imported: bool = False
 
 
@@ -64,7 +66,7 @@ def write_report(request: ReportRequest, judging: bool = True) -> Path:
             plan = judge_now(suite, selection, database)[0] if judging else _last_plan(suite, selection, database)
             reported.append(Reported(suite, plan))
     out = request.out or database.parent / ("report-imported" if request.imported else "report")
-    return write_site()(database, reported, out, single_file=request.single_file)
+    return write_site()(database, reported, out, single_file=request.single_file, trial_pages=request.trial_pages)
 
 
 def write_run_report(database: Path, ran: Sequence[Reported]) -> Path:

@@ -1,4 +1,4 @@
-"""A store for a run that is to leave nothing: a database and its folders of its own."""
+"""A temporary store, for a run that stores nothing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from harness.base.folders import remove
 
 
 @contextlib.contextmanager
-def scratch_store(*, keep: bool = False) -> Iterator[Path]:
-    """Where the database of a scratch run goes, in a new folder; with it everything is removed, unless ``keep``."""
+def scratch_store() -> Iterator[Path]:
+    """The database of a scratch run, in a new folder that is removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="harness-scratch-"))
     try:
         yield folder / "harness.duckdb"
     finally:
-        if not keep:
-            remove(folder)
+        remove(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.judge.detail import from_json
 from harness.judge.rows import VerdictRow
 from harness.results.headlines import ToldVerdict, headline_lines, headline_text
 from harness.results.plain_values import plain
@@ -39,12 +40,12 @@ def by_protocol(verdicts: Sequence[VerdictRow]) -> tuple[list[VerdictRow], list[
 
 def told_verdict(verdict: VerdictRow) -> ToldVerdict:
     """What headlines count of it."""
-    return ToldVerdict.of(verdict.claim_id, verdict.verdict, verdict.design)
+    return ToldVerdict.of(verdict.claim_id, verdict.verdict, verdict.detail)
 
 
 def measured_on(verdict: VerdictRow) -> str:
     """What stands in for the paper's setting; empty as published."""
-    return str(verdict.design.get("stand_in_name") or "")
+    return verdict.detail.stand_in_name
 
 
 def verdict_frame(records: Iterable[Mapping[str, Any]], suite: str) -> pd.DataFrame:
@@ -63,11 +64,17 @@ def verdict_frame(records: Iterable[Mapping[str, Any]], suite: str) -> pd.DataFr
 
 
 def _cells(record: Mapping[str, Any], suite: str) -> dict[str, Any]:
-    design: Mapping[str, Any] = record.get("design") or {}
+    detail = from_json(record.get("design") or {})
+    question = detail.question
     cells = {"suite": suite} | {name: record.get(name) for name in (*OF_VERDICT, "e_value", "sequential", "judged_at")}
-    for name in OF_DESIGN:
-        value = design.get(name)
-        cells[name] = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
-    stand_in = design.get("stand_in_name") or ""
-    cells |= {"stand_in": stand_in, "reason": design.get("reason")}
-    return cells
+    return cells | {
+        "family": detail.multiplicity.family,
+        "kind": question.kind,
+        "metric": detail.estimand.metric,
+        "unit": detail.estimand.unit,
+        "arm": question.arm,
+        "against": ", ".join(question.against),
+        "benchmarks": ", ".join(question.benchmarks),
+        "stand_in": detail.stand_in_name,
+        "reason": detail.reason,
+    }

@@ -1,4 +1,4 @@
-"""The store: an append-only journal that is the record, and a DuckDB file that is a view of it.
+"""The store: an append-only event log that is the record, and a DuckDB file that is a view of it.
 
 Writers use :class:`Owner`, readers :func:`open_reader`. Importing this package loads neither DuckDB nor
 pyarrow; they are imported where a file is opened.

@@ -1,6 +1,6 @@
 """The one place that opens the database file: for uses that follow one another once, and released soon after.
 
-A connection costs some ten milliseconds to open. It stays open for a moment after its use, for the next use in this
+A connection costs some ten milliseconds to open. It is kept for a moment after its use, for the next use in this
 process, unless another process waits for the file. The mutex of the process (``locking``) is held during each use, so
 threads take turns.
 """
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 LINGER_SECONDS = 0.1
-"""How long an unused connection stays open."""
+"""How long an unused connection is kept."""
 
 
 class OpenConnection:
-    """A connection with the lock that guards it; its gate's mutex is held whenever it is used or closed."""
+    """A connection with the lock that guards it; the process's mutex is held whenever it is used or closed."""
 
     def __init__(self, connection: DuckDBPyConnection, held: contextlib.ExitStack, *, writes: bool) -> None:
         self.connection, self.writes = connection, writes
@@ -40,7 +40,7 @@ class OpenConnection:
         self._held.close()
 
     def fail(self) -> None:
-        """Close after an exception, which a guard of the connection may turn into one with a message."""
+        """Close after an exception; a guard of the connection may turn it into one with a message."""
         self.keep_open()
         self._held.__exit__(*sys.exc_info())
 
@@ -73,7 +73,7 @@ def using(
     Args:
         paths: of the database.
         write: otherwise the connection may only read, together with other readers.
-        timeout: seconds to wait for other threads and processes of ours.
+        timeout: seconds to wait for other threads and for our other processes.
         linger: keep the connection open for a moment, for the next use.
 
     Raises:
@@ -113,17 +113,14 @@ def _opened(paths: StorePaths, deadline: float, *, write: bool) -> OpenConnectio
         return OpenConnection(connection, held.pop_all(), writes=write)
 
 
-def release(paths: StorePaths) -> None:
-    """Close the connection of this process that is open and unused, if there is one."""
-    with process_gate(paths).mutex:
-        process_gate(paths).close_kept()
+def release(paths: StorePaths, *, writer: bool = True) -> None:
+    """Close the connection of this process, if it is open and unused.
 
-
-def release_reader(paths: StorePaths) -> None:
-    """As :func:`release`, for a connection that only reads: one that writes belongs to the session's writer."""
+    ``writer``: also one that writes, which belongs to the session's writer.
+    """
     gate = process_gate(paths)
     with gate.mutex:
-        if isinstance(gate.kept, OpenConnection) and not gate.kept.writes:
+        if isinstance(gate.kept, OpenConnection) and (writer or not gate.kept.writes):
             gate.close_kept()
 
 

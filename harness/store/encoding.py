@@ -1,10 +1,10 @@
-"""How values become the journal's JSON: one line each, with words for the numbers that JSON lacks."""
+"""Values as the event log's JSON: one line each, with words for the numbers that JSON lacks."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from harness.store.errors import StoreError
 
 
 def utc_now() -> str:
-    """This moment as the journal writes it, in UTC with microseconds."""
+    """This moment as the event log writes it, in UTC with microseconds."""
     return _iso(datetime.now(UTC))
 
 
@@ -42,19 +42,9 @@ def encode(value: Any) -> bytes:
         kind = f"a {value['kind']!r} event" if isinstance(value, dict) and "kind" in value else "a value"
         raise StoreError(f"{kind} cannot be written as JSON: {error}") from error
     if "\\ud" in text:  # an emoji, or half of a pair
-        text = json.dumps(_whole_text(json.loads(text)), separators=(",", ":"))
+        whole = json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace")
+        text = json.dumps(json.loads(whole), separators=(",", ":"))
     return text.encode() + b"\n"
-
-
-def _whole_text(value: Any) -> Any:
-    """Plain data whose texts can be written as UTF-8."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {_whole_text(key): _whole_text(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_whole_text(item) for item in value]
-    return value
 
 
 def _plain(value: Any) -> Any:
@@ -71,19 +61,24 @@ def _plain(value: Any) -> Any:
 
 
 def restored(value: Any) -> Any:
-    """Plain data of the store with its words for NaN and infinities as numbers again."""
-    if isinstance(value, Mapping):
-        return {key: restored(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [restored(item) for item in value]
-    return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
+    """Plain data of the store with NaN and infinities as numbers."""
+    return _changed(value, lambda item: float(item) if item in ("NaN", "Infinity", "-Infinity") else item)
 
 
 def _finite(value: Any) -> Any:
+    return _changed(value, _word)
+
+
+def _word(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
     return value
+
+
+def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Nested data with its innermost values changed."""
+    if isinstance(value, Mapping):
+        return {key: _changed(item, change) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_changed(item, change) for item in value]
+    return change(value)

@@ -6,15 +6,15 @@ from harness.errors import HarnessError
 
 
 class StoreError(HarnessError):
-    """The database or its journal cannot do what was asked; the message says what to do."""
+    """The database or its event log cannot do what was requested; the message says what to do."""
 
 
 class StoreHeldError(StoreError):
     """The database file is in use.
 
     ``holder`` names who has it, as far as the system tells. ``foreign``: a process that takes no part in our
-    locks, which may keep it for hours; otherwise it is one of ours, and a matter of milliseconds.
-    Never fatal for an owner: it goes on journalling and tries again.
+    locks, which may keep it for hours; otherwise it is our own, and a matter of milliseconds.
+    Never fatal for a writer: it goes on logging and tries again.
     """
 
     def __init__(self, message: str, holder: str = "another process", *, foreign: bool = True) -> None:
@@ -32,4 +32,4 @@ class StoreDiskError(StoreError):
 
 
 class StoreDamagedError(StoreError):
-    """The database file cannot be opened; ``harness db rebuild`` makes it again."""
+    """The database file cannot be opened; ``harness db rebuild`` rebuilds it."""

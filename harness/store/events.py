@@ -1,6 +1,6 @@
-"""The journal's events, a class a kind: what it holds, how it is checked, and what it makes of the tables' rows.
+"""Events of the log, a class a kind: content, check, and effect on the tables' rows.
 
-An event is checked when it is recorded, where its sender can still be told; what is in the journal is then taken as it
+An event is checked when it is recorded, where its sender can still correct it; the event log is then taken as it
 is. The rules of the store live here: the first final outcome of a trial stays, names are those of the first run, claims
 replace their suite's. A new kind is one subclass of :class:`Event`, which registers itself.
 """
@@ -22,7 +22,10 @@ from harness.vocabulary import FINAL, Protocol, Status
 VERSION = 1
 
 KINDS: dict[str, type[Event]] = {}
-"""Every kind of event by its word in the journal."""
+"""Every kind of event by its word in the event log."""
+
+_FORMER = {"forgotten": "deleted", "forget_id": "deletion_id"}
+"""Kinds and parts of lines of before schema 7, by their former words."""
 
 Rows = Sequence[Mapping[str, Any]]
 """Rows of a table by column; ``Event.parts`` says of which."""
@@ -37,9 +40,9 @@ class Event:
     """Something that happened; ``at`` is when, as ISO text in UTC (None: when it is recorded).
 
     Attributes:
-        kind: its word in the journal.
+        kind: its word in the event log.
         passing: its loss with the power costs nothing, so that nobody waits for the disk.
-        alone: it changes rows that it does not name, and is taken in by a transaction of its own.
+        alone: it changes rows that it does not name, and is ingested by its own transaction.
         parts: which fields hold rows, for the check of their columns.
     """
 
@@ -60,7 +63,9 @@ class Event:
         Raises:
             StoreError: a missing part, or an unknown column.
         """
-        if missing := [one.name for one in fields(self) if one.default is MISSING and getattr(self, one.name) is None]:
+        if missing := [
+            entry.name for entry in fields(self) if entry.default is MISSING and getattr(self, entry.name) is None
+        ]:
             raise StoreError(f"a {self.kind!r} event needs {', '.join(missing)}")
         for part, (table, needed) in self.parts.items():
             for row in self._rows(part):
@@ -75,13 +80,13 @@ class Event:
                     raise StoreError(f"a row of {table} (a {self.kind!r} event) needs {', '.join(missing)}")
 
     def _rows(self, part: str) -> Rows:
-        given: Any = getattr(self, part)
-        return [given] if isinstance(given, Mapping) else given
+        value: Any = getattr(self, part)
+        return [value] if isinstance(value, Mapping) else value
 
     def to_json(self) -> dict[str, Any]:
-        """Its parts in the journal, without version, kind and time."""
-        given = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "at"}
-        return {name: value for name, value in given.items() if value is not None}
+        """Its parts in the event log, without version, kind and time."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "at"}
+        return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
     def from_json(cls, parts: Mapping[str, Any]) -> Self:
@@ -90,7 +95,7 @@ class Event:
         Raises:
             KeyError, TypeError, ValueError, AttributeError: the line makes no sense.
         """
-        return cls(**{one.name: parts[one.name] for one in fields(cls) if parts.get(one.name) is not None})
+        return cls(**{entry.name: parts[entry.name] for entry in fields(cls) if parts.get(entry.name) is not None})
 
     def touches(self) -> Touched:
         """The rows that must be loaded before it is folded."""
@@ -104,29 +109,34 @@ class Event:
             KeyError, TypeError, ValueError, AttributeError, OverflowError: it makes no sense; nothing was changed.
         """
         tables = [(table, self._rows(part)) for part, (table, _) in self.parts.items() if table not in CHANGED_IN_PART]
-        kept = [(table, converted(table, given)) for table, given in tables]
+        kept = [(table, converted(table, brought)) for table, brought in tables]
         for table, row in self.touches():
             rows.merge(table, row)
-        for table, made in kept:
-            rows.put(table, *made)
+        for table, new in kept:
+            rows.put(table, *new)
+
+
+def kind_of(line: Mapping[str, Any]) -> type[Event] | None:
+    """The class of a line's kind, which may have a former word; None for an unknown one."""
+    return KINDS.get(_FORMER.get(line["kind"], line["kind"]))
 
 
 def read_event(line: Mapping[str, Any]) -> Event:
-    """The event that a line of the journal holds.
+    """The event that a line of the event log holds.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError: there is no such kind or version, or it makes no sense.
+        KeyError, TypeError, ValueError, AttributeError: unknown kind or version, or the line makes no sense.
     """
     if line.get("v") != VERSION:
-        raise ValueError(f"version {line.get('v')!r} of the journal is not known here")
-    if line["kind"] not in KINDS:
+        raise ValueError(f"version {line.get('v')!r} of the event log is not known here")
+    if (kind := kind_of(line)) is None:
         raise ValueError(f"no event of kind {line['kind']!r}; kinds are {', '.join(KINDS)}")
-    return KINDS[line["kind"]].from_json(line)
+    return kind.from_json({_FORMER.get(name, name): part for name, part in line.items()})
 
 
 @dataclass(frozen=True)
 class SessionEvent(Event):
-    """An owner began to write; the first line of its segment."""
+    """A writer began; the first line of its log segment."""
 
     kind = "session"
     passing = True
@@ -148,7 +158,7 @@ class RunEvent(Event):
 
 @dataclass(frozen=True)
 class EnvironmentEvent(Event):
-    """What trials ran in."""
+    """The environment of trials."""
 
     kind = "environment"
 
@@ -179,14 +189,14 @@ class PlannedEvent(Event):
         trials = converted("trials", self.trials)
         links = converted("run_trials", self.links, run_id=self.run_id)
         for trial in trials:
-            known = rows.get("trials", trial["trial_id"])
-            blank = {column: value for column, value in trial.items() if known.get(column) is None}
-            if not known:
+            stored = rows.get("trials", trial["trial_id"])
+            blank = {column: value for column, value in trial.items() if stored.get(column) is None}
+            if not stored:
                 rows.put("trials", {"attempts": 0} | trial | {"status": Status.QUEUED})
-            elif known.get("status") not in FINAL:
-                rows.put("trials", known | blank | {"status": Status.QUEUED, "error": None})
+            elif stored.get("status") not in FINAL:
+                rows.put("trials", stored | blank | {"status": Status.QUEUED, "error": None})
             elif blank:
-                rows.put("trials", known | blank)
+                rows.put("trials", stored | blank)
         rows.put("run_trials", *links)
 
 
@@ -215,17 +225,17 @@ class StartedEvent(_TrialEvent):
 
     def fold(self, rows: PendingRows) -> None:
         """It runs, unless it has a result."""
-        known = rows.get("trials", self.trial_id)
-        if known.get("status") in FINAL:
+        stored = rows.get("trials", self.trial_id)
+        if stored.get("status") in FINAL:
             return
-        given = {"trial_id": self.trial_id, "attempts": self.attempt, "device": self.device}
-        given["started_at"] = self.started_at or self.at
-        rows.put("trials", known | convert("trials", given) | {"status": Status.RUNNING})
+        attempt = {"trial_id": self.trial_id, "attempts": self.attempt, "device": self.device}
+        attempt["started_at"] = self.started_at or self.at
+        rows.put("trials", stored | convert("trials", attempt) | {"status": Status.RUNNING})
 
 
 @dataclass(frozen=True)
 class HeartbeatEvent(_TrialEvent):
-    """How far a running trial is."""
+    """The progress of a running trial."""
 
     kind = "heartbeat"
     passing = True
@@ -270,14 +280,14 @@ class OutcomeEvent(Event):
     def fold(self, rows: PendingRows) -> None:
         """The first final outcome stays; any other is replaced, and leaves status and error but no numbers."""
         outcome, trial_id = self.outcome, self.outcome.trial_id
-        known = rows.get("trials", trial_id)
+        stored = rows.get("trials", trial_id)
         parts = outcome.to_json()
-        if known.get("status") in FINAL:
+        if stored.get("status") in FINAL:
             # its numbers are kept aside, so that two outcomes of one trial can be compared
             detail = {
                 "trial_id": trial_id,
                 "status": outcome.status,
-                "kept": known["status"],
+                "kept": stored["status"],
                 "environment_id": outcome.environment_id,
                 "results": parts["results"],
             }
@@ -286,17 +296,17 @@ class OutcomeEvent(Event):
         row = convert("trials", {name: parts[name] for name in COLUMNS if name in parts})
         numbers = parts if outcome.status in FINAL else dict.fromkeys(("results", "artifacts", "series"), ())
         kept = {table: converted(table, numbers[table], trial_id=trial_id) for table in ("results", "artifacts")}
-        series = [arrow_series(trial_id, one) for one in numbers["series"]]
-        rows.put("trials", known | {"error": None} | row)
-        for table, made in kept.items():
-            rows.put(table, *made)
+        series = [arrow_series(trial_id, curve) for curve in numbers["series"]]
+        rows.put("trials", stored | {"error": None} | row)
+        for table, new in kept.items():
+            rows.put(table, *new)
         rows.series += series
         rows.drop("progress", trial_id)
 
 
 @dataclass(frozen=True)
 class LogEvent(Event):
-    """A line of the table ``events``: a retry, joules, a repeated trial, a bought seed."""
+    """A line of the table ``events``: a retry, joules, a repeated trial, an added seed."""
 
     kind = "event"
 
@@ -326,7 +336,7 @@ class ClaimsEvent(Event):
 
 @dataclass(frozen=True)
 class VerdictsEvent(Event):
-    """Verdicts of claims, the trials and gates they rest on; ``scale`` and time hold for rows that say none.
+    """Verdicts of claims, the trials and mechanism checks they rest on; ``scale`` and time hold for rows without one.
 
     Rows that say no protocol, as before there were two, are ``published``.
     """
@@ -346,13 +356,13 @@ class VerdictsEvent(Event):
     judged_at: str | None = None
 
     def fold(self, rows: PendingRows) -> None:
-        """Verdicts keep their history, gates their last state."""
+        """Verdicts keep their history, mechanism checks their last state."""
         of = {"scale": self.scale, "protocol": Protocol.PUBLISHED, "suite": self.suite}
         around = of | {"judged_at": self.judged_at or self.at}
         verdicts = converted("verdicts", self.verdicts, **around)
         sides = converted("verdict_trials", self.trials, **around)
         names = ("claim_id", "scale", "protocol", "suite")
-        gates: dict[Key, list[Row]] = {tuple(one[name] for name in names): [] for one in verdicts}
+        gates: dict[Key, list[Row]] = {tuple(verdict[name] for name in names): [] for verdict in verdicts}
         for gate in converted("gates", self.gates, **of):
             gates.setdefault(tuple(gate[name] for name in names), []).append(gate)
         rows.put("verdicts", *verdicts)
@@ -416,7 +426,7 @@ class AdoptedEvent(Event):
 
 @dataclass(frozen=True)
 class AbandonedEvent(Event):
-    """A run's owner died: what it left running runs no more, unless another living run has it too."""
+    """A run's writer died: what it left running runs no more, unless another living run has it too."""
 
     kind = "abandoned"
 
@@ -433,8 +443,8 @@ class AbandonedEvent(Event):
         if run and run.get("finished_at") is None and run.get("status") in (None, "running"):
             rows.put("runs", run | {"status": "interrupted", "finished_at": moment(self.at)})
         for trial_id in self.trials:
-            known = rows.get("trials", trial_id)
-            if known.get("status") in (Status.QUEUED, Status.RUNNING):
+            stored = rows.get("trials", trial_id)
+            if stored.get("status") in (Status.QUEUED, Status.RUNNING):
                 error = f"run {self.run_id} ended before this trial did"
-                rows.put("trials", known | {"status": Status.CANCELLED, "error": error})
+                rows.put("trials", stored | {"status": Status.CANCELLED, "error": error})
                 rows.drop("progress", trial_id)

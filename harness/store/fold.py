@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Touched = Sequence[tuple[str, Mapping[str, Any]]]
 """(table, row); a row may hold its key alone."""
 REJECTABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
-"""What a line that is JSON but makes no sense raises; it is set aside, it never stops the others."""
+"""Exceptions of a line that is JSON but makes no sense: it is set aside and never stops the others."""
 
 
 class Touching(Protocol):
@@ -40,7 +40,7 @@ class PendingRows:
         self._rows: dict[str, dict[Key, Row]] = {table: {} for table in KEYS}
         self._changed: dict[str, set[Key]] = {table: set() for table in KEYS}
         self._dropped: dict[str, set[Key]] = {table: set() for table in KEYS}
-        self._replaced: dict[str, dict[tuple[tuple[str, Any], ...], list[Row]]] = {}
+        self._replaced: dict[str, dict[tuple[tuple[str, str | None], ...], list[Row]]] = {}
         self.series: list[pa.Table] = []  # to be added to ``metrics``
         self._log: list[Row] = []
         self._load(events)
@@ -71,9 +71,9 @@ class PendingRows:
             self._changed[table].add(key)
             self._dropped[table].discard(key)
 
-    def merge(self, table: str, given: Mapping[str, Any]) -> None:
+    def merge(self, table: str, columns: Mapping[str, Any]) -> None:
         """Set some columns of a row; raises as :func:`convert` and :meth:`put`."""
-        row = convert(table, given)
+        row = convert(table, columns)
         self.put(table, self.get(table, *key_of(table, row)) | row)
 
     def drop(self, table: str, *key: Any) -> None:
@@ -82,8 +82,8 @@ class PendingRows:
         self._changed[table].discard(key)
         self._dropped[table].add(key)
 
-    def replace(self, table: str, where: Mapping[str, Any], rows: Sequence[Row]) -> None:
-        """Let these be all rows whose columns have the values of ``where``, which leave one column of a key free."""
+    def replace(self, table: str, where: Mapping[str, str | None], rows: Sequence[Row]) -> None:
+        """Replace all rows with these values, which leave one key column free."""
         self._replaced.setdefault(table, {})[tuple(where.items())] = list(rows)
 
     def log(self, run_id: str | None, at: str | None, kind: str, detail: Any) -> None:
@@ -92,13 +92,13 @@ class PendingRows:
 
     def reject(self, line: Mapping[str, Any] | None, segment: str, end: int, reason: str) -> None:
         """Record a line that cannot be used; None where it is not even JSON."""
-        given = line or {}
+        content = line or {}
         try:
-            at = moment(given.get("at"))
+            at = moment(content.get("at"))
         except REJECTABLE:
             at = None
-        detail = {"segment": segment, "end": end, "kind": given.get("kind"), "reason": reason}
-        run_id = given.get("run_id") if isinstance(given.get("run_id"), str) else None
+        detail = {"segment": segment, "end": end, "kind": content.get("kind"), "reason": reason}
+        run_id = content.get("run_id") if isinstance(content.get("run_id"), str) else None
         kind = "unreadable" if line is None else "rejected"
         self._log.append(convert("events", {"run_id": run_id, "kind": kind, "detail": detail}) | {"at": at})
 
@@ -121,15 +121,15 @@ class PendingRows:
 
             write_rows(self.connection, "metrics", pa.concat_tables(self.series))
 
-    def _replace(self, table: str, where: dict[str, Any], rows: list[Row]) -> None:
+    def _replace(self, table: str, where: dict[str, str | None], rows: list[Row]) -> None:
         condition = " AND ".join(f'"{column}" IS NOT DISTINCT FROM ?' for column in where)
-        given = [*where.values()]
+        values: list[str | list[Any] | None] = [*where.values()]
         if free := [column for column in KEYS.get(table, ()) if column not in where]:
             rows = list({key_of(table, row): row for row in rows}.values())
             condition += f' AND NOT "{free[0]}" = ANY(?)'
-            given.append([row[free[0]] for row in rows])
+            values.append([row[free[0]] for row in rows])
         live = " AND deleted_at IS NULL" if table in STORED else ""
-        self.connection.execute(f"DELETE FROM {STORED.get(table, table)} WHERE {condition}{live}", given)
+        self.connection.execute(f"DELETE FROM {STORED.get(table, table)} WHERE {condition}{live}", values)
         self._write(table, rows)
 
     def _write(self, table: str, rows: Sequence[Row]) -> None:

@@ -1,4 +1,4 @@
-"""What other sessions of a database finish while this one runs, read from their segments of the journal."""
+"""Results that other sessions of a database log while this one runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.execute.outcome import Outcome
-from harness.store.deletion_events import DeletedEvent
+from harness.store.deletion import DeletedEvent
 from harness.store.errors import StoreError
 from harness.store.events import OutcomeEvent, SessionEvent, read_event
 from harness.store.fold import REJECTABLE
 from harness.store.journal import Segment, segments
+from harness.store.journal_lines import JournalLine
 from harness.store.paths import StorePaths
 from harness.vocabulary import FINAL
 
@@ -21,14 +22,14 @@ _CHUNK = 1 << 16
 
 
 class OtherSessions:
-    """Results that others journal from now on; make one before asking the database what is stored.
+    """Results that others log from now on; make one before asking the database what is stored.
 
     Every session that runs trials says that it is there before it runs any (``announce``), so that looking for others
-    costs one look at a counter, not at a folder of many segments.
+    costs reading a counter, not a folder of many log segments.
 
     Args:
         paths: of the database.
-        own: the segment that this session writes.
+        own: the log segment that this session writes.
     """
 
     def __init__(self, paths: StorePaths, own: str) -> None:
@@ -42,7 +43,7 @@ class OtherSessions:
         self._results: dict[str, Outcome] = {}
 
     def announce(self) -> None:
-        """Let others know of this session's segment.
+        """Let others know of this session's log segment.
 
         Raises:
             StoreError: nothing can be written beside the database.
@@ -58,7 +59,7 @@ class OtherSessions:
             raise StoreError(f"no session can be noted in {self._counter.parent}: {error.strerror}") from error
 
     def result(self, trial_id: str) -> Outcome | None:
-        """What another session measured of a trial (final numbers, no series), as of the last :meth:`look`."""
+        """Another session's outcome of a trial (final numbers, no series), as of the last :meth:`look`."""
         return self._results.get(trial_id)
 
     def discard(self, trial_ids: Iterable[str]) -> None:
@@ -67,13 +68,13 @@ class OtherSessions:
         self._drop(trial_ids)
 
     def look(self) -> None:
-        """Read what others have journalled since the last look."""
+        """Read what others have logged since the last call."""
         count = self._counted()
         if count != self._count:
             self._count = count
-            found = {segment.name for segment in segments(self._journal)}
-            self._offsets |= dict.fromkeys(found - self._known - {self._own}, 0)
-            self._known |= found
+            present = {segment.name for segment in segments(self._journal)}
+            self._offsets |= dict.fromkeys(present - self._known - {self._own}, 0)
+            self._known |= present
         for name, offset in list(self._offsets.items()):
             segment = Segment(self._journal, name)
             was_archived = segment.is_archived
@@ -84,26 +85,27 @@ class OtherSessions:
 
     def living(self) -> list[str]:
         """The other sessions that have a run and whose command lives: the run, the process, its machine."""
-        found = []
+        sessions = []
         for name in sorted(self._offsets):
             segment = Segment(self._journal, name)
             first = next(segment.lines(), None) if segment.is_alive else None
-            said = first.content if first is not None and first.content else {}
-            if said.get("kind") == SessionEvent.kind and said.get("run_id"):
-                found.append(f"{said['run_id']}, process {said.get('pid')} on {said.get('host')}")
-        return found
+            content = first.content if first is not None and first.content else {}
+            if content.get("kind") == SessionEvent.kind and content.get("run_id"):
+                sessions.append(f"{content['run_id']}, process {content.get('pid')} on {content.get('host')}")
+        return sessions
 
     def _read(self, segment: Segment, offset: int) -> int:
         with contextlib.suppress(StoreError):  # `db check` names a damaged archive
             for line in segment.lines(offset):
                 offset = line.end
-                if line.content is not None and line.content.get("kind") in (OutcomeEvent.kind, "replaced", "deleted"):
-                    self._keep(line.content)
+                self._keep(line)
         return offset
 
-    def _keep(self, content: dict[str, object]) -> None:
+    def _keep(self, line: JournalLine) -> None:
+        if line.content is None or line.content["kind"] not in (OutcomeEvent.kind, "replaced", "deleted"):
+            return
         with contextlib.suppress(*REJECTABLE):  # ingest sets such a line aside
-            event = read_event(content)
+            event = read_event(line.content)
             if isinstance(event, DeletedEvent):
                 self._drop(event.trials)
             if isinstance(event, OutcomeEvent) and event.outcome.status in FINAL:
@@ -120,7 +122,7 @@ class OtherSessions:
 
 
 def _size(path: Path) -> int:
-    """The length of a file, as whoever opens it anew sees it on a network file system; 0 where there is none."""
+    """The length of a file, read through a new descriptor (network file systems); else 0."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -132,15 +134,15 @@ def _size(path: Path) -> int:
 
 
 def _whole_lines(path: Path) -> int:
-    """Where the last whole line of a segment ends: its owner may be in the middle of the next one."""
+    """The end of the last whole line of a log segment: its writer may be in the middle of the next one."""
     try:
         with path.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
             while end > 0:
                 start = max(0, end - _CHUNK)
                 file.seek(start)
-                if (found := file.read(end - start).rfind(b"\n")) >= 0:
-                    return start + found + 1
+                if (newline := file.read(end - start).rfind(b"\n")) >= 0:
+                    return start + newline + 1
                 end = start
     except OSError:
         pass  # it was archived meanwhile

@@ -1,7 +1,7 @@
-"""Take the journal into the database, each event exactly once.
+"""Ingest the event log into the database, each event exactly once.
 
 A batch of whole events and the counter ``ingested(segment, offset)`` are one transaction: whatever kills the
-process, either both are in the database or neither. Events of several segments are taken in the order of
+process, either both are in the database or neither. Events of several log segments are ingested in the order of
 their times, so that what a rebuild makes equals what was there.
 """
 
@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from harness.store import deletion_events as deletion_events  # its kinds register themselves
+from harness.store import deletion as deletion  # its kinds register themselves
 from harness.store.errors import StoreError
-from harness.store.events import KINDS, VERSION, Event, read_event
+from harness.store.events import VERSION, Event, kind_of, read_event
 from harness.store.fold import REJECTABLE, PendingRows
 from harness.store.journal import SEALED, Segment, segments
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 T = TypeVar("T")
 BATCH_BYTES = 8 << 20
-"""Bytes of journal in one transaction."""
+"""Bytes of event log in one transaction."""
 
 
 class _Entry(NamedTuple):
@@ -40,23 +40,23 @@ class _Entry(NamedTuple):
 
 
 def counters(connection: DuckDBPyConnection) -> dict[str, int]:
-    """How far each segment is ingested."""
+    """The ingested bytes of each log segment."""
     return dict(connection.execute('SELECT segment, "offset" FROM ingested').fetchall())
 
 
 def behind(journal: Path, counted: dict[str, int]) -> list[Segment]:
-    """Segments that hold more than was ingested."""
+    """Log segments that hold more than was ingested."""
     return [segment for segment in segments(journal) if segment.behind(counted.get(segment.name, 0))]
 
 
 REFUSED = ("rejected", "unreadable")
-"""Kinds of rows of ``events`` that stand for lines that were set aside."""
+"""Kinds of rows of ``events`` that record lines that were set aside."""
 
 
 def refused_events(
     connection: DuckDBPyConnection, segment: str | None = None, kinds: Sequence[str] = REFUSED
 ) -> list[str]:
-    """Lines that were set aside, of one segment or of all: what each was, where it stands, and why."""
+    """Lines that were set aside, of one log segment or of all: what each was, where it stands, and why."""
     sql = """
         SELECT concat(coalesce(detail->>'kind', 'a line'), ' (', detail->>'segment', ', byte ', detail->>'end', '): ',
                       detail->>'reason')
@@ -71,7 +71,7 @@ def ingest(connection: DuckDBPyConnection, journal: Path, seconds: float | None 
 
     Raises:
         duckdb.Error: the database does not take it (a full disk, say); the last batch is not in.
-        StoreError: a newer version wrote a segment; nothing of it is counted as taken in, so that nothing is lost.
+        StoreError: a newer version wrote a log segment; none of it counts as ingested, so that nothing is lost.
     """
     started = time.monotonic()
     counted = counters(connection)
@@ -85,11 +85,11 @@ def ingest(connection: DuckDBPyConnection, journal: Path, seconds: float | None 
 
 def _entries(segment: Segment, offset: int) -> Iterator[_Entry]:
     at = ""
-    with contextlib.suppress(StoreError):  # one damaged archive must not hold up the other segments; `check` names it
+    with contextlib.suppress(StoreError):  # one damaged archive must not hold up the others; `check` names it
         for line in segment.lines(offset):
-            told = line.content.get("at") if line.content else None
-            # Inside a segment the order of lines rules, whatever the clock did meanwhile.
-            at = max(at, told) if isinstance(told, str) else at
+            stated = line.content.get("at") if line.content else None
+            # Inside a log segment the order of lines rules, whatever the clock did meanwhile.
+            at = max(at, stated) if isinstance(stated, str) else at
             yield _Entry(at, segment.name, line.end, line.end - offset, line.content, line.damage)
             offset = line.end
 
@@ -112,7 +112,7 @@ def _batches(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
 
 
 def _is_alone(entry: _Entry) -> bool:
-    kind = KINDS.get(entry.content["kind"]) if entry.content else None
+    kind = kind_of(entry.content) if entry.content else None
     return kind is not None and kind.alone
 
 
@@ -146,25 +146,25 @@ def _transact(connection: DuckDBPyConnection, entries: list[_Entry], reason: str
         rows.write()
         connection.execute("COMMIT")
     except BaseException:
-        with contextlib.suppress(duckdb.Error):  # a commit that failed has undone itself; what went wrong is told
+        with contextlib.suppress(duckdb.Error):  # a failed commit has undone itself; the first error is reported
             connection.rollback()
         raise
 
 
 def _read(entry: _Entry) -> Event | str:
     written_by = entry.content.get("v") if entry.content else None
-    # In segments without seals it may be a flipped digit; those are of versions before this one.
+    # In log segments without checksums it may be a flipped digit; those are of versions before this one.
     if isinstance(written_by, int) and written_by > VERSION and entry.segment.endswith(SEALED):
         raise StoreError(
-            f"the journal's segment {entry.segment} has version {written_by} and this harness knows versions up to "
+            f"the log segment {entry.segment} has version {written_by} and this harness knows versions up to "
             f"{VERSION}: a newer one wrote it. Upgrade harness, or name another database with --db or HARNESS_DB"
         )
     return entry.damage if entry.content is None else read_event(entry.content)
 
 
-def _tried(call: Callable[[A], T], given: A) -> T | str:
-    """What a call gives, or why a line makes no sense."""
+def _tried(call: Callable[[A], T], argument: A) -> T | str:
+    """The result of a call, or why a line makes no sense."""
     try:
-        return call(given)
+        return call(argument)
     except REJECTABLE as error:
         return f"{type(error).__name__}: {error}"

@@ -1,7 +1,7 @@
-"""The journal: append-only segments of JSON lines, one segment an owner's session.
+"""The event log: append-only log segments of JSON lines, one for each session of a writer.
 
-The journal is the record; the database is a view of it. A durable ``append`` returns once its line is on
-the disk. Threads that append at the same time share one ``fsync`` (group commit): whoever comes first
+The event log is the record; the database is a view of it. A durable ``append`` returns once its line is on
+the disk. Threads that append at the same time share one ``fsync`` (group commit): the first
 syncs for all lines written so far, and those that come meanwhile wait for the next one, so that nobody waits
 longer than two syncs.
 """
@@ -30,15 +30,15 @@ from harness.trial.files import replacing, sync
 
 _CHUNK = 1 << 20
 SEALED = "-s"
-"""Ends the name of a segment whose lines are sealed."""
+"""Ends the name of a log segment whose lines have checksums."""
 _SUFFIX = ".jsonl"
 _ARCHIVED = ".jsonl.gz"
 
 
 class Journal:
-    """The writer of one segment; safe to use from several threads.
+    """The writer of one log segment; safe to use from several threads.
 
-    The segment stays locked while the writer lives, which is how others know its owner is alive.
+    The log segment stays locked while the writer lives, which is how others know that it is alive.
     """
 
     def __init__(self, folder: Path, session: str) -> None:
@@ -46,7 +46,7 @@ class Journal:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", session)[:80] or "session"
         self.path = folder / f"{stamp()}-{name}-{secrets.token_hex(2)}{SEALED}{_SUFFIX}"
         self.segment = self.path.name.removesuffix(_SUFFIX)
-        # Named as a segment only once it is held: an unheld segment is a dead owner's, and would be archived.
+        # Named as a log segment only once it is held: an unheld one is a dead writer's, and would be archived.
         unnamed = self.path.with_suffix(".new")
         self._descriptor = os.open(unnamed, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
         hold_segment(self._descriptor)
@@ -92,7 +92,7 @@ class Journal:
                 os.ftruncate(self._descriptor, self.written)
             except OSError:
                 self._broken = str(error)
-            raise StoreError(f"the journal {self.path} cannot be written: {error}") from error
+            raise StoreError(f"the event log {self.path} cannot be written: {error}") from error
         self.written += len(line)
         self._lines += 1
         return self.written
@@ -120,12 +120,12 @@ class Journal:
 
     def _refuse_if_unusable(self) -> None:
         if self._broken is not None:
-            raise StoreError(f"the journal {self.path} can no longer be written: {self._broken}")
+            raise StoreError(f"the event log {self.path} can no longer be written: {self._broken}")
         if self._closed:
-            raise StoreError(f"the journal {self.path} is closed")
+            raise StoreError(f"the event log {self.path} is closed")
 
     def finish(self) -> None:
-        """Sync what was written and take no more; the segment stays held. Idempotent."""
+        """Sync what was written and take no more; the log segment stays held. Idempotent."""
         with self._state:
             if self._closed:
                 return
@@ -138,7 +138,7 @@ class Journal:
                 self._state.notify_all()
 
     def close(self) -> None:
-        """Finish, and let go of the segment. Idempotent."""
+        """Finish, and let go of the log segment. Idempotent."""
         try:
             self.finish()
         finally:
@@ -150,14 +150,14 @@ class Journal:
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment on the disk, plain or archived. Offsets count uncompressed bytes in both."""
+    """A log segment on the disk, plain or archived. Offsets count uncompressed bytes in both."""
 
     folder: Path
     name: str
 
     @property
     def plain(self) -> Path:
-        """The file that an owner appends to."""
+        """The file that a writer appends to."""
         return self.folder / (self.name + _SUFFIX)
 
     @property
@@ -167,16 +167,16 @@ class Segment:
 
     @property
     def is_archived(self) -> bool:
-        """Whether only the compressed file is left."""
+        """True if only the compressed file is left."""
         return not self.plain.exists()
 
     @property
     def is_alive(self) -> bool:
-        """Whether its owner still holds it."""
+        """True while its writer holds it."""
         return segment_is_held(self.plain)
 
     def behind(self, offset: int) -> bool:
-        """Whether bytes after ``offset`` exist, without reading them."""
+        """True if bytes after ``offset`` exist; reads none of them."""
         try:
             return self.plain.stat().st_size > offset
         except FileNotFoundError:
@@ -198,7 +198,7 @@ class Segment:
                 if strict:
                     raise
             except (OSError, zlib.error) as error:
-                raise StoreError(f"the archived segment {self.archived} cannot be read: {error}") from error
+                raise StoreError(f"the archived log segment {self.archived} cannot be read: {error}") from error
 
     def _open(self) -> BufferedReader | gzip.GzipFile:
         try:
@@ -207,7 +207,7 @@ class Segment:
             return gzip.open(self.archived, "rb")
 
     def archive(self, end: int) -> None:
-        """Compress the first ``end`` bytes beside the file, make that durable, then remove the file.
+        """Compress the first ``end`` bytes into a durable file; remove the original.
 
         ``end`` is where the last whole line ends: a torn tail was never acknowledged and goes.
         """
@@ -239,15 +239,15 @@ def _archived_size(path: Path) -> int | None:
 
 
 def segments(folder: Path) -> list[Segment]:
-    """All segments of a journal, plain and archived, oldest first."""
+    """All log segments of an event log, plain and archived, oldest first."""
     try:
-        with os.scandir(folder) as entries:  # what is no file (a pipe, a folder) is no segment: reading it could hang
+        with os.scandir(folder) as entries:  # pipes and folders are ignored: reading them could hang
             names = [entry.name for entry in entries if entry.is_file()]
     except FileNotFoundError:
         return []
-    found = {name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)}
-    found |= {name.removesuffix(_ARCHIVED) for name in names if name.endswith(_ARCHIVED)}
-    return [Segment(folder, name) for name in sorted(found)]
+    stems = {name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)}
+    stems |= {name.removesuffix(_ARCHIVED) for name in names if name.endswith(_ARCHIVED)}
+    return [Segment(folder, name) for name in sorted(stems)]
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,8 +1,8 @@
-"""Lines of the journal: numbered and sealed when they are written, verified whenever they are read.
+"""Lines of the event log: numbered and with a checksum when written, verified whenever read.
 
-A sealed line ends with its number in the segment and a checksum over everything before: ``…,"n":12,"sum":"…"}``. A
-flipped byte does not pass, wherever it falls, and a line that is gone leaves a gap in the numbers. Segments say by
-their name that their lines are sealed; those of earlier versions are read as they are.
+A line ends with its number in the log segment and a checksum over everything before: ``…,"n":12,"sum":"…"}``. A
+flipped byte does not pass, wherever it falls, and a line that is gone leaves a gap in the numbers. Log segments say by
+their name that their lines have checksums; those of earlier versions are read as they are.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Any
 
 _CHUNK = 1 << 20
 _SEAL = re.compile(rb',"n":(\d{1,12}),"sum":"([0-9a-f]{16})"\}$')
-_TAIL = 50  # bytes in which a seal has room
+_TAIL = 50  # bytes in which a checksum has room
 _KIND = re.compile(rb'"kind":"([a-z_]{1,20})"')
 _TRIAL = re.compile(rb'"trial_id":"([0-9a-f]{6,64})"')
 
 
 @dataclass(frozen=True)
 class JournalLine:
-    """One line of a segment.
+    """One line of a log segment.
 
     Attributes:
         end: the offset after it.
         content: what it holds; None if it cannot be read, or is not what was written.
         damage: why there is no content, and what it seems to have been.
         missing: how many lines before it are gone.
-        number: its place in the segment, from 0; None before lines were numbered.
+        number: its place in the log segment, from 0; None before lines were numbered.
     """
 
     end: int
@@ -53,7 +53,7 @@ def _checksum(body: bytes) -> bytes:
 
 
 def read_lines(file: BufferedReader | gzip.GzipFile, offset: int, *, seals: bool) -> Iterator[JournalLine]:
-    """Whole lines of a file that stands at ``offset``; ``seals``: its lines are sealed."""
+    """Whole lines of a file that stands at ``offset``; ``seals``: its lines have checksums."""
     rest = b""
     expected = 0 if offset == 0 else None
     while chunk := file.read1(_CHUNK):  # what precedes the damage of an archive is still given
@@ -68,38 +68,38 @@ def read_lines(file: BufferedReader | gzip.GzipFile, offset: int, *, seals: bool
             elif expected is not None:
                 expected += 1
             yield line
-    if seals and (found := _SEAL.search(rest[:-1], max(0, len(rest) - _TAIL))) and _fits(rest, found):
+    if seals and (seal := _SEAL.search(rest[:-1], max(0, len(rest) - _TAIL))) and _fits(rest, seal):
         yield JournalLine(offset + len(rest), None, f"the end of its line is damaged{_guess(rest)}")
 
 
 def _sealed_line(part: bytes, end: int) -> JournalLine:
-    found = _SEAL.search(part, max(0, len(part) - _TAIL))
-    if found is None:
+    seal = _SEAL.search(part, max(0, len(part) - _TAIL))
+    if seal is None:
         return JournalLine(end, None, f"it has no checksum{_guess(part)}")
-    if not _fits(part, found):
+    if not _fits(part, seal):
         return JournalLine(end, None, f"its checksum does not fit{_guess(part)}")
     content, damage = _content(part)
     if content is not None:
         del content["n"], content["sum"]
-    return JournalLine(end, content, damage, number=int(found.group(1)))
+    return JournalLine(end, content, damage, number=int(seal.group(1)))
 
 
-def _fits(part: bytes, found: re.Match[bytes]) -> bool:
-    return _checksum(part[: found.end(1)]) == found.group(2)
+def _fits(part: bytes, seal: re.Match[bytes]) -> bool:
+    return _checksum(part[: seal.end(1)]) == seal.group(2)
 
 
 def _content(part: bytes) -> tuple[dict[str, Any] | None, str]:
     try:
         content = json.loads(part)
     except (ValueError, RecursionError):
-        return None, f"it is no JSON{_guess(part)}"
+        return None, f"it is not JSON{_guess(part)}"
     if isinstance(content, dict) and isinstance(content.get("kind"), str):
         return content, ""
     return None, "it is not an event"
 
 
 def _guess(part: bytes) -> str:
-    """What a damaged line seems to have been."""
+    """The likely content of a damaged line."""
     kind, trial = _KIND.search(part), _TRIAL.search(part)
     if kind is None:
         return ""

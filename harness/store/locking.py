@@ -1,7 +1,7 @@
 """Who may open the database file, and for how long.
 
-DuckDB lets one process write and shuts all others out, even read-only ones. So everyone of ours passes
-three gates before opening the file:
+DuckDB lets one process write and shuts all others out, even read-only ones. So each of our processes passes
+three locks before opening the file:
 
 1. a mutex inside the process, because closing *any* descriptor of a file drops this process's POSIX lock
    on it, which is the lock that DuckDB holds: nobody may copy the file while a connection is open here;
@@ -9,7 +9,7 @@ three gates before opening the file:
    turn away, so that a stream of readers cannot starve the writer;
 3. the lock itself, shared by readers, exclusive for writers.
 
-Gates 2 and 3 are ``flock`` locks: they belong to an open file description, so they exclude threads as well
+Locks 2 and 3 are ``flock`` locks: they belong to an open file description, so they exclude threads as well
 as processes, and the kernel drops them when their holder dies.
 """
 
@@ -41,7 +41,7 @@ class Closable(Protocol):
 
 
 class ProcessGate:
-    """The mutex of this process for one database, and the connection that waits open for its next use."""
+    """The mutex of this process for one database, and the kept connection."""
 
     def __init__(self) -> None:
         self.mutex = threading.Lock()
@@ -49,7 +49,7 @@ class ProcessGate:
 
     @contextlib.contextmanager
     def entered(self, paths: StorePaths, timeout: float, *, keep: bool = False) -> Iterator[tuple[ProcessGate, float]]:
-        """Hold the mutex; gives the gate and the moment until which to wait for other locks.
+        """Hold the mutex; gives this object and the moment until which to wait for other locks.
 
         ``keep``: leave an open connection open.
 
@@ -79,18 +79,18 @@ _gates_guard = threading.Lock()
 
 
 def process_gate(paths: StorePaths) -> ProcessGate:
-    """The gate of a database in this process."""
+    """The mutex and connection of a database in this process."""
     with _gates_guard:
         return _gates.setdefault(paths.database, ProcessGate())
 
 
 def all_gates() -> list[ProcessGate]:
-    """The gates of all databases that this process has opened."""
+    """Those of all databases that this process has opened."""
     return list(_gates.values())
 
 
 def _drop_gates() -> None:
-    """A forked child inherits mutexes that none of its threads will ever release."""
+    """Replace the mutexes in a forked child: nothing there would release them."""
     global _gates_guard
     _gates_guard = threading.Lock()
     _gates.clear()
@@ -116,10 +116,10 @@ def writing(paths: StorePaths, timeout: float = 10.0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def looking(paths: StorePaths, timeout: float = 0.1) -> Iterator[None]:
-    """Hold the database together with other readers of ours, for a short look.
+    """Hold the database together with our other readers, for a short read.
 
     Raises:
-        StoreHeldError: a writer of ours is at work or waits, and ``timeout`` seconds did not change that.
+        StoreHeldError: one of our writers is at work or waits, and ``timeout`` seconds did not change that.
     """
     with contextlib.ExitStack() as held:
         _, deadline = held.enter_context(process_gate(paths).entered(paths, timeout))
@@ -176,18 +176,18 @@ def _lock_file(path: Path, mode: int, paths: StorePaths) -> int | None:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        told = f"{paths.database} cannot be written: {path.name}: {error.strerror}"
+        text = f"{paths.database} cannot be written: {path.name}: {error.strerror}"
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise StoreError(told) from error
+            raise StoreError(text) from error
         if mode != fcntl.LOCK_SH:
-            raise StoreReadOnlyError(told) from error
+            raise StoreReadOnlyError(text) from error
         with contextlib.suppress(OSError):
             return os.open(path, os.O_RDONLY)
         return None
 
 
 def is_free(path: Path) -> bool:
-    """Whether no other process holds or waits for a lock file."""
+    """True if no other process holds or waits for a lock file."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -203,12 +203,12 @@ def is_free(path: Path) -> bool:
 
 
 def hold_segment(descriptor: int) -> None:
-    """Mark a segment as that of a living owner for as long as the descriptor is open."""
+    """Mark a log segment as alive while the descriptor is open."""
     fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def segment_is_held(path: Path) -> bool:
-    """Whether the owner of a segment lives."""
+    """True while the writer of a log segment lives."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -232,7 +232,7 @@ def keeping_out(path: Path, mode: int) -> Iterator[BinaryIO]:
 
     Raises:
         StoreHeldError: this process or a foreign one has the file open.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
     """
     if open_in_this_process(path):
         raise held_here(path)
@@ -252,7 +252,7 @@ def held_here(path: Path) -> StoreHeldError:
 
 
 def open_in_this_process(path: Path) -> bool:
-    """Whether some descriptor of this process is the file (known on Linux; elsewhere False)."""
+    """True if a descriptor of this process is the file (known on Linux; elsewhere False)."""
     try:
         target = path.stat()
         descriptors = os.listdir("/proc/self/fd")  # noqa: PTH208 - names only, no Path per descriptor
@@ -260,16 +260,16 @@ def open_in_this_process(path: Path) -> bool:
         return False
     for name in descriptors:
         with contextlib.suppress(OSError):
-            found = os.fstat(int(name))
-            if (found.st_dev, found.st_ino) == (target.st_dev, target.st_ino):
+            status = os.fstat(int(name))
+            if (status.st_dev, status.st_ino) == (target.st_dev, target.st_ino):
                 return True
     return False
 
 
 def holder_in(message: str) -> str | None:
-    """The holder that DuckDB's error names, with its command line where the system tells it."""
-    told = re.search(r"held in (.*?) \(PID (\d+)\)", message)
-    return None if told is None else _process(int(told[2]), told[1])
+    """The holder that DuckDB's error names, with its command line if available."""
+    named = re.search(r"held in (.*?) \(PID (\d+)\)", message)
+    return None if named is None else _process(int(named[2]), named[1])
 
 
 def lock_holder(path: Path) -> str | None:

@@ -1,6 +1,6 @@
-"""The owner of a run's journal, which keeps the database and its snapshot up to date.
+"""The writer of a run's events; it keeps database and snapshot current.
 
-Several owners may live on one database. Each writes its own segment; all ingest all segments, under one
+Several writers may live on one database. Each writes its own log segment; all ingest all log segments, under one
 lock, and the counters make that exactly once.
 """
 
@@ -24,10 +24,9 @@ from harness.store.ingest import counters, ingest, refused_events
 from harness.store.journal import Journal, Segment, segments
 from harness.store.locking import writing
 from harness.store.paths import StorePaths
-from harness.store.queries import FINISHED, NAMELESS
 from harness.store.readers import Reader, open_reader
 from harness.store.schema import ROOM
-from harness.store.snapshot import copy_for_snapshot, publish_snapshot, remove_left_overs
+from harness.store.snapshot import remove_left_overs, take_snapshot
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -43,15 +42,15 @@ def _tell(message: str) -> None:
 
 
 class Owner:
-    """Records a session's events and keeps the database behind them by a second at most.
+    """Record a session's events, the database at most a second behind.
 
     Use as a context manager. ``record`` is safe from any thread and never waits for the database: when a
-    foreign process holds the file, the journal grows and the database follows when it is free again.
+    foreign process holds the file, the event log grows and the database follows when it is free again.
 
     Args:
         database: path of the file; made with its folder if it is missing.
         run_id: the run this session executes; None for sessions without a run (claims, verdicts).
-        ingest_seconds: pause between two looks at the journal.
+        ingest_seconds: pause between two checks of the event log.
         snapshot_seconds: shortest time between two snapshots.
         tell: takes messages for the terminal (default: a line on standard error).
 
@@ -85,17 +84,17 @@ class Owner:
 
     @property
     def journal(self) -> Journal:
-        """The segment of this session.
+        """The log segment of this session.
 
         Raises:
-            StoreError: the owner is not open.
+            StoreError: the writer is not open.
         """
         if self._journal is None:
-            raise StoreError("the owner of the store is not open: use `with Owner(path) as owner:`")
+            raise StoreError("the writer of the store is not open: use `with Owner(path) as owner:`")
         return self._journal
 
     def open(self) -> Self:
-        """Make or migrate the database, take in what dead owners left, and start to work."""
+        """Make or migrate the database, ingest what dead writers left, start."""
         try:
             self.paths.database.parent.mkdir(parents=True, exist_ok=True)
             self._hold(lambda connection: remove_left_overs(self.paths))
@@ -107,7 +106,7 @@ class Owner:
         try:
             self._journal = Journal(self.paths.journal, session)
         except OSError as error:
-            raise StoreError(f"no journal can be written in {self.paths.journal}: {error}") from error
+            raise StoreError(f"no event log can be written in {self.paths.journal}: {error}") from error
         self.record(SessionEvent(self.run_id, os.getpid(), socket.gethostname()))
         with contextlib.suppress(StoreHeldError):
             self._take_over()
@@ -121,7 +120,7 @@ class Owner:
         self.close()
 
     def record(self, event: Event, durable: bool | None = None) -> None:
-        """Append an event to the journal.
+        """Append an event to the event log.
 
         Returns when the line is on the disk, except for heartbeats and starts, which nobody waits for: a trial whose
         start is lost with the power has no outcome either and is run again.
@@ -133,19 +132,11 @@ class Owner:
 
     def finished(self, trial_ids: Iterable[str]) -> dict[str, str]:
         """Those of the trials that have a result (``done``, ``diverged``), and which."""
-        wanted = list(trial_ids)
-        try:
-            with self._work:
-                self._ingest_all()
-                return self._hold(lambda connection: dict(connection.execute(FINISHED, [wanted]).fetchall()))
-        except StoreHeldError as held:
-            self._tell_held(held)
-            # A copy that has all of the journal: what is a second old could have a trial run that has just ended.
-            with open_reader(self.paths.database, consistent=True) as reader:
-                return reader.finished(wanted)
+        with self.reader() as reader:
+            return reader.finished(trial_ids)
 
     def reader(self) -> Reader:
-        """A reader that has all that was recorded up to now, also while a foreign process holds the file.
+        """Open a reader of all that was recorded, also while held.
 
         Raises:
             StoreError: the database cannot be brought up to date for another reason.
@@ -155,38 +146,32 @@ class Owner:
                 self._ingest_all()
         except StoreHeldError as held:
             self._tell_held(held)
-            return open_reader(self.paths.database, consistent=True)  # its copy has the whole event log
+            # A copy that has the whole event log: what is a second old could have a trial run that has just ended.
+            return open_reader(self.paths.database, consistent=True)
         return open_reader(self.paths.database)
 
     def nameless(self, trial_ids: Iterable[str]) -> set[str]:
         """Those of the trials whose row lacks its content: the line that had it is damaged or lost."""
-        wanted = list(trial_ids)
-        try:
-            with self._work:
-                return self._hold(
-                    lambda connection: {name for (name,) in connection.execute(NAMELESS, [wanted]).fetchall()}
-                )
-        except StoreHeldError as held:
-            self._tell_held(held)
-            with open_reader(self.paths.database, consistent=True) as reader:
-                return {name for (name,) in reader.query(NAMELESS, [wanted]).rows}
+        with self.reader() as reader:
+            sql = "SELECT trial_id FROM trials WHERE spec IS NULL AND trial_id = ANY(?)"
+            return {name for (name,) in reader.query(sql, [list(trial_ids)])}
 
     def flush(self) -> None:
         """Bring the database up to date now, and release the file.
 
         Raises:
-            StoreHeldError: a foreign process holds the file; the journal has everything.
+            StoreHeldError: a foreign process holds the file; the event log has everything.
         """
         with self._work:
             self._ingest_all()
             release(self.paths)
 
     def release(self) -> None:
-        """Let other processes have the file now, not a moment after its last use."""
+        """Let other processes have the file now, not a moment later."""
         release(self.paths)
 
     def refused(self) -> list[str]:
-        """Why events of this session are not in the database, one text each; they stay in the journal.
+        """Reasons why events of this session are not in the database; they stay in the event log.
 
         Raises:
             StoreHeldError: a foreign process holds the file.
@@ -196,9 +181,9 @@ class Owner:
             return self._hold(lambda connection: refused_events(connection, self.journal.segment))
 
     def close(self, wait_seconds: float = 5.0) -> None:
-        """Ingest the rest, checkpoint, snapshot, archive the segment. Idempotent.
+        """Ingest the rest, checkpoint, snapshot, archive the log segment. Idempotent.
 
-        If the file stays held for ``wait_seconds``, the segment is left to the next owner.
+        If the file stays held for ``wait_seconds``, the log segment is left to the next writer.
         """
         if self._journal is None:
             return
@@ -243,13 +228,11 @@ class Owner:
     def _snapshot(self) -> bool:
         """Publish a copy of the file; False while its WAL is not empty."""
         started = time.monotonic()
-        with writing(self.paths):
-            copy = copy_for_snapshot(self.paths)
-        if copy is not None:
-            publish_snapshot(self.paths, copy)
+        taken = take_snapshot(self.paths)
+        if taken:
             self._unsnapshotted = False
             self._snapshot_due = time.monotonic() + max(self._snapshot_seconds, 20 * (time.monotonic() - started))
-        return copy is not None
+        return taken
 
     # the thread
 
@@ -269,8 +252,8 @@ class Owner:
                 self._told = None
         except StoreHeldError as held:
             self._tell_held(held)
-        except Exception as error:  # the thread must outlive whatever happens: the journal is safe
-            self._tell_once(str(error), f"cannot be brought up to date ({error}); the journal goes on")
+        except Exception as error:  # the thread must outlive whatever happens: the event log is safe
+            self._tell_once(str(error), f"cannot be brought up to date ({error}); the event log goes on")
 
     def _tell_held(self, held: StoreHeldError) -> None:
         self._tell_once(held.holder, f"is held by {held.holder}; the run goes on and catches up later")
@@ -280,10 +263,10 @@ class Owner:
             self._told = reason
             self._tell(f"{self.paths.database} {message}")
 
-    # segments
+    # log segments
 
     def _take_over(self) -> None:
-        """Take in what owners left that are dead, say so in the journal, and archive their segments."""
+        """Ingest what dead writers left, log that, and archive their log segments."""
         dead = [segment for segment in segments(self.paths.journal) if not segment.is_archived]
         dead = [segment for segment in dead if segment.plain != self.journal.path and not segment.is_alive]
         self._ingest_all()
@@ -298,7 +281,7 @@ class Owner:
         if dead or (older and not self.paths.snapshot.exists()):
             try:
                 self._settle(dead)
-            except StoreDiskError as error:  # space for the journal may be enough to go on
+            except StoreDiskError as error:  # space for the event log may be enough to go on
                 self._tell(f"{error}; the run goes on without a new snapshot")
 
     def _settle_own(self, journal: Journal) -> bool:
@@ -313,21 +296,21 @@ class Owner:
             self._tell(f"{error}; everything is in {journal.path}")
             return True
         except OSError as error:  # a full disk
-            told = f"is not up to date ({error.strerror or error}): {ROOM}; everything is in {journal.path}"
-            self._tell(f"{self.paths.database} {told}")
+            text = f"is not up to date ({error.strerror or error}): {ROOM}; everything is in {journal.path}"
+            self._tell(f"{self.paths.database} {text}")
             return True
 
     def _settle(self, finished: list[Segment]) -> bool:
-        """Archive segments once file and snapshot contain them; False if one has to stay.
+        """Archive log segments once file and snapshot contain them; False if one has to stay.
 
         Raises:
-            StoreDiskError: the disk does not take the snapshot or the archive; the segments stay.
+            StoreDiskError: the disk does not take the snapshot or the archive; the log segments stay.
         """
         try:
             return self._settled(finished)
         except OSError as error:
-            told = f"{self.paths.snapshot} cannot be brought up to date: {error.strerror or error}"
-            raise StoreDiskError(told) from error
+            text = f"{self.paths.snapshot} cannot be brought up to date: {error.strerror or error}"
+            raise StoreDiskError(text) from error
 
     def _settled(self, finished: list[Segment]) -> bool:
         counted = self._hold(counters)
@@ -351,7 +334,7 @@ def _run_of(segment: Segment) -> str | None:
 
 
 def _left_behind(connection: DuckDBPyConnection, run_id: str) -> list[str] | None:
-    """Trials that a dead run left unfinished and no other running run asks for; None if it had ended."""
+    """Unfinished trials of a dead run that no other running run requests; None if it had ended."""
     sql = "SELECT status FROM runs WHERE run_id = ? AND finished_at IS NULL AND status = 'running'"
     if not connection.execute(sql, [run_id]).fetchall():
         return None

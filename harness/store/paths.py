@@ -1,4 +1,4 @@
-"""Where the files of one database lie."""
+"""File names of one database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAGIC_PLACE = 8
 
 @dataclass(frozen=True)
 class StorePaths:
-    """The database file and what stands beside it; every name is derived from the database's."""
+    """The database file and the files beside it; every name is derived from the database's."""
 
     database: Path
 
@@ -44,22 +44,22 @@ class StorePaths:
 
     @property
     def journal(self) -> Path:
-        """Folder of the segments, the record itself."""
+        """Folder of the log segments, the record itself."""
         return self._beside(".journal")
 
     @property
     def snapshot(self) -> Path:
-        """A whole copy of the database, renamed into place by owners."""
+        """A whole copy of the database, renamed into place by writers."""
         return self._beside(".snapshot")
 
     @property
     def lock(self) -> Path:
-        """Held by whoever of ours has the database open."""
+        """Held by the one of our processes that has the database open."""
         return self._beside(".lock")
 
     @property
     def turnstile(self) -> Path:
-        """Held by a writer from the moment it waits, so that readers let it pass."""
+        """Held by a waiting writer, so that readers let it pass."""
         return self._beside(".lock-wait")
 
     @property
@@ -73,12 +73,12 @@ class StorePaths:
         return (self.database.parent / "artifacts").resolve()
 
     def check(self) -> None:
-        """Refuse what is there and is no store of ours, before anything is opened, locked or made beside it.
+        """Refuse other files before anything is opened, locked or made beside them.
 
-        A file that cannot be a database is refused where no journal stands beside it; with one it can be made again.
+        A file that cannot be a database is refused if it has no event log; with one it can be rebuilt.
 
         Raises:
-            StoreError: a name is taken by something of another kind, or the file is no database, or its path is none
+            StoreError: a name is taken by another kind of file, or the file is not a database, or its path is none
                 that DuckDB can open.
         """
         try:
@@ -96,7 +96,7 @@ class StorePaths:
                 )
         kind = _kind(self.journal)
         if kind is not None and kind != stat.S_IFDIR:
-            raise StoreError(f"{self.journal} is {_KINDS.get(kind, 'a file')}, where the journal's folder is expected")
+            raise StoreError(f"{self.journal} is {_KINDS.get(kind, 'a file')}, where the event log's folder belongs")
         if kind is None and (head := _head(self.database)) and head[_MAGIC_PLACE:] != _MAGIC:
             raise StoreError(f"{self.database} is not a DuckDB database; name another with --db")
 
@@ -107,7 +107,7 @@ class StorePaths:
 
 
 def _kind(path: Path) -> int | None:
-    """What stands at a path, links followed; None where nothing does.
+    """The kind of file at a path, links followed; None if there is none.
 
     Raises:
         StoreError: the path itself cannot be looked at: a loop of links, a name too long, no permission.

@@ -1,4 +1,4 @@
-"""Questions that the rest of the program asks of the store, each one SQL statement."""
+"""Queries of the store, each one SQL statement."""
 
 from __future__ import annotations
 
@@ -17,11 +17,6 @@ Parameters = Sequence[Any] | dict[str, Any]
 
 IS_FINAL = "status IN (" + ", ".join(f"'{status}'" for status in sorted(FINAL)) + ")"
 """The SQL condition of trials that have a result."""
-FINISHED = f"SELECT trial_id, status FROM trials WHERE {IS_FINAL} AND trial_id = ANY(?)"
-"""Trials among those of its parameter that have a result, and which (``done`` or ``diverged``)."""
-
-NAMELESS = "SELECT trial_id FROM trials WHERE spec IS NULL AND trial_id = ANY(?)"
-"""Trials among those of its parameter whose row lacks its content."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,8 @@ class Queries(abc.ABC):
 
     def finished(self, trial_ids: Iterable[str]) -> dict[str, str]:
         """Those of the trials that have a result, with their status (``done`` or ``diverged``)."""
-        return dict(self.query(FINISHED, [list(trial_ids)]).rows)
+        sql = f"SELECT trial_id, status FROM trials WHERE {IS_FINAL} AND trial_id = ANY(?)"
+        return dict(self.query(sql, [list(trial_ids)]).rows)
 
     def statuses(self, trial_ids: Iterable[str]) -> dict[str, str]:
         """Status of each stored trial among these."""
@@ -74,8 +70,8 @@ class Queries(abc.ABC):
 
     def trial(self, trial_id: str) -> dict[str, Any] | None:
         """The row of a trial; ``trial_id`` may be the beginning of one if only one trial begins so."""
-        found = self.query("SELECT * FROM trials WHERE starts_with(trial_id, ?) LIMIT 2", [trial_id]).dicts()
-        return found[0] if len(found) == 1 else None
+        matches = self.query("SELECT * FROM trials WHERE starts_with(trial_id, ?) LIMIT 2", [trial_id]).dicts()
+        return matches[0] if len(matches) == 1 else None
 
     def results(self, trial_ids: Iterable[str]) -> QueryResult:
         """Final numbers: ``trial_id, split, metric, value``."""
@@ -93,7 +89,7 @@ class Queries(abc.ABC):
         return self.query(sql, {"suite": suite}).dicts()
 
     def run_trials(self, run_id: str) -> list[dict[str, Any]]:
-        """Which trials a run asked for, under which names, and which it found finished."""
+        """Trials that a run requested, under which names, and which were finished."""
         sql = "SELECT * FROM run_trials WHERE run_id = ? ORDER BY benchmark, arm, trial_id"
         return self.query(sql, [run_id]).dicts()
 
@@ -113,16 +109,18 @@ class Queries(abc.ABC):
         ).dicts()
 
     def events(self, run_id: str | None = None, kind: str | None = None) -> list[dict[str, Any]]:
-        """What happened, in order."""
-        asked = "($run IS NULL OR run_id = $run) AND ($kind IS NULL OR kind = $kind)"
-        return self.query(f'SELECT * FROM events WHERE {asked} ORDER BY "at"', {"run": run_id, "kind": kind}).dicts()
+        """Rows of ``events``, in order."""
+        condition = "($run IS NULL OR run_id = $run) AND ($kind IS NULL OR kind = $kind)"
+        return self.query(
+            f'SELECT * FROM events WHERE {condition} ORDER BY "at"', {"run": run_id, "kind": kind}
+        ).dicts()
 
     def environments(self, environment_ids: Iterable[str]) -> dict[str, Any]:
-        """What is known of environments, by id."""
+        """Descriptions of environments, by id."""
         sql = "SELECT environment_id, info FROM environments WHERE environment_id = ANY(?)"
         return {row["environment_id"]: row["info"] for row in self.query(sql, [list(environment_ids)]).dicts()}
 
     def sweep_points(self, sweep_id: str, arm: str | None = None) -> list[dict[str, Any]]:
-        """Points of a sweep in the order they were asked for."""
+        """Points of a sweep in the order they were suggested."""
         sql = "SELECT * FROM sweep_points WHERE sweep_id = $id AND ($arm IS NULL OR arm = $arm) ORDER BY arm, number"
         return self.query(sql, {"id": sweep_id, "arm": arm}).dicts()

@@ -1,8 +1,8 @@
-"""The one way in which readers of ours open the database.
+"""Read the database, the one way in which this program does.
 
 A query first gets a short look at the file itself. Where that cannot be (a writer waits, a foreign process
-holds it, it is behind the journal) or takes longer than 200 ms, the reader makes a private copy of the
-snapshot, adds the journal's events after the snapshot's counter, and asks that. Either way an answer is
+holds it, it is behind the event log) or takes longer than 200 ms, the reader makes a private copy of the
+snapshot, adds the event log's events after the snapshot's counter, and asks that. Either way an answer is
 two seconds old at most.
 """
 
@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from harness.store.connections import release_reader, using
+from harness.store.connections import release, using
 from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
 from harness.store.ingest import behind, counters, ingest
 from harness.store.locking import looking
@@ -53,13 +53,13 @@ LOOK_SECONDS = 0.2
 """Longest look at the file itself."""
 
 WAIT_SECONDS = 0.1
-"""Longest wait for a writer before a look at the file."""
+"""Longest wait for a writer before reading the file itself."""
 
 FRESH_SECONDS = 1.0
-"""A file or copy that is behind a living owner's journal is fresh enough for this long."""
+"""A file or copy that is behind a living writer's event log is fresh enough for this long."""
 
 COPY_SECONDS = 1.0
-"""Longest wait for a writer to let the file be copied: without it a copy is made from the snapshot and the journal."""
+"""Longest wait to copy the file from a writer: after it, the snapshot and the event log make a copy."""
 
 _STALE_SNAPSHOT_SECONDS = 60.0
 
@@ -74,7 +74,7 @@ class _SlowError(Exception):
 
 
 class _StaleError(Exception):
-    """The file is behind the journal, or of an older schema."""
+    """The file is behind the event log, or of an older schema."""
 
 
 def open_reader(database: str | os.PathLike[str], *, sandbox: bool = False, consistent: bool = False) -> Reader:
@@ -86,7 +86,7 @@ def open_reader(database: str | os.PathLike[str], *, sandbox: bool = False, cons
         consistent: all queries see one moment (a private copy), as a report needs.
 
     Raises:
-        StoreError: there is no such database.
+        StoreError: the database does not exist.
     """
     return Reader(StorePaths.of(database), sandbox=sandbox, consistent=consistent)
 
@@ -120,14 +120,14 @@ class Reader(Queries):
         self.close()
 
     def close(self) -> None:
-        """Remove the private copy and the folder for spilling, if there are any."""
+        """Remove the private copy and the folder for spilling."""
         if self._spill is not None:
             self._spill.cleanup()
             self._spill = None
         if self._copy is not None:
             self._copy.close()
             self._copy = None
-        release_reader(self.paths)
+        release(self.paths, writer=False)
 
     def query(self, sql: str, params: Parameters = ()) -> QueryResult:
         """The answer to one statement.
@@ -170,7 +170,7 @@ class Reader(Queries):
         return answer
 
     def _refuse(self, sql: str) -> None:
-        """Refuse what does more than read, and give what spills to the disk a folder of its own.
+        """Refuse what does more than read; give what spills its own folder.
 
         A statement may read and write in DuckDB's own folder for that, beside the database.
         """
@@ -193,7 +193,7 @@ class Reader(Queries):
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[DuckDBPyConnection]:
-        """The file itself; for a person's SQL by a connection with settings of its own."""
+        """The file itself; for a person's SQL by a connection with separate settings."""
         if not self.sandbox:
             with using(self.paths, write=False, timeout=WAIT_SECONDS) as connection:
                 yield connection
@@ -207,12 +207,27 @@ class Reader(Queries):
     def _run(
         self, connection: DuckDBPyConnection, sql: str, params: Parameters, take: Take[T], seconds: float | None = None
     ) -> T:
-        """As ``_run``; a block that DuckDB cannot read is told with what mends the file."""
-        with telling_blocks(self.paths.database):
-            return _run(connection, sql, params, take, seconds)
+        """Run a statement; a block that DuckDB cannot read is reported with what mends the file."""
+        import duckdb
+
+        values = dict(params) if isinstance(params, dict) else list(params)
+        # A separate cursor: a connection with an answer that was not read to its end takes no other statement.
+        with (
+            telling_blocks(self.paths.database),
+            contextlib.closing(connection.cursor()) as cursor,
+            _limited(cursor, seconds) as expired,
+        ):
+            try:
+                return take(cursor, sql, values, expired)
+            except duckdb.Error as error:
+                if expired.is_set():
+                    raise _SlowError from error
+                if is_damage(error):
+                    raise
+                raise _sql_error(error, sql) from error
 
     def _is_behind(self, connection: DuckDBPyConnection) -> bool:
-        """Whether the journal holds events that nobody is about to ingest, or that were already seen."""
+        """True if the file lacks events that nobody ingests, or seen ones."""
         counted = counters(connection)
         if _is_before(counted, self._seen):
             return True
@@ -226,7 +241,7 @@ class Reader(Queries):
 
 
 class _PrivateCopy:
-    """A copy of the database in a folder of its own, brought up to date from the journal."""
+    """A temporary copy of the database, updated from the event log."""
 
     def __init__(self, paths: StorePaths, config: Config) -> None:
         self._source = paths
@@ -245,7 +260,7 @@ class _PrivateCopy:
         self._refreshed = time.monotonic()
 
     def _told(self, error: OSError | StoreError) -> StoreError:
-        """What happened to the copy, in the words of what a person knows: the database, and where copies are made."""
+        """The copy's error, naming the database and the folder for copies."""
         if isinstance(error, OSError):
             place = f"{tempfile.gettempdir()} (TMPDIR names another folder)"
             return StoreError(f"{self._source.database} cannot be copied to {place}: {error.strerror or error}")
@@ -254,7 +269,7 @@ class _PrivateCopy:
         return error
 
     def _fill(self) -> None:
-        """Copy the newest whole database there is; none is fine, since the journal can make it."""
+        """Copy the newest whole database there is; none is fine, since the event log can make it."""
         snapshot, database = self._source.snapshot, self._source.database
         stale = _age(snapshot) - _age(database) > _STALE_SNAPSHOT_SECONDS
         for from_file in (stale, not stale):
@@ -282,7 +297,7 @@ class _PrivateCopy:
             self.counted = counters(connection)
 
     def refresh(self, seen: dict[str, int]) -> None:
-        """Add the journal's news, unless that was done a moment ago and nothing later was ``seen``."""
+        """Add new events, unless just done and nothing later was ``seen``."""
         if time.monotonic() - self._refreshed < FRESH_SECONDS and not _is_before(self.counted, seen):
             return
         if behind(self._source.journal, self.counted):
@@ -294,22 +309,6 @@ class _PrivateCopy:
     def close(self) -> None:
         self.connection.close()
         self._folder.cleanup()
-
-
-def _run(connection: DuckDBPyConnection, sql: str, given: Parameters, take: Take[T], seconds: float | None = None) -> T:
-    import duckdb
-
-    params = dict(given) if isinstance(given, dict) else list(given)
-    # A cursor of its own: a connection with an answer that was not read to its end takes no other statement.
-    with contextlib.closing(connection.cursor()) as cursor, _limited(cursor, seconds) as expired:
-        try:
-            return take(cursor, sql, params, expired)
-        except duckdb.Error as error:
-            if expired.is_set():
-                raise _SlowError from error
-            if is_damage(error):
-                raise
-            raise _sql_error(error, sql) from error
 
 
 def _sql_error(error: Exception, sql: str) -> StoreError:
@@ -337,8 +336,8 @@ def _table(
         if most is not None:
             held += sum(len(value) for row in chunk for value in row if isinstance(value, str | bytes))
             if held > MOST_BYTES:
-                told = f"the answer has more than {MOST_BYTES >> 20} MB of text"
-                raise StoreError(f"{told}; say LIMIT, or 'harness export --to parquet DIR'")
+                text = f"the answer has more than {MOST_BYTES >> 20} MB of text"
+                raise StoreError(f"{text}; say LIMIT, or 'harness export --to parquet DIR'")
         if expired.is_set():
             raise _SlowError
     return QueryResult([column[0] for column in described], [str(column[1]) for column in described], rows)
@@ -354,7 +353,7 @@ def _frame(connection: DuckDBPyConnection, sql: str, params: Any, expired: threa
 
 @contextlib.contextmanager
 def _limited(connection: DuckDBPyConnection, seconds: float | None) -> Iterator[threading.Event]:
-    """Interrupt what runs on the connection when its time is up, which the event then tells."""
+    """Interrupt the statement when its time is up, and set the event."""
     expired = threading.Event()
     if seconds is None:
         yield expired
@@ -386,7 +385,7 @@ def _age(path: Path) -> float:
 
 
 def _missing(paths: StorePaths) -> StoreError:
-    told = f"there is no database at {paths.database}"
+    text = f"there is no database at {paths.database}"
     if paths.journal.is_dir() and any(paths.journal.iterdir()):
-        return StoreError(f"{told}, but its journal is there: `harness db rebuild --db {paths.database}` makes it")
-    return StoreError(f"{told}; `harness run SUITE` makes one, --db or HARNESS_DB names another")
+        return StoreError(f"{text}, but its event log is there: `harness db rebuild --db {paths.database}` makes it")
+    return StoreError(f"{text}; `harness run SUITE` makes one, --db or HARNESS_DB names another")

@@ -1,4 +1,4 @@
-"""Make the database again from its journal, and compare the two."""
+"""Rebuild the database from its event log, and compare the two."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from harness.store.locking import keeping_out, looking, writing
 from harness.store.paths import StorePaths
 from harness.store.queries import IS_FINAL
 from harness.store.schema import connect, open_for_writing, schema_number, schema_of
-from harness.store.snapshot import copy_database, copy_for_snapshot, publish_snapshot
+from harness.store.snapshot import copy_database, take_snapshot
 from harness.store.tables import STORED, TABLES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 TOLD = 20
-"""Damaged lines of a segment that are told one by one."""
+"""Damaged lines of a log segment that are listed singly."""
 _FINISHED = f"SELECT trial_id FROM trials WHERE {IS_FINAL}"
 
 
 @dataclass(frozen=True)
 class StoreProblem:
-    """One thing that is wrong with a store; ``kind`` is file, schema, rows, counts or journal."""
+    """A problem of a store; ``kind`` is file, schema, rows, counts or event log."""
 
     kind: str
     message: str
@@ -44,7 +44,7 @@ class StoreProblem:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What a rebuild made: rows of each table, where the old file is, and what the journal lacks."""
+    """Result of a rebuild: rows of each table, the old file's place, and problems of the event log."""
 
     rows: dict[str, int]
     finished: int
@@ -53,25 +53,25 @@ class Rebuilt:
 
 
 def rebuild(database: str | os.PathLike[str], *, force: bool = False) -> Rebuilt:
-    """Make the database again from archived and live segments; the old file is kept as a backup.
+    """Rebuild the database from archived and live log segments; the old file is kept as a backup.
 
-    Living owners go on meanwhile: they wait for the lock and continue with the new file.
+    Living writers go on meanwhile: they wait for the lock and continue with the new file.
 
     Args:
         database: path of the file, which may be damaged or gone.
-        force: put the new file in place although the old one knows finished trials that the journal lacks.
+        force: put the new file in place although the old one knows finished trials that the event log lacks.
 
     Raises:
-        StoreError: there is no journal, it lacks finished trials that the old file still shows, or one of the two is
+        StoreError: there is no event log, it lacks finished trials that the old file still shows, or one of the two is
             of a newer version.
         StoreHeldError: a foreign process has the file open.
     """
     paths = StorePaths.of(database)
     paths.check()
-    found = segments(paths.journal)
-    if not found:
-        raise StoreError(f"there is no journal in {paths.journal}: nothing to make {paths.database} from")
-    problems = _damages(found)
+    stored = segments(paths.journal)
+    if not stored:
+        raise StoreError(f"there is no event log in {paths.journal}: nothing to make {paths.database} from")
+    problems = _damages(stored)
     fresh = StorePaths.of(paths.database.with_name(f"{paths.database.name}.rebuild-{os.getpid()}"))
     try:
         with writing(paths, timeout=30.0):
@@ -86,22 +86,20 @@ def rebuild(database: str | os.PathLike[str], *, force: bool = False) -> Rebuilt
                 finished = {trial_id for (trial_id,) in connection.execute(_FINISHED).fetchall()}
             if not force and (lost := _finished_in(paths) - finished):
                 raise StoreError(
-                    f"{paths.database} shows {len(lost)} finished trials that its journal lacks "
-                    f"(segments were removed?); they would be lost, so nothing was changed. --force does it anyway"
+                    f"{paths.database} shows {len(lost)} finished trials that its event log lacks "
+                    f"(log segments were removed?); they would be lost, so nothing was changed. --force does it anyway"
                 )
             backup = _set_aside(paths)
             fresh.database.replace(paths.database)
-            copy = copy_for_snapshot(paths)
-            if copy is not None:
-                publish_snapshot(paths, copy)
+        take_snapshot(paths)
     finally:
-        with contextlib.suppress(OSError):  # of a folder that cannot be written; the reason is told
+        with contextlib.suppress(OSError):  # of a folder that cannot be written; the reason is reported
             fresh.remove()
     return Rebuilt(rows, len(finished), backup, problems)
 
 
 def _finished_in(paths: StorePaths) -> set[str]:
-    """Finished trials of the old file, as far as it can still be read; raises where a newer version wrote it."""
+    """Finished trials of the old file, as far as it is readable; raises where a newer version wrote it."""
     import duckdb
 
     if not paths.database.exists():
@@ -124,7 +122,7 @@ def _finished_in(paths: StorePaths) -> set[str]:
 
 
 def _set_aside(paths: StorePaths) -> Path | None:
-    """Keep the old file under another name, without a moment in which there is no database."""
+    """Keep the old file under another name; at every moment there is a database."""
     if not paths.database.exists():
         return None
     backup = paths.database.with_name(f"{paths.database.name}.backup-rebuild-{stamp()}")
@@ -138,13 +136,13 @@ def _set_aside(paths: StorePaths) -> Path | None:
 
 
 def check(database: str | os.PathLike[str]) -> list[StoreProblem]:
-    """What is wrong with a database and its journal; an empty list if nothing is.
+    """Problems of a database and its event log; an empty list if there are none.
 
-    The file is copied and the copy examined, so that nobody waits. The journal is read whole and ingested
+    The file is copied and the copy examined, so that nobody waits. The event log is read whole and ingested
     into a new database, which is then compared.
 
     Raises:
-        StoreError: there is no such database, or a foreign process holds it.
+        StoreError: the database does not exist, or a foreign process holds it.
     """
     paths = StorePaths.of(database)
     paths.check()
@@ -158,8 +156,8 @@ def check(database: str | os.PathLike[str]) -> list[StoreProblem]:
         try:
             problems += _check_copy(paths, copy, StorePaths.of(Path(folder) / "fresh.duckdb"))
         except StoreError as error:
-            told = str(error).replace(str(copy.database), str(paths.database))
-            problems.append(StoreProblem("schema" if "schema" in told else "file", told))
+            text = str(error).replace(str(copy.database), str(paths.database))
+            problems.append(StoreProblem("schema" if "schema" in text else "file", text))
     return problems
 
 
@@ -179,30 +177,32 @@ def _check_copy(paths: StorePaths, copy: StorePaths, fresh: StorePaths) -> list[
 
 
 def _ingest_alike(connection: DuckDBPyConnection, journal: Path, fresh: StorePaths) -> None:
-    """Bring the copy and a new database to the same place in the journal, which may be growing."""
+    """Ingest the same events into the copy and a new database."""
     for _ in range(10):
         with open_for_writing(fresh) as other:
             ingest(other, journal)
             ingest(connection, journal)
             read = counters(other)
-        known = {segment.name for segment in segments(journal)}
-        if {name: end for name, end in counters(connection).items() if name in known} == read:
+        at_start = {segment.name for segment in segments(journal)}
+        if {name: end for name, end in counters(connection).items() if name in at_start} == read:
             return
 
 
 def _check_counters(connection: DuckDBPyConnection, paths: StorePaths) -> list[StoreProblem]:
-    found = {segment.name: segment for segment in segments(paths.journal)}
+    present = {segment.name: segment for segment in segments(paths.journal)}
     problems = []
     for name, end in counters(connection).items():
-        if name not in found:
-            problems.append(StoreProblem("journal", f"segment {name} is ingested but gone: a rebuild would lack it"))
-        elif found[name].behind(end) is False and _length(found[name]) < end:
-            problems.append(StoreProblem("journal", f"segment {name} is shorter than what was ingested from it"))
+        if name not in present:
+            problems.append(
+                StoreProblem("journal", f"log segment {name} is ingested but gone: a rebuild would lack it")
+            )
+        elif present[name].behind(end) is False and _length(present[name]) < end:
+            problems.append(StoreProblem("journal", f"log segment {name} is shorter than what was ingested from it"))
     return problems
 
 
 def _length(segment: Segment) -> int:
-    """Where the last whole line ends."""
+    """End of the last whole line."""
     end = 0
     with contextlib.suppress(StoreError):
         for line in segment.lines():
@@ -210,21 +210,21 @@ def _length(segment: Segment) -> int:
     return end
 
 
-def _damages(found: list[Segment]) -> list[StoreProblem]:
-    """What is wrong with segments. A torn last line of a plain one is not: nobody was told it was written."""
+def _damages(stored: list[Segment]) -> list[StoreProblem]:
+    """Problems of log segments. A torn last line of a plain one is none: its writer never got an answer."""
     problems = []
-    for segment in found:
-        told: list[str] = []
+    for segment in stored:
+        texts: list[str] = []
         try:
             for place, line in enumerate(segment.lines(strict=True), 1):
                 if line.missing:
-                    told.append(f"{line.missing} lines are missing before line {place}")
+                    texts.append(f"{line.missing} lines are missing before line {place}")
                 if line.content is None:
-                    told.append(f"line {place} is not taken in, {line.damage}")
+                    texts.append(f"line {place} is not ingested, {line.damage}")
         except (StoreError, EOFError) as error:
-            told.append(f"cannot be read to its end: {error}")
-        shown = told[:TOLD] + ([f"and {len(told) - TOLD} more"] if len(told) > TOLD else [])
-        problems += [StoreProblem("journal", f"segment {segment.name}: {one}") for one in shown]
+            texts.append(f"cannot be read to its end: {error}")
+        shown = texts[:TOLD] + ([f"and {len(texts) - TOLD} more"] if len(texts) > TOLD else [])
+        problems += [StoreProblem("journal", f"log segment {segment.name}: {text}") for text in shown]
     return problems
 
 
@@ -262,26 +262,26 @@ _COMPARED = {
 
 
 def _check_refused(connection: DuckDBPyConnection) -> list[StoreProblem]:
-    """Events that the tables did not take; lines that are damaged are told with their segment."""
+    """Events that the tables did not take; damaged lines are reported with their log segment."""
     refused = refused_events(connection, kinds=("rejected",))
     shown = refused[:TOLD] + ([f"and {len(refused) - TOLD} more"] if len(refused) > TOLD else [])
-    return [StoreProblem("journal", f"an event was set aside: {one}") for one in shown]
+    return [StoreProblem("journal", f"an event was set aside: {text}") for text in shown]
 
 
 def _compare(connection: DuckDBPyConnection, fresh: StorePaths) -> list[StoreProblem]:
     problems = []
     path = str(fresh.database).replace("'", "''")
-    connection.execute(f"ATTACH '{path}' AS journal (READ_ONLY)")
+    connection.execute(f"ATTACH '{path}' AS rebuilt (READ_ONLY)")
     for table in sorted(TABLES.keys() - {"ingested", "progress"}):
         stored = STORED.get(table, table)
-        sql = f"SELECT (SELECT count(*) FROM {stored}), (SELECT count(*) FROM journal.{stored})"
+        sql = f"SELECT (SELECT count(*) FROM {stored}), (SELECT count(*) FROM rebuilt.{stored})"
         ((here, there),) = connection.execute(sql).fetchall()
         if here != there:
-            problems.append(StoreProblem("counts", f"{table} has {here} rows and the journal makes {there}"))
+            problems.append(StoreProblem("counts", f"{table} has {here} rows and the event log makes {there}"))
         elif table in _COMPARED:
-            rows = [_COMPARED[table].format(name) for name in (stored, f"journal.{stored}")]
+            rows = [_COMPARED[table].format(name) for name in (stored, f"rebuilt.{stored}")]
             sql = f"SELECT count(*) FROM (({rows[0]}) EXCEPT ALL ({rows[1]}))"
             ((count,),) = connection.execute(sql).fetchall()
             if count:
-                problems.append(StoreProblem("counts", f"{count} rows of {table} differ from what the journal makes"))
+                problems.append(StoreProblem("counts", f"{count} rows of {table} differ from what the event log makes"))
     return problems

@@ -29,13 +29,13 @@ def quoted(columns: Iterable[str]) -> str:
 
 
 def moment(value: Any) -> datetime | None:
-    """A naive UTC datetime from ISO text, seconds since the epoch, or a datetime."""
+    """A naive UTC datetime from ISO text, epoch seconds, or a datetime."""
     if value is None:
         return None
     if isinstance(value, (int, float)):
         return datetime.fromtimestamp(value, UTC).replace(tzinfo=None)
-    found = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    return found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
+    parsed = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return parsed if parsed.tzinfo is None else parsed.astimezone(UTC).replace(tzinfo=None)
 
 
 def _text(value: Any) -> str:
@@ -73,7 +73,7 @@ _TYPES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "VARCHAR": (_text, "string"),
     "JSON": (_json, "string"),
     "BIGINT": (_whole, "int64"),
-    "DOUBLE": (float, "double"),  # takes the journal's "NaN" and "Infinity" too
+    "DOUBLE": (float, "double"),  # takes the event log's "NaN" and "Infinity" too
     "TIMESTAMP": (moment, "timestamp[us]"),
     "BOOLEAN": (_truth, "bool"),
     "VARCHAR[]": (_texts, "string"),  # of its items
@@ -108,16 +108,16 @@ def key_of(table: str, row: Mapping[str, Any]) -> Key:
 
 
 def converted(table: str, rows: Iterable[Mapping[str, Any]], **around: Any) -> list[Row]:
-    """Converted rows with the columns that their event states once for all of them; a row's own value wins.
+    """Converted rows with columns that their event states once; a row's own value wins.
 
     Raises:
         TypeError, ValueError, OverflowError: a value that its column cannot hold, or a part of the key is missing.
     """
-    said = [{name: item for name, item in row.items() if item is not None} for row in rows]
-    made = [convert(table, around | row) for row in said]
-    for row in made if table in KEYS else ():
+    stated = [{name: item for name, item in row.items() if item is not None} for row in rows]
+    complete = [convert(table, around | row) for row in stated]
+    for row in complete if table in KEYS else ():
         key_of(table, row)
-    return made
+    return complete
 
 
 def arrow_type(name: str) -> pa.DataType:
@@ -166,7 +166,7 @@ def _numbers(values: Sequence[Any], kind: str, count: int) -> pa.Array:
     try:
         return pa.array(values, type=type_)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
-        # the strings that stand for NaN and infinities, or whole numbers written as 3.0
+        # strings for NaN and infinities, or whole numbers written as 3.0
         return pa.array([None if item is None else _TYPES[kind][0](item) for item in values], type=type_)
 
 
@@ -184,8 +184,8 @@ def fetch_rows(connection: DuckDBPyConnection, table: str, keys: Iterable[Key]) 
         rows = connection.execute(sql).fetchall()
     finally:
         connection.unregister("wanted_keys")
-    found = [dict(zip(columns, row, strict=True)) for row in rows]
-    return {key_of(table, row): row for row in found}
+    loaded = [dict(zip(columns, row, strict=True)) for row in rows]
+    return {key_of(table, row): row for row in loaded}
 
 
 def write_rows(connection: DuckDBPyConnection, table: str, rows: pa.Table) -> None:
@@ -210,6 +210,6 @@ def write_rows(connection: DuckDBPyConnection, table: str, rows: pa.Table) -> No
     try:
         connection.execute(sql)
     finally:
-        # In a transaction that was refused nothing can be done, and the refusal is what has to be told.
+        # In a transaction that was refused nothing can be done, and the refusal is what has to be reported.
         with contextlib.suppress(duckdb.TransactionException):
             connection.unregister("batch_rows")

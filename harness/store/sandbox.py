@@ -1,4 +1,4 @@
-"""What a person's SQL may be: one statement that reads."""
+"""The limit of a person's SQL: one statement that reads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def refuse_writing(sql: str) -> None:
 
 
 def _explained(sql: str) -> str:
-    """What an EXPLAIN explains: the rest behind the word and its options."""
+    """The statement behind the word EXPLAIN and its options."""
     import duckdb
 
     text = sql.encode()

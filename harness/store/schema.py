@@ -42,12 +42,12 @@ SANDBOX: Config = {
     "max_temp_directory_size": "2GB",
     "lock_configuration": "true",
 }
-"""What a person's SQL runs under: no file but the database, no Python variable, no way to change that."""
+"""Settings for a person's SQL: no file but the database, no Python variable, no way to change that."""
 
 
 _REFUSALS = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
 _OF_THE_DISK = re.compile("|".join((*map(os.strerror, _REFUSALS), "not enough (?:disk )?space")), re.IGNORECASE)
-"""What the system says, and DuckDB after it, where a disk takes no more."""
+"""Messages of the system, and DuckDB after it, for a disk that takes no more."""
 ROOM = "free space there, or raise the limit on the size of files (ulimit -f), and give the same command again"
 
 
@@ -57,7 +57,7 @@ def schema_number() -> int:
 
 
 def connect(path: Path, *, read_only: bool = False, config: Config | None = None) -> DuckDBPyConnection:
-    """Open a DuckDB file, with DuckDB's errors told apart.
+    """Open a DuckDB file, and classify DuckDB's errors.
 
     Raises:
         StoreHeldError: a process that does not take part in our locks has it open.
@@ -91,7 +91,7 @@ def _io_error(path: Path, text: str) -> StoreError:
 
 @contextlib.contextmanager
 def _telling_damage(path: Path) -> Iterator[None]:
-    """Turn what DuckDB says of a file that it cannot make sense of, once it is open, into the way to mend it.
+    """Turn DuckDB's error about an unreadable file into a mending message.
 
     Raises:
         StoreDiskError: the disk is full, say.
@@ -109,25 +109,25 @@ def _telling_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        told = str(error)
-        if isinstance(error, broken) or _OF_THE_DISK.search(told) or re.search(r"corrupt|checksum", told, re.I):
-            raise _broken(path, told) from error
+        text = str(error)
+        if isinstance(error, broken) or _OF_THE_DISK.search(text) or re.search(r"corrupt|checksum", text, re.I):
+            raise _broken(path, text) from error
         raise
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether DuckDB could not read a block of the file: no word of a statement's own."""
+    """True if DuckDB could not read a block of the file; False for a statement's errors."""
     import duckdb
 
     kinds = (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException, duckdb.InternalException)
-    # A wrong checksum comes as the bare class; what a statement does wrong has a kind of its own.
+    # A wrong checksum comes as the bare class; a statement's errors have subclasses.
     of_the_file = type(error) is duckdb.Error or isinstance(error, kinds)
     return of_the_file and re.search(r"corrupt|checksum|deserializ", str(error), re.IGNORECASE) is not None
 
 
 @contextlib.contextmanager
 def telling_blocks(path: Path) -> Iterator[None]:
-    """Turn a block that cannot be read into the way to mend the file.
+    """Turn an unreadable block into the way to mend the file.
 
     Raises:
         StoreDamagedError: there is one.
@@ -143,13 +143,13 @@ def telling_blocks(path: Path) -> Iterator[None]:
 
 
 def _broken(path: Path, text: str) -> StoreError:
-    """A file that cannot be written is as whole as it was; one that cannot be read is made again."""
+    """A file that cannot be written is as whole as it was; one that cannot be read is rebuilt."""
     if _OF_THE_DISK.search(text):
-        told = f"{path} cannot be written: {_first(text)}; what had finished is in the journal"
-        return StoreDiskError(f"{told}; {ROOM}")
+        message = f"{path} cannot be written: {_first(text)}; what had finished is in the event log"
+        return StoreDiskError(f"{message}; {ROOM}")
     return StoreDamagedError(
         f"{path} is damaged ({_first(text)}); nothing is lost: "
-        f"`harness db rebuild --db {path}` makes it again from the journal"
+        f"`harness db rebuild --db {path}` rebuilds it from the event log"
     )
 
 
@@ -158,7 +158,7 @@ def _first(text: str) -> str:
 
 
 def schema_of(connection: DuckDBPyConnection) -> int | None:
-    """The number of the schema in a file: 0 for an empty one, None for a database of somebody else."""
+    """The number of the schema in a file: 0 for an empty one, None for another program's database."""
     import duckdb
 
     try:
@@ -169,21 +169,21 @@ def schema_of(connection: DuckDBPyConnection) -> int | None:
     return 0 if number is None else int(number)
 
 
-def usable_schema(path: Path, connection: DuckDBPyConnection, known: int) -> int:
-    """The number of the schema in ``path``, if this program, which knows those up to ``known``, can work with it.
+def usable_schema(path: Path, connection: DuckDBPyConnection, newest: int) -> int:
+    """The number of the schema in ``path``, if not above ``newest``.
 
     Raises:
         StoreError: the file is another program's, or a newer version's.
     """
-    found = schema_of(connection)
-    if found is None:
+    number = schema_of(connection)
+    if number is None:
         raise StoreError(f"{path} is a DuckDB database, but not one of harness; name another with --db or HARNESS_DB")
-    if found > known:
+    if number > newest:
         raise StoreError(
-            f"{path} has schema {found} and this harness knows schemas up to {known}: "
+            f"{path} has schema {number} and this harness knows schemas up to {newest}: "
             "a newer version wrote it. Upgrade harness, or name another database with --db or HARNESS_DB"
         )
-    return found
+    return number
 
 
 @contextlib.contextmanager
@@ -201,11 +201,11 @@ def open_for_writing(paths: StorePaths, steps: Sequence[Migration] | None = None
     connection = connect(paths.database, config=WRITER)
     with contextlib.ExitStack() as after, _telling_damage(paths.database):
         after.callback(lambda: connection.close())
-        found = usable_schema(paths.database, connection, steps[-1].number)
-        if found < steps[-1].number:
-            if found > 0:
+        number = usable_schema(paths.database, connection, steps[-1].number)
+        if number < steps[-1].number:
+            if number > 0:
                 connection.close()  # never copy the file while this process has it open
-                backup = f"{paths.database.name}.backup-schema{found}-{stamp()}"
+                backup = f"{paths.database.name}.backup-schema{number}-{stamp()}"
                 copy_database(paths, paths.database.with_name(backup))
                 connection = connect(paths.database, config=WRITER)
             migrate(connection, steps)
@@ -213,7 +213,7 @@ def open_for_writing(paths: StorePaths, steps: Sequence[Migration] | None = None
 
 
 def migrate(connection: DuckDBPyConnection, steps: Sequence[Migration]) -> None:
-    """Apply the steps that a database lacks, each in a transaction of its own; to an empty file all in one.
+    """Apply the steps that a database lacks, each in one transaction; to an empty file all in one.
 
     Raises:
         StoreError: a step failed; the database is as before that step.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import threading
 from pathlib import Path
 
-from harness.store.locking import keeping_out
+from harness.store.locking import keeping_out, writing
 from harness.store.paths import StorePaths
 from harness.trial.files import sync
 
@@ -32,36 +33,37 @@ def wal_bytes(paths: StorePaths) -> int:
         return 0
 
 
-def copy_for_snapshot(paths: StorePaths) -> Path | None:
-    """The first half of a snapshot, under the lock: a copy beside it. None while the WAL is not empty."""
-    if wal_bytes(paths) > 0:
-        return None
-    partial = paths.snapshot.with_name(f"{paths.snapshot.name}.partial-{os.getpid()}")
-    try:
-        copy_database(paths, partial)
-    except BaseException:
-        partial.unlink(missing_ok=True)  # half a copy on a full disk takes the space that the journal lives on
-        raise
-    return partial
+def take_snapshot(paths: StorePaths) -> bool:
+    """Publish a whole copy of the database; False while the WAL is not empty.
 
+    The copy is made under the lock; making it durable and renaming it into place needs none.
 
-def publish_snapshot(paths: StorePaths, partial: Path) -> None:
-    """The second half, which needs no lock: make the copy durable and rename it into place."""
+    Raises:
+        StoreHeldError: as :func:`copy_database`, or another of our processes has the lock.
+        OSError: the disk does not take the copy.
+    """
+    own = f"{os.getpid()}.{threading.get_ident()}"  # several writers may live in one process
+    partial = paths.snapshot.with_name(f"{paths.snapshot.name}.partial-{own}")
     try:
+        with writing(paths):
+            if wal_bytes(paths) > 0:
+                return False
+            copy_database(paths, partial)
         sync(partial)
         partial.replace(paths.snapshot)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)  # half a copy on a full disk takes the space that the event log needs
         raise
+    return True
 
 
 def remove_left_overs(paths: StorePaths) -> None:
-    """Remove what processes left that were killed while they copied or made a database; the caller holds the lock."""
+    """Remove partial copies and databases of killed processes; the caller holds the lock."""
     import psutil
 
     beginnings = (f"{paths.snapshot.name}.partial-", f"{paths.database.name}.new-")
     for entry in paths.database.parent.iterdir():
         for beginning in beginnings:
-            pid = entry.name.removeprefix(beginning).removesuffix(".wal")
+            pid = entry.name.removeprefix(beginning).partition(".")[0]
             if entry.name.startswith(beginning) and not (pid.isdigit() and psutil.pid_exists(int(pid))):
                 entry.unlink(missing_ok=True)

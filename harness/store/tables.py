@@ -1,6 +1,6 @@
 """The public tables and columns as Python sees them: read from the migrations, which are what makes them.
 
-Owners use this to refuse a misspelt column before it reaches the journal, and to convert values on the way into
+Writers use this to refuse a misspelt column before it reaches the event log, and to convert values on the way into
 DuckDB. A test holds it equal to what DuckDB makes of the migrations.
 """
 
@@ -38,7 +38,7 @@ def migrations() -> tuple[Migration, ...]:
 
 
 def _declared() -> tuple[dict[str, dict[str, str]], dict[str, tuple[str, ...]], dict[str, str]]:
-    """Columns with their SQL types, primary keys, and stored tables of views, by public name."""
+    """Columns with their SQL types, primary keys, and stored tables of views."""
     columns: dict[str, dict[str, str]] = {}
     keys: dict[str, tuple[str, ...]] = {}
     stored: dict[str, str] = {}

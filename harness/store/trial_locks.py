@@ -18,7 +18,7 @@ from pathlib import Path
 
 from harness.store.errors import StoreError
 
-_FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: kind, whence, start, length, process
+_FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: kind, origin, start, length, process
 _PLACE_BYTES = 7  # offsets of a file are positive numbers of 64 bits
 
 
@@ -39,7 +39,7 @@ class TrialLocks:
         self.own_locks = sys.platform == "linux" and sys.maxsize > 2**32
 
     def take(self, trial_id: str) -> bool:
-        """Lock a trial; False where another command has it. What is locked already stays locked.
+        """Lock a trial; False where another command has it. A locked trial stays locked.
 
         Raises:
             StoreError: no file can be made or locked there.
@@ -64,7 +64,7 @@ class TrialLocks:
             self._descriptor = -1
 
     def is_free(self, trial_id: str) -> bool:
-        """Whether nobody else has a trial at this moment; raises as :meth:`take`."""
+        """True if nobody else has a trial at this moment; raises as :meth:`take`."""
         if trial_id in self._held:
             return True
         free = self._set(trial_id, fcntl.F_WRLCK)
@@ -109,5 +109,5 @@ class TrialLocks:
 
 
 def _place(trial_id: str) -> int:
-    """The byte that stands for a trial."""
+    """The byte of a trial in the file of locks."""
     return int.from_bytes(hashlib.blake2b(trial_id.encode(), digest_size=_PLACE_BYTES).digest(), "big")

@@ -58,7 +58,7 @@ class Fact(Strict):
 
     @property
     def direction(self) -> int:
-        """+1 where the claim says that the method's number is higher, −1 where lower (statistics.md)."""
+        """+1 where the claim says that the method's number is higher, −1 where lower (docs/verdicts.md)."""
         p = self.published
         printed = (self._gain if self.setting == "mixed" else None) or p.difference or p.computed_difference
         return (1 if printed > 0 else -1) if printed else (1 if self.better == "higher" else -1)

@@ -48,8 +48,8 @@ class Sweep(Strict):
 
     benchmarks: list[Name] = []
     arms: list[Name] = []
-    sampler: Literal["random", "tpe", "gp", "grid"] = "random"
-    pruner: Literal["none", "median", "wilcoxon", "hyperband", "curve"] = "none"
+    sampler: Literal["random", "tpe", "grid"] = "random"
+    pruner: Literal["none", "median"] = "none"
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     fresh: Annotated[int, Field(ge=2, le=100)] = 6
     batch: Annotated[int, Field(ge=1, le=1000)] = 8

@@ -50,8 +50,12 @@ def compare(
     with owner.reader() as reader:
         judgement = judge(suite, plan, reader)
     if not summary["equal"]:
-        reasoned = (row.with_design(reason=unequal(summary)) for row in judgement.verdicts)
-        judgement = replace(judgement, verdicts=tuple(replace(row, verdict=Verdict.INVALID) for row in reasoned))
+        reason = unequal(summary)
+        invalid = (
+            replace(row, verdict=Verdict.INVALID, detail=replace(row.detail, reason=reason))
+            for row in judgement.verdicts
+        )
+        judgement = replace(judgement, verdicts=tuple(invalid))
     record_judgement(owner.record, suite.name, plan.scale, judgement)
     return plan, suite, judgement.verdicts
 

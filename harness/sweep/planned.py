@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.plan.estimate import StoredCosts
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.plan.protocols import EqualSearch, rate_plans, searches
+from harness.plan.tuning import Tuning
 from harness.suite import Suite
 from harness.suite.spaces import with_point
 from harness.sweep.study import Drawing
@@ -56,7 +57,7 @@ def tuned_cells(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[
                 rates.setdefault((link.benchmark, link.arm), set()).add(link.trial_id)
     cells = []
     for search in searches(suite, plan, overrides):
-        for arm, trials in _tuning_trials(suite, search).items():
+        for arm, trials in _tuning_trials(search).items():
             curve = rates.get((search.benchmark, arm), set())
             judged = len(plan.trial_ids(search.benchmark, arm))
             known = frozenset(trials | curve)
@@ -64,32 +65,39 @@ def tuned_cells(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[
     return cells
 
 
-def search_plan(suite: Suite, search: EqualSearch) -> Plan:
-    """The trials of all configurations of a search; grids and random draws do not hang on results.
-
-    An arm's configuration k runs under the name ``arm#k``, as it does when the search itself asks for it.
-    """
-    tuning = search.tuning
-    seeds = tuple(seed for group, _ in tuning.rungs() for seed in group)
-    added = {
-        f"{name}#{point.number}": with_point(arm, tuning.fill, point.params)
-        for name, arm in tuning.arms.items()
-        for point in Drawing.of(tuning, name).draw(range(search.budget), [])
-    }
-    wanted = Selection(
+def configurations_plan(
+    tuning: Tuning, tried: Mapping[str, tuple[str, Mapping[str, Any]]], seeds: Sequence[int]
+) -> Plan:
+    """The plan of configurations; ``tried`` has their arm and hyper-parameters by name."""
+    added = {name: with_point(tuning.arms[arm], tuning.fill, params) for name, (arm, params) in tried.items()}
+    selection = Selection(
         scale=tuning.scale,
         benchmarks=(tuning.benchmark,),
         arms=(),
-        seeds=seeds,
-        overrides=tuning.overrides,
+        seeds=tuple(seeds),
+        overrides=dict(tuning.overrides),
         added_arms=added,
     )
-    return make_plan(suite, wanted)
+    return make_plan(tuning.suite, selection)
 
 
-def _tuning_trials(suite: Suite, search: EqualSearch) -> dict[str, set[str]]:
+def search_plan(search: EqualSearch) -> Plan:
+    """The trials of all configurations of a search; grids and random draws do not depend on results.
+
+    An arm's configuration k runs under the name ``arm#k``, as in the search itself.
+    """
+    tuning = search.tuning
+    tried = {
+        f"{arm}#{point.number}": (arm, point.params)
+        for arm in tuning.arms
+        for point in Drawing.of(tuning, arm).draw(range(search.budget), [])
+    }
+    return configurations_plan(tuning, tried, [seed for group in tuning.seed_groups() for seed in group])
+
+
+def _tuning_trials(search: EqualSearch) -> dict[str, set[str]]:
     """The trials of a search's configurations by arm."""
     trials: dict[str, set[str]] = {}
-    for link in search_plan(suite, search).links:
+    for link in search_plan(search).links:
         trials.setdefault(link.arm.rpartition("#")[0], set()).add(link.trial_id)
     return trials

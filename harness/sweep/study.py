@@ -1,10 +1,9 @@
-"""Draws of a sweep: which configuration is point k, as a function of the study and of the rounds before.
+"""Draws of a sweep: point k as a function of the study and of the rounds before.
 
 Points come in rounds; all of a round see exactly the points of the rounds before, and the sampler of point k is seeded
 by hash(study, k). So a sweep that was killed, or runs wider, draws what an undisturbed one draws. Optuna's studies live
-in memory: they are made once of the stored points, and then told of new ones alone (``History``). Random draws are
-seeded by hash(study, k, hyper-parameter): the arms share the draws of what they share, and one that has more to tune
-does not shift the rest.
+in memory, made of the stored points. Random draws are seeded by hash(study, k, hyper-parameter): arms share the draws
+of the hyper-parameters that they share, and an arm with more of them does not shift the others.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import itertools
 import logging
 import math
 import random
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -57,8 +55,6 @@ class Drawing:
     sampler: str
     maximise: bool
     first: Mapping[str, Any] = field(default_factory=dict)
-    _drawn: History = field(default_factory=lambda: History(), init=False, repr=False, compare=False)
-    _judged: History = field(default_factory=lambda: History(), init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, tuning: Tuning, arm: str) -> Self:
@@ -88,13 +84,12 @@ class Drawing:
             return [Point(number, dict(grid[number])) for number in numbers]
         if self.sampler == "random":
             return [Point(number, self._random(number)) for number in numbers]
-        from optuna import samplers
+        from optuna.samplers import TPESampler
 
-        study, spread, drawn = self._drawn.told(self, before), distributions(self.space), []
+        study, spread, drawn = self.study(before), distributions(self.space), []
         for number in numbers:
-            make = samplers.TPESampler if self.sampler == "tpe" else samplers.GPSampler
-            study.sampler = make(seed=self.seed(number))
-            drawn.append(Point(number, self._drawn.ask(spread)))
+            study.sampler = TPESampler(seed=self.seed(number))
+            drawn.append(Point(number, dict(study.ask(spread).params)))
         return drawn
 
     def _random(self, number: int) -> dict[str, Any]:
@@ -123,67 +118,20 @@ class Drawing:
 
         optuna.logging.set_verbosity(logging.ERROR)
         study = optuna.create_study(direction=self.direction, study_name=f"{self.study_id}/{self.arm}")
-        study.add_trials(self.frozen(points))
-        return study
-
-    def judged(self, points: Sequence[Point]) -> optuna.Study:
-        """As :meth:`study`, kept from call to call: for looking at, not for asking."""
-        return self._judged.told(self, points)
-
-    def frozen(self, points: Sequence[Point]) -> list[optuna.trial.FrozenTrial]:
-        """Finished points as Optuna keeps them."""
         spread = distributions(self.space)
         values = as_told(points, self.maximise)
-        return [_frozen(point, value, spread) for point, value in zip(points, values, strict=True)]
-
-
-class History:
-    """A study that is told of new points alone, where making it again would cost more with each round.
-
-    It answers as a study does that is made anew of the points given (``Drawing.study``), whatever was asked before.
-    """
-
-    def __init__(self) -> None:
-        self._study: optuna.Study | None = None
-        self._held: list[tuple[dict[str, Any], float | None]] = []
-        self._asked: list[optuna.Trial] = []  # behind those that are held, in order; their values are not known yet
-
-    def told(self, drawing: Drawing, points: Sequence[Point]) -> optuna.Study:
-        """The study that holds exactly these points."""
-        values = as_told(points, drawing.maximise)
-        wanted = [(point.params, value) for point, value in zip(points, values, strict=True)]
-        held, asked = len(self._held), [trial.params for trial in self._asked]
-        same = self._held == wanted[:held] and asked == [params for params, _ in wanted[held : held + len(asked)]]
-        if self._study is None or not same:  # a diverged point is told anew where a worse value has come
-            self._study = drawing.study(points)
-        else:
-            from optuna.trial import TrialState
-
-            for trial, value in zip(self._asked, values[held:], strict=False):
-                self._study.tell(trial, value, TrialState.FAIL if value is None else TrialState.COMPLETE)
-            spread = distributions(drawing.space)
-            more = range(held + len(asked), len(points))
-            self._study.add_trials([_frozen(points[place], values[place], spread) for place in more])
-        self._held, self._asked = wanted, []
-        return self._study
-
-    def ask(self, spread: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-        """The hyper-parameters of one more point, by the study's sampler; after :meth:`told`."""
-        assert self._study is not None
-        trial = self._study.ask(dict(spread))
-        self._asked.append(trial)
-        return dict(trial.params)
+        study.add_trials([_frozen(point, value, spread) for point, value in zip(points, values, strict=True)])
+        return study
 
 
 def _frozen(point: Point, value: float | None, spread: Mapping[str, BaseDistribution]) -> optuna.trial.FrozenTrial:
     """A point as Optuna keeps it: failed where there is no value."""
     from optuna.trial import TrialState, create_trial
 
-    told: dict[str, Any] = {"state": TrialState.FAIL}
-    if value is not None:
-        noted = {"status": point.status, "trials": point.trial_ids}
-        told = {"value": value, "intermediate_values": dict(point.rungs), "user_attrs": noted}
-    return create_trial(params=point.params, distributions=dict(spread), **told)
+    if value is None:
+        return create_trial(params=point.params, distributions=dict(spread), state=TrialState.FAIL)
+    rungs = dict(point.rungs)
+    return create_trial(params=point.params, distributions=dict(spread), value=value, intermediate_values=rungs)
 
 
 def as_told(points: Sequence[Point], maximise: bool) -> list[float | None]:
@@ -199,31 +147,21 @@ def worst_value(points: Sequence[Point], maximise: bool) -> float | None:
     return (min if maximise else max)(finite, default=None)
 
 
-def should_prune(kind: str, drawing: Drawing, before: Sequence[Point], point: Point) -> bool:
-    """Whether a point's rungs so far are bad enough to stop it, given the finished points of the rounds before."""
-    if kind in ("none", "curve") or not point.rungs:
+def should_prune(drawing: Drawing, before: Sequence[Point], point: Point) -> bool:
+    """Return whether the median pruner stops a point by its scores so far.
+
+    Args:
+        before: finished points of earlier rounds; fewer than four prune nothing.
+    """
+    if not point.rungs:
         return False
-    from optuna import exceptions, pruners
+    from optuna.pruners import MedianPruner
     from optuna.trial import TrialState, create_trial
 
-    made: Mapping[str, Any] = {
-        "median": lambda: pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=0),
-        "wilcoxon": lambda: pruners.WilcoxonPruner(p_threshold=0.1, n_startup_steps=2),
-        "hyperband": lambda: pruners.HyperbandPruner(min_resource=1, max_resource=3, reduction_factor=3),
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", exceptions.ExperimentalWarning)  # Wilcoxon's interface may change
-        pruner = made[kind]()
-    spread = distributions(drawing.space)
-    if kind != "hyperband":  # these two look at the points before and at this one alone
-        running = create_trial(
-            state=TrialState.RUNNING, params=point.params, distributions=spread, intermediate_values=dict(point.rungs)
-        )
-        return bool(pruner.prune(drawing.judged(before), running))
-    study = drawing.study(before)
-    study.pruner = pruner
-    study.enqueue_trial(point.params)
-    trial: optuna.Trial = study.ask(spread)
-    for rung, value in sorted(point.rungs.items()):
-        trial.report(value, rung)
-    return bool(trial.should_prune())
+    running = create_trial(
+        state=TrialState.RUNNING,
+        params=point.params,
+        distributions=distributions(drawing.space),
+        intermediate_values=dict(point.rungs),
+    )
+    return bool(MedianPruner(n_startup_trials=4, n_warmup_steps=0).prune(drawing.study(before), running))

@@ -28,7 +28,7 @@ def summarise(tuning: Tuning, points: Mapping[str, Sequence[Point]], budget: int
     tried = {arm: list(points[arm])[:budget] for arm in tuning.arms}
     values = {arm: told_values(tuning, tried[arm]) for arm in tuning.arms}
     told = {arm: sum(point.status != "failed" for point in tried[arm]) for arm in tuning.arms}
-    whole = all(len(p.trial_ids) >= tuning.trials for one in tried.values() for p in one if p.status == "told")
+    whole = all(len(p.trial_ids) >= tuning.seeds for one in tried.values() for p in one if p.status == "told")
     sign = _sign(tuning)
     summary: dict[str, Any] = {
         "chosen": {arm: best_point(tuning, tried[arm]) for arm in tuning.arms},

@@ -311,9 +311,6 @@ class Loop:
         evaluation = self._score("validation")
         for name, value in evaluation.metrics.items():
             self._append("validation", name, step, value)
-        pruning = self.runtime.pruning
-        if pruning is not None and pruning.metric in evaluation.metrics:
-            pruning.look(step + 1, evaluation.metrics[pruning.metric])
         if self.recipe.select == "best_on_validation" and self.recipe.selection_metric is not None:
             score = evaluation.metrics[self.recipe.selection_metric]
             score = -score if self.recipe.selection_better == "lower" else score

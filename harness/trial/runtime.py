@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import torch
 
 from harness.trial.options import NoOptions
-from harness.trial.pruning import Pruning
 from harness.vocabulary import Kind
 
 
@@ -52,7 +51,6 @@ class Runtime:
         prerequisites: folders or files of the products that it starts from, by name.
         keep_product: whether another trial starts from its weights.
         checkpoint_seconds: at least so long between two checkpoints.
-        pruning: of a sweep's trial; None: it runs to its end.
     """
 
     folder: Path
@@ -64,4 +62,3 @@ class Runtime:
     prerequisites: Mapping[str, Path] = field(default_factory=dict)
     keep_product: bool = False
     checkpoint_seconds: float = 60.0
-    pruning: Pruning | None = None

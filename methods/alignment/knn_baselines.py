@@ -6,6 +6,8 @@ reads the recording session, not the action.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,19 +43,16 @@ def item_features(items: NDArray[np.floating], kind: str) -> NDArray[np.float64]
 
 
 class KNNPredictor:
-    """The class of an item's nearest shots.
+    """The class of an item's nearest shots, by ``features``.
 
     Args:
-        features: see ``item_features``.
         neighbours: number of voting neighbours, capped at the shots a class; 0: shots//2 + 1.
-
-    Raises:
-        ValueError: unknown features.
     """
 
-    def __init__(self, *, features: str = "raw", neighbours: int = 0) -> None:
-        check_choice("KNN baselines", "features", features, FEATURES)
-        self.features, self.neighbours = features, neighbours
+    features: ClassVar[str]
+
+    def __init__(self, *, neighbours: int = 0) -> None:
+        self.neighbours = neighbours
 
     def predict(
         self,
@@ -85,22 +84,19 @@ class KNNPredictor:
 class KNNRaw(KNNPredictor):
     """KNN on raw items."""
 
-    def __init__(self, *, neighbours: int = 0) -> None:
-        super().__init__(features="raw", neighbours=neighbours)
+    features = "raw"
 
 
 class KNNStatic(KNNPredictor):
     """KNN on amplitudes averaged over time: no motion."""
 
-    def __init__(self, *, neighbours: int = 0) -> None:
-        super().__init__(features="static", neighbours=neighbours)
+    features = "static"
 
 
 class KNNMotion(KNNPredictor):
     """KNN on items standardised over time: motion alone."""
 
-    def __init__(self, *, neighbours: int = 0) -> None:
-        super().__init__(features="motion", neighbours=neighbours)
+    features = "motion"
 
 
 class Majority:
@@ -149,7 +145,7 @@ CARDS = (
         title="majority",
         slot="adaptation",
         family="alignment",
-        paper="the trivial predictor",
+        paper="none: the majority class",
         summary="the source's most frequent class for every item",
     ),
 )

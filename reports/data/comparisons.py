@@ -4,11 +4,13 @@ costs beside its comparator, and whether the mechanism's dose predicts the gain.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness.judge.detail import Comparison
 from harness.stats import paired_t
 from harness.store import Reader
 from harness.vocabulary import Split, Tone
@@ -37,11 +39,11 @@ class BenchmarkComparison(Contrast):
         return SIDES[formatting.side(self.low, self.high)]
 
 
-def _by_benchmark(results: SuiteResults) -> Iterator[tuple[Claim, BenchmarkResults, Mapping[str, Any]]]:
+def _by_benchmark(results: SuiteResults) -> Iterator[tuple[Claim, BenchmarkResults, Comparison]]:
     """What the judge computed of each judged claim on each benchmark of the plan."""
     for claim in results.judged:
-        for entry in claim.per_benchmark if claim.compared else ():
-            if (bench := results.benches.get(str(entry.get("benchmark")))) is not None:
+        for entry in claim.detail.per_benchmark if claim.compared else ():
+            if (bench := results.benches.get(entry.benchmark)) is not None:
                 yield claim, bench, entry
 
 
@@ -52,16 +54,15 @@ def wins(results: SuiteResults) -> tuple[Sequence[BenchmarkComparison], Sequence
     """
     cells: dict[tuple[str, str], BenchmarkComparison] = {}
     for claim, bench, entry in _by_benchmark(results):
-        if formatting.finite(entry.get("difference")) is not None:
-            pair = entry.get("arm"), entry.get("against")
-            label = f"{pair[0]} against {pair[1]}" if all(pair) else claim.contrast
+        if entry.difference is not None:
+            label = f"{entry.arm} against {entry.against}" if entry.arm and entry.against else claim.contrast
             row = BenchmarkComparison(
                 label=label,
                 unit=claim.unit,
-                n=entry.get("n"),
-                difference=entry["difference"],
-                low=formatting.finite(entry.get("low")),
-                high=formatting.finite(entry.get("high")),
+                n=entry.n,
+                difference=entry.difference,
+                low=entry.low,
+                high=entry.high,
                 claim=claim,
                 bench=bench,
             )
@@ -83,7 +84,7 @@ def removals(claim: Claim, rows: Sequence[Ablation]) -> list[Ablation]:
     here = [row for row in rows if row.benchmark in claim.benchmarks]
     own = {(row.benchmark, row.changed): row for row in here if row.parent == claim.arm}
     theirs = {(row.benchmark, row.changed): row for row in here if row.parent == claim.against}
-    shared = [key for key in own if key in theirs and not claim.design.get("log_ratio")]
+    shared = [key for key in own if key in theirs and not claim.log_ratio]
     left = [row for key in shared if (row := _gain_left(claim, own[key], theirs[key])) is not None]
     alone = sorted(own.values(), key=lambda row: -abs(row.difference))[:INTERVENTIONS]
     return sorted(left, key=lambda row: row.label) + alone
@@ -93,13 +94,13 @@ def _gain_left(claim: Claim, own: Ablation, other: Ablation) -> Ablation | None:
     """The paired t interval of the gain that is left, in the claim's direction; None where the metric is another."""
     if own.metric != claim.metric:
         return None
-    here = [entry for entry in claim.per_benchmark if entry.get("benchmark") == own.benchmark]
-    entry: Mapping[str, Any] = next((entry for entry in here if entry.get("against") in (None, claim.against)), {})
+    entry = next((entry for entry in claim.on(own.benchmark) if entry.against in (None, claim.against)), None)
+    gains = {} if entry is None else entry.differences
     sign = claim.direction * (-1 if claim.fact.get("better") == "lower" else 1)  # ablations: up is better
     values = [
         gain + sign * (own.seeds[seed] - other.seeds[seed])
-        for text, given in (entry.get("differences") or {}).items()
-        if (gain := formatting.finite(given)) is not None and (seed := int(text)) in own.seeds and seed in other.seeds
+        for seed, gain in gains.items()
+        if math.isfinite(gain) and seed in own.seeds and seed in other.seeds
     ]
     if len(values) < 2:
         return None
@@ -132,7 +133,7 @@ class Cost:
     step_ms: tuple[float | None, float | None]
     memory_mb: tuple[float | None, float | None]
     joules: tuple[float | None, float | None]
-    gain: Mapping[str, Any]
+    gain: Comparison
 
 
 def costs(reader: Reader, results: SuiteResults) -> tuple[list[Cost], str]:
@@ -188,7 +189,7 @@ class DoseAndGain:
 def final_numbers(reader: Reader, results: SuiteResults) -> FinalNumbers:
     """The metrics of the claims that have a gate, and of their gates, in one question."""
     gated = [claim for claim in results.judged if claim.gates]
-    names = sorted({str(gate["metric"]) for claim in gated for gate in claim.gates} | {c.metric for c in gated})
+    names = sorted({gate.rule.metric for claim in gated for gate in claim.gates} | {c.metric for c in gated})
     if not names or not results.benches:
         return {}
     rows = sql.ask(reader, sql.metrics_of(sql.together(results.bodies), names)).rows
@@ -202,22 +203,22 @@ def dose_and_gain(results: SuiteResults, numbers: FinalNumbers, claim: Claim) ->
     """
     if not claim.gates or not claim.benchmarks or claim.benchmarks[0] not in results.benches:
         return None
-    bench, gate = results.benches[claim.benchmarks[0]], claim.gates[0]
+    bench, gate = results.benches[claim.benchmarks[0]], claim.gates[0].rule
     about = bench.metrics.get(claim.metric)
 
     def of(metric: str, *splits: str) -> Scores:
         return next((scores for split in splits if (scores := numbers.get((bench.name, split, metric)))), {})
 
     every = (Split.TEST, Split.TRAIN, Split.VALIDATION)
-    scores, doses = of(claim.metric, *([about.split] if about else every)), of(str(gate["metric"]), *every)
+    scores, doses = of(claim.metric, *([about.split] if about else every)), of(gate.metric, *every)
     points = []
     for (arm, seed), score in scores.items():
         base = scores.get((claim.against, seed))
         # A quantity that one arm alone has, such as the teacher's lead, is the dose of all arms of a seed.
-        dose = doses.get((arm, seed), doses.get((str(gate["arm"]), seed)))
+        dose = doses.get((arm, seed), doses.get((gate.arm, seed)))
         if arm != claim.against and base is not None and dose is not None:
             points.append((arm, dose, claim.direction * (score - base)))
     if len({dose for _, dose, _ in points}) < 3:
         return None
-    statement = sql.metrics_of(bench.body, [str(gate["metric"]), claim.metric])
-    return DoseAndGain(str(gate["metric"]).removeprefix("mechanism."), points, statement)
+    statement = sql.metrics_of(bench.body, [gate.metric, claim.metric])
+    return DoseAndGain(gate.metric.removeprefix("mechanism."), points, statement)

@@ -82,7 +82,7 @@ def _rows(results: SuiteResults, benchmark: str | None, trial: str | None) -> Se
 
 def _judged(suites: Sequence[SuiteResults]) -> str:
     """When the newest verdict was given; pages of benchmarks and trials do not say it."""
-    moments = [moment for one in suites for claim in one.claims if (moment := claim.value("judged_at"))]
+    moments = [claim.verdict.judged_at for one in suites for claim in one.claims if claim.stored]
     return formatting.moment(max(moments)) if moments else "not yet"
 
 

@@ -87,11 +87,6 @@ def planned(plan: Plan, benchmark: str, runs: Mapping[str, Set[tuple[str, str, s
     return f"SELECT * FROM (VALUES\n    {rows}) AS listed(trial_id, arm)"
 
 
-def only(body: str, trial_ids: Iterable[str]) -> str:
-    """Some of the trials that a body picks."""
-    return f"SELECT * FROM ({body}) WHERE trial_id IN ({', '.join(map(literal, sorted(trial_ids)))})"
-
-
 def together(bodies: Mapping[str, str]) -> str:
     """The trials of several benchmarks, with ``benchmark`` beside ``trial_id, arm``."""
     parts = [f"SELECT {literal(name)} AS benchmark, * FROM ({body})" for name, body in bodies.items()]
@@ -168,12 +163,6 @@ JOIN claims c ON c.claim_id = s.claim_id AND c.suite = s.suite
 WHERE s.suite = {literal(suite)} AND s.scale = {literal(scale)}
 QUALIFY s.judged_at = max(s.judged_at) OVER (PARTITION BY s.claim_id, s.protocol)
 ORDER BY s.claim_id, s.protocol, t.benchmark, t.seed, s.side, t.arm, t.trial_id"""
-
-
-def gates_of(suite: str, scale: str) -> str:
-    """Gates of a suite's claims: did the cause act?"""
-    return f"""SELECT g.* FROM gates g JOIN claims c ON c.claim_id = g.claim_id AND c.suite = g.suite
-WHERE g.suite = {literal(suite)} AND g.scale = {literal(scale)} ORDER BY g.claim_id, g.metric, g.arm"""
 
 
 def trials_of(body: str) -> str:

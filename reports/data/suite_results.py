@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from harness.judge.bindings import UNJUDGED
+from harness.judge.rows import stored_row
 from harness.plan.planning import Link, Plan
 from harness.results.headlines import HeadlineLine, headline_lines, place_of
 from harness.store import Reader
@@ -18,7 +19,7 @@ from harness.suite.warnings import untuned_arms
 from harness.vocabulary import UNFINISHED, Protocol, Status
 from reports import formatting
 from reports.data import sql
-from reports.data.claims import Claim
+from reports.data.claims import Claim, not_judged
 from reports.data.sql import Answer, Row, ask, grouped
 from reports.links import bench_path, suite_path
 
@@ -71,7 +72,7 @@ class SuiteResults:
     """Everything of one suite at one scale.
 
     Attributes:
-        asked: the answers about claims, verdicts, gates and sides, by these names.
+        asked: the answers about claims, verdicts and sides, by these names.
         measured: by trial, the runs that ran it and the first that asked for it.
     """
 
@@ -229,7 +230,6 @@ def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
     asked = {
         "claims": ask(reader, sql.claims_of(name)),
         "verdicts": ask(reader, sql.verdicts_of(name, scale)),
-        "gates": ask(reader, sql.gates_of(name, scale)),
         "sides": ask(reader, sql.sides_of(name, scale)),
     }
     links: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
@@ -286,8 +286,8 @@ def _bench(
 
 def _claims(suite: Suite, plan: Plan, asked: Mapping[str, Answer]) -> list[Claim]:
     bindings = {binding.id: binding for binding in suite.model.claims}
-    verdicts = {(row["claim_id"], row["protocol"]): row for row in asked["verdicts"].rows}
-    gates, sides = (grouped(asked[name].rows, "claim_id", "protocol") for name in ("gates", "sides"))
+    verdicts = {(row["claim_id"], row["protocol"]): stored_row(row) for row in asked["verdicts"].rows}
+    sides = grouped(asked["sides"].rows, "claim_id", "protocol")
     protocols = [Protocol.PUBLISHED, Protocol.TUNED] if plan.imported is None else [Protocol.IMPORTED]
 
     def claim_of(fact: Row) -> Claim:
@@ -296,18 +296,10 @@ def _claims(suite: Suite, plan: Plan, asked: Mapping[str, Answer]) -> list[Claim
         return under(fact, first, tuned)
 
     def under(fact: Row, protocol: Protocol, tuned: Claim | None = None) -> Claim:
-        name = fact["claim_id"]
-        claim = Claim(
-            name,
-            plan.scale,
-            fact,
-            bindings.get(name),
-            verdicts.get((name, protocol)),
-            gates[name, protocol],
-            sides[name, protocol],
-            protocol,
-            tuned,
-        )
+        name, binding = fact["claim_id"], bindings.get(fact["claim_id"])
+        stored = verdicts.get((name, protocol))
+        verdict = stored or not_judged(fact, binding, plan.scale)
+        claim = Claim(fact, binding, verdict, stored is not None, sides[name, protocol], protocol, tuned)
         return replace(claim, stand_in_name=_measured_on(claim, plan))
 
     claims = [claim_of(fact) for fact in asked["claims"].rows]

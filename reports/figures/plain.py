@@ -72,7 +72,7 @@ class Forest(Figure):
 def forests(results: SuiteResults) -> list[Forest]:
     """Forest plots of a suite: as published by unit, or one strip in d_z for a stand-in."""
     ranked = sorted(results.judged, key=lambda claim: claim.rank)
-    measured = [claim for claim in ranked if formatting.finite(claim.value("difference")) is not None]
+    measured = [claim for claim in ranked if formatting.finite(claim.verdict.difference) is not None]
     strip = [claim for claim in measured if claim.stand_in and claim.standardised is not None]
     figures = [_strip(results, strip)] if strip else []
     units: dict[str, list[Claim]] = defaultdict(list)
@@ -85,7 +85,7 @@ def forests(results: SuiteResults) -> list[Forest]:
 def _strip(results: SuiteResults, claims: Sequence[Claim]) -> Forest:
     """Stand-ins: standardised effect on the left, relative error reduction on the right."""
     effects = {claim.claim_id: claim.standardised or (None, None, None) for claim in claims}
-    reductions = {c.claim_id: formatting.finite(c.design.get("relative_error_reduction")) for c in claims}
+    reductions = {claim.claim_id: claim.reduction for claim in claims}
     percents = {name: None if share is None else 100 * share for name, share in reductions.items()}
     axis = axis_of(list(effects.values()))
     second = axis_of([(p,) for p in percents.values()]) if any(p is not None for p in percents.values()) else None
@@ -130,10 +130,10 @@ def _strip(results: SuiteResults, claims: Sequence[Claim]) -> Forest:
             c.label(results.titles),
             c.stand_in_name,
             c.word,
-            c.value("n"),
+            c.verdict.n,
             *effects[c.claim_id],
             reductions[c.claim_id],
-            c.value("difference"),
+            c.verdict.difference,
             c.unit,
         ]
         for c in claims
@@ -168,8 +168,11 @@ def _named(results: SuiteResults, own: Sequence[Claim], claims: Sequence[Claim])
 
 
 def _as_published(results: SuiteResults, unit: str, claims: Sequence[Claim], place: int) -> Forest:
-    keys = ("difference", "ci_low", "ci_high")
-    ends = {claim.claim_id: tuple(formatting.finite(claim.value(key)) for key in keys) for claim in claims}
+    ends = {
+        claim.claim_id: tuple(map(formatting.finite, (row.difference, row.ci_low, row.ci_high)))
+        for claim in claims
+        for row in (claim.verdict,)
+    }
     axis = axis_of([(*ends[claim.claim_id], claim.published) for claim in claims])
     marks = {name: Mark.of(axis, *known) for name, known in ends.items()}
     lines = []
@@ -185,8 +188,7 @@ def _as_published(results: SuiteResults, unit: str, claims: Sequence[Claim], pla
         )
     columns = ["claim", "comparison", "verdict", "n", "difference", "low", "high", "published", "unit"]
     rows = [
-        [c.claim_id, c.label(results.titles), c.word, c.value("n"), *ends[c.claim_id], c.published, unit]
-        for c in claims
+        [c.claim_id, c.label(results.titles), c.word, c.verdict.n, *ends[c.claim_id], c.published, unit] for c in claims
     ]
     return Forest(
         f"forest-{place}",

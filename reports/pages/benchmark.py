@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, stdev
@@ -15,7 +15,7 @@ from harness.vocabulary import SLOTS, Split
 from reports import formatting
 from reports.data import sql
 from reports.data.ablations import Contrast
-from reports.data.claims import ClaimHere
+from reports.data.claims import Claim
 from reports.data.comparisons import Scores, scores_by
 from reports.data.outputs import pictures_of, translations_of
 from reports.data.provenance import provenance
@@ -46,7 +46,7 @@ class _Numbers:
     """
 
     bench: BenchmarkResults
-    claims: Sequence[ClaimHere]
+    claims: Sequence[Claim]
     final: Answer
     curves: Sequence[Row]
     costs: Answer
@@ -64,16 +64,14 @@ class _Numbers:
         return scores_by(self.final.rows, "split", "metric")
 
 
-def benchmark_pages(reader: Reader, results: SuiteResults, names: Collection[str] | None = None) -> Iterator[Page]:
-    """A page for each benchmark, or for some; the series, by far the largest table, are read once for all of them."""
-    wanted = {name: body for name, body in results.bodies.items() if names is None or name in names}
-    if not wanted:
+def benchmark_pages(reader: Reader, results: SuiteResults) -> Iterator[Page]:
+    """A page for each benchmark; the series, by far the largest table, are read once for all of them."""
+    if not results.benches:
         return
-    asked = sql.ask(reader, sql.curves_of(sql.together(wanted), keys="benchmark, arm"))
+    asked = sql.ask(reader, sql.curves_of(sql.together(results.bodies), keys="benchmark, arm"))
     curves = sql.grouped(asked.rows, "benchmark")
-    for name in wanted:
-        bench = results.benches[name]
-        claims = [claim.here(name) for claim in results.judged if name in claim.benchmarks]
+    for name, bench in results.benches.items():
+        claims = [claim for claim in results.judged if name in claim.benchmarks]
         final, costs = (sql.ask(reader, text(bench.body)) for text in (sql.results_of, sql.costs_of))
         yield _page(reader, results, _Numbers(bench, claims, final, curves[name], costs))
 
@@ -128,19 +126,19 @@ def _differences(results: SuiteResults, numbers: _Numbers) -> list[Plot]:
     """What the judge computed here, grouped by metric; claims that share a contrast are one line."""
     groups: dict[tuple[str, str], dict[str, Contrast]] = defaultdict(dict)
     for claim in numbers.claims:
-        for entry in claim.entries if claim.compared else ():
-            if formatting.finite(entry["difference"]) is not None:
-                metric = str(entry["metric"] or claim.metric)
+        for entry in claim.on(numbers.bench.name) if claim.compared else ():
+            if entry.difference is not None:
+                metric = entry.metric or claim.metric
                 about = numbers.bench.metrics.get(metric)
-                unit = formatting.unit_of_difference(about.unit) if about and claim.plain_unit else claim.unit
+                unit = formatting.unit_of_difference(about.unit) if about and not claim.log_ratio else claim.unit
                 contrast = Contrast(
                     label=f"{claim.contrast}: {claim.word}",
                     unit=unit,
-                    n=entry.get("n"),
-                    difference=entry["difference"],
-                    low=entry.get("low"),
-                    high=entry.get("high"),
-                    seeds=entry.get("differences") or {},
+                    n=entry.n,
+                    difference=entry.difference,
+                    low=entry.low,
+                    high=entry.high,
+                    seeds=entry.differences,
                     verdict_tone=claim.tone,
                 )
                 groups[metric, unit].setdefault(claim.contrast, contrast)
@@ -166,7 +164,7 @@ def _differences(results: SuiteResults, numbers: _Numbers) -> list[Plot]:
 def _curves(numbers: _Numbers) -> list[Plot]:
     """Series in order of interest: declared metrics, the loss, gates, other mechanisms, the rest."""
     metrics = numbers.bench.metrics
-    gates = {gate for claim in numbers.claims for gate in claim.gates}
+    gates = {gate.rule.metric for claim in numbers.claims for gate in claim.gates}
     series = sql.grouped(numbers.curves, "split", "name")
 
     def interest(key: tuple[str, str]) -> tuple[int, str, str]:
@@ -195,7 +193,7 @@ def _doses(numbers: _Numbers) -> list[Plot]:
     values, statement = numbers.values, sql.results_of(numbers.bench.body)
     scores = values.get((about.split, metric), {})
     plots = []
-    for mechanism in dict.fromkeys(gate for claim in numbers.claims for gate in claim.gates):
+    for mechanism in dict.fromkeys(gate.rule.metric for claim in numbers.claims for gate in claim.gates):
         doses = next((values[key] for key in values if key[1] == mechanism), {})
         plots.append(figures.dose(numbers.compared, mechanism, metric, about.unit, doses, scores, statement))
     return list(filter(None, plots))
@@ -236,15 +234,11 @@ def _mean_and_sd(values: list[float]) -> tuple[float, float, int] | None:
     return (fmean(values), stdev(values) if len(values) > 1 else float("nan"), len(values)) if values else None
 
 
-def trial_pages(
-    reader: Reader, results: SuiteResults, bench: BenchmarkResults, trials: Collection[str] | None = None
-) -> Iterator[Page]:
-    """A page for each stored trial of a benchmark, or for some; the store is asked for all of them at once."""
-    grouped = sql.grouped(bench.trials.rows, "trial_id")
-    wanted = {trial: rows for trial, rows in grouped.items() if trials is None or trial in trials}
+def trial_pages_of(reader: Reader, results: SuiteResults, bench: BenchmarkResults) -> Iterator[Page]:
+    """A page for each stored trial of a benchmark; the store is asked for all of them at once."""
+    wanted, body = sql.grouped(bench.trials.rows, "trial_id"), bench.body
     if not wanted:
         return
-    body = bench.body if len(wanted) == len(grouped) else sql.only(bench.body, wanted)
     whole = {row["trial_id"]: row for row in sql.ask(reader, sql.whole_trials(body)).rows}
     # arms that share a trial have its numbers once each
     final = sql.grouped(sql.ask(reader, sql.results_of(body)).rows, "trial_id")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import html
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.errors import HarnessError
 from harness.imports.table_verdicts import TableVerdict, TableVerdicts, differences
 from harness.judge.comparing import ArmScore
+from harness.judge.detail import Effect, Numbers
 from harness.vocabulary import Verdict
 from reports import formatting
 from reports.figures.axis import Axis, Mark, axis_of
@@ -109,7 +109,7 @@ def comparison_page(verdicts: TableVerdicts) -> Page:
 
 def measured(verdicts: TableVerdicts) -> str:
     """What the axis has."""
-    if any(one.row.design.get("log_ratio") for one in verdicts):
+    if any(one.row.detail.pairing.log_ratio for one in verdicts):
         return f"mean logarithm of the ratio of {verdicts.metric}, right = better"
     unit = formatting.unit_of_difference(verdicts.unit)
     return f"difference in {verdicts.metric}{f', {unit}' if unit else ''}, right = better"
@@ -171,56 +171,47 @@ def _line(verdicts: TableVerdicts, one: TableVerdict, axis: Axis) -> ComparisonL
 
 
 def _facts(verdicts: TableVerdicts, one: TableVerdict) -> list[tuple[str, str]]:
-    design, number, probability = one.row.design, formatting.number, formatting.probability
-    unit = formatting.unit_of_difference(verdicts.unit)
-    effect = formatting.finite(design.get("d_z"))
-    ends = formatting.interval(_open(design.get("d_z_low"), "low"), _open(design.get("d_z_high"), "high"))
-    reduction = formatting.finite(design.get("relative_error_reduction"))
-    bootstrap = design.get("bootstrap") or {}
+    detail, number, probability = one.row.detail, formatting.number, formatting.probability
+    unit, effect = formatting.unit_of_difference(verdicts.unit), detail.effect or Effect()
+    ends = formatting.interval(_open(effect.d_z_low, -math.inf), _open(effect.d_z_high, math.inf))
+    reduction, boot, needed = effect.relative_error_reduction, effect.bootstrap, effect.seeds_needed
     facts: list[tuple[str, str | None]] = [
-        (f"{one.method}, mean of the pairs", _mean(design, "method_mean")),
-        (f"{one.against}, mean of the pairs", _mean(design, "baseline_mean")),
+        (f"{one.method}, mean of the pairs", _mean([entry.method_mean for entry in detail.per_benchmark])),
+        (f"{one.against}, mean of the pairs", _mean([entry.baseline_mean for entry in detail.per_benchmark])),
         ("p", None if one.p is None else probability(one.p)),
         ("adjusted p", None if one.adjusted_p is None else probability(one.adjusted_p)),
-        ("d_z, exact 95 % interval", None if effect is None else f"{number(effect)} {ends}"),
-        ("pairs won", _won(design, one.n)),
-        ("sign-flip p", _known(design.get("sign_flip_p"), probability)),
-        ("studentised bootstrap, 95 %", _interval(bootstrap)),
+        ("d_z, exact 95 % interval", None if effect.d_z is None else f"{number(effect.d_z)} {ends}"),
+        ("pairs won", f"{effect.seeds_won} of {one.n}" if detail.effect and one.n else None),
+        ("sign-flip p", _known(effect.sign_flip_p, probability)),
+        (
+            "studentised bootstrap, 95 %",
+            None if boot is None or boot.low is None else formatting.interval(boot.low, boot.high),
+        ),
         ("relative error reduction", None if reduction is None else f"{number(100 * reduction, sign=True)} %"),
-        ("correlation of the pairs", _known(design.get("correlation"), number)),
+        ("correlation of the pairs", _known(effect.correlation, number)),
         ("seen with 80 % power", _known(one.detectable, lambda value: f"{number(value)} {unit}".strip())),
-        ("pairs needed, at the corrected level", _known(design.get("seeds_needed"), formatting.plain)),
-        ("without a partner, failed", _lost(design)),
+        ("pairs needed, at the corrected level", None if needed is None else str(needed)),
+        ("without a partner, failed", _lost(detail.numbers)),
     ]
     return [(name, told) for name, told in facts if told]
 
 
-def _open(value: Any, end: str) -> float:
-    known = formatting.finite(value)
-    return known if known is not None else -math.inf if end == "low" else math.inf
+def _open(end: float | None, otherwise: float) -> float:
+    return otherwise if end is None else end
 
 
-def _mean(design: Mapping[str, Any], key: str) -> str | None:
-    means = [entry.get(key) for entry in design.get("per_benchmark") or ()]
-    known = [float(mean) for mean in means if mean is not None]
+def _mean(means: Sequence[float | None]) -> str | None:
+    """Over the benchmarks; None where one has none."""
+    known = [mean for mean in means if mean is not None]
     return formatting.score(statistics.fmean(known)) if known and len(known) == len(means) else None
 
 
-def _won(design: Mapping[str, Any], n: int) -> str | None:
-    won = design.get("seeds_won")
-    return None if won is None or not n else f"{formatting.plain(won)} of {n}"
+def _known(value: float | None, show: Callable[[float], str]) -> str | None:
+    return None if value is None or not math.isfinite(value) else show(value)
 
 
-def _known(value: Any, show: Any) -> str | None:
-    return None if formatting.finite(value) is None else str(show(value))
-
-
-def _interval(ends: Mapping[str, Any]) -> str | None:
-    return formatting.interval(ends["low"], ends["high"]) if ends and ends["low"] is not None else None
-
-
-def _lost(design: Mapping[str, Any]) -> str | None:
-    counts = [int(design.get(key) or 0) for key in ("missing", "failed")]
+def _lost(numbers: Numbers) -> str | None:
+    counts = (numbers.missing, numbers.failed)
     return ", ".join(map(str, counts)) if any(counts) else None
 
 

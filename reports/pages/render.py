@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -66,15 +66,10 @@ class Page:
 
 
 class Site:
-    """Renders pages as a folder of files or as one file; links to other paths than those of the site go nowhere.
+    """Renders pages as a folder of files or as one file; links to other paths than those of the site go nowhere."""
 
-    Args:
-        paths: all pages of the site; None: ``pages`` are all.
-    """
-
-    def __init__(self, pages: Mapping[str, Page], *, single: bool, paths: Collection[str] | None = None) -> None:
+    def __init__(self, pages: Mapping[str, Page], *, single: bool) -> None:
         self.pages = pages
-        self.paths = pages.keys() if paths is None else paths
         self.single = single
         loader = jinja2.FileSystemLoader(ROOT / "templates")
         self.environment = jinja2.Environment(
@@ -139,7 +134,7 @@ class Site:
             "href": href,
             "download": download,
             "root": root,
-            "has": self.paths.__contains__,
+            "has": self.pages.__contains__,
             "inline": self.single,
             "page_path": page.path,
             "trial_path": trial_path,

@@ -31,55 +31,52 @@ def leading(results: SuiteResults, limit: int = 3) -> list[tuple[Claim, tuple[st
 
 def sentence(claim: Claim, titles: Mapping[str, str], sharing: int = 1) -> tuple[str, str]:
     """A claim's name, and its difference with its interval and what it was measured on, without the verdict's word."""
-    difference = finite(claim.value("difference"))
+    verdict = claim.verdict
     more = f"; {count(sharing, 'claim')} share this test" if sharing > 1 else ""
     if claim.tuned is not None:
         more += f"; tuned: {shown(claim.tuned.word).text}"
     more += f"; {claim.rates_told}" * bool(claim.rates_told)
     more += f"; on {claim.stand_in_name}" * bool(claim.stand_in_name)
-    if difference is None:
+    if verdict.difference is None:
         reason = f": {claim.reason}" if claim.reason else ""
         return claim.label(titles), f"{reason}{more}."
-    size = f"{number(difference, sign=True)} {claim.unit}".strip()
-    adjusted = finite(claim.value("adjusted_p"))
-    told = f", adjusted p {probability(adjusted)}" if adjusted is not None else ""
+    size = f"{number(verdict.difference, sign=True)} {claim.unit}".strip()
+    told = f", adjusted p {probability(verdict.adjusted_p)}" if verdict.adjusted_p is not None else ""
     return claim.label(titles), (
-        f": {size}, 95 % interval {interval(claim.value('ci_low'), claim.value('ci_high'))}"
-        f" over {count(int(claim.value('n') or 0), 'paired seed')}{told}{more}."
+        f": {size}, 95 % interval {interval(verdict.ci_low, verdict.ci_high)}"
+        f" over {count(verdict.n, 'paired seed')}{told}{more}."
     )
 
 
 def change(claim: Claim) -> str:
     """What would change a verdict."""
-    design, tone = claim.design, claim.tone
-    n = int(claim.value("n") or 0)
-    alpha = finite(design.get("alpha")) or 0.05
-    adjusted = finite(claim.value("adjusted_p"))
+    detail, verdict, tone = claim.detail, claim.verdict, claim.tone
+    alpha, adjusted = detail.rules.alpha, verdict.adjusted_p
     if tone == Tone.IDLE:
-        failed = [gate["metric"] for gate in claim.gates if not gate["passed"]]
+        failed = [gate.rule.metric for gate in claim.gates if not gate.passed]
         return f"A setting in which the mechanism acts: {listed(failed) or 'its gate'} is beyond the threshold."
     if tone == Tone.OPEN:
-        return _more_seeds(claim, n)
-    if tone in (Tone.HOLDS, Tone.PART, Tone.AGAINST) and finite(claim.value("difference")) is not None:
-        nearest = finite(claim.value("ci_low" if tone != Tone.AGAINST else "ci_high"))
+        return _more_seeds(claim)
+    if tone in (Tone.HOLDS, Tone.PART, Tone.AGAINST) and verdict.difference is not None:
+        nearest = finite(verdict.ci_low if tone != Tone.AGAINST else verdict.ci_high)
         margin = f"The interval ends {number(abs(nearest))} {claim.unit} from zero. " if nearest is not None else ""
         strict = f"An α below {number(adjusted)} would leave it open. " if adjusted and adjusted < alpha else ""
         size = "Only scale paper can judge the published size." if claim.stand_in else ""
         return f"{margin}{strict}{size}".strip()
     if tone == Tone.NULL:
-        smallest = finite(design.get("smallest"))
+        smallest = detail.numbers.smallest
         told = f" below {number(smallest)} {claim.unit}" if smallest is not None else ""
         return f"A smaller effect counted as worth having{told}, or more seeds that widen nothing but move the mean."
     return claim.reason
 
 
-def _more_seeds(claim: Claim, n: int) -> str:
-    needed, detectable = claim.seeds_needed, finite(claim.design.get("mde"))
+def _more_seeds(claim: Claim) -> str:
+    needed, effect = claim.seeds_needed, claim.detail.effect
+    detectable = None if effect is None else effect.mde
     told = []
     if detectable is not None:
-        told.append(
-            f"With {count(n, 'seed')} an effect of {number(detectable)} {claim.unit} would be seen with 80 % power."
-        )
+        seeds, size = count(claim.verdict.n, "seed"), f"{number(detectable)} {claim.unit}"
+        told.append(f"With {seeds} an effect of {size} would be seen with 80 % power.")
     if needed is not None:
         told.append(
             f"{count(needed, 'paired seed')} would decide an effect as small as the interval allows, "

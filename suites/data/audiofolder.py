@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from harness.trial.options import REQUIRED, option
 from suites.data.archive import SPLITS, SourcePath, Tree, open_tree, place_of, telling_csv
 from suites.data.cache import cached
 from suites.data.sounds import SUFFIXES, RateOptions, Sounds, SoundSplit, Waves, decode, fitted
-from suites.data.types import Labels, held_out
+from suites.data.types import Array, Labels, held_out
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -45,7 +45,7 @@ def decoded(
     """
     source = place.source
 
-    def make() -> Mapping[str, Any]:
+    def make() -> Mapping[str, Array]:
         with open_tree(place.path, source) as tree:
             names = wanted(tree)
             if not names:

@@ -128,8 +128,8 @@ def read_coco(content: bytes, folder: str, where: str) -> tuple[list[Listed], tu
         categories = sorted(data["categories"], key=lambda entry: entry["id"])
         number = {category["id"]: place for place, category in enumerate(categories)}
         sizes = {image["id"]: _size(image) for image in data["images"]}
-        rows: dict[Any, list[tuple[int, float, float, float, float, int]]] = {image: [] for image in sizes}
-        dropped: dict[Any, int] = dict.fromkeys(sizes, 0)
+        rows: dict[int, list[tuple[int, float, float, float, float, int]]] = {image: [] for image in sizes}
+        dropped: dict[int, int] = dict.fromkeys(sizes, 0)
         for entry in data["annotations"]:
             width, height = sizes[entry["image_id"]]
             x, y, w, h = (_finite(value) for value in entry["bbox"])
@@ -148,7 +148,7 @@ def read_coco(content: bytes, folder: str, where: str) -> tuple[list[Listed], tu
     return listed, names
 
 
-def _size(image: Mapping[str, Any]) -> tuple[float, float]:
+def _size(image: Mapping[str, float | str]) -> tuple[float, float]:
     """Width and height of a listed image (ValueError if invalid)."""
     width, height = _finite(image["width"]), _finite(image["height"])
     if min(width, height) <= 0:

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from harness.trial.options import REQUIRED, option
 from suites.data.archive import SourcePath, open_tree, place_of, telling_csv
 from suites.data.cache import cached
 from suites.data.csi_domains import Amplitudes, CsiDomains, CsiWindows, DivisionOptions, divide
+from suites.data.types import Array
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -110,7 +111,7 @@ def parse(content: bytes, where: str) -> Amplitudes:
     return np.hypot(values[..., 0], values[..., 1]).astype(np.float32)
 
 
-def read(place: SourcePath, packets: int) -> dict[str, Any]:
+def read(place: SourcePath, packets: int) -> Mapping[str, Array]:
     """Cut every recording into windows of ``packets`` packets, with a cache.
 
     The rest of a recording is dropped.
@@ -124,7 +125,7 @@ def read(place: SourcePath, packets: int) -> dict[str, Any]:
     """
     source = place.source
 
-    def make() -> Mapping[str, Any]:
+    def make() -> Mapping[str, Array]:
         with open_tree(place.path, source) as tree:
             names = tree.names()
             listed = list_recordings(names, source)
@@ -134,10 +135,10 @@ def read(place: SourcePath, packets: int) -> dict[str, Any]:
         return _cut(listed, amplitudes, packets, source)
 
     parts = ("windows", "recordings", "places", "people", "actions", "people_names", "action_names")
-    return dict(cached((READER, place.checksum, f"packets {packets}"), parts, make))
+    return cached((READER, place.checksum, f"packets {packets}"), parts, make)
 
 
-def _cut(listed: list[_Recording], amplitudes: Mapping[str, Amplitudes], packets: int, source: str) -> dict[str, Any]:
+def _cut(listed: list[_Recording], amplitudes: Mapping[str, Amplitudes], packets: int, source: str) -> dict[str, Array]:
     people, actions = (sorted({getattr(recording, kind) for recording in listed}) for kind in ("person", "action"))
     widths = {values.shape[1] for values in amplitudes.values()}
     if len(widths) > 1:
@@ -180,7 +181,7 @@ class CsiFolderOptions(CsvOptions):
     path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
 
 
-def windows_of(arrays: Mapping[str, Any], options: CsvOptions, source: str) -> CsiWindows:
+def windows_of(arrays: Mapping[str, Array], options: CsvOptions, source: str) -> CsiWindows:
     """Build windows with ``steps`` time steps from recordings.
 
     Each step is the mean of the same number of packets; long recordings are cut into segments.

@@ -67,17 +67,6 @@ def share_out(sizes: dict[str, int], order: Sequence[str], held_out: float) -> d
     return splits
 
 
-def shared_ngrams(part: Sequence[int], train: Sequence[int], length: int) -> float:
-    """Share of the n-grams of ``part`` that occur in ``train``."""
-
-    def grams(tokens: Sequence[int]) -> list[tuple[int, ...]]:
-        return list(zip(*(tokens[start:] for start in range(length)), strict=False))
-
-    reference = set(grams(train))
-    ours = grams(part)
-    return sum(gram in reference for gram in ours) / max(1, len(ours))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HelpTopicsOptions:
     """Options of the data source ``help-topics``."""

@@ -19,8 +19,8 @@ from harness.errors import HarnessError, choices
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import SourcePath, place_of
 from suites.data.cache import cached
-from suites.data.imagefolder import PARTS, Listing, decode
-from suites.data.own_images import ARRAYS, UNSPLIT, as_arrays, from_arrays, of_places, own_splits
+from suites.data.imagefolder import ARRAYS, PARTS, Listing, as_arrays, decode, from_arrays, of_places
+from suites.data.own_images import UNSPLIT, own_splits
 from suites.data.table_files import Rows, distinct, read_rows, split_of
 from suites.data.types import Array, Images
 

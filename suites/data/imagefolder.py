@@ -5,7 +5,7 @@ One layout, as folder or archive, serves user folders and named sources of this 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -37,6 +37,14 @@ class Listing:
     classes: tuple[str, ...]
 
 
+def listing_of(rows: list[tuple[str, int, str]]) -> Listing:
+    """List files with split and class, sorted: independent of the archive's order."""
+    rows.sort(key=lambda row: (row[1], row[2], row[0]))
+    files, parts, names = zip(*rows, strict=True)
+    classes, labels = np.unique(names, return_inverse=True)
+    return Listing(files, np.array(parts, dtype=np.int64), labels, tuple(classes.tolist()))
+
+
 def list_images(names: Sequence[str], source: str) -> Listing:
     """List the images among a tree's names; folders above the split are ignored.
 
@@ -57,16 +65,7 @@ def list_images(names: Sequence[str], source: str) -> Listing:
             f"{source}: no images in train/<class>/; expected <split>/<class>/<name> with split train, "
             f"val or test and a suffix of {', '.join(SUFFIXES)}"
         )
-    # sorted, so that an item's number does not depend on the archive's order
-    listed.sort(key=lambda row: (row[1], row[2], row[0]))
-    classes = tuple(sorted({name for _, _, name in listed}))
-    number = {name: place for place, name in enumerate(classes)}
-    return Listing(
-        tuple(file for file, _, _ in listed),
-        np.array([part for _, part, _ in listed], dtype=np.int64),
-        np.array([number[name] for _, _, name in listed], dtype=np.int64),
-        classes,
-    )
+    return listing_of(listed)
 
 
 def decode(tree: Tree, files: Sequence[str], size: int, source: str) -> Array:
@@ -98,6 +97,20 @@ def decode_one(content: bytes, size: int, where: str) -> Array:
     return np.asarray(centre_square(image, size, size) if size else image).transpose(2, 0, 1)
 
 
+ARRAYS = ("images", "parts", "labels", "classes")
+
+
+def as_arrays(images: Array, listing: Listing) -> dict[str, Array]:
+    """Arrays of images and their listing (without file names) for the cache."""
+    return {"images": images, "parts": listing.parts, "labels": listing.labels, "classes": np.array(listing.classes)}
+
+
+def from_arrays(arrays: Mapping[str, Array]) -> tuple[Array, Listing]:
+    """Invert ``as_arrays``."""
+    parts, labels = (np.asarray(arrays[name], dtype=np.int64) for name in ("parts", "labels"))
+    return arrays["images"], Listing((), parts, labels, tuple(str(name) for name in arrays["classes"]))
+
+
 def read(place: SourcePath, size: int) -> tuple[Array, Listing]:
     """Read all images of a folder or archive, with a cache.
 
@@ -109,16 +122,9 @@ def read(place: SourcePath, size: int) -> tuple[Array, Listing]:
         with open_tree(place.path, place.source) as tree:
             listing = list_images(tree.names(), place.source)
             images = decode(tree, listing.files, size, place.source)
-        return {
-            "images": images,
-            "parts": listing.parts,
-            "labels": listing.labels,
-            "classes": np.array(listing.classes),
-        }
+        return as_arrays(images, listing)
 
-    arrays = cached((READER, place.checksum, f"size {size}"), ("images", "parts", "labels", "classes"), make)
-    parts, labels = (np.asarray(arrays[name], dtype=np.int64) for name in ("parts", "labels"))
-    return arrays["images"], Listing((), parts, labels, tuple(str(name) for name in arrays["classes"]))
+    return from_arrays(cached((READER, place.checksum, f"size {size}"), ARRAYS, make))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,10 +164,14 @@ def splits_of(images: Array, listing: Listing, request: DataRequest[ImageTreeOpt
     """
     by_class = request.options.split_by == "class"
     places = _by_class(listing, request) if by_class else _as_published(listing, request)
+    return of_places(images, listing, {name: np.sort(chosen) for name, chosen in places.items()})
+
+
+def of_places(images: Array, listing: Listing, places: Mapping[str, Labels]) -> Images:
+    """Images of each split; ascending ``places`` read the memory-mapped array forwards."""
     splits = {
-        # sorted, so that the copy reads the memory-mapped array forwards
         name: ImageSplit(np.ascontiguousarray(images[chosen]), listing.labels[chosen], chosen)
-        for name, chosen in ((name, np.sort(chosen)) for name, chosen in places.items())
+        for name, chosen in places.items()
         if len(chosen)
     }
     return Images(splits, listing.classes)

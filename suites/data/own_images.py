@@ -12,15 +12,25 @@ from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from harness.errors import HarnessError
 from harness.trial.options import option
 from suites.data.archive import SourcePath, open_tree, place_of
 from suites.data.cache import cached
-from suites.data.imagefolder import PARTS, SUFFIXES, ImageFolderOptions, Listing, decode, splits_of
+from suites.data.imagefolder import (
+    ARRAYS,
+    PARTS,
+    SUFFIXES,
+    ImageFolderOptions,
+    Listing,
+    as_arrays,
+    decode,
+    from_arrays,
+    listing_of,
+    of_places,
+    splits_of,
+)
 from suites.data.splitting import HELD, SPELLED, USUAL, drawn, shares_of
-from suites.data.types import Array, Images, ImageSplit, Labels
+from suites.data.types import Array, Images, Labels
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -67,16 +77,7 @@ def list_own(
             f"val (or validation) or test and a suffix of {', '.join(suffixes)}"
         )
     rows = [(str(path), part, _class(folders, class_from)) for path, part, folders in listed]
-    # sorted, so that an item's number does not depend on the archive's order
-    rows.sort(key=lambda row: (row[1], row[2], row[0]))
-    classes = tuple(sorted({name for _, _, name in rows}))
-    number = {name: place for place, name in enumerate(classes)}
-    return Listing(
-        tuple(file for file, _, _ in rows),
-        np.array([part for _, part, _ in rows], dtype=np.int64),
-        np.array([number[name] for _, _, name in rows], dtype=np.int64),
-        classes,
-    )
+    return listing_of(rows)
 
 
 Found = tuple[PurePosixPath, int, tuple[str, ...]]
@@ -132,22 +133,8 @@ def read_own(place: SourcePath, size: int, class_from: str) -> tuple[Array, List
     return from_arrays(cached(parts, ARRAYS, make))
 
 
-ARRAYS = ("images", "parts", "labels", "classes")
-
-
-def as_arrays(images: Array, listing: Listing) -> dict[str, Array]:
-    """Arrays of images and their listing (without file names) for the cache."""
-    return {"images": images, "parts": listing.parts, "labels": listing.labels, "classes": np.array(listing.classes)}
-
-
-def from_arrays(arrays: Mapping[str, Array]) -> tuple[Array, Listing]:
-    """Invert ``as_arrays``."""
-    parts, labels = (np.asarray(arrays[name], dtype=np.int64) for name in ("parts", "labels"))
-    return arrays["images"], Listing((), parts, labels, tuple(str(name) for name in arrays["classes"]))
-
-
 def own_splits(
-    listing: Listing, wanted: Mapping[str, Any], request: DataRequest[Any], things: str = "images"
+    listing: Listing, wanted: Mapping[str, object], request: DataRequest[Any], things: str = "images"
 ) -> dict[str, Labels]:
     """Split by folder, with ``wanted`` parts drawn from training; else at random.
 
@@ -173,16 +160,6 @@ def own_splits(
             raise HarnessError(f"{source}: split: {request.options.path} has its own {name}; remove '{name}'")
     train = places["train"]
     return places | drawn(request, shares, listing.labels[train], among=train, things=things)
-
-
-def of_places(images: Array, listing: Listing, places: Mapping[str, Labels]) -> Images:
-    """Images of each split; ascending ``places`` read the memory-mapped array forwards."""
-    splits = {
-        name: ImageSplit(np.ascontiguousarray(images[chosen]), listing.labels[chosen], chosen)
-        for name, chosen in places.items()
-        if len(chosen)
-    }
-    return Images(splits, listing.classes)
 
 
 def load_own(request: DataRequest[OwnImageOptions]) -> Images:

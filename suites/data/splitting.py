@@ -25,7 +25,7 @@ SPELLED: Mapping[str, str] = MappingProxyType({name: split for split, names in S
 """Every name of a split (``val``, ``valid``, ``training``, …) with ours."""
 
 
-def shares_of(wanted: Mapping[str, Any], source: str) -> dict[str, float]:
+def shares_of(wanted: Mapping[str, object], source: str) -> dict[str, float]:
     """Parse ``split:`` by our names: below 1 a share, else a count.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models.resnet import BasicBlock
 
 from harness.registry.cards import ModelCard
 from harness.trial.options import option
@@ -20,24 +21,11 @@ if TYPE_CHECKING:
 STAGES = 4
 
 
-class CsiBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut (He et al. 2016), with published names."""
-
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample: nn.Module = nn.Identity()
-        if stride != 1 or inputs != width:
-            shortcut = nn.Conv2d(inputs, width, 1, stride, bias=False)
-            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(width))
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """ReLU(shortcut + convolutions)."""
-        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(maps)))))
-        return F.relu(out + self.downsample(maps))
+def _block(inputs: int, width: int, stride: int) -> BasicBlock:
+    shortcut = None
+    if stride != 1 or inputs != width:
+        shortcut = nn.Sequential(nn.Conv2d(inputs, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+    return BasicBlock(inputs, width, stride, shortcut)
 
 
 class CsiEncoder(nn.Module):
@@ -56,7 +44,7 @@ class CsiEncoder(nn.Module):
         before = width
         for stage in range(STAGES):
             after = width * 2**stage
-            blocks = nn.Sequential(CsiBlock(before, after, 1 if stage == 0 else 2), CsiBlock(after, after, 1))
+            blocks = nn.Sequential(_block(before, after, 1 if stage == 0 else 2), _block(after, after, 1))
             self.add_module(f"layer{stage + 1}", blocks)
             before = after
         self.fc = nn.Linear(before, dimension)

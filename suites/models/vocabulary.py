@@ -129,7 +129,7 @@ def norm_for(request: ModelRequest[Any], place: str, warmup_share: float = 1.0) 
     return slot.build(width, **_warmup(slot, request.facts.get("steps"), warmup_share))
 
 
-def _warmup(slot: Slot, steps: int | None, share: float) -> dict[str, Any]:
+def _warmup(slot: Slot, steps: int | None, share: float) -> dict[str, float | None]:
     """Warm-up arguments of a norm; a fraction needs the number of steps."""
     settings = slot.hyper_parameters
     if settings.get("warmup_fraction") is not None:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from harness.trial.options import REQUIRED, build, option
 from harness.trial.programs import filled, known_values, words_of
 from harness.trial.recipe import COMMON_KEYS, task_values
 from harness.trial.result import Artifact, TrainingResult
-from suites.tasks.program_fence import Fence, hint
 from suites.tasks.program_process import Ended, Program, run_program
 from suites.tasks.program_results import RecordReader, final_scores, reader_of
 
@@ -30,8 +29,6 @@ STARTED = ".started"
 OUTPUT = "output.log"
 RESULTS = "results.jsonl"
 LAST_LINES = 12
-AROUND = "the results lie within the folder where it runs; 'writes: [PATH]' fences it all the same"
-"""Why there is no fence: a program could make nothing new where it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +53,7 @@ class CommandOptions:
     paired: str = option("seed", "what equal seeds share, as the script states", choices=("seed", "none"))
     resumes: bool = option(False, "the program goes on from its folder (HARNESS_RESUME=1); else it begins anew")
     memory_mb: float | None = option(None, "the program and its children are ended above this", low=1)
-    writes: tuple[str, ...] | None = option(
-        None, "where else it may write, from where it runs; [/]: anywhere; null: fenced where the results lie elsewhere"
-    )
+    writes: tuple[str, ...] | None = option(None, "accepted and ignored: a program may write where its user may")
 
 
 def run(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
@@ -76,22 +71,11 @@ def run(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
 
     def told(step: int, loss: float) -> None:
         runtime.beat(step, step, loss)
-        _look(reader, runtime)
 
     ended = run_program(program, reader, told)
     if ended.cause == "time":
         raise OutOfTimeError(f"out of time: the program was ended{_last_lines(ended)}")
-    return _result(options, reader, ended, program.fence)
-
-
-def _look(reader: RecordReader, runtime: Runtime) -> None:
-    """Let a sweep end the program by what it said of validation; raises as ``Pruning.look``."""
-    pruning = runtime.pruning
-    if pruning is None:
-        return
-    for record in reader.records:
-        if record.split == "validation" and record.step is not None and pruning.metric in record.numbers:
-            pruning.look(record.step, record.numbers[pruning.metric])
+    return _result(options, reader, ended, folder)
 
 
 def _prepared(folder: Path, resumes: bool) -> bool:
@@ -125,25 +109,9 @@ def _program(
         "OMP_NUM_THREADS": str(spec.recipe.get("threads", COMMON_KEYS["threads"].default)),
     }
     variables = {key: filled(str(value), known) for key, value in options.variables.items()}
-    fence = _fence(folder, where, options.writes)
     return Program(
-        tuple(words), where, {**os.environ, **own, **variables}, folder / OUTPUT, deadline, options.memory_mb, fence
+        tuple(words), where, {**os.environ, **own, **variables}, folder / OUTPUT, deadline, options.memory_mb
     )
-
-
-def _fence(folder: Path, where: Path, writes: tuple[str, ...] | None) -> Fence:
-    """Where the program may write; none where it would take away what a program expects and nobody asked for one."""
-    if writes is None:
-        fence = Fence(folder)
-        return replace(fence, no_fence=AROUND) if fence.closes(where) else fence
-    return Fence(folder, tuple(_writable(where / path) for path in writes))
-
-
-def _writable(path: Path) -> Path:
-    """A folder that the program may change; made where it is missing, which the program itself could not do."""
-    if not path.exists():
-        path.mkdir(parents=True, exist_ok=True)
-    return path.resolve()
 
 
 def _checkout(options: CommandOptions, folder: Path) -> Path:
@@ -170,12 +138,11 @@ def _checkout(options: CommandOptions, folder: Path) -> Path:
     return target
 
 
-def _result(options: CommandOptions, reader: RecordReader, ended: Ended, fence: Fence) -> TrainingResult:
+def _result(options: CommandOptions, reader: RecordReader, ended: Ended, folder: Path) -> TrainingResult:
     reader.finish()
     series = reader.series()
     steps = max((one.step[-1] for one in series if one.step), default=0)
-    caption = "what the program printed" + (f"; it could write anywhere: {ended.unfenced}" if ended.unfenced else "")
-    log = Artifact(OUTPUT, "log", fence.folder / OUTPUT, caption)
+    log = Artifact(OUTPUT, "log", folder / OUTPUT, "what the program printed")
 
     def failed(why: str) -> TrainingResult:
         return TrainingResult("failed", [], [], [log], steps, why + _last_lines(ended))
@@ -183,8 +150,7 @@ def _result(options: CommandOptions, reader: RecordReader, ended: Ended, fence: 
     if ended.cause == "memory":
         return failed(f"out of memory: the program took more than {options.memory_mb:g} MiB")
     if ended.code:
-        told = "" if ended.unfenced else hint(ended.last, fence)
-        return failed(f"the program ended with {_code(ended.code)}{told}")
+        return failed(f"the program ended with {_code(ended.code)}")
     scores = final_scores(reader, options.results)
     for name in options.expects:
         found = [score for score in scores if score.metric == name]

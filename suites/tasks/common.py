@@ -145,11 +145,11 @@ class LatestProbe:
         """The last measurement."""
         return dict(self.last)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, dict[str, float]]:
         """The last measurement."""
         return {"last": dict(self.last)}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Mapping[str, float]]) -> None:
         """Restore a state."""
         self.last = dict(state["last"])
 
@@ -281,7 +281,7 @@ class ImageTask(ShuffledTask):
         self.check_batch_size()
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, int]:
         """Facts that a network is built from."""
         return {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
 

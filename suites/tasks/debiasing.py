@@ -168,7 +168,7 @@ class Debiasing(ImageTask):
                 for bias, split in splits.items()
             }
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, list[float]]:
         """Widths of the kernels."""
         return {"sigmas": list(self.sigmas)}
 

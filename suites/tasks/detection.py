@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -254,7 +253,7 @@ def average_precision(split: BoxSplit, detections: Sequence[Detection], classes:
     """
     from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untyped]
 
-    truth: dict[str, Any] = {
+    truth: dict[str, list[dict[str, object]]] = {
         "images": [{"id": image} for image in range(len(split))],
         "categories": [{"id": number, "name": str(number)} for number in range(classes)],
         "annotations": [

@@ -203,11 +203,11 @@ class Distillation(ImageTask):
         """The student alone, the part that is deployed."""
         return self.model.state_dict()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, dict[str, Tensor]]:
         """The teacher's running statistics, which move in ``teacher_mode: train``."""
         return {"teacher": dict(self.teacher.named_buffers())} if self.teacher is not None else {}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Restore a state."""
         if self.teacher is not None:
             with torch.no_grad():

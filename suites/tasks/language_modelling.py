@@ -45,11 +45,11 @@ class LanguageModellingOptions:
 class LanguageModelling(Task):
     """Cross-entropy of the next token over contiguous windows.
 
-    The training text is cut into ``batch_size`` lanes read side by side, window after window, so that a model with
     The training text is cut into ``batch_size`` lanes read in parallel, window after window, so that a model's
     memory holds the preceding text. The lanes start elsewhere in each epoch (``rotate``).
 
     ``iid`` is an intervention: the tokens of each split are shuffled across documents, so that only their frequencies
+    can be learnt and every batch is an independent sample.
     """
 
     card = TaskCard(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +11,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
+from harness.base import process_tree
 from harness.errors import HarnessError
-from suites.tasks.program_fence import Fence, private_temporary, started_within
 from suites.tasks.program_results import RecordReader
 
 POLL_SECONDS = 0.1
@@ -45,20 +44,16 @@ class Program:
     output: Path
     deadline: float
     memory_mb: float | None
-    fence: Fence
 
 
 @dataclass(slots=True)
 class Ended:
-    """How it ended: its code (negative: a signal), why we ended it, what it left running, its last lines, why no fence
-    was around it.
-    """
+    """An ended program: its code (negative: a signal), why it was ended, processes that it left, its last lines."""
 
     code: int
     cause: Literal["", "time", "memory"]
     left: int
     last: list[str]
-    unfenced: str = ""
 
 
 class _Output:
@@ -110,26 +105,13 @@ class _Output:
 
 
 def run_program(program: Program, reader: RecordReader, beat: Callable[[int, float], None]) -> Ended:
-    """Run it to its end, or to ours; no process of it is left when this returns.
+    """Run a program to its end, its deadline or its limit; no process of it is left when this returns.
 
     Raises:
         HarnessError: it cannot be started.
     """
-    temporary = private_temporary(program.fence)
-    variables = {**program.variables, **({"TMPDIR": str(temporary)} if temporary else {})}
-    fence = program.fence
-    if temporary is not None:
-        fence = replace(fence, more=(*fence.more, temporary))
     try:
-        return _run(replace(program, variables=variables, fence=fence), reader, beat)
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _run(program: Program, reader: RecordReader, beat: Callable[[int, float], None]) -> Ended:
-    def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             program.words,
             cwd=program.folder,
             env=program.variables,
@@ -138,9 +120,6 @@ def _run(program: Program, reader: RecordReader, beat: Callable[[int, float], No
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-
-    try:
-        process, unfenced = started_within(program.fence, start)
     except OSError as error:
         raise HarnessError(f"'{program.words[0]}' cannot be started in {program.folder}: {error.strerror}") from error
     assert process.stdout is not None
@@ -160,7 +139,7 @@ def _run(program: Program, reader: RecordReader, beat: Callable[[int, float], No
         guard.kill()
         guard.wait()
     output.thread.join(timeout=GRACE_SECONDS)
-    return Ended(process.returncode, cause, left, list(output.last), unfenced)
+    return Ended(process.returncode, cause, left, list(output.last))
 
 
 def _watched(
@@ -184,7 +163,7 @@ def _watched(
             return "time"
         if program.memory_mb is not None and now - looked > MEMORY_SECONDS:
             looked = now
-            if _memory_mb(process.pid) > program.memory_mb:
+            if process_tree.held_mib(process_tree.group(process.pid), program.memory_mb) > program.memory_mb:
                 return "memory"
 
 
@@ -197,41 +176,9 @@ def _end_group(group: int) -> None:
     _signal_group(group, signal.SIGKILL)
 
 
-def _group(group: int) -> list[int]:
-    """The living processes of a group, by their entries in /proc; a zombie is none."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with suppress(OSError, ValueError, IndexError):
-                state, _, of_group = (entry / "stat").read_text().rpartition(") ")[2].split()[:3]
-                if int(of_group) == group and state != "Z":
-                    found.append(int(entry.name))
-    return found
-
-
 def _left(group: int) -> int:
-    """How many processes outlive the program; workers that are just ending get a moment."""
+    """The number of processes that outlive the program; workers that are just ending get a moment."""
     until = time.monotonic() + PATIENCE_SECONDS
-    while (left := _members(group)) and time.monotonic() < until:
+    while (left := len(process_tree.group(group))) and time.monotonic() < until:
         time.sleep(0.05)
     return left
-
-
-def _members(group: int) -> int:
-    """How many living processes a group has; where there is no /proc, whether there are any."""
-    if Path("/proc/self/stat").exists():
-        return len(_group(group))
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return 0
-    return 1
-
-
-def _memory_mb(group: int) -> float:
-    """Resident memory of the group in MiB; 0 where the platform does not say."""
-    pages = 0
-    for process in _group(group):
-        with suppress(OSError, ValueError, IndexError):
-            pages += int((Path("/proc") / str(process) / "statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,14 @@ from methods.alignment.probes import class_alignment, fluctuation, misaligned_sh
 from methods.alignment.stopping import StoppingRule
 from suites.data.types import Labels
 from suites.tasks.sensing_options import STOPS, SensingOptions
+
+
+class EpochsState(TypedDict):
+    """State of ``Epochs``."""
+
+    predictions: list[Tensor]
+    accuracies: list[float]
+    losses: list[float]
 
 
 @dataclass(slots=True)
@@ -86,13 +93,13 @@ class Epochs:
             report["spearman_support_loss"] = float(spearmanr(losses, accuracy).statistic)
         return report
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> EpochsState:
         """State for a checkpoint."""
         rows = [torch.tensor(row) for row in self.predictions]
         return {"predictions": rows, "accuracies": list(self.accuracies), "losses": list(self.losses)}
 
     @classmethod
-    def restored(cls, state: Mapping[str, Any]) -> Epochs:
+    def restored(cls, state: EpochsState) -> Epochs:
         """Restore from ``state``."""
         return cls([row.numpy() for row in state["predictions"]], list(state["accuracies"]), list(state["losses"]))
 

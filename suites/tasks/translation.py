@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -81,6 +81,15 @@ class TranslationOptions:
     )
 
 
+class Sample(TypedDict):
+    """One sentence of the test with its translation."""
+
+    source: str
+    reference: str
+    translation: str
+    chrf: float
+
+
 class Translation(Task):
     """Label-smoothed cross-entropy a target token, over batches of similar length.
 
@@ -104,7 +113,7 @@ class Translation(Task):
     words: BytePairs | Pieces
     last: TranslationBatch
     norm_probe: NormProbe | None = None
-    samples: Sequence[Mapping[str, Any]] = ()
+    samples: Sequence[Sample] = ()
 
     def build(self) -> nn.Module:
         """Load the text, train the encoding, form batches, build the model."""
@@ -274,16 +283,16 @@ class Translation(Task):
             report["validation_perplexity"] = math.exp(min(700.0, self._nats(self.texts["validation"])))
         return report
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, list[dict[str, Tensor]]]:
         """Weights after the last epochs."""
         return {"kept": list(self.kept)}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Sequence[dict[str, Tensor]]]) -> None:
         """Restore a state."""
         self.kept.extend(state["kept"])
 
 
-def _samples(text: Encoded, hypotheses: Sequence[str], each: np.ndarray) -> list[dict[str, Any]]:
+def _samples(text: Encoded, hypotheses: Sequence[str], each: np.ndarray) -> list[Sample]:
     places = np.linspace(0, len(text) - 1, min(SHOWN, len(text))).astype(int).tolist()
     return [
         {

@@ -150,7 +150,7 @@ def test_no_function_takes_more_than_seven_arguments() -> None:
         "methods/distillation/uskd.py:USKD.__init__",
         "harness/results/database.py:Database.results",
         "harness/results/database.py:Database.series",
-        "harness/app/python_run.py:run",
+        "harness/app/run.py:run",
         "harness/cli/init.py:init_command",
     }
     long = set()

@@ -79,7 +79,8 @@ def job_of(suite: Path, method: str | None = None, timeout_seconds: float = 120.
     (trial,) = make_plan(load_suite(suite), selection).trials
     return Job(
         trial.trial_id,
-        trial.label,
+        trial.benchmark,
+        trial.arm,
         trial.spec,
         suite.parent / trial.trial_id,
         timeout_seconds=timeout_seconds,

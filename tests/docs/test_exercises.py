@@ -168,7 +168,7 @@ def test_a_task(grown: Grown) -> None:
 def test_a_verdict(grown: Grown) -> None:
     verdict = grown.verdict("tiny", "tiny-better")
     assert verdict["verdict"] == "practically equal"
-    smallest = verdict["design"]["smallest"]
+    smallest = verdict["design"]["numbers"]["smallest"]
     assert -smallest < verdict["ci_low"] < 0 < verdict["ci_high"] < smallest
     shown = grown.tree.call("harness", "claims", "tiny.yaml", FORCE_COLOR="1", TERM="xterm")
     assert "\x1b[33mpractically equal" in shown

@@ -71,7 +71,7 @@ def test_the_notebook_is_whole_and_small() -> None:
     assert len({cell["id"] for cell in book["cells"]}) == len(book["cells"])
     assert BOOK.stat().st_size < 50_000
     source = "".join("".join(cell["source"]) for cell in cells())
-    for name in ("harness.judge(", "harness.Suite.", "harness.run(", "harness.open("):
+    for name in ("harness.judge(", "harness.suite_from_dict(", "harness.run(", "harness.open("):
         assert name in source
 
 
@@ -88,7 +88,7 @@ def test_the_examples_of_the_page_run(place: Path) -> None:
 def test_the_commands_of_the_page_about_the_store_run(
     place: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (text,) = blocks("docs/store.md", "sh")
+    (text,) = [block for block in blocks("docs/reliability.md", "sh") if "db tag" in block]
     tiny.write_text(re.sub(r"\bbase\b", "adam", tiny.read_text()), encoding="utf-8")
     assert run_main(["run", str(tiny), "--executor", "inline", "--no-report", "--no-tuned", "--json"]) == 0
     lines = text.strip().splitlines()

@@ -213,7 +213,7 @@ def test_a_failed_row_is_a_failed_trial_and_imported_once(
     assert imported(suite, path, *ACC)["files"][0]["known"] == 12
     told = verdict(claims(capsys, suite, "--imported", "only"))
     assert told["n"] == made.SEEDS - 1
-    assert told["design"]["failed"] == 1
+    assert told["design"]["numbers"]["failed"] == 1
 
 
 MIXED = """

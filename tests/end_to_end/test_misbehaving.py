@@ -202,9 +202,8 @@ def test_each_is_a_row_with_its_cause(
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("executor", ["ray", "inline"])
 def test_what_grows_beyond_its_memory_is_ended_and_the_others_finish(
-    tmp_path: Path, tiny: Path, database: Path, harness: Harness, executor: str
+    tmp_path: Path, tiny: Path, database: Path, harness: Harness
 ) -> None:
     """Step by step, with an error handler in the way, or in a child; one attempt: it would grow again."""
     (tmp_path / "bad.py").write_text(OPTIMIZERS)
@@ -212,7 +211,7 @@ def test_what_grows_beyond_its_memory_is_ended_and_the_others_finish(
     arms = ("--arm", "base", "--arm", "better", *arms_of(names))
     limit = ("--set", "steps=300", "--memory-per-trial", "2000")
     done = harness(
-        *("run", tiny, "--seeds", "1", *arms, *limit, "--no-report", "--json", "--executor", executor), timeout=280
+        *("run", tiny, "--seeds", "1", *arms, *limit, "--no-report", "--json", "--executor", "ray"), timeout=280
     )
     assert done.returncode == 1, done.stderr
     with open_reader(database) as reader:
@@ -222,7 +221,7 @@ def test_what_grows_beyond_its_memory_is_ended_and_the_others_finish(
     for name in ("grows", "swallows", "breeds"):
         status, error, attempts, peak = found[name]
         assert (status, attempts) == ("failed", 1), found[name]
-        assert error.startswith("out of memory: the trial held 2,"), error
+        assert error.startswith("out of memory: the trial held "), error
         assert "more than its limit of 2,000 MiB; --memory-per-trial MIB gives it more" in error
-        assert name == "breeds" or peak > 1500
+        assert peak > 2000
     assert sleepers() == [], "a child outlived its trial"

@@ -81,7 +81,7 @@ def test_an_effect_of_an_untuned_baseline_is_gone_when_both_are_tuned(
     assert search["told"] == {"better": 4, "base": 4}
     assert search["chosen"] == {"better": {"optimizer.lr": 0.1}, "base": {"optimizer.lr": 0.1}}
     assert search["ends"] == {"base": {"optimizer.lr": "least"}}
-    assert (tuned["design"]["family"], tuned["design"]["family_size"]) == ("primary", 1)
+    assert (tuned["design"]["multiplicity"]["family"], len(tuned["design"]["test"]["p"])) == ("primary", 1)
 
     curve = published["design"]["rate_curve"]
     assert [(entry["rates"]["known"]["base"], entry["holds"]) for entry in curve] == [

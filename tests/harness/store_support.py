@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def planned_line(run_id: str, *trial_ids: str, reused: bool = False, **columns: 
 
 
 def outcome_line(trial_id: str, status: str = "done", steps: int = 3, **parts: Any) -> dict[str, Any]:
-    """An outcome whose numbers follow from the trial's name, so that a mix-up shows."""
+    """An outcome with numbers from its name, so that a mix-up shows."""
     base = float(sum(trial_id.encode()))
     series = {
         "split": "train",
@@ -69,7 +70,7 @@ def outcome_line(trial_id: str, status: str = "done", steps: int = 3, **parts: A
 
 
 def event_of(line: Mapping[str, Any]) -> Event:
-    """The event whose parts in the journal these are."""
+    """The event whose parts in the event log these are."""
     return read_event({"v": 1, **line})
 
 
@@ -98,6 +99,23 @@ def python(code: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
     )
 
 
+def dead_session(database: Path, run_id: str, *lines: Mapping[str, Any], torn: str = "") -> None:
+    """A writer records events and half a line, ingests nothing and dies."""
+    code = """
+        import json, os, sys
+        from harness.store import Owner
+        from store_support import event_of
+        writer = Owner(sys.argv[1], sys.argv[2], ingest_seconds=60).open()
+        for line in json.loads(sys.argv[3]):
+            writer.record(event_of(line))
+        os.write(writer.journal._descriptor, sys.argv[4].encode())
+        os._exit(9)
+    """
+    process = python(code, str(database), run_id, json.dumps(lines), torn)
+    process.communicate()
+    assert process.returncode == 9
+
+
 HOLD = """
     import sys, duckdb
     connection = duckdb.connect(sys.argv[1], read_only=len(sys.argv) > 2)
@@ -110,7 +128,7 @@ HOLD = """
 
 
 class Holder:
-    """A foreign process that holds a database until told to let go."""
+    """A foreign process that holds a database until it is released."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process

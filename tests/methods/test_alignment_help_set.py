@@ -142,6 +142,7 @@ def test_permuting_the_hidden_labels_changes_nothing_but_the_oracle() -> None:
     assert not np.array_equal(first.labels, second.labels)
 
 
+@pytest.mark.full
 def test_umap_starts_at_random_where_spectral_fails() -> None:
     assert umap_init(64, 62) == "spectral"
     assert umap_init(64, 63) == "random"

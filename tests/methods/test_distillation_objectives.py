@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
-import io
 import pkgutil
 from collections.abc import Iterator
 from typing import Any
@@ -67,12 +66,6 @@ def a_batch(
         progress=0.4,
         epoch=4,
     )
-
-
-def test_every_objective_is_here() -> None:
-    with_teacher = {"kd", "kd-matched", "dkd", "wsld", "nkd", "srrl", "mgd"}
-    alone = {"cross-entropy", "label-smoothing", "uskd", "tf-nkd", "tf-kd", "ps-kd", "cs-kd"}
-    assert set(METHODS) == with_teacher | alone
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
@@ -137,22 +130,6 @@ def test_diagnostics_are_the_recorded_names_and_disturb_nothing(name: str) -> No
     after = objective.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert all(p.grad is None for p in objective.parameters())
-
-
-@pytest.mark.parametrize("name", sorted(METHODS))
-def test_state_dict_round_trip_goes_on_alike(name: str) -> None:
-    first, batches = make(name), [a_batch(seed) for seed in range(3)]
-    first(batches[0])
-    buffer = io.BytesIO()
-    torch.save(first.state_dict(), buffer)
-    buffer.seek(0)
-    second = make(name)
-    second(batches[1])
-    second.load_state_dict(torch.load(buffer, weights_only=True))
-    third = copy.deepcopy(first)
-    for batch in batches[1:]:
-        totals = [objective(batch).total for objective in (first, second, third)]
-        assert totals[0] == totals[1] == totals[2]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -58,7 +58,7 @@ def outcome(suite: Path, arm: str, folder: Path) -> Outcome:
     plan = make_plan(load_suite(suite), Selection(seeds=(0,), arms=(arm,), scale="smoke"))
     (trial,) = plan.trials
     assert trial.spec.slots.methods["optimizer"].values["native"] == arm.endswith("native")
-    return run_job(Job(trial.trial_id, trial.label, trial.spec, folder), lambda step, steps, loss: None)
+    return run_job(Job(trial.trial_id, trial.benchmark, trial.arm, trial.spec, folder), lambda step, steps, loss: None)
 
 
 @needs_compiler

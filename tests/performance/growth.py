@@ -249,7 +249,7 @@ def dispatch(folder: Path, size: Size) -> None:
     spec = make_plan(load_suite(folder / "growing.yaml"), Selection(seeds=(0,))).trials[0].spec
     half = size.trials // 2
     jobs = [
-        Job(f"{number:064x}", f"job {number}", spec, folder, needs=(f"{number - half:064x}",) * (number >= half))
+        Job(f"{number:064x}", "job", str(number), spec, folder, needs=(f"{number - half:064x}",) * (number >= half))
         for number in range(size.trials)
     ]
     dispatcher = Dispatcher(Recorder(), Instant(), Policy(), Watch())

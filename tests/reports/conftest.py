@@ -34,6 +34,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     reported = plans(write_suite(root))
     database = root / "harness.duckdb"
     fill(database, reported)
-    folder = write_site(database, reported, root / "site").parent
+    folder = write_site(database, reported, root / "site", trial_pages=True).parent
     single = write_site(database, reported, root / "single", single_file=True)
     return Written(database, reported, folder, single)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from harness import stats
-from harness.judge.rows import finite
+from harness.judge.detail import finite
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.results.reporting import Reported
 from harness.store import Owner
@@ -311,7 +311,7 @@ def _judge(owner: Owner, one: Reported, tie: str) -> None:
                     "n": 0,
                     "difference": -0.25,
                     "verdict": "holds",
-                    "design": {"mode": "check", "check": check, "reason": "both were computed"},
+                    "design": {"kind": "identity", "mode": "check", "check": check, "reason": "both were computed"},
                 }
             )
             continue
@@ -338,6 +338,14 @@ def _judge(owner: Owner, one: Reported, tie: str) -> None:
         published = {
             **base,
             **verdict(one, benchmark, differences, passed, binding.primary, str(binding.arm), list(binding.against)),
+        }
+        fact = one.suite.facts[binding.id]
+        readings = [] if gate is None else [{**gates[-1], "benchmark": benchmark, "op": gate.op}]
+        published["design"] |= {
+            "claim_id": binding.id,
+            "kind": fact.kind,
+            "delta": None if fact.effect is None else abs(fact.effect),
+            "gate_readings": readings,
         }
         if binding.id == "demo-gain":
             verdicts.append(tuned(published))
@@ -449,7 +457,10 @@ def verdict(
         "missing": 0,
         "failed": 0,
         "diverged": 0,
-        "shown": [{"against": other, "n": 4, "difference": 1.1, "low": 0.4, "high": 1.8} for other in against[1:]],
+        "shown": [
+            {"benchmark": benchmark, "against": other, "n": 4, "difference": 1.1, "low": 0.4, "high": 1.8}
+            for other in against[1:]
+        ],
     }
     return {
         "n": found.n,

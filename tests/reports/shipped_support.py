@@ -157,4 +157,4 @@ def write_shipped(folder: Path, seeds: tuple[int, ...] = SEEDS) -> Path:
             with Owner(database, f"{RUN}-{name}-{selection.scale}") as owner:
                 fill_shipped(owner, suite, make_plan(suite, selection))
             reported.append(Reported(suite, judge_now(suite, selection, database)[0]))
-    return write_site(database, reported, folder / "site").parent
+    return write_site(database, reported, folder / "site", trial_pages=True).parent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from report_support import write_suite
 import reports
 from harness import stats
 from harness.judge.ablation import parent_of
+from harness.judge.detail import PARTS, VerdictDetail
 from harness.results.headlines import SAID
 from harness.store import open_reader
 from harness.suite.models import Arm
@@ -133,21 +134,22 @@ def test_the_headline_counts_tests_and_keeps_kinds_apart(mini: SuiteResults) -> 
     assert [claim.claim_id for claim, _ in sentences.leading(mini)] == ["demo-gain"]
 
 
+def changed(detail: VerdictDetail, **values: Any) -> VerdictDetail:
+    """The detail with other values of fields of its parts."""
+    for name, part in PARTS.items():
+        own = {each.name: values[each.name] for each in fields(part) if each.name in values}
+        if own:
+            detail = replace(detail, **{name: replace(getattr(detail, name), **own)})
+    return detail
+
+
 def judged_as(results: SuiteResults, *claims: tuple[str, str, dict[str, Any]]) -> SuiteResults:
-    """The suite with copies of its first claim: id, verdict, and what the design says otherwise."""
+    """The suite with copies of its first claim: id, verdict, and values of its detail."""
     (first,) = (claim for claim in results.claims if claim.claim_id == "demo-gain")
-    made = [
-        replace(
-            first,
-            claim_id=name,
-            verdict={
-                **(first.verdict or {}),
-                "verdict": word,
-                "design": {**first.design, "contrast_id": name, **design},
-            },
-        )
-        for name, word, design in claims
-    ]
+    made = []
+    for name, word, values in claims:
+        detail = changed(first.detail, **{"contrast": name, **values})
+        made.append(replace(first, verdict=replace(first.verdict, claim_id=name, verdict=word, detail=detail)))
     return replace(results, claims=made)
 
 
@@ -155,7 +157,7 @@ def test_every_primary_claim_leads_and_what_points_the_other_way_is_first(mini: 
     words = ["direction confirmed", "undecided", "not run", "no effect worth having", "direction reversed"]
     primary = [(f"p{place}", word, {"family": "primary"}) for place, word in enumerate(words)]
     others = [("s", "direction reversed", {"family": "secondary"})]
-    shared = [("p5", "direction confirmed", {"family": "primary", "contrast_id": "p0"})]
+    shared = [("p5", "direction confirmed", {"family": "primary", "contrast": "p0"})]
     results = judged_as(mini, *primary, *others, *shared)
     told = sentences.leading(results)
     assert [claim.word for claim, _ in told] == [
@@ -243,10 +245,11 @@ def test_what_would_change_a_verdict_names_the_numbers(mini: SuiteResults) -> No
 
 def test_standardised_effects_have_their_exact_interval_or_none(mini: SuiteResults) -> None:
     claim = next(claim for claim in mini.claims if claim.claim_id == "demo-gain")
-    values = list(claim.per_benchmark[0]["differences"].values())
+    values = list(claim.detail.per_benchmark[0].differences.values())
     exact = stats.effect_size_interval(values)
     assert claim.standardised == pytest.approx((exact.estimate, exact.low, exact.high))
-    divided = (claim.value("ci_high") - claim.value("difference")) / claim.value("difference") * exact.estimate
+    row = claim.verdict
+    divided = (row.ci_high - row.difference) / row.difference * exact.estimate  # type: ignore[operator]
     assert exact.high - exact.estimate > divided
     (older,) = judged_as(mini, ("c", "undecided", {"d_z_low": None, "d_z_high": None})).claims
     assert older.standardised == (pytest.approx(exact.estimate), None, None)

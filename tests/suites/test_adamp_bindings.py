@@ -67,26 +67,6 @@ def test_a_removed_decay_is_gated_by_what_it_did() -> None:
     assert half.baselines == ["sgdp", "sgd"]
 
 
-def test_more_than_ninety_percent_is_held_against_ninety() -> None:
-    assert bindings()["adamp-scale-invariant-share"].check == "scale_invariant_share"
-
-
-def test_the_norm_of_sgdp_is_near_vanilla_and_far_from_momentum() -> None:
-    binding = bindings()["adamp-analysis-weight-norm-sgdp"]
-    assert (binding.arm, binding.against, binding.baselines) == ("sgdp", ["sgd"], ["sgd-vanilla", "sgdp"])
-    assert adamp().facts[binding.id].direction == -1
-    growth = bindings()["adamp-mechanism-norm-growth"]
-    assert all(gate.metric != growth.metric for gate in growth.gates)
-
-
-def test_controls_are_judged() -> None:
-    frozen = bindings()["adamp-intervention-frozen-bn"]
-    assert (frozen.arm, frozen.against) == ("adamp", ["adamw"])
-    assert frozen.baselines == ["adamp-frozen-bn", "adamw-frozen-bn"]
-    matched = bindings()["adamp-intervention-matched-norms"]
-    assert (matched.arm, matched.against) == ("adamw-matched-norms", ["adamw"])
-
-
 @pytest.mark.parametrize("scale", ["mini", "small", "paper"])
 @pytest.mark.parametrize("detector", ["centernet", "ssd"])
 def test_detectors_from_weights_are_those_that_are_named(detector: str, scale: str) -> None:

@@ -88,6 +88,7 @@ def test_random_start_of_the_l2_ball_is_uniform_in_it() -> None:
     assert abs(float(share.var()) - 1 / 12) < 0.01
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", CELLS)
 def test_training_makes_robust(name: str) -> None:
     cell, steps, gentle = CELLS[name], 150, partial(adam, lr=5e-3)
@@ -156,6 +157,7 @@ def test_wide_resnet_refuses_other_depths() -> None:
         model_from(build, {"channels": 1, "classes": 2}, depth=12)
 
 
+@pytest.mark.full
 @pytest.mark.data
 @pytest.mark.skipif("HARNESS_DATA" not in os.environ, reason="HARNESS_DATA is not set")
 def test_one_step_on_cifar10_moves_photographs_within_the_radius() -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from task_lab import Cell, adam, model_from, request_for, train
+from task_lab import Cell, model_from, request_for
 
 from harness.errors import HarnessError, MissingDataError
 from suites.data import audio_published, audiofolder
@@ -33,7 +32,6 @@ CELLS = {
     )
     for kind in ("tones", "words", "textures")
 }
-HEADLINE = {"tones": "roc-auc", "words": "accuracy", "textures": "f1"}
 
 
 # scores
@@ -123,45 +121,6 @@ def test_too_many_harmonics_are_refused() -> None:
 
 
 # task
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("kind", CELLS)
-def test_learns_what_it_hears(kind: str) -> None:
-    cell, metric = CELLS[kind], HEADLINE[kind]
-    gentle = partial(adam, lr=1e-2 if kind == "tones" else 4e-3)
-    task = cell.build(0)
-    train(task, 150, gentle)
-    scores = task.evaluate("test").metrics
-    assert scores[metric] > {"tones": 65, "words": 35, "textures": 45}[kind]
-    assert scores[metric] > scores[f"trivial.{metric}"] + 15
-
-
-@pytest.mark.parametrize("kind", CELLS)
-def test_repeats_itself_and_reports_metrics_of_its_kind(kind: str) -> None:
-    def once() -> tuple[list[float], dict[str, float]]:
-        task = CELLS[kind].build(3)
-        _, losses = train(task, 3)
-        return losses, dict(task.evaluate("test").metrics)
-
-    first, second = once(), once()
-    assert first == second
-    names = {"accuracy", "f1"} if kind == "words" else {"roc-auc", "pr-auc", "f1"}
-    assert set(first[1]) == names | {f"trivial.{name}" for name in names} | {"loss"}
-    task = CELLS[kind].build(3)
-    task.build()
-    assert set(first[1]) <= set(task.card.metrics)
-    assert task.evaluate("nothing").metrics == {}
-
-
-def test_seeds_and_epochs_differ_and_batches_are_a_function_of_the_epoch() -> None:
-    task, other = CELLS["words"].build(0), CELLS["words"].build(1)
-    task.build()
-    other.build()
-    first, again, later = (next(iter(task.batches(epoch))).waves for epoch in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, later)
-    assert not torch.equal(first, next(iter(other.batches(0))).waves)
 
 
 def test_excerpts_begin_where_asked_and_short_recordings_are_padded() -> None:
@@ -317,6 +276,7 @@ def test_dcase_joins_labels_of_a_clip_and_holds_out_a_tenth(tmp_path: Path) -> N
 DATA = pytest.mark.skipif("HARNESS_DATA" not in os.environ, reason="HARNESS_DATA is not set")
 
 
+@pytest.mark.full
 @pytest.mark.data
 @DATA
 def test_spoken_digits_keep_speakers_apart() -> None:
@@ -326,6 +286,7 @@ def test_spoken_digits_keep_speakers_apart() -> None:
     assert all((np.bincount(part.targets) == len(part) // 10).all() for part in data.splits.values())
 
 
+@pytest.mark.full
 @pytest.mark.data
 @DATA
 def test_esc10_splits_by_fold_and_orchestra_by_table() -> None:

@@ -94,6 +94,7 @@ def test_every_check_of_a_module_is_bound_and_tested(suite: str) -> None:
     assert public == bound == set(FLIPPED[suite])
 
 
+@pytest.mark.full
 @every_check
 def test_a_check_holds_in_the_unit_of_its_claim_and_fails_with_its_option_turned(suite: str, name: str) -> None:
     check = named(suite, name)()

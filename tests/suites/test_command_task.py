@@ -53,7 +53,9 @@ def ran(path: Path, folder: Path, arm: str = "adamp", attempt: int = 1, seconds:
     """The outcome of an arm's first trial."""
     plan = make_plan(load_suite(path))
     trial = next(trial for trial in plan.trials if trial.arm == arm)
-    job = Job(trial.trial_id, trial.label, trial.spec, folder / "artifacts" / trial.trial_id, attempt, seconds)
+    job = Job(
+        trial.trial_id, trial.benchmark, trial.arm, trial.spec, folder / "artifacts" / trial.trial_id, attempt, seconds
+    )
     return run_job(job, lambda *_: None)
 
 
@@ -159,6 +161,7 @@ def test_what_goes_wrong_is_a_failed_trial_that_says_so(failure: str, tmp_path: 
     assert not outcome.results
 
 
+@pytest.mark.full
 def test_over_time_is_ended_as_a_whole(tmp_path: Path) -> None:
     script = (
         "import os, subprocess, sys, time\n"
@@ -177,6 +180,7 @@ def test_over_its_memory_is_ended(tmp_path: Path) -> None:
     assert "out of memory: the program took more than 150 MiB" in str(outcome.error)
 
 
+@pytest.mark.full
 def test_the_program_ends_with_its_worker(tmp_path: Path) -> None:
     """However the worker dies, SIGKILL too."""
     script = "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
@@ -288,6 +292,7 @@ def test_a_mistake_is_told_with_its_place(mistake: str, tmp_path: Path, capsys: 
     assert "Traceback" not in said
 
 
+@pytest.mark.full
 def test_unpaired_runs_are_not_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = own_suite(tmp_path, CLIENT + "log(accuracy=80 + seed())\n", "paired: none\n")
     db = tmp_path / "r" / "h.duckdb"

@@ -19,6 +19,7 @@ from task_lab import Cell
 
 from harness.errors import HarnessError, MissingDataError
 from harness.trial.contracts import ModelRequest
+from methods.alignment.knn_baselines import KNNMotion, KNNPredictor, KNNStatic
 from suites.checks import knn_mmd
 from suites.data.csi_csv import list_recordings, parse
 from suites.data.csi_domains import CsiDomains
@@ -34,9 +35,7 @@ HEADER = (
 COLUMNS = HEADER.split(",")
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def load(source: str, root: Path, seed: int = 0, **keys: object) -> CsiDomains:
@@ -148,6 +147,7 @@ def test_missing_and_empty_folders_are_said(tmp_path: Path) -> None:
         load(WIFALL, tmp_path)
 
 
+@pytest.mark.full
 @pytest.mark.data
 @pytest.mark.skipif("HARNESS_DATA" not in os.environ, reason="HARNESS_DATA is not set")
 def test_the_published_wifall_has_the_counts_of_its_description() -> None:
@@ -161,31 +161,20 @@ def test_the_published_wifall_has_the_counts_of_its_description() -> None:
     assert data.target.amplitudes.shape[1:] == (100, 52)
 
 
-def test_a_simulated_world_is_a_function_of_the_seed() -> None:
-    keys: dict[str, Any] = {"people": 3, "actions": 3, "recordings": 2, "target_recordings": 4}
-    first, again, other = (load(SIMULATOR, Path(), seed, **keys) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first.target.amplitudes, again.target.amplitudes)
-    assert not np.array_equal(first.target.amplitudes, other.target.amplitudes)
-    assert first.target.amplitudes.shape == (24, 25, 52)
-    assert np.isfinite(first.source.amplitudes).all()
-    assert len(first.source) == 2 * 3 * 2 * 2
-
-
 def test_the_default_target_has_150_windows_or_more() -> None:
     assert len(load(SIMULATOR, Path()).target) >= 150
 
 
-def _skill(kind: str, **keys: Any) -> float:
+def _skill(kind: type[KNNPredictor], **keys: Any) -> float:
     """Balanced accuracy of one-shot KNN above chance, mean of two seeds."""
     from harness.trial.seeds import Streams
-    from methods.alignment.knn_baselines import KNNPredictor
     from suites.tasks.target_domain import draw_shots
 
     found = []
     for seed in range(2):
         data = load(SIMULATOR, Path(), seed, **keys)
         target = draw_shots(data.target, 1, Streams(seed), permute_hidden=False)
-        predicted = KNNPredictor(features=kind).predict(
+        predicted = kind().predict(
             target.amplitudes[target.rest], target.amplitudes[target.support], target.support_labels, data.source.labels
         )
         hits = [np.mean(predicted[target.hidden == label] == label) for label in np.unique(target.hidden)]
@@ -195,10 +184,10 @@ def _skill(kind: str, **keys: Any) -> float:
 
 def test_the_two_knobs_do_what_they_say() -> None:
     mini = {"fingerprint": 0.6, "jitter": 0.035}
-    assert _skill("motion", **mini) > 0.3
-    assert _skill("static", **mini) < 0.25
-    assert _skill("motion", **mini, signature=0.0) < 0.1
-    assert _skill("static", **mini, signature=0.0, confounded=True) > 0.5  # the session tells the action
+    assert _skill(KNNMotion, **mini) > 0.3
+    assert _skill(KNNStatic, **mini) < 0.25
+    assert _skill(KNNMotion, **mini, signature=0.0) < 0.1
+    assert _skill(KNNStatic, **mini, signature=0.0, confounded=True) > 0.5  # the session tells the action
 
 
 @pytest.mark.parametrize("classes", [2, 6])

@@ -24,9 +24,7 @@ FOLDER = "suites.data.own_images:imagefolder"
 TOKENS = "suites.data.own_text:tokens"
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def write_images(
@@ -163,18 +161,6 @@ def test_a_cache_that_cannot_be_written_is_one_clear_error(tmp_path: Path, monke
         cached(("key",), ("a",), lambda: {"a": np.arange(3)})
 
 
-def test_a_missing_folder_names_source_path_and_command(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match=r"grocery64.*grocery64\.zip.*harness data fetch grocery64"):
-        Cell("", "suites.data.imagefolder:grocery64", "").data_for(0, tmp_path)
-
-
-def test_a_named_archive_of_other_content_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "grocery").mkdir()
-    zipped(write_images(tmp_path / "own"), tmp_path / "grocery" / "grocery64.zip")
-    with pytest.raises(HarnessError, match="expected 2eb43445"):
-        Cell("", "suites.data.imagefolder:grocery64", "").data_for(0, tmp_path)
-
-
 def test_damaged_archives_and_images_are_refused(tmp_path: Path) -> None:
     root = write_images(tmp_path / "own")
     archive = zipped(root, tmp_path / "own.zip")
@@ -258,6 +244,7 @@ ROOT = Path(os.environ.get("HARNESS_DATA", ""))
 has = pytest.mark.skipif(not os.environ.get("HARNESS_DATA"), reason="HARNESS_DATA is not set")
 
 
+@pytest.mark.full
 @pytest.mark.data
 @has
 def test_the_real_sets_read_as_their_homes_describe_them() -> None:
@@ -281,6 +268,7 @@ def test_the_real_sets_read_as_their_homes_describe_them() -> None:
         assert capped.documents[split].max() < 5000
 
 
+@pytest.mark.full
 @pytest.mark.data
 @has
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from task_lab import Cell
 
 from harness.errors import HarnessError
 from suites.data.digits import enlarge, read_digits
-from suites.data.help_topics import distinct_paragraphs, share_out, shared_ngrams, tokens_of
+from suites.data.help_topics import distinct_paragraphs, share_out, tokens_of
 from suites.data.types import Images, Text
 
 DIGITS = "suites.data.digits:digits"
@@ -21,6 +21,13 @@ TOPICS = "suites.data.help_topics:help-topics"
 
 def load(source: str, seed: int = 0, **keys: object) -> Images | Text:
     return Cell("", source, "", data_keys=keys).data_for(seed)
+
+
+def shared_ngrams(part: list[int], train: list[int], length: int) -> float:
+    """Share of the n-grams of ``part`` that occur in ``train``."""
+    ours, theirs = (list(zip(*(text[start:] for start in range(length)), strict=False)) for text in (part, train))
+    known = set(theirs)
+    return float(np.mean([gram in known for gram in ours]))
 
 
 def digits(seed: int = 0, **keys: object) -> Images:
@@ -47,12 +54,6 @@ def test_digits_splits_cover_every_item_once() -> None:
     part = data.splits["test"]
     np.testing.assert_array_equal(part.images[:, 0], images[part.items])
     np.testing.assert_array_equal(part.labels, labels[part.items])
-
-
-def test_digits_of_one_seed_are_equal_and_of_two_differ() -> None:
-    one, again, other = digits(0, noise=0.3), digits(0, noise=0.3), digits(1, noise=0.3)
-    np.testing.assert_array_equal(one.splits["train"].images, again.splits["train"].images)
-    assert not np.array_equal(one.splits["train"].items, other.splits["train"].items)
 
 
 def test_noise_has_the_deviation_that_was_asked_for() -> None:
@@ -184,12 +185,3 @@ def test_documents_mark_where_topics_start() -> None:
     for split, starts in data.documents.items():
         assert starts[0] == 0
         assert all(data.splits[split][start - 1] == end for start in starts[1:])
-
-
-def test_help_topics_of_two_seeds_differ() -> None:
-    one, again, other = (load(TOPICS, seed) for seed in (0, 0, 1))
-    assert isinstance(one, Text)
-    assert isinstance(again, Text)
-    assert isinstance(other, Text)
-    np.testing.assert_array_equal(one.splits["test"], again.splits["test"])
-    assert not np.array_equal(one.splits["test"], other.splits["test"])

@@ -28,7 +28,6 @@ from suites.tasks.weight_decay import DECAYED, decay_groups
 DATA = Cell(
     "-:-", "suites.data.digit_numbers:digit-pairs", "-:-", data_keys={"train": 200, "validation": 100, "test": 100}
 )
-FACTS = {"classes": 100, "channels": 1, "size": 8}
 
 
 def network(width: int, seed: int = 0) -> nn.Module:
@@ -230,23 +229,6 @@ def test_taps_of_an_unknown_build_are_an_error_and_can_be_given() -> None:
     own = nn.Linear(2, 2)
     own.taps = Taps("a", "b", "c")
     assert taps_of(own) == Taps("a", "b", "c")
-
-
-def test_learns_from_labels_and_not_from_shuffled_ones() -> None:
-    cell = dataclasses.replace(DATA, data_keys={"train": 400, "validation": 100, "test": 200, "noise": 0.0})
-    honest = cell.data_for(0)
-    scores = []
-    for shuffle in (False, True):
-        data = honest
-        if shuffle:
-            split = honest.splits["train"]
-            mixed = dataclasses.replace(split, labels=np.random.default_rng(0).permutation(split.labels))
-            data = dataclasses.replace(honest, splits={**honest.splits, "train": mixed})
-        task = task_of("uskd", data=data, width=16, batch_size=40, mu=0.1)
-        train(task, 150)
-        scores.append(task.evaluate("test").metrics["top1-accuracy"])
-    assert scores[0] > 15
-    assert scores[1] < 6
 
 
 def test_a_detached_weak_head_supervises_no_layer() -> None:

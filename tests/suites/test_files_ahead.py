@@ -78,6 +78,7 @@ def tensors(batch: Any) -> list[torch.Tensor]:
     return [tensor for part in batch for tensor in tensors(part)] if isinstance(batch, tuple | list) else []
 
 
+@pytest.mark.full
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("cell", CELLS)
 def test_batches_are_the_same_for_any_number_of_threads(cell: str, copies: Copies, tmp_path: Path) -> None:
@@ -146,6 +147,7 @@ def wait_for_threads() -> None:
     assert not loader_threads()
 
 
+@pytest.mark.full
 def test_a_training_from_files_goes_on_to_the_last_bit_with_other_threads(
     copies: Copies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +202,7 @@ def test_a_damaged_file_fails_its_trial_with_its_path(copies: Copies, tmp_path: 
     wait_for_threads()
 
 
+@pytest.mark.full
 def test_threads_that_read_are_no_part_of_the_identity() -> None:
     def planned(**overrides: Any) -> Any:
         chosen = Selection("mini", ("imagenet-resnet18",), ("adamp",), (0,), overrides=overrides)
@@ -209,7 +212,7 @@ def test_threads_that_read_are_no_part_of_the_identity() -> None:
     assert few.trial_id == many.trial_id != computing.trial_id
     assert many.spec.recipe["loader_workers"] == 7
     # A trial takes the CPUs of those that compute or of those that read.
-    cpus = [Job("", "", one.spec, Path()).threads for one in (few, many, computing)]
+    cpus = [Job("", "", "", one.spec, Path()).threads for one in (few, many, computing)]
     assert cpus == [1, 7, 2]
 
 
@@ -281,6 +284,7 @@ def test_a_file_that_claims_or_lacks_pixels_is_one_message(tmp_path: Path, conte
         pixels(tmp_path / "no.jpg")
 
 
+@pytest.mark.full
 def test_every_cut_of_a_photograph_is_one_message(tmp_path: Path) -> None:
     _, content, _ = next(photographs())
     for length in range(0, len(content) - 2, 7):

@@ -92,10 +92,10 @@ def test_a_pickle_is_never_read(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "exploded",))
 
     torch.save({"weight": Bomb()}, tmp_path / "own.pt")
-    with pytest.raises(HarnessError, match=r"own\.pt is no \.safetensors file, .*save_file\(torch\.load\('own\.pt'"):
+    with pytest.raises(HarnessError, match=r"own\.pt is not a \.safetensors file; .*save_file\(torch\.load\('own\.pt'"):
         network(weights=str(tmp_path / "own.pt"))
     (tmp_path / "own.pt").rename(tmp_path / "disguised.safetensors")
-    with pytest.raises(HarnessError, match=r"disguised\.safetensors is no safetensors file that can be read"):
+    with pytest.raises(HarnessError, match=r"disguised\.safetensors"):
         network(weights=str(tmp_path / "disguised.safetensors"))
     assert not (tmp_path / "exploded").exists()
     with pytest.raises(MissingDataError, match=r"none\.safetensors does not exist"):
@@ -120,7 +120,7 @@ def test_a_published_resnet_fits(tmp_path: Path) -> None:
 
 def test_another_file_than_was_planned_with_is_refused(file: str) -> None:
     network(weights=file, weights_sha256=checksum(Path(file)))
-    with pytest.raises(HarnessError, match="and 00 was planned; run the suite again"):
+    with pytest.raises(HarnessError, match="but 00 was planned; run the suite again"):
         network(weights=file, weights_sha256="00")
 
 

@@ -16,10 +16,7 @@ from harness.trial.options import build
 from harness.trial.seeds import Streams
 from suites.fixtures.published import ARCHITECTURES, TRAINING, WRITERS, copy_of, shares, steps_per_epoch, trimmed
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def load(name: str, root: Path, **keys: Any) -> Any:

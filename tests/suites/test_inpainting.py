@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from task_lab import adam, info_of, request_for
+from task_lab import info_of, request_for
 from torch import Tensor, nn
 
 from harness.errors import HarnessError, MissingDataError
@@ -74,36 +74,6 @@ def made(
     task = Inpainting(context)
     task.build()
     return task
-
-
-def trained(task: Inpainting, steps: int, lr: float = 1e-2) -> list[float]:
-    optimizer = adam(task.parameter_groups(task.model), lr)
-    losses: list[float] = []
-
-    def update(result: StepResult) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        result.loss.backward()
-        optimizer.step()
-
-    task.model.train()
-    epoch = 0
-    while len(losses) < steps:
-        for batch in task.batches(epoch):
-            losses.append(float(task.optimize(batch, len(losses), update).loss.detach()))
-        epoch += 1
-    return losses
-
-
-def test_batches_are_a_function_of_the_epoch_and_not_of_the_arm() -> None:
-    task, other = made(), made(norms=BN)
-    later, first, again = (list(task.batches(epoch)) for epoch in (1, 0, 1))
-    assert len(later) == task.steps_per_epoch()
-    assert all(
-        torch.equal(a.images, b.images) and torch.equal(a.holes, b.holes) for a, b in zip(later, again, strict=True)
-    )
-    assert not all(torch.equal(a.images, b.images) for a, b in zip(later, first, strict=True))
-    theirs = list(other.batches(0))
-    assert all(torch.equal(a.holes, b.holes) for a, b in zip(first, theirs, strict=True))
 
 
 SIXTY_FOUR = ImagePairs(
@@ -385,28 +355,3 @@ def test_coco_crops_as_stored() -> None:
     assert isinstance(masks, np.ndarray)
     ratios = masks.mean((1, 2, 3))
     assert 0.02 < ratios.min() < ratios.max() < 0.6
-
-
-def one_picture(shuffled: bool) -> ImagePairs:
-    """The same two-coloured picture again and again; shuffled, each is noise of the same pixels."""
-    draws = np.random.default_rng(0)
-    picture = np.full((3, 16, 16), 60, dtype=np.uint8)
-    picture[:, :, 8:] = 190
-    splits = {}
-    for name, count in (("train", 32), ("validation", 8), ("test", 16)):
-        images = np.repeat(picture[None], count, 0)
-        if shuffled:
-            images = draws.permuted(images.reshape(count, -1), axis=1).reshape(images.shape)
-        splits[name] = PairSplit(images, gratings.blobs(draws, count, 16, 0.3, 0.4), np.arange(count))
-    return ImagePairs(splits)
-
-
-def test_learns_what_surroundings_tell_and_nothing_of_noise() -> None:
-    gains = {}
-    for shuffled in (False, True):
-        task = made(data=one_picture(shuffled), norms=BN, eval_batch=8)
-        trained(task, 80)
-        scores = task.evaluate("test").metrics
-        gains[shuffled] = scores["hole-psnr"] - scores["trivial.hole-psnr"]
-    assert gains[False] > 2, gains
-    assert gains[True] < 0.3, gains

@@ -114,7 +114,7 @@ def test_grey_images_do_not_fit_an_imagenet_architecture() -> None:
         build(VISION, {**IMAGES, "channels": 1})
 
 
-@pytest.mark.parametrize("backbone", ["cnn", "resnet-cifar", "resnet50"])
+@pytest.mark.parametrize("backbone", ["cnn", "resnet-cifar", pytest.param("resnet50", marks=pytest.mark.full)])
 @pytest.mark.parametrize("pooling", ["average", "average+max"])
 def test_embeddings_have_length_one(backbone: str, pooling: str) -> None:
     model = build(EMBEDDING, IMAGES, backbone=backbone, pooling=pooling, widths=[4, 8], dimension=6)

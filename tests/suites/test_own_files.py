@@ -98,7 +98,7 @@ def test_an_added_arm_is_trained_and_judged(folder: Path, capsys: pytest.Capture
     assert verdict["verdict"] in ("undecided", "direction confirmed", "direction reversed")
     design = verdict["design"]
     assert isinstance(design, dict)
-    assert (design["family"], design["family_size"]) == ("own", 1)
+    assert (design["multiplicity"]["family"], len(design["test"]["p"])) == ("own", 1)
 
 
 MISTAKES = {
@@ -128,6 +128,7 @@ def test_against_needs_an_arm_of_ones_own(folder: Path, capsys: pytest.CaptureFi
     assert "did you mean 'adamw'" in capsys.readouterr().err
 
 
+@pytest.mark.full
 def test_data_of_a_file_have_a_card(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "my_data.py").write_text(
         "from harness.registry.cards import DataCard\n"

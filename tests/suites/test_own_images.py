@@ -23,9 +23,7 @@ from suites.data.types import Images
 FOLDER, HUB = "suites.data.own_images:imagefolder", "suites.data.hub_images:huggingface"
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def read(path: Path, seed: int = 0, layout: str = FOLDER, **keys: Any) -> Images:

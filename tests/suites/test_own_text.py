@@ -19,9 +19,7 @@ TOKENS = "suites.data.own_text:tokens"
 BOOK = "".join(f"line {number} says é: a cat and {number % 7} dogs.\n" for number in range(200))
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def load(path: Path, seed: int = 0, **keys: Any) -> Text:

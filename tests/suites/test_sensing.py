@@ -145,6 +145,7 @@ def test_methods_without_a_training_take_no_step_and_are_scored(suite: Path, tmp
         assert found["test", "balanced-accuracy"] > 60
 
 
+@pytest.mark.full
 def test_permuted_hidden_labels_change_the_test_scores_and_what_hindsight_sees_and_nothing_else(
     suite: Path, tmp_path: Path
 ) -> None:
@@ -161,6 +162,7 @@ def test_permuted_hidden_labels_change_the_test_scores_and_what_hindsight_sees_a
             np.testing.assert_array_equal(items[0][name], items[1][name])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("arm", ["leak", "in-domain"])
 def test_the_arms_that_say_they_leak_do(suite: Path, tmp_path: Path, arm: str) -> None:
     plain, permuted = (run(suite, tmp_path / str(flag), arm, permute_hidden=flag) for flag in (False, True))
@@ -200,6 +202,7 @@ def test_permuted_hidden_labels_through_the_command_line(suite: Path, tmp_path: 
     assert stored[0][2] != stored[1][2]
 
 
+@pytest.mark.full
 def test_source_batches_do_not_depend_on_the_arm(suite: Path, tmp_path: Path) -> None:
     losses = [
         series_of(run(suite, tmp_path / arm, arm))["train", "term_cross_entropy"] for arm in ("source-only", "mmd")
@@ -257,6 +260,7 @@ def test_an_empty_help_set_and_too_many_shots_are_said() -> None:
         draw_shots(_domain(), 20, Streams(0), permute_hidden=False)
 
 
+@pytest.mark.full
 def test_one_process_answers_for_every_embedding_and_ends_with_its_input(tmp_path: Path) -> None:
     from suites.tasks import reduction
 
@@ -292,33 +296,3 @@ def test_umap_runs_beside_the_trial_and_is_taken_from_the_cache(
     np.testing.assert_array_equal(again, first)
     monkeypatch.setattr(reduction, "_embed", lambda *_: pytest.fail("the cache was passed over"))
     np.testing.assert_array_equal(reduction.embedding(rows, 4, 1), first)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("learns", [True, False])
-def test_learns_from_source_labels_and_not_from_shuffled_ones(
-    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, learns: bool
-) -> None:
-    from dataclasses import replace
-
-    from suites.tasks.sensing import Sensing
-
-    if not learns:
-        place = Sensing._place
-
-        def shuffled(self: Sensing, data: Any) -> None:
-            labels = np.random.default_rng(0).permutation(data.source.labels)
-            place(self, replace(data, source=replace(data.source, labels=labels)))
-
-        monkeypatch.setattr(Sensing, "_place", shuffled)
-    # One manner for everybody: source and target are alike but for the noise.
-    easy = {"epochs": 40, "stop": "last", "data.shift": 0.0}
-    margins = [
-        (
-            results_of(run(suite, tmp_path / str(seed), "source-only", seed, **easy))["test", "balanced-accuracy"]
-            - 100 / 3
-        )
-        / (200 / 3)
-        for seed in range(2)
-    ]
-    assert bool(np.mean(margins) > 0.5) is learns, margins

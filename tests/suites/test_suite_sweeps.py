@@ -142,7 +142,7 @@ def test_a_section_runs_to_its_end(name: str, on: str, database: Path) -> None:
     assert set(result.summary["told"].values()) == {2}
     methods = len(result.points) - 1
     assert len(result.verdicts) == methods
-    assert all(verdict.design["protocol"] == "tuned" for verdict in result.verdicts)
+    assert all(verdict.detail.question.protocol == "tuned" for verdict in result.verdicts)
     with open_reader(database) as reader:
         stored = reader.query("SELECT arm, count(*), count(value) FROM sweep_points GROUP BY arm").rows
     assert stored == [(arm, 2, 2) for arm, _, _ in stored]

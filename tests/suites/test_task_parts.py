@@ -12,7 +12,7 @@ from task_lab import Cell, train
 from torch import nn
 
 from harness.errors import HarnessError
-from suites.data.types import Images, ImageSplit, Text
+from suites.data.types import Images, Text
 from suites.tasks.augment import (
     AUGMENTATIONS,
     MixingOptions,
@@ -375,29 +375,6 @@ def test_memory_is_carried_from_window_to_window_and_saved() -> None:
     assert model.carried.abs().sum() > 0
 
 
-def test_a_checkpoint_in_mid_epoch_goes_on_to_the_last_bit() -> None:
-    def step(task: object, model: nn.Module, optimizer: torch.optim.Optimizer, batch: object, number: int) -> float:
-        optimizer.zero_grad()
-        loss = task.training_step(batch, number).loss  # type: ignore[attr-defined]
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
-
-    task = XL.build(0)
-    model = task.build()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    batches = list(task.batches(0))
-    for number in range(4):
-        step(task, model, optimizer, batches[number], number)
-    saved = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    expected = step(task, model, optimizer, batches[4], 4)
-    again = XL.build(0)
-    restored = again.build()
-    restored.load_state_dict(saved)
-    other = torch.optim.SGD(restored.parameters(), lr=0.1)
-    assert step(again, restored, other, list(again.batches(0))[4], 4) == expected
-
-
 def text_of(tokens: list[int], words: int) -> Text:
     array = np.array(tokens, dtype=np.int64)
     return Text({"train": array, "validation": array, "test": array}, tuple(map(str, range(words))))
@@ -450,13 +427,39 @@ def test_a_text_that_is_too_short_is_one_clear_error() -> None:
         XL.build(0, data=text_of([0, 1] * 10, 2)).build()
 
 
-def test_a_split_must_agree_with_itself() -> None:
-    with pytest.raises(ValueError, match="2 images, 3 labels"):
-        ImageSplit(np.zeros((2, 1, 4, 4)), np.zeros(3, dtype=np.int64), np.zeros(2, dtype=np.int64))
-
-
 def test_more_training_images_than_there_are_is_one_clear_error() -> None:
     data = DIGITS.data_for(0)
     assert isinstance(data, Images)
     with pytest.raises(HarnessError, match="must lie in 1–100"):
         replace(DIGITS, recipe={"batch_size": 101}).build(0, data=data).build()
+
+
+LANGUAGE = Cell(
+    "suites.tasks.language_modelling:language-modelling",
+    "suites.data.help_topics:help-topics",
+    "suites.models.transformer_lm:transformer-lm",
+    {"batch_size": 8, "length": 16, "eval_batch": 8},
+    {"min_count": 10},
+    {"layers": 1, "width": 32, "heads": 2, "inner": 32},
+)
+DEEP_XL = replace(
+    LANGUAGE,
+    model="suites.models.transformer_xl:transformer-xl",
+    model_keys={"layers": 1, "width": 32, "heads": 2, "head_width": 16, "inner": 32, "memory": 16, "deviation": 0.1},
+)
+WEIGHT_NORM = replace(LANGUAGE, model_keys={**LANGUAGE.model_keys, "weight_norm": True})
+LANGUAGES = {"language": LANGUAGE, "language-xl": DEEP_XL, "language-weight-norm": WEIGHT_NORM}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_language_models_use_order_and_not_only_frequencies(name: str) -> None:
+    cell = LANGUAGES[name]
+    ratios = []
+    for iid in (False, True):
+        task = replace(cell, recipe={**cell.recipe, "iid": iid}).build(0)
+        train(task, 250)
+        scores = task.evaluate("test").metrics
+        ratios.append(scores["perplexity"] / scores["trivial.perplexity"])
+    assert ratios[0] < 0.9, ratios
+    assert ratios[1] > 0.98, ratios

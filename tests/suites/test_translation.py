@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from task_lab import Cell, adam, model_from, options_for, train
+from task_lab import Cell, model_from, options_for, train
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -47,9 +47,7 @@ TINY = Cell(
 )
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def load(where: str, root: Path, **keys: object) -> Any:
@@ -229,7 +227,7 @@ def test_norms_go_to_their_places_with_the_padding_and_the_last_one_warms_up_les
         "decoder": Slot("layer", nn.LayerNorm, {}),
     }
     facts = {"vocabulary": 20, "padding": PADDING, "steps": 80}
-    with pytest.raises(HarnessError, match="no norm for the place 'decoder'"):
+    with pytest.raises(HarnessError, match="lacks a norm for the place 'decoder'"):
         built(facts, {"encoder": slots["encoder"]}, layers=1, width=16, heads=2)
     slots["decoder"] = Slot("power", PowerNorm, {"warmup_steps": 80, "groups": 2})
     model = built(facts, slots, layers=2, width=16, heads=2, last_warmup=0.125)
@@ -423,29 +421,6 @@ def test_label_smoothing_is_that_of_the_scripts() -> None:
     logs = logits.log_softmax(-1)
     theirs = -0.9 * logs[torch.arange(5), wanted].sum() - 0.1 / 7 * logs.sum()
     assert math.isclose(float(ours), float(theirs), rel_tol=1e-5)
-
-
-@pytest.mark.full
-def test_learns_translations_and_not_from_shuffled_targets() -> None:
-    """With shuffled targets the source says nothing of the reference: only what targets look like is learnt."""
-    cell = replace(
-        TINY,
-        recipe={"max_tokens": 512, "merges": 400, "eval_batch": 100},
-        data_keys={"train": 1500, "held_out": 60},
-        model_keys={"layers": 2, "width": 48, "heads": 4, "inner": 96},
-    )
-    data = cell.data_for(0)
-    source, target = data.splits["train"]
-    order = np.random.default_rng(0).permutation(len(target))
-    shuffled = replace(data, splits={**data.splits, "train": (source, tuple(target[place] for place in order))})
-    scores = []
-    for text in (data, shuffled):
-        task = cell.build(0, data=text)
-        train(task, 180, lambda groups: adam(groups, lr=5e-3))
-        scores.append(task.evaluate("test").metrics)
-    assert scores[0]["loss"] < scores[1]["loss"] - 0.1, scores
-    assert scores[0]["chrf"] > scores[0]["trivial.chrf"] + 10, scores
-    assert scores[0]["chrf"] > scores[1]["chrf"] + 10, scores
 
 
 @pytest.mark.full

@@ -18,23 +18,22 @@ class ExecutorOptions:
         state: a folder for notes that outlive the process.
         address: a cluster to join: ``auto`` or ``HOST:PORT``; None: this machine.
         gpus_per_trial: the share of a GPU that a trial asks for; None: one where there is one.
-        memory_per_trial: MiB above which a trial is ended; None: the machine's memory decides (``MemoryLimit.of``).
     """
 
     state: Path
     address: str | None = None
     gpus_per_trial: float | None = None
-    memory_per_trial: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a running trial is."""
+    """The newest heartbeat of a running trial; ``pid`` of its process where that is on this machine."""
 
     trial_id: str
     step: int
     steps: int
     loss: float
+    pid: int | None = None
 
 
 class Executor(Protocol):

@@ -15,16 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from harness.base import process_tree
 from harness.data.roots import data_root
 from harness.errors import HarnessError, first_line
-from harness.execute import last_words
 from harness.execute.executors import orphans
 from harness.execute.executors.addresses import check_address
 from harness.execute.executors.base import ExecutorOptions, Progress
 from harness.execute.executors.nodes import check_nodes, unfit_for
 from harness.execute.executors.private import keep_token_private, make_folder, remove_folder
 from harness.execute.executors.processes import devices_of, run_spread
-from harness.execute.memory_limit import MemoryLimit
 from harness.execute.outcome import Outcome
 from harness.execute.signals import end_as_interrupted
 from harness.execute.worker import Beat, Job, run_job, sealed
@@ -49,13 +48,13 @@ class _Heartbeats:
     """An actor that keeps the newest heartbeat of each trial, and the outcomes of those on several devices."""
 
     def __init__(self) -> None:
-        self._newest: dict[str, tuple[int, int, float]] = {}
+        self._newest: dict[str, tuple[int, int, float, int, str]] = {}
         self._outcomes: dict[str, Outcome] = {}
 
-    def beat(self, trial_id: str, step: int, steps: int, loss: float) -> None:
-        self._newest[trial_id] = (step, steps, loss)
+    def beat(self, trial_id: str, step: int, steps: int, loss: float, pid: int, host: str) -> None:
+        self._newest[trial_id] = (step, steps, loss, pid, host)
 
-    def newest(self, ended: list[str]) -> dict[str, tuple[int, int, float]]:
+    def newest(self, ended: list[str]) -> dict[str, tuple[int, int, float, int, str]]:
         for trial_id in ended:
             self._newest.pop(trial_id, None)
         return self._newest
@@ -67,19 +66,17 @@ class _Heartbeats:
         return self._outcomes.pop(trial_id, None)
 
 
-def _task(job: Job, heartbeats: Any, home: str, asked: float | None, side_by_side: int) -> Outcome:
+def _task(job: Job, heartbeats: Any, home: str) -> Outcome:
     import ray
 
     node = ray.get_runtime_context().get_node_id()
     name = f"{platform.node()}/{node[:8]}"
     if node != home and (problem := unfit_for(job)) is not None:
         return Outcome(job.trial_id, Status.FAILED, job.attempt, node=name, error=problem)
-    beat: Beat = lambda step, steps, loss: heartbeats.beat.remote(job.trial_id, step, steps, loss)  # noqa: E731
-    # The watchdog is the owner's: it kills a worker that hangs inside a step, which no check between steps can.
-    last_words.forget(job)
-    memory = MemoryLimit.of(asked, side_by_side, job.declared_mib)
-    words = lambda outcome: last_words.say(job, replace(outcome, node=name))  # noqa: E731
-    outcome = run_job(job, beat, stop_at_deadline=False, memory=memory, last_words=words)
+    pid, host = os.getpid(), platform.node()
+    beat: Beat = lambda *progress: heartbeats.beat.remote(job.trial_id, *progress, pid, host)  # noqa: E731
+    # Deadline and memory limit are the dispatcher's: it kills a worker that hangs inside a step.
+    outcome = run_job(job, beat, stop_at_deadline=False)
     return replace(sealed(job, outcome), node=name)
 
 
@@ -131,7 +128,6 @@ class RayExecutor:
         """How many CPUs and GPUs there are now: nodes of a cluster come and go."""
         total = self._ray.cluster_resources()
         self._cpus, self._gpus = float(total.get("CPU", 0)), float(total.get("GPU", 0))
-        self._nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         self._counted = time.monotonic()
 
     def _begin(self) -> None:
@@ -141,16 +137,16 @@ class RayExecutor:
             orphans.end_orphans(self._options.state)
             keep_token_private()
             self._folder = make_folder()
-        others = orphans.descendants()
+        others = set(process_tree.below())
         try:
             self._start(self._options.address)
         except BaseException:
-            self._end_session(orphans.descendants() - others)
+            self._end_session(set(process_tree.below()) - others)
             raise
         if alone:
             self._note = orphans.note_children(self._options.state, self._folder)
             self._daemons = orphans.children_named(DAEMONS)
-            self._session = orphans.descendants() - others
+            self._session = set(process_tree.below()) - others
         else:
             try:
                 check_nodes(self._ray, self._options.state, data_root().absolute())
@@ -194,7 +190,7 @@ class RayExecutor:
         if now - self._looked < seconds:
             return False
         self._looked = now
-        return not all(orphans.is_alive(process) for process in self._daemons)
+        return not all(process_tree.is_alive(process) for process in self._daemons)
 
     def _again(self) -> list[Outcome]:
         """Start Ray again after its daemons died; what ran on it has crashed.
@@ -213,7 +209,7 @@ class RayExecutor:
         if self._restarts > RESTARTS:
             raise HarnessError(f"Ray's processes died {self._restarts} times; what had finished is stored")
         with contextlib.suppress(Exception):  # nothing of it can be relied on
-            orphans.end(self._daemons)
+            process_tree.end(self._daemons)
             self._ray.shutdown()
         self._daemons = []
         self._end_session(self._session)
@@ -252,25 +248,12 @@ class RayExecutor:
         if not self._running and self._is_broken():
             self._again()
         if devices_of(job) > 1:
-            task = self._spread.options(name=job.label).remote(
-                job, self._heartbeats, self._gpus >= devices_of(job), self._options.memory_per_trial
-            )
+            task = self._spread.options(name=job.label).remote(job, self._heartbeats, self._gpus >= devices_of(job))
         else:
             cpus = min(job.threads, self._cpus)
             options = self._remote.options(num_cpus=cpus, num_gpus=self._gpus_per_trial, name=job.label)
-            asked, beside = self._options.memory_per_trial, self._side_by_side(job)
-            task = options.remote(job, self._heartbeats, self._home, asked, beside)
+            task = options.remote(job, self._heartbeats, self._home)
         self._running[task] = job
-
-    def _side_by_side(self, job: Job) -> int:
-        """How many trials like this one the largest machine runs at once."""
-        most = 1
-        for node in self._nodes:
-            fits = node.get("CPU", 0.0) / max(1, job.threads)
-            if self._gpus_per_trial:
-                fits = min(fits, node.get("GPU", 0.0) / self._gpus_per_trial)
-            most = max(most, int(fits))
-        return most
 
     def wait(self, timeout: float) -> list[Outcome]:
         """Outcomes that have come in."""
@@ -305,8 +288,6 @@ class RayExecutor:
             if job.trial_id in self._cancelled:
                 self._cancelled.discard(job.trial_id)
                 status, told = Status.CANCELLED, "ended by the owner"
-            elif (said := last_words.heard(job)) is not None:
-                return said
         except exceptions.RayError as error:
             told, crashed = f"{type(error).__name__}: {first_line(error)}", self._is_broken()
         return Outcome(job.trial_id, status, job.attempt, error=_COLOURS.sub("", told), crashed=crashed)
@@ -327,7 +308,12 @@ class RayExecutor:
         except exceptions.RayActorError:
             return []
         running = {job.trial_id for job in self._running.values()}
-        return [Progress(trial, *beat) for trial, beat in newest.items() if trial in running]
+        here = platform.node()
+        return [
+            Progress(trial, step, steps, loss, pid if host == here else None)
+            for trial, (step, steps, loss, pid, host) in newest.items()
+            if trial in running
+        ]
 
     def cancel(self, trial_id: str) -> None:
         """Kill the worker that runs a trial."""
@@ -340,7 +326,7 @@ class RayExecutor:
         """Kill what runs and, where Ray was started here, end it."""
         for reference in getattr(self, "_running", {}):
             self._ray.cancel(reference, force=True)
-        session = self._session | {child for one in self._session for child in orphans.below(one)}
+        session = self._session | {child for one in self._session for child in process_tree.below(one)}
         self._ray.shutdown()
         self._end_session(session)
         if self._note is not None:
@@ -349,6 +335,6 @@ class RayExecutor:
     def _end_session(self, processes: Iterable[psutil.Process]) -> None:
         """Nothing is left of a Ray that was started here: agents outlive the daemons that started them."""
         if self._folder is not None:
-            orphans.end({*processes, *orphans.naming(self._folder)})
+            process_tree.end({*processes, *orphans.naming(self._folder)})
             remove_folder(self._folder)
             self._folder = None

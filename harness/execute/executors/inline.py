@@ -6,22 +6,16 @@ from collections import deque
 from typing import ClassVar
 
 from harness.execute.executors.base import ExecutorOptions, Progress
-from harness.execute.memory_limit import MemoryLimit
 from harness.execute.outcome import Outcome
 from harness.execute.worker import Job, run_job, sealed
 
 
 class InlineExecutor:
-    """The executor ``inline``; of the options it takes the limit of memory.
-
-    A trial above it gets an error in its thread, which a call that allocates for long sees when it returns: the process
-    is not killed, since it is the command's.
-    """
+    """The executor ``inline``; it has no limit of memory, since its process is the command's."""
 
     isolated: ClassVar[bool] = False
 
     def __init__(self, options: ExecutorOptions | None = None) -> None:
-        self._memory = None if options is None else options.memory_per_trial
         self._waiting: deque[Job] = deque()
         self._progress: dict[str, Progress] = {}
 
@@ -47,8 +41,7 @@ class InlineExecutor:
         def beat(step: int, steps: int, loss: float) -> None:
             self._progress[job.trial_id] = Progress(job.trial_id, step, steps, loss)
 
-        limit = MemoryLimit.of(self._memory, declared=job.declared_mib)
-        outcome = sealed(job, run_job(job, beat, memory=limit))
+        outcome = sealed(job, run_job(job, beat))
         self._progress.pop(job.trial_id, None)
         return [outcome]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
+from harness.base.process_tree import below, end
 from harness.execute.executors.private import remove_folder
 
 SAME_START_SECONDS = 1.0
@@ -67,28 +67,6 @@ def children_named(names: tuple[str, ...]) -> list[psutil.Process]:
     return found
 
 
-def is_alive(process: psutil.Process) -> bool:
-    """Whether it still runs."""
-    with contextlib.suppress(psutil.Error):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False
-
-
-def end(processes: Iterable[psutil.Process]) -> int:
-    """Kill processes and all that descends from them; returns how many."""
-    ended = 0
-    for process in {one for top in processes for one in (*below(top), top)}:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-            ended += 1
-    return ended
-
-
-def descendants() -> set[psutil.Process]:
-    """All that this process has started, and what that has started."""
-    return set(below(psutil.Process()))
-
-
 def naming(folder: Path) -> list[psutil.Process]:
     """Processes on whose command line a folder stands: daemons whose parent died are nobody's children.
 
@@ -113,10 +91,3 @@ def _alive(pid: int, started: float) -> psutil.Process | None:
         same = abs(process.create_time() - started) < SAME_START_SECONDS
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     return None
-
-
-def below(process: psutil.Process) -> list[psutil.Process]:
-    """All that descends from a process."""
-    with contextlib.suppress(psutil.Error):
-        return process.children(recursive=True)
-    return []

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from typing import Any
 
 from harness.errors import first_line
-from harness.execute import last_words
-from harness.execute.memory_limit import MemoryLimit
 from harness.execute.outcome import Outcome
 from harness.execute.worker import Beat, Job, run_job, sealed
 from harness.vocabulary import Status
@@ -35,22 +34,18 @@ def _each(config: dict[str, Any]) -> None:
         torch.cuda.set_device(get_device())
 
     def told(step: int, steps: int, loss: float) -> None:
-        config["heartbeats"].beat.remote(job.trial_id, step, steps, loss)
+        config["heartbeats"].beat.remote(job.trial_id, step, steps, loss, os.getpid(), platform.node())
 
     beat: Beat = told if rank == 0 else lambda step, steps, loss: None
-    words = lambda outcome: last_words.say(job, outcome)  # noqa: E731
-    memory = MemoryLimit.of(config["memory"])
-    outcome = run_job(job, beat, stop_at_deadline=False, memory=memory, last_words=words)
+    outcome = run_job(job, beat, stop_at_deadline=False)
     if rank == 0:
         ray.get(config["heartbeats"].keep.remote(outcome))
     elif outcome.status in (Status.FAILED, Status.TIMEOUT):
         raise RuntimeError(outcome.error)  # ends the others too, which would wait for this one
 
 
-def run_spread(job: Job, heartbeats: Any, use_gpu: bool, memory: float | None) -> Outcome:
+def run_spread(job: Job, heartbeats: Any, use_gpu: bool) -> Outcome:
     """Run a trial by ``TorchTrainer``: NCCL between GPUs, gloo between CPU processes.
-
-    ``memory``: MiB above which a process ends, and with it the trial.
 
     Raises:
         ray.exceptions.RayError: a process died.
@@ -68,10 +63,9 @@ def run_spread(job: Job, heartbeats: Any, use_gpu: bool, memory: float | None) -
         return Outcome(job.trial_id, Status.FAILED, job.attempt, error=error)
     notes = job.folder.resolve() / "ray-train"
     resources = {"CPU": float(job.threads), **({"GPU": 1.0} if use_gpu else {})}
-    last_words.forget(job)
     trainer = TorchTrainer(
         _each,
-        train_loop_config={"job": job, "heartbeats": heartbeats, "memory": memory},
+        train_loop_config={"job": job, "heartbeats": heartbeats},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=PATIENCE_SECONDS),
         scaling_config=ScalingConfig(num_workers=devices, use_gpu=use_gpu, resources_per_worker=resources),
         run_config=RunConfig(name=job.trial_id[:16], storage_path=str(notes)),
@@ -83,7 +77,6 @@ def run_spread(job: Job, heartbeats: Any, use_gpu: bool, memory: float | None) -
         error = f"{type(problem).__name__}: {first_line(problem)}"
     outcome: Outcome | None = ray.get(heartbeats.kept.remote(job.trial_id))
     shutil.rmtree(notes, ignore_errors=True)
-    outcome = outcome or last_words.heard(job)
     if outcome is None:
         return Outcome(job.trial_id, Status.FAILED, job.attempt, error=error, crashed=True)
     return sealed(job, outcome)

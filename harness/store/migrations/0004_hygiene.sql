@@ -1,4 +1,4 @@
--- Names that runs are given, trials that were forgotten, and of which suite a verdict is.
+-- Tags of runs, deleted trials, and the suite of each verdict.
 
 CREATE TABLE tags (
     run_id VARCHAR NOT NULL,
@@ -30,7 +30,7 @@ UPDATE gates SET suite = c.suite
 FROM (SELECT claim_id, any_value(suite) AS suite FROM claims GROUP BY claim_id HAVING count(*) = 1) c
 WHERE c.claim_id = gates.claim_id;
 
--- The rows of forgotten trials as they were; `forgotten.trials` has the columns of `trials`, and so on.
+-- The rows of deleted trials as they were; `forgotten.trials` has the columns of `trials`, and so on.
 CREATE SCHEMA forgotten;
 CREATE TABLE forgotten.trials AS SELECT CAST(NULL AS VARCHAR) AS forget_id, * FROM trials LIMIT 0;
 CREATE TABLE forgotten.results AS SELECT CAST(NULL AS VARCHAR) AS forget_id, * FROM results LIMIT 0;

@@ -1,6 +1,6 @@
--- What a table may be made of: the trials that the newest run asked for as a cell, under one recipe and one code.
--- Never among them: the points of a sweep (ARM#NUMBER, which is no arm of the suite), prerequisites and imported results. Arms that the tuned protocol
--- changes have a protocol of their own: `tuned` as each chose, `rates` for the rate curve.
+-- The content of tables: trials that the newest run requested as a configuration, under one recipe and one code.
+-- Excluded: points of a sweep (ARM#NUMBER, not an arm of the suite), dependencies and imported results. Arms that the tuned protocol
+-- changes have their own protocol: `tuned` as each chose, `rates` for the learning-rate sensitivity.
 -- Columns are named one by one, so that a column that a table gets later does not alter a view.
 
 CREATE VIEW cell_trials AS
@@ -33,7 +33,7 @@ WHERE (list_contains(known.arms, asked.arm) OR NOT regexp_matches(asked.arm, '#[
     AND NOT starts_with(asked.arm, 'prerequisite:')
     AND trials.fingerprint <> 'imported';
 
--- The documented way to results in SQL: final numbers of finished trials of the newest run of each cell.
+-- The documented way to results in SQL: final numbers of finished trials of the newest run of each configuration.
 
 CREATE VIEW current_results AS
 SELECT

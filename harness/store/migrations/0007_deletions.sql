@@ -62,6 +62,6 @@ SELECT f.* EXCLUDE (forget_id), d.deleted_at FROM forgotten.gates f JOIN deletio
 DROP TABLE gates;
 CREATE VIEW gates AS SELECT * EXCLUDE (deleted_at) FROM gates_with_deleted WHERE deleted_at IS NULL;
 
--- What a run asked for stays, whatever became of the trials.
+-- Trials of a run stay linked, whatever became of the trials.
 INSERT INTO run_trials BY NAME SELECT DISTINCT * EXCLUDE (forget_id) FROM forgotten.run_trials ON CONFLICT DO NOTHING;
 DROP SCHEMA forgotten CASCADE;

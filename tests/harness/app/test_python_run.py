@@ -73,13 +73,13 @@ def test_forced_and_scratch_runs(tiny: Path, database: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"executor": "rya"}, "no executor 'rya'; did you mean 'ray'"),
+        ({"executor": "rya"}, "unknown executor 'rya'; did you mean 'ray'"),
         ({"seeds": 0}, "--seeds '0'"),
         ({"seeds": [-1]}, "whole numbers from 0 on"),
         ({"scale": "minni"}, "did you mean 'mini'"),
         ({"arms": ["bettr"]}, "did you mean 'better'"),
         ({"overrides": {"stepss": 2}}, "stepss"),
-        ({"scratch": True, "database": "x.duckdb"}, "a scratch run touches no store"),
+        ({"scratch": True, "database": "x.duckdb"}, "'scratch' and 'database' exclude"),
     ],
 )
 def test_wrong_usage_is_one_message_before_anything_runs(

@@ -26,7 +26,7 @@ from harness.vocabulary import Status
 
 def finished(name: str, seconds: float, task: str = "a", value: float | None = 1.0) -> FinishedTrial:
     spec = TrialSpec(task, Part("data"), {}, Part("model"), {"threads": 1}, FilledSlots(), 0, "mini")
-    job = Job(name, f"b/{name}/0", spec, Path("x") / name, keep_product=True)
+    job = Job(name, "b", name, spec, Path("x") / name, keep_product=True)
     return job, replace(outcome(value), wall_seconds=seconds)
 
 
@@ -110,7 +110,7 @@ def test_a_repeated_trial_that_came_out_otherwise_makes_its_claim_invalid(tiny: 
         )
     _, verdicts = judge_now(suite, selection, database)
     assert verdicts[0].verdict == "invalid"
-    assert "nondeterminism" in verdicts[0].design["reason"]
+    assert "nondeterminism" in verdicts[0].detail.reason
 
 
 def counters(folder: Path, joules: dict[str, int], span: int = 10_000_000) -> Path:

@@ -27,7 +27,7 @@ Ends = Callable[[Job], Status | None]
 
 def job(name: str, **more: Any) -> Job:
     spec = TrialSpec("task", Part("data"), {}, Part("model"), {"threads": 1}, FilledSlots(), 0, "mini")
-    return Job(name, f"b/{name}/0", spec, more.pop("folder", Path("unused")), **more)
+    return Job(name, "b", name, spec, more.pop("folder", Path("unused")), **more)
 
 
 class Scripted:

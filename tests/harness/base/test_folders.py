@@ -123,7 +123,7 @@ def test_a_damaged_product_of_a_sealed_folder_is_told_and_set_aside(folder: Path
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_trial_with_a_result_leaves_a_sealed_folder(tiny: Path, tmp_path: Path, fails: bool) -> None:
     (trial,) = make_plan(load_suite(tiny), Selection(seeds=(0,), arms=("base",), overrides={"fails": fails})).trials
-    job = Job(trial.trial_id, trial.label, trial.spec, tmp_path / "trial", keep_product=True)
+    job = Job(trial.trial_id, trial.benchmark, trial.arm, trial.spec, tmp_path / "trial", keep_product=True)
     for _ in range(2):  # the second one finds it sealed
         outcome = sealed(job, run_job(job, lambda *_: None))
         assert outcome.status == (Status.FAILED if fails else Status.DONE), outcome.error

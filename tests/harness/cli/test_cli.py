@@ -157,8 +157,7 @@ def test_a_json_schema_for_editors(capsys: pytest.CaptureFixture[str]) -> None:
 def test_suites_of_one_command_share_its_executor(
     tiny: Path, database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from harness.app import session
-    from harness.execute.executors import ExecutorOptions, InlineExecutor
+    from harness.execute.executors import EXECUTORS, ExecutorOptions, InlineExecutor
 
     shown: list[str] = []
 
@@ -171,7 +170,7 @@ def test_suites_of_one_command_share_its_executor(
             shown.append("ended")
             super().shutdown()
 
-    monkeypatch.setattr(session, "EXECUTORS", {"inline": Counted})
+    monkeypatch.setitem(EXECUTORS, "inline", Counted)  # type: ignore[arg-type]
     other = tiny.with_name("other.yaml")
     text = tiny.read_text().replace("suite: tiny", "suite: other").replace("tiny-better", "other-better")
     other.write_text(text.replace("steps: 20", "steps: 21"))

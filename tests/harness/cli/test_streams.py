@@ -18,6 +18,7 @@ from harness.cli.watch import Live
 from harness.execute.executors.base import Progress
 from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
+from harness.trial.spec import FilledSlots, Part, TrialSpec
 from harness.vocabulary import Status
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp"
@@ -59,7 +60,8 @@ def test_cells_notes_and_titles_are_shown(capsys: pytest.CaptureFixture[str]) ->
 def test_the_live_table_takes_markup_for_text() -> None:
     watch = Live("tiny")
     watch._console = console = Console(width=200, record=True)
-    job = Job("t", f"known/[/x]{ESCAPE}/0", None, Path())  # type: ignore[arg-type]
+    spec = TrialSpec("task", Part("data"), {}, Part("model"), {}, FilledSlots(), 0, "mini")
+    job = Job("t", "known", f"[/x]{ESCAPE}", spec, Path())
     watch.started(job)
     watch.progressed([Progress("t", 1, 2, 0.5)])
     console.print(watch._table())

@@ -54,7 +54,7 @@ def test_every_line_with_an_effect_of_a_stand_in_names_it(tmp_path: Path, capsys
     shown = [line for line in lines if line.startswith(("won", "lost", "gated"))]
     assert len(shown) == 6  # the verdicts, and their sizes
     assert all(STAND_IN in line for line in shown)
-    assert "known at mini · stand-ins: the published sizes do not apply" in lines[0]
+    assert "known at mini · stand-ins: published sizes do not apply" in lines[0]
 
 
 def test_as_published_nothing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,10 +81,10 @@ def test_primary_claims_come_first_and_among_the_others_what_points_the_other_wa
 def test_effects_have_the_exact_interval_of_d_z(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     here = world(tmp_path)
     lines = printed(here, capsys)
-    design = next(row.design for row in rows_of(here) if row.claim_id == "won")
-    shown = "{d_z:+.3g} [{d_z_low:+.3g}, {d_z_high:+.3g}]".format_map(design)
+    effect = next(row.detail.effect for row in rows_of(here) if row.claim_id == "won")
+    shown = f"{effect.d_z:+.3g} [{effect.d_z_low:+.3g}, {effect.d_z_high:+.3g}]"
     assert any(line.startswith("won") and shown in line for line in lines)
-    assert design["d_z_high"] - design["d_z"] > 1.2 * (design["d_z"] - design["d_z_low"])  # not the mean's, divided
+    assert effect.d_z_high - effect.d_z > 1.2 * (effect.d_z - effect.d_z_low)  # not the mean's, divided
 
 
 def test_a_failed_gate_shows_what_was_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

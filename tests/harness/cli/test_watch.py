@@ -19,6 +19,7 @@ from harness.cli.watch import Live, Plain
 from harness.execute.executors.base import Progress
 from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
+from harness.trial.spec import FilledSlots, Part, TrialSpec
 from harness.vocabulary import Status
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -35,15 +36,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def job(number: int) -> Job:
-    return Job(f"t{number}", f"known/better/{number}", None, Path())  # type: ignore[arg-type]
+    spec = TrialSpec("task", Part("data"), {}, Part("model"), {}, FilledSlots(), number, "mini")
+    return Job(f"t{number}", "known", "better", spec, Path())
 
 
 def test_the_live_table_has_cells_seeds_rate_and_time_left(clock: SimpleNamespace) -> None:
     watch = Live("tiny")
     watch._console = console = Console(width=100, record=True, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
     jobs = [job(number) for number in range(4)]
-    watch.queued(len(jobs))
-    watch.asked(jobs)
+    watch.queued(jobs)
     watch.started(jobs[0])
     clock.seconds += 10
     watch.finished(jobs[0], Outcome("t0", Status.DONE, wall_seconds=10.0))
@@ -66,8 +67,7 @@ def test_plain_lines_come_once_a_second_and_for_every_failure(
 ) -> None:
     watch = Plain("tiny")
     jobs = [job(number) for number in range(5)]
-    watch.queued(len(jobs))
-    watch.asked(jobs)
+    watch.queued(jobs)
     for item in jobs:
         watch.started(item)
         clock.seconds += 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -31,7 +32,7 @@ Answer = Callable[[Job], dict[str, Any] | None]
 
 def job(name: str, **more: Any) -> Job:
     spec = TrialSpec("task", Part("data"), {}, Part("model"), {"threads": 1}, FilledSlots(), 0, "mini")
-    return Job(name, f"b/{name}/0", spec, Path("unused"), **more)
+    return Job(name, "b", name, spec, Path("unused"), **more)
 
 
 class Told:
@@ -229,12 +230,11 @@ def test_more_jobs_may_come_between_outcomes(database: Path) -> None:
 
 
 def test_counting_estimates_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At what trials of the cell took, side by side as they run, those included that will be asked for later."""
+    """By the median of ended trials of the configuration, side by side as they run."""
     clock = [100.0]
     monkeypatch.setattr("harness.cli.watch.time.monotonic", lambda: clock[0])
-    watch, jobs = Counting("suite"), [replace(job(name), label=f"b/arm/{name}") for name in "abcd"]
-    watch.queued(4)
-    watch.asked(jobs)
+    watch, jobs = Counting("suite"), [replace(job(name), arm="arm") for name in "abcd"]
+    watch.queued(jobs)
     assert watch.remaining == "…"
     watch.started(jobs[0])
     watch.started(jobs[1])
@@ -243,13 +243,11 @@ def test_counting_estimates_what_is_left(monkeypatch: pytest.MonkeyPatch) -> Non
     watch.finished(jobs[1], Outcome("b", Status.DONE, wall_seconds=6.0))
     assert (watch.done, watch.failed, watch.total) == (2, 1, 4)
     assert watch.remaining == "6 s"
-    watch.expects({}, {("b", "arm"): 2})
-    assert watch.remaining == "12 s"
     watch.started(jobs[2])
     watch.started(jobs[2])  # another attempt
-    assert watch.remaining == "12 s"
+    assert watch.remaining == "6 s"
     watch.finished(jobs[3], Outcome("d", Status.CANCELLED))  # never begun: what it starts from failed
-    assert watch.remaining == "9 s"
+    assert watch.remaining == "3 s"
 
 
 def test_inline_runs_in_order_and_keeps_its_place(tmp_path: Path) -> None:
@@ -288,3 +286,20 @@ def test_orphans_of_a_dead_owner_are_ended_and_nobody_elses(tmp_path: Path) -> N
     finally:
         sleeper.kill()
         bystander.kill()
+
+
+def test_a_trial_above_its_memory_is_ended(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails with the numbers, is not tried again, and the others go on."""
+    executor = Told(lambda one: None if one.trial_id == "large" else {"status": "done"})
+    monkeypatch.setattr(dispatch, "BEAT_SECONDS", 0.0)
+    monkeypatch.setattr(executor, "progress", lambda: [Progress("large", 1, 9, 0.5, os.getpid())])
+    jobs = [job("large", memory_mib=1.0), job("small", memory_mib=1e9)]
+    assert dispatched(database, executor, jobs)[0] == {"large": "failed", "small": "done"}
+    with open_reader(database) as reader:
+        ((error, attempts, peak),) = reader.query(
+            "SELECT error, attempts, peak_memory_mb FROM trials WHERE trial_id = 'large'"
+        ).rows
+    assert error.startswith("out of memory: the trial held")
+    assert "more than its limit of 1 MiB" in error
+    assert attempts == 1
+    assert peak > 1

@@ -18,6 +18,7 @@ import psutil
 import pytest
 from waiting import until
 
+from harness.base import process_tree
 from harness.errors import HarnessError
 from harness.execute.executors import orphans, private
 from harness.execute.executors.private import keep_token_private, make_folder, remove_folder
@@ -94,7 +95,7 @@ def test_a_dead_owner_s_folder_goes_with_its_orphans(tmp_path: Path) -> None:
 
 def running(process: subprocess.Popen[str]) -> bool:
     """Whether a trial runs: Ray's workers are called after it."""
-    for one in orphans.below(psutil.Process(process.pid)):
+    for one in process_tree.below(psutil.Process(process.pid)):
         with contextlib.suppress(psutil.Error, IndexError):
             if one.cmdline()[0].startswith("ray::known"):
                 return True
@@ -132,7 +133,7 @@ def test_a_run_s_ray_is_private_and_leaves_nothing(tmp_path: Path, tiny: Path, p
         (folder,) = place.glob("hr-*")
         assert mode(folder) == 0o700
         assert mode(home / ".ray" / "auth_token") == 0o600
-        family = orphans.below(psutil.Process(process.pid))
+        family = process_tree.below(psutil.Process(process.pid))
         assert any(folder.name in " ".join(one.cmdline()) for one in family)
         if killed != "nothing":
             for one in family:
@@ -144,7 +145,7 @@ def test_a_run_s_ray_is_private_and_leaves_nothing(tmp_path: Path, tiny: Path, p
     finally:
         process.kill()
     assert [one.name for one in place.iterdir() if not one.name.startswith("torchinductor")] == []  # torch's own
-    until(lambda: not [one for one in family if orphans.is_alive(one)])
+    until(lambda: not [one for one in family if process_tree.is_alive(one)])
     assert orphans.naming(place) == []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness import errors
-from harness.app.session import checkpoint_seconds
+from harness.app.jobs import checkpoint_seconds
 from harness.execute import memory, worker
 from harness.execute.worker import Job, run_job
 from harness.trial.files import replacing
@@ -32,7 +32,7 @@ def test_a_timeout_is_told_by_its_type(
         raise error
 
     monkeypatch.setattr(worker, "_train", train)
-    outcome = run_job(Job("t", "b/a/0", {"recipe": {}}, tmp_path), lambda *_: None)
+    outcome = run_job(Job("t", "b", "a", {"recipe": {}}, tmp_path), lambda *_: None)
     assert outcome.status == status
     assert outcome.error is not None
     assert outcome.error.startswith("OutOfTimeError: ")
@@ -87,7 +87,7 @@ def test_what_killed_attempts_left_is_removed(tmp_path: Path, monkeypatch: pytes
     other = tmp_path / "theirs.part"
     for file in (gone, here, other):
         file.write_bytes(b"half")
-    run_job(Job("t", "b/a/0", {"recipe": {}}, tmp_path), lambda *_: None)
+    run_job(Job("t", "b", "a", {"recipe": {}}, tmp_path), lambda *_: None)
     assert {path.name for path in tmp_path.iterdir()} == {here.name, other.name}
 
 

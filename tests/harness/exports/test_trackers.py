@@ -15,7 +15,7 @@ from tables_support import rows, run
 from harness.base.event_files import scalars_of
 from harness.cli.group import run_main
 from harness.errors import HarnessError
-from harness.exports.tracked import cell_of_label, kind_of, tracked_trials
+from harness.exports.tracked import kind_of, tracked_trials
 from harness.exports.trackers import TRACKERS, MLflowStore, TensorBoardFolder, tracker_of
 from harness.results.current import ResultFilter
 from harness.store import open_reader
@@ -212,9 +212,7 @@ def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
     assert set(TRACKERS) == {"mlflow", "tensorboard"}
 
 
-def test_names_with_slashes_are_told_apart() -> None:
-    assert cell_of_label("a/b/c/0", ["a", "a/b"]) == ("a/b", "c")
-    assert cell_of_label("a/b/c/0", ["a"]) == ("a", "b/c")
+def test_kinds_of_arms() -> None:
     assert [
         kind_of(arm, {"x", "x-tuned-once"})
         for arm in ("x", "x#3", "prerequisite:t", "x-tuned", "x-lr-0.1", "x-tuned-once")

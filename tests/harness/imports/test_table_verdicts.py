@@ -400,7 +400,7 @@ def test_wrong_usage_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run_main(["judge", str(tmp_path / "none.csv"), *arguments[2:]]) == 2
     assert "no file" in capsys.readouterr().err
     assert run_main([*arguments, "--where", "dataset"]) == 2
-    assert "COLUMN=VALUE is expected" in capsys.readouterr().err
+    assert "expected COLUMN=VALUE" in capsys.readouterr().err
 
 
 def test_neither_torch_nor_ray_is_imported(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ def test_a_difference_with_the_order_best_must_hold_against_each(tmp_path: Path)
     assert row["verdict"] == "undecided"
     harder = [one - two for one, two in zip(GAIN, close, strict=True)]
     assert row["p"] == pytest.approx(stats.paired_t(harder).p), "the larger p decides"
-    assert row["design"]["decided_against"] == "other"
-    assert row["design"]["d_z"] == pytest.approx(stats.hedges_d(harder))
+    assert row["design"]["effect"]["decided_against"] == "other"
+    assert row["design"]["effect"]["d_z"] == pytest.approx(stats.hedges_d(harder))
     assert judged(tmp_path, NONE, order="best")["verdict"] == "direction confirmed"
 
 

@@ -82,8 +82,8 @@ class TestScopes:
             "inconclusive",
         ]
         assert row["difference"] == pytest.approx(-2.0)
-        assert row["design"]["deciding"] == ["b"]
-        assert row["design"]["family_size"] == 3
+        assert row["design"]["numbers"]["deciding"] == ["b"]
+        assert len(row["design"]["test"]["p"]) == 3
 
     def test_no_worse(self, tmp_path: Path) -> None:
         close = around(-0.05, 0.1, 6)
@@ -285,7 +285,7 @@ class TestFamilies:
         adjusted = [rows[f"c{i}"]["adjusted_p"] for i in range(6)]
         assert adjusted[:3] == pytest.approx(list(stats.holm(p[:3])))
         assert adjusted[3:] == pytest.approx(list(stats.benjamini_hochberg(p[3:])))
-        assert {rows["c0"]["design"]["family"], rows["c5"]["design"]["family"]} == {"primary", "secondary"}
+        assert {rows[name]["design"]["multiplicity"]["family"] for name in ("c0", "c5")} == {"primary", "secondary"}
 
     def test_claims_that_share_a_test_count_once(self, tmp_path: Path) -> None:
         facts = [fact("up"), fact("again"), fact("down", published={"difference": -1.0}), fact("else")]
@@ -298,13 +298,12 @@ class TestFamilies:
         suite = write_suite(tmp_path, facts, bindings)
         rows = World(suite, {("a", "ours"): STRONG, ("a", "base"): flat(6), ("a", "other"): NULL}).verdicts()
         for name in ("up", "again", "down"):
-            contrast = rows[name]["design"]["contrast"]
-            assert contrast["claims"] == ["up", "again", "down"]
-            assert rows[name]["design"]["family_size"] == 1
+            assert rows[name]["design"]["multiplicity"]["contrast_claims"] == ["up", "again", "down"]
+            assert len(rows[name]["design"]["test"]["p"]) == 1
             assert rows[name]["adjusted_p"] == rows[name]["p"]
-            assert rows[name]["design"]["family"] == "primary"
+            assert rows[name]["design"]["multiplicity"]["family"] == "primary"
         assert rows["down"]["verdict"] == "direction confirmed"  # base is below ours, as that claim says
-        assert rows["else"]["design"]["family"] == "secondary"
+        assert rows["else"]["design"]["multiplicity"]["family"] == "secondary"
 
     def test_benchmarks_that_share_a_stand_in_count_once(self, tmp_path: Path) -> None:
         where = benchmark("a", stands_for=["b"]) + benchmark("b", paper=True)
@@ -318,7 +317,7 @@ class TestFamilies:
         rows = World(suite, {("a", "ours"): STRONG, ("a", "base"): flat(6)}).verdicts()
         assert len(rows["both"]["design"]["per_benchmark"]) == 1
         assert rows["both"]["design"]["per_benchmark"][0]["shares"] == ["b"]
-        assert {row["design"]["family_size"] for row in rows.values()} == {1}
+        assert {len(row["design"]["test"]["p"]) for row in rows.values()} == {1}
         assert rows["both"]["p"] == rows["one"]["p"] == rows["two"]["p"]
 
     def test_a_part_of_the_suite_has_the_same_design(self, tmp_path: Path) -> None:
@@ -328,7 +327,7 @@ class TestFamilies:
         suite = write_suite(tmp_path, facts, bindings, benchmarks=where)
         whole = claim_designs(suite, make_plan(suite, Selection()), sequential=False)
         part = claim_designs(suite, make_plan(suite, Selection(benchmarks=("z",))), sequential=True)
-        assert [one.registered for one in whole] == [one.registered for one in part]
+        assert [one.digest() for one in whole] == [one.digest() for one in part]
         assert len(part[0].multiplicity.members) == 2
 
     def test_a_family_does_not_shrink_when_trials_fail(self, tmp_path: Path) -> None:
@@ -344,7 +343,7 @@ class TestFamilies:
         assert [rows[f"c{i}"]["p"] for i in range(2)] == pytest.approx(p)
         expected = stats.benjamini_hochberg(p)
         assert [rows[f"c{i}"]["adjusted_p"] for i in range(2)] == pytest.approx(list(expected))
-        assert rows["c0"]["design"]["correction"] == "Benjamini–Hochberg"
+        assert rows["c0"]["design"]["test"]["correction"] == "Benjamini–Hochberg"
 
     @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(seed=st.integers(0, 1000))

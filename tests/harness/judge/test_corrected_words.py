@@ -62,7 +62,7 @@ def test_a_shared_test_asks_about_its_bound_both_ways(tmp_path: Path) -> None:
     facts = [fact("up"), fact("down", published={"difference": -1.0})]
     suite = write_suite(tmp_path, facts, [binding("up"), binding("down")], benchmarks=where)
     rows = World(suite, {("a", "ours"): around(-0.2, 0.4, 8), ("a", "base"): flat(8)}).verdicts()
-    assert rows["up"]["design"]["family_size"] == 1
+    assert len(rows["up"]["design"]["test"]["p"]) == 1
     assert (rows["up"]["verdict"], rows["down"]["verdict"]) == ("no effect worth having", "undecided")
 
 
@@ -93,7 +93,7 @@ class TestFamiliesApart:
 
     def test_what_is_near_certain_does_not_share_the_correction_of_scores(self, tmp_path: Path) -> None:
         rows = self.rows(tmp_path)
-        family = {name: row["design"]["family"] for name, row in rows.items()}
+        family = {name: row["design"]["multiplicity"]["family"] for name, row in rows.items()}
         assert family == {
             "score": "secondary",
             "first": "primary",
@@ -101,7 +101,7 @@ class TestFamiliesApart:
             "without": "ablation",
             "order": "ablation",
         }
-        sizes = {name: row["design"]["family_size"] for name, row in rows.items()}
+        sizes = {name: len(row["design"]["test"]["p"]) for name, row in rows.items()}
         assert sizes == {"score": 1, "first": 1, "mechanism": 1, "without": 2, "order": 2}
         assert rows["score"]["adjusted_p"] == rows["score"]["p"]
 
@@ -122,7 +122,7 @@ class TestFamiliesApart:
         rows = World(suite, scores, mechanisms=shares).verdicts()
         assert rows["m1"]["adjusted_p"] < 1e-9
         assert rows["null"]["adjusted_p"] == rows["null"]["p"]
-        assert list(rows["null"]["design"]["members"]) == ["x0: ours − base (score)"]
+        assert list(rows["null"]["design"]["multiplicity"]["members"]) == ["x0: ours − base (score)"]
 
 
 class TestDivergence:

@@ -60,7 +60,7 @@ def test_two_outcomes_that_differ(
     row = judgement.verdicts[0]
     assert row.verdict == ("invalid" if invalid else "direction confirmed")
     if invalid:
-        assert "nondeterminism: 1 trial gave another score" in row.design["reason"]
+        assert "nondeterminism: 1 trial gave another score" in row.detail.reason
     record_verdicts(database, suite, "mini", judgement)
     with open_reader(database) as reader:
         assert differing(reader, "c", "mini", WHEN) == []

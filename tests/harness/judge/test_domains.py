@@ -41,7 +41,7 @@ def test_the_sample_is_the_domains(tmp_path: Path, seeds: int) -> None:
         [5, expected.estimate, expected.low, expected.high, expected.p]
     )
     assert row["verdict"] == "inconclusive"  # however many seeds
-    assert row["design"]["replicated_over"] == "domains"
+    assert row["design"]["numbers"]["replicated_over"] == "domains"
     assert [entry["n"] for entry in row["design"]["per_benchmark"]] == [seeds] * 5
 
 

@@ -28,7 +28,7 @@ def judged(folder: Path, ours: list[Any], base: list[Any], *, sequential: bool =
 @pytest.mark.parametrize("sequential", [False, True])
 def test_a_score_that_is_none_is_a_failed_trial(tmp_path: Path, value: float, sequential: bool) -> None:
     row = judged(tmp_path, [*around(2.0, 0.5, 5), value], flat(6), sequential=sequential)
-    assert row["design"]["failed"] == 1
+    assert row["design"]["numbers"]["failed"] == 1
     assert row["verdict"] == "undecided", "one of six lost pairs would leave nothing decided"
     assert row["n"] == 5
     several = judged(tmp_path, [*around(2.0, 0.5, 4), value, value], flat(6))
@@ -46,13 +46,13 @@ def test_a_score_that_is_none_loses_its_pair_where_divergence_does(tmp_path: Pat
     results = {} if value is None else {("test", "score"): value}  # None: the metric is left out
     evidence[last] = StoredTrial(last, "done", "here", results, 1.0)
     row = judge_designs(claim_designs(suite, world.plan, sequential=False), evidence, {}, WHEN)[0][1]
-    assert row.design["per_benchmark"][0]["differences"]["7"] == -math.inf
-    assert (row.n, row.design["diverged"], row.verdict) == (8, 1, "undecided")
+    assert row.detail.per_benchmark[0].differences[7] == -math.inf
+    assert (row.n, row.detail.numbers.diverged, row.verdict) == (8, 1, "undecided")
 
 
 def test_the_largest_score_that_is_computed_with(tmp_path: Path) -> None:
     row = judged(tmp_path, [LARGEST, *around(2.0, 0.5, 5)], [-LARGEST, *flat(5)])
-    assert (row["n"], row["design"]["failed"]) == (6, 0)
+    assert (row["n"], row["design"]["numbers"]["failed"]) == (6, 0)
 
 
 def test_a_trial_that_leaves_the_metric_out_has_failed(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_trial_that_leaves_the_metric_out_has_failed(tmp_path: Path) -> None:
     evidence[first] = StoredTrial(first, "done", "here", {("test", "other"): 1.0}, 1.0)
     row = judge_designs(claim_designs(suite, world.plan, sequential=False), evidence, {}, WHEN)[0][1]
     assert (row.verdict, row.n) == ("invalid", 0)
-    assert "1 of 4 trials of ours failed; ours left out score at seed 0" in row.design["reason"]
+    assert "1 of 4 trials of ours failed; ours left out score at seed 0" in row.detail.reason
 
 
 def test_bad_seeds_cannot_be_hidden_as_nan(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_failures_on_one_benchmark_of_several(tmp_path: Path) -> None:
 def test_pairs_that_both_diverged_are_no_evidence_of_being_no_worse(tmp_path: Path) -> None:
     bound: dict[str, Any] = {"scope": "no_worse", "margin": 1.0, "on_divergence": "worst"}
     row = judged(tmp_path, ["diverged"] * 12, ["diverged"] * 12, **bound)
-    assert (row["n"], row["design"]["missing"], row["design"]["diverged"]) == (0, 12, 24)
+    assert (row["n"], row["design"]["numbers"]["missing"], row["design"]["numbers"]["diverged"]) == (0, 12, 24)
     assert row["verdict"] == "invalid"
 
 
@@ -193,8 +193,8 @@ def test_unusable_scores_in_a_store_are_judged_and_recompute(tmp_path: Path, dat
     world.store(database)
     with open_reader(database) as reader:
         rows = {row.claim_id: row for row in judge(suite, world.plan, reader, judged_at=WHEN).verdicts}
-    assert rows["c"].design["failed"] == 2
-    assert rows["d"].design["diverged"] == 2
+    assert rows["c"].detail.numbers.failed == 2
+    assert rows["d"].detail.numbers.diverged == 2
     with open_reader(database) as reader:
         record_verdicts(database, suite, "mini", judge(suite, world.plan, reader, judged_at=WHEN))
     with open_reader(database) as reader:

@@ -55,8 +55,8 @@ def test_the_word_says_whether_a_gain_shrank(
     row = rows["holes-filled"]
     assert row["verdict"] == word
     assert row["n"] == 3
-    assert (row["design"]["family"], row["design"]["family_size"]) == ("intervention", 1)
-    assert (rows["c"]["design"]["family"], rows["c"]["design"]["family_size"]) == ("secondary", 1)
+    assert (row["design"]["multiplicity"]["family"], len(row["design"]["test"]["p"])) == ("intervention", 1)
+    assert (rows["c"]["design"]["multiplicity"]["family"], len(rows["c"]["design"]["test"]["p"])) == ("secondary", 1)
 
 
 def test_an_intervention_is_listed_as_one(tmp_path: Path) -> None:
@@ -96,4 +96,4 @@ def test_a_claim_about_these_very_networks_is_not_judged_on_a_stand_in(tmp_path:
     on_stand_in = World(load_suite(suite.path), scores).verdicts()
     assert on_stand_in["c"]["verdict"] == Verdict.CONFIRMED
     assert on_stand_in["pair"]["verdict"] == Verdict.NOT_COMPARABLE
-    assert on_stand_in["c"]["design"]["contrast_claims"] == ("c",)
+    assert on_stand_in["c"]["design"]["multiplicity"]["contrast_claims"] == ["c"]

@@ -44,8 +44,8 @@ def test_a_claim_of_the_same_id_in_another_suite_is_no_earlier_look(tmp_path: Pa
     first = judged(other, shared, 0)
     expected, found = judged(own, alone, 1), judged(own, shared, 1)
     assert first.n == 8
-    assert (found.n, found.sequential, found.design["looks"]) == (5, False, 1)
-    assert "changed" not in found.design
+    assert (found.n, found.sequential, len(found.detail.look_sizes)) == (5, False, 1)
+    assert found.detail.changed == ()
     assert found.columns() == expected.columns()
     again = judged(other, shared, 2)
     assert (again.sequential, again.adjusted_p) == (first.sequential, first.adjusted_p)
@@ -61,7 +61,7 @@ def test_gates_and_newest_verdicts_are_of_their_suite(tmp_path: Path, database: 
     judged(other, database, 1)
     with open_reader(database) as reader:
         told = {suite: reader.query(sql.verdicts_of(suite, "mini")).dicts() for suite in ("known", "other")}
-        gates = {suite: reader.query(sql.gates_of(suite, "mini")).dicts() for suite in ("known", "other")}
+        gates = {suite: reader.query("FROM gates WHERE suite = ?", [suite]).dicts() for suite in ("known", "other")}
         sides = {suite: reader.query(sql.sides_of(suite, "mini")).dicts() for suite in ("known", "other")}
         page = {
             suite: reader.query(sql.verdict("c", "mini", "published", suite)).dicts() for suite in ("known", "other")

@@ -12,7 +12,7 @@ from recomputing import differing
 
 from harness import stats
 from harness.judge import VerdictRow, judge
-from harness.judge.registration import RegisteredChange, registered_changes
+from harness.judge.registration import registered_changes
 from harness.store import open_reader
 
 
@@ -40,7 +40,7 @@ def judged(world: World, database: Path, hours: int = 0, seeds: int | None = Non
 
 def changed(row: VerdictRow) -> list[str]:
     """What differs from the registration, in words."""
-    return [str(RegisteredChange(**change)) for change in row.design.get("changed") or ()]
+    return list(map(str, row.detail.changed))
 
 
 class TestLooks:
@@ -49,16 +49,15 @@ class TestLooks:
         rows = [judged(here, database, hours, seeds) for hours, seeds in enumerate((3, 6, 6, 12))]
         assert [row.n for row in rows] == [3, 6, 6, 12]
         assert [row.sequential for row in rows] == [False, True, True, True]
-        assert [row.design["look_sizes"] for row in rows] == [[3], [3, 6], [3, 6], [3, 6, 12]]
-        assert [row.design["looks"] for row in rows] == [1, 2, 2, 3]
-        fixed = stats.paired_t(list(rows[-1].design["per_benchmark"][0]["differences"].values()))
+        assert [row.detail.look_sizes for row in rows] == [(3,), (3, 6), (3, 6), (3, 6, 12)]
+        fixed = stats.paired_t(list(rows[-1].detail.per_benchmark[0].differences.values()))
         assert rows[-1].ci_low is not None
         assert rows[-1].ci_low < fixed.low
 
     def test_judging_again_is_no_look(self, tmp_path: Path, database: Path) -> None:
         here = world(tmp_path)
         rows = [judged(here, database, hours, 6) for hours in range(3)]
-        assert {(row.sequential, row.design["looks"]) for row in rows} == {(False, 1)}
+        assert {(row.sequential, len(row.detail.look_sizes)) for row in rows} == {(False, 1)}
         assert len({(row.verdict, row.p) for row in rows}) == 1
 
     def test_fewer_seeds_are_another_look(self, tmp_path: Path, database: Path) -> None:
@@ -69,16 +68,16 @@ class TestLooks:
     def test_too_few_to_decide_are_none(self, tmp_path: Path, database: Path) -> None:
         here = world(tmp_path)
         rows = [judged(here, database, hours, seeds) for hours, seeds in enumerate((1, 2, 6))]
-        assert [(row.sequential, row.design["looks"]) for row in rows] == [(False, 0), (False, 0), (False, 1)]
+        assert [(row.sequential, len(row.detail.look_sizes)) for row in rows] == [(False, 0), (False, 0), (False, 1)]
 
     def test_an_interrupted_run_goes_on_to_its_first_look(self, tmp_path: Path, database: Path) -> None:
         here = world(tmp_path, n=6)
         whole = here.scores["a", "ours"]
         here.scores = here.scores | {("a", "ours"): [*whole[:4], None, None]}
-        assert judged(here, database, 0, 6).design["looks"] == 0
+        assert judged(here, database, 0, 6).detail.look_sizes == ()
         here.scores = here.scores | {("a", "ours"): whole}
         last = judged(here, database, 1, 6)
-        assert (last.sequential, last.design["looks"], last.n) == (False, 1, 6)
+        assert (last.sequential, len(last.detail.look_sizes), last.n) == (False, 1, 6)
 
     def test_other_claims_keep_their_design(self, tmp_path: Path, database: Path) -> None:
         where = benchmark("a") + benchmark("b", level=51)
@@ -103,8 +102,8 @@ class TestRegistration:
     def test_it_is_stored_with_the_first_verdict_that_has_results(self, tmp_path: Path, database: Path) -> None:
         here = world(tmp_path, bound={"m": 0.7}, benchmarks=benchmark("a", competent={"score": 40.0}))
         nothing = World(here.suite, {("a", "other"): flat(3)})
-        assert "registration" not in judged(nothing, database, 0, 3).design
-        fixed = judged(here, database, 1, 6).design["registration"]
+        assert judged(nothing, database, 0, 3).detail.registration is None
+        fixed = judged(here, database, 1, 6).detail.registration
         assert {
             "family": "primary",
             "m": 0.7,
@@ -115,9 +114,8 @@ class TestRegistration:
             "a/ours: recipe.steps": 20,
             "against": ["base"],
         }.items() <= fixed.items()
-        again = judged(here, database, 2, 6).design
-        assert "registration" not in again
-        assert "changed" not in again
+        again = judged(here, database, 2, 6).detail
+        assert (again.registration, again.changed) == (None, ())
 
     @pytest.mark.parametrize(
         ("given", "told"),
@@ -146,9 +144,9 @@ class TestRegistration:
         judged(world(tmp_path), database, 0, 6)
         later = judged(world(tmp_path, **given), database, 1, 6)
         assert told in changed(later)
-        assert later.design["changed_since"] == (WHEN + timedelta(hours=1)).isoformat(timespec="seconds")
+        assert later.detail.changed_since == (WHEN + timedelta(hours=1)).isoformat(timespec="seconds")
         third = judged(world(tmp_path, **given), database, 2, 6)
-        assert third.design["changed_since"] == later.design["changed_since"]
+        assert third.detail.changed_since == later.detail.changed_since
         assert changed(third) == changed(later)
 
     def test_steps_of_the_recipe(self, tmp_path: Path, database: Path) -> None:
@@ -180,8 +178,8 @@ def test_they_are_told_under_the_table(tmp_path: Path, database: Path, capsys: p
     print_verdicts(here.suite, "mini", [row])
     told = capsys.readouterr().out
     assert "warning: base gives score 50 at each of 6 seeds of a: does it use its seed? (c)" in told
-    assert "looked at 2 times (at 3, 6 pairs): judged by the sequential rule (c)" in told
-    assert "changed since it was registered: kappa 0.5 → 0.9 (c)" in told
+    assert "seeds were added after a first analysis (3, 6 pairs): the sequential test applies (c)" in told
+    assert "changed since registration: kappa 0.5 → 0.9 (c)" in told
 
 
 class TestItems:
@@ -212,11 +210,11 @@ class TestItems:
         world = self.stored(tmp_path, database)
         with open_reader(database) as reader:
             row = judge(world.suite, world.plan, reader, judged_at=WHEN).verdicts[0]
-        found = row.design["two_way"]
-        assert row.design["per_benchmark"][0]["two_way"] == found
-        assert found["low"] < row.difference < found["high"]  # type: ignore[operator]
-        assert 0.9 < found["overlap"] <= 1.0
-        assert f"splits one pool of {found['items']} items anew" in found["conditional_on"]
+        found = row.detail.two_way
+        assert row.detail.per_benchmark[0].two_way == found
+        assert found.low < row.difference < found.high  # type: ignore[operator, union-attr]
+        assert 0.9 < found.overlap <= 1.0  # type: ignore[operator, union-attr]
+        assert f"splits one pool of {found.items} items anew" in found.conditional_on  # type: ignore[union-attr]
         print_verdicts(world.suite, "mini", [row])
         told = " ".join(capsys.readouterr().out.split())
         assert "95 % seeds × items" in told
@@ -225,9 +223,9 @@ class TestItems:
     def test_a_sequential_run_keeps_its_width(self, tmp_path: Path, database: Path) -> None:
         world = self.stored(tmp_path, database)
         with open_reader(database) as reader:
-            fixed = judge(world.suite, world.plan, reader, judged_at=WHEN).verdicts[0].design["two_way"]
-            bought = judge(world.suite, world.plan, reader, judged_at=WHEN, sequential=True).verdicts[0].design
-        if "two_way" in bought:  # where the sequential interval is finite
-            assert bought["two_way"]["high"] - bought["two_way"]["low"] > fixed["high"] - fixed["low"]
+            fixed = judge(world.suite, world.plan, reader, judged_at=WHEN).verdicts[0].detail.two_way
+            bought = judge(world.suite, world.plan, reader, judged_at=WHEN, sequential=True).verdicts[0].detail
+        if bought.two_way is not None:  # where the sequential interval is finite
+            assert bought.two_way.high - bought.two_way.low > fixed.high - fixed.low
         else:
-            assert bought["per_benchmark"][0]["low"] is None
+            assert bought.per_benchmark[0].low is None

@@ -21,7 +21,7 @@ from harness.plan.planning import Selection
 from harness.results.current import ResultFilter
 from harness.results.diff import difference
 from harness.store import Owner, open_reader
-from harness.store.deletion_events import DeletedEvent
+from harness.store.deletion import DeletedEvent
 from harness.store.events import EnvironmentEvent, LogEvent, PlannedEvent, VerdictsEvent
 from harness.suite import load_suite
 

@@ -15,6 +15,7 @@ from recomputing import differing
 from harness import stats
 from harness.judge import Judgement, VerdictRow, ablations, claim_rows, judge
 from harness.judge.checks import CheckResult, code_of, run_apart
+from harness.judge.detail import from_json
 from harness.judge.rows import VerdictTrialRow
 from harness.plan.planning import Selection, make_plan
 from harness.store import Owner, open_reader
@@ -89,13 +90,13 @@ def test_every_verdict_recomputes(tmp_path: Path, database: Path, sequential: bo
     world.store(database)
     rows = judged(world, database, sequential=sequential)
     assert len({row.verdict for row in rows.values()}) >= 4
-    assert (rows["dead"].verdict, rows["dead"].design["mechanism"]) == (rows["plain"].verdict, "did not act")
+    assert (rows["dead"].verdict, rows["dead"].detail.mechanism) == (rows["plain"].verdict, "did not act")
     with open_reader(database) as reader:
         for claim, row in rows.items():
             assert differing(reader, claim, "paper", WHEN) == [], (claim, row.verdict)
         stored = {row["claim_id"]: row for row in reader.verdicts(scale="paper")}
-        assert stored["plain"]["design"]["per_benchmark"] == rows["plain"].design["per_benchmark"]
-        assert stored["plain"]["design"]["shown"][0]["against"] == "other"
+        assert from_json(stored["plain"]["design"]) == rows["plain"].detail
+        assert rows["plain"].detail.shown[0].against == "other"
         gates = {row["claim_id"]: row for row in reader.query("FROM gates WHERE scale = 'paper'").dicts()}
         assert (gates["gated"]["passed"], gates["dead"]["passed"]) == (True, False)
         assert gates["gated"]["value"] == pytest.approx(0.95)
@@ -137,22 +138,22 @@ def test_other_trials_under_the_same_names_change_nothing(tmp_path: Path, databa
         assert named.rows == [(12,)]
     after = judged(world, database, LATER)
     for claim, row in before.items():
-        assert replace(after[claim], judged_at=WHEN, design={}) == replace(row, design={})
-        assert "changed_since" not in after[claim].design
+        assert replace(after[claim], judged_at=WHEN, detail=row.detail) == row
+        assert after[claim].detail.changed_since is None
 
 
 def test_a_changed_design_is_marked_once_results_exist(tmp_path: Path, database: Path) -> None:
     world = many_kinds(tmp_path)
     world.store(database)
     first = judged(world, database)
-    assert "changed_since" not in first["plain"].design
+    assert first["plain"].detail.changed_since is None
     changed = many_kinds(tmp_path, judging="{kappa: 0.9}")
     second = judged(changed, database, LATER)
-    assert second["plain"].design["changed_since"] == LATER.isoformat(timespec="seconds")
-    assert second["plain"].design["registered"] != first["plain"].design["registered"]
-    assert "changed_since" not in second["unbound"].design  # no results to have been looked at
+    assert second["plain"].detail.changed_since == LATER.isoformat(timespec="seconds")
+    assert second["plain"].detail.registered != first["plain"].detail.registered
+    assert second["unbound"].detail.changed_since is None  # no results to have been looked at
     third = judged(changed, database, LATER + timedelta(hours=1))
-    assert third["plain"].design["changed_since"] == LATER.isoformat(timespec="seconds")
+    assert third["plain"].detail.changed_since == LATER.isoformat(timespec="seconds")
 
 
 def test_more_seeds_are_another_look_not_another_design(tmp_path: Path, database: Path) -> None:
@@ -163,8 +164,8 @@ def test_more_seeds_are_another_look_not_another_design(tmp_path: Path, database
     world.seeds = 6
     second = judged(world, database, LATER)
     assert (first["plain"].n, second["plain"].n) == (4, 6)
-    assert (first["plain"].design["looks"], second["plain"].design["looks"]) == (1, 2)
-    assert first["plain"].design["registered"] == second["plain"].design["registered"]
+    assert (len(first["plain"].detail.look_sizes), len(second["plain"].detail.look_sizes)) == (1, 2)
+    assert first["plain"].detail.registered == second["plain"].detail.registered
 
 
 def test_a_sequential_claim_stays_sequential(tmp_path: Path, database: Path) -> None:
@@ -173,7 +174,7 @@ def test_a_sequential_claim_stays_sequential(tmp_path: Path, database: Path) -> 
     judged(world, database, sequential=True)
     later = judged(world, database, LATER)
     assert later["plain"].sequential
-    differences = [one for _, one in sorted(later["plain"].design["per_benchmark"][0]["differences"].items())]
+    differences = [one for _, one in sorted(later["plain"].detail.per_benchmark[0].differences.items())]
     assert later["plain"].p == pytest.approx(stats.SequentialRule(0.5, 20).inference(differences).p)
 
 
@@ -262,13 +263,13 @@ def test_items_of_a_fixed_test_set_widen_the_interval(tmp_path: Path, database: 
     world = World(suite, scores, items=items)
     world.store(database)
     row = judged(world, database)["c"]
-    found = row.design["two_way"]
+    found = row.detail.two_way
     differences = 100.0 * np.stack([a.astype(float) - b for a, b in zip(right["ours"], right["base"], strict=True)])
     expected = stats.two_way_interval(differences)
-    assert (found["low"], found["high"], found["items"]) == pytest.approx((expected.low, expected.high, 200))
-    assert found["high"] - found["low"] > row.ci_high - row.ci_low
+    assert (found.low, found.high, found.items) == pytest.approx((expected.low, expected.high, 200))
+    assert found.high - found.low > row.ci_high - row.ci_low
     np.savez(items["a", "ours", 0], item=np.arange(1, 201), correct=right["ours"][0])
-    assert "two_way" not in judged(world, database, LATER)["c"].design  # not the same items
+    assert judged(world, database, LATER)["c"].detail.two_way is None  # not the same items
 
 
 def test_ablations(tmp_path: Path, database: Path) -> None:

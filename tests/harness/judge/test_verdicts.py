@@ -84,7 +84,7 @@ def test_no_effect_worth_having_needs_a_small_interval(tmp_path: Path) -> None:
     values = [score + own for score, own in zip(shared, around(0.0, 0.2, 10, base=0.0)[::-1], strict=True)]
     registered = "{unit: percent, better: higher, smallest: 0.8}"
     row = one(tmp_path, values, base=shared, scale="mini", metric=registered)
-    assert row["design"]["smallest"] == 0.8
+    assert row["design"]["numbers"]["smallest"] == 0.8
     assert row["verdict"] == "no effect worth having"
     assert one(tmp_path, values, base=shared, scale="mini")["verdict"] == "undecided", "nothing is registered"
 
@@ -94,26 +94,26 @@ def test_the_numbers_are_those_of_the_paired_t(tmp_path: Path) -> None:
     row = one(tmp_path, values, base=base)
     found = stats.paired_t([a - b for a, b in zip(values, base, strict=True)])
     assert (row["ci_low"], row["ci_high"], row["p"]) == pytest.approx((found.low, found.high, found.p))
-    design = row["design"]
-    assert design["seeds_won"] == 6
-    assert design["sign_flip_p"] == pytest.approx(2 / 64)
-    assert design["correlation"] == pytest.approx(stats.paired_correlation(values, base).estimate)
-    assert design["relative_error_reduction"] == pytest.approx(1.5 / 50)
-    assert design["per_benchmark"][0]["differences"]["0"] == pytest.approx(values[0] - base[0])
+    effect = row["design"]["effect"]
+    assert effect["seeds_won"] == 6
+    assert effect["sign_flip_p"] == pytest.approx(2 / 64)
+    assert effect["correlation"] == pytest.approx(stats.paired_correlation(values, base).estimate)
+    assert effect["relative_error_reduction"] == pytest.approx(1.5 / 50)
+    assert row["design"]["per_benchmark"][0]["differences"]["0"] == pytest.approx(values[0] - base[0])
 
 
 def test_smallest_effect_is_the_larger_of_a_fifth_and_the_floor(tmp_path: Path) -> None:
-    assert one(tmp_path, around(2, 0.5, 4))["design"]["smallest"] == pytest.approx(0.4)
+    assert one(tmp_path, around(2, 0.5, 4))["design"]["numbers"]["smallest"] == pytest.approx(0.4)
     small = one(tmp_path, around(2, 0.5, 4), published={"difference": 0.3})
-    assert small["design"]["smallest"] == pytest.approx(0.1)
+    assert small["design"]["numbers"]["smallest"] == pytest.approx(0.1)
     given = one(tmp_path, around(2, 0.5, 4), m=0.7)
-    assert given["design"]["smallest"] == pytest.approx(0.7)
+    assert given["design"]["numbers"]["smallest"] == pytest.approx(0.7)
 
 
 def test_relative_floor_of_perplexity(tmp_path: Path) -> None:
     metric = "{unit: perplexity, better: lower}"
     row = one(tmp_path, around(-0.4, 0.05, 5, base=20), base=flat(5, 20), published={"difference": -0.4}, metric=metric)
-    assert row["design"]["smallest"] == pytest.approx(0.1)
+    assert row["design"]["numbers"]["smallest"] == pytest.approx(0.1)
     assert row["verdict"] == "reproduced"
     assert row["difference"] == pytest.approx(0.4)
 
@@ -121,18 +121,18 @@ def test_relative_floor_of_perplexity(tmp_path: Path) -> None:
 def test_unknown_size_has_no_size_verdict(tmp_path: Path) -> None:
     row = one(tmp_path, around(0.5, 0.05, 5), published={})
     assert row["verdict"] == "direction confirmed"
-    assert row["design"]["delta"] is None
+    assert row["design"]["estimand"]["delta"] is None
     null = one(tmp_path, around(0.0, 0.02, 10), published={})
     assert null["verdict"] == "not reproduced"  # m is the metric's floor
 
 
 def test_published_effect_below_the_floor_is_no_worse(tmp_path: Path) -> None:
     row = one(tmp_path, around(0.0, 0.03, 8), published={"difference": 0.07})
-    assert row["design"]["scope"] == "no_worse"
-    assert row["design"]["margin"] == pytest.approx(0.1)
+    assert row["design"]["question"]["scope"] == "no_worse"
+    assert row["design"]["estimand"]["margin"] == pytest.approx(0.1)
     assert row["verdict"] == "reproduced"
     stand_in = one(tmp_path, around(0.0, 0.03, 8), published={"difference": 0.07}, scale="mini")
-    assert stand_in["design"]["scope"] == "each"
+    assert stand_in["design"]["question"]["scope"] == "each"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_direction(tmp_path: Path, published: dict[str, float], better: str, sig
     where = benchmark("a", metric=f"{{unit: percent, better: {better}}}")
     suite = write_suite(tmp_path, [fact("c", published=published, better=better)], [binding("c")], benchmarks=where)
     row = World(suite, {("a", "ours"): around(3.0 * sign, 0.5, 5), ("a", "base"): flat(5)}).verdicts()["c"]
-    assert row["design"]["direction"] == sign
+    assert row["design"]["estimand"]["direction"] == sign
     assert row["verdict"] == "direction confirmed"
     assert row["difference"] == pytest.approx(3.0)
 
@@ -165,7 +165,7 @@ def test_mixed_setting_is_judged_on_the_gains(tmp_path: Path) -> None:
         ("a", "third"): flat(5, 49.5),
     }
     row = World(suite, scores, "paper").verdicts()["c"]
-    assert row["design"]["direction"] == -1
+    assert row["design"]["estimand"]["direction"] == -1
     assert row["difference"] == pytest.approx(0.4)  # gains 3.0 and 3.4, although the plain difference is +0.1
     assert row["verdict"] == "reproduced"
 
@@ -183,13 +183,13 @@ class TestTrouble:
     def test_missing_seed_is_dropped_from_both(self, tmp_path: Path) -> None:
         row = one(tmp_path, [*around(2.0, 0.5, 5), None], base=flat(6))
         assert row["n"] == 5
-        assert row["design"]["missing"] == 1
+        assert row["design"]["numbers"]["missing"] == 1
         assert row["verdict"] == "reproduced"
 
     def test_failures_within_tolerance(self, tmp_path: Path) -> None:
         row = one(tmp_path, around(2.0, 0.5, 6), base=[*flat(5), "failed"])
         assert row["verdict"] == "reproduced"
-        assert row["design"]["failed"] == 1
+        assert row["design"]["numbers"]["failed"] == 1
         lost = one(tmp_path, [*around(2.0, 0.5, 5), "failed"], base=flat(6))
         assert lost["verdict"] == "inconclusive", "had the method lost that pair, six would decide nothing"
 
@@ -201,7 +201,7 @@ class TestTrouble:
     def test_divergence_is_invalid_unless_declared(self, tmp_path: Path) -> None:
         row = one(tmp_path, around(2.0, 0.5, 6), base=[*flat(5), "diverged"])
         assert row["verdict"] == "invalid"
-        assert row["design"]["diverged"] == 1
+        assert row["design"]["numbers"]["diverged"] == 1
 
     def test_worst_counts_a_diverged_baseline_as_a_lost_pair(self, tmp_path: Path) -> None:
         row = one(tmp_path, around(2.0, 0.5, 6), base=[*flat(5), "diverged"], on_divergence="worst")
@@ -235,7 +235,7 @@ class TestTrouble:
         scores = {("a", "ours"): around(2.0, 0.5, 6), ("a", "base"): flat(6)}
         world = World(suite, scores, elsewhere=frozenset({("a", "ours", 5)}))
         row = world.verdicts()["c"]
-        assert (row["n"], row["design"]["mismatched"]) == (5, 1)
+        assert (row["n"], row["design"]["numbers"]["mismatched"]) == (5, 1)
         nowhere = World(suite, scores, elsewhere=frozenset(("a", "ours", seed) for seed in range(6)))
         assert nowhere.verdicts()["c"]["verdict"] == "invalid"
 
@@ -357,16 +357,17 @@ class TestFairness:
         return World(suite, scores).verdicts()["c"]
 
     def test_one_slot_is_what_the_claim_is_about(self, tmp_path: Path) -> None:
-        assert self.judged(tmp_path, "{role: method, optimizer: {name: sgd, lr: 0.5}}")["design"]["unequal"] == []
+        row = self.judged(tmp_path, "{role: method, optimizer: {name: sgd, lr: 0.5}}")
+        assert row["design"]["numbers"]["unequal"] == []
 
     def test_more_is_shown(self, tmp_path: Path) -> None:
         row = self.judged(tmp_path, "{role: method, optimizer: {name: sgd, lr: 0.5}, set: {gamma: 0.5}}")
         assert row["verdict"] == "direction confirmed"
-        assert any("gamma" in text for text in row["design"]["unequal"])
+        assert any("gamma" in text for text in row["design"]["numbers"]["unequal"])
 
     def test_shared_hyper_parameters_of_two_methods(self, tmp_path: Path) -> None:
         row = self.judged(tmp_path, "{role: method, optimizer: {name: adamw, lr: 0.5}}")
-        assert any(text.startswith("optimizer.lr") for text in row["design"]["unequal"])
+        assert any(text.startswith("optimizer.lr") for text in row["design"]["numbers"]["unequal"])
 
     @pytest.mark.parametrize("change", ["steps: 40", "batch_size: 64", "threads: 2"])
     def test_unequal_budget(self, tmp_path: Path, change: str) -> None:
@@ -441,7 +442,7 @@ def test_log_ratio_of_times(tmp_path: Path) -> None:
     scores = {("a", "ours"): [b * x for b, x in zip(base, noisy, strict=True)], ("a", "base"): base}
     row = World(suite, scores, "paper").verdicts()["c"]
     assert row["difference"] == pytest.approx(-sum(map(math.log, noisy)) / 5)
-    assert row["design"]["log_ratio"]
+    assert row["design"]["pairing"]["log_ratio"]
 
 
 def reading(**changes: Any) -> Reading:

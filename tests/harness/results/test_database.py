@@ -11,7 +11,7 @@ from store_support import outcome_line, planned_line, run_line, trial_row
 import harness
 from harness.errors import HarnessError
 from harness.store import Owner
-from harness.store.deletion_events import DeletedEvent
+from harness.store.deletion import DeletedEvent
 from harness.store.events import ClaimsEvent, TaggedEvent, VerdictsEvent, read_event
 
 

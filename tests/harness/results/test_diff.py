@@ -127,7 +127,7 @@ def test_a_lost_score_is_a_regression(ran: Path, capsys: pytest.CaptureFixture[s
 
 
 WRONG = [
-    (("--regression", "1"), "--regression needs --metric"),
+    (("--regression", "1"), "--regression requires --metric"),
     (("--regression", "1", "--metric", "scor"), "did you mean 'score'"),
     (("--regression", "1", "--metric", "distance"), "Say --better higher or --better lower"),
 ]
@@ -168,6 +168,6 @@ def test_runs_that_share_nothing_say_so(tiny: Path, capsys: pytest.CaptureFixtur
     run(tiny, "--arm", "base", "--seeds", 1)
     run(tiny, "--arm", "better", "--seeds", 1)
     shown = diff(capsys, "previous", "latest")
-    assert "no cell and seed is in both runs" in shown
+    assert "no configuration and seed in common" in shown
     assert "the same: " not in shown
     diff(capsys, "previous", "latest", "--regression", 1, "--metric", "score", code=2)

@@ -7,6 +7,7 @@ from typing import Any
 
 from judge_support import World, around, benchmark, binding, fact, flat, write_suite
 
+from harness.judge.detail import from_json
 from harness.results.headlines import FIRST, SAID, Group, ToldVerdict, headline_lines, headline_text, place_of
 from harness.vocabulary import Tone, Verdict
 
@@ -14,7 +15,7 @@ Given = tuple[str, str, dict[str, Any]]
 
 
 def lines(*given: Given, stand_in: bool = True) -> list[str]:
-    told = [ToldVerdict.of(claim, word, design) for claim, word, design in given]
+    told = [ToldVerdict.of(claim, word, from_json(design)) for claim, word, design in given]
     return list(headline_text(headline_lines(told, stand_in=stand_in), stand_in))
 
 
@@ -31,7 +32,7 @@ def test_tests_are_counted_not_claims() -> None:
 
 def test_a_claim_with_a_test_a_benchmark_counts_each() -> None:
     given = ("a", "direction confirmed"), ("b", "direction reversed"), ("b", "direction reversed"), ("d", "not run")
-    entries = [{"contrast": name, "verdict": word} for name, word in given]
+    entries = [{"benchmark": name, "contrast": name, "verdict": word} for name, word in given]
     said = lines(("c", *score("direction reversed", "a", per_benchmark=entries)))
     assert said[-1] == "Other scores: of 2 tests (1 claim), 1 goes the other way and 1 holds in direction."
 
@@ -96,7 +97,7 @@ def test_every_claim_of_a_suite_stands_in_one_line(tmp_path: Path) -> None:
         ("b", "base"): flat(5),
     }
     rows = World(suite, scores).verdicts()
-    told = [ToldVerdict.of(name, row["verdict"], row["design"]) for name, row in rows.items()]
+    told = [ToldVerdict.of(name, row["verdict"], from_json(row["design"])) for name, row in rows.items()]
     found = headline_lines(told, stand_in=True)
     assert sum(line.claims for line in found) == len(rows) == 5
     assert [line.group for line in found] == [Group.PRIMARY, Group.SCORES, None]

@@ -29,7 +29,7 @@ from harness.store.events import HeartbeatEvent, LogEvent, PlannedEvent, RunEven
 BEGAN = datetime(2026, 3, 4, 5, 0, 0)
 
 
-def store(database: Path, status: str = "running", later: int = 0) -> None:
+def store(database: Path, status: str = "running") -> None:
     """A run of six trials: one reused, two ended (one failed), one running, two queued, one seed bought."""
     with Owner(database, "r1") as owner:
         run = {"run_id": "r1", "suite": "s", "scale": "mini", "started_at": BEGAN.isoformat(), "status": status}
@@ -37,8 +37,6 @@ def store(database: Path, status: str = "running", later: int = 0) -> None:
         trials = [{"trial_id": f"t{n}", "suite": "s", "benchmark": "b", "arm": "a", "seed": n} for n in range(6)]
         links = [{"trial_id": f"t{n}", "benchmark": "b", "arm": "a", "reused": n == 0} for n in range(6)]
         owner.record(PlannedEvent(run_id="r1", trials=trials, links=links))
-        detail = {"later": [["b", "a", later]], "prices": [["b", "a", 900.0]]}
-        owner.record(LogEvent(run_id="r1", event_kind="foreseen", detail=detail))
         for name, outcome, took in (("t0", "done", 7), ("t1", "done", 10), ("t2", "failed", 20)):
             owner.record(StartedEvent(run_id="r1", trial_id=name, started_at=BEGAN.isoformat()))
             owner.record(
@@ -73,14 +71,6 @@ def test_progress_rate_and_what_is_left(database: Path) -> None:
     assert told.bought_count == 1
     assert told.bought == (BoughtSeed(told.bought[0].at, "c", "b", ("a", "x"), 5, "because"),)
     json.dumps(asdict(told))
-
-
-def test_trials_that_are_foreseen_are_in_the_time_left(database: Path) -> None:
-    store(database, later=4)
-    with open_reader(database) as reader:
-        told = run_progress(reader, now=BEGAN + timedelta(seconds=30))
-    assert told is not None
-    assert (told.total, told.left_seconds) == (6, 45.0)
 
 
 def test_a_run_without_a_sign_of_life_is_said_to_be_silent(database: Path) -> None:

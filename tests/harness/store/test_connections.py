@@ -1,4 +1,4 @@
-"""The database is opened once for uses that follow one another, and released between."""
+"""One connection serves uses that follow one another, and is released between."""
 
 from __future__ import annotations
 
@@ -17,13 +17,8 @@ from harness.store.locking import is_free, process_gate, writing
 
 
 @pytest.fixture
-def paths(tmp_path: Path) -> StorePaths:
-    return StorePaths.of(tmp_path / "h.duckdb")
-
-
-@pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of files opened in this process; an unused connection stays open until somebody needs the file."""
+    """The names of files opened in this process; an unused connection is kept until the file is needed."""
     names: list[str] = []
     connect = schema.connect
 

@@ -9,7 +9,7 @@ import pytest
 from store_support import event_of, outcome, outcome_line, planned, run_event
 
 from harness.store import TABLES, Owner, StorePaths, check, ingest, open_reader, rebuild
-from harness.store.deletion_events import DeletedEvent, ReplacedEvent, RestoredEvent
+from harness.store.deletion import DeletedEvent, ReplacedEvent, RestoredEvent
 from harness.store.events import Event, LogEvent, OutcomeEvent, SweepPointEvent, TaggedEvent, VerdictsEvent, read_event
 from harness.store.schema import migrations, open_for_writing
 from harness.store.tables import KEYS, STORED
@@ -56,7 +56,7 @@ def deleted(*trials: str, name: str = "D1") -> DeletedEvent:
 
 
 def agrees(database: Path) -> None:
-    """The file is what its journal makes, in every table."""
+    """The file is what its event log makes, in every table."""
     assert check(database) == []
     before = dump(database)
     rebuild(database)
@@ -66,12 +66,14 @@ def agrees(database: Path) -> None:
 def test_a_deleted_trial_is_in_no_public_table(database: Path) -> None:
     filled(database)
     record(database, deleted("a"))
-    found = dump(database)
+    content = dump(database)
     kept = ("verdict_trials", "verdicts", "run_trials")  # history
-    assert [table for table in PUBLIC if table not in kept and any("'a'" in row for row in found[table])] == []
-    assert len(found["trials"]) == 2
-    assert (found["sweep_points"], found["gates"]) == ([], []), "a configuration and a gate that rested on it"
-    marked = {table for table, stored in STORED.items() if len(found[stored]) > len(found[table])}
+    assert [table for table in PUBLIC if table not in kept and any("'a'" in row for row in content[table])] == []
+    assert len(content["trials"]) == 2
+    assert (content["sweep_points"], content["gates"]) == ([], []), (
+        "a configuration and a mechanism check that rested on it"
+    )
+    marked = {table for table, stored in STORED.items() if len(content[stored]) > len(content[table])}
     assert marked == STORED.keys() - {"adoptions"}
     with open_reader(database) as reader:
         assert reader.finished(["a", "b"]) == {"b": "done"}
@@ -88,8 +90,8 @@ def test_what_is_restored_is_what_was(database: Path) -> None:
     record(database, RestoredEvent("D2"))
     assert dump(database) == before
     with open_reader(database) as reader:
-        told = reader.query("SELECT deletion_id, reason, restored_at > deleted_at FROM deletions ORDER BY 1").rows
-    assert told == [("D1", "why", True), ("D2", "why", True)]
+        deletions = reader.query("SELECT deletion_id, reason, restored_at > deleted_at FROM deletions ORDER BY 1").rows
+    assert deletions == [("D1", "why", True), ("D2", "why", True)]
     agrees(database)
 
 
@@ -98,7 +100,7 @@ def test_a_configuration_comes_back_with_the_last_of_its_trials(database: Path) 
     before = dump(database)["sweep_points"]
     record(database, deleted("a", "b"), outcome("b"))
     record(database, RestoredEvent("D1"))
-    assert dump(database)["sweep_points"] == before, "its other trial is there again, though measured anew"
+    assert dump(database)["sweep_points"] == before, "its other trial is there again, though measured again"
     agrees(database)
 
 
@@ -110,7 +112,7 @@ def test_a_trial_that_ran_again_stays_as_it_is(database: Path) -> None:
     record(database, RestoredEvent("D1"))
     with open_reader(database) as reader:
         assert reader.query("SELECT value FROM results WHERE trial_id = 'a'").rows == [(7.0,)]
-        assert reader.statuses(["a", "b"]) == {"a": "done", "b": "done"}, "a failed attempt is no result"
+        assert reader.statuses(["a", "b"]) == {"a": "done", "b": "done"}, "a failed attempt is not a result"
         assert reader.query("SELECT trial_id FROM trials_with_deleted WHERE deleted_at IS NOT NULL").rows == [("a",)]
         assert reader.query("SELECT restored_at FROM deletions").rows == [(None,)]
         assert reader.query("SELECT count(*) FROM run_trials WHERE trial_id = 'b'").rows == [(2,)]
@@ -122,7 +124,7 @@ def test_a_trial_that_ran_again_stays_as_it_is(database: Path) -> None:
 
 
 def test_comparisons_with_deleted_numbers_are_deleted_with_them(database: Path) -> None:
-    """A second outcome that differs makes a claim invalid; not that of a trial measured anew."""
+    """A second outcome that differs makes a claim invalid; not that of a trial measured again."""
     filled(database)
     record(database, deleted("a"), planned("r2", "a"), outcome("a"))
     with open_reader(database) as reader:
@@ -230,7 +232,7 @@ def test_lines_of_before_schema_7_are_read(database: Path) -> None:
 
 
 def test_the_migration_marks_what_was_forgotten(database: Path) -> None:
-    """A file of schema 6 with a trial that was forgotten and ran again, and one that was forgotten for good."""
+    """A file of schema 6 with deleted trials; one ran again."""
     steps = [step for step in migrations() if step.name != "deletions" and step.number < 7]
     with open_for_writing(StorePaths.of(database), steps) as connection:
         connection.execute("INSERT INTO forgettings VALUES ('F1', '2026-01-02', NULL, 'why', 'harness forget')")
@@ -271,5 +273,5 @@ def test_verdicts_of_before_get_the_suite_that_alone_has_their_claim(database: P
             connection.execute("INSERT INTO gates (claim_id, scale, protocol) VALUES (?, ?, ?)", key)
     with open_for_writing(StorePaths.of(database)) as connection:
         for table in ("verdicts", "gates"):
-            told = connection.execute(f"SELECT claim_id, suite FROM {table} ORDER BY 1").fetchall()
-            assert told == [("one", "s"), ("two", None)]
+            suites = connection.execute(f"SELECT claim_id, suite FROM {table} ORDER BY 1").fetchall()
+            assert suites == [("one", "s"), ("two", None)]

@@ -1,11 +1,10 @@
-"""What events mean for the tables, and that each is taken exactly once."""
+"""Effects of events on the tables; each is ingested exactly once."""
 
 from __future__ import annotations
 
 import math
 import os
 import random
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ import pytest
 from store_support import event_of, outcome_line, planned_line, run_line, trial_row
 
 from harness.store import TABLES, Journal, Outcome, StoreError, StorePaths, ingest, segments
-from harness.store.deletion_events import DeletedEvent, ReplacedEvent, RestoredEvent
+from harness.store.deletion import DeletedEvent, ReplacedEvent, RestoredEvent
 from harness.store.encoding import encode
 from harness.store.events import (
     KINDS,
@@ -49,11 +48,6 @@ from harness.trial.result import Artifact, MetricSeries, Score
 from harness.vocabulary import Status
 
 
-@pytest.fixture
-def paths(tmp_path: Path) -> StorePaths:
-    return StorePaths.of(tmp_path / "h.duckdb")
-
-
 def write(paths: StorePaths, events: Iterable[dict[str, Any]], session: str = "r") -> Journal:
     journal = Journal(paths.journal, session)
     for event in events:
@@ -76,16 +70,16 @@ def rows(paths: StorePaths, sql: str) -> list[tuple[Any, ...]]:
 
 def test_python_and_sql_agree_on_the_tables(paths: StorePaths) -> None:
     with open_for_writing(paths) as connection:
-        found: dict[str, dict[str, str]] = {}
+        types: dict[str, dict[str, str]] = {}
         for table, column, kind in connection.execute(
             "SELECT table_name, column_name, data_type FROM duckdb_columns()"
             " WHERE schema_name = 'main' AND NOT internal ORDER BY table_name, column_index"
         ).fetchall():
-            found.setdefault(table, {})[column] = kind
+            types.setdefault(table, {})[column] = kind
     views = {"cell_trials", "current_results"}
-    found = {table: kinds for table, kinds in found.items() if table not in {*views, *STORED.values()}}
-    assert list(found.pop("schema_version")) == ["version", "name", "applied_at"]
-    assert {table: list(columns.items()) for table, columns in found.items()} == {
+    types = {table: kinds for table, kinds in types.items() if table not in {*views, *STORED.values()}}
+    assert list(types.pop("schema_version")) == ["version", "name", "applied_at"]
+    assert {table: list(columns.items()) for table, columns in types.items()} == {
         table: list(columns.items()) for table, columns in TABLES.items()
     }
 
@@ -123,9 +117,9 @@ def test_not_finite_numbers_survive(paths: StorePaths) -> None:
     results = [{"split": "test", "metric": f"m{i}", "value": value} for i, value in enumerate(values)]
     write(paths, [planned_line("r", "t"), outcome_line("t", "diverged", series=[series], results=results)])
     for sql in ("SELECT value FROM metrics ORDER BY step", "SELECT value FROM results ORDER BY metric"):
-        found = [value for (value,) in rows(paths, sql)]
-        assert math.isnan(found[0])
-        assert found[1:] == [math.inf, -math.inf, 1.0, None]
+        stored = [value for (value,) in rows(paths, sql)]
+        assert math.isnan(stored[0])
+        assert stored[1:] == [math.inf, -math.inf, 1.0, None]
 
 
 def test_one_trial_under_several_names_and_in_several_runs(paths: StorePaths) -> None:
@@ -244,13 +238,13 @@ def test_verdicts_keep_their_history_and_gates_their_last_state(paths: StorePath
 def test_a_claim_has_a_verdict_and_gates_under_each_protocol(paths: StorePaths) -> None:
     at = "2026-01-01T00:00:00Z"
     gate = {"claim_id": "a", "metric": "mechanism.x", "arm": "ours", "value": 1.0}
-    said = {"kind": "verdicts", "scale": "mini", "at": at}
+    verdicts = {"kind": "verdicts", "scale": "mini", "at": at}
     for protocol, verdict in (("published", "undecided"), ("tuned", "direction confirmed"), ("tuned", "undecided")):
         own = {"claim_id": "a", "protocol": protocol}
         side = {**own, "trial_id": "t", "side": "method"}
         parts = {"verdicts": [{**own, "verdict": verdict}], "trials": [side], "gates": [{**gate, **own}]}
-        write(paths, [{**said, **parts}])
-    write(paths, [{**said, "verdicts": [{"claim_id": "b", "verdict": "undecided"}]}])
+        write(paths, [{**verdicts, **parts}])
+    write(paths, [{**verdicts, "verdicts": [{"claim_id": "b", "verdict": "undecided"}]}])
     assert rows(paths, "SELECT claim_id, protocol, verdict FROM verdicts ORDER BY ALL") == [
         ("a", "published", "undecided"),
         ("a", "tuned", "undecided"),
@@ -265,8 +259,8 @@ def test_sweeps_and_points_are_updated_in_parts(paths: StorePaths) -> None:
     point = {"sweep_id": "w", "arm": "a", "number": 0, "params": {"lr": 0.1}, "trial_ids": ["t"]}
     write(paths, [{"kind": "sweep", "row": sweep}, {"kind": "sweep_point", "row": point}])
     rows(paths, "FROM sweeps")
-    told = {"sweep_id": "w", "arm": "a", "number": 0, "value": 0.5, "status": "done", "told_at": "2026-01-01"}
-    write(paths, [{"kind": "sweep_point", "row": told}, {"kind": "sweep", "row": {"sweep_id": "w", "status": "done"}}])
+    point = {"sweep_id": "w", "arm": "a", "number": 0, "value": 0.5, "status": "done", "told_at": "2026-01-01"}
+    write(paths, [{"kind": "sweep_point", "row": point}, {"kind": "sweep", "row": {"sweep_id": "w", "status": "done"}}])
     assert rows(paths, "SELECT arms, budget, status FROM sweeps") == [(["a", "b"], 8, "done")]
     assert rows(paths, "SELECT params, trial_ids, value, status FROM sweep_points") == [
         ('{"lr":0.1}', '["t"]', 0.5, "done")
@@ -274,10 +268,8 @@ def test_sweeps_and_points_are_updated_in_parts(paths: StorePaths) -> None:
 
 
 def test_an_abandoned_run_runs_no_more(paths: StorePaths) -> None:
-    write(
-        paths,
-        [run_line("r"), planned_line("r", "a", "b", "c"), {"kind": "started", "trial_id": "a"}, outcome_line("b")],
-    )
+    started = {"kind": "started", "trial_id": "a"}
+    write(paths, [run_line("r"), planned_line("r", "a", "b", "c"), started, outcome_line("b")])
     write(paths, [{"kind": "abandoned", "run_id": "r", "trials": ["a", "b", "c"]}])
     assert rows(paths, "SELECT status, finished_at IS NULL FROM runs") == [("interrupted", False)]
     assert rows(paths, "SELECT trial_id, status FROM trials ORDER BY 1") == [
@@ -307,7 +299,7 @@ def test_events_that_make_no_sense_are_set_aside(paths: StorePaths) -> None:
         {"v": 1, "kind": "event", "event_kind": "e", "at": "noon"},
     ]
     paths.journal.mkdir()
-    # A surrogate that an owner writes is replaced; here it stands in the file.
+    # A surrogate that a writer writes is replaced; here it is in the file.
     lines = [encode(event).replace(b"lone ? s", b"lone \\ud800 s") for event in bad] + [b"junk\n"]
     random.Random(0).shuffle(lines)
     (paths.journal / "a.jsonl").write_bytes(good + b"".join(lines) + good.replace(b"good", b"last"))
@@ -321,7 +313,7 @@ def test_events_that_make_no_sense_are_set_aside(paths: StorePaths) -> None:
 
 
 def test_nothing_is_taken_twice_whatever_the_cuts(paths: StorePaths) -> None:
-    """The journal grows by random pieces of bytes; ingestion happens after each, also of two segments."""
+    """The event log grows by random pieces of bytes; ingestion happens after each, also of two log segments."""
     names = [f"t{i}" for i in range(40)]
     whole = [planned_line("r", *names), *(outcome_line(name, steps=i) for i, name in enumerate(names))]
     data = b"".join(encode({"v": 1, "at": f"2026-01-01T00:00:{i:02}Z", **event}) for i, event in enumerate(whole))
@@ -371,8 +363,8 @@ def test_segments_are_merged_in_the_order_of_their_times(paths: StorePaths) -> N
     assert rows(paths, "SELECT value FROM results") == [(1.0,)]
 
 
-def test_a_kind_without_a_fold_loses_no_row(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Columns of a trial are set and rows of other tables kept."""
+def test_a_new_kind_of_event_is_one_class(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a fold, columns of trials are set and other rows kept."""
     monkeypatch.setattr("harness.store.events.KINDS", dict(KINDS))
 
     @dataclass(frozen=True)
@@ -384,38 +376,28 @@ def test_a_kind_without_a_fold_loses_no_row(paths: StorePaths, monkeypatch: pyte
         }
 
         row: Mapping[str, Any]
-        adoptions: Sequence[Mapping[str, Any]]
-
-    write(paths, [planned_line("r", "t"), outcome_line("t")])
-    journal = Journal(paths.journal, "s")
-    journal.append(MovedEvent({"trial_id": "t", "arm": "new"}, [{"trial_id": "t", "adopted_from": "older"}]))
-    journal.close()
-    assert rows(paths, "SELECT arm, adopted_from FROM trials JOIN adoptions USING (trial_id)") == [("new", "older")]
-
-
-def test_a_new_kind_of_event_is_one_class(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Journalled, ingested and read without a change to any other module."""
-    monkeypatch.setattr("harness.store.events.KINDS", dict(KINDS))
+        adoptions: Sequence[Mapping[str, Any]] = ()
 
     @dataclass(frozen=True)
-    class RenamedEvent(Event):
+    class RenamedEvent(MovedEvent):
         kind = "renamed"
-        parts: ClassVar[Parts] = {"row": ("trials", ("trial_id",))}
 
-        row: Mapping[str, Any]
         because: str = ""
 
         def fold(self, rows: PendingRows) -> None:
-            rows.merge("trials", self.row)
+            super().fold(rows)
             rows.log(None, self.at, self.kind, {"because": self.because})
 
     write(paths, [planned_line("r", "t"), outcome_line("t")])
     journal = Journal(paths.journal, "s")
     with pytest.raises(StoreError, match="did you mean arm"):
-        journal.append(RenamedEvent({"trial_id": "t", "arn": "new"}))
+        journal.append(MovedEvent({"trial_id": "t", "arn": "new"}))
+    journal.append(MovedEvent({"trial_id": "t", "arm": "old"}, [{"trial_id": "t", "adopted_from": "older"}]))
     journal.append(RenamedEvent({"trial_id": "t", "arm": "new"}, because="why not"))
     journal.close()
-    assert rows(paths, "SELECT arm, benchmark, status FROM trials") == [("new", "digits", "done")]
+    assert rows(paths, "SELECT arm, benchmark, status, adopted_from FROM trials JOIN adoptions USING (trial_id)") == [
+        ("new", "digits", "done", "older")
+    ]
     assert rows(paths, "SELECT kind, detail->>'because' FROM events") == [("renamed", "why not")]
 
 
@@ -454,7 +436,7 @@ def test_every_kind_of_event_comes_back_from_its_line(paths: StorePaths) -> None
         AbandonedEvent("r", ["t"]),
         AdoptedEvent([{"trial_id": "t", "adopted_from": "s"}], "r"),
         TaggedEvent("r", ["a"], ["b"]),
-        DeletedEvent("f", ["t"], [], "why", "harness forget t"),
+        DeletedEvent("f", ["t"], [], "why", "harness delete t"),
         RestoredEvent("f"),
         ReplacedEvent(Outcome("t", Status.DONE, results=(Score("test", "m", 1.0),)), "r"),
     ]
@@ -464,8 +446,8 @@ def test_every_kind_of_event_comes_back_from_its_line(paths: StorePaths) -> None
         journal.append(event)
     journal.close()
     (segment,) = segments(paths.journal)
-    found = [read_event(line.content) for line in segment.lines() if line.content]
-    assert [replace(event, at=None) for event in found] == events
+    restored = [read_event(line.content) for line in segment.lines() if line.content]
+    assert [replace(event, at=None) for event in restored] == events
 
 
 def test_small_batches_give_the_same_as_large_ones(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -502,15 +484,3 @@ def test_conversion_keeps_meaning() -> None:
     for bad in ({"seed": 3.5}, {"seed": "x"}, {"wall_seconds": [1]}, {"started_at": "later"}):
         with pytest.raises((TypeError, ValueError)):
             convert("trials", bad)
-
-
-def test_rate_of_a_million_rows(paths: StorePaths, capsys: pytest.CaptureFixture[str]) -> None:
-    """Printed, never judged: two hundred outcomes of five thousand steps."""
-    write(paths, [planned_line("r", *(f"t{i}" for i in range(200)))])
-    write(paths, (outcome_line(f"t{i}", steps=5000) for i in range(200)))
-    size = sum(segment.plain.stat().st_size for segment in segments(paths.journal))
-    started = time.perf_counter()
-    assert rows(paths, "SELECT count(*) FROM metrics") == [(1_000_000,)]
-    seconds = time.perf_counter() - started
-    with capsys.disabled():
-        print(f"\n1,000,000 rows of series ({size / 1e6:.0f} MB of journal) ingested in {seconds:.1f} s")

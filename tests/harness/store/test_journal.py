@@ -1,4 +1,4 @@
-"""The journal alone: lines, durability, torn tails, archives."""
+"""The event log alone: lines, durability, torn tails, archives."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def test_lines_carry_version_kind_and_utc_time(tmp_path: Path) -> None:
     end = journal.append(event(7))
     journal.close()
     (line,) = journal.path.read_bytes().splitlines()
-    found = json.loads(line)
-    assert (found["v"], found["kind"]) == (1, "event")
-    assert abs(datetime.now(UTC) - datetime.fromisoformat(found["at"])) < timedelta(minutes=1)
+    content = json.loads(line)
+    assert (content["v"], content["kind"]) == (1, "event")
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(content["at"])) < timedelta(minutes=1)
     assert end == len(line) + 1
     assert "run-1" in journal.segment
 
@@ -63,9 +63,9 @@ def test_not_finite_numbers_are_json_strings(tmp_path: Path) -> None:
     def refuse(text: str) -> None:
         pytest.fail(f"bare {text} is not JSON")
 
-    found = json.loads(journal.path.read_bytes(), parse_constant=refuse)
-    assert found["series"][0]["value"] == [1.0, "NaN", "Infinity", "-Infinity"]
-    assert [float(value) for value in found["series"][0]["value"][2:]] == [math.inf, -math.inf]
+    content = json.loads(journal.path.read_bytes(), parse_constant=refuse)
+    assert content["series"][0]["value"] == [1.0, "NaN", "Infinity", "-Infinity"]
+    assert [float(value) for value in content["series"][0]["value"][2:]] == [math.inf, -math.inf]
 
 
 def test_numpy_paths_and_times_are_written() -> None:
@@ -299,7 +299,7 @@ def test_damaged_archives_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_segment_has_its_name_only_once_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise an owner that opens meanwhile takes it for a dead one's, archives and removes it."""
+    """A writer that opens meanwhile must not think it dead."""
     seen: list[list[Any]] = []
 
     def look(descriptor: int) -> None:

@@ -1,4 +1,4 @@
-"""Owners: kept up to date, killed at any instant, two at once, and beside foreign processes."""
+"""Writers: kept up to date, killed at any instant, two at once, and beside foreign processes."""
 
 from __future__ import annotations
 
@@ -14,23 +14,28 @@ from typing import BinaryIO
 
 import duckdb
 import pytest
-from store_support import foreign_holder, outcome, planned, python, run_event
+from store_support import (
+    dead_session,
+    foreign_holder,
+    outcome,
+    outcome_line,
+    planned,
+    planned_line,
+    python,
+    run_event,
+    run_line,
+)
 from waiting import until
 
 from harness.store import Owner, StoreError, StorePaths, check, open_reader, segments
 from harness.store.errors import StoreDiskError
 from harness.store.fold import PendingRows
 from harness.store.schema import connect, open_for_writing
-from harness.store.snapshot import copy_for_snapshot
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> StorePaths:
-    return StorePaths.of(tmp_path / "h.duckdb")
+from harness.store.snapshot import take_snapshot
 
 
 def file_rows(path: Path, sql: str) -> list[tuple[object, ...]]:
-    """Rows of the file itself, journal or not."""
+    """Rows of the file itself, event log or not."""
     connection = connect(path, read_only=True)
     try:
         return connection.execute(sql).fetchall()
@@ -62,7 +67,7 @@ def test_the_thread_keeps_database_and_snapshot_up_to_date(paths: StorePaths) ->
         until(lambda: _has(paths.snapshot, "t"))
         with open_reader(paths.database) as reader:
             assert reader.finished(["t"]) == {"t": "done"}
-        assert segments(paths.journal)[0].plain.exists(), "a living owner's segment stays"
+        assert segments(paths.journal)[0].plain.exists(), "a living writer's log segment stays"
 
 
 def _has(path: Path, trial_id: str) -> bool:
@@ -83,8 +88,8 @@ def test_finished_sees_what_was_recorded_a_moment_ago(paths: StorePaths) -> None
 
 def test_snapshot_does_not_drop_the_lock_of_the_open_file(paths: StorePaths) -> None:
     """POSIX locks go when any descriptor of the file is closed; with a connection open nobody may copy."""
-    told: list[str] = []
-    with Owner(paths.database, ingest_seconds=60, tell=told.append) as owner:
+    messages: list[str] = []
+    with Owner(paths.database, ingest_seconds=60, tell=messages.append) as owner:
         owner.record(outcome("t"))
         owner.flush()
         own = duckdb.connect(str(paths.database))
@@ -115,22 +120,22 @@ WRITER = """
     database, run_id, first, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     names = [f"t{number}" for number in range(first, first + count)]
     say = threading.Lock()
-    with Owner(database, run_id, ingest_seconds=0.02, snapshot_seconds=0.05) as owner:
-        owner.record(run_event(run_id))
-        finished = owner.finished(names)
-        owner.record(planned(run_id, *names))
+    with Owner(database, run_id, ingest_seconds=0.02, snapshot_seconds=0.05) as writer:
+        writer.record(run_event(run_id))
+        finished = writer.finished(names)
+        writer.record(planned(run_id, *names))
         left = [name for name in names if name not in finished]
         def work(mine):
             for name in mine:
-                owner.record(StartedEvent(name, run_id))
-                owner.record(HeartbeatEvent(name, step=1))
-                owner.record(outcome(name, steps=50, run_id=run_id))
+                writer.record(StartedEvent(name, run_id))
+                writer.record(HeartbeatEvent(name, step=1))
+                writer.record(outcome(name, steps=50, run_id=run_id))
                 with say:
                     print(name, flush=True)
         threads = [threading.Thread(target=work, args=(left[part::2],)) for part in (0, 1)]
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
-        owner.record(run_event(run_id, status="done", finished_at="2026-01-03T00:00:00Z"))
+        writer.record(run_event(run_id, status="done", finished_at="2026-01-03T00:00:00Z"))
     print("end", flush=True)
 """
 
@@ -223,38 +228,28 @@ def test_two_owners_at_once_both_finish(paths: StorePaths) -> None:
 
 
 def test_two_owners_in_one_process(paths: StorePaths) -> None:
-    with Owner(paths.database, "a", ingest_seconds=0.01) as one, Owner(paths.database, "b", ingest_seconds=0.01) as two:
+    with (
+        Owner(paths.database, "a", ingest_seconds=0.01) as first,
+        Owner(paths.database, "b", ingest_seconds=0.01) as two,
+    ):
         for number in range(20):
-            one.record(outcome(f"a{number}"))
+            first.record(outcome(f"a{number}"))
             two.record(outcome(f"b{number}"))
-        assert len(one.finished([f"b{number}" for number in range(20)])) == 20
+        assert len(first.finished([f"b{number}" for number in range(20)])) == 20
     assert file_rows(paths.database, "SELECT count(*) FROM trials") == [(40,)]
 
 
 def test_a_dead_run_is_taken_over(paths: StorePaths) -> None:
-    process = python(
-        """
-        import os, sys
-        from harness.store import Owner
-        from harness.store.events import StartedEvent
-        from store_support import outcome, planned, run_event
-        owner = Owner(sys.argv[1], "dead", ingest_seconds=60)
-        owner.open()
-        owner.record(run_event("dead"))
-        owner.record(planned("dead", "a", "b", "c"))
-        owner.record(StartedEvent("a", "dead"))
-        owner.record(outcome("b"))
-        os.write(owner.journal._descriptor, b'{"v":1,"kind":"outco')
-        os._exit(9)
-        """,
-        str(paths.database),
-    )
-    process.communicate()
-    assert process.returncode == 9
+    lines = [
+        run_line("dead"),
+        planned_line("dead", "a", "b", "c"),
+        {"kind": "started", "trial_id": "a", "run_id": "dead"},
+    ]
+    dead_session(paths.database, "dead", *lines, outcome_line("b"), torn='{"v":1,"kind":"outco')
     with Owner(paths.database, "next", ingest_seconds=60) as owner:
         assert owner.finished(["a", "b", "c"]) == {"b": "done"}
         states = [segment.is_archived for segment in segments(paths.journal)]
-        assert states == [True, False], "the dead owner's segment is archived, the living one's is not"
+        assert states == [True, False], "the dead writer's log segment is archived, the living one's is not"
     with open_reader(paths.database) as reader:
         assert reader.source == "database"
         assert reader.query("SELECT status FROM runs").rows == [("interrupted",)]
@@ -266,20 +261,7 @@ def test_a_trial_of_a_dead_run_that_another_run_has_is_left_alone(paths: StorePa
     with Owner(paths.database, "alive", ingest_seconds=60) as alive:
         alive.record(run_event("alive"))
         alive.record(planned("alive", "a"))
-        process = python(
-            """
-            import os, sys
-            from harness.store import Owner
-            from store_support import planned, run_event
-            owner = Owner(sys.argv[1], "dead", ingest_seconds=60)
-            owner.open()
-            owner.record(run_event("dead"))
-            owner.record(planned("dead", "a", "b"))
-            os._exit(9)
-            """,
-            str(paths.database),
-        )
-        process.communicate()
+        dead_session(paths.database, "dead", run_line("dead"), planned_line("dead", "a", "b"))
         with Owner(paths.database, "next", ingest_seconds=60):
             pass
         with open_reader(paths.database) as reader:
@@ -287,22 +269,22 @@ def test_a_trial_of_a_dead_run_that_another_run_has_is_left_alone(paths: StorePa
 
 
 def test_a_foreign_process_holds_the_file_during_a_run(paths: StorePaths) -> None:
-    told: list[str] = []
-    with Owner(paths.database, "r", ingest_seconds=0.02, snapshot_seconds=0.05, tell=told.append) as owner:
+    messages: list[str] = []
+    with Owner(paths.database, "r", ingest_seconds=0.02, snapshot_seconds=0.05, tell=messages.append) as owner:
         owner.record(outcome("before"))
         owner.flush()
         with foreign_holder(paths.database) as holder:
             for number in range(30):
                 owner.record(outcome(f"t{number}"))
-            until(lambda: bool(told))
+            until(lambda: bool(messages))
             assert owner.finished(["before", "t0", "t29", "x"]) == dict.fromkeys(["before", "t0", "t29"], "done")
             time.sleep(0.3)
-            assert len(told) == 1, "it is told once"
-            assert str(holder.process.pid) in told[0]
-            assert "duckdb" in told[0], "the holder's command line is named"
+            assert len(messages) == 1, "it is reported once"
+            assert str(holder.process.pid) in messages[0]
+            assert "duckdb" in messages[0], "the holder's command line is named"
             holder.release()
-            until(lambda: len(told) == 2)
-            assert "free again" in told[1]
+            until(lambda: len(messages) == 2)
+            assert "free again" in messages[1]
     assert file_rows(paths.database, "SELECT count(*) FROM trials") == [(31,)]
     assert check(paths.database) == []
 
@@ -310,14 +292,14 @@ def test_a_foreign_process_holds_the_file_during_a_run(paths: StorePaths) -> Non
 def test_a_foreign_process_holds_the_file_from_before_to_after(paths: StorePaths) -> None:
     with Owner(paths.database) as owner:
         owner.record(outcome("old"))
-    told: list[str] = []
+    messages: list[str] = []
     with foreign_holder(paths.database):
-        owner = Owner(paths.database, "r", tell=told.append)
+        owner = Owner(paths.database, "r", tell=messages.append)
         owner.open()
         owner.record(outcome("new"))
         assert owner.finished(["old", "new"]) == {"old": "done", "new": "done"}
         owner.close(wait_seconds=0.3)
-        assert any("next harness command" in message for message in told)
+        assert any("next harness command" in message for message in messages)
         (segment,) = (segment for segment in segments(paths.journal) if not segment.is_archived)
         assert not segment.is_alive
         with open_reader(paths.database) as reader:
@@ -329,8 +311,8 @@ def test_a_foreign_process_holds_the_file_from_before_to_after(paths: StorePaths
 
 
 def test_trouble_with_the_database_never_stops_the_journal(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    with Owner(paths.database, ingest_seconds=0.02, tell=told.append) as owner:
+    messages: list[str] = []
+    with Owner(paths.database, ingest_seconds=0.02, tell=messages.append) as owner:
 
         def fail(*arguments: object) -> bool:
             raise duckdb.IOException("No space left on device")
@@ -338,12 +320,12 @@ def test_trouble_with_the_database_never_stops_the_journal(paths: StorePaths, mo
         with monkeypatch.context() as patch:
             patch.setattr("harness.store.owner.ingest", fail)
             owner.record(outcome("a"))
-            until(lambda: bool(told))
+            until(lambda: bool(messages))
             owner.record(outcome("b"))
             time.sleep(0.2)
-        assert len(told) == 1
-        assert "No space left" in told[0]
-        until(lambda: len(told) == 2)
+        assert len(messages) == 1
+        assert "No space left" in messages[0]
+        until(lambda: len(messages) == 2)
     assert file_rows(paths.database, "SELECT count(*) FROM trials") == [(2,)]
 
 
@@ -374,7 +356,7 @@ def test_leftovers_of_killed_copies_are_removed(paths: StorePaths) -> None:
 
 
 def test_a_snapshot_that_does_not_fit_leaves_nothing_behind(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a copy would take the last of the space that the journal lives on."""
+    """Half a copy would take the last space of the event log."""
     with Owner(paths.database) as owner:
         owner.record(outcome("a"))
 
@@ -384,7 +366,7 @@ def test_a_snapshot_that_does_not_fit_leaves_nothing_behind(paths: StorePaths, m
 
     monkeypatch.setattr("harness.store.snapshot.shutil.copyfileobj", half)
     with pytest.raises(OSError, match="No space left"):
-        copy_for_snapshot(paths)
+        take_snapshot(paths)
     assert not list(paths.database.parent.glob("*.partial-*"))
     assert file_rows(paths.snapshot, "SELECT status FROM trials") == [("done",)]
 
@@ -395,14 +377,14 @@ LIMITED = """
     from store_support import outcome
     limit = int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    told = []
+    messages = []
     try:
-        with Owner(sys.argv[1], tell=told.append) as owner:
-            owner.record(outcome("b", steps=4000))
-            owner.flush()
+        with Owner(sys.argv[1], tell=messages.append) as writer:
+            writer.record(outcome("b", steps=4000))
+            writer.flush()
     except Exception as error:
-        told.append(f"{type(error).__name__}: {error}")
-    print(*told, sep="\\n")
+        messages.append(f"{type(error).__name__}: {error}")
+    print(*messages, sep="\\n")
 """
 
 
@@ -411,8 +393,8 @@ FULL = 'TransactionContext Error: Failed to commit: Could not write file "h.duck
 
 def test_a_full_disk_is_no_damage(paths: StorePaths) -> None:
     """``db rebuild`` would mend nothing: it needs the same space."""
-    told = "cannot be written: .*No space left on device; what had finished is in the journal"
-    with pytest.raises(StoreDiskError, match=told), open_for_writing(paths):
+    message = "cannot be written: .*No space left on device; what had finished is in the event log"
+    with pytest.raises(StoreDiskError, match=message), open_for_writing(paths):
         raise duckdb.TransactionException(FULL)
 
 
@@ -439,10 +421,10 @@ def test_what_a_limit_on_files_stops_is_taken_in_later(paths: StorePaths) -> Non
     with Owner(paths.database) as owner:
         owner.record(outcome("a"))
     grown = python(LIMITED, str(paths.database), limit).communicate()[0]
-    for said in (fresh, grown):
-        assert re.search(r"File too large|not up to date", said), said
-        assert "damaged" not in said
-        assert set(re.findall(r"^(\w+Error): ", said, re.MULTILINE)) <= {"StoreDiskError"}, said
+    for text in (fresh, grown):
+        assert re.search(r"File too large|not up to date", text), text
+        assert "damaged" not in text
+        assert set(re.findall(r"^(\w+Error): ", text, re.MULTILINE)) <= {"StoreDiskError"}, text
     with Owner(paths.database) as owner:
         assert owner.finished(["a"]) == {"a": "done"}
     assert check(paths.database) == []
@@ -450,8 +432,8 @@ def test_what_a_limit_on_files_stops_is_taken_in_later(paths: StorePaths) -> Non
 
 
 def test_an_owner_reads_all_it_recorded_while_the_file_is_held(paths: StorePaths) -> None:
-    told: list[str] = []
-    with Owner(paths.database, ingest_seconds=60, tell=told.append) as owner:
+    messages: list[str] = []
+    with Owner(paths.database, ingest_seconds=60, tell=messages.append) as owner:
         owner.record(outcome("a"))
         with owner.reader() as reader:
             assert reader.finished(["a"]) == {"a": "done"}
@@ -461,6 +443,6 @@ def test_an_owner_reads_all_it_recorded_while_the_file_is_held(paths: StorePaths
             owner.record(outcome("b"))
             with owner.reader() as reader:
                 holder.release()
-                os.utime(paths.database)  # what a shell lets go of may be newly written, and behind the journal
+                os.utime(paths.database)  # what a shell lets go of may be newly written, and behind the event log
                 assert reader.finished(["b"]) == {"b": "done"}
-        assert "is held by" in told[0]
+        assert "is held by" in messages[0]

@@ -1,4 +1,4 @@
-"""What stands where a store should be and is none is refused with its name, before anything is made beside it."""
+"""Files that are not a store are refused by name."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ODD: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "a folder as lock": (".lock", a_folder, "is a folder, where a file is expected"),
     "a pipe as lock": (".lock-wait", a_pipe, "is a pipe, where a file is expected"),
     "a folder as log": (".wal", a_folder, "is a folder, where a file is expected"),
-    "a file as journal": (".journal", a_file, "where the journal's folder is expected"),
+    "a file as event log": (".journal", a_file, "where the event log's folder belongs"),
 }
 
 
@@ -52,7 +52,7 @@ ODD: dict[str, tuple[str, Callable[[Path], None], str]] = {
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("odd", ODD)
 def test_what_is_no_store_is_refused(odd: str, use: str, tmp_path: Path) -> None:
-    suffix, make, told = ODD[odd]
+    suffix, make, message = ODD[odd]
     database = tmp_path / "h.duckdb"
     if suffix:
         Owner(database).open().close()
@@ -64,7 +64,7 @@ def test_what_is_no_store_is_refused(odd: str, use: str, tmp_path: Path) -> None
     else:
         make(database)
     before = sorted(path.name for path in tmp_path.iterdir())
-    with pytest.raises(StoreError, match=told):
+    with pytest.raises(StoreError, match=message):
         USES[use](database)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
@@ -74,10 +74,10 @@ def test_what_is_no_segment_is_passed_over(tmp_path: Path) -> None:
     database = tmp_path / "h.duckdb"
     Owner(database).open().close()
     journal = StorePaths.of(database).journal
-    known = segments(journal)
+    before = segments(journal)
     os.mkfifo(journal / "pipe.jsonl")
     (journal / "folder.jsonl.gz").mkdir()
-    assert segments(journal) == known
+    assert segments(journal) == before
     assert check(database) == []
 
 

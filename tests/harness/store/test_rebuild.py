@@ -1,4 +1,4 @@
-"""The database is a view of the journal: made again from it, and compared with it."""
+"""The database is a view of the event log: rebuilt from it, and compared with it."""
 
 from __future__ import annotations
 
@@ -55,18 +55,18 @@ def dump(database: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def backups(paths: StorePaths) -> list[Path]:
-    found = paths.database.parent.glob("*.backup-rebuild-*")
-    return sorted(path for path in found if path.suffix != ".wal")
+    backups = paths.database.parent.glob("*.backup-rebuild-*")
+    return sorted(path for path in backups if path.suffix != ".wal")
 
 
 def test_rebuilt_equals_what_was(paths: StorePaths) -> None:
     before = dump(paths.database)
     assert len(before["trials"]) == 5
-    made = rebuild(paths.database)
-    assert (made.finished, made.rows["trials"], made.problems) == (4, 5, [])
+    rebuilt = rebuild(paths.database)
+    assert (rebuilt.finished, rebuilt.rows["trials"], rebuilt.problems) == (4, 5, [])
     assert dump(paths.database) == before
-    assert made.backup is not None
-    assert backups(paths) == [made.backup]
+    assert rebuilt.backup is not None
+    assert backups(paths) == [rebuilt.backup]
     assert check(paths.database) == []
 
 
@@ -133,10 +133,10 @@ def test_a_damaged_file_is_found_and_rebuilt(paths: StorePaths, damage: str) -> 
         content = bytearray()
     paths.database.write_bytes(content)
     assert {problem.kind for problem in check(paths.database)} == {"file"}
-    made = rebuild(paths.database)
+    rebuilt = rebuild(paths.database)
     assert dump(paths.database) == before
-    assert made.backup is not None
-    assert made.backup.read_bytes() == content
+    assert rebuilt.backup is not None
+    assert rebuilt.backup.read_bytes() == content
     assert check(paths.database) == []
 
 
@@ -163,23 +163,23 @@ def test_a_held_file_is_not_rebuilt(paths: StorePaths) -> None:
 def test_nothing_is_thrown_away_without_force(paths: StorePaths) -> None:
     archived = [segment for segment in segments(paths.journal) if segment.is_archived]
     archived[0].archived.unlink()
-    found = check(paths.database)
-    assert any(problem.kind == "journal" and archived[0].name in problem.message for problem in found)
-    assert any(problem.kind == "counts" for problem in found)
+    problems = check(paths.database)
+    assert any(problem.kind == "journal" and archived[0].name in problem.message for problem in problems)
+    assert any(problem.kind == "counts" for problem in problems)
     before = paths.database.read_bytes()
     with pytest.raises(StoreError, match=r"1 finished trials.*--force"):
         rebuild(paths.database)
     assert paths.database.read_bytes() == before
-    made = rebuild(paths.database, force=True)
-    assert made.finished == 3
-    assert made.backup is not None
-    old = connect(made.backup, read_only=True)
+    rebuilt = rebuild(paths.database, force=True)
+    assert rebuilt.finished == 3
+    assert rebuilt.backup is not None
+    old = connect(rebuilt.backup, read_only=True)
     assert old.execute("SELECT count(*) FROM trials WHERE trial_id = 'c0'").fetchall() == [(1,)]
     old.close()
 
 
 def test_without_a_journal_there_is_nothing_to_make_it_from(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="no journal"):
+    with pytest.raises(StoreError, match="no event log"):
         rebuild(tmp_path / "h.duckdb")
     with pytest.raises(StoreError, match="no database"):
         check(tmp_path / "h.duckdb")
@@ -201,8 +201,8 @@ def test_without_a_journal_there_is_nothing_to_make_it_from(tmp_path: Path) -> N
 def test_check_finds_what_somebody_changed(paths: StorePaths, sql: str, kind: str, word: str) -> None:
     with open_for_writing(paths) as connection:
         connection.execute(sql)
-    found = check(paths.database)
-    assert any(problem.kind == kind and word in problem.message for problem in found), list(map(str, found))
+    problems = check(paths.database)
+    assert any(problem.kind == kind and word in problem.message for problem in problems), list(map(str, problems))
     rebuild(paths.database, force=True)
     assert check(paths.database) == []
 
@@ -214,6 +214,6 @@ def test_check_finds_damaged_segments(paths: StorePaths) -> None:
     plain = next(segment for segment in segments(paths.journal) if not segment.is_archived)
     with plain.plain.open("ab") as file:
         file.write(b"junk\n{half")
-    told = [str(problem) for problem in check(paths.database)]
-    assert any(archived.name in text and "cannot be read to its end" in text for text in told)
-    assert any(plain.name in text and "is not taken in" in text for text in told)
+    texts = [str(problem) for problem in check(paths.database)]
+    assert any(archived.name in text and "cannot be read to its end" in text for text in texts)
+    assert any(plain.name in text and "is not ingested" in text for text in texts)

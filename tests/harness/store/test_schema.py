@@ -112,20 +112,6 @@ def test_a_migration_that_fails_is_undone_whole(paths: StorePaths) -> None:
     connection.close()
 
 
-def test_newer_schema_is_refused_by_all(paths: StorePaths) -> None:
-    with open_for_writing(paths, MORE):
-        pass
-    before = paths.database.read_bytes()
-    with pytest.raises(StoreError, match=rf"schema {NOW + 1} .* up to {NOW}.*[Uu]pgrade"), Owner(paths.database):
-        pass
-    with open_reader(paths.database) as reader, pytest.raises(StoreError, match=f"schema {NOW + 1}"):
-        reader.query("FROM trials")
-    with open_reader(paths.database, consistent=True) as reader, pytest.raises(StoreError, match=f"schema {NOW + 1}"):
-        reader.query("FROM trials")
-    assert paths.database.read_bytes() == before
-    assert not list(paths.journal.glob("*")) if paths.journal.exists() else True
-
-
 def test_older_schema_is_read_through_a_migrated_copy(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
     with Owner(paths.database) as owner:
         owner.record(outcome("t"))

@@ -25,11 +25,6 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "h.duckdb.sessions" / "trial-locks"
 
 
-@pytest.fixture
-def paths(tmp_path: Path) -> StorePaths:
-    return StorePaths.of(tmp_path / "h.duckdb")
-
-
 HOLD = """
     import sys, time
     from pathlib import Path
@@ -50,22 +45,22 @@ def holder_in_another_process(file: Path, kind: str, *trials: str) -> subprocess
 
 
 def test_one_holder_at_a_time_in_one_process(file: Path) -> None:
-    one, two = TrialLocks(file), TrialLocks(file)
+    first, two = TrialLocks(file), TrialLocks(file)
     assert two.is_free("t")
-    assert one.take("t")
-    assert one.take("t")  # has it already
-    assert one.is_free("t")  # nobody else has it
+    assert first.take("t")
+    assert first.take("t")  # has it already
+    assert first.is_free("t")  # nobody else has it
     assert not two.take("t")
     assert not two.is_free("t")
     assert two.take("u")
-    one.release("t")
-    one.release("u")  # is not its own
-    assert not one.take("u")
+    first.release("t")
+    first.release("u")  # is not its own
+    assert not first.take("u")
     assert two.is_free("t")
     assert two.take("t")
     two.close()
-    assert one.take("t")
-    assert one.take("u")
+    assert first.take("t")
+    assert first.take("u")
     assert file.stat().st_size == 0  # nothing is written
 
 
@@ -147,8 +142,8 @@ def test_what_stands_in_the_way_of_locks_is_one_message(file: Path) -> None:
 
 
 def test_others_results_are_seen_as_they_come_and_after_they_left(paths: StorePaths) -> None:
-    with Owner(paths.database, "one") as one:
-        follow = OtherSessions(paths, one.journal.segment)
+    with Owner(paths.database, "one") as first:
+        follow = OtherSessions(paths, first.journal.segment)
         with Owner(paths.database, "two") as two:
             OtherSessions(paths, two.journal.segment).announce()
             follow.look()
@@ -157,24 +152,24 @@ def test_others_results_are_seen_as_they_come_and_after_they_left(paths: StorePa
             two.record(planned("two", "t", "u", "v"))
             two.record(outcome("t"))
             two.record(outcome("u", "failed"))
-            one.record(outcome("w"))
+            first.record(outcome("w"))
             follow.look()
-            found = follow.result("t")
-            assert found is not None
-            assert (found.status, found.series) == ("done", ())
-            assert found.results == outcome("t").outcome.results  # type: ignore[attr-defined]
+            result = follow.result("t")
+            assert result is not None
+            assert (result.status, result.series) == ("done", ())
+            assert result.results == outcome("t").outcome.results  # type: ignore[attr-defined]
             assert follow.result("u") is None  # no result
-            assert follow.result("w") is None  # of its own
+            assert follow.result("w") is None  # the session's own
             two.record(outcome("v"))
-        assert not list(paths.journal.glob("*two*.jsonl"))  # it has left, and its segment is archived
+        assert not list(paths.journal.glob("*two*.jsonl"))  # it has left, and its log segment is archived
         follow.look()
         assert follow.result("v") is not None
         assert follow.living() == []
 
 
 def test_who_came_and_went_between_two_looks_is_seen(paths: StorePaths) -> None:
-    with Owner(paths.database, "one") as one:
-        follow = OtherSessions(paths, one.journal.segment)
+    with Owner(paths.database, "one") as first:
+        follow = OtherSessions(paths, first.journal.segment)
         for name in ("two", "three"):
             with Owner(paths.database, name) as other:
                 OtherSessions(paths, other.journal.segment).announce()
@@ -202,8 +197,8 @@ def test_a_line_that_is_being_written_is_read_when_it_is_whole(paths: StorePaths
 
 
 def test_what_a_dead_session_left_is_seen_by_who_planned_before(paths: StorePaths) -> None:
-    with Owner(paths.database, "one") as one:
-        follow = OtherSessions(paths, one.journal.segment)
+    with Owner(paths.database, "one") as first:
+        follow = OtherSessions(paths, first.journal.segment)
         killed = python(
             f"""
             import os
@@ -211,9 +206,9 @@ def test_what_a_dead_session_left_is_seen_by_who_planned_before(paths: StorePath
             from harness.store.events import OutcomeEvent
             from harness.store.following import OtherSessions
             from harness.vocabulary import Status
-            owner = Owner({str(paths.database)!r}, "two").open()
-            OtherSessions(owner.paths, owner.journal.segment).announce()
-            owner.record(OutcomeEvent(Outcome("t", Status.DONE)))
+            writer = Owner({str(paths.database)!r}, "two").open()
+            OtherSessions(writer.paths, writer.journal.segment).announce()
+            writer.record(OutcomeEvent(Outcome("t", Status.DONE)))
             os.kill(os.getpid(), 9)
             """
         )

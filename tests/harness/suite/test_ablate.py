@@ -289,8 +289,8 @@ def test_claims_show_ablations_and_correlations(
     assert {row["effect"] for row in found["ablations"]} == {"change", "main effect", "interaction"}
     (verdict,) = found["verdicts"]
     ours, base = (np.asarray(world.scores["a", arm]) for arm in ("ours", "base"))
-    assert verdict["design"]["correlation"] == pytest.approx(np.corrcoef(ours, base)[0, 1])
-    assert verdict["design"]["per_benchmark"][0]["correlation"] == verdict["design"]["correlation"]
+    assert verdict["design"]["effect"]["correlation"] == pytest.approx(np.corrcoef(ours, base)[0, 1])
+    assert verdict["design"]["per_benchmark"][0]["correlation"] == verdict["design"]["effect"]["correlation"]
     assert run_main(asked) == 0
     shown = capsys.readouterr().out
     assert "momentum: off × size: large (interaction)" in shown

@@ -40,7 +40,7 @@ def trial_of(suite: Path | str, arm: str, seed: int = 0, **overrides: object) ->
 
 
 def outcome_of(trial: Trial, folder: Path, **more: object) -> Outcome:
-    return run_job(Job(trial.trial_id, trial.label, trial.spec, folder, **more), silent)  # type: ignore[arg-type]
+    return run_job(Job(trial.trial_id, trial.benchmark, trial.arm, trial.spec, folder, **more), silent)  # type: ignore[arg-type]
 
 
 def test_schedules() -> None:

@@ -1,0 +1,51 @@
+"""The plan of a suite with its cost, stored trials and warnings; nothing is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.app.jobs import missing_data
+from harness.plan.estimate import PlanEstimate, StoredCosts, estimate
+from harness.plan.planning import Plan, Selection, make_plan
+from harness.results.listing import measured_costs
+from harness.suite import Suite
+from harness.suite.warnings import untuned_arms
+from harness.sweep.planned import TunedCell, tuned_cells
+
+
+@dataclass(frozen=True, slots=True)
+class PricedPlan:
+    """A plan and its cost.
+
+    Attributes:
+        estimate: trials and core-seconds by configuration.
+        tuned: the arms of the tuned protocol.
+        costs: medians of stored trials.
+        warnings: untuned arms and missing data, one sentence each.
+    """
+
+    plan: Plan
+    estimate: PlanEstimate
+    tuned: list[TunedCell]
+    costs: StoredCosts
+    warnings: list[str]
+
+
+def price(suite: Suite, selection: Selection, database: Path, *, tuned: bool = True, force: bool = False) -> PricedPlan:
+    """Plan a suite and estimate its cost from stored trials.
+
+    Args:
+        tuned: also plan the tuned protocol.
+        force: count the stored trials as not stored.
+
+    Raises:
+        HarnessError: the selection does not fit the suite, or a search is not valid.
+    """
+    plan = make_plan(suite, selection)
+    cells = tuned_cells(suite, plan, selection.overrides) if tuned else []
+    costs = measured_costs(plan, database, [trial for cell in cells for trial in cell.known])
+    cost = estimate(plan, replace(costs, stored=frozenset()) if force else costs)
+    warnings = [arm.message for arm in untuned_arms(suite, plan.scale) if (arm.benchmark, arm.arm) in plan.cells]
+    warnings += [f"nothing will run: {text}" for text in missing_data(plan)]
+    return PricedPlan(plan, cost, cells, costs, warnings)

@@ -1,0 +1,116 @@
+"""A run in progress: its trials, its counts and its result."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from harness.app.request import Request
+from harness.app.session import Session
+from harness.base.folders import remove
+from harness.execute.determinism import FinishedTrial, again, chosen, compared
+from harness.execute.outcome import Outcome
+from harness.execute.worker import Job
+from harness.judge.rows import VerdictRow
+from harness.judge.seeds import next_seeds, pending_claims, with_bought
+from harness.plan.planning import Plan, make_plan
+from harness.results.deletion import delete_trials
+from harness.store.events import LogEvent
+from harness.suite import Suite
+from harness.vocabulary import FINAL, Status
+
+
+@dataclass(slots=True)
+class Result:
+    """The result of a run.
+
+    Attributes:
+        reused: results that were stored already, or that another command measured meanwhile.
+        counts: trials by status.
+        failures: label and error of each trial without a result.
+        stopped: the reason for which no further trial was begun, or None.
+        warnings: what is valid in the suite and probably not meant, and what added seeds cost.
+    """
+
+    run_id: str
+    plan: Plan
+    reused: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    stopped: str | None = None
+    verdicts: tuple[VerdictRow, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """True where every trial of the plan has a result."""
+        return not self.failures and self.stopped is None
+
+
+class RunningSuite:
+    """The trials of one run: those of its plan, then added seeds one by one, then those of the tuned protocol."""
+
+    def __init__(self, session: Session, suite: Suite, request: Request, result: Result) -> None:
+        self.session, self.suite, self.request, self.result = session, suite, request, result
+        self.seen: set[str] = set()
+        self.finished: list[FinishedTrial] = []
+        self.lost: dict[str, tuple[Job, Outcome]] = {}  # ended here without a result
+
+    def run(self, plan: Plan, stored: Mapping[str, str] | None = None) -> None:
+        """Run the trials of the suite's plan that are not ``stored``, or with ``force`` delete these and run all."""
+        self.result.plan = plan
+        stored = self.session.stored(plan) if stored is None else stored
+        again = sorted(stored.keys() - self.seen) if self.request.force else []
+        if again:
+            delete_trials(self.session.owner, again, "run again by --force", self.request.command)
+            self.session.discard(again)
+        for _ in self.outcomes(plan, {name: status for name, status in stored.items() if name not in again}):
+            pass  # they are counted
+
+    def once(self, plan: Plan, stored: Mapping[str, str]) -> Iterator[tuple[Job, Outcome]]:
+        """As :meth:`outcomes`, but yield trials that ended here without a result again instead of rerunning them."""
+        again = [self.lost[trial.trial_id] for trial in plan.trials if trial.trial_id in self.lost]
+        yield from again
+        yield from self.outcomes(plan, {**stored, **{job.trial_id: outcome.status for job, outcome in again}})
+
+    def outcomes(self, plan: Plan, stored: Mapping[str, str]) -> Iterator[tuple[Job, Outcome]]:
+        """Run a plan's trials that are not ``stored``, and count all of its trials for the run."""
+        new = {trial.trial_id for trial in plan.trials} - self.seen
+        self.seen |= new
+        for trial_id in new & stored.keys():
+            self.result.reused += 1
+            self.result.counts[stored[trial_id]] += 1
+        for job, outcome in self.session.run(plan, stored):
+            self.result.counts[outcome.status] += 1
+            if job.trial_id in self.session.taken:
+                self.result.reused += 1
+            elif outcome.status == Status.DONE:
+                self.finished.append((job, replace(outcome, series=(), artifacts=())))  # its final numbers are enough
+            if outcome.status not in FINAL:
+                self.lost[job.trial_id] = job, outcome
+                self.result.failures.append((job.label, str(outcome.error)))
+            yield job, outcome
+        self.result.stopped = self.session.stopped
+
+    def add_seeds(self, maximum: int) -> None:
+        """Add the next seed to the claim most likely to be resolved by it, until all are or ``maximum`` is reached."""
+        selection, owner = self.request.selection, self.session.owner
+        while self.result.stopped is None:
+            with owner.reader() as reader:
+                purchases = next_seeds(pending_claims(self.suite, self.result.plan, reader, cap=maximum))
+            if not purchases:
+                return
+            for purchase in purchases:
+                owner.record(purchase.as_event(self.result.run_id))
+            selection = with_bought(selection, purchases)
+            self.run(make_plan(self.suite, selection))
+
+    def repeat(self) -> None:
+        """Rerun a few quick trials of this run, and record whether their numbers are the same."""
+        repeated = chosen(self.finished) if self.result.stopped is None else []
+        first = {job.trial_id: outcome for job, outcome in repeated}
+        for job, outcome in self.session.repeat(again(job) for job, _ in repeated):
+            detail = compared(job, first[job.trial_id], outcome)
+            self.session.owner.record(LogEvent("determinism", detail, self.result.run_id))
+            remove(job.folder)

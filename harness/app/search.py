@@ -1,0 +1,185 @@
+"""A search over the hyper-parameters of arms: draws configurations, runs their trials, records their scores."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.app.session import Session, now
+from harness.execute.outcome import Outcome
+from harness.execute.worker import Job
+from harness.judge.protocols import told_points
+from harness.plan.planning import Plan
+from harness.plan.tuning import Point, Tuning
+from harness.store import Reader, open_reader
+from harness.store.events import SweepPointEvent
+from harness.sweep.planned import configurations_plan
+from harness.sweep.study import Drawing, should_prune
+from harness.vocabulary import Status
+
+Outcomes = Callable[[Plan, Mapping[str, str]], Iterator[tuple[Job, Outcome]]]
+"""Runs the trials of a plan that are not among the stored ones."""
+
+
+class Search:
+    """The configurations of a tuning: ``tune`` runs them, ``points`` has their scores.
+
+    Args:
+        tuning: arms, spaces, sampler and seeds.
+        budget: number of configurations of each arm.
+        session: runs the trials on its executor.
+        outcomes: runs a plan's trials that are not stored, as ``Session.run`` does, and counts them for a run.
+    """
+
+    def __init__(self, tuning: Tuning, budget: int, session: Session, outcomes: Outcomes | None = None) -> None:
+        self.tuning, self.budget, self.session, self.owner = tuning, budget, session, session.owner
+        self._outcomes = outcomes or session.run
+        self.drawings = {arm: Drawing.of(tuning, arm) for arm in tuning.arms}
+        self.points = self._stored()
+        self.ran = 0
+
+    def _stored(self) -> dict[str, list[Point]]:
+        """The stored points by arm, in order; a failed one is run again."""
+        with self.owner.reader() as reader:
+            points = told_points(self.tuning, reader)
+            stored = [point for each in points.values() for point in each] if self.tuning.pruner != "none" else []
+            scores = self._scores(reader, [trial for point in stored for trial in point.trial_ids])
+        for point in stored:  # the pruner of later rounds sees the scores that it would see without an interruption
+            point.rungs = {place: scores[trial] for place, trial in enumerate(point.trial_ids, 1) if trial in scores}
+        return points
+
+    def _scores(self, reader: Reader, ids: Sequence[str]) -> dict[str, float]:
+        """The tuned metric on validation of stored trials."""
+        if not ids:
+            return {}
+        wanted = ("validation", self.tuning.selection_metric)
+        return {trial: value for trial, split, metric, value in reader.results(ids).rows if (split, metric) == wanted}
+
+    def tune(self) -> None:
+        """Run every round of every arm; arms run side by side, so that drift of the machine affects them alike."""
+        batch = self.tuning.batch if self.tuning.sampler == "tpe" else self.budget
+        for start in range(0, self.budget, batch):
+            numbers = range(start, min(start + batch, self.budget))
+            waiting: list[tuple[str, Point]] = []
+            for arm, drawing in self.drawings.items():
+                stored = {point.number for point in self.points[arm]}
+                before = self._before(arm, start)
+                if not stored.issuperset(numbers):
+                    waiting += [(arm, point) for point in drawing.draw(numbers, before) if point.number not in stored]
+            self._round(sorted(waiting, key=lambda pair: pair[1].number), start)
+
+    def _before(self, arm: str, start: int) -> list[Point]:
+        """The points of the rounds before."""
+        return [point for point in self.points[arm] if point.number < start]
+
+    def _round(self, waiting: Sequence[tuple[str, Point]], start: int) -> None:
+        """Run the trials of points, group of seeds by group, and record each point when it ends."""
+        groups = self.tuning.seed_groups()
+        for number, seeds in enumerate(groups):
+            running = [(arm, point) for arm, point in waiting if not point.finished]
+            if not running:
+                break
+            is_last = number + 1 == len(groups)
+            self._run_group(running, seeds, number, is_last)
+            for arm, point in [] if is_last else running:
+                if not point.finished and should_prune(self.drawings[arm], self._before(arm, start), point):
+                    point.status, point.value = "pruned", point.rungs[max(point.rungs)]
+        for arm, point in waiting:
+            if not any(other is point for other in self.points[arm]):
+                self._record(arm, point)
+        for points in self.points.values():
+            points.sort(key=lambda point: point.number)
+
+    def _run_group(
+        self, running: Sequence[tuple[str, Point]], seeds: tuple[int, ...], done: int, is_last: bool
+    ) -> None:
+        """Run points at some seeds; in the last group each point is recorded as soon as its trials have ended."""
+        named = {f"{arm}#{point.number}": (arm, point) for arm, point in running}
+        plan = configurations_plan(
+            self.tuning, {name: (arm, point.params) for name, (arm, point) in named.items()}, seeds
+        )
+        asked: dict[str, list[tuple[str, int]]] = {}
+        left = dict.fromkeys(named, len(seeds))
+        for link in plan.links:
+            named[link.arm][1].trial_ids.append(link.trial_id)
+            asked.setdefault(link.trial_id, []).append((link.arm, done + seeds.index(link.seed) + 1))
+        for trial_id, status, score in self.run(plan):
+            for name, rung in asked.get(trial_id, ()):
+                arm, point = named[name]
+                left[name] -= 1
+                _take(point, rung, status, score)
+                if left[name] == 0 and (is_last or point.finished):
+                    if not point.finished:
+                        point.status, point.value = "told", statistics.fmean(point.rungs.values())
+                    self._record(arm, point)
+        for name, missing in left.items():
+            if missing:  # trials that were never begun
+                named[name][1].status, named[name][1].value = "failed", math.nan
+
+    def run(self, plan: Plan) -> Iterator[tuple[str, str, float | None]]:
+        """Run the trials of a plan that are not stored.
+
+        Yields the id, the status and the score on validation of each trial, stored ones first.
+        """
+        stored = self.session.stored(plan)
+        if stored:
+            with open_reader(self.session.request.database) as reader:
+                scores = self._scores(reader, list(stored))
+            for trial_id, status in stored.items():
+                yield trial_id, status, scores.get(trial_id)
+        for job, outcome in self._outcomes(plan, stored):
+            self.ran += job.trial_id not in self.session.taken
+            if job.trial_id not in stored:  # else its trained weights were lost
+                yield job.trial_id, outcome.status, outcome.score("validation", self.tuning.selection_metric)
+
+    def _record(self, arm: str, point: Point) -> None:
+        """Record a finished point; its trials are on the disk already, so that nobody waits for this line."""
+        self.points[arm].append(point)
+        row = {
+            "sweep_id": self.tuning.sweep_id,
+            "arm": arm,
+            "number": point.number,
+            "params": point.params,
+            "value": point.value,
+            "status": point.status,
+            "trial_ids": point.trial_ids,
+            "told_at": now(),
+        }
+        self.owner.record(SweepPointEvent(row), durable=False)
+
+
+def _take(point: Point, rung: int, status: str, score: float | None) -> None:
+    """Add a trial to its point: a failure outweighs a divergence, and either outweighs a score."""
+    if status == Status.DONE and score is not None:
+        point.rungs[rung] = score
+    else:
+        diverged = status == Status.DIVERGED and point.status != "failed"
+        point.status, point.value = "diverged" if diverged else "failed", math.nan
+
+
+def sweep_row(tuning: Tuning, budget: int, command: str) -> dict[str, Any]:
+    """The sweep's row in the database."""
+    spec = {
+        "metric": tuning.metric,
+        "selection_metric": tuning.selection_metric,
+        "better": tuning.better,
+        "pruner": tuning.pruner,
+        "seeds": tuning.seeds,
+        "fresh": tuning.fresh,
+        "batch": tuning.batch,
+        "command": command,
+        "overrides": dict(tuning.overrides),
+        "spaces": {n: {k: r.model_dump(exclude_none=True) for k, r in s.items()} for n, s in tuning.spaces.items()},
+    }
+    return {
+        "sweep_id": tuning.sweep_id,
+        "suite": tuning.suite.name,
+        "benchmark": tuning.benchmark,
+        "arms": list(tuning.arms),
+        "sampler": tuning.sampler,
+        "budget": budget,
+        "scale": tuning.scale,
+        "spec": spec,
+    }
