@@ -7,16 +7,16 @@ from pathlib import Path
 import click
 
 from harness import store
-from harness.cli.group import Entry, LazyGroup
+from harness.cli.group import Command, LazyGroup
 from harness.cli.options import database_option
 from harness.cli.terminal import counted
 
 COMMANDS = {
-    "tag": Entry("Add tags to a run, remove or show them.", "tag:tag_command"),
-    "delete": Entry("Delete stored trials; they can be restored.", "forget:delete_command"),
-    "restore": Entry("Restore deleted trials, or list all deletions.", "forget:restore_command"),
-    "check": Entry("Compare the database with its event log.", "db:check_command"),
-    "rebuild": Entry("Rebuild the database from its event log.", "db:rebuild_command"),
+    "tag": Command("Add tags to a run, remove or show them.", "tag:tag_command"),
+    "delete": Command("Delete stored trials; they can be restored.", "forget:delete_command"),
+    "restore": Command("Restore deleted trials, or list all deletions.", "forget:restore_command"),
+    "check": Command("Compare the database with its event log.", "db:check_command"),
+    "rebuild": Command("Rebuild the database from its event log.", "db:rebuild_command"),
 }
 
 

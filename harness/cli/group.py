@@ -16,7 +16,7 @@ from harness.errors import HarnessError, choices
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Command:
     """A listed command.
 
     Attributes:
@@ -48,31 +48,31 @@ class Alias:
 _MEASURE, _CONCLUDE, _READ, _PREPARE, _STORE = "Measure", "Conclude", "Read results", "Prepare", "Manage the store"
 # A listing imports no command; a test compares each help text with the command's own.
 COMMANDS = {
-    "run": Entry("Run a suite; stored trials are reused.", "run:run_command", _MEASURE),
-    "plan": Entry("Show the trials of a suite and their cost; nothing is run.", "run:plan_command", _MEASURE),
-    "sweep": Entry("Tune arms at equal budgets and compare the chosen settings.", "sweep:sweep_command", _MEASURE),
-    "verify": Entry("Run stored trials again and compare every number.", "run:verify_command", _MEASURE),
-    "claims": Entry("Judge the claims of a suite from stored trials.", "report:claims_command", _CONCLUDE),
-    "judge": Entry("Compare two methods in a table of results; no suite needed.", "judge:judge_command", _CONCLUDE),
-    "report": Entry("Write the HTML report, or serve it (--serve).", "report:report_command", _CONCLUDE),
-    "list": Entry("List suites, benchmarks, methods, data, runs, trials and more.", "stored:list_command", _READ),
-    "query": Entry("Query the database in SQL, read-only.", "query:query_command", _READ),
-    "diff": Entry("Compare two runs: settings, code, environment and scores.", "diff:diff_command", _READ),
-    "export": Entry("Export tables for a paper, data frames or trackers.", "export:export_command", _READ),
-    "init": Entry("Create a suite file for your script or images.", "init:init_command", _PREPARE),
-    "validate": Entry("Check suite files and show every problem with its place.", "check:validate_command", _PREPARE),
-    "preflight": Entry(
+    "run": Command("Run a suite; stored trials are reused.", "run:run_command", _MEASURE),
+    "plan": Command("Show the trials of a suite and their cost; nothing is run.", "run:plan_command", _MEASURE),
+    "sweep": Command("Tune arms at equal budgets and compare the chosen settings.", "sweep:sweep_command", _MEASURE),
+    "verify": Command("Run stored trials again and compare every number.", "run:verify_command", _MEASURE),
+    "claims": Command("Judge the claims of a suite from stored trials.", "report:claims_command", _CONCLUDE),
+    "judge": Command("Compare two methods in a table of results; no suite needed.", "judge:judge_command", _CONCLUDE),
+    "report": Command("Write the HTML report, or serve it (--serve).", "report:report_command", _CONCLUDE),
+    "list": Command("List suites, benchmarks, methods, data, runs, trials and more.", "stored:list_command", _READ),
+    "query": Command("Query the database in SQL, read-only.", "query:query_command", _READ),
+    "diff": Command("Compare two runs: settings, code, environment and scores.", "diff:diff_command", _READ),
+    "export": Command("Export tables for a paper, data frames or trackers.", "export:export_command", _READ),
+    "init": Command("Create a suite file for your script or images.", "init:init_command", _PREPARE),
+    "validate": Command("Check suite files and show every problem with its place.", "check:validate_command", _PREPARE),
+    "preflight": Command(
         "Build every configuration and take one step on tiny data.", "preflight:preflight_command", _PREPARE
     ),
-    "data": Entry("List, fetch and verify data sets.", "data:data_command", _PREPARE),
-    "doctor": Entry("Check versions, devices, Ray, data and database.", "check:doctor_command", _PREPARE),
-    "import": Entry("Import external results as trials of a suite.", "importing:import_command", _STORE),
-    "db": Entry("Tag runs; delete and restore trials; check the database.", "db:db_command", _STORE),
+    "data": Command("List, fetch and verify data sets.", "data:data_command", _PREPARE),
+    "doctor": Command("Check versions, devices, Ray, data and database.", "check:doctor_command", _PREPARE),
+    "import": Command("Import external results as trials of a suite.", "importing:import_command", _STORE),
+    "db": Command("Tag runs; delete and restore trials; check the database.", "db:db_command", _STORE),
 }
 # Commands without a line in the listing; the last field names the command that they belong to.
 UNLISTED = {
-    "show": Entry("Show one trial: its content, results and artifacts.", "stored:show_command", "list"),
-    "conformance": Entry("Check the methods against reference vectors.", "check:conformance_command", "doctor"),
+    "show": Command("Show one trial: its content, results and artifacts.", "stored:show_command", "list"),
+    "conformance": Command("Check the methods against reference vectors.", "check:conformance_command", "doctor"),
 }
 ALIASES = (
     Alias("browse", ("report", "--serve")),
@@ -89,8 +89,8 @@ class LazyGroup(click.Group):
 
     def __init__(
         self,
-        entries: Mapping[str, Entry],
-        unlisted: Mapping[str, Entry] | None = None,
+        entries: Mapping[str, Command],
+        unlisted: Mapping[str, Command] | None = None,
         aliases: Sequence[Alias] = (),
         **settings: Any,
     ) -> None:

@@ -71,7 +71,7 @@ class ItemInterval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class MeasuredComparison:
     """Two arms on one benchmark, unadjusted, up = as claimed; of an absolute claim the scores of its arm.
 
     Attributes:
@@ -113,7 +113,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
+class EffectSize:
     """Sizes of the comparison that decides, where a verdict rests on one benchmark.
 
     Attributes:
@@ -262,7 +262,7 @@ class RateEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImportedFile:
+class ImportedResults:
     """A file that trials of a verdict were imported from."""
 
     file: str
@@ -297,9 +297,9 @@ class VerdictDetail(ClaimDesign):
     reason: str | None = None
     numbers: Numbers = Numbers()
     test: FamilyTest | None = None
-    effect: Effect | None = None
-    per_benchmark: tuple[Comparison, ...] = ()
-    shown: tuple[Comparison, ...] = ()
+    effect: EffectSize | None = None
+    per_benchmark: tuple[MeasuredComparison, ...] = ()
+    shown: tuple[MeasuredComparison, ...] = ()
     mechanism: Mechanism | None = None
     gate_readings: tuple[GateReading, ...] = ()
     two_way: ItemInterval | None = None
@@ -312,7 +312,7 @@ class VerdictDetail(ClaimDesign):
     check: CheckResult | None = None
     tuning: Mapping[str, TunedSearch] = field(default_factory=dict)
     rate_curve: tuple[RateEntry, ...] = ()
-    imported: tuple[ImportedFile, ...] = ()
+    imported: tuple[ImportedResults, ...] = ()
     judged_from: str | None = None
 
     @property
@@ -387,7 +387,7 @@ PARTS = {
     "rules": StatisticalRules,
     "multiplicity": Multiplicity,
     "numbers": Numbers,
-    "effect": Effect,
+    "effect": EffectSize,
 }
 """Parts whose fields stood flat in version 0."""
 

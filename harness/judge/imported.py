@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.judge.detail import ImportedFile
+from harness.judge.detail import ImportedResults
 from harness.judge.judging import Judgement, claim_rows, judge, record_judgement
 from harness.judge.rows import VerdictRow
 from harness.plan.imported import ENVIRONMENT, FINGERPRINT, Imported, Origin, imported_spec
@@ -222,7 +222,7 @@ def _with_origins(
     if not counts:
         return row
     files = tuple(
-        ImportedFile(file=origin.file, sha256=origin.sha256, mapping=origin.mapping, trials=count)
+        ImportedResults(file=origin.file, sha256=origin.sha256, mapping=origin.mapping, trials=count)
         for origin, count in counts.items()
     )
     warnings = tuple(dict.fromkeys([*said, *row.detail.warnings]))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from harness import stats
 from harness.judge.design import DesignBlock, Pairing
-from harness.judge.detail import Comparison, ItemInterval, finite
+from harness.judge.detail import ItemInterval, MeasuredComparison, finite
 from harness.judge.evidence import Evidence
 from harness.judge.rows import VerdictRow
 from harness.judge.units import Unit
@@ -67,7 +67,7 @@ def with_item_intervals(row: VerdictRow, units: Sequence[Unit], pairing: Pairing
     return replace(row, detail=replace(detail, per_benchmark=tuple(entries), two_way=single))
 
 
-def interval_of(rows: NDArray[np.float64], row: VerdictRow, entry: Comparison) -> ItemInterval | None:
+def interval_of(rows: NDArray[np.float64], row: VerdictRow, entry: MeasuredComparison) -> ItemInterval | None:
     """The interval of a matrix of seeds × items, NaN where an item is not in a seed's test set; None without spread."""
     if len(rows) < 2:
         return None

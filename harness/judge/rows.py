@@ -14,10 +14,10 @@ from harness.judge.correction import CorrectedFamily, correction_name, needed_p
 from harness.judge.design import ClaimDesign, DesignBlock
 from harness.judge.detail import (
     CheckResult,
-    Comparison,
-    Effect,
+    EffectSize,
     Ends,
     FamilyTest,
+    MeasuredComparison,
     Numbers,
     VerdictDetail,
     detail_of,
@@ -168,7 +168,7 @@ def absolute_row(
     if value.p is not None:
         row = replace(row, p=value.p, adjusted_p=family.adjusted[value.block.contrast])
     entries = [
-        Comparison(
+        MeasuredComparison(
             benchmark=each.block.benchmark,
             stand_in_name=each.block.named,
             contrast=each.block.contrast,
@@ -265,7 +265,7 @@ def _numbers(design: ClaimDesign, unit: Unit) -> Numbers:
     )
 
 
-def _effect(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> Effect | None:
+def _effect(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> EffectSize | None:
     """Sizes of the comparison that decides; None over several benchmarks."""
     every = [each for examined in unit.blocks for each in examined.pairs]
     if len(unit.blocks) != 1 or not every:
@@ -282,7 +282,7 @@ def _strength(pairs: Pairs) -> float:
     return -math.inf if math.isnan(effect) else effect
 
 
-def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: float) -> Effect:
+def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: float) -> EffectSize:
     values, alpha = pairs.values, design.rules.alpha
     fixed = len(values) >= 5 and not design.rules.sequential
     boot = stats.studentised_bootstrap(values, alpha) if fixed else None
@@ -290,7 +290,7 @@ def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: f
     # the interval's end nearest to zero: the measured effect itself is too large wherever it was worth telling
     nearest = max(effect.low, -effect.high)
     sure = nearest > 0 and not design.rules.sequential
-    return Effect(
+    return EffectSize(
         d_z=finite(effect.estimate),
         d_z_low=finite(effect.low),
         d_z_high=finite(effect.high),
@@ -325,7 +325,7 @@ def _reduction(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs) -> fl
     return sum(values) / len(values) / error if error > 0 else None
 
 
-def _entries(design: ClaimDesign, unit: Unit, label: str) -> list[Comparison]:
+def _entries(design: ClaimDesign, unit: Unit, label: str) -> list[MeasuredComparison]:
     """One entry a benchmark and comparison."""
     return [
         replace(
@@ -343,10 +343,10 @@ def _entries(design: ClaimDesign, unit: Unit, label: str) -> list[Comparison]:
     ]
 
 
-def _entry(design: ClaimDesign, block: DesignBlock, arms: tuple[str, str], pairs: Pairs) -> Comparison:
+def _entry(design: ClaimDesign, block: DesignBlock, arms: tuple[str, str], pairs: Pairs) -> MeasuredComparison:
     rules = design.rules
     tested = inference(tuple(pairs.values), rules.stopping, rules.alpha)
-    return Comparison(
+    return MeasuredComparison(
         benchmark=block.benchmark,
         arm=arms[0],
         against=arms[1],
@@ -374,7 +374,7 @@ def _correlation(pairs: Pairs) -> float | None:
     return finite(stats.paired_correlation(method, baseline).estimate)
 
 
-def _shown(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> list[Comparison]:
+def _shown(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> list[MeasuredComparison]:
     """Comparators that do not decide, unadjusted."""
     block = examined.block
     return [

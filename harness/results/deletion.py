@@ -59,7 +59,7 @@ class TrialFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredTrial:
+class SelectedTrial:
     """A stored trial that matches a filter, under the first of its names that matches."""
 
     trial_id: str
@@ -82,7 +82,7 @@ class Deletion:
     """
 
     deletion_id: str | None
-    trials: tuple[StoredTrial, ...]
+    trials: tuple[SelectedTrial, ...]
     unended: int
     verdicts: tuple[Withdrawn, ...]
 
@@ -156,7 +156,7 @@ def delete_trials(
     return deletion_id, verdicts
 
 
-def select_trials(reader: Reader, which: TrialFilter) -> list[StoredTrial]:
+def select_trials(reader: Reader, which: TrialFilter) -> list[SelectedTrial]:
     """The stored trials that match a filter, whatever their status.
 
     Raises:
@@ -181,7 +181,7 @@ def select_trials(reader: Reader, which: TrialFilter) -> list[StoredTrial]:
     if which.seeds:
         conditions.append("t.seed = ANY($seeds)")
         params["seeds"] = list(which.seeds)
-    trials = [StoredTrial(*row) for row in reader.query(_NAMED.format(where=" AND ".join(conditions)), params)]
+    trials = [SelectedTrial(*row) for row in reader.query(_NAMED.format(where=" AND ".join(conditions)), params)]
     return sorted(trials, key=lambda each: (each.suite, each.benchmark, each.arm, each.seed, each.scale, each.trial_id))
 
 

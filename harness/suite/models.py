@@ -317,7 +317,7 @@ class Claim(Strict):
         return self
 
 
-class Comparison(Claim):
+class ComparisonEntry(Claim):
     """An entry of ``compare:``: each of ``against`` is a claim of its own; ``jointly``: the arm above all of them."""
 
     id: Identifier | None = None  # type: ignore[assignment]
@@ -349,7 +349,7 @@ class SuiteFile(Strict):
     benchmarks: Annotated[dict[Name, UsedBenchmark], Field(min_length=1)]
     claims: list[Claim] = []
     interventions: list[Claim] = []
-    compare: list[Comparison] = []
+    compare: list[ComparisonEntry] = []
     facts: str | list[Fact] = []
     judge: Judging = Judging()
     sweep: Sweep | None = None

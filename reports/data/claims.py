@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from harness.judge.design import Estimand, Multiplicity, Pairing, Question, StatisticalRules
-from harness.judge.detail import Comparison, RateEntry, VerdictDetail
+from harness.judge.detail import MeasuredComparison, RateEntry, VerdictDetail
 from harness.judge.gates import GateReading
 from harness.judge.rows import VerdictRow
 from harness.results.headlines import ToldVerdict, place_of
@@ -21,7 +21,7 @@ LABEL = 60
 
 
 @dataclass(frozen=True)
-class Claim:
+class JudgedClaim:
     """A claim of a suite at a scale.
 
     Attributes:
@@ -41,7 +41,7 @@ class Claim:
     stored: bool
     sides: Sequence[Row] = field(repr=False)
     protocol: str = Protocol.PUBLISHED
-    tuned: Claim | None = None
+    tuned: JudgedClaim | None = None
     stand_in_name: str = ""
 
     @property
@@ -105,7 +105,7 @@ class Claim:
         """Whether it is in the family of primary tests."""
         return self.detail.multiplicity.family == "primary"
 
-    def on(self, benchmark: str) -> list[Comparison]:
+    def on(self, benchmark: str) -> list[MeasuredComparison]:
         """Its comparisons on a benchmark."""
         return [entry for entry in self.detail.per_benchmark if entry.benchmark == benchmark]
 

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.judge.detail import Comparison
+from harness.judge.detail import MeasuredComparison
 from harness.stats import paired_t
 from harness.store import Reader
 from harness.vocabulary import Split, Tone
 from reports import formatting
 from reports.data import sql
 from reports.data.ablations import Ablation, Contrast
-from reports.data.claims import Claim
+from reports.data.claims import JudgedClaim
 from reports.data.sql import Row
 from reports.data.suite_results import BenchmarkResults, SuiteResults
 
@@ -30,7 +30,7 @@ SIDES = {Tone.HOLDS: "ahead", Tone.AGAINST: "behind", Tone.OPEN: "not clear"}
 class BenchmarkComparison(Contrast):
     """A claim's comparison on one benchmark: its interval, and on which side of zero that lies."""
 
-    claim: Claim
+    claim: JudgedClaim
     bench: BenchmarkResults
 
     @property
@@ -39,7 +39,7 @@ class BenchmarkComparison(Contrast):
         return SIDES[formatting.side(self.low, self.high)]
 
 
-def _by_benchmark(results: SuiteResults) -> Iterator[tuple[Claim, BenchmarkResults, Comparison]]:
+def _by_benchmark(results: SuiteResults) -> Iterator[tuple[JudgedClaim, BenchmarkResults, MeasuredComparison]]:
     """What the judge computed of each judged claim on each benchmark of the plan."""
     for claim in results.judged:
         for entry in claim.detail.per_benchmark if claim.compared else ():
@@ -76,7 +76,7 @@ def wins(results: SuiteResults) -> tuple[Sequence[BenchmarkComparison], Sequence
     return list(cells.values()), tallies
 
 
-def removals(claim: Claim, rows: Sequence[Ablation]) -> list[Ablation]:
+def removals(claim: JudgedClaim, rows: Sequence[Ablation]) -> list[Ablation]:
     """The claim's gain under changes that both of its arms have, then the changes of its arm alone.
 
     A cause whose removal leaves the gain is not the cause.
@@ -90,7 +90,7 @@ def removals(claim: Claim, rows: Sequence[Ablation]) -> list[Ablation]:
     return sorted(left, key=lambda row: row.label) + alone
 
 
-def _gain_left(claim: Claim, own: Ablation, other: Ablation) -> Ablation | None:
+def _gain_left(claim: JudgedClaim, own: Ablation, other: Ablation) -> Ablation | None:
     """The paired t interval of the gain that is left, in the claim's direction; None where the metric is another."""
     if own.metric != claim.metric:
         return None
@@ -129,11 +129,11 @@ class Cost:
     """
 
     bench: BenchmarkResults
-    claim: Claim
+    claim: JudgedClaim
     step_ms: tuple[float | None, float | None]
     memory_mb: tuple[float | None, float | None]
     joules: tuple[float | None, float | None]
-    gain: Comparison
+    gain: MeasuredComparison
 
 
 def costs(reader: Reader, results: SuiteResults) -> tuple[list[Cost], str]:
@@ -196,7 +196,7 @@ def final_numbers(reader: Reader, results: SuiteResults) -> FinalNumbers:
     return scores_by(rows, "benchmark", "split", "metric")
 
 
-def dose_and_gain(results: SuiteResults, numbers: FinalNumbers, claim: Claim) -> DoseAndGain | None:
+def dose_and_gain(results: SuiteResults, numbers: FinalNumbers, claim: JudgedClaim) -> DoseAndGain | None:
     """Every arm's trials on a claim's first benchmark, their gain over the comparator at their seed.
 
     None where fewer than three doses differ, or the claim has no gate or is one of several benchmarks' domains.

@@ -19,7 +19,7 @@ from harness.suite.warnings import untuned_arms
 from harness.vocabulary import UNFINISHED, Protocol, Status
 from reports import formatting
 from reports.data import sql
-from reports.data.claims import Claim, not_judged
+from reports.data.claims import JudgedClaim, not_judged
 from reports.data.sql import Answer, Row, ask, grouped
 from reports.links import bench_path, suite_path
 
@@ -78,7 +78,7 @@ class SuiteResults:
 
     suite: Suite
     plan: Plan
-    claims: Sequence[Claim]
+    claims: Sequence[JudgedClaim]
     benches: Mapping[str, BenchmarkResults]
     runs: Answer
     environments: Mapping[str, Row]
@@ -140,12 +140,12 @@ class SuiteResults:
         return tuple(sorted({part for setting in self.plan.settings.values() for part in setting.stand_in}))
 
     @property
-    def judged(self) -> list[Claim]:
+    def judged(self) -> list[JudgedClaim]:
         """Claims that trials decided or tried to decide."""
         return [claim for claim in self.claims if claim.judged and not claim.identity]
 
     @property
-    def checked(self) -> list[Claim]:
+    def checked(self) -> list[JudgedClaim]:
         """Identities of which both sides were computed."""
         return [claim for claim in self.claims if claim.judged and claim.identity]
 
@@ -162,15 +162,15 @@ class SuiteResults:
         return headline_lines(told, stand_in=bool(self.stand_in))
 
     @property
-    def primary(self) -> list[Claim]:
+    def primary(self) -> list[JudgedClaim]:
         """Every primary claim, of those that share a test the first; what goes the other way first."""
-        tests: dict[str, Claim] = {}
+        tests: dict[str, JudgedClaim] = {}
         for claim in sorted(self.claims, key=lambda claim: claim.rank):
             if claim.primary and not claim.identity:
                 tests.setdefault(claim.test, claim)
         return list(tests.values())
 
-    def sharing(self, claim: Claim) -> int:
+    def sharing(self, claim: JudgedClaim) -> int:
         """How many claims are decided by the test of a claim, itself among them."""
         return sum(other.test == claim.test for other in self.claims)
 
@@ -284,22 +284,22 @@ def _bench(
     )
 
 
-def _claims(suite: Suite, plan: Plan, asked: Mapping[str, Answer]) -> list[Claim]:
+def _claims(suite: Suite, plan: Plan, asked: Mapping[str, Answer]) -> list[JudgedClaim]:
     bindings = {binding.id: binding for binding in suite.model.claims}
     verdicts = {(row["claim_id"], row["protocol"]): stored_row(row) for row in asked["verdicts"].rows}
     sides = grouped(asked["sides"].rows, "claim_id", "protocol")
     protocols = [Protocol.PUBLISHED, Protocol.TUNED] if plan.imported is None else [Protocol.IMPORTED]
 
-    def claim_of(fact: Row) -> Claim:
+    def claim_of(fact: Row) -> JudgedClaim:
         first, *others = [one for one in protocols if (fact["claim_id"], one) in verdicts] or protocols[:1]
         tuned = under(fact, others[0]) if others else None
         return under(fact, first, tuned)
 
-    def under(fact: Row, protocol: Protocol, tuned: Claim | None = None) -> Claim:
+    def under(fact: Row, protocol: Protocol, tuned: JudgedClaim | None = None) -> JudgedClaim:
         name, binding = fact["claim_id"], bindings.get(fact["claim_id"])
         stored = verdicts.get((name, protocol))
         verdict = stored or not_judged(fact, binding, plan.scale)
-        claim = Claim(fact, binding, verdict, stored is not None, sides[name, protocol], protocol, tuned)
+        claim = JudgedClaim(fact, binding, verdict, stored is not None, sides[name, protocol], protocol, tuned)
         return replace(claim, stand_in_name=_measured_on(claim, plan))
 
     claims = [claim_of(fact) for fact in asked["claims"].rows]
@@ -307,7 +307,7 @@ def _claims(suite: Suite, plan: Plan, asked: Mapping[str, Answer]) -> list[Claim
     return sorted(claims, key=lambda claim: (places.get(claim.claim_id, len(places)), claim.claim_id))
 
 
-def _measured_on(claim: Claim, plan: Plan) -> str:
+def _measured_on(claim: JudgedClaim, plan: Plan) -> str:
     """What stands in for the setting that a claim is about, by the benchmarks that it names."""
     if not claim.stand_in:
         return ""

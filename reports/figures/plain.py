@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.vocabulary import Tone
 from reports import formatting
-from reports.data.claims import Claim
+from reports.data.claims import JudgedClaim
 from reports.data.comparisons import DoseAndGain
 from reports.data.suite_results import SuiteResults
 from reports.figures.axis import Axis, Mark, axis_of
@@ -40,7 +40,7 @@ class ForestLine:
         reduction: where the relative error reduction lies on its axis; ``reduction_told`` in words.
     """
 
-    claim: Claim
+    claim: JudgedClaim
     where: str
     what: str
     more: int
@@ -75,21 +75,23 @@ def forests(results: SuiteResults) -> list[Forest]:
     measured = [claim for claim in ranked if formatting.finite(claim.verdict.difference) is not None]
     strip = [claim for claim in measured if claim.stand_in and claim.standardised is not None]
     figures = [_strip(results, strip)] if strip else []
-    units: dict[str, list[Claim]] = defaultdict(list)
+    units: dict[str, list[JudgedClaim]] = defaultdict(list)
     for claim in measured:
         if not claim.stand_in:
             units[claim.unit].append(claim)
     return figures + [_as_published(results, unit, units[unit], place) for place, unit in enumerate(units)]
 
 
-def _strip(results: SuiteResults, claims: Sequence[Claim]) -> Forest:
+def _strip(results: SuiteResults, claims: Sequence[JudgedClaim]) -> Forest:
     """Stand-ins: standardised effect on the left, relative error reduction on the right."""
     effects = {claim.claim_id: claim.standardised or (None, None, None) for claim in claims}
     reductions = {claim.claim_id: claim.reduction for claim in claims}
     percents = {name: None if share is None else 100 * share for name, share in reductions.items()}
     axis = axis_of(list(effects.values()))
     second = axis_of([(p,) for p in percents.values()]) if any(p is not None for p in percents.values()) else None
-    together: dict[tuple[Any, ...], list[Claim]] = defaultdict(list)  # one line, as on a stand-in that serves several
+    together: dict[tuple[Any, ...], list[JudgedClaim]] = defaultdict(
+        list
+    )  # one line, as on a stand-in that serves several
     for claim in claims:
         together[claim.contrast, claim.word, *effects[claim.claim_id], reductions[claim.claim_id]].append(claim)
     lines = []
@@ -156,7 +158,7 @@ def _strip(results: SuiteResults, claims: Sequence[Claim]) -> Forest:
     )
 
 
-def _named(results: SuiteResults, own: Sequence[Claim], claims: Sequence[Claim]) -> tuple[str, str]:
+def _named(results: SuiteResults, own: Sequence[JudgedClaim], claims: Sequence[JudgedClaim]) -> tuple[str, str]:
     """Where a line was measured and what it compares; with the metric, where another one is compared there too."""
     places = list(dict.fromkeys(place for claim in own for place in claim.benchmarks))
     first = results.titles.get(places[0], places[0]) if places else str(own[0].fact["benchmark"])
@@ -167,7 +169,7 @@ def _named(results: SuiteResults, own: Sequence[Claim], claims: Sequence[Claim])
     return where, own[0].contrast + (f", {own[0].metric}" if len(metrics) > 1 else "")
 
 
-def _as_published(results: SuiteResults, unit: str, claims: Sequence[Claim], place: int) -> Forest:
+def _as_published(results: SuiteResults, unit: str, claims: Sequence[JudgedClaim], place: int) -> Forest:
     ends = {
         claim.claim_id: tuple(map(formatting.finite, (row.difference, row.ci_low, row.ci_high)))
         for claim in claims
@@ -234,7 +236,7 @@ class Scatter:
         )
 
 
-def scatter(claim: Claim, given: DoseAndGain) -> Scatter:
+def scatter(claim: JudgedClaim, given: DoseAndGain) -> Scatter:
     """A claim's doses and gains as dots."""
     doses, gains = [dose for _, dose, _ in given.points], [gain for _, _, gain in given.points]
     across, up = _range(doses), _range([*gains, 0.0])

@@ -15,7 +15,7 @@ from harness.vocabulary import SLOTS, Split
 from reports import formatting
 from reports.data import sql
 from reports.data.ablations import Contrast
-from reports.data.claims import Claim
+from reports.data.claims import JudgedClaim
 from reports.data.comparisons import Scores, scores_by
 from reports.data.outputs import pictures_of, translations_of
 from reports.data.provenance import provenance
@@ -46,7 +46,7 @@ class _Numbers:
     """
 
     bench: BenchmarkResults
-    claims: Sequence[Claim]
+    claims: Sequence[JudgedClaim]
     final: Answer
     curves: Sequence[Row]
     costs: Answer

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.judge.detail import Effect, Numbers, VerdictDetail
+from harness.judge.detail import EffectSize, Numbers, VerdictDetail
 from harness.judge.gates import GateReading
 from harness.vocabulary import Protocol
 from reports import formatting
 from reports.data import sql
 from reports.data.ablations import Ablation
-from reports.data.claims import Claim
+from reports.data.claims import JudgedClaim
 from reports.data.comparisons import FinalNumbers, dose_and_gain, removals
 from reports.data.suite_results import SuiteResults
 from reports.figures.axis import Mark, axis_of
@@ -58,7 +58,7 @@ class ClaimDetail:
         sql: the statements of verdict, gates, trials, tuned verdict and rates, by these names; '' where it has none.
     """
 
-    claim: Claim
+    claim: JudgedClaim
     facts: Sequence[tuple[str, str]]
     gates: Sequence[GateView]
     change: str
@@ -71,7 +71,7 @@ class ClaimDetail:
 
 
 def claim_detail(
-    results: SuiteResults, claim: Claim, rows: Sequence[Ablation] = (), numbers: FinalNumbers | None = None
+    results: SuiteResults, claim: JudgedClaim, rows: Sequence[Ablation] = (), numbers: FinalNumbers | None = None
 ) -> ClaimDetail:
     """A claim of a suite with what its page needs of the suite's ablations (``rows``) and final numbers."""
     doses = dose_and_gain(results, numbers, claim) if numbers is not None else None
@@ -97,7 +97,7 @@ def claim_detail(
     )
 
 
-def _two_way(claim: Claim) -> list[tuple[str, str | None]]:
+def _two_way(claim: JudgedClaim) -> list[tuple[str, str | None]]:
     """The interval over seeds and items, with its condition; empty without items."""
     entries = claim.detail.per_benchmark
     facts: list[tuple[str, str | None]] = []
@@ -114,7 +114,7 @@ def _looks(sizes: Sequence[int]) -> str | None:
     return f"{len(sizes)} (at {', '.join(map(str, sizes))} pairs)" if sizes else None
 
 
-def rate_views(claim: Claim) -> list[RateView]:
+def rate_views(claim: JudgedClaim) -> list[RateView]:
     """The rate curve as lines on one axis, from the least rate."""
     known = [(entry.difference, entry.low, entry.high) for entry in claim.rate_curve]
     axis = axis_of(known)
@@ -131,13 +131,13 @@ def rate_views(claim: Claim) -> list[RateView]:
     return views
 
 
-def _removed(claim: Claim, rows: Sequence[Ablation]) -> list[tuple[Ablation, Mark, float]]:
+def _removed(claim: JudgedClaim, rows: Sequence[Ablation]) -> list[tuple[Ablation, Mark, float]]:
     known = removals(claim, rows)
     axis = axis_of([(one.difference, one.low, one.high) for one in known])
     return [(one, Mark.of(axis, one.difference, one.low, one.high), axis.zero) for one in known]
 
 
-def _identity(claim: Claim) -> str:
+def _identity(claim: JudgedClaim) -> str:
     """The two numbers of a check of what the released code or the formulas do."""
     check = claim.detail.check
     if check is None or not math.isfinite(check.ours + check.theirs):
@@ -147,7 +147,7 @@ def _identity(claim: Claim) -> str:
     return f"{sides}, tolerance {formatting.setting(check.tolerance)}"
 
 
-def gate_views(claim: Claim) -> list[GateView]:
+def gate_views(claim: JudgedClaim) -> list[GateView]:
     """Mechanism checks as read on each benchmark."""
     views = []
     for reading in claim.detail.gate_readings:
@@ -158,10 +158,10 @@ def gate_views(claim: Claim) -> list[GateView]:
     return views
 
 
-def _facts(claim: Claim) -> list[tuple[str, str]]:
+def _facts(claim: JudgedClaim) -> list[tuple[str, str]]:
     """What was computed, as pairs of a name and a number; absent ones are left out."""
     verdict, detail = claim.verdict, claim.detail
-    effect, rules, numbers = detail.effect or Effect(), detail.rules, detail.numbers
+    effect, rules, numbers = detail.effect or EffectSize(), detail.rules, detail.numbers
     number, setting, probability = formatting.number, formatting.setting, formatting.probability
     reduction, sharing = effect.relative_error_reduction, len(detail.multiplicity.contrast_claims)
     difference = f"{number(verdict.difference, sign=True)} {claim.unit}"
@@ -193,7 +193,7 @@ def _facts(claim: Claim) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in pairs if value is not None]
 
 
-def _effect_size(claim: Claim) -> str | None:
+def _effect_size(claim: JudgedClaim) -> str | None:
     """d_z with its exact interval, an end that is not known being infinite; None where several tests decide."""
     if claim.standardised is None:
         return None

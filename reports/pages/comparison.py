@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.imports.table_verdicts import TableVerdict, TableVerdicts, differences
 from harness.judge.comparing import ArmScore
-from harness.judge.detail import Effect, Numbers
+from harness.judge.detail import EffectSize, Numbers
 from harness.vocabulary import Verdict
 from reports import formatting
 from reports.figures.axis import Axis, Mark, axis_of
@@ -172,7 +172,7 @@ def _line(verdicts: TableVerdicts, one: TableVerdict, axis: Axis) -> ComparisonL
 
 def _facts(verdicts: TableVerdicts, one: TableVerdict) -> list[tuple[str, str]]:
     detail, number, probability = one.row.detail, formatting.number, formatting.probability
-    unit, effect = formatting.unit_of_difference(verdicts.unit), detail.effect or Effect()
+    unit, effect = formatting.unit_of_difference(verdicts.unit), detail.effect or EffectSize()
     ends = formatting.interval(_open(effect.d_z_low, -math.inf), _open(effect.d_z_high, math.inf))
     reduction, boot, needed = effect.relative_error_reduction, effect.bootstrap, effect.seeds_needed
     facts: list[tuple[str, str | None]] = [

@@ -12,7 +12,7 @@ from harness.plan.planning import sources_of
 from harness.vocabulary import Kind, Tone, Verdict
 from reports import formatting
 from reports.data.ablations import Ablation
-from reports.data.claims import Claim
+from reports.data.claims import JudgedClaim
 from reports.data.provenance import provenance
 from reports.data.suite_results import SuiteResults, statuses
 from reports.links import slug
@@ -142,7 +142,7 @@ def _card(results: SuiteResults, ablated: bool) -> dict[str, Any]:
     }
 
 
-def _claim(results: SuiteResults, claim: Claim) -> IndexEntry:
+def _claim(results: SuiteResults, claim: JudgedClaim) -> IndexEntry:
     return IndexEntry(
         results=results,
         tone=claim.tone,
@@ -161,7 +161,7 @@ def _claim(results: SuiteResults, claim: Claim) -> IndexEntry:
     )
 
 
-def _whose(claim: Claim) -> str:
+def _whose(claim: JudgedClaim) -> str:
     """Whose sentence and sizes these are, where they were measured on something else."""
     if not claim.stand_in_name:
         return ""

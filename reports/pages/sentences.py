@@ -7,7 +7,7 @@ from itertools import zip_longest
 
 from harness.results.headlines import headline_text
 from harness.vocabulary import Tone
-from reports.data.claims import Claim
+from reports.data.claims import JudgedClaim
 from reports.data.suite_results import SuiteResults
 from reports.formatting import count, finite, interval, listed, number, probability, shown
 
@@ -22,14 +22,14 @@ def headline(results: SuiteResults) -> list[tuple[str, tuple[tuple[str, int], ..
     return list(zip_longest(told, words))
 
 
-def leading(results: SuiteResults, limit: int = 3) -> list[tuple[Claim, tuple[str, str]]]:
+def leading(results: SuiteResults, limit: int = 3) -> list[tuple[JudgedClaim, tuple[str, str]]]:
     """Every primary claim as a name and its numbers, what goes the other way first; without any the first few."""
     ranked = sorted(results.judged, key=lambda claim: claim.rank)
     chosen = results.primary or ranked[:limit]
     return [(claim, sentence(claim, results.titles, results.sharing(claim))) for claim in chosen]
 
 
-def sentence(claim: Claim, titles: Mapping[str, str], sharing: int = 1) -> tuple[str, str]:
+def sentence(claim: JudgedClaim, titles: Mapping[str, str], sharing: int = 1) -> tuple[str, str]:
     """A claim's name, and its difference with its interval and what it was measured on, without the verdict's word."""
     verdict = claim.verdict
     more = f"; {count(sharing, 'claim')} share this test" if sharing > 1 else ""
@@ -48,7 +48,7 @@ def sentence(claim: Claim, titles: Mapping[str, str], sharing: int = 1) -> tuple
     )
 
 
-def change(claim: Claim) -> str:
+def change(claim: JudgedClaim) -> str:
     """What would change a verdict."""
     detail, verdict, tone = claim.detail, claim.verdict, claim.tone
     alpha, adjusted = detail.rules.alpha, verdict.adjusted_p
@@ -70,7 +70,7 @@ def change(claim: Claim) -> str:
     return claim.reason
 
 
-def _more_seeds(claim: Claim) -> str:
+def _more_seeds(claim: JudgedClaim) -> str:
     needed, effect = claim.seeds_needed, claim.detail.effect
     detectable = None if effect is None else effect.mde
     told = []

@@ -140,8 +140,7 @@ def test_no_class_name_stands_twice() -> None:
 
 
 def test_no_function_takes_more_than_seven_arguments() -> None:
-    """But for the public signatures of published methods, which are those of their papers' released code, and of the
-    Python API, whose filters are keywords, and of one command, whose options are questions that it would ask."""
+    """Exceptions are listed: released code's signatures, the Python API's keywords, options of two commands."""
     published = {
         "methods/optimizers/adamp.py:AdamP.__init__",
         "methods/optimizers/sgdp.py:SGDP.__init__",
@@ -152,6 +151,7 @@ def test_no_function_takes_more_than_seven_arguments() -> None:
         "harness/results/database.py:Database.series",
         "harness/app/run.py:run",
         "harness/cli/init.py:init_command",
+        "harness/cli/report.py:report_command",
     }
     long = set()
     for package in PACKAGES:

@@ -20,6 +20,7 @@ import pytest
 from harness.plan import fingerprint
 from harness.plan.fingerprint import roots_of
 from harness.plan.planning import Selection, make_plan
+from harness.registry.cards import sources_file
 from harness.registry.shipped import suite_files
 from harness.suite import load_suite
 
@@ -198,7 +199,10 @@ def test_names_and_places_of_files_move_no_trial(tmp_path: Path) -> None:
     for old, new in moves.items():
         source = tmp_path.joinpath(*old.split(".")).with_suffix(".py")
         assert source.is_file(), f"{old} is gone: name another helper module"
-        source.rename(tmp_path.joinpath(*new.split(".")).with_suffix(".py"))
+        target = tmp_path.joinpath(*new.split(".")).with_suffix(".py")
+        source.rename(target)
+        if sources_file(source).is_file():
+            sources_file(source).rename(sources_file(target))
     for path in tmp_path.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         for old, new in moves.items():
@@ -286,7 +290,11 @@ def test_what_is_imported_is_reached(trials: Reached) -> None:
     code = f"import importlib, sys; [importlib.import_module(name) for name in {names!r}]"
     code += "; print('\\n'.join(name for name, one in sys.modules.items() if getattr(one, '__file__', None)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = {name for name in done.stdout.split() if name.startswith(("methods.", "suites.", "harness.trial."))}
+    loaded = {
+        name
+        for name in done.stdout.split()
+        if name.startswith(("methods.", "suites.", "harness.trial.", "harness.base."))
+    }
     packages = {name for name in loaded if (fingerprint._file(name) or Path()).name == "__init__.py"}
     # a re-exporting package loads all that it re-exports; what is taken from it counts alone
     assert packages

@@ -294,4 +294,4 @@ def test_claims_show_ablations_and_correlations(
     assert run_main(asked) == 0
     shown = capsys.readouterr().out
     assert "momentum: off × size: large (interaction)" in shown
-    assert f"{verdict['design']['correlation']:.2f}".replace("-", "−") in shown
+    assert f"{verdict['design']['effect']['correlation']:.2f}".replace("-", "−") in shown

@@ -204,7 +204,7 @@ def test_a_metric_that_the_card_does_not_declare_is_an_error(
 
 
 def test_an_unknown_schedule_trains_nothing() -> None:
-    with pytest.raises(HarnessError, match="no schedule 'cosin'"):
+    with pytest.raises(HarnessError, match="unknown schedule 'cosin'"):
         factor(Recipe(schedule="cosin"), 3, 10)
 
 
