@@ -270,8 +270,8 @@ def test_imported_and_own_trials_never_mix(
     after = verdict(json.loads(said.out)[0], "here")
     for key in ("verdict", "n", "difference", "ci_low", "ci_high", "p", "adjusted_p"):
         assert after[key] == own[key], key
-    assert after["design"].get("changed") is None
-    assert "imported" not in after["design"]
+    assert not after["design"]["changed"]
+    assert not after["design"]["imported"]
     assert "6 imported trials are not used" in said.err
     assert "made by other code" not in said.err
     only = verdict(claims(capsys, mixed, "--imported", "only"), "here")
@@ -414,7 +414,9 @@ def test_runs_trials_and_reports_of_a_database_with_imports_alone(
 ) -> None:
     imported(suite, made.write_csv(tmp_path / "r.csv"), *ACC)
     assert call("report") == 2
-    assert f"'harness report {suite} --imported only' for what is imported" in capsys.readouterr().err
+    assert "'harness report mine --imported only' for imported results" in capsys.readouterr().err
+    assert call("report", "mine", "--imported", "only", "--out", tmp_path / "pages") == 0
+    capsys.readouterr()
     assert call("list", "trials", "--json") == 0
     assert {row["imported_from"] for row in json.loads(capsys.readouterr().out)} == {str(tmp_path / "r.csv")}
     assert call("list", "trials", "--stale") == 0
