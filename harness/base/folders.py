@@ -13,29 +13,29 @@ _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 def seal(folder: Path) -> None:
-    """Nobody but root may write to the files of a folder, nor make or remove any in the folders below it.
+    """Remove write permission from the files and subfolders of a folder.
 
-    In the folder itself that stays possible: a damaged product is set aside there, and a determinism check runs in it.
+    The folder itself stays writable: damaged weights are set aside there, and a determinism check runs in it.
     """
     for path in _below(folder):
         _change(path, lambda mode: mode & ~_WRITABLE)
 
 
 def unseal(folder: Path) -> None:
-    """Its owner may write again: the trial runs once more."""
+    """Restore the user's write permission, before the trial runs again."""
     for path in _below(folder):
         _change(path, lambda mode: mode | stat.S_IWUSR)
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder with all in it, sealed or not, as far as that is possible."""
+    """Remove a folder with its content, write-protected or not, as far as possible."""
     with contextlib.suppress(OSError):
         unseal(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Everything below a folder but links, which lead elsewhere; a folder before what is in it."""
+    """Yield everything below a folder except links, each folder before its content."""
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = Path(place, name)
@@ -44,7 +44,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _change(path: Path, changed: Callable[[int], int]) -> None:
-    with contextlib.suppress(OSError):  # of somebody else, or gone
+    with contextlib.suppress(OSError):  # owned by another user, or gone
         mode = stat.S_IMODE(path.lstat().st_mode)
         if changed(mode) != mode:
             path.chmod(changed(mode))

@@ -74,9 +74,10 @@ def group(number: int) -> list[psutil.Process]:
 
 @contextlib.contextmanager
 def ending_children() -> Iterator[None]:
-    """End what this process has started in the meantime, and all below it, unless it has ``KEPT`` set.
+    """End the processes that this process starts in the meantime.
 
-    A process that made itself an orphan (forked twice) escapes.
+    Their children end too; processes with ``KEPT`` set do not. A process that made itself an orphan (forked twice)
+    escapes.
     """
     own = psutil.Process()
     before = set(own.children())

@@ -166,7 +166,7 @@ class _Dumper(yaml.CSafeDumper):
 
 
 class _Converter:
-    """Makes nodes from what PyYAML composed, in which an alias is the node of its anchor."""
+    """Converts PyYAML's nodes; an alias is the node of its anchor."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -243,7 +243,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise _error(start, "no such file") from error
+        raise _error(start, "the file does not exist") from error
     except OSError as error:
         raise _error(start, f"cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # a name that no file can have

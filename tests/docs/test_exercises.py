@@ -80,7 +80,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Grown:
 
 
 def with_every_claim(text: str) -> str:
-    """The suite of the examples, with the new metric and the new task."""
+    """The suite of the examples with the new metric and task."""
     suite = yaml.safe_load(text)
     suite["benchmarks"]["rotations"] = {"file": "rotations.yaml"}
     (fact,), (claim,) = suite["facts"], suite["claims"]
@@ -102,7 +102,7 @@ NEEDS = {
 
 @pytest.mark.parametrize("title", NEEDS)
 def test_an_exercise_works_in_a_fresh_copy(title: str, tmp_path: Path) -> None:
-    """In a process of its own, with no command between the edit and its use."""
+    """In a separate process, without a command between edit and use."""
     tree = Tree(tmp_path / "tree")
     for needed in NEEDS[title]:
         tree.follow(needed)
@@ -189,7 +189,7 @@ def test_a_column_of_the_first_page(grown: Grown) -> None:
 
 
 def test_a_key_of_the_recipe_is_one_file(grown: Grown) -> None:
-    """A new recipe key is valid in a recipe, in ``set:`` and as ``--set``."""
+    """A new recipe key is valid in recipes, ``set:`` and ``--set``."""
     assert grown.touched["a key of the recipe"] == {"harness/trial/recipe.py"}
     tree = grown.tree
     (tree.folder / "reached.py").write_text(

@@ -25,18 +25,18 @@ NOBODY = 65534
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A trial's folder in a place that somebody else than root can reach."""
+    """A trial's folder in a place that other users can reach."""
     place = Path(tempfile.mkdtemp())
-    made = place / "trial"
-    (made / "deep").mkdir(parents=True)
-    (made / "file").write_text("whole")
-    (made / "deep" / "file").write_text("whole")
-    (made / "link").symlink_to(place / "outside")
+    trial = place / "trial"
+    (trial / "deep").mkdir(parents=True)
+    (trial / "file").write_text("whole")
+    (trial / "deep" / "file").write_text("whole")
+    (trial / "link").symlink_to(place / "outside")
     (place / "outside").write_text("whole")
     if os.getuid() == 0:
-        for path in (place, made, made / "deep", *made.rglob("file"), place / "outside"):
+        for path in (place, trial, trial / "deep", *trial.rglob("file"), place / "outside"):
             os.chown(path, NOBODY, NOBODY)
-    yield made
+    yield trial
     shutil.rmtree(place, ignore_errors=True)
 
 
@@ -96,7 +96,7 @@ def test_a_sealed_folder_can_be_used_again_and_removed(folder: Path) -> None:
 
 
 def test_a_damaged_product_of_a_sealed_folder_is_told_and_set_aside(folder: Path) -> None:
-    """Changed as only its owner's own code can: made writable first, or another put in its place."""
+    """Changed as only the user's own code can: made writable first, or another put in its place."""
     save_product(folder, {"w": torch.arange(64.0)})
     if os.getuid() == 0:
         os.chown(folder / "product.safetensors", NOBODY, NOBODY)
@@ -124,7 +124,7 @@ def test_a_damaged_product_of_a_sealed_folder_is_told_and_set_aside(folder: Path
 def test_a_trial_with_a_result_leaves_a_sealed_folder(tiny: Path, tmp_path: Path, fails: bool) -> None:
     (trial,) = make_plan(load_suite(tiny), Selection(seeds=(0,), arms=("base",), overrides={"fails": fails})).trials
     job = Job(trial.trial_id, trial.benchmark, trial.arm, trial.spec, tmp_path / "trial", keep_product=True)
-    for _ in range(2):  # the second one finds it sealed
+    for _ in range(2):  # the second one finds it write-protected
         outcome = sealed(job, run_job(job, lambda *_: None))
         assert outcome.status == (Status.FAILED if fails else Status.DONE), outcome.error
     product = job.folder / "product.safetensors"

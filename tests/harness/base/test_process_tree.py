@@ -21,7 +21,7 @@ child.wait()
 
 
 def start_family() -> tuple[subprocess.Popen[bytes], psutil.Process]:
-    """A process in a session of its own, and its child."""
+    """A process in its own session, and its child."""
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, start_new_session=True)
     assert parent.stdout is not None
     return parent, psutil.Process(int(parent.stdout.readline()))

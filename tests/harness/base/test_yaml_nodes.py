@@ -42,9 +42,9 @@ def message(text: str) -> str:
     ],
 )
 def test_plain_values_follow_yaml_1_2(text: str, value: object) -> None:
-    found = parse(f"key: {text}", HERE).plain()["key"]
-    assert found == value
-    assert type(found) is type(value)
+    plain = parse(f"key: {text}", HERE).plain()["key"]
+    assert plain == value
+    assert type(plain) is type(value)
 
 
 @pytest.mark.parametrize(

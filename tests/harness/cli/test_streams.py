@@ -42,7 +42,7 @@ def test_messages_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert run_main(["validate", str(tmp_path / f"{ESCAPE}.yaml")]) == 2
     shown = capsys.readouterr().err
     assert not set("\x1b\x07\x9b\u202e") & set(shown)
-    assert "no such file" in shown
+    assert "the file does not exist" in shown
     assert run_main(["plan", f"{ESCAPE}"]) == 2
     assert run_main(["db", "tag", "latest", "\x1b[31m", "--db", str(tmp_path / "gone")]) == 2
     assert run_main(["list", "runs", ESCAPE, "--db", str(tmp_path / ESCAPE)]) == 2
