@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
-from report_support import fill, plans, write_suite
+from report_support import Written, fill, plans, write_suite
 
-from harness.results.reporting import Reported
 from reports.site import write_site
-
-
-@dataclass(frozen=True)
-class Written:
-    """A store and its site in both forms."""
-
-    database: Path
-    reported: Sequence[Reported]
-    folder: Path
-    single: Path
-
-    def pages(self) -> list[Path]:
-        """Every page of the folder."""
-        return sorted(self.folder.rglob("*.html"))
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import json
 import math
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from textwrap import dedent
@@ -30,6 +31,21 @@ from harness.store.events import (
     read_event,
 )
 from harness.suite import Suite, load_suite
+
+
+@dataclass(frozen=True)
+class Written:
+    """A store and its site in both forms."""
+
+    database: Path
+    reported: Sequence[Reported]
+    folder: Path
+    single: Path
+
+    def pages(self) -> list[Path]:
+        """Every page of the folder."""
+        return sorted(self.folder.rglob("*.html"))
+
 
 JUDGED_AT = "2026-03-04T05:06:07"
 RUN = "20260304T050000-0a1b2c3d"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browser_support import MARKS, Visit, chromium
-from conftest import Written  # type: ignore[import-not-found]
+from report_support import Written
 
 from harness.results.progress import BoughtSeed, FailedTrial, RunningTrial, RunProgress
 from harness.results.serve import HOST, ServedReport, make_server

@@ -13,9 +13,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from conftest import Written  # type: ignore[import-not-found]
 from html_support import Parsed
-from report_support import HOSTILE, SCRIPT, fill, outcome, plans, trial_row, write_suite
+from report_support import HOSTILE, SCRIPT, Written, fill, outcome, plans, trial_row, write_suite
 
 from harness.store import Owner, open_reader
 from harness.store.events import PlannedEvent, VerdictsEvent, read_event

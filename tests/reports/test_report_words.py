@@ -9,10 +9,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
-from conftest import Written  # type: ignore[import-not-found]
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_support import write_suite
+from report_support import Written, write_suite
 
 import reports
 from harness import stats
