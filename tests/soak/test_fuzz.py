@@ -20,10 +20,10 @@ from typing import Any
 import fuzz_inputs as inputs
 import pytest
 import warm_process
+import yaml
 from data_copies import OWN, written
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
 
 from harness.cli.group import harness as commands
 from harness.registry.shipped import suite_files
@@ -108,7 +108,7 @@ def suites(data: st.DataObject, box: Box) -> None:
     work = box.fresh()
     file = data.draw(st.just(work / "tiny.yaml") | st.sampled_from(list(suite_files().values())))
     content = Path(file).read_bytes()
-    tree = YAML(typ="safe", pure=True).load(content)
+    tree = yaml.safe_load(content)
     fuzzed = data.draw(inputs.changed_tree(tree).map(inputs.as_yaml) | inputs.changed_bytes(content))
     (work / "fuzzed.yaml").write_bytes(fuzzed)
     box.send("harness", "validate", "fuzzed.yaml", place="fuzzed.yaml")
@@ -178,7 +178,7 @@ def names(data: st.DataObject, box: Box) -> None:
     work = box.fresh()
     odd = data.draw(inputs.TEXTS).replace("\0", "").encode("utf-8", "replace").decode()
     old = data.draw(st.sampled_from(("better", "known", "tiny", "score")))
-    tree = YAML(typ="safe", pure=True).load((work / "tiny.yaml").read_bytes())
+    tree = yaml.safe_load((work / "tiny.yaml").read_bytes())
     (work / "named.yaml").write_bytes(inputs.as_yaml(renamed(tree, old, odd)))
     if box.send("harness", "validate", "named.yaml", place="named.yaml") == 0:
         run = ("--executor", "inline", "--seeds", "2", "--db", "named.duckdb", "--quiet")
