@@ -38,7 +38,7 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     **{ast.Or: ast.And, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq},
     **{ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In},
 }
-DESCRIBES = ("Card", "Option", "Error", "Column", "option", "argument", "command", "print", "echo", "note", "warn")
+DESCRIBES = ("Metadata", "Option", "Error", "Column", "option", "argument", "command", "print", "echo", "note", "warn")
 """Calls by the end of their name that only describe or tell: messages, metadata, help."""
 
 

@@ -18,7 +18,7 @@ from harness.execute.worker import CHECKPOINT_SECONDS, Job
 from harness.plan.order import Waiting, in_order
 from harness.plan.planning import Plan, Trial, sources_of
 from harness.plan.remaining import Durations
-from harness.trial.saved import has_product
+from harness.trial.saved import has_trained_weights
 
 
 def check_data(plan: Plan) -> None:
@@ -65,7 +65,7 @@ def jobs_of(plan: Plan, stored: Mapping[str, str], request: SessionRequest) -> l
     by_id = {trial.trial_id: trial for trial in plan.trials}
     wanted = [trial for trial in plan.trials if trial.trial_id not in stored]
     needed = {before for trial in wanted for before in trial.needs.values()}
-    lost = [by_id[name] for name in needed if name in stored and not has_product(artifacts / name)]
+    lost = [by_id[name] for name in needed if name in stored and not has_trained_weights(artifacts / name)]
     kept = {before for trial in plan.trials for before in trial.needs.values()}
     running = {trial.trial_id for trial in (*lost, *wanted)}
     return [
@@ -80,7 +80,7 @@ def jobs_of(plan: Plan, stored: Mapping[str, str], request: SessionRequest) -> l
 
 
 def job_of(trial: Trial, request: SessionRequest, folder: Path, stored: Mapping[str, str] | None = None) -> Job:
-    """The job of a trial that may start at once; ``stored`` as in :func:`products_of`."""
+    """The job of a trial that may start at once; ``stored`` as in :func:`trained_weights_of`."""
     return Job(
         trial.trial_id,
         trial.benchmark,
@@ -88,7 +88,7 @@ def job_of(trial: Trial, request: SessionRequest, folder: Path, stored: Mapping[
         trial.spec,
         folder,
         timeout_seconds=float(trial.spec.recipe["timeout_seconds"]),
-        prerequisites=products_of(trial, request.artifacts, stored),
+        prerequisites=trained_weights_of(trial, request.artifacts, stored),
         own_methods=request.own_methods,
         code="" if registry.entry("task", trial.spec.task).card.program else trial.fingerprint,
         data=data_root().absolute(),
@@ -113,7 +113,7 @@ def checkpoint_seconds() -> float:
     return seconds
 
 
-def products_of(trial: Trial, artifacts: Path, stored: Mapping[str, str] | None = None) -> dict[str, Path]:
+def trained_weights_of(trial: Trial, artifacts: Path, stored: Mapping[str, str] | None = None) -> dict[str, Path]:
     """Paths of what a trial starts from, by name: trained weights of other trials, or published weights.
 
     ``stored``: the identities under which trials are stored whose identities have changed.

@@ -11,7 +11,7 @@ from harness.plan.planning import Plan, Selection, make_plan
 from harness.results.listing import measured_costs
 from harness.suite import Suite
 from harness.suite.warnings import untuned_arms
-from harness.sweep.planned import TunedCell, tuned_cells
+from harness.sweep.planned import TunedConfiguration, tuned_cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class PricedPlan:
 
     plan: Plan
     estimate: PlanEstimate
-    tuned: list[TunedCell]
+    tuned: list[TunedConfiguration]
     costs: StoredCosts
     warnings: list[str]
 

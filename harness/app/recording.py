@@ -15,7 +15,7 @@ class StoreRecorder(Recorder):
     """Turns the dispatcher's reports into events of one run.
 
     Args:
-        record: writes an event, as ``Owner.record`` does.
+        record: writes an event, as ``Writer.record`` does.
         run_id: of the run.
     """
 

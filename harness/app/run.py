@@ -33,7 +33,7 @@ from harness.plan.selecting import Seeds, choose
 from harness.results.listing import measured_costs
 from harness.results.reporting import Reported, write_run_report
 from harness.results.scratch import scratch_store
-from harness.store import Owner, default_database
+from harness.store import Writer, default_database
 from harness.store.errors import StoreHeldError
 from harness.store.events import ClaimsEvent, EnvironmentEvent, RunEvent
 from harness.suite import Suite, load_suite, suite_from_dict, suite_to_json
@@ -132,7 +132,7 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
     result = Result(new_run_id(), plan)
     check_data(plan)  # before a database is created
     stop_at = None if request.time_budget is None else time.monotonic() + request.time_budget
-    with Owner(request.database, result.run_id) as owner:
+    with Writer(request.database, result.run_id) as owner:
         with owner.reader() as reader:
             result.warnings = notices_of(suite, plan, request.selection, reader)
         for warning in result.warnings:
@@ -171,7 +171,7 @@ def _run_trials(running: RunningSuite, stored: Mapping[str, str]) -> None:
     running.repeat()
 
 
-def _announce(owner: Owner, suite: Suite, request: Request, result: Result) -> None:
+def _announce(owner: Writer, suite: Suite, request: Request, result: Result) -> None:
     """Record the environment, the run and its claims."""
     plan = result.plan
     commit, dirty = git_state()
@@ -192,7 +192,7 @@ def _announce(owner: Owner, suite: Suite, request: Request, result: Result) -> N
     owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
 
 
-def _rejected(owner: Owner) -> list[str]:
+def _rejected(owner: Writer) -> list[str]:
     """Reasons for which the database rejected events; none while a shell holds it (``db check`` shows them later)."""
     try:
         return owner.refused()
@@ -200,7 +200,7 @@ def _rejected(owner: Owner) -> list[str]:
         return []
 
 
-def _end(owner: Owner, result: Result, status: str) -> None:
+def _end(owner: Writer, result: Result, status: str) -> None:
     owner.record(RunEvent({"run_id": result.run_id, "status": status, "finished_at": now()}))
 
 

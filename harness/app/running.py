@@ -13,7 +13,7 @@ from harness.execute.determinism import FinishedTrial, again, chosen, compared
 from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
 from harness.judge.rows import VerdictRow
-from harness.judge.seeds import next_seeds, pending_claims, with_bought
+from harness.judge.seeds import next_seeds, pending_claims, with_added_seeds
 from harness.plan.planning import Plan, make_plan
 from harness.results.deletion import delete_trials
 from harness.store.events import LogEvent
@@ -103,7 +103,7 @@ class RunningSuite:
                 return
             for purchase in purchases:
                 owner.record(purchase.as_event(self.result.run_id))
-            selection = with_bought(selection, purchases)
+            selection = with_added_seeds(selection, purchases)
             self.run(make_plan(self.suite, selection))
 
     def repeat(self) -> None:

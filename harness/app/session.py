@@ -19,7 +19,7 @@ from harness.execute.sharing import Sharing
 from harness.execute.worker import Job
 from harness.plan.planning import Plan, Trial
 from harness.plan.remaining import Durations
-from harness.store import Owner
+from harness.store import Writer
 from harness.store.events import PlannedEvent
 
 
@@ -34,7 +34,7 @@ class Session:
     The executor is created for the first trial that must run.
     """
 
-    def __init__(self, owner: Owner, request: SessionRequest, policy: Policy, watch: Watch) -> None:
+    def __init__(self, owner: Writer, request: SessionRequest, policy: Policy, watch: Watch) -> None:
         self.owner, self.request, self.policy, self.watch = owner, request, policy, watch
         self.run_id = str(owner.run_id)
         self.durations = Durations()

@@ -15,7 +15,7 @@ from harness.execute.worker import Job
 from harness.store.following import OtherSessions
 from harness.store.paths import StorePaths
 from harness.store.trial_locks import TrialLocks
-from harness.trial.saved import has_product
+from harness.trial.saved import has_trained_weights
 
 LOOK_SECONDS = 1.0
 """Between two looks whether a trial of another command was let go without a result."""
@@ -88,7 +88,7 @@ class SharedTrials:
 
     def _result(self, job: Job) -> Outcome | None:
         """What another measured of a trial, where that is all that is asked for: the weights too where others start."""
-        if job.keep_product and not has_product(job.folder):
+        if job.keep_product and not has_trained_weights(job.folder):
             return None
         return self._others.result(job.trial_id)
 

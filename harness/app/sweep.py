@@ -14,7 +14,7 @@ from harness.execute.environment import environment, environment_id
 from harness.judge.rows import VerdictRow
 from harness.plan.planning import Plan
 from harness.plan.tuning import Point, TuningRequest, make_tuning
-from harness.store import Owner
+from harness.store import Writer
 from harness.store.events import EnvironmentEvent, SweepEvent
 from harness.suite import Suite
 from harness.sweep.compare import compare
@@ -63,7 +63,7 @@ def run_sweep(suite: Suite, request: SweepRequest, watch: Watch) -> SweepResult:
     """
     request = replace(request, own_methods=(*request.own_methods, *suite.own_methods))
     tuning = make_tuning(suite, request.tuning)
-    with Owner(request.database, f"sweep-{tuning.sweep_id}-{now().replace(':', '')}") as owner:
+    with Writer(request.database, f"sweep-{tuning.sweep_id}-{now().replace(':', '')}") as owner:
         owner.record(EnvironmentEvent(environment_id(), environment()))
         row = sweep_row(tuning, request.budget, request.command)
         owner.record(SweepEvent({**row, "status": "running", "started_at": now()}))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.app.jobs import check_data, job_of, products_of
+from harness.app.jobs import check_data, job_of, trained_weights_of
 from harness.app.request import SessionRequest
 from harness.app.run import new_run_id
 from harness.app.session import Session, now, trial_row
@@ -26,14 +26,14 @@ from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id
 from harness.plan.imported import FINGERPRINT
 from harness.plan.planning import Plan, Selection, Trial, make_plan
-from harness.store import Outcome, Owner, Queries, open_reader
+from harness.store import Outcome, Queries, Writer, open_reader
 from harness.store.encoding import restored
 from harness.store.events import AdoptedEvent, EnvironmentEvent, LogEvent, OutcomeEvent, PlannedEvent
 from harness.suite import Suite
 from harness.trial.files import replacing
 from harness.trial.recipe import identity_of
 from harness.trial.result import Artifact, MetricSeries, Score
-from harness.trial.saved import PRODUCT, has_product
+from harness.trial.saved import PRODUCT, has_trained_weights
 from harness.vocabulary import FINAL, Status
 
 
@@ -112,7 +112,7 @@ def verify(
     """
     plan = make_plan(suite, selection)
     check_data(plan)
-    with Owner(request.database, f"verify-{new_run_id()}") as owner:
+    with Writer(request.database, f"verify-{new_run_id()}") as owner:
         with owner.reader() as reader:
             matches = matches_of(plan, reader)
             older = [match for match in matches if match.older]
@@ -188,8 +188,8 @@ def sample_of(
     wanted = {group for match in matches for group in match.groups}
     ready = []
     for match in sorted(matches, key=lambda match: (match.seconds, match.trial.label)):
-        starts = products_of(match.trial, artifacts, stored).values()
-        if all(has_product(path) for path in starts if path.suffix == ""):
+        starts = trained_weights_of(match.trial, artifacts, stored).values()
+        if all(has_trained_weights(path) for path in starts if path.suffix == ""):
             ready.append(match)
     chosen: list[StoredMatch] = []
     covered: set[tuple[str, str]] = set()
@@ -256,8 +256,8 @@ def stored_outcome(reader: Queries, trial_id: str) -> Outcome:
     )
 
 
-def _adopt(owner: Owner, request: SessionRequest, older: Sequence[StoredMatch], found: Verification) -> None:
-    """Journal the numbers of older trials under today's identities; that they are adopted comes first."""
+def _adopt(owner: Writer, request: SessionRequest, older: Sequence[StoredMatch], found: Verification) -> None:
+    """EventLog the numbers of older trials under today's identities; that they are adopted comes first."""
     run_id, numbers = str(owner.run_id), sum(one.numbers for one in found.repetitions)
     rows = [
         {
@@ -275,7 +275,7 @@ def _adopt(owner: Owner, request: SessionRequest, older: Sequence[StoredMatch], 
     with open_reader(request.database) as reader:
         for match in older:
             source, target = request.artifacts / match.stored_id, request.artifacts / match.trial.trial_id
-            if has_product(source) and not has_product(target):
+            if has_trained_weights(source) and not has_trained_weights(target):
                 with replacing(target / PRODUCT) as part:
                     shutil.copyfile(source / PRODUCT, part)
             outcome = replace(stored_outcome(reader, match.stored_id), trial_id=match.trial.trial_id)

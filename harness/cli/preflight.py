@@ -16,7 +16,7 @@ from harness.cli.streams import raw_of
 from harness.vocabulary import Scale
 
 if TYPE_CHECKING:
-    from harness.preflight import CellResult, PreflightReport
+    from harness.preflight import ConfigurationResult, PreflightReport
 
 COLUMNS = (
     "benchmark",
@@ -105,7 +105,7 @@ def _show(report: PreflightReport) -> None:
     )
 
 
-def _row(row: CellResult) -> tuple[str, ...]:
+def _row(row: ConfigurationResult) -> tuple[str, ...]:
     result = "FAILED" if row.error else f"as {row.shared_with}" if row.shared_with else "ok"
     if not row.error and row.untrained:
         result += f", random {', '.join(row.untrained)}"
@@ -122,7 +122,7 @@ def _row(row: CellResult) -> tuple[str, ...]:
     return (row.benchmark, row.arm, *sizes, ", ".join(row.missing), result)
 
 
-def _loaders(cells: tuple[CellResult, ...]) -> Iterator[str]:
+def _loaders(cells: tuple[ConfigurationResult, ...]) -> Iterator[str]:
     """Describe the loader of each benchmark, for its most demanding configuration."""
     tightest: dict[str, tuple[float, str]] = {}
     for cell in cells:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from harness.plan.estimate import StoredCosts
     from harness.plan.planning import Selection
     from harness.suite import Suite
-    from harness.sweep.planned import TunedCell
+    from harness.sweep.planned import TunedConfiguration
 
 
 EXAMPLES = """
@@ -217,7 +217,7 @@ def _show_plan(
         click.echo(f"warning: {message}", err=True)
 
 
-def _tuned_row(cell: TunedCell, costs: StoredCosts, scale: str) -> dict[str, Any]:
+def _tuned_row(cell: TunedConfiguration, costs: StoredCosts, scale: str) -> dict[str, Any]:
     """An arm's trials under the tuned protocol and their maximum cost."""
     return {
         "benchmark": cell.benchmark,

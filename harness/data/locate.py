@@ -94,7 +94,7 @@ def weights_file(name: str) -> Path:
 
 
 def file_of(file: str) -> Path | None:
-    """The path of one entry of ``DataCard.files``; packages are found without being imported."""
+    """The path of one entry of ``DataMetadata.files``; packages are found without being imported."""
     kind, _, rest = file.partition(":")
     if kind == "data":
         return data_root() / rest

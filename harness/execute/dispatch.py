@@ -201,7 +201,7 @@ class Dispatcher:
         return outcome
 
     def _try_again(self, job: Job, outcome: Outcome) -> bool:
-        """Journal an outcome; True where the trial gets another attempt."""
+        """EventLog an outcome; True where the trial gets another attempt."""
         self._recorder.ended(outcome)
         if outcome.crashed and outcome.status == Status.FAILED and job.attempt < self._policy.attempts:
             self._recorder.retried(job, outcome.error)

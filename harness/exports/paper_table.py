@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from harness.exports.verdict_marks import CellMark, Marks, marks_of
-from harness.results.current import CellTrial, CurrentResult, ResultFilter, cell_trials, current_results
+from harness.results.current import ConfigurationTrial, CurrentResult, ResultFilter, cell_trials, current_results
 from harness.results.metric_facts import BESIDE, MetricFacts, metric_facts
 from harness.results.stored_runs import StoredRun, stored_runs
 from harness.store.queries import Queries
@@ -103,11 +103,11 @@ def paper_tables(reader: Queries, wanted: ResultFilter) -> list[PaperTable]:
     return tables
 
 
-def _place(trial: CurrentResult | CellTrial) -> tuple[str, str, str]:
+def _place(trial: CurrentResult | ConfigurationTrial) -> tuple[str, str, str]:
     return trial.suite, trial.scale, trial.protocol
 
 
-def _current(trials: Sequence[CellTrial], protocol: str) -> dict[tuple[str, str], set[str]]:
+def _current(trials: Sequence[ConfigurationTrial], protocol: str) -> dict[tuple[str, str], set[str]]:
     """The trials of every cell by the arm's own name; an arm that is not tuned is judged as it is."""
     cells: dict[tuple[str, str], set[str]] = {}
     for shown in dict.fromkeys((Protocol.PUBLISHED.value, protocol)):
@@ -125,7 +125,7 @@ class _CellScores:
 
     reader: Queries
     results: list[CurrentResult]
-    trials: list[CellTrial]
+    trials: list[ConfigurationTrial]
     runs: Mapping[str, StoredRun]
     marks: Marks
     current: Mapping[tuple[str, str], set[str]]

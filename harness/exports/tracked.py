@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from harness.base.values import texts_of
 from harness.execute.outcome import Outcome
-from harness.results.current import CellTrial, ResultFilter, cell_trials
+from harness.results.current import ConfigurationTrial, ResultFilter, cell_trials
 from harness.results.stored_runs import StoredRun, stored_runs
 from harness.store.queries import Queries
 from harness.trial.result import MetricSeries, Score
@@ -152,7 +152,7 @@ def tracked_trials(reader: Queries, wanted: ResultFilter) -> Iterator[TrackedTri
         yield _stored(reader, trial, runs.get(trial.run_id), wanted)
 
 
-def _stored(reader: Queries, trial: CellTrial, run: StoredRun | None, wanted: ResultFilter) -> TrackedTrial:
+def _stored(reader: Queries, trial: ConfigurationTrial, run: StoredRun | None, wanted: ResultFilter) -> TrackedTrial:
     named = {"trial": trial.trial_id, "split": wanted.split, "metric": wanted.metric}
     kept = "trial_id = $trial AND ($split IS NULL OR split = $split) AND ($metric IS NULL OR {} = $metric)"
     scores = reader.query(f"SELECT split, metric, value FROM results WHERE {kept.format('metric')} ORDER BY ALL", named)

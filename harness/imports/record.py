@@ -18,7 +18,7 @@ from harness.imports.sources import read_source
 from harness.imports.trials import ImportedTrial, Matched, trials_of
 from harness.judge.judging import claim_rows
 from harness.plan.imported import ENVIRONMENT, FINGERPRINT, imported_spec
-from harness.store import Outcome, Owner, open_reader
+from harness.store import Outcome, Writer, open_reader
 from harness.store.events import ClaimsEvent, EnvironmentEvent, OutcomeEvent, PlannedEvent, RunEvent
 from harness.suite import suite_to_json
 from harness.vocabulary import Status
@@ -175,7 +175,7 @@ def _journal(
         {"trial_id": trial.trial_id, "benchmark": trial.benchmark, "arm": trial.arm, "reused": trial.trial_id in there}
         for trial in read.matched.trials
     ]
-    with Owner(database, run_id) as owner:
+    with Writer(database, run_id) as owner:
         owner.record(EnvironmentEvent(ENVIRONMENT, ABOUT))
         owner.record(RunEvent(run))
         owner.record(ClaimsEvent(suite.name, claim_rows(suite)))

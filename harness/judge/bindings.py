@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import registry
 from harness.judge import fairness
-from harness.judge.contrasts import cell_key, name_contrasts
+from harness.judge.comparisons import cell_key, name_comparisons
 from harness.judge.design import (
     ClaimDesign,
     DesignBlock,
@@ -27,7 +27,7 @@ from harness.plan.planning import Plan, Trial
 from harness.plan.programs import without_places
 from harness.suite import Suite
 from harness.suite.cells import Setting, content, setting
-from harness.suite.models import Claim, Fact, Metric, Threshold
+from harness.suite.models import Claim, Metric, PaperClaim, Threshold
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import Verdict
 
@@ -48,7 +48,7 @@ def claim_designs(suite: Suite, plan: Plan, *, sequential: bool) -> list[ClaimDe
     """A design for every claim that gets a verdict, in the order of the facts, with contrasts and families named."""
     bindings = {binding.id: binding for binding in suite.model.claims}
     trials = {trial.trial_id: trial for trial in plan.trials}
-    return name_contrasts(
+    return name_comparisons(
         [
             DesignBuilder(suite, plan, trials, fact, bindings[name]).design(sequential)
             for name, fact in suite.facts.items()
@@ -64,7 +64,7 @@ class DesignBuilder:
     suite: Suite
     plan: Plan
     trials: Mapping[str, Trial]
-    fact: Fact
+    fact: PaperClaim
     binding: Claim
 
     def design(self, sequential: bool) -> ClaimDesign:
@@ -196,7 +196,7 @@ class DesignBuilder:
         competent = base.competent.get(name)
         bar = competent if isinstance(competent, str) else None
         bars = () if bar is None else (bar,)
-        needed = dict.fromkeys((*chain, *question.others, *design.pairing.own_baselines, *design.gate_arms, *bars))
+        needed = dict.fromkeys((*chain, *question.others, *design.pairing.own_baselines, *design.mechanism_arms, *bars))
         cells = {arm: self.plan.trial_ids(base.benchmark, arm) for arm in needed}
         unit, better = (fact.unit, fact.better) if metric is None else (metric.unit, metric.better)
         overrides = self.suite.benchmarks[base.benchmark].used.set

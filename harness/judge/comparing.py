@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from harness.judge.bindings import TIMES
-from harness.judge.contrasts import name_contrasts
+from harness.judge.comparisons import name_comparisons
 from harness.judge.design import (
     ClaimDesign,
     DesignBlock,
@@ -94,7 +94,7 @@ def comparison_designs(asked: AskedComparison, scores: Sequence[ArmScore]) -> li
     pairs = [(method, other) for method in asked.methods for other in asked.against if method != other]
     tests = [(method, other, place) for place in places for method, other in pairs]
     few = len(tests) <= PRIMARY
-    return name_contrasts(
+    return name_comparisons(
         [
             _design(asked, (method, other), {name: cells[name] for name in place}, few=few, several=len(every) > 1)
             for method, other, place in tests

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from harness import stats
 from harness.data.checksums import sha256_of
 from harness.suite.cells import stand_in_names
-from harness.suite.models import Gate
+from harness.suite.models import MechanismCheck
 from harness.vocabulary import Protocol, Verdict
 
 Mode = Literal["difference", "absolute", "check", "none"]
@@ -219,7 +219,7 @@ class ClaimDesign:
     estimand: Estimand
     rules: StatisticalRules
     multiplicity: Multiplicity
-    gates: tuple[Gate, ...] = ()
+    gates: tuple[MechanismCheck, ...] = ()
     blocks: tuple[DesignBlock, ...] = ()
     absent: tuple[str, ...] = ()
     stand_in: tuple[str, ...] = ()
@@ -246,13 +246,13 @@ class ClaimDesign:
         return stand_in_names(block.named for block in self.blocks)
 
     @property
-    def gate_arms(self) -> tuple[str, ...]:
+    def mechanism_arms(self) -> tuple[str, ...]:
         """Arms that the gates look at."""
         return tuple(dict.fromkeys(arm for gate in self.gates for arm in gate.arms))
 
     def trial_ids(self) -> dict[str, str]:
         """Every trial that the claim looks at, with its side; a trial has the first of its sides."""
-        own, others, gates = self.pairing.own_baselines, self.question.others, self.gate_arms
+        own, others, gates = self.pairing.own_baselines, self.question.others, self.mechanism_arms
         parts: list[tuple[str, Sequence[str]]] = []
         for block in self.blocks:
             parts += [("method", block.trials_of(block.chain[:1])), ("baseline", block.trials_of(block.chain[1:]))]

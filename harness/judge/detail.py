@@ -24,7 +24,7 @@ from harness.judge.design import (
     Question,
     StatisticalRules,
 )
-from harness.judge.gates import GateReading, Mechanism
+from harness.judge.mechanism import Mechanism, MechanismReading
 
 VERSION = 1
 
@@ -301,7 +301,7 @@ class VerdictDetail(ClaimDesign):
     per_benchmark: tuple[MeasuredComparison, ...] = ()
     shown: tuple[MeasuredComparison, ...] = ()
     mechanism: Mechanism | None = None
-    gate_readings: tuple[GateReading, ...] = ()
+    gate_readings: tuple[MechanismReading, ...] = ()
     two_way: ItemInterval | None = None
     warnings: tuple[str, ...] = ()
     look: int | None = None
@@ -440,11 +440,11 @@ def upgraded(stored: Mapping[str, Any]) -> dict[str, Any]:
         "effect": new["effect"] if "d_z" in stored else None,
         "check": stored.get("check_result") or (check if isinstance(check, Mapping) else None),
         "shown": [{"arm": stored.get("arm") or "", **entry} for entry in stored.get("shown") or ()],
-        "gate_readings": [_gate_reading(entry) for entry in stored.get("gate_readings") or ()],
+        "gate_readings": [_mechanism_reading(entry) for entry in stored.get("gate_readings") or ()],
     }
 
 
-def _gate_reading(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _mechanism_reading(entry: Mapping[str, Any]) -> dict[str, Any]:
     rule = {name: entry.get(name) for name in ("metric", "arm", "relative_to", "minus", "op")}
     reading = {"benchmark": entry["benchmark"], "value": entry["value"], "passed": entry["passed"]}
     return {"rule": {**rule, "value": entry["threshold"]}, **reading, "reason": entry.get("reason") or ""}

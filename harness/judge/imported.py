@@ -19,7 +19,7 @@ from harness.judge.judging import Judgement, claim_rows, judge, record_judgement
 from harness.judge.rows import VerdictRow
 from harness.plan.imported import ENVIRONMENT, FINGERPRINT, Imported, Origin, imported_spec
 from harness.plan.planning import Link, Plan, Selection, Trial, arms_of, must_exist
-from harness.store import Owner, Reader, open_reader
+from harness.store import Reader, Writer, open_reader
 from harness.store.events import ClaimsEvent
 from harness.store.queries import Queries
 from harness.suite import Suite
@@ -173,7 +173,7 @@ def judge_imported(suite: Suite, selection: Selection, database: Path) -> tuple[
     """
     if not database.exists():
         raise HarnessError(f"there is no database {database}; 'harness import FILE --suite {suite.path}' makes it")
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
         owner.flush()
         with open_reader(database) as reader:

@@ -19,9 +19,15 @@ from harness.judge.design import ClaimDesign, Stop
 from harness.judge.detail import CheckResult
 from harness.judge.evidence import Evidence, read_evidence
 from harness.judge.item_intervals import ItemSource, with_item_intervals
-from harness.judge.registration import as_looked_at, earlier_verdicts, looks_of, registration_of, with_looks
+from harness.judge.registration import (
+    as_looked_at,
+    earlier_verdicts,
+    interim_analyses_of,
+    registration_of,
+    with_interim_analyses,
+)
 from harness.judge.rows import (
-    GateRow,
+    MechanismRow,
     VerdictRow,
     VerdictTrialRow,
     absolute_row,
@@ -60,7 +66,7 @@ class Judgement:
 
     verdicts: tuple[VerdictRow, ...]
     trials: tuple[VerdictTrialRow, ...]
-    gates: tuple[GateRow, ...]
+    gates: tuple[MechanismRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,7 @@ def judge(
     earlier = earlier_verdicts(reader, designs, plan.scale)
     evidence = read_evidence(reader, {trial for design in designs for trial in design.trial_ids()})
     before = [earlier.get(design.claim_id, []) for design in designs]
-    looks = [looks_of(design, evidence, known) for design, known in zip(designs, before, strict=True)]
+    looks = [interim_analyses_of(design, evidence, known) for design, known in zip(designs, before, strict=True)]
     designs = [as_looked_at(*each) for each in zip(designs, looks, before, strict=True)]
     checks = checks_of(designs, reader, compute=compute_checks)
     items = ItemSource(reader, evidence)
@@ -115,7 +121,7 @@ def judge(
     for (claim, row), seen, known in zip(judged, looks, before, strict=True):
         row = _with_items(claim, row, items)
         if any(evidence[trial].done for trial in _deciding(claim.design) if trial in evidence):
-            detail = with_looks(row.detail, registration_of(claim.design, plan), known, seen, judged_at)
+            detail = with_interim_analyses(row.detail, registration_of(claim.design, plan), known, seen, judged_at)
             row = replace(row, detail=detail)
         rows.append(row)
     trials = [
@@ -124,7 +130,7 @@ def judge(
         if design.stopped is None
         for trial, side in design.trial_ids().items()
     ]
-    return Judgement(tuple(rows), tuple(trials), tuple(gate for claim, _ in judged for gate in _gate_rows(claim)))
+    return Judgement(tuple(rows), tuple(trials), tuple(gate for claim, _ in judged for gate in _mechanism_rows(claim)))
 
 
 def _with_items(claim: ExaminedClaim, row: VerdictRow, items: ItemSource) -> VerdictRow:
@@ -216,7 +222,7 @@ def _deciding(design: ClaimDesign) -> list[str]:
     return [trial for block in design.blocks for trial in block.trials_of(block.chain)]
 
 
-def _gate_rows(claim: ExaminedClaim) -> list[GateRow]:
+def _mechanism_rows(claim: ExaminedClaim) -> list[MechanismRow]:
     """One row a gate that was measured: of the benchmark where it has least slack."""
     readings = [gate for unit in claim.units for examined in unit.blocks for gate in examined.gates]
     question, scale, rows = claim.design.question, claim.design.scale, []
@@ -225,7 +231,7 @@ def _gate_rows(claim: ExaminedClaim) -> list[GateRow]:
         worst = min(measured, key=lambda gate: gate.slack, default=None)
         if worst is not None and worst.value is not None:
             reading = (rule.metric, rule.arm, worst.value, rule.value, worst.passed)
-            rows.append(GateRow(question.claim_id, scale, *reading, question.protocol))
+            rows.append(MechanismRow(question.claim_id, scale, *reading, question.protocol))
     return rows
 
 
@@ -257,7 +263,7 @@ def claim_rows(suite: Suite) -> list[dict[str, Any]]:
 
 
 def record_judgement(record: Callable[[Event], None], suite: str, scale: str, judgement: Judgement) -> None:
-    """Journal verdicts with the trials and gates they rest on."""
+    """EventLog verdicts with the trials and gates they rest on."""
     verdicts = [row.columns() for row in judgement.verdicts]
     trials, gates = [asdict(row) for row in judgement.trials], [asdict(row) for row in judgement.gates]
     record(VerdictsEvent(verdicts, trials, gates, suite, scale))

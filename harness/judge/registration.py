@@ -74,7 +74,7 @@ def earlier_verdicts(reader: Queries, designs: Sequence[ClaimDesign], scale: str
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class InterimAnalyses:
     """The sizes, in pairs, at which a claim was looked at before, and what there is now.
 
     Attributes:
@@ -102,7 +102,7 @@ class Looks:
         return self.pairs >= FEWEST and any(size != self.pairs for size in self.earlier)
 
 
-def looks_of(design: ClaimDesign, evidence: Evidence, earlier: Sequence[EarlierVerdict]) -> Looks:
+def interim_analyses_of(design: ClaimDesign, evidence: Evidence, earlier: Sequence[EarlierVerdict]) -> InterimAnalyses:
     """How often a claim has been looked at, at sizes that could decide it."""
     before = tuple(dict.fromkeys(each.look for each in earlier if each.look is not None))
     planned = ended = 0
@@ -110,7 +110,7 @@ def looks_of(design: ClaimDesign, evidence: Evidence, earlier: Sequence[EarlierV
         seeds = {seed for arm in block.chain for seed in block.cells.get(arm, {})}
         planned += len(seeds)
         ended += sum(all(_ended(block, arm, seed, evidence) for arm in block.chain) for seed in seeds)
-    return Looks(before, ended, ended == planned or ended in before)
+    return InterimAnalyses(before, ended, ended == planned or ended in before)
 
 
 def _ended(block: DesignBlock, arm: str, seed: int, evidence: Evidence) -> bool:
@@ -118,7 +118,7 @@ def _ended(block: DesignBlock, arm: str, seed: int, evidence: Evidence) -> bool:
     return trial is not None and trial.status in (FINAL | UNFINISHED)
 
 
-def as_looked_at(design: ClaimDesign, looks: Looks, earlier: Sequence[EarlierVerdict]) -> ClaimDesign:
+def as_looked_at(design: ClaimDesign, looks: InterimAnalyses, earlier: Sequence[EarlierVerdict]) -> ClaimDesign:
     """The design by the sequential rule from the second look at another number of seeds on, and once it was so."""
     if looks.again or (earlier and earlier[-1].sequential):
         return replace(design, rules=replace(design.rules, sequential=True))
@@ -173,11 +173,11 @@ def registered_changes(before: Registration, now: Registration) -> list[Register
     ]
 
 
-def with_looks(
+def with_interim_analyses(
     detail: VerdictDetail,
     registration: Registration,
     earlier: Sequence[EarlierVerdict],
-    looks: Looks,
+    looks: InterimAnalyses,
     judged_at: datetime,
 ) -> VerdictDetail:
     """The detail of a verdict that has results: with its looks, and the registration or what differs from it."""

@@ -25,7 +25,7 @@ from harness.judge.detail import (
     from_json,
 )
 from harness.judge.evidence import Evidence
-from harness.judge.gates import mechanism_in_words
+from harness.judge.mechanism import mechanism_in_words
 from harness.judge.pairs import Pairs, mean_of, pair
 from harness.judge.tests import inference
 from harness.judge.units import ExaminedBlock, Unit
@@ -73,7 +73,7 @@ class VerdictTrialRow:
 
 
 @dataclass(frozen=True, slots=True)
-class GateRow:
+class MechanismRow:
     """A row of ``gates``: a gate on the benchmark where it has least slack."""
 
     claim_id: str

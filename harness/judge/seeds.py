@@ -66,7 +66,7 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class Purchase:
+class AddedSeeds:
     """A seed to run for all arms of a comparison, and why."""
 
     claim_id: str
@@ -178,7 +178,7 @@ def _open_comparison(design: ClaimDesign, examined: ExaminedBlock, evidence: Evi
     return OpenComparison(block.benchmark, arms, weakest, following, seconds, p)
 
 
-def next_seeds(pending: Sequence[Pending], at_most: int = 1) -> list[Purchase]:
+def next_seeds(pending: Sequence[Pending], at_most: int = 1) -> list[AddedSeeds]:
     """The next seeds, best first: ``at_most`` of them, each comparison once.
 
     A claim over several benchmarks gets its seed where the evidence is weakest. Where nothing is expected to resolve
@@ -187,11 +187,13 @@ def next_seeds(pending: Sequence[Pending], at_most: int = 1) -> list[Purchase]:
     weakest = [(test, max(test.comparisons, key=lambda each: (each.p, -len(each.differences)))) for test in pending]
     rated = [(resolution_rate(test, comparison), test, comparison) for test, comparison in weakest]
     ranked = sorted(rated, key=lambda each: (-each[0], each[2].seconds * (each[1].n + 1), each[1].contrast))
-    bought: dict[tuple[str, tuple[str, ...], int], Purchase] = {}
+    bought: dict[tuple[str, tuple[str, ...], int], AddedSeeds] = {}
     for rate, test, comparison in ranked:
         place = (comparison.benchmark, comparison.arms, comparison.next_seed)
         others = tuple((other.claim_id, score) for score, other, _ in ranked if other is not test)
-        purchase = Purchase(test.claim_id, *place, rate, others, test.contrast, test.n, test.adjusted_p, test.threshold)
+        purchase = AddedSeeds(
+            test.claim_id, *place, rate, others, test.contrast, test.n, test.adjusted_p, test.threshold
+        )
         bought.setdefault(place, purchase)
     return list(bought.values())[:at_most]
 
@@ -233,7 +235,7 @@ def resolution_rate(pending: Pending, comparison: OpenComparison) -> float:
     return float(np.mean(1.0 / first)) / comparison.seconds
 
 
-def with_bought(selection: Selection, purchases: Sequence[Purchase]) -> Selection:
+def with_added_seeds(selection: Selection, purchases: Sequence[AddedSeeds]) -> Selection:
     """A selection with the seeds of purchases, for every arm of each comparison."""
     bought = dict(selection.bought)
     for purchase in purchases:

@@ -120,7 +120,7 @@ def simulate(
     found = FalseWords()
     for repeat in range(repeats):
         evidence = _evidence(asked, noise, np.random.default_rng([seed, repeat]))
-        judged = asked if cap is None else _bought(asked, evidence, cap)
+        judged = asked if cap is None else _added_seeds(asked, evidence, cap)
         _count(judged, evidence, found)
     return found
 
@@ -155,7 +155,7 @@ def _evidence(
     return {trial: StoredTrial(trial, Status.DONE, "", scores, 1.0) for trial, scores in results.items()}
 
 
-def _bought(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial], cap: int) -> list[ClaimDesign]:
+def _added_seeds(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial], cap: int) -> list[ClaimDesign]:
     """The designs with the seeds that the policy buys, all that are wanted in a round at once."""
     have: dict[tuple[str, str], int] = {
         (block.benchmark, arm): design.rules.seeds[0]

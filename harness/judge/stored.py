@@ -13,10 +13,10 @@ from harness.judge.ablation import AblationRow, ablations
 from harness.judge.judging import Judgement, claim_rows, record_judgement
 from harness.judge.remembered import judge_once
 from harness.judge.rows import VerdictRow
-from harness.judge.seeds import next_seeds, pending_claims, with_bought
+from harness.judge.seeds import next_seeds, pending_claims, with_added_seeds
 from harness.plan.imported import ENVIRONMENT, FINGERPRINT
 from harness.plan.planning import Plan, Selection, make_plan
-from harness.store import Owner, Reader, StoreReadOnlyError, open_reader
+from harness.store import Reader, StoreReadOnlyError, Writer, open_reader
 from harness.store.events import ClaimsEvent
 from harness.suite import Suite, load_suite, suite_from_dict, suite_from_json
 from harness.suite.load import find_suite
@@ -29,7 +29,7 @@ def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan,
     judged all the same, and nothing is stored.
     """
     try:
-        owner = Owner(database).open()
+        owner = Writer(database).open()
     except StoreReadOnlyError:
         with open_reader(database) as reader:
             plan, verdicts, _ = _judged(suite, selection, reader)
@@ -81,7 +81,7 @@ def stored_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:
         purchases = next_seeds(pending_claims(suite, plan, reader, cap=selection.cap))
         if not purchases:
             break
-        selection = with_bought(selection, purchases)
+        selection = with_added_seeds(selection, purchases)
         longer = make_plan(suite, selection)
         new = {trial.trial_id for trial in longer.trials} - {trial.trial_id for trial in plan.trials}
         if len(reader.finished(new)) < len(new):

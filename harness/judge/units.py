@@ -10,7 +10,7 @@ from harness.judge import fairness
 from harness.judge.design import ClaimDesign, DesignBlock, Stop
 from harness.judge.evidence import Evidence, trials_in_words
 from harness.judge.failures import guarded, too_many_failures
-from harness.judge.gates import GateReading, read_gate
+from harness.judge.mechanism import MechanismReading, read_mechanism
 from harness.judge.pairs import Pairs, pair
 from harness.judge.tests import Conjunction, Mean, NoWorse, Paired, Test
 from harness.judge.verdicts import Criteria, Reading, read
@@ -23,7 +23,7 @@ class ExaminedBlock:
 
     block: DesignBlock
     pairs: tuple[Pairs, ...]
-    gates: tuple[GateReading, ...]
+    gates: tuple[MechanismReading, ...]
     stopped: Stop | None = None
 
     @property
@@ -91,7 +91,7 @@ def units_of(design: ClaimDesign, evidence: Evidence) -> tuple[Unit, ...]:
 
 
 def _examine(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -> ExaminedBlock:
-    gates = tuple(read_gate(rule, block, evidence) for rule in design.gates)
+    gates = tuple(read_mechanism(rule, block, evidence) for rule in design.gates)
     pairs = tuple(pair(design.pairing, block, upper, lower, evidence) for upper, lower in block.comparisons)
     examined = ExaminedBlock(block, pairs, gates)
     return replace(examined, stopped=_stop_of(design, examined, evidence))
@@ -118,7 +118,7 @@ def _stop_of(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -
     return None if reason is None else Stop(Verdict.INVALID, reason)
 
 
-def _stopped_by(gates: Sequence[GateReading]) -> Stop | None:
+def _stopped_by(gates: Sequence[MechanismReading]) -> Stop | None:
     for gate in gates:
         if gate.value is None:
             word = Verdict.NOT_RUN if "no results" in gate.reason else Verdict.INVALID

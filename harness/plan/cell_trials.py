@@ -14,7 +14,7 @@ from harness.plan.fingerprint import fingerprint, roots_of
 from harness.plan.programs import located, without_places
 from harness.suite.cells import Content, Setting, needed, prerequisite_content
 from harness.suite.load import Suite
-from harness.suite.models import Prerequisite
+from harness.suite.models import Dependency
 from harness.trial.recipe import identity_of
 from harness.trial.spec import Part, Start, TrialSpec
 
@@ -52,7 +52,7 @@ class Trial:
         return f"{self.benchmark}/{self.arm}/{self.seed}"
 
 
-class CellTrials:
+class ConfigurationTrials:
     """Makes the trials of an arm on a benchmark, seed by seed.
 
     Args:
@@ -103,10 +103,10 @@ class CellTrials:
         return self._codes[starts]
 
     @cached_property
-    def _starts(self) -> dict[str, _Prerequisite]:
+    def _starts(self) -> dict[str, _Dependency]:
         """What its trials start from, by name."""
         return {
-            name: _Prerequisite(self._suite, self._base, name, wanted)
+            name: _Dependency(self._suite, self._base, name, wanted)
             for name, wanted in needed(self._base, self._cell.slots).items()
         }
 
@@ -130,10 +130,10 @@ class CellTrials:
         )
 
 
-class _Prerequisite:
+class _Dependency:
     """What trials of a cell start from: published weights, or the product of a trial of its own."""
 
-    def __init__(self, suite: Suite, base: Setting, name: str, wanted: Prerequisite) -> None:
+    def __init__(self, suite: Suite, base: Setting, name: str, wanted: Dependency) -> None:
         self._wanted = wanted
         self._published: Start | None = None
         if wanted.weights is not None:
@@ -141,7 +141,7 @@ class _Prerequisite:
             self._published = Start(model, weights=wanted.weights, content=data_identity(wanted.weights))
         else:
             self._own = prerequisite_content(base, wanted)
-            self._trials = CellTrials(suite, base, f"prerequisite:{name}", self._own, None)
+            self._trials = ConfigurationTrials(suite, base, f"prerequisite:{name}", self._own, None)
 
     def add(self, seed: int, trials: dict[str, Trial]) -> Start:
         """What the trial of a seed starts from; the trial that makes it is added to the others."""

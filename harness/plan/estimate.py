@@ -34,7 +34,7 @@ class StoredCosts:
 
 
 @dataclass(frozen=True, slots=True)
-class CellEstimate:
+class ConfigurationEstimate:
     """A configuration's trials, and the cost of those that are not stored."""
 
     benchmark: str
@@ -53,7 +53,7 @@ class PlanEstimate:
 
     suite: str
     scale: str
-    cells: list[CellEstimate]
+    cells: list[ConfigurationEstimate]
     trials: int
     reused: int
     absent: tuple[str, ...]
@@ -85,6 +85,6 @@ def estimate(plan: Plan, measured: StoredCosts) -> PlanEstimate:
         each, guessed = measured.price(benchmark, arm, plan.scale)
         here, memory = sum(i in stored for i in ids), measured.memory_mb.get((benchmark, arm))
         left = (each * len(missing), memory, guessed and bool(missing))
-        cells.append(CellEstimate(benchmark, arm, plan.settings[benchmark].stand_in, len(ids), here, *left))
+        cells.append(ConfigurationEstimate(benchmark, arm, plan.settings[benchmark].stand_in, len(ids), here, *left))
     reused = sum(trial.trial_id in stored for trial in plan.trials)
     return PlanEstimate(plan.suite, plan.scale, cells, len(plan.trials), reused, plan.absent)

@@ -1,6 +1,6 @@
 """The fingerprint of the code that a trial's numbers depend on.
 
-It hashes the normal forms (``harness.plan.normal_form``) of the modules that are reached by import from a trial's
+It hashes the normal forms (``harness.plan.canonical_source``) of the modules that are reached by import from a trial's
 roots: its methods, task, data source, model and the training loop. Of the harness only ``harness.trial`` and the
 modules of ``harness.base`` that are reached count.
 Modules count by content, not by name or place; re-export-only ``__init__`` files are looked through, not followed, so
@@ -21,7 +21,7 @@ from pathlib import Path
 from harness import registry
 from harness.data.cache import DiskCache
 from harness.data.locate import source_file
-from harness.plan.normal_form import RULES, Import, NormalForm, normal_form
+from harness.plan.canonical_source import RULES, CanonicalSource, Import, normal_form
 from harness.registry.shipped import COMPUTING, DESCRIBING
 from harness.trial.spec import TrialSpec
 
@@ -127,7 +127,7 @@ def _without_comments(source: bytes) -> bytes:
     return re.sub(rb"//[^\n]*|/\*.*?\*/|\s+", b" ", source, flags=re.DOTALL)
 
 
-def _read(path: Path, top: str) -> NormalForm:
+def _read(path: Path, top: str) -> CanonicalSource:
     """A source file's normal form, kept by its content."""
     source = content(path)
     key = _KNOWN.key(top.encode() + b"\0" + source)
@@ -137,7 +137,7 @@ def _read(path: Path, top: str) -> NormalForm:
         known = [form.digest, [[one.level, one.base, one.name] for one in form.imports]]
         _KNOWN.put(key, known)
     imports = tuple(Import(int(level), str(base), str(name)) for level, base, name in known[1])
-    return NormalForm(str(known[0]), imports)
+    return CanonicalSource(str(known[0]), imports)
 
 
 def _ours(one: Import, top: str) -> bool | None:

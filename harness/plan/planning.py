@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from harness.errors import HarnessError, choices
-from harness.plan.cell_trials import CellTrials
+from harness.plan.cell_trials import ConfigurationTrials
 from harness.plan.cell_trials import Trial as Trial
 from harness.plan.imported import Imported
 from harness.plan.programs import with_programs
-from harness.suite.cells import CellError, Content, Setting, content, override_at, served_by, setting
+from harness.suite.cells import ConfigurationError, Content, Setting, content, override_at, served_by, setting
 from harness.suite.load import Suite
 from harness.suite.models import Arm, Claim
 from harness.trial.spec import Start
@@ -153,7 +153,7 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
         for name, arm in contents
     }
     cells = {
-        (name, arm): CellTrials(suite, settings[name], arm, cell, references[name])
+        (name, arm): ConfigurationTrials(suite, settings[name], arm, cell, references[name])
         for (name, arm), cell in contents.items()
     }
     trials: dict[str, Trial] = {}
@@ -204,7 +204,7 @@ def _contents(
         for arm in () if base.elsewhere else arms_of(base, arms, wanted):
             try:
                 contents[name, arm] = content(base, arms[arm], wanted.overrides)
-            except CellError as error:
+            except ConfigurationError as error:
                 for mistake in error.mistakes:
                     key = override_at(mistake.path, wanted.overrides)
                     if key is None:

@@ -13,7 +13,7 @@ from harness.data.locate import is_here
 from harness.data.roots import data_root
 from harness.errors import HarnessError
 from harness.execute.environment import environment
-from harness.store import Owner, open_reader
+from harness.store import Writer, open_reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def _database(database: Path) -> str:
     if not database.exists():
         with tempfile.TemporaryDirectory() as folder:
             trial = Path(folder) / "try.duckdb"
-            with Owner(trial):
+            with Writer(trial):
                 pass
             with open_reader(trial) as reader:
                 reader.query("SELECT count(*) FROM trials")

@@ -25,7 +25,7 @@ from harness.preflight.work import Measurement, Workload
 from harness.registry.shipped import fixtures
 from harness.registry.user_methods import register
 from harness.trial.assembly import assemble, loaded
-from harness.trial.contracts import ModelRequest, Probe, Task
+from harness.trial.contracts import Diagnostic, ModelRequest, Task
 from harness.trial.loop import Loop, settle
 from harness.trial.options import build
 from harness.trial.runtime import Runtime
@@ -151,7 +151,7 @@ def _step(task: Task, loop: Loop, measured: Measurement) -> None:
     counter = Flops()
     loop.probing = loop.probe is not None
     if loop.probe is not None:
-        loop.probe = cast(Probe, _Uncounted(loop.probe, counter))
+        loop.probe = cast(Diagnostic, _Uncounted(loop.probe, counter))
     reset_peak_memory()
     started = time.perf_counter()
     with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
@@ -166,7 +166,7 @@ def _step(task: Task, loop: Loop, measured: Measurement) -> None:
 class _Uncounted:
     """A probe whose arithmetic does not count: it is asked at about fifty steps of a training."""
 
-    def __init__(self, probe: Probe, counter: Flops) -> None:
+    def __init__(self, probe: Diagnostic, counter: Flops) -> None:
         self._probe, self._counter = probe, counter
 
     def __getattr__(self, name: str) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.plan.planning import Plan
 from harness.preflight.devices import Device
-from harness.preflight.work import Measurement, PreflightCell, Workload, cells_of
+from harness.preflight.work import Measurement, PreflightConfiguration, Workload, cells_of
 from harness.preflight.workers import measured
 from harness.registry.shipped import fixtures
 from harness.registry.user_methods import UserMethod
@@ -18,7 +18,7 @@ from harness.trial.recipe import recipe_from
 
 
 @dataclass(frozen=True, slots=True)
-class CellResult:
+class ConfigurationResult:
     """A cell that was built, stepped and scored, or failed.
 
     Attributes:
@@ -72,7 +72,7 @@ class CellResult:
 class PreflightReport:
     """All cells, and what trying them cost: pieces of work, seconds, the largest process in GiB."""
 
-    cells: tuple[CellResult, ...]
+    cells: tuple[ConfigurationResult, ...]
     device: Device
     utilisation: float
     seconds: float
@@ -80,7 +80,7 @@ class PreflightReport:
     highest_gb: float
 
     @property
-    def failed(self) -> tuple[CellResult, ...]:
+    def failed(self) -> tuple[ConfigurationResult, ...]:
         """The cells that do not build."""
         return tuple(cell for cell in self.cells if cell.error)
 
@@ -134,7 +134,7 @@ def preflight(
     return PreflightReport(results, settings.device, settings.utilisation, seconds, len(works), highest)
 
 
-def works_of(cells: Sequence[PreflightCell]) -> dict[str, Workload]:
+def works_of(cells: Sequence[PreflightConfiguration]) -> dict[str, Workload]:
     """What has to be done, by key; a benchmark's first arm also shows its mechanisms, artifacts and every split."""
     works: dict[str, Workload] = {}
     begun: set[tuple[str, str, bool]] = set()
@@ -146,7 +146,9 @@ def works_of(cells: Sequence[PreflightCell]) -> dict[str, Workload]:
     return works
 
 
-def _result(cell: PreflightCell, work: Workload, measured: Measurement, settings: PreflightSettings) -> CellResult:
+def _result(
+    cell: PreflightConfiguration, work: Workload, measured: Measurement, settings: PreflightSettings
+) -> ConfigurationResult:
     recipe, task = cell.trial.spec.recipe, cell.trial.spec.task
     share, kept = fixtures().shares(task, recipe, work.spec.recipe)
     flops = share * measured.flops
@@ -159,7 +161,7 @@ def _result(cell: PreflightCell, work: Workload, measured: Measurement, settings
     peak = 1e12 * settings.device.peak(str(recipe["precision"])) * settings.utilisation
     step_items = int(recipe.get("batch_size", 0)) * peak / flops if flops else None
     readers = max(1, recipe_from(recipe).readers)  # with none the training reads by itself
-    return CellResult(
+    return ConfigurationResult(
         suite=cell.suite,
         benchmark=cell.benchmark,
         arm=cell.arm,
@@ -183,7 +185,7 @@ def _result(cell: PreflightCell, work: Workload, measured: Measurement, settings
     )
 
 
-def steps_of(cell: PreflightCell, flops: int, items: int | None) -> int | None:
+def steps_of(cell: PreflightConfiguration, flops: int, items: int | None) -> int | None:
     """Steps of the whole training; 0 where the method takes none, None where the size of the data is unknown."""
     if not flops:
         return 0

@@ -71,7 +71,7 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
-class PreflightCell:
+class PreflightConfiguration:
     """A cell of a suite, or a prerequisite that one starts from, and the work that stands for it."""
 
     suite: str
@@ -82,14 +82,17 @@ class PreflightCell:
     missing: tuple[str, ...] = ()
 
 
-def cells_of(plan: Plan, own: tuple[UserMethod, ...] = ()) -> list[PreflightCell]:
+def cells_of(plan: Plan, own: tuple[UserMethod, ...] = ()) -> list[PreflightConfiguration]:
     """Every cell of a plan at its first seed, prerequisites first."""
     by_id = {trial.trial_id: trial for trial in plan.trials}
     named = {link.trial_id for link in plan.links}
     first = {(link.benchmark, link.arm): by_id[link.trial_id] for link in reversed(plan.links)}
     asked = [((trial.benchmark, trial.arm), trial) for trial in plan.trials if trial.trial_id not in named]
     asked += [(cell, first[cell]) for cell in plan.cells]
-    return [PreflightCell(plan.suite, *cell, trial, work_of(trial, own), missing_of(trial)) for cell, trial in asked]
+    return [
+        PreflightConfiguration(plan.suite, *cell, trial, work_of(trial, own), missing_of(trial))
+        for cell, trial in asked
+    ]
 
 
 def work_of(trial: Trial, own_methods: tuple[UserMethod, ...] = ()) -> Workload:

@@ -12,7 +12,7 @@ from typing import Any, TypedDict, cast
 from harness.data.cache import DiskCache
 from harness.data.checksums import state_of
 from harness.errors import HarnessError
-from harness.registry.cards import declared_by, named_sources, sources_file
+from harness.registry.metadata import declared_by, named_sources, sources_file
 from harness.registry.shipped import COMPUTING
 from harness.registry.static import StaticModule, StaticPackages
 from harness.trial.options import Option
@@ -94,7 +94,7 @@ def _declaring(root: Path, packages: tuple[str, ...]) -> Iterator[tuple[str, Pat
 
 
 def _cards(module: StaticModule, file: Path) -> tuple[Any, ...]:
-    own = module["CARDS"] if "CARDS" in module else (module["CARD"],) if "CARD" in module else ()
+    own = module["CARDS"] if "CARDS" in module else (module["METADATA"],) if "METADATA" in module else ()
     return (*own, *named_sources(file, module.__getitem__))
 
 

@@ -2,7 +2,7 @@
 
 Built-in entries are read from the syntax trees of the packages (``harness.registry.built_in``). Entries of other
 packages come from entry points (``harness.methods``, ``harness.tasks``, ``harness.data``, ``harness.models``:
-``NAME = "package.module:CARD"``): they are listed by name and imported on request. A user's file comes from
+``NAME = "package.module:METADATA"``): they are listed by name and imported on request. A user's file comes from
 ``--arm NAME=./file.py:Class``.
 """
 
@@ -24,27 +24,35 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from harness.errors import HarnessError, choices
 from harness.registry.built_in import PACKAGES, Row, read
-from harness.registry.cards import DataCard, ModelCard, TaskCard, card_class, cards_in, declared_by, method_cards
+from harness.registry.metadata import (
+    DataMetadata,
+    ModelMetadata,
+    TaskMetadata,
+    declared_by,
+    metadata_class,
+    metadata_in,
+    method_metadata_class,
+)
 from harness.trial.options import Option
 from harness.vocabulary import Kind
 
 if TYPE_CHECKING:
     from harness.trial.runtime import Component
-    from methods.cards import MethodCard
+    from methods.metadata import MethodMetadata
 
-CardT = TypeVar("CardT")
+MetadataT = TypeVar("MetadataT")
 KINDS: tuple[Kind, ...] = ("method", "task", "data", "model")
 GROUPS: Mapping[Kind, str] = {kind: f"harness.{kind}s" if kind != "data" else "harness.data" for kind in KINDS}
 
 
 @dataclass(frozen=True, slots=True)
-class Entry(Generic[CardT]):
+class Entry(Generic[MetadataT]):
     """One registered thing: where it is, what its card says, and its options (a method's hyper-parameters)."""
 
     kind: Kind
     name: str
     module: str
-    card: CardT
+    card: MetadataT
     options: Mapping[str, Option]
 
     @property
@@ -71,7 +79,7 @@ class Entry(Generic[CardT]):
         except (ImportError, AttributeError) as error:
             where = f"{self.module}:{target}"
             raise HarnessError(f"{self.kind} '{self.name}': cannot load {where}: {error}") from error
-        declared = [card.options for card in cards_in(module) if card.name == self.card.name]  # type: ignore[attr-defined]
+        declared = [card.options for card in metadata_in(module) if card.name == self.card.name]  # type: ignore[attr-defined]
         return Component(found, declared[0]) if self.kind != "method" and declared[0] else Component(found)
 
 
@@ -100,17 +108,17 @@ def load_file(path: Path) -> ModuleType:
     return module
 
 
-class Entries(dict[str, Entry[CardT]]):
+class Entries(dict[str, Entry[MetadataT]]):
     """Entries of a kind by name. To pass over them imports nothing; to ask for a plug-in by its name imports it."""
 
-    def __init__(self, kind: Kind, known: Mapping[str, Entry[CardT]]) -> None:
+    def __init__(self, kind: Kind, known: Mapping[str, Entry[MetadataT]]) -> None:
         super().__init__(known)
         self.kind = kind
 
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or name in plug_ins(self.kind)
 
-    def __missing__(self, name: str) -> Entry[CardT]:
+    def __missing__(self, name: str) -> Entry[MetadataT]:
         if name not in plug_ins(self.kind):
             raise KeyError(name)
         self[name] = _plug_in(self.kind, name)
@@ -125,13 +133,13 @@ class Entries(dict[str, Entry[CardT]]):
 
 
 @overload
-def entries(kind: Literal["method"]) -> Entries[MethodCard]: ...
+def entries(kind: Literal["method"]) -> Entries[MethodMetadata]: ...
 @overload
-def entries(kind: Literal["task"]) -> Entries[TaskCard]: ...
+def entries(kind: Literal["task"]) -> Entries[TaskMetadata]: ...
 @overload
-def entries(kind: Literal["data"]) -> Entries[DataCard]: ...
+def entries(kind: Literal["data"]) -> Entries[DataMetadata]: ...
 @overload
-def entries(kind: Literal["model"]) -> Entries[ModelCard]: ...
+def entries(kind: Literal["model"]) -> Entries[ModelMetadata]: ...
 @overload
 def entries(kind: Kind) -> Entries[Any]: ...
 def entries(kind: Kind) -> Entries[Any]:
@@ -140,13 +148,13 @@ def entries(kind: Kind) -> Entries[Any]:
 
 
 @overload
-def entry(kind: Literal["method"], name: str) -> Entry[MethodCard]: ...
+def entry(kind: Literal["method"], name: str) -> Entry[MethodMetadata]: ...
 @overload
-def entry(kind: Literal["task"], name: str) -> Entry[TaskCard]: ...
+def entry(kind: Literal["task"], name: str) -> Entry[TaskMetadata]: ...
 @overload
-def entry(kind: Literal["data"], name: str) -> Entry[DataCard]: ...
+def entry(kind: Literal["data"], name: str) -> Entry[DataMetadata]: ...
 @overload
-def entry(kind: Literal["model"], name: str) -> Entry[ModelCard]: ...
+def entry(kind: Literal["model"], name: str) -> Entry[ModelMetadata]: ...
 @overload
 def entry(kind: Kind, name: str) -> Entry[Any]: ...
 def entry(kind: Kind, name: str) -> Entry[Any]:
@@ -218,8 +226,10 @@ def _plug_in(kind: Kind, name: str) -> Entry[Any]:
     except Exception as error:
         text = f"the {kind} '{name}' ({where}) cannot be imported: {type(error).__name__}: {error}"
         raise HarnessError(text) from error
-    if not isinstance(card, card_class(kind)):
-        raise HarnessError(f"the {kind} '{name}': {where} is {type(card).__name__}, not {card_class(kind).__name__}")
+    if not isinstance(card, metadata_class(kind)):
+        raise HarnessError(
+            f"the {kind} '{name}': {where} is {type(card).__name__}, not {metadata_class(kind).__name__}"
+        )
     _IMPORTED[kind][name] = Entry(kind, name, point.module, card, declared_by(kind, card))
     return _IMPORTED[kind][name]
 
@@ -230,7 +240,7 @@ def _built_in() -> dict[Kind, dict[str, Entry[Any]]]:
 
 
 def _restored(kind: Kind, name: str, row: Row) -> Entry[Any]:
-    card = card_class(kind)(**{key: _thawed(value) for key, value in row["card"].items()})
+    card = metadata_class(kind)(**{key: _thawed(value) for key, value in row["card"].items()})
     if kind == "method":
         return Entry(kind, name, row["module"], card, declared_by(kind, card))
     options = {key: {**value, "choices": tuple(value.get("choices", ()))} for key, value in row["options"].items()}
@@ -245,5 +255,5 @@ def _thawed(value: Any) -> Any:
         return value
     thawed = {key: _thawed(item) for key, item in value.items()}
     if "kind" in thawed:
-        return getattr(method_cards(), str(thawed.pop("kind")).capitalize())(**thawed)
+        return getattr(method_metadata_class(), str(thawed.pop("kind")).capitalize())(**thawed)
     return thawed

@@ -17,12 +17,12 @@ from harness.errors import HarnessError
 SUITES = "suites"
 CHECKS = f"{SUITES}.checks"
 FIXTURES = f"{SUITES}.fixtures.published"
-METHOD_CARDS = "methods.cards"
+METHOD_CARDS = "methods.metadata"
 CONFORMANCE = "methods.conformance"
 PAGES = "harness.pages"
 COMPUTING = ("methods", "suites")
 """Packages whose code decides numbers."""
-DESCRIBING = ("methods.cards",)
+DESCRIBING = ("methods.metadata",)
 """Modules of them that only describe."""
 
 

@@ -1,8 +1,8 @@
 """Metadata read from syntax trees: no module is imported, so that no reader of the index needs torch.
 
-A module is a namespace whose names are evaluated when they are first needed: ``CARD`` needs the constants, options and
-signatures that it names, and nothing else of its module. Imports are followed into other files of the packages; a name
-that comes from a library, other than the standard one, is not available.
+A module is a namespace whose names are evaluated when they are first needed: ``METADATA`` needs the constants, options
+and signatures that it names, and nothing else of its module. Imports are followed into other files of the packages; a
+name that comes from a library, other than the standard one, is not available.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from harness.errors import HarnessError
 from harness.registry.shipped import COMPUTING, METHOD_CARDS
 
-RECORDS = (METHOD_CARDS, "harness.registry.cards", "harness.trial.options")
+RECORDS = (METHOD_CARDS, "harness.registry.metadata", "harness.trial.options")
 """Modules of this project whose names are imported: they need nothing but the standard library."""
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from harness import registry
 from harness.errors import HarnessError, choices
-from harness.registry.cards import card_class, cards_in, declared_by
 from harness.registry.index import load_file
+from harness.registry.metadata import declared_by, metadata_class, metadata_in
 from harness.registry.shipped import METHOD_CARDS
 from harness.vocabulary import Kind
 
@@ -49,7 +49,7 @@ def register(method: UserMethod) -> None:
         parameters = parameters[1:]  # the width is the network's
     named = {p.name: p.default for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     defaults = {name: default for name, default in named.items() if default is not inspect.Parameter.empty}
-    card = importlib.import_module(METHOD_CARDS).MethodCard(
+    card = importlib.import_module(METHOD_CARDS).MethodMetadata(
         name=method.name,
         title=method.target,
         slot=method.slot,
@@ -108,9 +108,9 @@ def user_part(file: Path, kind: Kind) -> UserMethod:
 
 def _card(file: Path, kind: Kind, name: str | None) -> Any:
     module = load_file(file)
-    of_kind = [card for card in cards_in(module) if isinstance(card, card_class(kind))]
+    of_kind = [card for card in metadata_in(module) if isinstance(card, metadata_class(kind))]
     named = [card for card in of_kind if name is None or card.name == name]
     if not named:
-        wanted = card_class(kind).__name__
-        raise HarnessError(f"{file} has no card: it needs 'CARD = {wanted}(name=…, target=…, …)' (CONTRIBUTING.md)")
+        wanted = metadata_class(kind).__name__
+        raise HarnessError(f"{file} has no card: it needs 'METADATA = {wanted}(name=…, target=…, …)' (CONTRIBUTING.md)")
     return named[0]

@@ -56,7 +56,7 @@ class ResultFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class CellTrial:
+class ConfigurationTrial:
     """A trial in the place where a run asked for it; ``status`` of a trial that has no score says why."""
 
     suite: str
@@ -95,7 +95,7 @@ class CurrentResult:
     run_id: str
 
 
-def cell_trials(reader: Queries, wanted: ResultFilter | None = None) -> list[CellTrial]:
+def cell_trials(reader: Queries, wanted: ResultFilter | None = None) -> list[ConfigurationTrial]:
     """The trials of cells, those without a score too; ``metric`` and ``split`` of the filter are not asked.
 
     Raises:
@@ -104,7 +104,7 @@ def cell_trials(reader: Queries, wanted: ResultFilter | None = None) -> list[Cel
     wanted = _checked(reader, wanted or ResultFilter(), ())
     chosen = _of_cells(wanted)
     sql = f"SELECT {', '.join(CELL)} FROM cell_trials WHERE {chosen.sql} ORDER BY ALL"
-    return [CellTrial(*row) for row in reader.query(sql, chosen.parameters).rows]
+    return [ConfigurationTrial(*row) for row in reader.query(sql, chosen.parameters).rows]
 
 
 def current_results(reader: Queries, wanted: ResultFilter | None = None) -> list[CurrentResult]:

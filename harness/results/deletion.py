@@ -13,7 +13,7 @@ from harness.base.folders import remove
 from harness.errors import HarnessError, choices
 from harness.judge.withdrawal import Withdrawn, withdrawn_verdicts
 from harness.results.tagging import run_of
-from harness.store import Owner, Reader, StorePaths, open_reader
+from harness.store import Reader, StorePaths, Writer, open_reader
 from harness.store.deletion import DeletedEvent, RestoredEvent
 from harness.vocabulary import Status
 
@@ -135,13 +135,13 @@ def delete(
         with open_reader(database) as reader:
             _, verdicts = withdrawn_verdicts(reader, ids)
     else:
-        with Owner(database) as owner:
+        with Writer(database) as owner:
             deletion_id, verdicts = delete_trials(owner, ids, reason, command)
     return Deletion(deletion_id, trials, len(matching) - len(trials), tuple(verdicts))
 
 
 def delete_trials(
-    owner: Owner, trial_ids: Sequence[str], reason: str | None, command: str | None
+    owner: Writer, trial_ids: Sequence[str], reason: str | None, command: str | None
 ) -> tuple[str, list[Withdrawn]]:
     """Mark trials as deleted; returns the deletion's id and the claims whose verdicts are withdrawn."""
     deletion_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
@@ -217,7 +217,7 @@ def restore(database: Path, which: str) -> Restored:
     with open_reader(database) as reader:
         deletion = _deletion(reader, which)
         before = _deleted_trials(reader, deletion)
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         owner.record(RestoredEvent(deletion.deletion_id))
         with owner.reader() as reader:
             left = _deleted_trials(reader, deletion)

@@ -48,7 +48,7 @@ class FailedTrial:
 
 
 @dataclass(frozen=True, slots=True)
-class BoughtSeed:
+class AddedSeed:
     """A seed that the sequential design asked for, and why."""
 
     at: str
@@ -86,7 +86,7 @@ class RunProgress:
     quiet_seconds: float
     running: tuple[RunningTrial, ...]
     failures: tuple[FailedTrial, ...]
-    bought: tuple[BoughtSeed, ...]
+    bought: tuple[AddedSeed, ...]
     bought_count: int
 
 
@@ -125,7 +125,7 @@ def run_progress(reader: Reader, now: datetime | None = None) -> RunProgress | N
             FailedTrial(row["label"], row["status"], str(row["error"] or "").split("\n")[0][:300])
             for row in failed[-SHOWN:]
         ),
-        bought=tuple(_bought(row["at"], row["detail"]) for row in bought[:SHOWN]),
+        bought=tuple(_added_seeds(row["at"], row["detail"]) for row in bought[:SHOWN]),
         bought_count=len(bought),
     )
 
@@ -150,8 +150,8 @@ def _left(rows: Sequence[Mapping[str, Any]], at: datetime) -> float | None:
     return None if left is None else round(left, 1)
 
 
-def _bought(at: datetime, detail: Any) -> BoughtSeed:
+def _added_seeds(at: datetime, detail: Any) -> AddedSeed:
     told = detail if isinstance(detail, Mapping) else {}
     claim, benchmark, reason = (str(told.get(key, "")) for key in ("claim_id", "benchmark", "reason"))
     arms = tuple(map(str, told.get("arms") or ()))
-    return BoughtSeed(at.isoformat(timespec="seconds"), claim, benchmark, arms, told.get("seed"), reason)
+    return AddedSeed(at.isoformat(timespec="seconds"), claim, benchmark, arms, told.get("seed"), reason)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError, choices
 from harness.results.stored_runs import find_run
-from harness.store import Owner, Reader, open_reader
+from harness.store import Reader, Writer, open_reader
 from harness.store.events import TaggedEvent
 
 TAG = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]{0,59}")
@@ -50,7 +50,7 @@ def tag_run(database: Path, run: str, names: Sequence[str], *, remove: bool = Fa
                 f"'{name}' is not a valid tag: a letter, then letters, digits and _ . + -, 60 at most; not 'latest'"
             )
     if names:
-        with Owner(database) as owner:
+        with Writer(database) as owner:
             owner.record(TaggedEvent(run_id, () if remove else tuple(names), tuple(names) if remove else ()))
             owner.flush()
     left = set(known) - set(names) if remove else {*known, *names}

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from harness.store.locking import all_gates, file_lock, is_free, process_gate
+from harness.store.locking import all_process_locks, file_lock, is_free, process_lock
 from harness.store.paths import StorePaths
 from harness.store.schema import connect, open_for_writing
 
@@ -58,7 +58,7 @@ class OpenConnection:
 
 
 def _close_unused(paths: StorePaths, unused: OpenConnection) -> None:
-    gate = process_gate(paths)
+    gate = process_lock(paths)
     with gate.mutex:
         if gate.kept is unused and unused._timer is threading.current_thread():
             gate.close_kept()
@@ -80,7 +80,7 @@ def using(
         StoreHeldError: not free within ``timeout`` seconds.
         StoreError: the file cannot be opened; see :func:`harness.store.schema.open_for_writing`.
     """
-    with process_gate(paths).entered(paths, timeout, keep=True) as (gate, deadline):
+    with process_lock(paths).entered(paths, timeout, keep=True) as (gate, deadline):
         kept = gate.kept
         if isinstance(kept, OpenConnection) and (kept.writes or not write) and is_free(paths.turnstile):
             kept.keep_open()
@@ -118,7 +118,7 @@ def release(paths: StorePaths, *, writer: bool = True) -> None:
 
     ``writer``: also one that writes, which belongs to the session's writer.
     """
-    gate = process_gate(paths)
+    gate = process_lock(paths)
     with gate.mutex:
         if isinstance(gate.kept, OpenConnection) and (writer or not gate.kept.writes):
             gate.close_kept()
@@ -126,7 +126,7 @@ def release(paths: StorePaths, *, writer: bool = True) -> None:
 
 def _release_before_fork() -> None:
     """A child must not inherit an open database."""
-    for gate in all_gates():
+    for gate in all_process_locks():
         if gate.mutex.acquire(blocking=False):
             try:
                 gate.close_kept()

@@ -11,10 +11,10 @@ from pathlib import Path
 from harness.execute.outcome import Outcome
 from harness.store.deletion import DeletedEvent
 from harness.store.errors import StoreError
+from harness.store.event_log import LogSegment, segments
 from harness.store.events import OutcomeEvent, SessionEvent, read_event
 from harness.store.fold import REJECTABLE
-from harness.store.journal import Segment, segments
-from harness.store.journal_lines import JournalLine
+from harness.store.log_lines import LogLine
 from harness.store.paths import StorePaths
 from harness.vocabulary import FINAL
 
@@ -38,7 +38,7 @@ class OtherSessions:
         self._count = self._counted()
         self._known = {segment.name for segment in segments(self._journal)}
         # Archived ones are at their end; what stands in the others already is in the database's answer.
-        living = (Segment(self._journal, name) for name in self._known - {own})
+        living = (LogSegment(self._journal, name) for name in self._known - {own})
         self._offsets = {segment.name: _whole_lines(segment.plain) for segment in living if not segment.is_archived}
         self._results: dict[str, Outcome] = {}
 
@@ -76,7 +76,7 @@ class OtherSessions:
             self._offsets |= dict.fromkeys(present - self._known - {self._own}, 0)
             self._known |= present
         for name, offset in list(self._offsets.items()):
-            segment = Segment(self._journal, name)
+            segment = LogSegment(self._journal, name)
             was_archived = segment.is_archived
             if _size(segment.plain) > offset or segment.behind(offset):
                 self._offsets[name] = self._read(segment, offset)
@@ -87,21 +87,21 @@ class OtherSessions:
         """The other sessions that have a run and whose command lives: the run, the process, its machine."""
         sessions = []
         for name in sorted(self._offsets):
-            segment = Segment(self._journal, name)
+            segment = LogSegment(self._journal, name)
             first = next(segment.lines(), None) if segment.is_alive else None
             content = first.content if first is not None and first.content else {}
             if content.get("kind") == SessionEvent.kind and content.get("run_id"):
                 sessions.append(f"{content['run_id']}, process {content.get('pid')} on {content.get('host')}")
         return sessions
 
-    def _read(self, segment: Segment, offset: int) -> int:
+    def _read(self, segment: LogSegment, offset: int) -> int:
         with contextlib.suppress(StoreError):  # `db check` names a damaged archive
             for line in segment.lines(offset):
                 offset = line.end
                 self._keep(line)
         return offset
 
-    def _keep(self, line: JournalLine) -> None:
+    def _keep(self, line: LogLine) -> None:
         if line.content is None or line.content["kind"] not in (OutcomeEvent.kind, "replaced", "deleted"):
             return
         with contextlib.suppress(*REJECTABLE):  # ingest sets such a line aside

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from harness.store import deletion as deletion  # its kinds register themselves
 from harness.store.errors import StoreError
+from harness.store.event_log import SEALED, LogSegment, segments
 from harness.store.events import VERSION, Event, kind_of, read_event
 from harness.store.fold import REJECTABLE, PendingRows
-from harness.store.journal import SEALED, Segment, segments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def counters(connection: DuckDBPyConnection) -> dict[str, int]:
     return dict(connection.execute('SELECT segment, "offset" FROM ingested').fetchall())
 
 
-def behind(journal: Path, counted: dict[str, int]) -> list[Segment]:
+def behind(journal: Path, counted: dict[str, int]) -> list[LogSegment]:
     """Log segments that hold more than was ingested."""
     return [segment for segment in segments(journal) if segment.behind(counted.get(segment.name, 0))]
 
@@ -83,7 +83,7 @@ def ingest(connection: DuckDBPyConnection, journal: Path, seconds: float | None 
     return True
 
 
-def _entries(segment: Segment, offset: int) -> Iterator[_Entry]:
+def _entries(segment: LogSegment, offset: int) -> Iterator[_Entry]:
     at = ""
     with contextlib.suppress(StoreError):  # one damaged archive must not hold up the others; `check` names it
         for line in segment.lines(offset):

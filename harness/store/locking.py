@@ -40,7 +40,7 @@ class Closable(Protocol):
         ...
 
 
-class ProcessGate:
+class ProcessLock:
     """The mutex of this process for one database, and the kept connection."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class ProcessGate:
         self.kept: Closable | None = None
 
     @contextlib.contextmanager
-    def entered(self, paths: StorePaths, timeout: float, *, keep: bool = False) -> Iterator[tuple[ProcessGate, float]]:
+    def entered(self, paths: StorePaths, timeout: float, *, keep: bool = False) -> Iterator[tuple[ProcessLock, float]]:
         """Hold the mutex; gives this object and the moment until which to wait for other locks.
 
         ``keep``: leave an open connection open.
@@ -74,29 +74,29 @@ class ProcessGate:
             kept.close()
 
 
-_gates: dict[Path, ProcessGate] = {}
+_gates: dict[Path, ProcessLock] = {}
 _gates_guard = threading.Lock()
 
 
-def process_gate(paths: StorePaths) -> ProcessGate:
+def process_lock(paths: StorePaths) -> ProcessLock:
     """The mutex and connection of a database in this process."""
     with _gates_guard:
-        return _gates.setdefault(paths.database, ProcessGate())
+        return _gates.setdefault(paths.database, ProcessLock())
 
 
-def all_gates() -> list[ProcessGate]:
+def all_process_locks() -> list[ProcessLock]:
     """Those of all databases that this process has opened."""
     return list(_gates.values())
 
 
-def _drop_gates() -> None:
+def _drop_process_locks() -> None:
     """Replace the mutexes in a forked child: nothing there would release them."""
     global _gates_guard
     _gates_guard = threading.Lock()
     _gates.clear()
 
 
-os.register_at_fork(after_in_child=_drop_gates)
+os.register_at_fork(after_in_child=_drop_process_locks)
 
 
 @contextlib.contextmanager
@@ -107,7 +107,7 @@ def writing(paths: StorePaths, timeout: float = 10.0) -> Iterator[None]:
         StoreHeldError: not free within ``timeout`` seconds.
     """
     with (
-        process_gate(paths).entered(paths, timeout) as (_, deadline),
+        process_lock(paths).entered(paths, timeout) as (_, deadline),
         file_lock(paths.turnstile, fcntl.LOCK_EX, deadline, paths),
         file_lock(paths.lock, fcntl.LOCK_EX, deadline, paths),
     ):
@@ -122,7 +122,7 @@ def looking(paths: StorePaths, timeout: float = 0.1) -> Iterator[None]:
         StoreHeldError: one of our writers is at work or waits, and ``timeout`` seconds did not change that.
     """
     with contextlib.ExitStack() as held:
-        _, deadline = held.enter_context(process_gate(paths).entered(paths, timeout))
+        _, deadline = held.enter_context(process_lock(paths).entered(paths, timeout))
         with file_lock(paths.turnstile, fcntl.LOCK_SH, deadline, paths):
             held.enter_context(file_lock(paths.lock, fcntl.LOCK_SH, deadline, paths))
         yield

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from harness.errors import first_line
 from harness.store.encoding import stamp
 from harness.store.errors import StoreError
+from harness.store.event_log import LogSegment, segments
 from harness.store.ingest import counters, ingest, refused_events
-from harness.store.journal import Segment, segments
 from harness.store.locking import keeping_out, looking, writing
 from harness.store.paths import StorePaths
 from harness.store.queries import IS_FINAL
@@ -201,7 +201,7 @@ def _check_counters(connection: DuckDBPyConnection, paths: StorePaths) -> list[S
     return problems
 
 
-def _length(segment: Segment) -> int:
+def _length(segment: LogSegment) -> int:
     """End of the last whole line."""
     end = 0
     with contextlib.suppress(StoreError):
@@ -210,7 +210,7 @@ def _length(segment: Segment) -> int:
     return end
 
 
-def _damages(stored: list[Segment]) -> list[StoreProblem]:
+def _damages(stored: list[LogSegment]) -> list[StoreProblem]:
     """Problems of log segments. A torn last line of a plain one is none: its writer never got an answer."""
     problems = []
     for segment in stored:

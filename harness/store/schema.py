@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from harness.store.encoding import stamp
 from harness.store.errors import StoreDamagedError, StoreDiskError, StoreError, StoreHeldError
-from harness.store.journal import sync_folder
+from harness.store.event_log import sync_folder
 from harness.store.locking import held_here, holder_in
 from harness.store.paths import StorePaths
 from harness.store.snapshot import copy_database

@@ -11,9 +11,9 @@ from typing import Any
 from harness import registry
 from harness.data.locate import model_identity
 from harness.errors import choices
-from harness.registry.cards import TaskCard
+from harness.registry.metadata import TaskMetadata
 from harness.suite.load import LoadedBenchmark, Suite
-from harness.suite.models import Arm, Prerequisite, ScaleBlock
+from harness.suite.models import Arm, Dependency, ScaleBlock
 from harness.suite.programs import program_mistakes
 from harness.suite.values import (
     Mistake,
@@ -34,7 +34,7 @@ LENGTHS = {"steps": "epochs", "epochs": "steps"}
 """Each length of a training with the one that it replaces."""
 
 
-class CellError(MistakesError):
+class ConfigurationError(MistakesError):
     """A cell's content is not valid.
 
     The paths of its mistakes begin with ``data``, ``model`` or ``recipe``, or with ``arm`` where the mistake is in what
@@ -62,7 +62,7 @@ class Setting:
     served_by: str
     competent: Mapping[str, float | str]
     arms: tuple[str, ...] | None
-    prerequisites: Mapping[str, Prerequisite] = field(default_factory=dict)
+    prerequisites: Mapping[str, Dependency] = field(default_factory=dict)
     published_data: str = ""
     own: bool = False
 
@@ -239,12 +239,12 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
     """What an arm's trial computes from: defaults, recipe, scale, ``set:``, then the command line's overrides.
 
     Raises:
-        CellError: unknown or wrong values, or a slot that the task lacks or that nothing fills.
+        ConfigurationError: unknown or wrong values, or a slot that the task lacks or that nothing fills.
     """
     cell = base if base.elsewhere else base.overridden({**arm.set, **(overrides or {})})
     found = list(cell.mistakes())
     if found:
-        raise CellError(*found)
+        raise ConfigurationError(*found)
     task = registry.entry("task", cell.task)
     recipe = {**defaults(COMMON_KEYS), **defaults(task.options), **cell.recipe}
     if cell.elsewhere:
@@ -255,7 +255,7 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
     return Content(cell.task, data, model, recipe, _filled(task, arm, recipe))
 
 
-def prerequisite_content(base: Setting, wanted: Prerequisite) -> Content:
+def prerequisite_content(base: Setting, wanted: Dependency) -> Content:
     """What a prerequisite's trial computes from: its own parts, the benchmark's data where it names none."""
     smoke = {"max_steps": SMOKE_STEPS, "evaluations": 1} if base.scale == "smoke" else {}
     data, recipe = wanted.data or base.data, {**wanted.recipe, **smoke}
@@ -263,7 +263,7 @@ def prerequisite_content(base: Setting, wanted: Prerequisite) -> Content:
     return content(cell, Arm(role=Role.BASELINE))
 
 
-def needed(base: Setting, slots: FilledSlots) -> dict[str, Prerequisite]:
+def needed(base: Setting, slots: FilledSlots) -> dict[str, Dependency]:
     """The prerequisites that an arm needs: those that its methods ask for, and those that every arm starts from."""
     asked = {need for method in slots for need in registry.entry("method", method.name).card.needs}
     return {name: wanted for name, wanted in base.prerequisites.items() if wanted.always or name in asked}
@@ -274,14 +274,16 @@ def _complete(kind: Kind, part: Mapping[str, Any]) -> Part:
     return Part(entry.name, {**defaults(entry.options), **{k: v for k, v in part.items() if k != "name"}})
 
 
-def _filled(task: registry.Entry[TaskCard], arm: Arm, recipe: Mapping[str, Any]) -> FilledSlots:
+def _filled(task: registry.Entry[TaskMetadata], arm: Arm, recipe: Mapping[str, Any]) -> FilledSlots:
     filled: dict[str, Part] = {}
     valid = list(task.card.slots)
     for slot in SLOTS:
         path: tuple[str, ...] = ("arm", slot)
         value = getattr(arm, slot)
         if value is not None and slot not in valid:
-            raise CellError(Mistake(path, f"the task '{task.name}' has no slot '{slot}'; {choices(valid, slot)}"))
+            raise ConfigurationError(
+                Mistake(path, f"the task '{task.name}' has no slot '{slot}'; {choices(valid, slot)}")
+            )
         if value is None:
             value, path = recipe["slots"].get(slot), ("recipe", "slots", slot)
         if value is not None and slot in valid:
@@ -289,7 +291,7 @@ def _filled(task: registry.Entry[TaskCard], arm: Arm, recipe: Mapping[str, Any])
                 filled[".".join((slot, *place))] = _method(slot, method, (*path, *place), recipe)
     if "optimizer" in valid and "optimizer" not in filled:
         message = "the slot 'optimizer' is open: neither the arm nor the recipe's 'slots:' fills it"
-        raise CellError(Mistake(("arm", "optimizer"), message))
+        raise ConfigurationError(Mistake(("arm", "optimizer"), message))
     return FilledSlots(filled)
 
 
@@ -297,7 +299,7 @@ def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, 
     """A method with every hyper-parameter: its defaults, the recipe's for its family, for it, those given with it."""
     found = [mistake.below(*path) for mistake in slot_mistakes(slot, method)]
     if found:
-        raise CellError(*found)
+        raise ConfigurationError(*found)
     given = {"name": method} if isinstance(method, str) else dict(method)
     entry = registry.entry("method", given.pop("name"))
     complete = defaults(entry.options)
@@ -306,11 +308,11 @@ def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, 
         found += [mistake.below("recipe", slot, group) for mistake in of_method]
         complete.update(values)
     if found:
-        raise CellError(*found)
+        raise ConfigurationError(*found)
     complete.update(given)
     absent = [name for name in entry.card.required if complete.get(name) is None]
     if absent and slot != "objective":  # an objective requires shapes only, and the task knows those
-        raise CellError(Mistake(path, f"the method '{entry.name}' needs '{absent[0]}'"))
+        raise ConfigurationError(Mistake(path, f"the method '{entry.name}' needs '{absent[0]}'"))
     return Part(entry.name, complete)
 
 

@@ -9,11 +9,11 @@ from typing import Any, Literal
 from harness import registry
 from harness.base.yaml_nodes import Node
 from harness.errors import Place, Problem, SuiteError, choices
-from harness.registry.cards import TaskCard
-from harness.suite.cells import CellError, Setting, content, override_at, replaced, setting
+from harness.registry.metadata import TaskMetadata
+from harness.suite.cells import ConfigurationError, Setting, content, override_at, replaced, setting
 from harness.suite.check_sections import check_claims, check_ranges, check_sweep, check_tuned
 from harness.suite.load import LoadedBenchmark, Suite, absent, find_suite, read_suite
-from harness.suite.models import Prerequisite, ScaleBlock
+from harness.suite.models import Dependency, ScaleBlock
 from harness.suite.programs import check_program
 from harness.suite.values import Mistake, part_mistakes, recipe_mistakes, slot_mistakes
 from harness.vocabulary import SLOTS, WRITTEN_SCALES
@@ -64,7 +64,7 @@ def _benchmarks(suite: Suite) -> Iterator[Problem]:
         yield from absent(suite.node, ("benchmarks", name, "arms"), "no arm", used, suite.model.arms)
 
 
-def _unknown_metric(metric: str, task: registry.Entry[TaskCard]) -> str:
+def _unknown_metric(metric: str, task: registry.Entry[TaskMetadata]) -> str:
     file = f"{task.module.replace('.', '/')}.py" if not task.module.endswith(".py") else task.module
     valid = choices(task.card.metrics, metric)
     return f"unknown metric '{metric}'; {valid}; to add one, compute it in {file} and name it in the task's 'metrics'"
@@ -84,7 +84,7 @@ def _stand_ins(suite: Suite) -> Iterator[Problem]:
 
 
 def _block(
-    suite: Suite, benchmark: LoadedBenchmark, scale: str, block: ScaleBlock, task: registry.Entry[TaskCard]
+    suite: Suite, benchmark: LoadedBenchmark, scale: str, block: ScaleBlock, task: registry.Entry[TaskMetadata]
 ) -> Iterator[Problem]:
     node, paper = benchmark.node, benchmark.model.paper
     parts: tuple[Literal["data", "model"], ...] = ("data", "model")
@@ -127,7 +127,7 @@ def _length(node: Node, path: tuple[str, ...], recipe: Mapping[str, Any]) -> Ite
 
 
 def _prerequisite(
-    node: Node, path: tuple[str, ...], wanted: Prerequisite, benchmark_task: registry.Entry[TaskCard]
+    node: Node, path: tuple[str, ...], wanted: Dependency, benchmark_task: registry.Entry[TaskMetadata]
 ) -> Iterator[Problem]:
     """``benchmark_task`` reads the data where the prerequisite names none."""
     if wanted.weights is not None:
@@ -208,7 +208,7 @@ def _cells(suite: Suite) -> Iterator[Problem]:
             for arm in base.runs(suite.model.arms):
                 try:
                     content(base, suite.model.arms[arm])
-                except CellError as error:
+                except ConfigurationError as error:
                     for mistake in error.mistakes:
                         place = place_in_cell(suite, base, arm, mistake.path)
                         message = f"on benchmark '{name}' at {scale}: {mistake.message}"

@@ -17,7 +17,7 @@ from harness.errors import HarnessError, Place, Problem, SuiteError, choices
 from harness.registry.shipped import suite_files, suites_folder
 from harness.registry.user_methods import UserMethod
 from harness.suite.ablate import expand
-from harness.suite.models import Benchmark, Claim, Fact, FactFile, SuiteFile, UsedBenchmark
+from harness.suite.models import Benchmark, Claim, PaperClaim, PaperClaims, SuiteFile, UsedBenchmark
 from harness.suite.own_files import with_own_files
 from harness.suite.schema_errors import schema_problem
 from harness.suite.short_forms import in_full
@@ -64,7 +64,7 @@ class Suite:
     model: SuiteFile
     node: Node
     benchmarks: Mapping[str, LoadedBenchmark]
-    facts: Mapping[str, Fact]
+    facts: Mapping[str, PaperClaim]
     own_methods: tuple[UserMethod, ...] = ()
 
     @property
@@ -230,7 +230,7 @@ def _benchmark(
     return LoadedBenchmark(name, model, node, used)
 
 
-def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, Fact]:
+def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, PaperClaim]:
     """The claims by id: inline, from the named file, or from ``claims/<suite>.yaml`` beside the suite."""
     if isinstance(suite.facts, list) and suite.facts:
         listed, where = suite.facts, node.value["facts"]
@@ -244,8 +244,8 @@ def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, Fact]:
                 return {}
             raise SuiteError([Problem(node.find(("facts",)), f"no such file of facts: {file}")])
         where = yaml_nodes.read(file, top=list)
-        listed = _validate(FactFile, where).root
-    facts: dict[str, Fact] = {}
+        listed = _validate(PaperClaims, where).root
+    facts: dict[str, PaperClaim] = {}
     problems = []
     for number, fact in enumerate(listed):
         if fact.id in facts:
@@ -260,8 +260,8 @@ def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, Fact]:
 
 
 def _claims(
-    suite: SuiteFile, node: Node, benchmarks: Mapping[str, LoadedBenchmark], facts: Mapping[str, Fact]
-) -> tuple[list[Claim], dict[str, Fact]]:
+    suite: SuiteFile, node: Node, benchmarks: Mapping[str, LoadedBenchmark], facts: Mapping[str, PaperClaim]
+) -> tuple[list[Claim], dict[str, PaperClaim]]:
     """The claims, and the facts with those that claims of the suite state themselves."""
     claims: list[Claim] = []
     every = dict(facts)

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 
-from harness.suite.facts import Fact as Fact
-from harness.suite.facts import FactFile as FactFile
-from harness.suite.facts import FactKind as FactKind
-from harness.suite.facts import Published as Published
+from harness.suite.paper_claims import FactKind as FactKind
+from harness.suite.paper_claims import PaperClaim as PaperClaim
+from harness.suite.paper_claims import PaperClaims as PaperClaims
+from harness.suite.paper_claims import Published as Published
 from harness.suite.search_models import Sweep, TunedProtocol
 from harness.suite.strict import Identifier as Identifier
 from harness.suite.strict import Name as Name
@@ -109,12 +109,12 @@ class Metric(Strict):
         return self
 
 
-class Prerequisite(Strict):
+class Dependency(Strict):
     """A trial whose product a benchmark starts from: a teacher, a backbone; ``data`` is the benchmark's own if empty.
 
     ``weights`` names a source of published weights instead. ``seeds``: one product for every seed (``shared``: the
     interval is conditional on it), or one a seed (``paired``). Without ``always`` it is only needed by arms whose
-    methods say so (``MethodCard.needs``).
+    methods say so (``MethodMetadata.needs``).
     """
 
     about: str = ""
@@ -138,7 +138,7 @@ class ScaleBlock(Strict):
     data: dict[str, Any] = {}
     model: dict[str, Any] = {}
     recipe: dict[str, Any] = {}
-    prerequisites: dict[Identifier, Prerequisite] = {}
+    prerequisites: dict[Identifier, Dependency] = {}
     stands_for: list[Name] = []
     competent: dict[str, float | Name] = {}
     arms: list[Name] | None = None
@@ -177,7 +177,7 @@ class UsedBenchmark(Strict):
     set: dict[str, Any] = {}
 
 
-class Gate(Strict):
+class MechanismCheck(Strict):
     """Does the cause act? ``metric`` of ``arm`` compared with ``value``.
 
     As a ratio to that of ``relative_to``, or less that of ``minus``: a ratio is for what cannot be zero or negative.
@@ -191,7 +191,7 @@ class Gate(Strict):
     value: float
 
     @model_validator(mode="after")
-    def _one_reference(self) -> Gate:
+    def _one_reference(self) -> MechanismCheck:
         if self.relative_to is not None and self.minus is not None:
             raise ValueError("a gate is a ratio ('relative_to') or a difference ('minus'), not both")
         return self
@@ -248,7 +248,7 @@ class Claim(Strict):
     primary: bool = False
     protocol: Literal["published", "tuned"] = "published"
     on_divergence: Literal["worst", "invalid"] = "invalid"
-    mechanism: Gate | list[Gate] | None = None
+    mechanism: MechanismCheck | list[MechanismCheck] | None = None
     m: Annotated[float, Field(gt=0)] | None = None
     margin: Annotated[float, Field(gt=0)] | None = None
     check: Identifier | None = None
@@ -259,7 +259,7 @@ class Claim(Strict):
     note: str = ""
 
     @property
-    def gates(self) -> list[Gate]:
+    def gates(self) -> list[MechanismCheck]:
         """The mechanism checks."""
         given = self.mechanism
         return given if isinstance(given, list) else [] if given is None else [given]
@@ -268,13 +268,13 @@ class Claim(Strict):
         """The comparators that decide a claim of this kind: all of an ordering's, else the first."""
         return self.against if kind == "ordering" or self.order is not None else self.against[:1]
 
-    def fact(self, suite: str, metric: Metric) -> Fact:
+    def fact(self, suite: str, metric: Metric) -> PaperClaim:
         """The words and numbers of a claim with a kind of its own, in the form of a paper's claim."""
         assert self.kind is not None
         assert self.arm is not None
         assert self.metric is not None
         better = f"{self.arm} is better than {' and '.join(self.against)} in {self.metric}."
-        return Fact(
+        return PaperClaim(
             id=self.id,
             suite=suite,
             benchmark=self.benchmarks[0],
@@ -350,7 +350,7 @@ class SuiteFile(Strict):
     claims: list[Claim] = []
     interventions: list[Claim] = []
     compare: list[ComparisonEntry] = []
-    facts: str | list[Fact] = []
+    facts: str | list[PaperClaim] = []
     judge: Judging = Judging()
     sweep: Sweep | None = None
     tuned: TunedProtocol | None = None

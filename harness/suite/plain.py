@@ -14,7 +14,7 @@ from harness.errors import HarnessError, Place, Problem, SuiteError
 from harness.registry.user_methods import UserMethod, register
 from harness.suite.check import checked
 from harness.suite.load import LoadedBenchmark, Suite, assembled
-from harness.suite.models import Benchmark, Fact, SuiteFile
+from harness.suite.models import Benchmark, PaperClaim, SuiteFile
 
 PYTHON = "suite (Python)"
 STORED = "suite (stored)"
@@ -81,7 +81,7 @@ def suite_from_json(text: str) -> Suite:
             continue
         written = stored["benchmarks"][name]
         benchmarks[name] = LoadedBenchmark(name, Benchmark.model_validate(written), node_of(written, STORED), used)
-    facts = {fact["id"]: Fact.model_validate(fact) for fact in stored["facts"]}
+    facts = {fact["id"]: PaperClaim.model_validate(fact) for fact in stored["facts"]}
     return checked(Suite(Path(stored["path"]), model, node, benchmarks, facts, own))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness import registry
-from harness.suite.models import Benchmark, FactFile, SuiteFile
+from harness.suite.models import Benchmark, PaperClaims, SuiteFile
 from harness.trial.options import Option
 from harness.trial.recipe import COMMON_KEYS
 from harness.vocabulary import WRITTEN_SCALES
@@ -22,7 +22,7 @@ def json_schema() -> dict[str, Any]:
     """
     schema = SuiteFile.model_json_schema(mode="validation")
     definitions: dict[str, Any] = schema.setdefault("$defs", {})
-    for name, model in (("BenchmarkFile", Benchmark), ("FactFile", FactFile)):
+    for name, model in (("BenchmarkFile", Benchmark), ("PaperClaims", PaperClaims)):
         part = model.model_json_schema(mode="validation")
         definitions.update(part.pop("$defs", {}))
         definitions[name] = part
@@ -33,10 +33,10 @@ def json_schema() -> dict[str, Any]:
             part = _options(entry.options)
             part["properties"]["name"] = {"const": name}
             definitions[f"{kind}.{name}"] = part
-    for block in ("ScaleBlock", "Prerequisite"):
+    for block in ("ScaleBlock", "Dependency"):
         for kind in ("data", "model"):
             definitions[block]["properties"][kind]["allOf"] = _where_named("name", kind)
-    definitions["Prerequisite"]["allOf"] = _where_named("task", "recipe", ("recipe",))
+    definitions["Dependency"]["allOf"] = _where_named("task", "recipe", ("recipe",))
     for benchmark in ("Benchmark", "BenchmarkFile"):
         definitions[benchmark]["allOf"] = [
             rule for scale in WRITTEN_SCALES for rule in _where_named("task", "recipe", (scale, "recipe"))

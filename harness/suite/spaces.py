@@ -46,7 +46,7 @@ def _name(value: Any) -> str:
 
 
 def _range(one: Any) -> SpaceRange:
-    """A range of ``methods.cards`` as a suite writes it."""
+    """A range of ``methods.metadata`` as a suite writes it."""
     if type(one).__name__ == "Choice":
         return SpaceRange(choices=list(one.values))
     return SpaceRange(low=one.low, high=one.high, log=one.log, integer=type(one).__name__ == "Integer")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from harness import registry
 from harness.errors import HarnessError, choices
-from harness.registry.cards import TaskCard
+from harness.registry.metadata import TaskMetadata
 from harness.trial.options import Option
 from harness.trial.recipe import COMMON_KEYS
 from harness.vocabulary import SLOTS
@@ -88,7 +88,7 @@ def mistakes(given: Mapping[str, Any], declared: Mapping[str, Option], what: str
 
 
 def part_mistakes(
-    kind: Literal["data", "model"], given: Mapping[str, Any], task: registry.Entry[TaskCard]
+    kind: Literal["data", "model"], given: Mapping[str, Any], task: registry.Entry[TaskMetadata]
 ) -> Iterator[Mistake]:
     """Of a data source or a model: its name, the kind of data that the task reads, its options."""
     name, known = given.get("name"), registry.entries(kind)
@@ -107,7 +107,7 @@ def part_mistakes(
     yield from mistakes({k: v for k, v in given.items() if k != "name"}, keys, "key", f"the {kind} '{name}'")
 
 
-def recipe_mistakes(given: Mapping[str, Any], task: registry.Entry[TaskCard]) -> Iterator[Mistake]:
+def recipe_mistakes(given: Mapping[str, Any], task: registry.Entry[TaskMetadata]) -> Iterator[Mistake]:
     """Of a recipe: the keys that every recipe has, those of the task, and the hyper-parameters under its slots."""
     declared = {**COMMON_KEYS, **task.options}
     for mistake in mistakes(given, declared, "recipe key"):

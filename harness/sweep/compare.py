@@ -10,10 +10,10 @@ from harness.judge import claim_rows, judge
 from harness.judge.judging import record_judgement
 from harness.judge.rows import VerdictRow
 from harness.plan.planning import Plan, Selection, make_plan
-from harness.store import Owner
+from harness.store import Writer
 from harness.store.events import ClaimsEvent
 from harness.suite import Suite
-from harness.suite.models import Arm, Claim, Fact, Gate, Published
+from harness.suite.models import Arm, Claim, MechanismCheck, PaperClaim, Published
 from harness.suite.spaces import with_point
 from harness.vocabulary import Verdict
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def compare(
-    tuning: Tuning, run: Callable[[Plan], Iterable[object]], owner: Owner, summary: Mapping[str, Any]
+    tuning: Tuning, run: Callable[[Plan], Iterable[object]], owner: Writer, summary: Mapping[str, Any]
 ) -> tuple[Plan, Suite, tuple[VerdictRow, ...]]:
     """Run each arm's chosen configuration on fresh seeds and judge the differences as any other claim.
 
@@ -66,7 +66,7 @@ def unequal(summary: Mapping[str, Any]) -> str:
     return f"unequal tuning budgets: configurations told {told}"
 
 
-def _gates(tuning: Tuning, arm: str, baseline: str) -> list[Gate] | None:
+def _gates(tuning: Tuning, arm: str, baseline: str) -> list[MechanismCheck] | None:
     """The gates of the claim that the suite binds to these arms: a tuned effect needs the same cause.
 
     A comparison of two arms presumes that they differ in the method alone; between arms of other learning rates and
@@ -88,7 +88,7 @@ def derived_suite(tuning: Tuning, arms: Mapping[str, Arm]) -> Suite:
     for arm in methods:
         plain, other = arm.removesuffix("-tuned"), baseline.removesuffix("-tuned")
         identifier = f"{tuning.suite.name}-tuned-{tuning.benchmark}-{plain}-{tuning.sweep_id[:8]}"
-        facts[identifier] = Fact(
+        facts[identifier] = PaperClaim(
             id=identifier,
             suite=name,
             benchmark=tuning.benchmark,

@@ -16,7 +16,7 @@ from harness.sweep.study import Drawing
 
 
 @dataclass(frozen=True, slots=True)
-class TunedCell:
+class TunedConfiguration:
     """An arm of a benchmark under the tuned protocol.
 
     Attributes:
@@ -43,7 +43,7 @@ class TunedCell:
         return costs.price(self.benchmark, self.arm, scale)[0] * self.to_run(costs.stored)
 
 
-def tuned_cells(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[TunedCell]:
+def tuned_cells(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[TunedConfiguration]:
     """The arms that the tuned protocol of a plan tunes; none where the suite has no ``tuned:`` for the scale.
 
     Raises:
@@ -61,7 +61,9 @@ def tuned_cells(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[
             curve = rates.get((search.benchmark, arm), set())
             judged = len(plan.trial_ids(search.benchmark, arm))
             known = frozenset(trials | curve)
-            cells.append(TunedCell(search.benchmark, arm, search.budget, len(trials), judged, len(curve), known))
+            cells.append(
+                TunedConfiguration(search.benchmark, arm, search.budget, len(trials), judged, len(curve), known)
+            )
     return cells
 
 

@@ -14,7 +14,7 @@ from harness.trial.loading import Loader
 from harness.trial.options import build
 from harness.trial.recipe import recipe_from, task_values
 from harness.trial.runtime import Components, Runtime
-from harness.trial.saved import load_product
+from harness.trial.saved import load_trained_weights
 from harness.trial.seeds import Streams, seed_torch
 from harness.trial.spec import FilledSlots, Part, TrialSpec
 
@@ -49,7 +49,7 @@ class Initialisation:
         if start.model is None:
             raise ValueError(f"the prerequisite '{name}' names no model")
         model = self._model(start.model, loaded(start.slots, self.runtime.components), facts)
-        model.load_state_dict(load_product(self.runtime.prerequisites[name]))
+        model.load_state_dict(load_trained_weights(self.runtime.prerequisites[name]))
         return self._placed(model).eval().requires_grad_(False)
 
     def _placed(self, model: nn.Module) -> nn.Module:

@@ -24,7 +24,7 @@ from harness.trial.result import Artifact as Artifact
 from harness.trial.seeds import Streams
 
 if TYPE_CHECKING:
-    from harness.registry.cards import TaskCard
+    from harness.registry.metadata import TaskMetadata
 
 OptionsT = TypeVar("OptionsT", covariant=True)
 """The dataclass of options that a card names."""
@@ -80,7 +80,7 @@ class ModelRequest(Generic[OptionsT]):
     prerequisites: Mapping[str, Path] = field(default_factory=dict)
 
 
-class Probe(Protocol):
+class Diagnostic(Protocol):
     """Measures what the paper says happens; asked at about fifty log-spaced steps only."""
 
     def before_step(self) -> None:
@@ -154,7 +154,7 @@ class TrialContext:
 class Task(ABC):
     """One kind of benchmark. Order of calls: ``build``, then per epoch ``batches``, per step ``training_step``."""
 
-    card: ClassVar[TaskCard]
+    card: ClassVar[TaskMetadata]
     options: Any  # the record that the card names; a task says which
     trains = True  # False where the arm's method needs no training: the loop takes no step and only scores
 
@@ -211,7 +211,7 @@ class Task(ABC):
         """The parameters whose joint gradient ``clip_norm`` limits; None: all that the optimizer moves."""
         return None
 
-    def probe(self, model: nn.Module) -> Probe | None:
+    def probe(self, model: nn.Module) -> Diagnostic | None:
         """The probe of the paper's mechanism, or None."""
         return None
 

@@ -22,13 +22,13 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError, OutOfTimeError, choices
 from harness.trial.assembly import assemble
-from harness.trial.contracts import Evaluation, Probe, StepResult, Task
+from harness.trial.contracts import Diagnostic, Evaluation, StepResult, Task
 from harness.trial.data_parallel import replicas
 from harness.trial.loading import PendingBatch
 from harness.trial.recipe import Recipe
 from harness.trial.result import Artifact, MetricSeries, Score, TrainingResult
 from harness.trial.runtime import Runtime
-from harness.trial.saved import drop_checkpoint, load_checkpoint, save_checkpoint, save_product
+from harness.trial.saved import drop_checkpoint, load_checkpoint, save_checkpoint, save_trained_weights
 from harness.trial.schedules import evenly, factors, log_spaced
 from harness.trial.seeds import seed_torch
 from harness.trial.spec import TrialSpec
@@ -109,7 +109,7 @@ class Loop:
         self.noise = task.streams.by_step("noise", *place)
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=self.recipe.precision == "float16")
         probed = self.recipe.diagnostics != "off" and self.replicas.first
-        self.probe: Probe | None = task.probe(model) if probed else None
+        self.probe: Diagnostic | None = task.probe(model) if probed else None
         self.series: dict[tuple[str, str], MetricSeries] = {}
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.selected: Evaluation | None = None  # on validation, of the weights that the recipe selects so far
@@ -347,7 +347,7 @@ class Loop:
                 artifacts += self._keep_items(evaluation.items)
         artifacts += self.task.artifacts()
         if self.runtime.keep_product:
-            path = save_product(self.runtime.folder, self.task.product(self.model))
+            path = save_trained_weights(self.runtime.folder, self.task.product(self.model))
             artifacts.append(Artifact("product", "weights", path, "what other trials start from"))
         return TrainingResult("done", _checked(self.task, results), list(self.series.values()), artifacts, self.total)
 

@@ -1,4 +1,4 @@
-"""The recipe: the options that every benchmark shares; a task adds its own (``TaskCard.options``)."""
+"""The recipe: the options that every benchmark shares; a task adds its own (``TaskMetadata.options``)."""
 
 from __future__ import annotations
 

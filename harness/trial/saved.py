@@ -66,12 +66,12 @@ def drop_checkpoint(folder: Path) -> None:
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
-def has_product(folder: Path) -> bool:
+def has_trained_weights(folder: Path) -> bool:
     """Whether a trial's product is there."""
     return (folder / PRODUCT).is_file()
 
 
-def save_product(folder: Path, tensors: Mapping[str, Tensor]) -> Path:
+def save_trained_weights(folder: Path, tensors: Mapping[str, Tensor]) -> Path:
     """Write a product with its checksum; the file appears whole or not at all."""
     from safetensors.torch import save_file
 
@@ -92,7 +92,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def load_product(source: Path) -> dict[str, Tensor]:
+def load_trained_weights(source: Path) -> dict[str, Tensor]:
     """The tensors of a product: a trial's folder, or a ``.safetensors`` or ``.pt`` file of published weights.
 
     Raises:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
-from methods.cards import MethodCard, Uniform
+from methods.metadata import MethodMetadata, Uniform
 
 
 class _Reversal(torch.autograd.Function):
@@ -76,7 +76,7 @@ class DANN(Adaptation):
         return {"domain_accuracy": 50 * (source.float().mean() + target.float().mean())}
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=DANN,
     title="DANN",
     paper="Ganin, Ustinova, Ajakan, Germain, Larochelle, Laviolette, Marchand, Lempitsky: Domain-Adversarial Training "

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
-from methods.cards import MethodCard, Uniform
+from methods.metadata import MethodMetadata, Uniform
 from methods.precision import widen
 
 
@@ -53,7 +53,7 @@ class DeepCORAL(Adaptation):
         }
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=DeepCORAL,
     title="Deep CORAL",
     paper="Sun, Saenko: Deep CORAL: Correlation Alignment for Deep Domain Adaptation, ECCV workshops 2016, "

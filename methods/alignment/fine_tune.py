@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
-from methods.cards import MethodCard, Uniform
+from methods.metadata import MethodMetadata, Uniform
 
 
 class FineTune(Adaptation):
@@ -43,7 +43,7 @@ class FineTune(Adaptation):
         }
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=FineTune,
     title="fine-tuning on the shots",
     paper="common practice; no paper",

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from methods.alignment.neighbours import neighbour_count, vote
-from methods.cards import MethodCard
 from methods.checks import check_choice
+from methods.metadata import MethodMetadata
 
 FEATURES: tuple[str, ...] = ("raw", "static", "motion")
 
@@ -122,7 +122,7 @@ class Majority:
 
 CARDS = (
     *(
-        MethodCard(
+        MethodMetadata(
             of=kind,
             name=f"knn-{features}",
             title=f"KNN ({features})",
@@ -139,7 +139,7 @@ CARDS = (
             (KNNMotion, "motion", "nearest shots by the items standardised over time"),
         )
     ),
-    MethodCard(
+    MethodMetadata(
         of=Majority,
         name="majority",
         title="majority",

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
 from methods.alignment.mk_mmd import ROOTS, SIGMAS, ClassDiscrepancy, class_mk_mmd, gaussian_kernels, mk_mmd_loss
-from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice
+from methods.metadata import MethodMetadata, Uniform
 from methods.precision import widen
 
 FORMS: tuple[str, ...] = ("released", "paper")
@@ -117,7 +117,7 @@ class KNNMMD(Adaptation):
         return quantities
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=KNNMMD,
     title="KNN-MMD",
     role="method",

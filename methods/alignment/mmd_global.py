@@ -8,8 +8,8 @@ from torch import Tensor
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
 from methods.alignment.mk_mmd import ROOTS, SIGMAS, gaussian_kernels, mk_mmd_loss
-from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice
+from methods.metadata import MethodMetadata, Uniform
 from methods.precision import widen
 
 
@@ -50,7 +50,7 @@ class GlobalMMD(Adaptation):
         }
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=GlobalMMD,
     title="MMD (global)",
     paper="Gretton, Borgwardt, Rasch, Schölkopf, Smola: A Kernel Two-Sample Test, JMLR 13, 2012; in training: Long, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
-from methods.cards import MethodCard
+from methods.metadata import MethodMetadata
 
 
 class SourceOnly(Adaptation):
@@ -18,7 +18,7 @@ class SourceOnly(Adaptation):
         return {"cross_entropy": classification(batch.source_logits, batch.source_labels)}
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=SourceOnly,
     title="source only",
     paper="the usual classification loss",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from methods.cards import MethodCard
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import cross_entropy
+from methods.metadata import MethodMetadata
 
 
 class CrossEntropy(Objective):
@@ -22,7 +22,7 @@ class CrossEntropy(Objective):
         return {"cross_entropy": cross_entropy(batch.logits, batch.labels)}
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=CrossEntropy,
     title="cross-entropy",
     paper="the usual classification loss",

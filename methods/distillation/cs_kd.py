@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
 from methods.checks import check_positive
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.kd import kd_rows
 from methods.distillation.logits import cross_entropy, target_index
+from methods.metadata import MethodMetadata, Uniform
 from methods.precision import widen
 
 
@@ -71,7 +71,7 @@ class CSKD(Objective):
         return {**super().probe(batch), "paired_share": partners(target_index(batch.labels))[1].float().mean()}
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=CSKD,
     title="CS-KD",
     family="self-distillation",

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.cards import MethodCard, Uniform
 from methods.checks import check_positive
+from methods.distillation.diagnostics import TEACHER_QUANTITIES, normalised_kl
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import cross_entropy, target_index, target_log_odds
-from methods.distillation.probes import TEACHER_QUANTITIES, normalised_kl
+from methods.metadata import MethodMetadata, Uniform
 from methods.precision import widen
 
 
@@ -109,7 +109,7 @@ class DKD(Objective):
         }
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=DKD,
     title="DKD",
     paper="Zhao, Cui, Song, Qiu, Liang: Decoupled Knowledge Distillation, CVPR 2022, arXiv 2203.08679",

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.distillation.probes import non_target_mass, teacher_quantities
+from methods.distillation.diagnostics import non_target_mass, teacher_quantities
 from methods.losses import LossInputs, TrainingLoss, sum_of
 from methods.precision import widen
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
 from methods.checks import check_positive
+from methods.distillation.diagnostics import TEACHER_QUANTITIES
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import cross_entropy
-from methods.distillation.probes import TEACHER_QUANTITIES
+from methods.metadata import MethodMetadata, Uniform
 from methods.precision import widen
 
 
@@ -69,7 +69,7 @@ class KD(Objective):
         }
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=KD,
     title="KD",
     paper="Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 2015, arXiv 1503.02531",

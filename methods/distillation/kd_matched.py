@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
 from methods.checks import check_positive
+from methods.distillation.diagnostics import TEACHER_QUANTITIES
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.kd import kd_loss
 from methods.distillation.logits import cross_entropy
 from methods.distillation.nkd import nkd_loss
-from methods.distillation.probes import TEACHER_QUANTITIES
+from methods.metadata import MethodMetadata, Uniform
 from methods.precision import widen
 
 
@@ -68,7 +68,7 @@ class MatchedKD(Objective):
         return {**super().probe(batch), "matching_scale": scale}
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=MatchedKD,
     title="KD at NKD's scale",
     paper="a control of this project; KD: Hinton, Vinyals, Dean 2015, arXiv 1503.02531",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import cross_entropy
+from methods.metadata import MethodMetadata, Uniform
 
 
 class LabelSmoothing(Objective):
@@ -32,7 +32,7 @@ class LabelSmoothing(Objective):
         return {"cross_entropy": cross_entropy(batch.logits, batch.labels, self.smoothing)}
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=LabelSmoothing,
     title="label smoothing",
     family="self-distillation",

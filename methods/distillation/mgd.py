@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import (
     DistillationBatch,
     Objective,
@@ -14,6 +13,7 @@ from methods.distillation.inputs import (
     gradient_names,
 )
 from methods.distillation.logits import cross_entropy
+from methods.metadata import MethodMetadata, Uniform
 from methods.precision import widen
 
 
@@ -80,7 +80,7 @@ class MGD(Objective):
         return {"cross_entropy": cross_entropy(batch.logits, batch.labels), "generation": self.alpha * squared}
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=MGD,
     title="MGD",
     paper="Yang, Li, Shao, Shi, Yuan, Yuan: Masked Generative Distillation, ECCV 2022, arXiv 2205.01529",

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice, check_positive
+from methods.distillation.diagnostics import TEACHER_QUANTITIES
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.kd import kd_loss
 from methods.distillation.logits import cross_entropy, is_target, others_log_softmax, target_index, target_log_odds
-from methods.distillation.probes import TEACHER_QUANTITIES
 from methods.losses import Loss
+from methods.metadata import MethodMetadata, Uniform
 from methods.precision import widen
 
 MASKS: tuple[str, ...] = ("others", "all")
@@ -186,7 +186,7 @@ class NKD(Objective):
         }
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=NKD,
     title="NKD",
     role="method",

@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import class_masses, cross_entropy
 from methods.losses import Loss
+from methods.metadata import MethodMetadata, Uniform
 from methods.precision import widen
 
 
@@ -77,7 +77,7 @@ class PSKD(Objective):
         return {**super().probe(batch), "own_non_target_mass": outside}
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=PSKD,
     title="PS-KD",
     family="self-distillation",

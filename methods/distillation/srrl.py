@@ -7,10 +7,10 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.cards import MethodCard, Uniform
+from methods.distillation.diagnostics import TEACHER_QUANTITIES
 from methods.distillation.inputs import DistillationBatch, Objective, as_map, check_channels, gradient_names
 from methods.distillation.logits import cross_entropy
-from methods.distillation.probes import TEACHER_QUANTITIES
+from methods.metadata import MethodMetadata, Uniform
 from methods.precision import widen
 
 
@@ -62,7 +62,7 @@ class SRRL(Objective):
         }
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=SRRL,
     title="SRRL",
     paper="Yang, Martinez, Bulat, Tzimiropoulos: Knowledge Distillation via Softmax Regression Representation "

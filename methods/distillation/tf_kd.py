@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice, check_positive
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import class_masses, cross_entropy
+from methods.metadata import MethodMetadata, Uniform
 from methods.precision import widen
 
 FORMS: tuple[str, ...] = ("released", "paper")
@@ -90,7 +90,7 @@ class TfKD(Objective):
         }
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=TfKD,
     title="Tf-KD",
     family="self-distillation",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import cross_entropy
 from methods.distillation.uskd import (
@@ -14,6 +13,7 @@ from methods.distillation.uskd import (
     target_label_quantities,
     uskd_target_loss,
 )
+from methods.metadata import MethodMetadata, Uniform
 
 LINEAR = USKDOptions(smoothing="linear")
 
@@ -58,7 +58,7 @@ class TfNKD(Objective):
         return {**target_label_quantities(batch.logits, targets, LINEAR), **super().probe(batch)}
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=TfNKD,
     title="tf-NKD",
     family="self-distillation",

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice
+from methods.distillation.diagnostics import spearman
 from methods.distillation.inputs import DistillationBatch, Objective, RandomStream, gradient_names
 from methods.distillation.logits import cross_entropy, is_target, others_log_softmax, target_index
-from methods.distillation.probes import spearman
 from methods.distillation.ranking import SOURCES, rank_scores, two_heaviest, uniform_masses, zipf_masses
+from methods.metadata import MethodMetadata, Uniform
 from methods.precision import widen
 
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -272,7 +272,7 @@ class USKD(Objective):
         return quantities
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=USKD,
     title="USKD",
     role="method",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
 from methods.checks import check_positive
+from methods.distillation.diagnostics import TEACHER_QUANTITIES
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.kd import kd_rows
 from methods.distillation.logits import cross_entropy
-from methods.distillation.probes import TEACHER_QUANTITIES
+from methods.metadata import MethodMetadata, Uniform
 
 
 def wsld_weights(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class WSLD(Objective):
         return {**super().probe(batch), "item_weight": weights.mean()}
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=WSLD,
     title="WSLD",
     paper="Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang: Rethinking Soft Labels for Knowledge Distillation: A "

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice
-from methods.norms.probes import DEVIATIONS, Deviations, RegionShift
+from methods.metadata import MethodMetadata, Uniform
+from methods.norms.diagnostics import DEVIATIONS, Deviations, RegionShift
 from methods.norms.regions import ImageNorm
 from methods.norms.steps import backward_under_way
 
@@ -85,7 +85,7 @@ class BatchNormImage(ImageNorm):
         return f"{self.channels}, statistics={self.statistics}, momentum={self.momentum}, eps={self.eps}"
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=BatchNormImage,
     title="BatchNorm",
     paper="Ioffe, Szegedy: Batch Normalization, ICML 2015, arXiv 1502.03167",

@@ -6,10 +6,10 @@ root mean square first, fills padding with the mean of the tokens, and has a mom
 
 from __future__ import annotations
 
-from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice
+from methods.metadata import MethodMetadata, Uniform
+from methods.norms.diagnostics import DEVIATIONS
 from methods.norms.masked_batch import MaskedBatchNorm
-from methods.norms.probes import DEVIATIONS
 
 OPTIONS: dict[str, tuple[str, ...]] = {"scaling": ("released", "paper"), "padding": ("released", "paper")}
 
@@ -49,7 +49,7 @@ class BatchNormReleased(MaskedBatchNorm):
         )
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=BatchNormReleased,
     title="BatchNorm (PowerNorm's release)",
     paper="Shen et al.: PowerNorm, ICML 2020, arXiv 2003.07845 (the released BN arm)",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from methods.cards import MethodCard, Uniform
+from methods.metadata import MethodMetadata, Uniform
+from methods.norms.diagnostics import DEVIATIONS
 from methods.norms.masked_batch import MaskedBatchNorm
-from methods.norms.probes import DEVIATIONS
 
 
 class BatchNormVanilla(MaskedBatchNorm):
@@ -25,7 +25,7 @@ class BatchNormVanilla(MaskedBatchNorm):
         super().__init__(channels, momentum=momentum, eps=eps, scaling=False, fill=False)
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=BatchNormVanilla,
     title="BatchNorm (masked)",
     paper="Ioffe, Szegedy: Batch Normalization, ICML 2015, arXiv 1502.03167",

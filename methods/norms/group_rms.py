@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard
+from methods.metadata import MethodMetadata
 from methods.norms.sequence import SequenceNorm, check_groups, group_scale, narrow
 from methods.precision import widen
 
@@ -41,7 +41,7 @@ class GroupRMSNorm(SequenceNorm):
         return narrow(scaled * self.weight.to(wide.dtype) + self.bias.to(wide.dtype), x)
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=GroupRMSNorm,
     title="GroupScaling",
     paper="Shen et al.: PowerNorm, ICML 2020, arXiv 2003.07845 (group scaling of the released code)",

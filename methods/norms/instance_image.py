@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from methods.cards import MethodCard
-from methods.norms.probes import RegionShift
+from methods.metadata import MethodMetadata
+from methods.norms.diagnostics import RegionShift
 from methods.norms.regions import ImageNorm
 
 
@@ -31,7 +31,7 @@ class InstanceNormImage(ImageNorm, nn.InstanceNorm2d):
         return nn.InstanceNorm2d.forward(self, x)
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=InstanceNormImage,
     title="InstanceNorm",
     paper="Ulyanov, Vedaldi, Lempitsky: Instance Normalization, 2016, arXiv 1607.08022",

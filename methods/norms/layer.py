@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard
-from methods.norms.probes import DEVIATIONS, Deviations
+from methods.metadata import MethodMetadata
+from methods.norms.diagnostics import DEVIATIONS, Deviations
 from methods.norms.sequence import SequenceNorm, valid_tokens
 
 
@@ -42,7 +42,7 @@ class LayerNorm(SequenceNorm, nn.LayerNorm):
         return dict(self._deviations.summary())
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=LayerNorm,
     title="LayerNorm",
     paper="Ba, Kiros, Hinton: Layer Normalization, 2016, arXiv 1607.06450",

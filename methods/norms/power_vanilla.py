@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
+from methods.metadata import MethodMetadata, Uniform
+from methods.norms.diagnostics import DEVIATIONS
 from methods.norms.moments import QuadraticMeanNorm, TokenPass
-from methods.norms.probes import DEVIATIONS
 from methods.norms.sequence import check_groups, group_scale, narrow, valid_tokens
 from methods.norms.steps import StepStatistics, merge_means
 from methods.precision import widen
@@ -67,7 +67,7 @@ class PowerNormVanilla(StepStatistics):
         return torch.lerp(before, batch.to(before.dtype), 1 - self.alpha_fwd)
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=PowerNormVanilla,
     title="PN-V",
     role="method",

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice
 from methods.compiled import settle
-from methods.norms.probes import DEVIATIONS
+from methods.metadata import MethodMetadata, Uniform
+from methods.norms.diagnostics import DEVIATIONS
 from methods.norms.sequence import (
     check_groups,
     group_multiply,
@@ -337,7 +337,7 @@ class PowerNorm(StepStatistics):
         return result
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=PowerNorm,
     title="PowerNorm",
     role="method",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard
 from methods.checks import check_choice
-from methods.norms.probes import RegionShift
+from methods.metadata import MethodMetadata
+from methods.norms.diagnostics import RegionShift
 from methods.norms.regions import ImageNorm, Rules, hole_mask, normalize_regions
 from methods.precision import widen
 
@@ -85,7 +85,7 @@ class RegionNormBasic(ImageNorm):
         return f"{self.channels}, shift={self.shift}, {self.rules}"
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=RegionNormBasic,
     title="RN-B",
     role="method",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice
-from methods.norms.probes import RegionShift
+from methods.metadata import MethodMetadata, Uniform
+from methods.norms.diagnostics import RegionShift
 from methods.norms.regions import ImageNorm, Rules, blend_regions, hole_mask, normalize_regions
 from methods.precision import widen
 
@@ -113,7 +113,7 @@ class RegionNormLearned(ImageNorm):
         return f"{self.channels}, threshold={self.threshold}, {self.rules}"
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=RegionNormLearned,
     title="RN-L",
     role="method",

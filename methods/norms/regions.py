@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from methods.compiled import settle
-from methods.norms.probes import RegionShift
+from methods.norms.diagnostics import RegionShift
 
 HOLE, VALID = 0, 1
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from methods.cards import MethodCard
+from methods.metadata import MethodMetadata
 from methods.norms.sequence import SequenceNorm
 
 
@@ -32,7 +32,7 @@ class RMSNorm(SequenceNorm):
         return functional.rms_norm(x, (self.channels,), self.weight, self.eps)
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=RMSNorm,
     title="RMSNorm",
     paper="Zhang, Sennrich: Root Mean Square Layer Normalization, NeurIPS 2019, arXiv 1910.07467",

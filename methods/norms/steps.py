@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from methods.norms.probes import Deviations
+from methods.norms.diagnostics import Deviations
 from methods.norms.sequence import SequenceNorm
 
 

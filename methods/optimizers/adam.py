@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.cards import Choice, MethodCard, Uniform
+from methods.metadata import Choice, MethodMetadata, Uniform
 from methods.optimizers.fused import fused
 
 
@@ -37,7 +37,7 @@ def adam(
     return fused(torch.optim.Adam, params, {**own, **options})
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=adam,
     name="adam",
     title="Adam",

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.cards import Choice, MethodCard, Uniform, defaults_of
 from methods.compiled import settle
+from methods.metadata import Choice, MethodMetadata, Uniform, defaults_of
 from methods.optimizers.batched import Columns
 from methods.optimizers.projected import Options, ProjectedOptimizer
 from methods.optimizers.projection import OPTIONS, Rows, Views
@@ -158,7 +158,7 @@ def bias_correction(beta: float, count: Tensor) -> float | Tensor:
     return -torch.expm1(count * math.log(beta))
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=AdamP,
     name="adamp",
     title="AdamP",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.cards import Choice, MethodCard, Uniform
+from methods.metadata import Choice, MethodMetadata, Uniform
 from methods.optimizers.fused import fused
 
 
@@ -31,7 +31,7 @@ def adamw(
     return fused(torch.optim.AdamW, params, {**own, **options})
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=adamw,
     name="adamw",
     title="AdamW",

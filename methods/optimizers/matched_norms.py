@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.cards import Choice, MethodCard, Uniform
+from methods.metadata import Choice, MethodMetadata, Uniform
 from methods.optimizers.fused import has_kernel
 from methods.optimizers.projection import Rule, decide, is_eligible, measure, per_row, refuse_unsupported, validate_rule
 
@@ -100,7 +100,7 @@ def _row_norms(weight: Tensor) -> Tensor:
     return torch.linalg.vector_norm(weight.flatten(1), dim=1)
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=AdamWMatchedNorms,
     name="adamw-matched-norms",
     title="AdamW with AdamP's norms",

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from methods.cards import Choice, MethodCard, Uniform
+from methods.metadata import Choice, MethodMetadata, Uniform
 
 
 def adamp_package(
@@ -36,7 +36,7 @@ def adamp_package(
     return package.AdamP(params, lr, (betas[0], betas[1]), eps, weight_decay, delta, wd_ratio, nesterov)
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=adamp_package,
     name="adamp-package",
     title="AdamP (package)",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.cards import Choice, MethodCard, Uniform
+from methods.metadata import Choice, MethodMetadata, Uniform
 from methods.optimizers.fused import fused
 
 
@@ -39,7 +39,7 @@ def sgd(
     return fused(torch.optim.SGD, params, {**own, **options})
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=sgd,
     name="sgd",
     title="SGD",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from methods.cards import Choice, MethodCard, Uniform, defaults_of
+from methods.metadata import Choice, MethodMetadata, Uniform, defaults_of
 from methods.optimizers.batched import Columns
 from methods.optimizers.projected import Options, ProjectedOptimizer
 from methods.optimizers.projection import OPTIONS, Rows, Views
@@ -125,7 +125,7 @@ def _directions(g: Sequence[Tensor], buffers: list[Tensor], options: Options) ->
     return torch._foreach_add(g, buffers, alpha=options["momentum"]) if options["nesterov"] else buffers
 
 
-CARD = MethodCard(
+METADATA = MethodMetadata(
     of=SGDP,
     name="sgdp",
     title="SGDP",

@@ -27,7 +27,7 @@ Grid = Mapping[tuple[str, str], str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contrast:
+class ArmComparison:
     """A mean paired difference; an end of its interval that is unknown or infinite is None.
 
     Attributes:
@@ -52,7 +52,7 @@ class Contrast:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ablation(Contrast):
+class Ablation(ArmComparison):
     """One ablation arm on one benchmark: the mean paired difference to its parent, up = the ablation is better.
 
     Attributes:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from harness.judge.design import Estimand, Multiplicity, Pairing, Question, StatisticalRules
 from harness.judge.detail import MeasuredComparison, RateEntry, VerdictDetail
-from harness.judge.gates import GateReading
+from harness.judge.mechanism import MechanismReading
 from harness.judge.rows import VerdictRow
 from harness.results.headlines import ToldVerdict, place_of
 from harness.suite.models import Claim as SuiteClaim
@@ -110,7 +110,7 @@ class JudgedClaim:
         return [entry for entry in self.detail.per_benchmark if entry.benchmark == benchmark]
 
     @property
-    def gates(self) -> list[GateReading]:
+    def gates(self) -> list[MechanismReading]:
         """Its mechanism checks that were measured."""
         return [reading for reading in self.detail.gate_readings if reading.value is not None]
 

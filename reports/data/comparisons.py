@@ -16,7 +16,7 @@ from harness.store import Reader
 from harness.vocabulary import Split, Tone
 from reports import formatting
 from reports.data import sql
-from reports.data.ablations import Ablation, Contrast
+from reports.data.ablations import Ablation, ArmComparison
 from reports.data.claims import JudgedClaim
 from reports.data.sql import Row
 from reports.data.suite_results import BenchmarkResults, SuiteResults
@@ -27,7 +27,7 @@ SIDES = {Tone.HOLDS: "ahead", Tone.AGAINST: "behind", Tone.OPEN: "not clear"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkComparison(Contrast):
+class BenchmarkComparison(ArmComparison):
     """A claim's comparison on one benchmark: its interval, and on which side of zero that lies."""
 
     claim: JudgedClaim

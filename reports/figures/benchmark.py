@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from reports import formatting
-from reports.data.ablations import Ablation, Contrast
+from reports.data.ablations import Ablation, ArmComparison
 from reports.data.comparisons import Scores
 from reports.data.sql import Answer, grouped
 from reports.data.suite_results import BenchmarkResults
@@ -110,7 +110,7 @@ def paired_seeds(compared: Compared, metric: str, unit: str, answer: Answer) -> 
 
 
 def differences(
-    name: str, title: str, contrasts: Sequence[Contrast], sql: str, stand_in: str, note: str
+    name: str, title: str, contrasts: Sequence[ArmComparison], sql: str, stand_in: str, note: str
 ) -> Plot | None:
     """Differences with intervals, one line each, the seeds' own differences as small dots; None without any."""
     if not contrasts:
@@ -159,7 +159,7 @@ def ablation_differences(bench: BenchmarkResults, rows: Sequence[Ablation]) -> P
     return differences(f"ablation-{slug(bench.name)}", title, ranked, ranked[0].sql, bench.stand_in_name, note)
 
 
-def _difference(place: int, contrast: Contrast) -> tuple[dict[str, Any], dict[str, Any]]:
+def _difference(place: int, contrast: ArmComparison) -> tuple[dict[str, Any], dict[str, Any]]:
     """Dots of the seeds, and the estimate with its interval."""
     tint, symbol = figure.TONES[contrast.tone]
     seeds = [(seed, known) for seed, value in contrast.seeds.items() if (known := formatting.finite(value)) is not None]

@@ -14,7 +14,7 @@ from harness.store import Reader
 from harness.vocabulary import SLOTS, Split
 from reports import formatting
 from reports.data import sql
-from reports.data.ablations import Contrast
+from reports.data.ablations import ArmComparison
 from reports.data.claims import JudgedClaim
 from reports.data.comparisons import Scores, scores_by
 from reports.data.outputs import pictures_of, translations_of
@@ -124,14 +124,14 @@ def _pairs(numbers: _Numbers) -> list[Plot]:
 
 def _differences(results: SuiteResults, numbers: _Numbers) -> list[Plot]:
     """What the judge computed here, grouped by metric; claims that share a contrast are one line."""
-    groups: dict[tuple[str, str], dict[str, Contrast]] = defaultdict(dict)
+    groups: dict[tuple[str, str], dict[str, ArmComparison]] = defaultdict(dict)
     for claim in numbers.claims:
         for entry in claim.on(numbers.bench.name) if claim.compared else ():
             if entry.difference is not None:
                 metric = entry.metric or claim.metric
                 about = numbers.bench.metrics.get(metric)
                 unit = formatting.unit_of_difference(about.unit) if about and not claim.log_ratio else claim.unit
-                contrast = Contrast(
+                contrast = ArmComparison(
                     label=f"{claim.contrast}: {claim.word}",
                     unit=unit,
                     n=entry.n,

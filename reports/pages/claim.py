@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.judge.detail import EffectSize, Numbers, VerdictDetail
-from harness.judge.gates import GateReading
+from harness.judge.mechanism import MechanismReading
 from harness.vocabulary import Protocol
 from reports import formatting
 from reports.data import sql
@@ -21,14 +21,14 @@ from reports.pages import sentences
 
 
 @dataclass(frozen=True, slots=True)
-class GateView:
+class MechanismView:
     """A mechanism check on a benchmark, with its place on a short bar that reaches beyond value and threshold.
 
     Attributes:
         places: of value and threshold, in percent of the bar.
     """
 
-    reading: GateReading
+    reading: MechanismReading
     places: Sequence[float | None]
 
 
@@ -60,7 +60,7 @@ class ClaimDetail:
 
     claim: JudgedClaim
     facts: Sequence[tuple[str, str]]
-    gates: Sequence[GateView]
+    gates: Sequence[MechanismView]
     change: str
     changed: Sequence[str]
     removed: Sequence[tuple[Ablation, Mark, float]]
@@ -80,7 +80,7 @@ def claim_detail(
     return ClaimDetail(
         claim,
         _facts(claim),
-        gate_views(claim),
+        mechanism_views(claim),
         sentences.change(claim),
         list(map(str, claim.detail.changed)),
         _removed(claim, rows),
@@ -147,14 +147,14 @@ def _identity(claim: JudgedClaim) -> str:
     return f"{sides}, tolerance {formatting.setting(check.tolerance)}"
 
 
-def gate_views(claim: JudgedClaim) -> list[GateView]:
+def mechanism_views(claim: JudgedClaim) -> list[MechanismView]:
     """Mechanism checks as read on each benchmark."""
     views = []
     for reading in claim.detail.gate_readings:
         value, threshold = reading.value, reading.rule.value
         reach = max(abs(value or 0.0), abs(threshold), 1e-12) * 1.25
         places = [None if at is None else round(100 * max(0.0, at / reach), 1) for at in (value, threshold)]
-        views.append(GateView(reading, places))
+        views.append(MechanismView(reading, places))
     return views
 
 

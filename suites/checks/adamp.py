@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from methods.optimizers.adamp import AdamP
 from methods.optimizers.adamw import adamw
-from methods.optimizers.probes import WeightProbe
+from methods.optimizers.diagnostics import WeightDiagnostic
 from methods.optimizers.sgdp import SGDP
 from suites.checks import toy
 from suites.checks.result import Check
@@ -228,7 +228,7 @@ def _invariant_share(build: Callable[..., nn.Module], training: bool) -> float:
     with torch.no_grad():
         network(first)  # running statistics of other images than the batch below
     network.train(training)
-    probe = WeightProbe(network.named_parameters())
+    probe = WeightDiagnostic(network.named_parameters())
     nn.functional.cross_entropy(network(images), labels).backward()
     probe.before_step()
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)

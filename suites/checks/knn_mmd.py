@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from harness.trial.contracts import ModelRequest
+from methods.alignment.diagnostics import purity
 from methods.alignment.help_set import HelpSetOptions, make_help_set, umap_init
 from methods.alignment.mk_mmd import SIGMAS, mk_mmd_loss
-from methods.alignment.probes import purity
 from methods.alignment.stopping import StoppingOptions, StoppingRule
 from suites.checks.result import Check
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 from suites.models.resnet import BasicBlock, Bottleneck
 from suites.models.taps import Taps
@@ -221,7 +221,7 @@ def build(request: ModelRequest[CifarPairsOptions]) -> nn.Module:
     return ARCHITECTURES[request.options.arch](int(facts["channels"]), int(facts["classes"]))
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="cifar-pairs",
     target="build",
     summary="networks of the CIFAR-100 teacher–student pairs: ResNet, VGG, MobileNetV2, ShuffleNets for 32 pixels",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def build(request: ModelRequest[ConvNetOptions]) -> ConvNet:
     return ConvNet(int(facts["channels"]), int(facts["classes"]), widths, strides, options.norm)
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="bn-cnn",
     target="build",
     summary="3×3 convolutions with BatchNorm and ReLU, average pooling, a linear head",

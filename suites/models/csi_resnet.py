@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock
 
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 from suites.models.cnn import he_initialise
 from suites.models.embedding import fitting
@@ -140,7 +140,7 @@ def load_imagenet(encoder: CsiEncoder, place: Path | None) -> None:
     encoder.load_state_dict(fitting(place, wanted, "a ResNet-18 of width 64"), strict=False)
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="csi-resnet18",
     target="build",
     summary="ResNet-18 with a one-channel stem, an embedding and a classifier of three layers",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 from suites.models.cnn import ConvNet
 from suites.models.embedding import load_weights
@@ -185,7 +185,7 @@ def build(request: ModelRequest[DetectorOptions]) -> nn.Module:
     return SSD(stages, map_widths, head, classes)
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="detector",
     target="build",
     summary="CenterNet or SSD, both with BatchNorm in backbone and heads",

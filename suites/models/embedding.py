@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError, MissingDataError
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 from suites.models.cnn import ConvNet
 from suites.models.resnet import BLOCKS, SmallResNet, torchvision_body
@@ -155,7 +155,7 @@ def _read_weights(file: Path) -> Mapping[str, Tensor]:
         raise HarnessError(f"the weights {file} cannot be read as plain tensors: {reason}") from error
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="embedding",
     target="build",
     summary="a backbone, pooling, a linear map to an embedding of length one",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError, choices
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import REQUIRED, option
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def build(request: ModelRequest[EstimatorOptions]) -> Estimator:
     return Estimator(options.estimator, estimator, classes, state)
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="sklearn",
     target="build",
     summary="an estimator of scikit-learn, fitted once: forests, boosted trees, linear models, neighbours",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from harness.data.checksums import checksum
 from harness.data.roots import data_root
 from harness.errors import HarnessError, MissingDataError
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.contracts import ModelRequest
 from harness.trial.options import build as build_options
 from harness.trial.options import option
@@ -170,7 +170,7 @@ def freeze_all_but(network: nn.Module, head: str) -> None:
     network.register_forward_pre_hook(keep_still)
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name=NAME,
     target="build",
     summary="an image classifier that starts from a custom safetensors file with a new head, or from scratch",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def build(request: ModelRequest[HarmonicCNNOptions]) -> HarmonicCNN:
     return HarmonicCNN(int(facts["classes"]), rate, options)
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="harmonic-cnn",
     target="build",
     summary="learned harmonic filters, convolutions with BN and max pooling, two linear layers",

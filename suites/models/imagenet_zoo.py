@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from harness.errors import HarnessError
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def build(request: ModelRequest[ImageNetZooOptions]) -> nn.Module:
     return built
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="imagenet-zoo",
     target="build",
     summary="an ImageNet architecture of torchvision or timm with random weights: ResNets, MobileNets, DeiT, Swin",

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 
 from harness.errors import HarnessError
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def build(request: ModelRequest[GeneratorOptions]) -> InpaintingNetworks:
     return InpaintingNetworks(generator, PatchDiscriminator(width) if width else None)
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="rn-inpainting",
     target="build",
     summary="inpainting generator with norms by place (encoder, blocks, decoder) and a patch discriminator",

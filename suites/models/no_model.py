@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.contracts import ModelRequest
 
 
@@ -15,6 +15,6 @@ def build(request: ModelRequest[Any]) -> nn.Module:
     return nn.Identity()
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="none", target="build", summary="no network: for programs with their own", source="none: nothing is computed"
 )

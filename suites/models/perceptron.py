@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 
 if TYPE_CHECKING:
@@ -58,14 +58,14 @@ def build_linear(request: ModelRequest[Any]) -> Perceptron:
 
 
 CARDS = (
-    ModelCard(
+    ModelMetadata(
         name="mlp",
         target="build_perceptron",
         summary="a multi-layer perceptron over feature vectors",
         source="Rumelhart, Hinton and Williams, Learning representations by back-propagating errors, Nature 1986",
         options=PerceptronOptions,
     ),
-    ModelCard(
+    ModelMetadata(
         name="linear",
         target="build_linear",
         summary="one linear layer over feature vectors: logistic or least-squares regression by gradients",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 from suites.models.cnn import Classifier, he_initialise
 from suites.models.resnet import SmallResNet, torchvision_body
@@ -135,7 +135,7 @@ def build(request: ModelRequest[RebiasOptions]) -> RebiasPair:
     return RebiasPair(Classifier(body, 512, classes), Classifier(bag, 512, classes))
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="rebias",
     target="build",
     summary="a target network and one with small receptive field: kernels 7 and 1, or ResNet18 and BagNet18",

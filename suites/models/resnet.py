@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 from suites.models.cnn import Classifier
 
@@ -163,14 +163,14 @@ def build_torchvision(request: ModelRequest[TorchvisionOptions]) -> nn.Module:
 
 
 CARDS = (
-    ModelCard(
+    ModelMetadata(
         name="resnet-cifar",
         target="build_small",
         summary="small residual network for 8–64 pixel images: basic, bottleneck or inverted residual blocks",
         source="He et al., Deep Residual Learning, CVPR 2016, arXiv 1512.03385; inverted: arXiv 1801.04381",
         options=SmallResNetOptions,
     ),
-    ModelCard(
+    ModelMetadata(
         name="torchvision",
         target="build_torchvision",
         summary="an ImageNet architecture of torchvision with random weights",

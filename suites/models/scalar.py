@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
 
@@ -36,6 +36,6 @@ def build(request: ModelRequest[ScalarOptions]) -> nn.Module:
     return Scalar(request.options.start)
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="scalar", target="build", summary="one number: for the synthetic task", source="none", options=ScalarOptions
 )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 from suites.models.taps import Taps
 
@@ -112,7 +112,7 @@ def build(request: ModelRequest[SmallViTOptions]) -> SmallViT:
     return SmallViT(int(facts["channels"]), int(facts["classes"]), options)
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="small-vit",
     target="build",
     summary="small vision transformer with a class token, for 8–64 pixel images",

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 from suites.models.vocabulary import PostNormLayer, TiedVocabulary, initialise_relative, sinusoids, vocabulary_for
 
@@ -125,7 +125,7 @@ def build(request: ModelRequest[TensorizedLMOptions]) -> TensorizedLM:
     return model
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="tensorized-lm",
     target="build",
     summary="Tensorized Transformer language model: multi-linear attention of one core",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 from suites.models.transformer import EncoderLayer, TransformerOptions
 from suites.models.vocabulary import norm_for, sinusoids
@@ -104,14 +104,14 @@ def build_transformer(request: ModelRequest[TextTransformerOptions]) -> TextTran
 
 
 CARDS = (
-    ModelCard(
+    ModelMetadata(
         name="bag-of-embeddings",
         target="build_bag",
         summary="a text's averaged word embeddings and a linear layer",
         source="Joulin et al., Bag of Tricks for Efficient Text Classification, EACL 2017, arXiv 1607.01759",
         options=BagOfEmbeddingsOptions,
     ),
-    ModelCard(
+    ModelMetadata(
         name="text-transformer",
         target="build_transformer",
         summary="a small Transformer encoder over the words of a text, averaged, and a linear layer",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 from suites.models.vocabulary import norm_for, sinusoids
 
@@ -279,7 +279,7 @@ def build(request: ModelRequest[TransformerOptions]) -> Transformer:
     return model
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="transformer",
     target="build",
     summary="encoder-decoder Transformer, one embedding for source, target and softmax",

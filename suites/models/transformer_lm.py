@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 from suites.models.vocabulary import TiedVocabulary, norm_for, normalise_weights, sinusoids, vocabulary_for
 
@@ -112,7 +112,7 @@ def build(request: ModelRequest[TransformerLMOptions]) -> TransformerLM:
     return model
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="transformer-lm",
     target="build",
     summary="Transformer language model over one window, tied embedding",

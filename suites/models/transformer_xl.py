@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 from suites.models.vocabulary import (
     PostNormLayer,
@@ -174,7 +174,7 @@ def build(request: ModelRequest[TransformerXLOptions]) -> TransformerXL:
     return model
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="transformer-xl",
     target="build",
     summary="Transformer-XL: relative positions and memory",

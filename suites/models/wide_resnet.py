@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import ModelCard
+from harness.registry.metadata import ModelMetadata
 from harness.trial.options import option
 from suites.models.cnn import Classifier, he_initialise
 
@@ -83,7 +83,7 @@ def build(request: ModelRequest[WideResNetOptions]) -> WideResNet:
     return WideResNet(int(facts["channels"]), int(facts["classes"]), (depth - 4) // 6, options.width, options.dropout)
 
 
-CARD = ModelCard(
+METADATA = ModelMetadata(
     name="wide-resnet",
     target="build",
     summary="WRN-depth-width: pre-activation residual blocks with wide channels, for 8–64 pixel images",

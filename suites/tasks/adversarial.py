@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import TaskCard
+from harness.registry.metadata import TaskMetadata
 from harness.trial.contracts import Evaluation, StepResult, Task
 from harness.trial.data_parallel import Replicas
 from harness.trial.options import option
@@ -47,7 +47,7 @@ class Adversarial(Classification):
     come from the stream ``attack``, indexed by step, in evaluation by item.
     """
 
-    card = TaskCard(
+    card = TaskMetadata(
         name="adversarial",
         target="Adversarial",
         summary="adversarial training by PGD, scored by accuracy on clean and on attacked images",
@@ -201,4 +201,4 @@ def _lengths(batch: Tensor) -> Tensor:
     return batch.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
 
 
-CARD = Adversarial.card
+METADATA = Adversarial.card

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import TaskCard
+from harness.registry.metadata import TaskMetadata
 from harness.trial.contracts import Evaluation, StepResult
 from harness.trial.loading import FileRows, Loader, PendingBatch
 from harness.trial.options import option
@@ -103,7 +103,7 @@ class Audio(ShuffledTask):
     ``threshold`` (micro), classes by accuracy and macro F1.
     """
 
-    card = TaskCard(
+    card = TaskMetadata(
         name="audio",
         target="Audio",
         summary="audio tagging (ROC-AUC, PR-AUC, F1) and classification (accuracy, F1) on waveforms",
@@ -239,4 +239,4 @@ def _log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
     return float(-np.log(safe[np.arange(len(targets)), targets]).mean())
 
 
-CARD = Audio.card
+METADATA = Audio.card

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.registry.cards import TaskCard
+from harness.registry.metadata import TaskMetadata
 from harness.trial.contracts import Evaluation, StepResult
 from harness.trial.data_parallel import Replicas, rows_of
 from harness.trial.loading import PendingBatch
@@ -53,7 +53,7 @@ class Classification(ImageTask):
     longer divided out and its weight is not scale-invariant. γ and β still learn.
     """
 
-    card = TaskCard(
+    card = TaskMetadata(
         name="classification",
         target="Classification",
         summary="image classification by cross-entropy, scored by top-1 accuracy",
@@ -137,4 +137,4 @@ def score(logits: Tensor, labels: Tensor, majority: int) -> dict[str, float]:
     return metrics
 
 
-CARD = Classification.card
+METADATA = Classification.card

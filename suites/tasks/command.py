@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, OutOfTimeError
-from harness.registry.cards import TaskCard
+from harness.registry.metadata import TaskMetadata
 from harness.trial.options import REQUIRED, build, option
 from harness.trial.programs import filled, known_values, words_of
 from harness.trial.recipe import COMMON_KEYS, task_values
@@ -183,7 +183,7 @@ def _last_lines(ended: Ended) -> str:
     return "; its last lines:\n" + "\n".join(f"  {line[:300]}" for line in lines) if lines else "; it printed nothing"
 
 
-CARD = TaskCard(
+METADATA = TaskMetadata(
     name="command",
     target="run",
     summary="any program: a command line whose numbers come back as lines, a table or text",

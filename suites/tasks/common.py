@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.errors import HarnessError
-from harness.trial.contracts import Evaluation, Probe, Task, TrialContext
+from harness.trial.contracts import Diagnostic, Evaluation, Task, TrialContext
 from harness.trial.loading import FileRows, Loader, PendingBatch
-from methods.optimizers.probes import WeightProbe, roles_of
+from methods.optimizers.diagnostics import WeightDiagnostic, roles_of
 from suites.data.types import Array, ImageFiles, Images, ImageSplit
 from suites.tasks.augment import augment, crop_boxes, mirrored
 from suites.tasks.decoding import boxes, centres, full_scale, on_device
@@ -98,7 +98,7 @@ class ShuffledTask(Task):
     def scores(self, split: str) -> Evaluation:
         """Evaluation of an existing split."""
 
-    def probe(self, model: nn.Module) -> Probe | None:
+    def probe(self, model: nn.Module) -> Diagnostic | None:
         """Norms, angular updates and projected shares of the weights."""
         return weight_probe(model)
 
@@ -111,9 +111,9 @@ class ShuffledTask(Task):
         self.validated = dict(state["validated"])
 
 
-def weight_probe(model: nn.Module) -> Probe:
+def weight_probe(model: nn.Module) -> Diagnostic:
     """Norms, angular updates and projected shares of a model's weights."""
-    return WeightProbe(list(model.named_parameters()), roles_of(model))
+    return WeightDiagnostic(list(model.named_parameters()), roles_of(model))
 
 
 class NetworkWithLoss(nn.Module):
@@ -128,7 +128,7 @@ class NetworkWithLoss(nn.Module):
         return self.network(inputs)
 
 
-class LatestProbe:
+class LatestDiagnostic:
     """A diagnostic that reports its last measurement; subclasses fill ``last``."""
 
     def __init__(self) -> None:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import TaskCard
-from harness.trial.contracts import Evaluation, Probe, StepResult
+from harness.registry.metadata import TaskMetadata
+from harness.trial.contracts import Diagnostic, Evaluation, StepResult
 from harness.trial.options import option
-from methods.optimizers.probes import WeightProbe, roles_of
+from methods.optimizers.diagnostics import WeightDiagnostic, roles_of
 from suites.data.biased import BiasedImages
 from suites.models.rebias import RebiasPair
 from suites.tasks.augment import AugmentOptions
@@ -50,7 +50,7 @@ class Debiasing(ImageTask):
     is plain training of f (g is then not updated).
     """
 
-    card = TaskCard(
+    card = TaskMetadata(
         name="debiasing",
         target="Debiasing",
         summary="ReBias: accuracy on images whose bias is independent of the class",
@@ -150,9 +150,9 @@ class Debiasing(ImageTask):
         labels, groups = self.data.splits[split].labels, self.data.groups[split]
         return cell_accuracy(correct.cpu().numpy(), labels, groups, self.options.cell_items)
 
-    def probe(self, model: nn.Module) -> Probe | None:
+    def probe(self, model: nn.Module) -> Diagnostic | None:
         """Norms, angular updates and projected shares of the target's weights."""
-        return TargetProbe(self.model.target)
+        return TargetDiagnostic(self.model.target)
 
     def mechanisms(self) -> dict[str, float]:
         """Shares right in 0–1 of both networks on biased and unbiased images.
@@ -177,7 +177,7 @@ class Debiasing(ImageTask):
         self.sigmas = (float(state["sigmas"][0]), float(state["sigmas"][1]))
 
 
-class TargetProbe(WeightProbe):
+class TargetDiagnostic(WeightDiagnostic):
     """Diagnostics of the target's updates; the biased network's updates are skipped."""
 
     def __init__(self, target: nn.Module) -> None:
@@ -254,4 +254,4 @@ def hsic(left: Tensor, right: Tensor, estimator: str = "unbiased") -> Tensor:
     return (together + apart - 2 * rows / (count - 2)) / (count * (count - 3))
 
 
-CARD = Debiasing.card
+METADATA = Debiasing.card

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from harness.registry.cards import TaskCard
-from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult
+from harness.registry.metadata import TaskMetadata
+from harness.trial.contracts import Artifact, Diagnostic, Evaluation, StepResult
 from harness.trial.loading import FileRows, Loader, PendingBatch
 from harness.trial.options import option
-from methods.optimizers.probes import WeightProbe, roles_of
+from methods.optimizers.diagnostics import WeightDiagnostic, roles_of
 from suites.data.boxes import BoxedImages, BoxFiles, BoxSplit
 from suites.models.detectors import SSD, CenterNet, default_boxes
 from suites.tasks import centre_points
@@ -124,7 +124,7 @@ class ObjectDetection(ShuffledTask):
     ``zoom-flip`` takes a square window of 60–140 % of the side before mirroring half of the images.
     """
 
-    card = TaskCard(
+    card = TaskMetadata(
         name="detection",
         target="ObjectDetection",
         summary="object detection by CenterNet or SSD, scored by COCO's average precision",
@@ -230,7 +230,7 @@ class ObjectDetection(ShuffledTask):
         caption = f"test images with their true boxes (dashed), then the detections scored {SHOWN_SCORE} and above"
         return [Artifact("detections", "picture", path, caption)]
 
-    def probe(self, model: nn.Module) -> Probe | None:
+    def probe(self, model: nn.Module) -> Diagnostic | None:
         """Norms, angular updates and projected shares of the weights.
 
         A head's last convolution has no norm behind it, so, like a linear head, it is not scale-invariant and has the
@@ -240,7 +240,7 @@ class ObjectDetection(ShuffledTask):
         last = {id(parameter) for layer in model.outputs() for parameter in layer.parameters()}
         named, roles = dict(model.named_parameters()), roles_of(model)
         roles |= {name: "linear" for name in roles if id(named[name]) in last}
-        return WeightProbe(named.items(), roles)
+        return WeightDiagnostic(named.items(), roles)
 
 
 def average_precision(split: BoxSplit, detections: Sequence[Detection], classes: int) -> tuple[float, float]:
@@ -288,4 +288,4 @@ def _as_coco(box: np.ndarray) -> list[float]:
     return [left, top, right - left, bottom - top]
 
 
-CARD = ObjectDetection.card
+METADATA = ObjectDetection.card

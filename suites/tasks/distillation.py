@@ -16,20 +16,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import TaskCard
-from harness.trial.contracts import Evaluation, Probe, StepResult
+from harness.registry.metadata import TaskMetadata
+from harness.trial.contracts import Diagnostic, Evaluation, StepResult
 from harness.trial.loading import PendingBatch
 from harness.trial.options import option
 from harness.trial.seeds import seed_torch
 from methods.distillation import inputs
+from methods.distillation.diagnostics import teacher_quantities
 from methods.distillation.inputs import Objective, shape_arguments
 from methods.distillation.logits import is_target
-from methods.distillation.probes import teacher_quantities
 from methods.precision import widen
 from suites.models.taps import Taps, tapped, taps_of
 from suites.tasks.augment import MixingOptions, mix_batch
 from suites.tasks.classification import SCORES, classified
-from suites.tasks.common import ImageTask, LatestProbe, NetworkWithLoss, calibrate_batch_norms, evaluating, share_of
+from suites.tasks.common import (
+    ImageTask,
+    LatestDiagnostic,
+    NetworkWithLoss,
+    calibrate_batch_norms,
+    evaluating,
+    share_of,
+)
 from suites.tasks.weight_decay import DECAYED, decay_groups
 
 PROBED_IMAGES = 1024
@@ -66,7 +73,7 @@ class Distillation(ImageTask):
     do not need it never read it.
     """
 
-    card = TaskCard(
+    card = TaskMetadata(
         name="distillation",
         target="Distillation",
         summary="image classification by an objective: distillation from a teacher, self-distillation, cross-entropy",
@@ -195,9 +202,9 @@ class Distillation(ImageTask):
             calibrate_batch_norms(self.model, self.calibration(self.options.precise_batch_norm))
         return classified(self, self.model, split)
 
-    def probe(self, model: nn.Module) -> Probe | None:
+    def probe(self, model: nn.Module) -> Diagnostic | None:
         """The objective's own quantities on the batches of recorded steps."""
-        return ObjectiveProbe(self)
+        return ObjectiveDiagnostic(self)
 
     def product(self, model: nn.Module) -> Mapping[str, Tensor]:
         """The student alone, the part that is deployed."""
@@ -283,7 +290,7 @@ class Distillation(ImageTask):
         return (sums[0] - sums[1]).abs().mean()
 
 
-class ObjectiveProbe(LatestProbe):
+class ObjectiveDiagnostic(LatestDiagnostic):
     """Diagnostics of the objective on the last batch."""
 
     def __init__(self, task: Distillation) -> None:
@@ -309,4 +316,4 @@ def _read(network: nn.Module, taps: Taps, images: Tensor, which: str | None) -> 
     return logits, features.middle if which == "middle" else features.last
 
 
-CARD = Distillation.card
+METADATA = Distillation.card

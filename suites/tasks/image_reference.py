@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from harness.trial.seeds import Streams
 from suites.data.digits import CLASSES, read_digits
 from suites.models.cnn import ConvNet
-from suites.tasks.norm_probe import SETTLED, distance
+from suites.tasks.norm_diagnostic import SETTLED, distance
 
 STEPS, BATCH, RATE, MOMENTUM = 300, 64, 0.1, 0.9
 WIDTHS, STRIDES = (16, 32, 32), (1, 2, 1)
@@ -24,7 +24,7 @@ WIDTHS, STRIDES = (16, 32, 32), (1, 2, 1)
 def image_deviation(streams: Streams) -> float:
     """Median distance of batch statistics from the running ones.
 
-    Distances of mean and variance as in ``NormProbe``, over norms and the last nine tenths of 300 steps of 64
+    Distances of mean and variance as in ``NormDiagnostic``, over norms and the last nine tenths of 300 steps of 64
     images, SGD with a cosine schedule, on the CPU with draws from ``streams``.
     """
     pixels, digits = read_digits()

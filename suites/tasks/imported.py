@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from harness.registry.cards import TaskCard
+from harness.registry.metadata import TaskMetadata
 from harness.trial.options import option
 from harness.trial.result import TrainingResult
 
@@ -32,7 +32,7 @@ def run(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
     raise HarnessError("these results are imported: use 'harness import FILE --suite SUITE'")
 
 
-CARD = TaskCard(
+METADATA = TaskMetadata(
     name="imported",
     target="run",
     summary="results imported by 'harness import'; nothing runs",

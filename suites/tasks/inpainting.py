@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import TaskCard
-from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult
+from harness.registry.metadata import TaskMetadata
+from harness.trial.contracts import Artifact, Diagnostic, Evaluation, StepResult
 from harness.trial.loading import FileRows, Loader, PendingBatch
 from harness.trial.options import option
 from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
 from suites.data.types import ImageFiles
 from suites.models.inpainting import PLACES, Generator, InpaintingNetworks, initialise_as_released
-from suites.tasks.common import LatestProbe, ShuffledTask, changed, evaluating
+from suites.tasks.common import LatestDiagnostic, ShuffledTask, changed, evaluating
 from suites.tasks.decoding import centres, decode_mask, on_device
 from suites.tasks.inpainting_metrics import BINS, SCORES, fill_diffusion, fill_mean, item_scores, summarise
 
@@ -113,7 +113,7 @@ class Inpainting(ShuffledTask):
     order, and hole PSNR at batch 1 is reported too.
     """
 
-    card = TaskCard(
+    card = TaskMetadata(
         name="inpainting",
         target="Inpainting",
         summary="image inpainting by L1 and adversarial loss, scored by PSNR, SSIM and L1 of holes and of whole images",
@@ -256,10 +256,10 @@ class Inpainting(ShuffledTask):
         items = self.data.splits[split].items[torch.cat(places).cpu().numpy()]
         return Evaluation(metrics, {"item": items, "hole_psnr": each["hole-psnr"].cpu().numpy()})
 
-    def probe(self, model: nn.Module) -> Probe | None:
+    def probe(self, model: nn.Module) -> Diagnostic | None:
         """Shift of the statistics by holes, and RN-L's regions."""
         batch, random = self._held_out(), self.options.region == "random"
-        return RegionProbe(self.model.generator, lambda: self.model(self._filled(batch), batch.holes), random)
+        return RegionDiagnostic(self.model.generator, lambda: self.model(self._filled(batch), batch.holes), random)
 
     def _held_out(self) -> InpaintingBatch:
         split = "validation" if "validation" in self.splits else "train"
@@ -294,7 +294,7 @@ class Inpainting(ShuffledTask):
         return [Artifact("before-after", "picture", path, "test images: network input, filled, truth")]
 
 
-class RegionProbe(LatestProbe):
+class RegionDiagnostic(LatestDiagnostic):
     """Diagnostics of statistics shifted by holes and of RN-L's regions.
 
     Called at every update, it measures after the generator's.
@@ -370,4 +370,4 @@ def _numbers(norm: nn.Module) -> dict[str, float]:
     return {} if diagnostics is None else {name: float(value) for name, value in diagnostics().items()}
 
 
-CARD = Inpainting.card
+METADATA = Inpainting.card

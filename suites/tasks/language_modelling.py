@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from harness.registry.cards import TaskCard
-from harness.trial.contracts import Evaluation, Probe, StepResult, Task
+from harness.registry.metadata import TaskMetadata
+from harness.trial.contracts import Diagnostic, Evaluation, StepResult, Task
 from harness.trial.data_parallel import Replicas, rows_of
 from harness.trial.options import option
 from suites.data.types import Labels, Text
 from suites.tasks.common import evaluating, weight_probe
-from suites.tasks.norm_probe import NormProbe
+from suites.tasks.norm_diagnostic import NormDiagnostic
 
 # An evaluation lane has at least this many windows, so that few tokens are scored with little context.
 LEAST_WINDOWS = 8
@@ -52,7 +52,7 @@ class LanguageModelling(Task):
     can be learnt and every batch is an independent sample.
     """
 
-    card = TaskCard(
+    card = TaskMetadata(
         name="language-modelling",
         target="LanguageModelling",
         summary="next token of running text, scored by perplexity",
@@ -66,7 +66,7 @@ class LanguageModelling(Task):
     data: Text
     model: nn.Module
     last: tuple[Tensor, Tensor, Tensor | None]
-    norm_probe: NormProbe | None = None
+    norm_probe: NormDiagnostic | None = None
     validated: float | None = None  # perplexity of the present weights on validation, if computed
 
     def build(self) -> nn.Module:
@@ -159,11 +159,11 @@ class LanguageModelling(Task):
         scores = {"perplexity": perplexity(loss), "loss": loss, "bits-per-token": loss / math.log(2)}
         return Evaluation({**scores, "trivial.perplexity": trivial})
 
-    def probe(self, model: nn.Module) -> Probe | None:
+    def probe(self, model: nn.Module) -> Diagnostic | None:
         """Diagnostics of norms for arms with a norm slot, otherwise of weights."""
         if self.compares_norms:
             total = self.recipe.total_steps(self.steps_per_epoch())
-            self.norm_probe = NormProbe(model, total, lambda: self.model(*self.last)[0].mean())
+            self.norm_probe = NormDiagnostic(model, total, lambda: self.model(*self.last)[0].mean())
             return self.norm_probe
         return weight_probe(model)
 
@@ -198,4 +198,4 @@ def unigram_loss(train: Tensor, text: Tensor, words: int) -> float:
     return float(-(counts / counts.sum()).log()[text].mean())
 
 
-CARD = LanguageModelling.card
+METADATA = LanguageModelling.card

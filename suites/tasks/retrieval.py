@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from harness.registry.cards import TaskCard
+from harness.registry.metadata import TaskMetadata
 from harness.trial.contracts import Artifact, Evaluation, StepResult
 from harness.trial.loading import PendingBatch
 from harness.trial.options import option
@@ -71,7 +71,7 @@ class Retrieval(ImageTask):
     the initial network on one pass over the training images. Convolutions are then not scale-invariant.
     """
 
-    card = TaskCard(
+    card = TaskMetadata(
         name="retrieval",
         target="Retrieval",
         summary="metric learning, scored by Recall@k on classes unseen in training",
@@ -224,4 +224,4 @@ def chance(labels: Tensor, gallery: Tensor, *, alone: bool) -> float:
     return 100 * float((counts / (len(gallery) - itself)).mean())
 
 
-CARD = Retrieval.card
+METADATA = Retrieval.card

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import TaskCard
-from harness.trial.contracts import Evaluation, Probe, StepResult, Task
+from harness.registry.metadata import TaskMetadata
+from harness.trial.contracts import Diagnostic, Evaluation, StepResult, Task
 from harness.trial.seeds import seed_torch
+from methods.alignment.diagnostics import purity
 from methods.alignment.help_set import HelpSet, corrupt_labels
 from methods.alignment.inputs import Adaptation, AdaptationBatch
-from methods.alignment.probes import purity
 from methods.alignment.stopping import StoppingOptions, StoppingRule
 from suites.data.csi_domains import CsiDomains
 from suites.data.types import Labels
-from suites.tasks.common import LatestProbe, NetworkWithLoss, batch_norm_momentum, evaluating, share_of
+from suites.tasks.common import LatestDiagnostic, NetworkWithLoss, batch_norm_momentum, evaluating, share_of
 from suites.tasks.sensing_options import STOPS, SensingOptions
 from suites.tasks.sensing_scores import Epochs, alignment, scores
 from suites.tasks.target_domain import Target, draw_shots, halve, help_set, purities
@@ -51,7 +51,7 @@ class Sensing(Task):
     Methods that predict without training (``predict``) take no step.
     """
 
-    card = TaskCard(
+    card = TaskMetadata(
         name="sensing",
         target="Sensing",
         summary="cross-domain Wi-Fi sensing with a few labelled target windows, scored by balanced accuracy",
@@ -241,9 +241,9 @@ class Sensing(Task):
         """The encoder alone, as released, or all parameters."""
         return list(self.model.network.encoder.parameters()) if self.options.clip == "encoder" else None
 
-    def probe(self, model: nn.Module) -> Probe | None:
+    def probe(self, model: nn.Module) -> Diagnostic | None:
         """The adaptation's own diagnostics."""
-        return AdaptationProbe(self.method) if self.trains else None
+        return AdaptationDiagnostic(self.method) if self.trains else None
 
     def mechanisms(self) -> dict[str, float]:
         """The reported epoch, help set size, and diagnostics from hidden labels."""
@@ -274,7 +274,7 @@ class Sensing(Task):
         self.epochs = Epochs.restored(state["epochs"])
 
 
-class AdaptationProbe(LatestProbe):
+class AdaptationDiagnostic(LatestDiagnostic):
     """An adaptation's diagnostics on its last batch."""
 
     def __init__(self, adaptation: Adaptation) -> None:
@@ -287,4 +287,4 @@ class AdaptationProbe(LatestProbe):
         return self.last
 
 
-CARD = Sensing.card
+METADATA = Sensing.card

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from methods.alignment.diagnostics import class_alignment, fluctuation, misaligned_share
 from methods.alignment.mk_mmd import mk_mmd_loss
-from methods.alignment.probes import class_alignment, fluctuation, misaligned_share
 from methods.alignment.stopping import StoppingRule
 from suites.data.types import Labels
 from suites.tasks.sensing_options import STOPS, SensingOptions

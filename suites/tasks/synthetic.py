@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from harness.registry.cards import TaskCard
+from harness.registry.metadata import TaskMetadata
 from harness.trial.contracts import Evaluation, StepResult, Task
 from harness.trial.options import option
 
@@ -42,7 +42,7 @@ class SyntheticOptions:
 class Synthetic(Task):
     """Reports scores drawn from a known distribution, separately for each split."""
 
-    card = TaskCard(
+    card = TaskMetadata(
         name="synthetic",
         target="Synthetic",
         summary="a score drawn from a known truth, for simulations and tests",
@@ -91,4 +91,4 @@ class Synthetic(Task):
         return Evaluation({"score": float(score), "distance": distance})
 
 
-CARD = Synthetic.card
+METADATA = Synthetic.card

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import TaskCard
-from harness.trial.contracts import Evaluation, Probe, StepResult
+from harness.registry.metadata import TaskMetadata
+from harness.trial.contracts import Diagnostic, Evaluation, StepResult
 from harness.trial.data_parallel import Replicas, rows_of
 from harness.trial.options import option
 from suites.data.tables import TableData
@@ -121,7 +121,7 @@ class Tabular(ShuffledTask):
         parts = self.splits[split].features.split(self.recipe.eval_batch)
         return torch.cat([self.model(part) for part in parts]).double().cpu().numpy()
 
-    def probe(self, model: nn.Module) -> Probe | None:
+    def probe(self, model: nn.Module) -> Diagnostic | None:
         """Diagnostics of a network's weights; none for an estimator."""
         return super().probe(model) if self.trains else None
 
@@ -137,7 +137,7 @@ class TableBatches(RowBatch):
 class TabularClassification(Tabular):
     """Cross-entropy on the classes of a table's target column."""
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card: ClassVar[TaskMetadata] = TaskMetadata(
         name="tabular-classification",
         target="TabularClassification",
         summary="rows of a table to a class, scored by accuracy, balanced accuracy, log-loss and ROC-AUC",
@@ -181,7 +181,7 @@ class TabularClassification(Tabular):
 class TabularRegression(Tabular):
     """A loss on the target, which is standardised by the training rows."""
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card: ClassVar[TaskMetadata] = TaskMetadata(
         name="tabular-regression",
         target="TabularRegression",
         summary="rows of a table to a number, scored by RMSE, MAE and R²",

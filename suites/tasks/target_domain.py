@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from harness.errors import HarnessError
 from harness.trial.seeds import Streams
+from methods.alignment.diagnostics import purity
 from methods.alignment.help_set import Embedding, HelpSet, HelpSetOptions, make_help_set, umap_init
 from methods.alignment.knn_baselines import FEATURES, item_features
-from methods.alignment.probes import purity
 from methods.alignment.support import choose_support
 from suites.data.csi_domains import Amplitudes, CsiDomain
 from suites.data.types import Labels

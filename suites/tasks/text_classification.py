@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import TaskCard
-from harness.trial.contracts import Evaluation, Probe, StepResult
+from harness.registry.metadata import TaskMetadata
+from harness.trial.contracts import Diagnostic, Evaluation, StepResult
 from harness.trial.data_parallel import Replicas, rows_of
 from harness.trial.options import option
 from suites.data.documents import Documents
@@ -55,7 +55,7 @@ class TextClassification(ShuffledTask):
     An estimator of scikit-learn reads the same tokens as TF-IDF weights (N, vocabulary), without their order.
     """
 
-    card = TaskCard(
+    card = TaskMetadata(
         name="text-classification",
         target="TextClassification",
         summary="a text to a class, scored by accuracy, balanced accuracy, log-loss and ROC-AUC",
@@ -153,7 +153,7 @@ class TextClassification(ShuffledTask):
         parts = self.splits[split].tokens.split(self.recipe.eval_batch)
         return torch.cat([self.model(self._cut(part)) for part in parts]).double().cpu().numpy()
 
-    def probe(self, model: nn.Module) -> Probe | None:
+    def probe(self, model: nn.Module) -> Diagnostic | None:
         """Diagnostics of a network's weights; none for an estimator."""
         return super().probe(model) if self.trains else None
 
@@ -163,4 +163,4 @@ def _identity(tokens: Any) -> Any:
     return tokens
 
 
-CARD = TextClassification.card
+METADATA = TextClassification.card

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.registry.cards import TaskCard
-from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult, Task
+from harness.registry.metadata import TaskMetadata
+from harness.trial.contracts import Artifact, Diagnostic, Evaluation, StepResult, Task
 from harness.trial.options import option
 from suites.data.parallel import Parallel
 from suites.tasks.beam import BeamSearch
 from suites.tasks.common import evaluating
 from suites.tasks.image_reference import image_deviation
-from suites.tasks.norm_probe import NormProbe
+from suites.tasks.norm_diagnostic import NormDiagnostic
 from suites.tasks.subwords import END, PADDING, BytePairs, Pieces, joined
 
 _HYPHEN = re.compile(r"(?<=\S)-(?=\S)")
@@ -97,7 +97,7 @@ class Translation(Task):
     training and come in a new order in each epoch. Decoding is by beam search; a beam of one is greedy.
     """
 
-    card = TaskCard(
+    card = TaskMetadata(
         name="translation",
         target="Translation",
         summary="sentences from one language to another, scored by BLEU and chrF",
@@ -112,7 +112,7 @@ class Translation(Task):
     model: nn.Module
     words: BytePairs | Pieces
     last: TranslationBatch
-    norm_probe: NormProbe | None = None
+    norm_probe: NormDiagnostic | None = None
     samples: Sequence[Sample] = ()
 
     def build(self) -> nn.Module:
@@ -262,11 +262,11 @@ class Translation(Task):
         finally:
             self.model.load_state_dict(present)
 
-    def probe(self, model: nn.Module) -> Probe | None:
+    def probe(self, model: nn.Module) -> Diagnostic | None:
         """Diagnostics of norms for arms that fill a norm slot."""
         if not any(name.split(".")[0] == "norm" for name in self.context.slots):
             return None
-        self.norm_probe = NormProbe(model, self.total, lambda: self._loss(self.last, 0.0) / self.last.count)
+        self.norm_probe = NormDiagnostic(model, self.total, lambda: self._loss(self.last, 0.0) / self.last.count)
         return self.norm_probe
 
     def mechanisms(self) -> dict[str, float]:
@@ -365,4 +365,4 @@ def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> np.nd
     return np.array([scorer.sentence_score(ours, [theirs]).score for ours, theirs in pairs], dtype=np.float32)
 
 
-CARD = Translation.card
+METADATA = Translation.card

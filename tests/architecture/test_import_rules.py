@@ -17,8 +17,8 @@ PACKAGES = ("harness", "methods", "suites", "reports")
 
 PLANTED = {
     "stages: a plan dispatches": ("stages", "harness/plan/estimate.py", "import harness.execute.dispatch"),
-    "stages: the judge sweeps": ("stages", "harness/judge/gates.py", "import harness.sweep.summary"),
-    "stages: a worker stores": ("stages", "harness/execute/worker.py", "import harness.store.owner"),
+    "stages: the judge sweeps": ("stages", "harness/judge/mechanism.py", "import harness.sweep.summary"),
+    "stages: a worker stores": ("stages", "harness/execute/worker.py", "import harness.store.writer"),
     "stages: a sweep calls the application": ("stages", "harness/sweep/study.py", "import harness.app.run"),
     "stages: a stage reaches its siblings": ("stages", "harness/sweep/study.py", "import harness.preflight.work"),
     "stages: the core asks the registry": ("stages", "harness/trial/loop.py", "import harness.registry"),
@@ -30,7 +30,7 @@ PLANTED = {
     "heavy-methods: scikit-learn in an optimizer": ("heavy-methods", "methods/optimizers/adam.py", "import sklearn"),
     "families: one imports another": ("families", "methods/alignment/mk_mmd.py", "import methods.distillation.kd"),
     "suites: data imports tasks": ("suites", "suites/data/digits.py", "import suites.tasks.classification"),
-    "suites-engine: a task stores": ("suites-engine", "suites/tasks/classification.py", "import harness.store.owner"),
+    "suites-engine: a task stores": ("suites-engine", "suites/tasks/classification.py", "import harness.store.writer"),
     "pages: a page trains": ("pages", "reports/site.py", "import harness.trial.loop"),
     "page-layers: data draw": ("page-layers", "reports/data/sql.py", "import reports.pages.suite"),
     "pure: statistics read": ("pure", "harness/stats/paired.py", "import pandas"),

@@ -22,7 +22,7 @@ from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions, Inli
 from harness.execute.worker import Job
 from harness.plan.planning import Selection, make_plan
 from harness.plan.user_arms import user_arm
-from harness.store import Outcome, Owner, open_reader
+from harness.store import Outcome, Writer, open_reader
 from harness.store.encoding import encode
 from harness.store.events import OutcomeEvent
 from harness.suite import load_suite
@@ -102,7 +102,7 @@ def ended(executor: Executor, job: Job, seconds: float = 120.0) -> Outcome:
 
 def dispatched(executor: Executor, database: Path, job: Job) -> Outcome:
     """The last outcome of a job that goes through the dispatcher."""
-    with Owner(database, "run") as owner:
+    with Writer(database, "run") as owner:
         dispatcher = Dispatcher(StoreRecorder(owner.record, "run"), executor, Policy(), Watch())
         dispatcher.submit([job])
         ((_, outcome),) = dispatcher.outcomes()

@@ -14,7 +14,7 @@ from harness.judge.bindings import claim_designs
 from harness.judge.evidence import StoredTrial
 from harness.judge.judging import judge_designs
 from harness.plan.planning import Plan, Selection, make_plan
-from harness.store import Owner
+from harness.store import Writer
 from harness.store.events import EnvironmentEvent, PlannedEvent, read_event
 from harness.suite import Suite, load_suite
 
@@ -148,13 +148,13 @@ class World:
 
     def store(self, database: Path) -> None:
         """Write everything as a run would."""
-        with Owner(database) as owner:
+        with Writer(database) as owner:
             for name, kind in ENVIRONMENTS.items():
                 owner.record(EnvironmentEvent(environment_id=name, info={"class": kind}))
             self.record(owner)
             owner.flush()
 
-    def record(self, owner: Owner, run_id: str = "r") -> None:
+    def record(self, owner: Writer, run_id: str = "r") -> None:
         """The plan's trials and outcomes."""
         plan = self.plan
         links = [
@@ -195,7 +195,7 @@ class World:
 
 def record_verdicts(database: Path, suite: Suite, scale: str, judgement: Judgement) -> None:
     """Store a judgement."""
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         record_judgement(owner.record, suite.name, scale, judgement)
         owner.flush()
 

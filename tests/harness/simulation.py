@@ -181,7 +181,7 @@ def cut(design: ClaimDesign, seeds: int) -> ClaimDesign:
     return replace(design, blocks=(replace(block, cells=cells),))
 
 
-class JudgedContrast(NamedTuple):
+class JudgedComparison(NamedTuple):
     """Verdict, pairs and estimate of one contrast."""
 
     verdict: str
@@ -189,14 +189,14 @@ class JudgedContrast(NamedTuple):
     difference: float
 
 
-Judged = Mapping[str, JudgedContrast]
+Judged = Mapping[str, JudgedComparison]
 """A suite's contrasts by name."""
 
 
 def judged(designs: Sequence[ClaimDesign], evidence: Evidence) -> Judged:
     """Verdicts from exactly the trials of the designs."""
     rows = [row for _, row in judge_designs(designs, evidence, {}, datetime.now(UTC).replace(tzinfo=None))]
-    return {row.claim_id: JudgedContrast(row.verdict, row.n, row.difference or 0.0) for row in rows}
+    return {row.claim_id: JudgedComparison(row.verdict, row.n, row.difference or 0.0) for row in rows}
 
 
 def buy(designs: Sequence[ClaimDesign], evidence: Evidence) -> Judged:

@@ -103,9 +103,9 @@ def dead_session(database: Path, run_id: str, *lines: Mapping[str, Any], torn: s
     """A writer records events and half a line, ingests nothing and dies."""
     code = """
         import json, os, sys
-        from harness.store import Owner
+        from harness.store import Writer
         from store_support import event_of
-        writer = Owner(sys.argv[1], sys.argv[2], ingest_seconds=60).open()
+        writer = Writer(sys.argv[1], sys.argv[2], ingest_seconds=60).open()
         for line in json.loads(sys.argv[3]):
             writer.record(event_of(line))
         os.write(writer.journal._descriptor, sys.argv[4].encode())

@@ -20,14 +20,14 @@ from torch import Tensor
 import methods.alignment as package
 from methods.alignment.dann import DANN, reverse_gradient
 from methods.alignment.deep_coral import coral_loss
+from methods.alignment.diagnostics import class_alignment, fluctuation, misaligned_share, purity
 from methods.alignment.fine_tune import FineTune
 from methods.alignment.inputs import Adaptation, AdaptationBatch
 from methods.alignment.knn_mmd import KNNMMD
 from methods.alignment.mk_mmd import class_mk_mmd, mk_mmd_loss
 from methods.alignment.mmd_global import GlobalMMD
-from methods.alignment.probes import class_alignment, fluctuation, misaligned_share, purity
 from methods.alignment.vectors import PREFIXES, compare
-from methods.cards import MethodCard
+from methods.metadata import MethodMetadata
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 CASES = {
@@ -167,10 +167,10 @@ def test_what_mk_mmd_refuses() -> None:
 # Modules
 
 
-def infos() -> Iterator[tuple[MethodCard, Any]]:
+def infos() -> Iterator[tuple[MethodMetadata, Any]]:
     for module in pkgutil.iter_modules(package.__path__):
         loaded = importlib.import_module(f"methods.alignment.{module.name}")
-        for info in getattr(loaded, "CARDS", None) or ([loaded.CARD] if hasattr(loaded, "CARD") else []):
+        for info in getattr(loaded, "CARDS", None) or ([loaded.METADATA] if hasattr(loaded, "METADATA") else []):
             yield info, getattr(loaded, info.target)
 
 

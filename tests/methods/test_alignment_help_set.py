@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from methods.alignment import help_set as module
+from methods.alignment.diagnostics import purity
 from methods.alignment.help_set import HelpSetOptions, corrupt_labels, make_help_set, reduce, umap_init
 from methods.alignment.knn_baselines import KNNMotion, KNNPredictor, KNNRaw, KNNStatic, Majority, item_features
 from methods.alignment.neighbours import neighbour_count, vote
-from methods.alignment.probes import purity
 from methods.alignment.support import choose_support
 
 CLASSES = 4

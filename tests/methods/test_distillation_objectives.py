@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 import methods.distillation as package
-from methods.cards import MethodCard
 from methods.distillation.dkd import DKD
 from methods.distillation.inputs import DistillationBatch, Objective, RandomStream, shape_arguments
 from methods.distillation.kd import KD, kd_loss
@@ -23,16 +22,17 @@ from methods.distillation.nkd import NKD, nkd_loss
 from methods.distillation.ps_kd import PSKD
 from methods.distillation.srrl import SRRL
 from methods.distillation.uskd import USKD
+from methods.metadata import MethodMetadata
 
 ITEMS, CLASSES, STUDENT, TEACHER = 12, 6, 5, 4
 SHAPES = {"classes": CLASSES, "feature_channels": STUDENT, "teacher_channels": TEACHER, "items": 40}
 
 
-def infos() -> Iterator[tuple[MethodCard, Any]]:
+def infos() -> Iterator[tuple[MethodMetadata, Any]]:
     for module in pkgutil.iter_modules(package.__path__):
         loaded = importlib.import_module(f"methods.distillation.{module.name}")
-        if hasattr(loaded, "CARD"):
-            yield loaded.CARD, getattr(loaded, loaded.CARD.target)
+        if hasattr(loaded, "METADATA"):
+            yield loaded.METADATA, getattr(loaded, loaded.METADATA.target)
 
 
 METHODS = {info.name: (info, factory) for info, factory in infos()}

@@ -405,9 +405,9 @@ def test_diagnostics():
         norm.record = step >= 4
         norm(torch.randn(6, 3, 8) * (1 + step)).sum().backward()
     found = norm.diagnostics()
-    from methods.norms.powernorm import CARD
+    from methods.norms.powernorm import METADATA
 
-    assert set(found) == set(CARD.diagnostics)
+    assert set(found) == set(METADATA.diagnostics)
     assert float(found["after_warmup_share"]) == 6 / 8
     torch.testing.assert_close(found["nu_median"], torch.quantile(0.1 * norm.ema_gz.abs(), 0.5))
     assert found["batch_mean_square_deviation_p99"] > found["batch_mean_square_deviation_median"] > 0

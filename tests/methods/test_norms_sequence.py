@@ -222,7 +222,7 @@ def test_recorded_deviations(kind):
 @pytest.mark.parametrize("name", MODULES)
 def test_records_describe_the_classes(name):
     module = importlib.import_module(f"methods.norms.{name}")
-    info = module.CARD
+    info = module.METADATA
     assert dataclasses.is_dataclass(info)
     kind = getattr(module, info.target)
     norm = kind(8, **dict(info.defaults))

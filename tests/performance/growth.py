@@ -80,8 +80,8 @@ def journal(folder: Path, size: Size) -> None:
     from harness.judge import claim_rows
     from harness.plan.planning import Selection, make_plan
     from harness.store import Outcome
+    from harness.store.event_log import EventLog
     from harness.store.events import ClaimsEvent, EnvironmentEvent, OutcomeEvent, RunEvent
-    from harness.store.journal import Journal
     from harness.suite import load_suite
     from harness.trial.result import MetricSeries, Score
     from harness.vocabulary import Status
@@ -96,7 +96,7 @@ def journal(folder: Path, size: Size) -> None:
         "epoch": tuple(step / 10 for step in steps),
         "elapsed_seconds": tuple(step / 100 for step in steps),
     }
-    segment = Journal(folder / "growing.duckdb.journal", RUN)
+    segment = EventLog(folder / "growing.duckdb.journal", RUN)
     info = {"python": "3.11", "cpu": "test", "cores": 2, "packages": {"torch": "2"}, "class": {"torch": "2"}}
     began = {
         "run_id": RUN,
@@ -150,9 +150,9 @@ def plan(folder: Path, size: Size) -> None:
 
 def ingest(folder: Path, size: Size) -> None:
     """Ingest the log, write the snapshot, archive the segment."""
-    from harness.store import Owner
+    from harness.store import Writer
 
-    with Owner(folder / "growing.duckdb"):
+    with Writer(folder / "growing.duckdb"):
         pass
     assert not list((folder / "growing.duckdb.journal").glob(f"*{RUN}*.jsonl"))
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.plan.planning import Selection, make_plan
-from harness.registry.cards import TaskCard
+from harness.registry.metadata import TaskMetadata
 from harness.suite import load_suite
 from harness.trial.contracts import Evaluation, Slot, StepResult, Task, TrialContext
 from harness.trial.loop import Loop
@@ -124,7 +124,7 @@ Batch = tuple[Tensor, Tensor]
 class Ready(Task):
     """A linear layer on a batch in memory: what else a step does is the loop's."""
 
-    card = TaskCard(
+    card = TaskMetadata(
         name="ready", target="Ready", summary="a batch in memory", slots=("optimizer",), metrics=(), reads=()
     )
 

@@ -18,7 +18,7 @@ from harness import stats
 from harness.judge.detail import finite
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.results.reporting import Reported
-from harness.store import Owner
+from harness.store import Writer
 from harness.store.events import (
     ClaimsEvent,
     EnvironmentEvent,
@@ -204,7 +204,7 @@ def claim_rows(suite: Suite) -> list[dict[str, Any]]:
 
 def fill(database: Path, reported: Sequence[Reported], *, tie: str = HOSTILE, fail_one: bool = True) -> None:
     """Write runs, trials, verdicts and gates of the plans."""
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         info = {
             "python": "3.11.2",
             "cpu": "A processor",
@@ -223,7 +223,7 @@ def fill(database: Path, reported: Sequence[Reported], *, tie: str = HOSTILE, fa
         owner.flush()
 
 
-def _run(owner: Owner, one: Reported, tie: str, fail_one: bool) -> None:
+def _run(owner: Writer, one: Reported, tie: str, fail_one: bool) -> None:
     run = f"{RUN}-{one.plan.scale}"
     row = {
         "run_id": run,
@@ -254,7 +254,7 @@ def _run(owner: Owner, one: Reported, tie: str, fail_one: bool) -> None:
         owner.record(read_event({"v": 1, **event}))
 
 
-def _beside(owner: Owner, one: Reported) -> None:
+def _beside(owner: Writer, one: Reported) -> None:
     """A trial that ran twice, joules of every trial, and a bought seed."""
     run = f"{RUN}-{one.plan.scale}"
     twice = next(trial for trial in one.plan.trials if trial.arm == "plain")
@@ -306,7 +306,7 @@ def left_behind(trial: Trial, folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _judge(owner: Owner, one: Reported, tie: str) -> None:
+def _judge(owner: Writer, one: Reported, tie: str) -> None:
     verdicts: list[dict[str, Any]] = []
     sides: list[dict[str, Any]] = []
     gates: list[dict[str, Any]] = []
@@ -493,7 +493,7 @@ def verdict(
     }
 
 
-def _sweep(owner: Owner) -> None:
+def _sweep(owner: Writer) -> None:
     """A finished random sweep of two arms at mini."""
     draw = random.Random(7)
     lrs = [10 ** draw.uniform(-4, 0) for _ in range(8)]

@@ -13,10 +13,10 @@ from harness.judge import claim_rows
 from harness.judge.stored import judge_now
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.results.reporting import Reported
-from harness.store import Owner
+from harness.store import Writer
 from harness.store.events import ClaimsEvent, EnvironmentEvent, PlannedEvent, RunEvent, read_event
 from harness.suite import Suite, load_suite
-from harness.suite.models import Gate, Metric
+from harness.suite.models import MechanismCheck, Metric
 from reports.site import write_site
 
 SUITES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
@@ -65,7 +65,7 @@ def score(trial: Trial, metric: str, about: Metric) -> float:
     return 50 + common + sign * (EFFECTS.get(trial.arm, 0.0) + own)
 
 
-def results_of(suite: Suite, trial: Trial, gates: Sequence[Gate]) -> list[dict[str, Any]]:
+def results_of(suite: Suite, trial: Trial, gates: Sequence[MechanismCheck]) -> list[dict[str, Any]]:
     """Final numbers: every declared metric, and the quantities of the gates beyond their thresholds."""
     metrics = suite.benchmarks[trial.benchmark].model.metrics
     rows = {(about.split, name): score(trial, name, about) for name, about in metrics.items()}
@@ -79,9 +79,9 @@ def results_of(suite: Suite, trial: Trial, gates: Sequence[Gate]) -> list[dict[s
     return [{"split": split, "metric": metric, "value": value} for (split, metric), value in rows.items()]
 
 
-def rules_of(suite: Suite) -> list[Gate]:
+def rules_of(suite: Suite) -> list[MechanismCheck]:
     """Every gate of the suite, each once."""
-    found: dict[tuple[Any, ...], Gate] = {}
+    found: dict[tuple[Any, ...], MechanismCheck] = {}
     for binding in suite.model.claims:
         given = binding.mechanism if isinstance(binding.mechanism, list) else [binding.mechanism]
         for rule in given:
@@ -90,7 +90,7 @@ def rules_of(suite: Suite) -> list[Gate]:
     return list(found.values())
 
 
-def fill_shipped(owner: Owner, suite: Suite, plan: Plan) -> None:
+def fill_shipped(owner: Writer, suite: Suite, plan: Plan) -> None:
     """A run of the suite, every trial done."""
     run = f"{RUN}-{suite.name}-{plan.scale}"
     owner.record(EnvironmentEvent(environment_id=environment_id(), info=environment()))
@@ -154,7 +154,7 @@ def write_shipped(folder: Path, seeds: tuple[int, ...] = SEEDS) -> Path:
     for name in SUITES:
         suite = load_suite(name)
         for selection in selections(suite, seeds):
-            with Owner(database, f"{RUN}-{name}-{selection.scale}") as owner:
+            with Writer(database, f"{RUN}-{name}-{selection.scale}") as owner:
                 fill_shipped(owner, suite, make_plan(suite, selection))
             reported.append(Reported(suite, judge_now(suite, selection, database)[0]))
     return write_site(database, reported, folder / "site", trial_pages=True).parent

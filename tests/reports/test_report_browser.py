@@ -11,7 +11,7 @@ import pytest
 from browser_support import MARKS, Visit, chromium
 from report_support import Written
 
-from harness.results.progress import BoughtSeed, FailedTrial, RunningTrial, RunProgress
+from harness.results.progress import AddedSeed, FailedTrial, RunningTrial, RunProgress
 from harness.results.serve import HOST, ServedReport, make_server
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def test_a_run_that_goes_on_is_shown_and_a_page_renews_itself(written: Written, 
         quiet_seconds=1.0,
         running=(RunningTrial(f"{hostile}/a/3", 7, 20, 0.5),),
         failures=(FailedTrial("b/a/2", "failed", hostile),),
-        bought=(BoughtSeed("2026-03-04T05:00:00", "c", "b", ("a",), 5, "because"),),
+        bought=(AddedSeed("2026-03-04T05:00:00", "c", "b", ("a",), 5, "because"),),
         bought_count=1,
     )
     site = ServedReport(written.database, lambda: written.folder / "index.html", lambda: run)

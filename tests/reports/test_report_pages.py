@@ -16,7 +16,7 @@ import pytest
 from html_support import Parsed
 from report_support import HOSTILE, SCRIPT, Written, fill, outcome, plans, trial_row, write_suite
 
-from harness.store import Owner, open_reader
+from harness.store import Writer, open_reader
 from harness.store.events import PlannedEvent, VerdictsEvent, read_event
 from harness.suite import load_suite
 from reports.data import sql
@@ -195,7 +195,7 @@ def test_trials_are_those_of_the_plan_never_rows_by_name(tmp_path: Path) -> None
     database = tmp_path / "harness.duckdb"
     fill(database, reported, fail_one=False)
     stale = next(t for t in reported[0].plan.trials if t.arm == "ours")
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         row = trial_row(stale) | {"trial_id": "f" * 64, "fingerprint": "another code"}
         owner.record(PlannedEvent(run_id="late", trials=[row], links=[]))
         results = [{"split": "test", "metric": "score", "value": 987654.0}]
@@ -228,7 +228,7 @@ def test_the_latest_verdict_counts_and_absent_keys_are_no_matter(tmp_path: Path)
     reported = plans(write_suite(tmp_path), ["mini"], seeds=3)
     database = tmp_path / "harness.duckdb"
     fill(database, reported)
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         verdicts = [
             {
                 "claim_id": "demo-gain",
@@ -318,7 +318,7 @@ def test_a_weak_baseline_stands_among_the_claims_with_its_reason(tmp_path: Path)
     reported = plans(write_suite(tmp_path), ["mini"], seeds=3)
     database = tmp_path / "harness.duckdb"
     fill(database, reported)
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         weak = {
             "claim_id": "demo-tie",
             "scale": "mini",
@@ -343,7 +343,7 @@ def test_an_arm_that_the_recipe_leaves_untuned_is_told(tmp_path: Path) -> None:
     text = text.replace("{name: sgd, lr: 0.2}, set: {noise_key: other}", "adamw, set: {noise_key: other}")
     suite.path.write_text(text.replace("{steps: 20}", "{steps: 20, optimizer: {adamw: {lr: 0.01}}}"), encoding="utf-8")
     database = tmp_path / "harness.duckdb"
-    with Owner(database):
+    with Writer(database):
         pass
     reported = plans(load_suite(suite.path), ["mini", "paper"], seeds=1)
     folder = write_site(database, reported, tmp_path / "site").parent
@@ -496,7 +496,7 @@ def test_pages_of_an_earlier_site_go_and_files_of_others_stay(written: Written, 
 def test_a_suite_that_never_ran_has_a_page(tmp_path: Path) -> None:
     reported = plans(write_suite(tmp_path), ["mini"])
     database = tmp_path / "harness.duckdb"
-    with Owner(database):
+    with Writer(database):
         pass
     folder = write_site(database, reported, tmp_path / "site").parent
     assert "No claim has been judged at scale mini yet" in suite_of(folder).text
@@ -506,7 +506,7 @@ def test_a_suite_that_never_ran_has_a_page(tmp_path: Path) -> None:
 
 def test_the_site_without_any_suite_is_a_page(tmp_path: Path) -> None:
     database = tmp_path / "harness.duckdb"
-    with Owner(database):
+    with Writer(database):
         pass
     assert "holds no suite yet" in Parsed(write_site(database, [], tmp_path / "site")).text
 

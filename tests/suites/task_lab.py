@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from harness.registry.cards import DataCard, ModelCard, TaskCard
-from harness.registry.index import cards_in
+from harness.registry.index import metadata_in
+from harness.registry.metadata import DataMetadata, ModelMetadata, TaskMetadata
 from harness.trial.contracts import DataRequest, ModelRequest, Task, TrialContext
 from harness.trial.loading import Loader
 from harness.trial.options import build, options_of
@@ -21,13 +21,13 @@ from harness.trial.seeds import Streams
 
 def info_of(module: str, name: str) -> Any:
     """The record ``name`` of a module."""
-    return next(info for info in cards_in(importlib.import_module(module)) if info.name == name)
+    return next(info for info in metadata_in(importlib.import_module(module)) if info.name == name)
 
 
 def options_for(target: Callable[..., Any], **given: Any) -> Any:
     """The options of a loading or building function, ``given`` over its defaults; a misspelt one fails."""
     module = importlib.import_module(target.__module__)
-    card = next(card for card in cards_in(module) if card.target == target.__name__)
+    card = next(card for card in metadata_in(module) if card.target == target.__name__)
     return build(card.options, given)
 
 
@@ -39,7 +39,7 @@ def request_of(card: Any, root: Path, given: Mapping[str, Any], seed: int = 0) -
 
 def request_for(load: Callable[..., Any], root: Path, source: str | None = None, **given: Any) -> DataRequest[Any]:
     """A request at seed 0 to a source that a function loads: that of this name, else the first, a layout's own."""
-    cards = cards_in(importlib.import_module(load.__module__))
+    cards = metadata_in(importlib.import_module(load.__module__))
     card = next(card for card in cards if card.target == load.__name__ and source in (None, card.name))
     return request_of(card, root, given)
 
@@ -63,16 +63,16 @@ class Cell:
     def data_for(self, seed: int, root: Path = Path("/nowhere")) -> Any:
         """The splits of one seed."""
         module, name = self.data.split(":")
-        info: DataCard = info_of(module, name)
+        info: DataMetadata = info_of(module, name)
         request = request_of(info, root, self.data_keys, seed)
         return getattr(importlib.import_module(module), info.target)(request)
 
     def build(self, seed: int, root: Path = Path("/nowhere"), data: Any = None, scale: str = "mini") -> Task:
         """The task of one seed, its ``build`` not yet called."""
         module, name = self.task.split(":")
-        info: TaskCard = info_of(module, name)
+        info: TaskMetadata = info_of(module, name)
         model_module, model_name = self.model.split(":")
-        model_info: ModelCard = info_of(model_module, model_name)
+        model_info: ModelMetadata = info_of(model_module, model_name)
         assert info.options is not None
         names = options_of(info.options)
         own = {key: value for key, value in self.recipe.items() if key in names}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.suite.models import FactFile
+from harness.suite.models import PaperClaims
 
 CLAIMS = Path(__file__).parents[2] / "suites" / "claims"
 FACTS = Path(__file__).parents[3] / "shared" / "papers" / "claims.yaml"
@@ -52,7 +52,7 @@ def test_entries_are_unchanged(suite: str) -> None:
 
 @pytest.mark.parametrize("suite", CHECKSUMS)
 def test_entries_are_typed_and_of_their_suite(suite: str) -> None:
-    facts = FactFile.model_validate(entries(CLAIMS / f"{suite}.yaml")).root
+    facts = PaperClaims.model_validate(entries(CLAIMS / f"{suite}.yaml")).root
     assert {fact.suite for fact in facts} == {suite}
     assert len({fact.id for fact in facts}) == len(facts)
 

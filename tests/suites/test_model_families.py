@@ -239,7 +239,7 @@ def test_weight_norm_makes_every_linear_layer_scale_invariant(where: str) -> Non
 
 @pytest.mark.parametrize("where", [LM, XL])
 def test_the_norm_slot_reaches_every_norm_of_a_language_model(where: str) -> None:
-    from methods.norms.rms import CARD as RMS
+    from methods.norms.rms import METADATA as RMS
 
     factory = getattr(importlib.import_module("methods.norms.rms"), RMS.target)
     model = build(where, {"vocabulary": 50}, {"language": Slot("rms", factory, {})}, layers=2)

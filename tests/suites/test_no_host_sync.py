@@ -117,10 +117,10 @@ def test_no_task_waits_in_its_step(cell: str, tmp_path: Path, monkeypatch: pytes
 
 def _untrained(plan: Any, trial: Any, name: str, folder: Path) -> Path:
     """The product of a prerequisite that was not trained: what its numbers are does not matter here."""
-    from harness.trial.saved import save_product
+    from harness.trial.saved import save_trained_weights
 
     before = next(one for one in plan.trials if one.trial_id == trial.needs[name])
     where = folder / before.trial_id[:8]
     task = assemble(before.spec, Runtime(where, torch.device("cpu"), registry.load, data_root()))
-    save_product(where, task.product(task.build()))
+    save_trained_weights(where, task.product(task.build()))
     return where

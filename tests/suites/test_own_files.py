@@ -131,9 +131,10 @@ def test_against_needs_an_arm_of_ones_own(folder: Path, capsys: pytest.CaptureFi
 @pytest.mark.full
 def test_data_of_a_file_have_a_card(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "my_data.py").write_text(
-        "from harness.registry.cards import DataCard\n"
+        "from harness.registry.metadata import DataMetadata\n"
         "from suites.data.digits import load, DigitsOptions\n"
-        "CARD = DataCard(name='my-digits', target='load', summary='mine', origin='generated', content='images',\n"
+        "METADATA = DataMetadata(name='my-digits', target='load', summary='mine', origin='generated',\n"
+        "                content='images',\n"
         "                layout='none', home='here', licence='MIT', version='1', options=DigitsOptions)\n"
     )
     text = SUITE.replace("{name: digits, train", "{file: ./my_data.py, train").replace("./my.py", "my.py")
@@ -143,4 +144,4 @@ def test_data_of_a_file_have_a_card(folder: Path, capsys: pytest.CaptureFixture[
     (folder / "other.py").write_text("x = 1\n")
     (folder / "mine.yaml").write_text(text.replace("my_data.py", "other.py"))
     assert run_main(["validate", str(folder / "mine.yaml")]) == 2
-    assert "has no card: it needs 'CARD = DataCard(" in capsys.readouterr().err
+    assert "has no card: it needs 'METADATA = DataMetadata(" in capsys.readouterr().err

@@ -24,7 +24,7 @@ from harness.registry.shipped import suite_files
 from harness.suite import load_suite
 from harness.suite.cells import block_of, served_by, setting
 from harness.suite.load import Suite
-from harness.suite.models import Claim, Gate, ScaleBlock
+from harness.suite.models import Claim, MechanismCheck, ScaleBlock
 
 SUITES = sorted(suite_files())
 FOLDER = Path(__file__).parents[2] / "suites"
@@ -41,7 +41,7 @@ def plan_of(name: str, scale: str) -> Plan:
     return make_plan(suite_of(name), Selection(scale=scale))
 
 
-def gates_of(binding: Claim) -> list[Gate]:
+def gates_of(binding: Claim) -> list[MechanismCheck]:
     given = binding.mechanism
     return given if isinstance(given, list) else [given] if given is not None else []
 

@@ -33,7 +33,7 @@ from suites.data.types import Text
 from suites.models import tensorized_lm, transformer
 from suites.tasks.beam import BeamSearch
 from suites.tasks.image_reference import image_deviation
-from suites.tasks.norm_probe import NormProbe, distance
+from suites.tasks.norm_diagnostic import NormDiagnostic, distance
 from suites.tasks.subwords import END, PADDING, UNKNOWN, BytePairs, Pieces
 from suites.tasks.translation import bleu, chrf, mean_of
 
@@ -285,7 +285,7 @@ def test_probe_measures_the_batch_and_leaves_the_norms_alone() -> None:
     model = nn.Sequential(nn.Linear(4, 4), norm)
     x = torch.randn(6, 5, 4, generator=torch.Generator().manual_seed(0))
     direction = torch.randn(6, 5, 4, generator=torch.Generator().manual_seed(1))
-    probe = NormProbe(model, 40, lambda: (model(x) * direction).mean())
+    probe = NormDiagnostic(model, 40, lambda: (model(x) * direction).mean())
     for step in range(40):
         probe.begin(step)
         (model(x) * direction).mean().backward()
@@ -299,7 +299,7 @@ def test_probe_measures_the_batch_and_leaves_the_norms_alone() -> None:
     assert found["batch_mean_square_deviation"] < 0.1
     assert found["gradient_norm_p99"] == pytest.approx(1, abs=0.5)
     assert abs(found["train_minus_eval_loss"]) < 1e-3
-    again = NormProbe(model, 40, lambda: (model(x) * direction).mean())
+    again = NormDiagnostic(model, 40, lambda: (model(x) * direction).mean())
     again.load_state_dict(probe.state_dict())
     assert again.summary() == found
 

@@ -16,7 +16,7 @@ from harness.execute.dispatch import Watch
 from harness.execute.worker import Job
 from harness.judge.stored import judge_now
 from harness.plan.planning import Selection
-from harness.store import Outcome, Owner, open_reader
+from harness.store import Outcome, Writer, open_reader
 from harness.store.events import LogEvent
 from harness.suite import load_suite
 from harness.trial.result import Score
@@ -102,7 +102,7 @@ def test_a_repeated_trial_that_came_out_otherwise_makes_its_claim_invalid(tiny: 
         [event] = reader.events(kind="determinism")
         told = event["detail"] if isinstance(event["detail"], dict) else json.loads(event["detail"])
     shifted = [{**row, "value": row["value"] + 0.5} for row in told["results"]]
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         owner.record(
             LogEvent(
                 run_id=result.run_id, event_kind="determinism", detail={**told, "results": shifted, "equal": False}

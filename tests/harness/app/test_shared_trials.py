@@ -17,7 +17,7 @@ from harness.app.shared_trials import SharedTrials
 from harness.execute.dispatch import Dispatcher, Policy, Watch
 from harness.execute.executors import Progress
 from harness.execute.worker import Job
-from harness.store import Outcome, Owner, StorePaths
+from harness.store import Outcome, StorePaths, Writer
 from harness.trial.saved import PRODUCT
 from harness.trial.spec import FilledSlots, Part, TrialSpec
 from harness.vocabulary import Status
@@ -85,7 +85,7 @@ class Command:
     """What one command does: an owner, its shared trials, a dispatcher over a scripted executor, in its own thread."""
 
     def __init__(self, database: Path, name: str, ends: Ends, room: int = 1) -> None:
-        self.owner = Owner(database, name).open()
+        self.owner = Writer(database, name).open()
         self.shared = SharedTrials(StorePaths.of(database), self.owner.journal.segment)
         self.shared.begin()
         self.executor, self.watch = Scripted(ends, room), Seen()

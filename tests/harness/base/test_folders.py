@@ -17,7 +17,7 @@ from harness.errors import MissingDataError
 from harness.execute.worker import Job, run_job, sealed
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
-from harness.trial.saved import has_product, load_product, save_product
+from harness.trial.saved import has_trained_weights, load_trained_weights, save_trained_weights
 from harness.vocabulary import Status
 
 NOBODY = 65534
@@ -97,7 +97,7 @@ def test_a_sealed_folder_can_be_used_again_and_removed(folder: Path) -> None:
 
 def test_a_damaged_product_of_a_sealed_folder_is_told_and_set_aside(folder: Path) -> None:
     """Changed as only the user's own code can: made writable first, or another put in its place."""
-    save_product(folder, {"w": torch.arange(64.0)})
+    save_trained_weights(folder, {"w": torch.arange(64.0)})
     if os.getuid() == 0:
         os.chown(folder / "product.safetensors", NOBODY, NOBODY)
 
@@ -111,13 +111,13 @@ def test_a_damaged_product_of_a_sealed_folder_is_told_and_set_aside(folder: Path
         product.unlink()
         product.write_bytes(content)
         with pytest.raises(MissingDataError, match=r"is damaged .*run again"):
-            load_product(folder)
-        assert not has_product(folder)
+            load_trained_weights(folder)
+        assert not has_trained_weights(folder)
         unseal(folder)
-        save_product(folder, {"w": torch.arange(64.0)})
+        save_trained_weights(folder, {"w": torch.arange(64.0)})
 
     as_a_user(act)
-    assert has_product(folder)
+    assert has_trained_weights(folder)
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -13,7 +13,7 @@ import pytest
 from harness.cli.group import run_main
 from harness.execute.outcome import Outcome
 from harness.plan.planning import Selection, make_plan
-from harness.store import TABLES, Owner, check, open_reader, rebuild
+from harness.store import TABLES, Writer, check, open_reader, rebuild
 from harness.store.events import OutcomeEvent, PlannedEvent
 from harness.suite import load_suite
 from harness.trial.result import Score
@@ -180,7 +180,7 @@ def with_a_wrong_number(database: Path, suite: Path) -> str:
     }
     links = [{"trial_id": trial.trial_id, "benchmark": "known", "arm": "better"}]
     wrong = Outcome(trial.trial_id, Status.DONE, results=(Score("test", "score", 999.0),))
-    with Owner(database, "elsewhere") as owner:
+    with Writer(database, "elsewhere") as owner:
         owner.record(PlannedEvent("elsewhere", [row], links))
         owner.record(OutcomeEvent(wrong, "elsewhere"))
     return trial.trial_id

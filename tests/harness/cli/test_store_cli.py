@@ -14,14 +14,14 @@ from store_support import foreign_holder, outcome, planned
 
 from harness.cli.db import db_command as db
 from harness.cli.query import query_command as query
-from harness.store import Owner, StoreError
+from harness.store import StoreError, Writer
 
 
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "h.duckdb"
     monkeypatch.setenv("HARNESS_DB", str(path))
-    with Owner(path) as owner:
+    with Writer(path) as owner:
         owner.record(planned("r", "t", "u"))
         values = [float("nan"), float("inf"), 0.5]
         results = [{"split": "test", "metric": f"m{i}", "value": value} for i, value in enumerate(values)]

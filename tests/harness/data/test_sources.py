@@ -19,8 +19,8 @@ from harness.data import checksums as manifests
 from harness.data import download as sources
 from harness.data.locate import data_identity
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.registry.index import _ADDED as ADDED
+from harness.registry.metadata import DataMetadata
 
 CONTENT = bytes(range(256)) * 5000
 SUM = hashlib.sha256(CONTENT).hexdigest()
@@ -77,7 +77,7 @@ def address() -> Iterator[str]:
 def source(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A registered source whose home is the server; returns the folder for data."""
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
-    card = DataCard(
+    card = DataMetadata(
         name="served",
         target="load",
         summary="",

@@ -23,7 +23,7 @@ from harness.execute import dispatch
 from harness.execute.dispatch import Dispatcher, Policy, Watch
 from harness.execute.executors import ExecutorOptions, InlineExecutor, Progress, RayExecutor, orphans
 from harness.execute.worker import Job
-from harness.store import Outcome, Owner, open_reader
+from harness.store import Outcome, Writer, open_reader
 from harness.trial.spec import FilledSlots, Part, TrialSpec
 from harness.vocabulary import Status
 
@@ -90,7 +90,7 @@ def done(job: Job) -> dict[str, Any]:
 def dispatched(
     database: Path, executor: Any, jobs: list[Job], policy: Policy | None = None
 ) -> tuple[dict[str, str], Dispatcher]:
-    with Owner(database, "run-1") as owner:
+    with Writer(database, "run-1") as owner:
         dispatcher = Dispatcher(StoreRecorder(owner.record, "run-1"), executor, policy or Policy(), Watch())
         dispatcher.submit(jobs)
         ended = {one.trial_id: str(outcome.status) for one, outcome in dispatcher.outcomes()}
@@ -218,7 +218,7 @@ def test_dependants_wait_and_are_cancelled_with_the_reason(database: Path) -> No
 
 
 def test_more_jobs_may_come_between_outcomes(database: Path) -> None:
-    with Owner(database, "run-1") as owner:
+    with Writer(database, "run-1") as owner:
         dispatcher = Dispatcher(StoreRecorder(owner.record, "run-1"), Told(done), Policy(), Watch())
         dispatcher.submit([job("first")])
         ended = []

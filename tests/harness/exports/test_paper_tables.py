@@ -16,7 +16,7 @@ from harness.cli.group import run_main
 from harness.exports.paper_text import NumberText, TextTable, latex, latex_text, markdown
 from harness.exports.verdict_marks import SIGNS
 from harness.results.current import ResultFilter, current_results
-from harness.store import Owner, open_reader
+from harness.store import Writer, open_reader
 from harness.vocabulary import Tone, Verdict
 
 NASTY = "a_b & 50 % of $x #1 {y} ~ ^ \\ <i> [1] *bold* |bar| é ß ł 中 α ± −"
@@ -129,7 +129,7 @@ def test_seeds_of_unequal_number_and_lost_ones_are_said(tiny: Path, tmp_path: Pa
 
 
 def test_a_diverged_seed_is_counted_beside_the_others(database: Path, tmp_path: Path) -> None:
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         owner.record(run_event("r1", spec={"arms": {"adamp": {"role": "method"}}, "benchmarks": {}}))
         for seed, (trial, value) in enumerate({"t0": 1.5, "t1": float("nan"), "t2": float("-inf"), "t3": 2.5}.items()):
             owner.record(event_of(planned_line("r1", trial, seed=seed)))

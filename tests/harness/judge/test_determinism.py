@@ -9,7 +9,7 @@ from judge_support import WHEN, World, around, binding, fact, flat, record_verdi
 from recomputing import differing
 
 from harness.judge import judge
-from harness.store import Owner, open_reader
+from harness.store import Writer, open_reader
 from harness.store.events import read_event
 
 
@@ -18,7 +18,7 @@ def again(world: World, database: Path, metric: str, change: float, environment:
     trial = world.plan.trial_ids("a", "ours")[0]
     value = float(world.scores["a", "ours"][0])  # type: ignore[arg-type]
     rows = [{"split": "test", "metric": metric, "value": value + change}]
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         owner.record(
             read_event(
                 {

@@ -10,7 +10,7 @@ import pytest
 from judge_support import WHEN, World, around, binding, fact, flat, record_verdicts, write_suite
 
 from harness.judge import VerdictRow, claim_rows, judge
-from harness.store import Owner, open_reader
+from harness.store import Writer, open_reader
 from harness.store.events import ClaimsEvent
 from harness.suite import load_suite
 
@@ -30,7 +30,7 @@ def judged(one: World, database: Path, hours: int) -> VerdictRow:
     with open_reader(database) as reader:
         judgement = judge(one.suite, one.plan, reader, judged_at=WHEN + timedelta(hours=hours))
     record_verdicts(database, one.suite, one.scale, judgement)
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         owner.record(ClaimsEvent(one.suite.name, claim_rows(one.suite)))
     return judgement.verdicts[0]
 

@@ -20,7 +20,7 @@ from harness.judge.stored import judge_now
 from harness.plan.planning import Selection
 from harness.results.current import ResultFilter
 from harness.results.diff import difference
-from harness.store import Owner, open_reader
+from harness.store import Writer, open_reader
 from harness.store.deletion import DeletedEvent
 from harness.store.events import EnvironmentEvent, LogEvent, PlannedEvent, VerdictsEvent
 from harness.suite import load_suite
@@ -62,7 +62,7 @@ def test_a_run_that_judged_nothing_new_ends_with_the_verdicts_that_stand(
     judged: Result, tiny: Path, database: Path
 ) -> None:
     second = ran(tiny, database)
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         row = {"claim_id": "tiny-better", "verdict": "contradicted", "judged_at": "2100-01-01T00:00:00", "n": 3}
         owner.record(VerdictsEvent([row], suite="tiny", scale="mini"))
     with open_reader(database) as reader:
@@ -78,22 +78,22 @@ def test_a_run_that_judged_nothing_new_ends_with_the_verdicts_that_stand(
 
 def repeated(database: Path, result: Result) -> None:
     detail = {"trial_id": result.plan.trials[0].trial_id, "status": "done", "results": []}
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         owner.record(LogEvent(run_id=result.run_id, event_kind="determinism", detail=detail))
 
 
 def environment(database: Path, result: Result) -> None:
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         owner.record(EnvironmentEvent("another", {"class": "another"}))
 
 
 def deleted(database: Path, result: Result) -> None:
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         owner.record(DeletedEvent("f", [result.plan.trials[0].trial_id]))
 
 
 def another_verdict(database: Path, result: Result) -> None:
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         row = {"claim_id": "tiny-better", "verdict": "not run", "judged_at": "2100-01-01T00:00:00"}
         owner.record(VerdictsEvent([row], suite="tiny", scale="mini"))
 

@@ -9,7 +9,7 @@ import pytest
 import simulation as simulate
 import torch
 from click.testing import CliRunner
-from simulation import CAP, SUITES, TRUTHS, Case, JudgedContrast, SimulationTable
+from simulation import CAP, SUITES, TRUTHS, Case, JudgedComparison, SimulationTable
 
 from harness import registry
 from harness.data.roots import data_root
@@ -84,9 +84,9 @@ def test_errors_are_rare_and_seeds_are_spared(table: SimulationTable) -> None:
 
 def test_a_table_counts_false_reproductions_and_costs() -> None:
     table = SimulationTable()
-    right = {truth.name: JudgedContrast(truth.right, 10, 0.0) for truth in TRUTHS}
-    wrong = {"null": JudgedContrast("reproduced", 10, 0.0), "quarter": JudgedContrast("inconclusive", 10, 0.0)}
-    longer = {"null": JudgedContrast("not reproduced", CAP, 0.0)}
+    right = {truth.name: JudgedComparison(truth.right, 10, 0.0) for truth in TRUTHS}
+    wrong = {"null": JudgedComparison("reproduced", 10, 0.0), "quarter": JudgedComparison("inconclusive", 10, 0.0)}
+    longer = {"null": JudgedComparison("not reproduced", CAP, 0.0)}
     table.add({"sequential": right | wrong, "fixed": right | longer})
     assert (table.false_suites["sequential"], table.false_suites["fixed"]) == (1, 0)
     assert table.cost == pytest.approx(80 / 100)

@@ -18,7 +18,7 @@ from harness.judge.checks import CheckResult, code_of, run_apart
 from harness.judge.detail import from_json
 from harness.judge.rows import VerdictTrialRow
 from harness.plan.planning import Selection, make_plan
-from harness.store import Owner, open_reader
+from harness.store import Writer, open_reader
 from harness.store.events import ClaimsEvent
 from harness.suite import load_suite
 
@@ -130,7 +130,7 @@ def test_other_trials_under_the_same_names_change_nothing(tmp_path: Path, databa
     suite = write_suite(older, [fact("plain")], [binding("plain")], arms=arms, benchmarks=where)
     # the baseline is the same trial, and gives the same number again
     others = World(suite, {("a", "ours"): around(-9.0, 0.1, 6), ("a", "base"): world.scores["a", "base"]}, "paper")
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         others.record(owner, "other-run")
         owner.flush()
     with open_reader(database) as reader:
@@ -202,7 +202,7 @@ def test_the_last_verdict_is_the_last_whatever_the_clock_said(tmp_path: Path, da
 
 def test_claims_can_be_stored(tmp_path: Path, database: Path) -> None:
     world = many_kinds(tmp_path)
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         owner.record(ClaimsEvent(suite="known", claims=claim_rows(world.suite)))
         owner.flush()
     with open_reader(database) as reader:
@@ -216,7 +216,7 @@ def test_claims_can_be_stored(tmp_path: Path, database: Path) -> None:
 def test_a_check_is_computed_once_for_its_code(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     suite = load_suite("adamp")
     plan = make_plan(suite, Selection(benchmarks=("imagenet-resnet18",), seeds=(0,)))
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         owner.flush()
     claim = "adamp-identity-all-rows-must-pass"
     answer = CheckResult(4.0, 4.0, 0.0, "rules", "", "equal", True, code_of("suites.checks.adamp:all_rows_must_pass"))

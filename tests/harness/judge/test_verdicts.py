@@ -16,7 +16,7 @@ import harness
 from harness import stats
 from harness.errors import SuiteError
 from harness.judge.verdicts import SENSITIVE, Criteria, Reading, decide, least_favourable
-from harness.suite.models import Gate
+from harness.suite.models import MechanismCheck
 from harness.vocabulary import Verdict
 
 PAPER = benchmark("a", paper=True)
@@ -318,7 +318,7 @@ class TestGates:
     def test_a_gate_is_a_ratio_or_a_difference(self) -> None:
         both = {"metric": "mechanism.skill", "arm": "ours", "relative_to": "base", "minus": "base"}
         with pytest.raises(ValueError, match="not both"):
-            Gate.model_validate({**both, "op": ">=", "value": 0.2})
+            MechanismCheck.model_validate({**both, "op": ">=", "value": 0.2})
 
     def test_every_gate_must_pass(self, tmp_path: Path) -> None:
         gates = [{"metric": "mechanism.share", "arm": "ours", "op": op, "value": 0.5} for op in (">", "<")]

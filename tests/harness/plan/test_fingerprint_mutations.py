@@ -20,7 +20,7 @@ import pytest
 from harness.plan import fingerprint
 from harness.plan.fingerprint import roots_of
 from harness.plan.planning import Selection, make_plan
-from harness.registry.cards import sources_file
+from harness.registry.metadata import sources_file
 from harness.registry.shipped import suite_files
 from harness.suite import load_suite
 
@@ -135,7 +135,7 @@ def _cards(tree: ast.AST) -> int:
     count = 0
     for node in ast.walk(tree):
         name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
-        if isinstance(node, ast.Call) and (name.endswith("Card") or name == "option"):
+        if isinstance(node, ast.Call) and (name.endswith("Metadata") or name == "option"):
             count += _reworded(node)
             node.keywords.append(ast.keyword("summary_again", ast.Constant("another text")))
     return count
@@ -217,7 +217,7 @@ def test_names_and_places_of_files_move_no_trial(tmp_path: Path) -> None:
 
 def _makes_a_card(node: ast.AST) -> bool:
     inner = ast.walk(node) if isinstance(node, ast.FunctionDef) else ()
-    return any(isinstance(one, ast.Call) and getattr(one.func, "id", "").endswith("Card") for one in inner)
+    return any(isinstance(one, ast.Call) and getattr(one.func, "id", "").endswith("Metadata") for one in inner)
 
 
 def _sites(tree: ast.AST) -> list[Callable[[], None]]:
@@ -228,7 +228,7 @@ def _sites(tree: ast.AST) -> list[Callable[[], None]]:
         silent = isinstance(node, ast.Raise | ast.Assert) or (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
-            and (node.func.id.endswith(("Card", "Error")) or node.func.id in ("option", "Option", "Key", "print"))
+            and (node.func.id.endswith(("Metadata", "Error")) or node.func.id in ("option", "Option", "Key", "print"))
         )
         card = isinstance(node, ast.Assign | ast.AnnAssign) and any(
             isinstance(target, ast.Name) and target.id.lower() in ("card", "cards")

@@ -155,7 +155,7 @@ def optimizers_of_arms() -> dict[str, str]:
 def test_editing_a_method_re_runs_only_its_own_trials(copy: Path, method: str) -> None:
     path = f"methods/optimizers/{method}.py"
     source = (copy / path).read_text()
-    marker = "CARD = "
+    marker = "METADATA = "
     assert marker in source
     changed = changed_arms(copy, path, marker, "EDITED = 1\n\n" + marker)
     of = optimizers_of_arms()
@@ -177,7 +177,7 @@ def test_editing_a_comment_or_a_docstring_re_runs_nothing(copy: Path) -> None:
 def test_editing_store_judge_or_command_line_re_runs_nothing(copy: Path) -> None:
     before = planned(copy)
     for file in (
-        "harness/store/owner.py",
+        "harness/store/writer.py",
         "harness/cli/run.py",
         "harness/execute/dispatch.py",
         "harness/execute/run.py",

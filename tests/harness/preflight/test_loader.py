@@ -12,19 +12,21 @@ from harness.cli.preflight import _loaders, _row
 from harness.plan.planning import Selection, make_plan
 from harness.preflight import DEVICES, PreflightSettings
 from harness.preflight.measure import Copies, reading_seconds
-from harness.preflight.rows import CellResult, _result
-from harness.preflight.work import Measurement, PreflightCell, cells_of
+from harness.preflight.rows import ConfigurationResult, _result
+from harness.preflight.work import Measurement, PreflightConfiguration, cells_of
 from harness.suite import load_suite
 from harness.trial.assembly import assemble
 from harness.trial.runtime import Runtime
 
 
-def cell_of(scale: str, benchmark: str, **overrides: object) -> PreflightCell:
+def cell_of(scale: str, benchmark: str, **overrides: object) -> PreflightConfiguration:
     chosen = Selection(scale, benchmarks=(benchmark,), arms=("adamp",), seeds=(0,), overrides=overrides)
     return cells_of(make_plan(load_suite("adamp"), chosen))[0]
 
 
-def result(read_seconds: float | None, flops: int = 10**9, device: str = "h100", **overrides: object) -> CellResult:
+def result(
+    read_seconds: float | None, flops: int = 10**9, device: str = "h100", **overrides: object
+) -> ConfigurationResult:
     cell = cell_of("paper", "imagenet-resnet18", **overrides)
     measured = Measurement(stage="done", flops=flops, read_seconds=read_seconds)
     return _result(cell, cell.work, measured, PreflightSettings(DEVICES[device], utilisation=0.5))

@@ -18,7 +18,7 @@ from harness import registry
 from harness.cli.group import run_main
 from harness.errors import HarnessError
 from harness.registry import built_in, index
-from harness.registry.cards import cards_in
+from harness.registry.metadata import metadata_in
 from harness.registry.shipped import COMPUTING, suite_files
 from harness.registry.static import StaticPackages
 from harness.suite import load_suite
@@ -86,10 +86,10 @@ def test_an_unknown_schedule_is_refused_and_the_declared_ones_exist() -> None:
 # plug-ins
 
 PLUG_IN = '''
-from methods.cards import MethodCard
+from methods.metadata import MethodMetadata
 
-CARD = MethodCard(name="lion", title="Lion", slot="optimizer", role="baseline", family="lion", paper="", target="Lion",
-                  summary="signs of momentum", defaults={"lr": 1e-4, "betas": (0.9, 0.99)})
+METADATA = MethodMetadata(name="lion", title="Lion", slot="optimizer", role="baseline", family="lion", paper="",
+                  target="Lion", summary="signs of momentum", defaults={"lr": 1e-4, "betas": (0.9, 0.99)})
 
 
 class Lion:
@@ -106,7 +106,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         folder = tmp_path / f"{name}_plug_in-1.0.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-plug-in\nVersion: 1.0\n")
-        (folder / "entry_points.txt").write_text(f"[harness.methods]\n{name} = {name}_plug_in:CARD\n")
+        (folder / "entry_points.txt").write_text(f"[harness.methods]\n{name} = {name}_plug_in:METADATA\n")
         (tmp_path / f"{name}_plug_in.py").write_text(source)
         names.append(f"{name}_plug_in")
 
@@ -147,10 +147,10 @@ def test_a_broken_plug_in_is_named_once_and_set_aside(
 ) -> None:
     package("lion", PLUG_IN)
     package("broken", "raise ImportError('no such library')")
-    package("odd", "CARD = 3")
+    package("odd", "METADATA = 3")
     with pytest.raises(HarnessError, match=r"'broken'.*broken-plug-in.*no such library"):
         registry.entry("method", "broken")
-    with pytest.raises(HarnessError, match="int, not MethodCard"):
+    with pytest.raises(HarnessError, match="int, not MethodMetadata"):
         registry.entry("method", "odd")
     for _ in range(2):
         registry.import_plug_ins("method")
@@ -180,7 +180,7 @@ def test_a_named_source_is_its_layout_with_files_and_defaults_that_differ() -> N
 def test_what_is_read_from_syntax_trees_is_what_the_modules_declare() -> None:
     for kind, rows in built_in.collect(built_in.ROOT).items():
         for name, row in rows.items():
-            (card,) = [card for card in cards_in(importlib.import_module(row["module"])) if card.name == name]
+            (card,) = [card for card in metadata_in(importlib.import_module(row["module"])) if card.name == name]
             assert built_in._row(kind, row["module"], card) == row, name
 
 
@@ -217,12 +217,14 @@ def test_the_index_is_read_once_and_again_after_a_change_of_a_file(
 def test_metadata_that_need_a_library_are_refused_with_their_line(tmp_path: Path, declared: str, message: str) -> None:
     module = tmp_path / "methods" / "m.py"
     module.parent.mkdir()
-    head = "import torch\nfrom methods.cards import MethodCard\nfrom numpy import pi as np\n"
-    module.write_text(f"{head}CARD = MethodCard(name='m', title='M', slot='norm', family='f', paper='', {declared})\n")
+    head = "import torch\nfrom methods.metadata import MethodMetadata\nfrom numpy import pi as np\n"
+    module.write_text(
+        f"{head}METADATA = MethodMetadata(name='m', title='M', slot='norm', family='f', paper='', {declared})\n"
+    )
     static = StaticPackages(tmp_path).module("methods.m")
     assert static is not None
     with pytest.raises(HarnessError, match=message):
-        static["CARD"]
+        static["METADATA"]
 
 
 def test_an_unknown_name_says_where_a_new_one_goes() -> None:

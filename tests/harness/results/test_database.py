@@ -10,7 +10,7 @@ from store_support import outcome_line, planned_line, run_line, trial_row
 
 import harness
 from harness.errors import HarnessError
-from harness.store import Owner
+from harness.store import Writer
 from harness.store.deletion import DeletedEvent
 from harness.store.events import ClaimsEvent, TaggedEvent, VerdictsEvent, read_event
 
@@ -54,7 +54,7 @@ def store(tmp_path: Path) -> Path:
         "o0": 50.0,
         "small": 60.0,
     }
-    with Owner(path) as owner:
+    with Writer(path) as owner:
         for line in [*lines, *(scored(trial, value) for trial, value in scores.items())]:
             owner.record(read_event({"v": 1, **line}))
         owner.record(TaggedEvent("run-1", ["debug"]))
@@ -99,7 +99,7 @@ def test_each_cell_is_of_the_newest_run_that_asked_for_it(store: Path) -> None:
 
 
 def test_a_configuration_whose_trials_are_deleted_does_not_fall_back_on_older_ones(store: Path) -> None:
-    with Owner(store) as owner:
+    with Writer(store) as owner:
         owner.record(DeletedEvent("f", ["p0", "p1"]))
     with harness.open(store) as db:
         assert set(db.results(suite="one", scale="mini")["arm"]) == {"adam"}

@@ -13,7 +13,7 @@ from tables_support import run, run_ids
 
 from harness.cli.group import run_main
 from harness.results.arm_changes import ArmChange, regressions
-from harness.store import Owner
+from harness.store import Writer
 from harness.store.events import EnvironmentEvent
 
 
@@ -85,7 +85,7 @@ def test_a_changed_implementation_is_named_as_code(
 
 
 def test_versions_and_commits_are_named(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Owner(database) as owner:
+    with Writer(database) as owner:
         for number, version in enumerate(("2.9.0", "2.10.0"), 1):
             info = {"python": "3.12", "packages": {"torch": version, "numpy": "2"}, "class": {"torch": version}}
             owner.record(EnvironmentEvent(f"e{number}", info))

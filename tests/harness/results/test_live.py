@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 from waiting import until
 
-from harness.results.progress import BoughtSeed, FailedTrial, RunningTrial, RunProgress, run_progress
+from harness.results.progress import AddedSeed, FailedTrial, RunningTrial, RunProgress, run_progress
 from harness.results.serve import ServedReport, make_server
-from harness.store import Owner, open_reader
+from harness.store import Writer, open_reader
 from harness.store.events import HeartbeatEvent, LogEvent, PlannedEvent, RunEvent, StartedEvent, read_event
 
 BEGAN = datetime(2026, 3, 4, 5, 0, 0)
@@ -31,7 +31,7 @@ BEGAN = datetime(2026, 3, 4, 5, 0, 0)
 
 def store(database: Path, status: str = "running") -> None:
     """A run of six trials: one reused, two ended (one failed), one running, two queued, one seed bought."""
-    with Owner(database, "r1") as owner:
+    with Writer(database, "r1") as owner:
         run = {"run_id": "r1", "suite": "s", "scale": "mini", "started_at": BEGAN.isoformat(), "status": status}
         owner.record(RunEvent(run=run))
         trials = [{"trial_id": f"t{n}", "suite": "s", "benchmark": "b", "arm": "a", "seed": n} for n in range(6)]
@@ -69,7 +69,7 @@ def test_progress_rate_and_what_is_left(database: Path) -> None:
     assert told.running == (RunningTrial("b/a/3", 7, 20, None),)
     assert told.failures == (FailedTrial("b/a/2", "failed", "no"),)
     assert told.bought_count == 1
-    assert told.bought == (BoughtSeed(told.bought[0].at, "c", "b", ("a", "x"), 5, "because"),)
+    assert told.bought == (AddedSeed(told.bought[0].at, "c", "b", ("a", "x"), 5, "because"),)
     json.dumps(asdict(told))
 
 

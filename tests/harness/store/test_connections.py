@@ -11,9 +11,9 @@ import pytest
 from store_support import outcome
 
 from harness.cli.group import run_main
-from harness.store import Owner, StorePaths, connections, open_reader, schema
+from harness.store import StorePaths, Writer, connections, open_reader, schema
 from harness.store.connections import release, using
-from harness.store.locking import is_free, process_gate, writing
+from harness.store.locking import is_free, process_lock, writing
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_run_of_two_trials_opens_the_database_before_and_after_them(
     tiny: Path, database: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Owner, "_keep_up", lambda owner: owner._stop.wait())  # opens by the clock
+    monkeypatch.setattr(Writer, "_keep_up", lambda owner: owner._stop.wait())  # opens by the clock
     command = ["run", str(tiny), "--executor", "inline", "--no-report", "--no-tuned", "--db", str(database)]
     assert run_main([*command, "--seeds", "1"]) == 0
     created = [name for name in opened if ".new-" in name]
@@ -53,7 +53,7 @@ def test_uses_share_a_connection_and_copies_close_it(paths: StorePaths, opened: 
             connection.execute("SELECT 1")
     assert opened.count("h.duckdb") == 1
     with writing(paths):
-        assert process_gate(paths).kept is None
+        assert process_lock(paths).kept is None
     with using(paths, write=False):
         pass
     with using(paths, write=True):
@@ -74,14 +74,14 @@ def test_whoever_waits_gets_the_file(paths: StorePaths, opened: list[str]) -> No
         assert is_free(paths.lock), "the kept connection made way"
     with using(paths, write=True, linger=False):
         pass
-    assert process_gate(paths).kept is None
+    assert process_lock(paths).kept is None
 
 
 def test_a_failed_use_closes(paths: StorePaths, opened: list[str]) -> None:
     with pytest.raises(ValueError, match="no"), using(paths, write=True):
         raise ValueError("no")
     assert is_free(paths.lock)
-    assert process_gate(paths).kept is None
+    assert process_lock(paths).kept is None
 
 
 def test_an_unused_connection_is_closed(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,14 +95,14 @@ def test_an_unused_connection_is_closed(paths: StorePaths, monkeypatch: pytest.M
     monkeypatch.setattr(connections, "LINGER_SECONDS", 0.0)
     with using(paths, write=True):
         pass
-    monkeypatch.setattr(connections.threading, "current_thread", lambda: process_gate(paths).kept._timer)  # type: ignore[union-attr]
+    monkeypatch.setattr(connections.threading, "current_thread", lambda: process_lock(paths).kept._timer)  # type: ignore[union-attr]
     assert not is_free(paths.lock)
     started[-1]()
     assert is_free(paths.lock)
 
 
 def test_closing_an_owner_or_a_reader_releases_the_file(paths: StorePaths, opened: list[str]) -> None:
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         owner.record(outcome("a"))
     assert is_free(paths.lock)
     with open_reader(paths.database) as reader:

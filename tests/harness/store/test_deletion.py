@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from store_support import event_of, outcome, outcome_line, planned, run_event
 
-from harness.store import TABLES, Owner, StorePaths, check, ingest, open_reader, rebuild
+from harness.store import TABLES, StorePaths, Writer, check, ingest, open_reader, rebuild
 from harness.store.deletion import DeletedEvent, ReplacedEvent, RestoredEvent
 from harness.store.events import Event, LogEvent, OutcomeEvent, SweepPointEvent, TaggedEvent, VerdictsEvent, read_event
 from harness.store.schema import migrations, open_for_writing
@@ -28,7 +28,7 @@ def dump(database: Path, tables: Sequence[str] = (*PUBLIC, *STORED.values())) ->
 
 
 def record(database: Path, *events: Event, run: str | None = None) -> None:
-    with Owner(database, run, ingest_seconds=60) as owner:
+    with Writer(database, run, ingest_seconds=60) as owner:
         for event in events:
             owner.record(event)
 

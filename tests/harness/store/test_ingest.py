@@ -16,7 +16,7 @@ import duckdb
 import pytest
 from store_support import event_of, outcome_line, planned_line, run_line, trial_row
 
-from harness.store import TABLES, Journal, Outcome, StoreError, StorePaths, ingest, segments
+from harness.store import TABLES, EventLog, Outcome, StoreError, StorePaths, ingest, segments
 from harness.store.deletion import DeletedEvent, ReplacedEvent, RestoredEvent
 from harness.store.encoding import encode
 from harness.store.events import (
@@ -48,8 +48,8 @@ from harness.trial.result import Artifact, MetricSeries, Score
 from harness.vocabulary import Status
 
 
-def write(paths: StorePaths, events: Iterable[dict[str, Any]], session: str = "r") -> Journal:
-    journal = Journal(paths.journal, session)
+def write(paths: StorePaths, events: Iterable[dict[str, Any]], session: str = "r") -> EventLog:
+    journal = EventLog(paths.journal, session)
     for event in events:
         journal.append(event_of(event), durable=False)
     journal.close()
@@ -389,7 +389,7 @@ def test_a_new_kind_of_event_is_one_class(paths: StorePaths, monkeypatch: pytest
             rows.log(None, self.at, self.kind, {"because": self.because})
 
     write(paths, [planned_line("r", "t"), outcome_line("t")])
-    journal = Journal(paths.journal, "s")
+    journal = EventLog(paths.journal, "s")
     with pytest.raises(StoreError, match="did you mean arm"):
         journal.append(MovedEvent({"trial_id": "t", "arn": "new"}))
     journal.append(MovedEvent({"trial_id": "t", "arm": "old"}, [{"trial_id": "t", "adopted_from": "older"}]))
@@ -441,7 +441,7 @@ def test_every_kind_of_event_comes_back_from_its_line(paths: StorePaths) -> None
         ReplacedEvent(Outcome("t", Status.DONE, results=(Score("test", "m", 1.0),)), "r"),
     ]
     assert {event.kind for event in events} == {kind.kind for kind in KINDS.values()}
-    journal = Journal(paths.journal, "s")
+    journal = EventLog(paths.journal, "s")
     for event in events:
         journal.append(event)
     journal.close()

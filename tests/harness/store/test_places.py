@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.store import Owner, StoreError, StorePaths, open_reader
-from harness.store.journal import segments
+from harness.store import StoreError, StorePaths, Writer, open_reader
+from harness.store.event_log import segments
 from harness.store.rebuild import check, rebuild
 
 
@@ -31,7 +31,7 @@ def a_loop(path: Path) -> None:
 
 
 USES: dict[str, Callable[[Path], object]] = {
-    "write": lambda path: Owner(path).open(),
+    "write": lambda path: Writer(path).open(),
     "read": lambda path: open_reader(path).query("SELECT 1"),
     "check": check,
     "rebuild": rebuild,
@@ -55,7 +55,7 @@ def test_what_is_no_store_is_refused(odd: str, use: str, tmp_path: Path) -> None
     suffix, make, message = ODD[odd]
     database = tmp_path / "h.duckdb"
     if suffix:
-        Owner(database).open().close()
+        Writer(database).open().close()
         place = database.with_name(database.name + suffix)
         if place.is_dir():
             place.rename(tmp_path / "aside")
@@ -72,7 +72,7 @@ def test_what_is_no_store_is_refused(odd: str, use: str, tmp_path: Path) -> None
 @pytest.mark.timeout(20)
 def test_what_is_no_segment_is_passed_over(tmp_path: Path) -> None:
     database = tmp_path / "h.duckdb"
-    Owner(database).open().close()
+    Writer(database).open().close()
     journal = StorePaths.of(database).journal
     before = segments(journal)
     os.mkfifo(journal / "pipe.jsonl")
@@ -89,19 +89,19 @@ def test_a_file_system_without_locks_is_refused_with_the_reason(
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with pytest.raises(StoreError, match=r"does not lock files \(No locks available\).*a disk of this machine"):
-        Owner(tmp_path / "h.duckdb").open()
+        Writer(tmp_path / "h.duckdb").open()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_written_can_be_read(tmp_path: Path) -> None:
     database = tmp_path / "store" / "h.duckdb"
-    Owner(database).open().close()
+    Writer(database).open().close()
     for path in (*database.parent.glob("h.duckdb*"), database.parent):
         path.chmod(0o555)
     try:
         with open_reader(database) as reader:
             assert reader.query("SELECT 1").rows == [(1,)]
         with pytest.raises(StoreError, match="cannot be written"):
-            Owner(database).open()
+            Writer(database).open()
     finally:
         database.parent.chmod(0o755)

@@ -13,13 +13,13 @@ import pytest
 from store_support import dead_session, foreign_holder, outcome, outcome_line, planned, python, run_event
 from waiting import until
 
-from harness.store import Owner, Reader, StoreError, StorePaths, open_reader, readers
+from harness.store import Reader, StoreError, StorePaths, Writer, open_reader, readers
 from harness.store.events import ClaimsEvent, EnvironmentEvent, HeartbeatEvent, LogEvent, SweepPointEvent, VerdictsEvent
 from harness.store.locking import looking, writing
 
 
 def fill(paths: StorePaths) -> StorePaths:
-    with Owner(paths.database, "r") as owner:
+    with Writer(paths.database, "r") as owner:
         owner.record(run_event("r", spec={"a": 1}))
         owner.record(planned("r", "ab1", "ab2", "c"))
         owner.record(outcome("ab1"))
@@ -62,7 +62,7 @@ def test_queries_come_with_columns_types_and_rows(filled: StorePaths) -> None:
 
 
 def test_named_queries(filled: StorePaths) -> None:
-    with Owner(filled.database) as owner:
+    with Writer(filled.database) as owner:
         owner.record(HeartbeatEvent(trial_id="c", step=5, steps=9, loss=0.5))
         owner.record(EnvironmentEvent(environment_id="e", info={"torch": "2"}))
         owner.record(LogEvent(run_id="r", event_kind="retry", detail={"n": 1}))
@@ -106,7 +106,7 @@ def test_reads_while_an_owner_writes(paths: StorePaths, capsys: pytest.CaptureFi
                 seen.append((start, reader.query("SELECT count(*) FROM results").rows[0][0]))
 
     acknowledged: list[float] = []
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         thread = threading.Thread(target=poll)
         thread.start()
         for number in range(60):
@@ -201,7 +201,7 @@ def test_a_foreign_process_holds_the_file(filled: StorePaths) -> None:
         assert reader.finished(["ab1", "c"]) == {"ab1": "done"}
         assert reader.source == "copy"
         assert str(holder.process.pid) in str(reader.holder)
-        owner = Owner(filled.database, tell=lambda message: None)
+        owner = Writer(filled.database, tell=lambda message: None)
         owner.open()
         owner.record(outcome("c"))
         with open_reader(filled.database) as second:
@@ -231,7 +231,7 @@ def test_a_damaged_snapshot_is_passed_over(filled: StorePaths, damage: bytes) ->
 def test_an_old_snapshot_is_passed_over_if_the_file_is_free(filled: StorePaths) -> None:
     """Log segments that were removed are still in the file."""
     old = filled.snapshot.read_bytes()
-    with Owner(filled.database) as owner:
+    with Writer(filled.database) as owner:
         owner.record(outcome("c"))
     for path in filled.journal.iterdir():
         path.unlink()
@@ -242,7 +242,7 @@ def test_an_old_snapshot_is_passed_over_if_the_file_is_free(filled: StorePaths) 
 
 
 def test_a_consistent_reader_sees_one_moment(filled: StorePaths) -> None:
-    with Owner(filled.database) as owner, open_reader(filled.database, consistent=True) as reader:
+    with Writer(filled.database) as owner, open_reader(filled.database, consistent=True) as reader:
         assert reader.finished(["c"]) == {}
         owner.record(outcome("c"))
         owner.flush()
@@ -261,7 +261,7 @@ def test_news_of_a_dead_owner_are_seen_at_once(filled: StorePaths) -> None:
 
 def test_a_file_from_the_future_is_not_fresh(filled: StorePaths) -> None:
     """After the clock was put back, the file has a later time."""
-    with Owner(filled.database, ingest_seconds=60) as owner:
+    with Writer(filled.database, ingest_seconds=60) as owner:
         owner.flush()
         owner.record(outcome("c"))
         ahead = time.time() + 3600

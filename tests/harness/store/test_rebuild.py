@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from store_support import foreign_holder, outcome, planned, run_event
 
-from harness.store import TABLES, Owner, StoreError, StoreHeldError, StorePaths, check, open_reader, rebuild, segments
+from harness.store import TABLES, StoreError, StoreHeldError, StorePaths, Writer, check, open_reader, rebuild, segments
 from harness.store.events import ClaimsEvent, EnvironmentEvent, SweepEvent, VerdictsEvent
 from harness.store.schema import connect, open_for_writing
 
@@ -23,7 +23,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     paths = StorePaths.of(tmp_path_factory.mktemp("template") / "h.duckdb")
     for number in range(2):
         run_id = f"run-{number}"
-        with Owner(paths.database, run_id) as owner:
+        with Writer(paths.database, run_id) as owner:
             owner.record(run_event(run_id))
             owner.record(planned(run_id, "a", "b", f"c{number}"))
             owner.record(outcome("a"))
@@ -35,7 +35,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             owner.record(EnvironmentEvent(environment_id="e", info={}))
             owner.record(SweepEvent(row={"sweep_id": "w", "status": f"{number}"}))
             owner.record(run_event(run_id, status="done", finished_at="2026-02-01"))
-    left = Owner(paths.database, "left", ingest_seconds=60, tell=lambda message: None)
+    left = Writer(paths.database, "left", ingest_seconds=60, tell=lambda message: None)
     left.open()
     left.record(outcome("late"))
     left._stop.set()
@@ -115,7 +115,7 @@ def test_garbage_in_the_wal_loses_nothing(paths: StorePaths, damage: str) -> Non
     rebuild(paths.database)
     assert dump(paths.database) == before
     assert check(paths.database) == []
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         owner.record(outcome("next"))
     assert check(paths.database) == []
 
@@ -141,7 +141,7 @@ def test_a_damaged_file_is_found_and_rebuilt(paths: StorePaths, damage: str) -> 
 
 
 def test_a_living_owner_goes_on_with_the_new_file(paths: StorePaths) -> None:
-    with Owner(paths.database, "alive", ingest_seconds=0.02) as owner:
+    with Writer(paths.database, "alive", ingest_seconds=0.02) as owner:
         owner.record(outcome("one"))
         rebuild(paths.database)
         owner.record(outcome("two"))

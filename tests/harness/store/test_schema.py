@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from store_support import ROOT, outcome, planned
 
-from harness.store import Owner, StoreDamagedError, StoreError, StorePaths, default_database, open_reader, schema
+from harness.store import StoreDamagedError, StoreError, StorePaths, Writer, default_database, open_reader, schema
 from harness.store.schema import Migration, connect, migrations, open_for_writing, schema_of
 
 
@@ -63,7 +63,7 @@ def test_migrations_are_numbered_without_gaps() -> None:
 
 
 def test_migration_keeps_rows_and_leaves_a_backup(paths: StorePaths) -> None:
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         owner.record(planned("r", "t"))
         owner.record(outcome("t"))
     with open_for_writing(paths, MORE) as connection:
@@ -113,7 +113,7 @@ def test_a_migration_that_fails_is_undone_whole(paths: StorePaths) -> None:
 
 
 def test_older_schema_is_read_through_a_migrated_copy(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         owner.record(outcome("t"))
     monkeypatch.setattr(schema, "migrations", lambda: MORE)
     with open_reader(paths.database) as reader:
@@ -128,7 +128,7 @@ def test_somebody_elses_database_is_refused(paths: StorePaths) -> None:
     paths.database.parent.mkdir()
     with duckdb.connect(str(paths.database)) as connection:
         connection.execute("CREATE TABLE customers (name VARCHAR)")
-    with pytest.raises(StoreError, match="not one of harness"), Owner(paths.database):
+    with pytest.raises(StoreError, match="not one of harness"), Writer(paths.database):
         pass
     with open_reader(paths.database) as reader, pytest.raises(StoreError, match="not one of harness"):
         reader.query("FROM customers")
@@ -138,7 +138,7 @@ def test_somebody_elses_database_is_refused(paths: StorePaths) -> None:
 def test_other_files_are_refused(paths: StorePaths, content: bytes) -> None:
     paths.database.parent.mkdir()
     paths.database.write_bytes(content)
-    with pytest.raises(StoreError, match=r"h\.duckdb"), Owner(paths.database):
+    with pytest.raises(StoreError, match=r"h\.duckdb"), Writer(paths.database):
         pass
     assert paths.database.read_bytes() == content
     with pytest.raises(StoreError, match=r"h\.duckdb"), open_reader(paths.database) as reader:
@@ -148,10 +148,10 @@ def test_other_files_are_refused(paths: StorePaths, content: bytes) -> None:
 def test_a_folder_and_a_place_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="folder"):
         open_reader(tmp_path)
-    with pytest.raises(StoreError), Owner(tmp_path):
+    with pytest.raises(StoreError), Writer(tmp_path):
         pass
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StoreError, match="file"), Owner(tmp_path / "file" / "h.duckdb"):
+    with pytest.raises(StoreError, match="file"), Writer(tmp_path / "file" / "h.duckdb"):
         pass
 
 
@@ -164,7 +164,7 @@ def test_wal_of_a_removed_database_is_not_replayed_into_the_next(paths: StorePat
 
 
 def test_corrupt_wal_names_the_command_that_helps(paths: StorePaths) -> None:
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         owner.record(outcome("t"))
     make = (
         "import duckdb, os, sys\n"
@@ -177,5 +177,5 @@ def test_corrupt_wal_names_the_command_that_helps(paths: StorePaths) -> None:
     wal = bytearray(paths.wal.read_bytes())
     wal[len(wal) // 2 : len(wal) // 2 + 8] = b"garbage!"
     paths.wal.write_bytes(wal)
-    with pytest.raises(StoreDamagedError, match="harness db rebuild"), Owner(paths.database):
+    with pytest.raises(StoreDamagedError, match="harness db rebuild"), Writer(paths.database):
         pass

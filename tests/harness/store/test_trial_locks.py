@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from store_support import outcome, planned, python
 
-from harness.store import Journal, Owner, StoreError, StorePaths
+from harness.store import EventLog, StoreError, StorePaths, Writer
 from harness.store.following import OtherSessions
 from harness.store.trial_locks import TrialLocks
 
@@ -142,9 +142,9 @@ def test_what_stands_in_the_way_of_locks_is_one_message(file: Path) -> None:
 
 
 def test_others_results_are_seen_as_they_come_and_after_they_left(paths: StorePaths) -> None:
-    with Owner(paths.database, "one") as first:
+    with Writer(paths.database, "one") as first:
         follow = OtherSessions(paths, first.journal.segment)
-        with Owner(paths.database, "two") as two:
+        with Writer(paths.database, "two") as two:
             OtherSessions(paths, two.journal.segment).announce()
             follow.look()
             assert follow.result("t") is None
@@ -168,10 +168,10 @@ def test_others_results_are_seen_as_they_come_and_after_they_left(paths: StorePa
 
 
 def test_who_came_and_went_between_two_looks_is_seen(paths: StorePaths) -> None:
-    with Owner(paths.database, "one") as first:
+    with Writer(paths.database, "one") as first:
         follow = OtherSessions(paths, first.journal.segment)
         for name in ("two", "three"):
-            with Owner(paths.database, name) as other:
+            with Writer(paths.database, name) as other:
                 OtherSessions(paths, other.journal.segment).announce()
                 other.record(outcome(f"of-{name}"))
         follow.look()
@@ -180,7 +180,7 @@ def test_who_came_and_went_between_two_looks_is_seen(paths: StorePaths) -> None:
 
 
 def test_a_line_that_is_being_written_is_read_when_it_is_whole(paths: StorePaths) -> None:
-    journal = Journal(paths.journal, "two")
+    journal = EventLog(paths.journal, "two")
     journal.append(outcome("before"))
     whole = journal.path.read_bytes()
     journal.append(outcome("t", steps=40_000))
@@ -197,16 +197,16 @@ def test_a_line_that_is_being_written_is_read_when_it_is_whole(paths: StorePaths
 
 
 def test_what_a_dead_session_left_is_seen_by_who_planned_before(paths: StorePaths) -> None:
-    with Owner(paths.database, "one") as first:
+    with Writer(paths.database, "one") as first:
         follow = OtherSessions(paths, first.journal.segment)
         killed = python(
             f"""
             import os
-            from harness.store import Outcome, Owner, StorePaths
+            from harness.store import Outcome, Writer, StorePaths
             from harness.store.events import OutcomeEvent
             from harness.store.following import OtherSessions
             from harness.vocabulary import Status
-            writer = Owner({str(paths.database)!r}, "two").open()
+            writer = Writer({str(paths.database)!r}, "two").open()
             OtherSessions(writer.paths, writer.journal.segment).announce()
             writer.record(OutcomeEvent(Outcome("t", Status.DONE)))
             os.kill(os.getpid(), 9)

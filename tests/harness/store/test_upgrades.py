@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from store_support import outcome, planned
 
-from harness.store import Journal, Owner, StoreError, StorePaths, open_reader, segments
+from harness.store import EventLog, StoreError, StorePaths, Writer, open_reader, segments
 from harness.store.encoding import encode
 from harness.store.events import VERSION
-from harness.store.journal_lines import sealed
+from harness.store.log_lines import sealed
 from harness.store.rebuild import check, rebuild
 from harness.store.schema import connect, schema_number, schema_of
 from harness.store.tables import STORED
@@ -81,7 +81,7 @@ def test_it_is_read_as_it_is_and_migrated_with_a_backup(stored: Stored) -> None:
     old = schema_in(paths.database)
     assert seen(paths) == expected
     assert paths.database.read_bytes() == before
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         owner.flush()
     assert schema_in(paths.database) == schema_number()
     assert seen(paths) == expected
@@ -95,7 +95,7 @@ def test_every_row_of_every_table_survives_the_migration(stored: Stored) -> None
     paths, _ = stored
     old = paths.database.with_name("old.duckdb")
     shutil.copyfile(paths.database, old)
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         owner.flush()
     had, has = connect(old, read_only=True), connect(paths.database, read_only=True)
     for table, names in columns(old).items():
@@ -126,7 +126,7 @@ def test_its_journal_alone_makes_it_again(stored: Stored) -> None:
 
 def test_a_rebuilt_file_has_what_a_migrated_one_has(stored: Stored) -> None:
     paths, _ = stored
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         owner.flush()
     migrated = rows(paths.database)
     rebuild(paths.database, force=True)
@@ -144,7 +144,7 @@ def test_a_journal_that_its_command_did_not_close_is_taken_in(stored: Stored) ->
     for archived in list(paths.journal.glob("*.jsonl.gz")):  # as it lies after a kill
         archived.with_suffix("").write_bytes(gzip.decompress(archived.read_bytes()) + b'{"v":1,"kind":"outc')
         archived.unlink()
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         owner.flush()
     assert seen(paths) == expected
     assert check(paths.database) == []
@@ -153,7 +153,7 @@ def test_a_journal_that_its_command_did_not_close_is_taken_in(stored: Stored) ->
 
 def test_new_trials_are_added_to_it(stored: Stored) -> None:
     paths, expected = stored
-    with Owner(paths.database, "new") as owner:
+    with Writer(paths.database, "new") as owner:
         owner.record(planned("new", "t"))
         owner.record(outcome("t"))
     for _ in range(2):
@@ -165,7 +165,7 @@ def test_new_trials_are_added_to_it(stored: Stored) -> None:
 
 
 def test_a_database_of_a_newer_version_is_refused_and_stays(paths: StorePaths) -> None:
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         owner.record(outcome("t"))
     connection = connect(paths.database)
     newer = schema_number() + 1
@@ -174,7 +174,7 @@ def test_a_database_of_a_newer_version_is_refused_and_stays(paths: StorePaths) -
     paths.snapshot.unlink()
     before = paths.database.read_bytes()
     message = rf"schema {newer} .* up to {newer - 1}.*Upgrade harness"
-    with pytest.raises(StoreError, match=message), Owner(paths.database):
+    with pytest.raises(StoreError, match=message), Writer(paths.database):
         pass
     for consistent in (False, True):
         with open_reader(paths.database, consistent=consistent) as reader, pytest.raises(StoreError, match=message):
@@ -187,14 +187,14 @@ def test_a_database_of_a_newer_version_is_refused_and_stays(paths: StorePaths) -
 
 
 def test_a_journal_of_a_newer_version_is_refused_and_stays(paths: StorePaths) -> None:
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         owner.record(outcome("t"))
-    later = Journal(paths.journal, "later")
+    later = EventLog(paths.journal, "later")
     later.close()
     line = encode({"v": VERSION + 1, "kind": "outcome", "at": "2027-01-01T00:00:00Z", "score": 1})
     later.path.write_bytes(sealed(line, 0))
     message = rf"version {VERSION + 1} .*Upgrade harness"
-    with pytest.raises(StoreError, match=message), Owner(paths.database):
+    with pytest.raises(StoreError, match=message), Writer(paths.database):
         pass
     with open_reader(paths.database) as reader, pytest.raises(StoreError, match=message):
         reader.query(SQL)

@@ -26,11 +26,11 @@ from harness.trial.runtime import Runtime
 from harness.trial.saved import (
     CHECKPOINT,
     PRODUCT,
-    has_product,
+    has_trained_weights,
     load_checkpoint,
-    load_product,
+    load_trained_weights,
     save_checkpoint,
-    save_product,
+    save_trained_weights,
 )
 from harness.trial.spec import TrialSpec
 
@@ -100,17 +100,17 @@ def test_a_flipped_byte_of_a_checkpoint_is_noticed(tmp_path: Path, share: float)
 
 def test_a_flipped_byte_of_a_product_is_noticed(tmp_path: Path) -> None:
     tensors = {"w": torch.arange(512.0), "count": torch.tensor(3), "half": torch.ones(3, dtype=torch.bfloat16)}
-    save_product(tmp_path, tensors)
+    save_trained_weights(tmp_path, tensors)
     whole = (tmp_path / PRODUCT).read_bytes()
-    loaded = load_product(tmp_path)
+    loaded = load_trained_weights(tmp_path)
     assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
     for share in (0.0, 0.02, 0.1, 0.5, 0.999):
         content = bytearray(whole)
         content[int(share * len(content))] ^= 8
         (tmp_path / PRODUCT).write_bytes(content)
         with pytest.raises(MissingDataError, match=r"is damaged .*run again"):
-            load_product(tmp_path)
-        assert not has_product(tmp_path)
+            load_trained_weights(tmp_path)
+        assert not has_trained_weights(tmp_path)
 
 
 TRAIN = """

@@ -25,7 +25,7 @@ DECAY = 0.9  # of the averages for norms without their own
 EVERY, LAST = 3, 5  # losses are compared at each third recorded step; their difference is that of the last five
 
 
-class NormProbe:
+class NormDiagnostic:
     """Diagnostics of a training model's norms, of inputs without padding.
 
     Final quantities (without the prefix ``mechanism.``):

@@ -1,6 +1,6 @@
 """The metadata of a method: slot, defaults, options, search space.
 
-Every method module ends with ``CARD = MethodCard(of=..., ...)``. The records hold plain data only, so that an
+Every method module ends with ``METADATA = MethodMetadata(of=..., ...)``. The records hold plain data only, so that an
 index of them can be written once and read without importing torch.
 """
 
@@ -46,7 +46,7 @@ Range = Uniform | Integer | Choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MethodCard:
+class MethodMetadata:
     """Metadata of a method, which the registry reads without importing it.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.plan.normal_form import Import, normal_form
+from harness.plan.canonical_source import Import, normal_form
 
 
 def ours(one: Import) -> bool | None:
@@ -22,10 +22,10 @@ SAYS = [
         'why = f"{x}"\ndef f(x):\n    why = f"a {x}"\n    raise ValueError(why)',
         'why = f"{x}"\ndef f(x):\n    why = "b"\n    raise ValueError(why)',
     ),
-    ('CARD = TaskCard(name="a")\nx = 1', 'CARD = TaskCard(name="b", summary="c")\nx = 1'),
+    ('METADATA = TaskMetadata(name="a")\nx = 1', 'METADATA = TaskMetadata(name="b", summary="c")\nx = 1'),
     (
-        'class T:\n    card: ClassVar[TaskCard] = TaskCard(name="a")\n    y = 1',
-        'class T:\n    card: ClassVar[TaskCard] = TaskCard(name="b")\n    y = 1',
+        'class T:\n    card: ClassVar[TaskMetadata] = TaskMetadata(name="a")\n    y = 1',
+        'class T:\n    card: ClassVar[TaskMetadata] = TaskMetadata(name="b")\n    y = 1',
     ),
     ('class O:\n    a: int = option(1, "words")', 'class O:\n    a: int | None = option(1, "others", low=0)'),
     ("from suites.data.digits import read\nread()", "from suites.data.numerals import read\nread()"),

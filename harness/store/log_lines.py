@@ -24,7 +24,7 @@ _TRIAL = re.compile(rb'"trial_id":"([0-9a-f]{6,64})"')
 
 
 @dataclass(frozen=True)
-class JournalLine:
+class LogLine:
     """One line of a log segment.
 
     Attributes:
@@ -52,7 +52,7 @@ def _checksum(body: bytes) -> bytes:
     return hashlib.blake2b(body, digest_size=8).hexdigest().encode()
 
 
-def read_lines(file: BufferedReader | gzip.GzipFile, offset: int, *, seals: bool) -> Iterator[JournalLine]:
+def read_lines(file: BufferedReader | gzip.GzipFile, offset: int, *, seals: bool) -> Iterator[LogLine]:
     """Whole lines of a file that stands at ``offset``; ``seals``: its lines have checksums."""
     rest = b""
     expected = 0 if offset == 0 else None
@@ -60,28 +60,28 @@ def read_lines(file: BufferedReader | gzip.GzipFile, offset: int, *, seals: bool
         *parts, rest = (rest + chunk).split(b"\n")
         for part in parts:
             offset += len(part) + 1
-            line = _sealed_line(part, offset) if seals else JournalLine(offset, *_content(part))
+            line = _sealed_line(part, offset) if seals else LogLine(offset, *_content(part))
             if line.number is not None and expected is not None and line.number > expected:
-                line = JournalLine(line.end, line.content, line.damage, line.number - expected, line.number)
+                line = LogLine(line.end, line.content, line.damage, line.number - expected, line.number)
             if line.number is not None:
                 expected = line.number + 1
             elif expected is not None:
                 expected += 1
             yield line
     if seals and (seal := _SEAL.search(rest[:-1], max(0, len(rest) - _TAIL))) and _fits(rest, seal):
-        yield JournalLine(offset + len(rest), None, f"the end of its line is damaged{_guess(rest)}")
+        yield LogLine(offset + len(rest), None, f"the end of its line is damaged{_guess(rest)}")
 
 
-def _sealed_line(part: bytes, end: int) -> JournalLine:
+def _sealed_line(part: bytes, end: int) -> LogLine:
     seal = _SEAL.search(part, max(0, len(part) - _TAIL))
     if seal is None:
-        return JournalLine(end, None, f"it has no checksum{_guess(part)}")
+        return LogLine(end, None, f"it has no checksum{_guess(part)}")
     if not _fits(part, seal):
-        return JournalLine(end, None, f"its checksum does not fit{_guess(part)}")
+        return LogLine(end, None, f"its checksum does not fit{_guess(part)}")
     content, damage = _content(part)
     if content is not None:
         del content["n"], content["sum"]
-    return JournalLine(end, content, damage, number=int(seal.group(1)))
+    return LogLine(end, content, damage, number=int(seal.group(1)))
 
 
 def _fits(part: bytes, seal: re.Match[bytes]) -> bool:

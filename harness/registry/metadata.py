@@ -1,6 +1,6 @@
-"""Frozen records with which tasks, data sources and models introduce themselves (methods: ``methods.cards``).
+"""Frozen records with which tasks, data sources and models introduce themselves (methods: ``methods.metadata``).
 
-Each module under ``suites/tasks``, ``suites/data`` and ``suites/models`` ends with ``CARD``, plain data only; named
+Each module under ``suites/tasks``, ``suites/data`` and ``suites/models`` ends with ``METADATA``, plain data only; named
 data sources are declared in YAML (:func:`named_sources`). The index is read from the syntax trees of these, so that
 files are validated and planned without importing torch.
 """
@@ -21,11 +21,11 @@ from harness.trial.options import Option, OptionType, option, options_of
 from harness.vocabulary import Kind
 
 if TYPE_CHECKING:
-    from methods.cards import MethodCard
+    from methods.metadata import MethodMetadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class Metadata:
     """What all of them say.
 
     Attributes:
@@ -44,13 +44,13 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskCard(Card):
+class TaskMetadata(Metadata):
     """How a kind of benchmark trains and is scored.
 
     Attributes:
         slots: the slots an arm may fill here.
         metrics: final metrics it reports, each with its split, ``"test"`` unless said.
-        reads: kinds of data it takes (``DataCard.content``).
+        reads: kinds of data it takes (``DataMetadata.content``).
         program: it runs a program of somebody else (``harness.trial.programs``): no loop, no length, any metric.
         elsewhere: nothing runs here: results come from elsewhere (``harness import``); any metric, any arm.
     """
@@ -63,7 +63,7 @@ class TaskCard(Card):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataCard(Card):
+class DataMetadata(Metadata):
     """A data source: content, home, licence, size, version, and where its bytes lie.
 
     Attributes:
@@ -91,7 +91,7 @@ class DataCard(Card):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelCard(Card):
+class ModelMetadata(Metadata):
     """A model family; ``source`` is the paper that defines it, ``slots`` those that reach into it (``norm``).
 
     ``files``: options that name a file of the user's own, absolute or below HARNESS_DATA. For each, as for ``weights``,
@@ -104,9 +104,9 @@ class ModelCard(Card):
 
 
 @cache  # read once a process: every trial asks for its source
-def cards_in(module: ModuleType) -> tuple[Any, ...]:
-    """The records of an imported module: ``CARDS``, or ``CARD``, and the data sources declared beside it."""
-    own = tuple(getattr(module, "CARDS", ())) or ((module.CARD,) if hasattr(module, "CARD") else ())
+def metadata_in(module: ModuleType) -> tuple[Any, ...]:
+    """The records of an imported module: ``CARDS``, or ``METADATA``, and the data sources declared beside it."""
+    own = tuple(getattr(module, "CARDS", ())) or ((module.METADATA,) if hasattr(module, "METADATA") else ())
     return (*own, *named_sources(Path(str(module.__file__)), partial(getattr, module)))
 
 
@@ -115,11 +115,11 @@ def sources_file(module: Path) -> Path:
     return module.parent / "sources" / f"{module.stem}.yaml"
 
 
-def named_sources(module: Path, record: Callable[[str], Any]) -> tuple[DataCard, ...]:
+def named_sources(module: Path, record: Callable[[str], Any]) -> tuple[DataMetadata, ...]:
     """The sources that are declared beside a layout's module, in YAML; none without such a file.
 
-    ``suites/data/sources/<module>.yaml`` holds the fields of ``DataCard`` by the source's name under ``sources`` and
-    those that all of them share under ``shared``. ``options`` names a record of the module; ``defaults`` are defaults
+    ``suites/data/sources/<module>.yaml`` holds the fields of ``DataMetadata`` by the name of the source under ``sources``
+    and those that all of them share under ``shared``. ``options`` names a record of the module; ``defaults`` are defaults
     of it that differ for the source.
 
     Args:
@@ -134,7 +134,7 @@ def named_sources(module: Path, record: Callable[[str], Any]) -> tuple[DataCard,
     return tuple(_source(name, {**shared, **fields}, record) for name, fields in declared["sources"].items())
 
 
-def _source(name: str, declared: Mapping[str, Any], record: Callable[[str], Any]) -> DataCard:
+def _source(name: str, declared: Mapping[str, Any], record: Callable[[str], Any]) -> DataMetadata:
     fields: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in declared.items()
     }
@@ -145,18 +145,18 @@ def _source(name: str, declared: Mapping[str, Any], record: Callable[[str], Any]
         changed = [(key, hints[key], option(value)) for key, value in defaults.items()]
         bases = (declared_options,)
         declared_options = make_dataclass(options, changed, bases=bases, frozen=True, slots=True, kw_only=True)
-    return DataCard(name=name, options=declared_options, **fields)
+    return DataMetadata(name=name, options=declared_options, **fields)
 
 
-def method_cards() -> Any:
+def method_metadata_class() -> Any:
     """The module that declares the metadata of methods: found by name, since the engine imports no method."""
     return importlib.import_module(METHOD_CARDS)
 
 
-def card_class(kind: Kind) -> type[Any]:
+def metadata_class(kind: Kind) -> type[Any]:
     """The class of a kind's metadata."""
-    classes: Mapping[Kind, type[Any]] = {"task": TaskCard, "data": DataCard, "model": ModelCard}
-    return classes[kind] if kind in classes else method_cards().MethodCard
+    classes: Mapping[Kind, type[Any]] = {"task": TaskMetadata, "data": DataMetadata, "model": ModelMetadata}
+    return classes[kind] if kind in classes else method_metadata_class().MethodMetadata
 
 
 def declared_by(kind: Kind, card: Any) -> dict[str, Option]:
@@ -166,14 +166,14 @@ def declared_by(kind: Kind, card: Any) -> dict[str, Option]:
     return options_of(card.options) if card.options is not None else {}
 
 
-def _hyper_parameter(name: str, card: MethodCard) -> Option:
+def _hyper_parameter(name: str, card: MethodMetadata) -> Option:
     if name in card.required:
         return Option("float", required=True)
     default: Any = card.defaults[name]
     allowed: Any = card.options.get(name, ())
     kind = _type_of(default)
     items: OptionType = "any"
-    if kind == "int" and isinstance(card.search_space.get(name), method_cards().Uniform):
+    if kind == "int" and isinstance(card.search_space.get(name), method_metadata_class().Uniform):
         kind = "float"
     if isinstance(default, tuple):
         default, kinds = list(default), sorted({_type_of(item) for item in default})

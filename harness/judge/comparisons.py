@@ -21,7 +21,7 @@ STRICTEST_FIRST: tuple[Family, ...] = (
 """Which family a shared test belongs to."""
 
 
-def name_contrasts(designs: Sequence[ClaimDesign]) -> list[ClaimDesign]:
+def name_comparisons(designs: Sequence[ClaimDesign]) -> list[ClaimDesign]:
     """Give equal tests one name, and each design the claims that share its test and the members of its family.
 
     A claim of scope ``each`` has one test a benchmark; any other scope is one test. A test that claims of several
@@ -50,13 +50,13 @@ def name_contrasts(designs: Sequence[ClaimDesign]) -> list[ClaimDesign]:
         named.append(replace(design, blocks=blocks, multiplicity=multiplicity))
     members: dict[Family, tuple[str, ...]] = {}
     for family in STRICTEST_FIRST:
-        tests = _contrasts(design for design in named if design.multiplicity.family == family)
+        tests = _comparisons(design for design in named if design.multiplicity.family == family)
         earlier = {name for others in members.values() for name in others}
         members[family] = tuple(name for name in tests if name not in earlier)
     return [_with_family(design, members, claims) for design in named]
 
 
-def _contrasts(designs: Iterable[ClaimDesign]) -> tuple[str, ...]:
+def _comparisons(designs: Iterable[ClaimDesign]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(block.contrast for design in designs for block in design.blocks if block.contrast))
 
 

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_support import outcome, planned
 
-from harness.store import Owner, StoreError, StorePaths
+from harness.store import StoreError, StorePaths, Writer
 from harness.store.encoding import encode
+from harness.store.event_log import EventLog, LogSegment, segments
 from harness.store.events import LogEvent
-from harness.store.journal import Journal, Segment, segments
 from harness.store.rebuild import check, rebuild
 from harness.store.schema import connect
 
@@ -30,7 +30,7 @@ def rows(paths: StorePaths, sql: str) -> list[tuple[Any, ...]]:
 
 
 def written(folder: Path) -> Path:
-    journal = Journal(folder, "s")
+    journal = EventLog(folder, "s")
     for number in range(20):
         journal.append(LogEvent("note", {"number": number, "text": 'é😀 \\ "quoted"'}))
     journal.close()
@@ -83,7 +83,7 @@ def test_a_seal_is_plain_json_at_the_end_of_its_line(tmp_path: Path) -> None:
 
 
 def _store(paths: StorePaths) -> None:
-    with Owner(paths.database, "r") as owner:
+    with Writer(paths.database, "r") as owner:
         owner.record(planned("r", *TRIALS))
         for number, trial in enumerate(TRIALS):
             scores = [{"split": "test", "metric": "accuracy", "value": 50 + number / 7}]
@@ -120,7 +120,7 @@ def test_flips_change_no_stored_number(flips: int, paths: StorePaths, tmp_path: 
     assert reported == flips
 
 
-def _bytes_of(segment: Segment) -> list[bytes]:
+def _bytes_of(segment: LogSegment) -> list[bytes]:
     content = gzip.decompress(segment.archived.read_bytes()) if segment.is_archived else segment.plain.read_bytes()
     return content.splitlines(keepends=True)
 
@@ -146,7 +146,7 @@ def test_check_and_rebuild_say_what_was_lost(paths: StorePaths) -> None:
 def test_half_a_surrogate_pair_is_stored_as_a_question_mark(paths: StorePaths) -> None:
     """A run whose events were refused must not end as complete."""
     artifact = {"name": "a\ud800.txt", "kind": "text", "path": "a", "caption": "half \udfff of a pair, and 😀"}
-    with Owner(paths.database, "r") as owner:
+    with Writer(paths.database, "r") as owner:
         owner.record(planned("r", TRIALS[0]))
         scores = [{"split": "test", "metric": "acc\ud800", "value": 1.0}]
         owner.record(outcome(TRIALS[0], results=scores, artifacts=[artifact]))
@@ -157,7 +157,7 @@ def test_half_a_surrogate_pair_is_stored_as_a_question_mark(paths: StorePaths) -
 
 
 def test_what_is_not_taken_in_is_told_by_its_owner_and_by_check(paths: StorePaths) -> None:
-    with Owner(paths.database, "r") as owner:
+    with Writer(paths.database, "r") as owner:
         event = LogEvent("note", {"number": 1})
         object.__setattr__(event, "at", "noon")  # past the check of events: what only the tables refuse
         owner.record(event)
@@ -179,7 +179,7 @@ def test_a_flipped_byte_of_the_database_is_harmless_or_told_with_what_mends_it(p
         paths.wal.unlink(missing_ok=True)
         paths.database.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
         try:
-            with Owner(paths.database, f"again-{number}") as owner:
+            with Writer(paths.database, f"again-{number}") as owner:
                 owner.record(LogEvent("note", {"number": number}))
                 owner.flush()
         except StoreError as error:

@@ -19,7 +19,7 @@ from store_support import outcome, planned, python, run_event
 
 from harness.errors import HarnessError
 from harness.execute.outcome import Outcome
-from harness.store import Journal, StoreError, segments
+from harness.store import EventLog, StoreError, segments
 from harness.store.encoding import encode
 from harness.store.events import EnvironmentEvent, Event, HeartbeatEvent, LogEvent, OutcomeEvent, PlannedEvent
 from harness.store.locking import hold_segment
@@ -36,7 +36,7 @@ def numbers(folder: Path) -> list[int]:
 
 
 def test_lines_carry_version_kind_and_utc_time(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "run-1")
+    journal = EventLog(tmp_path, "run-1")
     end = journal.append(event(7))
     journal.close()
     (line,) = journal.path.read_bytes().splitlines()
@@ -48,14 +48,14 @@ def test_lines_carry_version_kind_and_utc_time(tmp_path: Path) -> None:
 
 
 def test_session_names_become_file_names(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "../../evil name\0/x")
+    journal = EventLog(tmp_path, "../../evil name\0/x")
     journal.close()
     assert journal.path.parent == tmp_path
     assert journal.path.exists()
 
 
 def test_not_finite_numbers_are_json_strings(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "s")
+    journal = EventLog(tmp_path, "s")
     values = [1.0, math.nan, math.inf, -math.inf]
     journal.append(outcome("t", steps=4, series=[{"split": "a", "name": "b", "value": values}]))
     journal.close()
@@ -118,7 +118,7 @@ def test_any_value_is_one_line_of_strict_json(value: Any) -> None:
     ],
 )
 def test_malformed_events_are_refused_with_the_reason(tmp_path: Path, bad: Event, words: list[str]) -> None:
-    journal = Journal(tmp_path, "s")
+    journal = EventLog(tmp_path, "s")
     with pytest.raises(HarnessError) as caught:
         journal.append(bad)
     journal.close()
@@ -130,7 +130,7 @@ def test_threads_share_syncs_and_lose_nothing(tmp_path: Path, monkeypatch: pytes
     syncs = []
     real = os.fsync
     monkeypatch.setattr(os, "fsync", lambda descriptor: (syncs.append(descriptor), real(descriptor)))
-    journal = Journal(tmp_path, "s")
+    journal = EventLog(tmp_path, "s")
     syncs.clear()
     inside = threading.Barrier(8)
 
@@ -152,7 +152,7 @@ def test_threads_share_syncs_and_lose_nothing(tmp_path: Path, monkeypatch: pytes
 def test_durable_append_waits_for_the_disk_and_heartbeats_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal = Journal(tmp_path, "s")
+    journal = EventLog(tmp_path, "s")
     entered, leave = threading.Event(), threading.Event()
 
     def slow(descriptor: int) -> None:
@@ -172,7 +172,7 @@ def test_durable_append_waits_for_the_disk_and_heartbeats_do_not(
 
 
 def test_failed_sync_is_never_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal = Journal(tmp_path, "s")
+    journal = EventLog(tmp_path, "s")
 
     def fail(descriptor: int) -> None:
         raise OSError(5, "Input/output error")
@@ -186,7 +186,7 @@ def test_failed_sync_is_never_forgotten(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal = Journal(tmp_path, "s")
+    journal = EventLog(tmp_path, "s")
     journal.append(event(1))
     real = os.write
     calls = []
@@ -207,7 +207,7 @@ def test_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_closed_journal_refuses(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "s")
+    journal = EventLog(tmp_path, "s")
     journal.close()
     journal.close()
     with pytest.raises(StoreError, match="closed"):
@@ -216,7 +216,7 @@ def test_closed_journal_refuses(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", range(1, 40, 7))
 def test_torn_tail_is_left_alone(tmp_path: Path, cut: int) -> None:
-    journal = Journal(tmp_path, "s")
+    journal = EventLog(tmp_path, "s")
     first = journal.append(event(1))
     journal.append(event(2))
     journal.close()
@@ -227,12 +227,12 @@ def test_torn_tail_is_left_alone(tmp_path: Path, cut: int) -> None:
 
 
 def test_unreadable_lines_are_reported_not_raised(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "s")
+    journal = EventLog(tmp_path, "s")
     journal.append(event(1))
     with journal.path.open("ab") as file:
         file.write(b"\0\0\0\n{broken\n[1]\n\xff\xfe\n" + b"[" * 5000 + b"\n")
     journal.close()
-    other = Journal(tmp_path, "t")
+    other = EventLog(tmp_path, "t")
     other.append(event(2))
     other.close()
     lines = list(segments(tmp_path)[0].lines())
@@ -242,7 +242,7 @@ def test_unreadable_lines_are_reported_not_raised(tmp_path: Path) -> None:
 
 
 def test_lines_longer_than_a_chunk(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "s")
+    journal = EventLog(tmp_path, "s")
     big = event(1, text="x" * 3_500_000)
     ends = [journal.append(big), journal.append(event(2))]
     journal.close()
@@ -252,7 +252,7 @@ def test_lines_longer_than_a_chunk(tmp_path: Path) -> None:
 
 
 def test_archive_keeps_offsets_and_drops_the_torn_tail(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "s")
+    journal = EventLog(tmp_path, "s")
     ends = [journal.append(event(number)) for number in range(50)]
     journal.close()
     with journal.path.open("ab") as file:
@@ -269,7 +269,7 @@ def test_archive_keeps_offsets_and_drops_the_torn_tail(tmp_path: Path) -> None:
 
 
 def test_archive_that_was_interrupted_is_done_again(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "s")
+    journal = EventLog(tmp_path, "s")
     end = journal.append(event(1))
     journal.close()
     (segment,) = segments(tmp_path)
@@ -282,7 +282,7 @@ def test_archive_that_was_interrupted_is_done_again(tmp_path: Path) -> None:
 
 
 def test_damaged_archives_are_told_apart(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "s")
+    journal = EventLog(tmp_path, "s")
     for number in range(300):
         end = journal.append(event(number, noise=os.urandom(20).hex()))
     journal.close()
@@ -306,8 +306,8 @@ def test_a_segment_has_its_name_only_once_it_is_held(tmp_path: Path, monkeypatch
         seen.append(segments(tmp_path))
         hold_segment(descriptor)
 
-    monkeypatch.setattr("harness.store.journal.hold_segment", look)
-    journal = Journal(tmp_path, "s")
+    monkeypatch.setattr("harness.store.event_log.hold_segment", look)
+    journal = EventLog(tmp_path, "s")
     assert seen == [[]]
     (segment,) = segments(tmp_path)
     assert segment.is_alive
@@ -318,8 +318,8 @@ def test_a_segment_is_alive_while_its_process_is(tmp_path: Path) -> None:
     process = python(
         """
         import sys, pathlib
-        from harness.store import Journal
-        journal = Journal(pathlib.Path(sys.argv[1]), "s")
+        from harness.store import EventLog
+        journal = EventLog(pathlib.Path(sys.argv[1]), "s")
         print("open", flush=True)
         sys.stdin.readline()
         """,

@@ -27,7 +27,7 @@ from store_support import (
 )
 from waiting import until
 
-from harness.store import Owner, StoreError, StorePaths, check, open_reader, segments
+from harness.store import StoreError, StorePaths, Writer, check, open_reader, segments
 from harness.store.errors import StoreDiskError
 from harness.store.fold import PendingRows
 from harness.store.schema import connect, open_for_writing
@@ -44,7 +44,7 @@ def file_rows(path: Path, sql: str) -> list[tuple[object, ...]]:
 
 
 def test_close_leaves_database_snapshot_and_archive(paths: StorePaths) -> None:
-    with Owner(paths.database, "run-1") as owner:
+    with Writer(paths.database, "run-1") as owner:
         owner.record(run_event("run-1"))
         owner.record(planned("run-1", "t"))
         owner.record(outcome("t"))
@@ -62,7 +62,7 @@ def test_close_leaves_database_snapshot_and_archive(paths: StorePaths) -> None:
 
 
 def test_the_thread_keeps_database_and_snapshot_up_to_date(paths: StorePaths) -> None:
-    with Owner(paths.database, ingest_seconds=0.05, snapshot_seconds=0.1) as owner:
+    with Writer(paths.database, ingest_seconds=0.05, snapshot_seconds=0.1) as owner:
         owner.record(outcome("t"))
         until(lambda: _has(paths.snapshot, "t"))
         with open_reader(paths.database) as reader:
@@ -78,7 +78,7 @@ def _has(path: Path, trial_id: str) -> bool:
 
 
 def test_finished_sees_what_was_recorded_a_moment_ago(paths: StorePaths) -> None:
-    with Owner(paths.database, ingest_seconds=60) as owner:
+    with Writer(paths.database, ingest_seconds=60) as owner:
         owner.record(planned("r", "a", "b", "c", "d"))
         for trial_id, status in [("a", "done"), ("b", "diverged"), ("c", "failed")]:
             owner.record(outcome(trial_id, status))
@@ -89,7 +89,7 @@ def test_finished_sees_what_was_recorded_a_moment_ago(paths: StorePaths) -> None
 def test_snapshot_does_not_drop_the_lock_of_the_open_file(paths: StorePaths) -> None:
     """POSIX locks go when any descriptor of the file is closed; with a connection open nobody may copy."""
     messages: list[str] = []
-    with Owner(paths.database, ingest_seconds=60, tell=messages.append) as owner:
+    with Writer(paths.database, ingest_seconds=60, tell=messages.append) as owner:
         owner.record(outcome("t"))
         owner.flush()
         own = duckdb.connect(str(paths.database))
@@ -114,13 +114,13 @@ def test_snapshot_does_not_drop_the_lock_of_the_open_file(paths: StorePaths) -> 
 
 WRITER = """
     import sys, threading
-    from harness.store import Owner
+    from harness.store import Writer
     from harness.store.events import HeartbeatEvent, StartedEvent
     from store_support import outcome, planned, run_event
     database, run_id, first, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     names = [f"t{number}" for number in range(first, first + count)]
     say = threading.Lock()
-    with Owner(database, run_id, ingest_seconds=0.02, snapshot_seconds=0.05) as writer:
+    with Writer(database, run_id, ingest_seconds=0.02, snapshot_seconds=0.05) as writer:
         writer.record(run_event(run_id))
         finished = writer.finished(names)
         writer.record(planned(run_id, *names))
@@ -229,8 +229,8 @@ def test_two_owners_at_once_both_finish(paths: StorePaths) -> None:
 
 def test_two_owners_in_one_process(paths: StorePaths) -> None:
     with (
-        Owner(paths.database, "a", ingest_seconds=0.01) as first,
-        Owner(paths.database, "b", ingest_seconds=0.01) as two,
+        Writer(paths.database, "a", ingest_seconds=0.01) as first,
+        Writer(paths.database, "b", ingest_seconds=0.01) as two,
     ):
         for number in range(20):
             first.record(outcome(f"a{number}"))
@@ -246,7 +246,7 @@ def test_a_dead_run_is_taken_over(paths: StorePaths) -> None:
         {"kind": "started", "trial_id": "a", "run_id": "dead"},
     ]
     dead_session(paths.database, "dead", *lines, outcome_line("b"), torn='{"v":1,"kind":"outco')
-    with Owner(paths.database, "next", ingest_seconds=60) as owner:
+    with Writer(paths.database, "next", ingest_seconds=60) as owner:
         assert owner.finished(["a", "b", "c"]) == {"b": "done"}
         states = [segment.is_archived for segment in segments(paths.journal)]
         assert states == [True, False], "the dead writer's log segment is archived, the living one's is not"
@@ -258,11 +258,11 @@ def test_a_dead_run_is_taken_over(paths: StorePaths) -> None:
 
 
 def test_a_trial_of_a_dead_run_that_another_run_has_is_left_alone(paths: StorePaths) -> None:
-    with Owner(paths.database, "alive", ingest_seconds=60) as alive:
+    with Writer(paths.database, "alive", ingest_seconds=60) as alive:
         alive.record(run_event("alive"))
         alive.record(planned("alive", "a"))
         dead_session(paths.database, "dead", run_line("dead"), planned_line("dead", "a", "b"))
-        with Owner(paths.database, "next", ingest_seconds=60):
+        with Writer(paths.database, "next", ingest_seconds=60):
             pass
         with open_reader(paths.database) as reader:
             assert reader.statuses("ab") == {"a": "queued", "b": "cancelled"}
@@ -270,7 +270,7 @@ def test_a_trial_of_a_dead_run_that_another_run_has_is_left_alone(paths: StorePa
 
 def test_a_foreign_process_holds_the_file_during_a_run(paths: StorePaths) -> None:
     messages: list[str] = []
-    with Owner(paths.database, "r", ingest_seconds=0.02, snapshot_seconds=0.05, tell=messages.append) as owner:
+    with Writer(paths.database, "r", ingest_seconds=0.02, snapshot_seconds=0.05, tell=messages.append) as owner:
         owner.record(outcome("before"))
         owner.flush()
         with foreign_holder(paths.database) as holder:
@@ -290,11 +290,11 @@ def test_a_foreign_process_holds_the_file_during_a_run(paths: StorePaths) -> Non
 
 
 def test_a_foreign_process_holds_the_file_from_before_to_after(paths: StorePaths) -> None:
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         owner.record(outcome("old"))
     messages: list[str] = []
     with foreign_holder(paths.database):
-        owner = Owner(paths.database, "r", tell=messages.append)
+        owner = Writer(paths.database, "r", tell=messages.append)
         owner.open()
         owner.record(outcome("new"))
         assert owner.finished(["old", "new"]) == {"old": "done", "new": "done"}
@@ -304,7 +304,7 @@ def test_a_foreign_process_holds_the_file_from_before_to_after(paths: StorePaths
         assert not segment.is_alive
         with open_reader(paths.database) as reader:
             assert reader.finished(["old", "new"]) == {"old": "done", "new": "done"}
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         assert owner.finished(["new"]) == {"new": "done"}
     assert all(segment.is_archived for segment in segments(paths.journal))
     assert check(paths.database) == []
@@ -312,13 +312,13 @@ def test_a_foreign_process_holds_the_file_from_before_to_after(paths: StorePaths
 
 def test_trouble_with_the_database_never_stops_the_journal(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
     messages: list[str] = []
-    with Owner(paths.database, ingest_seconds=0.02, tell=messages.append) as owner:
+    with Writer(paths.database, ingest_seconds=0.02, tell=messages.append) as owner:
 
         def fail(*arguments: object) -> bool:
             raise duckdb.IOException("No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr("harness.store.owner.ingest", fail)
+            patch.setattr("harness.store.writer.ingest", fail)
             owner.record(outcome("a"))
             until(lambda: bool(messages))
             owner.record(outcome("b"))
@@ -331,7 +331,7 @@ def test_trouble_with_the_database_never_stops_the_journal(paths: StorePaths, mo
 
 def test_an_error_in_the_run_still_closes_the_store(paths: StorePaths) -> None:
     def run() -> None:
-        with Owner(paths.database) as owner:
+        with Writer(paths.database) as owner:
             owner.record(outcome("a"))
             raise ZeroDivisionError
 
@@ -341,7 +341,7 @@ def test_an_error_in_the_run_still_closes_the_store(paths: StorePaths) -> None:
 
 
 def test_leftovers_of_killed_copies_are_removed(paths: StorePaths) -> None:
-    with Owner(paths.database):
+    with Writer(paths.database):
         pass
     dead = python("pass")
     dead.communicate()
@@ -349,7 +349,7 @@ def test_leftovers_of_killed_copies_are_removed(paths: StorePaths) -> None:
         paths.snapshot.with_name(f"{name}{dead.pid}").write_bytes(b"half")
         paths.snapshot.with_name(f"{name}{os.getpid()}").write_bytes(b"not yet whole")
     paths.database.with_name(f"{paths.database.name}.new-{dead.pid}.wal").write_bytes(b"half")
-    with Owner(paths.database):
+    with Writer(paths.database):
         pass
     assert not list(paths.database.parent.glob(f"*{dead.pid}*"))
     assert len(list(paths.database.parent.glob(f"*.new-{os.getpid()}"))) == 1, "its process is alive"
@@ -357,7 +357,7 @@ def test_leftovers_of_killed_copies_are_removed(paths: StorePaths) -> None:
 
 def test_a_snapshot_that_does_not_fit_leaves_nothing_behind(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a copy would take the last space of the event log."""
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         owner.record(outcome("a"))
 
     def half(source: BinaryIO, copy: BinaryIO, length: int) -> None:
@@ -373,13 +373,13 @@ def test_a_snapshot_that_does_not_fit_leaves_nothing_behind(paths: StorePaths, m
 
 LIMITED = """
     import resource, sys
-    from harness.store import Owner
+    from harness.store import Writer
     from store_support import outcome
     limit = int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     messages = []
     try:
-        with Owner(sys.argv[1], tell=messages.append) as writer:
+        with Writer(sys.argv[1], tell=messages.append) as writer:
             writer.record(outcome("b", steps=4000))
             writer.flush()
     except Exception as error:
@@ -407,7 +407,7 @@ def test_what_a_commit_says_is_told(paths: StorePaths, monkeypatch: pytest.Monke
         rows.connection.execute("COMMIT")
         raise duckdb.TransactionException(FULL)
 
-    with Owner(paths.database, ingest_seconds=60) as owner:
+    with Writer(paths.database, ingest_seconds=60) as owner:
         owner.record(outcome("a"))
         with monkeypatch.context() as patch:
             patch.setattr(PendingRows, "write", full)
@@ -418,14 +418,14 @@ def test_what_a_commit_says_is_told(paths: StorePaths, monkeypatch: pytest.Monke
 def test_what_a_limit_on_files_stops_is_taken_in_later(paths: StorePaths) -> None:
     limit = "100000"
     fresh = python(LIMITED, str(paths.database), limit).communicate()[0]
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         owner.record(outcome("a"))
     grown = python(LIMITED, str(paths.database), limit).communicate()[0]
     for text in (fresh, grown):
         assert re.search(r"File too large|not up to date", text), text
         assert "damaged" not in text
         assert set(re.findall(r"^(\w+Error): ", text, re.MULTILINE)) <= {"StoreDiskError"}, text
-    with Owner(paths.database) as owner:
+    with Writer(paths.database) as owner:
         assert owner.finished(["a"]) == {"a": "done"}
     assert check(paths.database) == []
     assert not list(paths.database.parent.glob("*.new-*")), "what could not be made keeps no space"
@@ -433,7 +433,7 @@ def test_what_a_limit_on_files_stops_is_taken_in_later(paths: StorePaths) -> Non
 
 def test_an_owner_reads_all_it_recorded_while_the_file_is_held(paths: StorePaths) -> None:
     messages: list[str] = []
-    with Owner(paths.database, ingest_seconds=60, tell=messages.append) as owner:
+    with Writer(paths.database, ingest_seconds=60, tell=messages.append) as owner:
         owner.record(outcome("a"))
         with owner.reader() as reader:
             assert reader.finished(["a"]) == {"a": "done"}

@@ -24,8 +24,8 @@ from pathlib import Path
 from harness.store.encoding import encode, stamp, utc_now
 from harness.store.errors import StoreError
 from harness.store.events import VERSION, Event
-from harness.store.journal_lines import JournalLine, read_lines, sealed
 from harness.store.locking import hold_segment, segment_is_held
+from harness.store.log_lines import LogLine, read_lines, sealed
 from harness.trial.files import replacing, sync
 
 _CHUNK = 1 << 20
@@ -35,7 +35,7 @@ _SUFFIX = ".jsonl"
 _ARCHIVED = ".jsonl.gz"
 
 
-class Journal:
+class EventLog:
     """The writer of one log segment; safe to use from several threads.
 
     The log segment stays locked while the writer lives, which is how others know that it is alive.
@@ -149,7 +149,7 @@ class Journal:
 
 
 @dataclass(frozen=True)
-class Segment:
+class LogSegment:
     """A log segment on the disk, plain or archived. Offsets count uncompressed bytes in both."""
 
     folder: Path
@@ -183,7 +183,7 @@ class Segment:
             # gzip's trailer holds the length modulo 2**32.
             return _archived_size(self.archived) not in (offset % (1 << 32), None)
 
-    def lines(self, offset: int = 0, *, strict: bool = False) -> Iterator[JournalLine]:
+    def lines(self, offset: int = 0, *, strict: bool = False) -> Iterator[LogLine]:
         """Whole lines from ``offset`` on; a torn tail is left alone, since its writer may yet finish it.
 
         Raises:
@@ -238,7 +238,7 @@ def _archived_size(path: Path) -> int | None:
         return None
 
 
-def segments(folder: Path) -> list[Segment]:
+def segments(folder: Path) -> list[LogSegment]:
     """All log segments of an event log, plain and archived, oldest first."""
     try:
         with os.scandir(folder) as entries:  # pipes and folders are ignored: reading them could hang
@@ -247,7 +247,7 @@ def segments(folder: Path) -> list[Segment]:
         return []
     stems = {name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)}
     stems |= {name.removesuffix(_ARCHIVED) for name in names if name.endswith(_ARCHIVED)}
-    return [Segment(folder, name) for name in sorted(stems)]
+    return [LogSegment(folder, name) for name in sorted(stems)]
 
 
 def sync_folder(folder: Path) -> None:

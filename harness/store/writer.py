@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from harness.store.connections import release, using
 from harness.store.errors import StoreDiskError, StoreError, StoreHeldError
+from harness.store.event_log import EventLog, LogSegment, segments
 from harness.store.events import AbandonedEvent, Event, SessionEvent
 from harness.store.ingest import counters, ingest, refused_events
-from harness.store.journal import Journal, Segment, segments
 from harness.store.locking import writing
 from harness.store.paths import StorePaths
 from harness.store.readers import Reader, open_reader
@@ -41,7 +41,7 @@ def _tell(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-class Owner:
+class Writer:
     """Record a session's events, the database at most a second behind.
 
     Use as a context manager. ``record`` is safe from any thread and never waits for the database: when a
@@ -73,7 +73,7 @@ class Owner:
         self._snapshot_seconds = snapshot_seconds
         self._tell = tell
         self._told: str | None = None
-        self._journal: Journal | None = None
+        self._journal: EventLog | None = None
         self._ingested = -1
         self._pause = ingest_seconds
         self._snapshot_due = 0.0
@@ -83,14 +83,14 @@ class Owner:
         self._work = threading.Lock()
 
     @property
-    def journal(self) -> Journal:
+    def journal(self) -> EventLog:
         """The log segment of this session.
 
         Raises:
             StoreError: the writer is not open.
         """
         if self._journal is None:
-            raise StoreError("the writer of the store is not open: use `with Owner(path) as owner:`")
+            raise StoreError("the writer of the store is not open: use `with Writer(path) as owner:`")
         return self._journal
 
     def open(self) -> Self:
@@ -104,7 +104,7 @@ class Owner:
             raise StoreError(f"no database can be made at {self.paths.database}: {error}") from error
         session = self.run_id or f"session-{secrets.token_hex(4)}"
         try:
-            self._journal = Journal(self.paths.journal, session)
+            self._journal = EventLog(self.paths.journal, session)
         except OSError as error:
             raise StoreError(f"no event log can be written in {self.paths.journal}: {error}") from error
         self.record(SessionEvent(self.run_id, os.getpid(), socket.gethostname()))
@@ -284,8 +284,8 @@ class Owner:
             except StoreDiskError as error:  # space for the event log may be enough to go on
                 self._tell(f"{error}; the run goes on without a new snapshot")
 
-    def _settle_own(self, journal: Journal) -> bool:
-        own = Segment(self.paths.journal, journal.segment)
+    def _settle_own(self, journal: EventLog) -> bool:
+        own = LogSegment(self.paths.journal, journal.segment)
         try:
             self._ingest_all()
             return self._settle([own])
@@ -300,7 +300,7 @@ class Owner:
             self._tell(f"{self.paths.database} {text}")
             return True
 
-    def _settle(self, finished: list[Segment]) -> bool:
+    def _settle(self, finished: list[LogSegment]) -> bool:
         """Archive log segments once file and snapshot contain them; False if one has to stay.
 
         Raises:
@@ -312,7 +312,7 @@ class Owner:
             text = f"{self.paths.snapshot} cannot be brought up to date: {error.strerror or error}"
             raise StoreDiskError(text) from error
 
-    def _settled(self, finished: list[Segment]) -> bool:
+    def _settled(self, finished: list[LogSegment]) -> bool:
         counted = self._hold(counters)
         if not self._snapshot():
             return False
@@ -327,7 +327,7 @@ class Owner:
         return settled
 
 
-def _run_of(segment: Segment) -> str | None:
+def _run_of(segment: LogSegment) -> str | None:
     first = next(segment.lines(), None)
     run_id = first.content.get("run_id") if first is not None and first.content else None
     return run_id if isinstance(run_id, str) else None

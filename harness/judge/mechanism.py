@@ -10,7 +10,7 @@ from typing import Literal
 
 from harness.judge.design import DesignBlock
 from harness.judge.evidence import Evidence
-from harness.suite.models import Gate
+from harness.suite.models import MechanismCheck
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -21,10 +21,10 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class GateReading:
+class MechanismReading:
     """A gate on one benchmark; ``value`` is None where it was not measured, ``reason`` says why."""
 
-    rule: Gate
+    rule: MechanismCheck
     benchmark: str
     value: float | None
     passed: bool
@@ -45,7 +45,7 @@ class GateReading:
 Mechanism = Literal["acted", "did not act", "not measured"]
 
 
-def mechanism_in_words(readings: Sequence[GateReading]) -> Mechanism | None:
+def mechanism_in_words(readings: Sequence[MechanismReading]) -> Mechanism | None:
     """``acted``, ``did not act`` or ``not measured``; None without a gate."""
     if not readings:
         return None
@@ -54,7 +54,7 @@ def mechanism_in_words(readings: Sequence[GateReading]) -> Mechanism | None:
     return "acted" if all(gate.passed for gate in readings) else "did not act"
 
 
-def read_gate(rule: Gate, block: DesignBlock, evidence: Evidence) -> GateReading:
+def read_mechanism(rule: MechanismCheck, block: DesignBlock, evidence: Evidence) -> MechanismReading:
     """The gate's metric, a mean over the seeds of its arm that are done; a ratio or a difference where it is one."""
     value, reason = _mean(rule.metric, rule.arm, block, evidence)
     if value is not None and rule.relative_to is not None:
@@ -65,8 +65,8 @@ def read_gate(rule: Gate, block: DesignBlock, evidence: Evidence) -> GateReading
         less, reason = _mean(rule.metric, rule.minus, block, evidence)
         value = None if less is None else value - less
     if value is None or math.isnan(value):
-        return GateReading(rule, block.benchmark, None, False, reason)
-    return GateReading(rule, block.benchmark, value, _OPERATORS[rule.op](value, rule.value))
+        return MechanismReading(rule, block.benchmark, None, False, reason)
+    return MechanismReading(rule, block.benchmark, value, _OPERATORS[rule.op](value, rule.value))
 
 
 def _mean(metric: str, arm: str, block: DesignBlock, evidence: Evidence) -> tuple[float | None, str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 RULES = 5
 """Of these rules; other rules give other fingerprints."""
 
-CARDS = ("CARD", "CARDS")
+CARDS = ("METADATA", "CARDS")
 _DECLARING = ("option",)
 _FIELD_WORDS = frozenset({"ClassVar", "InitVar"})
 _OPTION_TYPES = frozenset({"int", "float", "bool", "str", "tuple"})
@@ -34,14 +34,14 @@ class Import:
 
 
 @dataclass(frozen=True, slots=True)
-class NormalForm:
+class CanonicalSource:
     """A file's digest, with no module's name in it, and the imports of our own in the order in which they stand."""
 
     digest: str
     imports: tuple[Import, ...]
 
 
-def normal_form(source: bytes, ours: Callable[[Import], bool | None]) -> NormalForm:
+def normal_form(source: bytes, ours: Callable[[Import], bool | None]) -> CanonicalSource:
     """The normal form of a source file.
 
     Args:
@@ -55,7 +55,7 @@ def normal_form(source: bytes, ours: Callable[[Import], bool | None]) -> NormalF
     messages = {id(node): node for node in _messages(tree)}  # held, so that no new node takes over an id
     stripped = _Stripped(ours, messages)
     tree = stripped.visit(tree)
-    return NormalForm(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(stripped.imports))
+    return CanonicalSource(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(stripped.imports))
 
 
 class _Stripped(ast.NodeTransformer):
@@ -102,7 +102,7 @@ class _Stripped(ast.NodeTransformer):
         """Without its annotation, but for the words that dataclasses and options read."""
         names = {name.id for name in ast.walk(node.annotation) if isinstance(name, ast.Name)}
         declared = isinstance(node.target, ast.Name) and node.target.id == "card" and "ClassVar" in names
-        if declared or _is_card([node.target]):
+        if declared or _is_metadata([node.target]):
             return None
         read = _OPTION_TYPES if isinstance(node.value, ast.Call) and _declares(node.value) else _FIELD_WORDS
         node.annotation = ast.Constant(" ".join(sorted(names & read)))
@@ -110,7 +110,7 @@ class _Stripped(ast.NodeTransformer):
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
         """Cards are left out."""
-        return None if _is_card(node.targets) else self.generic_visit(node)
+        return None if _is_metadata(node.targets) else self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt] | None:
         """What stands under ``if TYPE_CHECKING:`` never runs."""
@@ -158,14 +158,14 @@ class _Stripped(ast.NodeTransformer):
         return node if kept else None
 
 
-def _is_card(targets: Iterable[ast.expr]) -> bool:
+def _is_metadata(targets: Iterable[ast.expr]) -> bool:
     return any(isinstance(target, ast.Name) and target.id in CARDS for target in targets)
 
 
 def _declares(node: ast.Call) -> bool:
     """A card or a declared option."""
     name = _name(node.func)
-    return name in _DECLARING or name.endswith("Card")
+    return name in _DECLARING or name.endswith("Metadata")
 
 
 def _name(function: ast.expr) -> str:

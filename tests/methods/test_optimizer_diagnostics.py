@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from methods.optimizers import SGDP, AdamP
-from methods.optimizers.probes import WeightProbe, roles_of
+from methods.optimizers.diagnostics import WeightDiagnostic, roles_of
 
 
 class Mixed(nn.Module):
@@ -51,7 +51,7 @@ def test_roles() -> None:
 
 def test_known_rotation_and_growth() -> None:
     w = nn.Parameter(torch.tensor([[3.0, 0.0]]))
-    probe = WeightProbe([("w", w)], {"w": "conv"})
+    probe = WeightDiagnostic([("w", w)], {"w": "conv"})
     w.grad = torch.tensor([[0.0, 1.0]])
     probe.before_step()
     with torch.no_grad():
@@ -69,7 +69,7 @@ def test_known_rotation_and_growth() -> None:
 
 def test_radial_update_is_radial() -> None:
     w = nn.Parameter(torch.randn(4, 5))
-    probe = WeightProbe([("w", w)])
+    probe = WeightDiagnostic([("w", w)])
     w.grad = w.detach().clone()
     probe.before_step()
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_any_optimizer_shows_the_convolution_projected_and_the_head_not(name: st
         "adamp": lambda p: AdamP(p, lr=1e-2, record=True),
         "sgdp": lambda p: SGDP(p, lr=0.1, momentum=0.9, record=True),
     }[name](model.parameters())
-    probe = WeightProbe(model.named_parameters(), roles_of(model))
+    probe = WeightDiagnostic(model.named_parameters(), roles_of(model))
     for _ in range(5):
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(torch.randn(16, 3, 8, 8)), torch.randint(4, (16,))).backward()
@@ -116,12 +116,12 @@ def test_any_optimizer_shows_the_convolution_projected_and_the_head_not(name: st
 def test_decay_of_the_effective_step_is_that_of_the_learning_rate_on_an_unchanged_norm() -> None:
     """Orthogonal moves of one angle each, then of a tenth: first over last is ten, through a saved state too."""
     w = nn.Parameter(torch.tensor([[1.0, 0.0]], dtype=torch.float64))
-    probe = WeightProbe([("w", w)])
+    probe = WeightDiagnostic([("w", w)])
     optimizer = torch.optim.SGD([w], lr=1.0)
     for step in range(40):
         if step == 20:
             saved = probe.state_dict()
-            probe = WeightProbe([("w", w)])
+            probe = WeightDiagnostic([("w", w)])
             probe.load_state_dict(saved)
         angle = 1e-3 if step < 20 else 1e-4
         probe.before_step()
@@ -138,7 +138,7 @@ def test_frozen_batch_norm_silences_the_projection() -> None:
     model = nn.Sequential(nn.Conv2d(3, 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(216, 4))
     model.eval()
     optimizer = AdamP(model.parameters(), record=True)
-    probe = WeightProbe(model.named_parameters(), roles_of(model))
+    probe = WeightDiagnostic(model.named_parameters(), roles_of(model))
     nn.functional.cross_entropy(model(torch.randn(16, 3, 8, 8)), torch.randint(4, (16,))).backward()
     probe.before_step()
     optimizer.step()
@@ -147,7 +147,7 @@ def test_frozen_batch_norm_silences_the_projection() -> None:
 
 def test_order_of_calls_and_missing_gradients() -> None:
     model = nn.Linear(3, 2)
-    probe = WeightProbe(model.named_parameters())
+    probe = WeightDiagnostic(model.named_parameters())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(RuntimeError, match="before_step"):
         probe.after_step(optimizer)
@@ -156,7 +156,7 @@ def test_order_of_calls_and_missing_gradients() -> None:
     assert values["angular_update"] == 0.0
     assert "projected_share" not in values
     with pytest.raises(ValueError, match="more than one dimension"):
-        WeightProbe([("bias", nn.Parameter(torch.zeros(3)))])
+        WeightDiagnostic([("bias", nn.Parameter(torch.zeros(3)))])
 
 
 def test_probe_changes_nothing() -> None:
@@ -165,7 +165,7 @@ def test_probe_changes_nothing() -> None:
         torch.manual_seed(1)
         model = nn.Linear(5, 3)
         optimizer = AdamP(model.parameters(), lr=1e-2)
-        probe = WeightProbe(model.named_parameters())
+        probe = WeightDiagnostic(model.named_parameters())
         for _ in range(3):
             optimizer.zero_grad()
             model(torch.randn(4, 5)).square().sum().backward()

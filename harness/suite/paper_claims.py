@@ -31,7 +31,7 @@ class Published(Strict):
     gain_difference: float | None = None
 
 
-class Fact(Strict):
+class PaperClaim(Strict):
     """One claim of a paper as its fact file has it."""
 
     id: Identifier
@@ -72,5 +72,5 @@ class Fact(Strict):
         return p.difference or (p.computed_difference if p.computed_difference is not None else p.difference)
 
 
-class FactFile(RootModel[list[Fact]]):
+class PaperClaims(RootModel[list[PaperClaim]]):
     """A claims file: a copy of the fact file's entries of one suite."""

@@ -1,7 +1,7 @@
 """Diagnostics of a step: norms, angles, radial parts, and the projection's test.
 
 They are the quantities behind the AdamP paper's sentence: momentum grows the norms of scale-invariant weights and so
-shrinks their effective steps (Heo et al., ICLR 2021, section 2). A :class:`WeightProbe` measures them for any
+shrinks their effective steps (Heo et al., ICLR 2021, section 2). A :class:`WeightDiagnostic` measures them for any
 optimizer, so a baseline reports the same numbers as AdamP. It reads values on the host: call it on logged steps only.
 """
 
@@ -65,7 +65,7 @@ class _Before(NamedTuple):
     view: Tensor | None
 
 
-class WeightProbe:
+class WeightDiagnostic:
     """Measures the weights of more than one dimension around an optimizer's step.
 
     Quantities, each overall and with the suffix ``.<role>``, for example ``weight_norm.conv``:
@@ -100,7 +100,7 @@ class WeightProbe:
         everything = dict(named_parameters)
         self._weights = {name: p for name, p in everything.items() if is_eligible(p)}
         if not self._weights:
-            raise ValueError("a WeightProbe needs at least one parameter of more than one dimension")
+            raise ValueError("a WeightDiagnostic needs at least one parameter of more than one dimension")
         self._elements = sum(p.numel() for p in everything.values())
         self._roles = {name: roles[name] for name in self._weights if roles and name in roles}
         self._rule = Rule(delta, wd_ratio=1.0, eps=1e-8, views="both", rows="all", project=False)
