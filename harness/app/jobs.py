@@ -90,7 +90,7 @@ def job_of(trial: Trial, request: SessionRequest, folder: Path, stored: Mapping[
         timeout_seconds=float(trial.spec.recipe["timeout_seconds"]),
         prerequisites=trained_weights_of(trial, request.artifacts, stored),
         own_methods=request.own_methods,
-        code="" if registry.entry("task", trial.spec.task).card.program else trial.fingerprint,
+        code="" if registry.entry("task", trial.spec.task).metadata.program else trial.fingerprint,
         data=data_root().absolute(),
         checkpoint_seconds=checkpoint_seconds(),
         memory_mib=request.memory_per_trial,

@@ -209,7 +209,9 @@ def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]
     from harness import registry
 
     sources = {
-        name: {key: getattr(registry.entry("data", name).card, key) for key in ("home", "licence", "origin", "version")}
+        name: {
+            key: getattr(registry.entry("data", name).metadata, key) for key in ("home", "licence", "origin", "version")
+        }
         for name in sorted({name for name, _ in sources_of(plan.trials)})
     }
     benchmarks = {

@@ -54,7 +54,7 @@ class StoredMatch:
     @property
     def groups(self) -> frozenset[tuple[str, str]]:
         """What of a sample it covers: its task, and the family of each of its methods."""
-        families = (registry.entry("method", method.name).card.family for method in self.trial.spec.slots)
+        families = (registry.entry("method", method.name).metadata.family for method in self.trial.spec.slots)
         return frozenset([("task", self.trial.spec.task), *(("family", family) for family in families)])
 
 

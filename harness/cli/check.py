@@ -68,7 +68,9 @@ def _missing_data(suite: Suite) -> list[str]:
     warnings: list[str] = []
     for scale in WRITTEN_SCALES:
         plan = make_plan(suite, Selection(scale, seeds=(0,)))
-        own = [trial for trial in plan.trials if registry.entry("data", trial.spec.data.name).card.origin == "folder"]
+        own = [
+            trial for trial in plan.trials if registry.entry("data", trial.spec.data.name).metadata.origin == "folder"
+        ]
         warnings += [f"{suite.path}: at {scale}: {text}" for text in missing_data(replace(plan, trials=tuple(own)))]
     return warnings
 

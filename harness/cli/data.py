@@ -21,7 +21,7 @@ def list_sources() -> None:
 
     facts = ("origin", "size", "licence", "home")
     rows = [
-        (name, "yes" if is_here(name) else "no", *(str(getattr(entry.card, key)) for key in facts))
+        (name, "yes" if is_here(name) else "no", *(str(getattr(entry.metadata, key)) for key in facts))
         for name, entry in registry.entries("data").items()
     ]
     print_table(("name", "here", *facts), rows)

@@ -30,7 +30,7 @@ class Verified:
 
 def verify(name: str) -> Iterator[Verified]:
     """Compare each file of a source with its stated checksum; a file without one is only looked for."""
-    info = registry.entry("data", name).card
+    info = registry.entry("data", name).metadata
     if not info.files:
         yield Verified("-", "generated: nothing to verify", True)
     for file in info.files:
@@ -52,7 +52,7 @@ def fetch(name: str) -> Iterator[str]:
         HarnessError: it must be got by hand (the message says how), the network does not answer, the disk is full,
             or what came does not match its checksum.
     """
-    info = registry.entry("data", name).card
+    info = registry.entry("data", name).metadata
     kind, _, where = str(info.fetch).partition(":")
     if kind == "shipped":
         yield "shipped with an installed package or generated: nothing to fetch"

@@ -30,7 +30,7 @@ def check_folders(trials: Iterable[Trial]) -> None:
     broken: dict[str, str] = {}
     for trial in trials:
         data = trial.spec.data
-        if registry.entry("data", data.name).card.origin != "folder":
+        if registry.entry("data", data.name).metadata.origin != "folder":
             continue
         key = sha256_of([data.to_json(), trial.spec.content])
         if key in _read or key in broken:

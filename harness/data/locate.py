@@ -19,7 +19,7 @@ def data_identity(name: str, parameters: Mapping[str, Any] | None = None) -> dic
     A user's own folder is identified by its content. A folder of a published set stands for that set: its files' names
     and sizes are enough.
     """
-    info = registry.entry("data", name).card
+    info = registry.entry("data", name).metadata
     sums = {file: info.sha256.get(file) or _checksum(file) for file in info.files}
     if info.origin == "folder" and parameters is not None:
         sums["path"] = identity_of_path(data_root() / str(parameters.get("path")))
@@ -32,7 +32,7 @@ def require_data(name: str, parameters: Mapping[str, Any] | None = None) -> None
     Raises:
         MissingDataError: naming the source, the path where it is looked for, and the command that gets it.
     """
-    info = registry.entry("data", name).card
+    info = registry.entry("data", name).metadata
     if info.origin == "folder" and parameters is not None:
         own = data_root() / str(parameters.get("path"))
         if not own.exists():
@@ -48,7 +48,7 @@ def require_data(name: str, parameters: Mapping[str, Any] | None = None) -> None
 
 def model_files(name: str, parameters: Mapping[str, Any]) -> dict[str, Path]:
     """The user's own files that a model starts from, by the option that names them; they need not be there."""
-    files = registry.entry("model", name).card.files
+    files = registry.entry("model", name).metadata.files
     return {option: data_root() / str(parameters[option]) for option in files if parameters.get(option)}
 
 
@@ -88,7 +88,7 @@ def weights_file(name: str) -> Path:
         MissingDataError: it is not there.
     """
     require_data(name)
-    path = file_of(registry.entry("data", name).card.files[0])
+    path = file_of(registry.entry("data", name).metadata.files[0])
     assert path is not None
     return path
 

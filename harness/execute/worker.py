@@ -142,7 +142,7 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
         job.keep_product,
         job.checkpoint_seconds,
     )
-    if registry.entry("task", job.spec.task).card.program:
+    if registry.entry("task", job.spec.task).metadata.program:
         ended = registry.load("task", job.spec.task).target(job.spec, runtime)
     else:
         from harness.trial.loop import train

@@ -264,7 +264,7 @@ class DesignBuilder:
     def _stated(self, cell: Mapping[int, str]) -> tuple[str, str | None]:
         """What only a program's script knows of its pairs, and why it forbids a comparison, if it does."""
         spec = self._spec(cell)
-        if spec is None or not registry.entry("task", spec.task).card.program:
+        if spec is None or not registry.entry("task", spec.task).metadata.program:
             return "", None
         if spec.recipe.get("paired") == "none":
             return (

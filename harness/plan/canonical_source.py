@@ -1,6 +1,6 @@
 """The normal form of a source file: what it computes, without what it says.
 
-Removed are comments, docstrings, annotations, cards (titles, citations, summaries, search spaces), declared options
+Removed are comments, docstrings, annotations, metadata (titles, citations, summaries, search spaces), declared options
 with their help texts, and the texts of messages. An import of our own names no module: the module's content counts
 instead, so that a renamed or moved file is the same code.
 """
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 RULES = 5
 """Of these rules; other rules give other fingerprints."""
 
-CARDS = ("METADATA", "CARDS")
 _DECLARING = ("option",)
 _FIELD_WORDS = frozenset({"ClassVar", "InitVar"})
 _OPTION_TYPES = frozenset({"int", "float", "bool", "str", "tuple"})
@@ -101,7 +100,7 @@ class _Stripped(ast.NodeTransformer):
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
         """Without its annotation, but for the words that dataclasses and options read."""
         names = {name.id for name in ast.walk(node.annotation) if isinstance(name, ast.Name)}
-        declared = isinstance(node.target, ast.Name) and node.target.id == "card" and "ClassVar" in names
+        declared = isinstance(node.target, ast.Name) and node.target.id == "metadata" and "ClassVar" in names
         if declared or _is_metadata([node.target]):
             return None
         read = _OPTION_TYPES if isinstance(node.value, ast.Call) and _declares(node.value) else _FIELD_WORDS
@@ -109,7 +108,7 @@ class _Stripped(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
-        """Cards are left out."""
+        """Metadata are left out."""
         return None if _is_metadata(node.targets) else self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt] | None:
@@ -120,7 +119,7 @@ class _Stripped(ast.NodeTransformer):
         return [one for one in kept if one is not None] or None
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """Cards and declared options count by their name alone, an artifact without its caption."""
+        """Metadata and declared options count by their name alone, an artifact without its caption."""
         if _declares(node):
             node.args, node.keywords = [], []
         elif _name(node.func) == "Artifact":
@@ -159,11 +158,11 @@ class _Stripped(ast.NodeTransformer):
 
 
 def _is_metadata(targets: Iterable[ast.expr]) -> bool:
-    return any(isinstance(target, ast.Name) and target.id in CARDS for target in targets)
+    return any(isinstance(target, ast.Name) and target.id == "METADATA" for target in targets)
 
 
 def _declares(node: ast.Call) -> bool:
-    """A card or a declared option."""
+    """A metadata record or a declared option."""
     name = _name(node.func)
     return name in _DECLARING or name.endswith("Metadata")
 

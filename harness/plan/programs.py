@@ -59,7 +59,7 @@ def with_programs(contents: Mapping[Cell, Content], root: Path) -> dict[Cell, Co
     found: dict[Cell, Content] = {}
     for cell, content in contents.items():
         found[cell] = content
-        if registry.entry("task", content.task).card.program:
+        if registry.entry("task", content.task).metadata.program:
             key = canonical({name: content.recipe.get(name) for name in ("commit", *WHERE)})
             if key not in known:
                 known[key] = program_identity(content.recipe, root)

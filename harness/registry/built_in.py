@@ -27,14 +27,14 @@ PACKAGES: Mapping[Kind, tuple[str, ...]] = {
 ROOT = Path(__file__).parents[2]
 _READERS = ("harness/registry", "harness/trial/options.py")
 """Files that decide how metadata are read."""
-_DECLARES = re.compile(r"^CARDS? *=", re.MULTILINE)
+_DECLARES = re.compile(r"^METADATA *=", re.MULTILINE)
 
 
 class Row(TypedDict):
-    """An entry as plain data: module, card and declared options (of a method: they follow from its card)."""
+    """An entry as plain data: module, metadata and declared options (of a method: they follow from its metadata)."""
 
     module: str
-    card: dict[str, Any]
+    metadata: dict[str, Any]
     options: dict[str, dict[str, Any]]
 
 
@@ -77,10 +77,12 @@ def collect(root: Path) -> Index:
         for name, file in _declaring(root, names):
             module = packages.module(name)
             assert module is not None
-            for card in _cards(module, file):
-                if card.name in rows:
-                    raise HarnessError(f"two {kind}s named '{card.name}': {rows[card.name]['module']} and {name}")
-                rows[card.name] = _row(kind, name, card)
+            for metadata in _metadata(module, file):
+                if metadata.name in rows:
+                    raise HarnessError(
+                        f"two {kind}s named '{metadata.name}': {rows[metadata.name]['module']} and {name}"
+                    )
+                rows[metadata.name] = _row(kind, name, metadata)
         index[kind] = dict(sorted(rows.items()))
     return index
 
@@ -93,18 +95,19 @@ def _declaring(root: Path, packages: tuple[str, ...]) -> Iterator[tuple[str, Pat
                 yield ".".join(file.relative_to(root).with_suffix("").parts), file
 
 
-def _cards(module: StaticModule, file: Path) -> tuple[Any, ...]:
-    own = module["CARDS"] if "CARDS" in module else (module["METADATA"],) if "METADATA" in module else ()
-    return (*own, *named_sources(file, module.__getitem__))
+def _metadata(module: StaticModule, file: Path) -> tuple[Any, ...]:
+    declares = "METADATA" in module
+    own = module["METADATA"] if declares else ()
+    return (*(own if isinstance(own, tuple) else (own,)), *named_sources(file, module.__getitem__))
 
 
-def _row(kind: Kind, module: str, card: Any) -> Row:
-    fields = _plain(card)
+def _row(kind: Kind, module: str, metadata: Any) -> Row:
+    fields = _plain(metadata)
     if kind == "method":
-        return {"module": module, "card": fields, "options": {}}
+        return {"module": module, "metadata": fields, "options": {}}
     del fields["options"]
-    options = {name: _shortened(option) for name, option in declared_by(kind, card).items()}
-    return {"module": module, "card": fields, "options": options}
+    options = {name: _shortened(option) for name, option in declared_by(kind, metadata).items()}
+    return {"module": module, "metadata": fields, "options": options}
 
 
 def _plain(value: Any) -> Any:

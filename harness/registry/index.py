@@ -47,18 +47,18 @@ GROUPS: Mapping[Kind, str] = {kind: f"harness.{kind}s" if kind != "data" else "h
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[MetadataT]):
-    """One registered thing: where it is, what its card says, and its options (a method's hyper-parameters)."""
+    """One registered thing: where it is, what its metadata says, and its options (a method's hyper-parameters)."""
 
     kind: Kind
     name: str
     module: str
-    card: MetadataT
+    metadata: MetadataT
     options: Mapping[str, Option]
 
     @property
     def root(self) -> str:
         """Where its code begins, for the fingerprint: ``module:target``."""
-        return f"{self.module}:{self.card.target}"  # type: ignore[attr-defined]
+        return f"{self.module}:{self.metadata.target}"  # type: ignore[attr-defined]
 
     def load(self) -> Component:
         """Import the module: the class or function, and the record of its options.
@@ -68,9 +68,9 @@ class Entry(Generic[MetadataT]):
         """
         from harness.trial.runtime import Component
 
-        target = str(self.card.target)  # type: ignore[attr-defined]
+        target = str(self.metadata.target)  # type: ignore[attr-defined]
         if self.module.endswith(".py"):
-            own = getattr(self.card, "options", None) if self.kind != "method" else None
+            own = getattr(self.metadata, "options", None) if self.kind != "method" else None
             found = getattr(load_file(Path(self.module)), target)
             return Component(found, own) if own is not None else Component(found)
         try:
@@ -79,7 +79,7 @@ class Entry(Generic[MetadataT]):
         except (ImportError, AttributeError) as error:
             where = f"{self.module}:{target}"
             raise HarnessError(f"{self.kind} '{self.name}': cannot load {where}: {error}") from error
-        declared = [card.options for card in metadata_in(module) if card.name == self.card.name]  # type: ignore[attr-defined]
+        declared = [metadata.options for metadata in metadata_in(module) if metadata.name == self.metadata.name]  # type: ignore[attr-defined]
         return Component(found, declared[0]) if self.kind != "method" and declared[0] else Component(found)
 
 
@@ -222,15 +222,15 @@ def _plug_in(kind: Kind, name: str) -> Entry[Any]:
     point = plug_ins(kind)[name]
     where = f"{point.value} of the package {point.dist.name}" if point.dist is not None else point.value
     try:
-        card = point.load()
+        metadata = point.load()
     except Exception as error:
         text = f"the {kind} '{name}' ({where}) cannot be imported: {type(error).__name__}: {error}"
         raise HarnessError(text) from error
-    if not isinstance(card, metadata_class(kind)):
+    if not isinstance(metadata, metadata_class(kind)):
         raise HarnessError(
-            f"the {kind} '{name}': {where} is {type(card).__name__}, not {metadata_class(kind).__name__}"
+            f"the {kind} '{name}': {where} is {type(metadata).__name__}, not {metadata_class(kind).__name__}"
         )
-    _IMPORTED[kind][name] = Entry(kind, name, point.module, card, declared_by(kind, card))
+    _IMPORTED[kind][name] = Entry(kind, name, point.module, metadata, declared_by(kind, metadata))
     return _IMPORTED[kind][name]
 
 
@@ -240,15 +240,15 @@ def _built_in() -> dict[Kind, dict[str, Entry[Any]]]:
 
 
 def _restored(kind: Kind, name: str, row: Row) -> Entry[Any]:
-    card = metadata_class(kind)(**{key: _thawed(value) for key, value in row["card"].items()})
+    metadata = metadata_class(kind)(**{key: _thawed(value) for key, value in row["metadata"].items()})
     if kind == "method":
-        return Entry(kind, name, row["module"], card, declared_by(kind, card))
+        return Entry(kind, name, row["module"], metadata, declared_by(kind, metadata))
     options = {key: {**value, "choices": tuple(value.get("choices", ()))} for key, value in row["options"].items()}
-    return Entry(kind, name, row["module"], card, {key: Option(**value) for key, value in options.items()})
+    return Entry(kind, name, row["module"], metadata, {key: Option(**value) for key, value in options.items()})
 
 
 def _thawed(value: Any) -> Any:
-    """Plain data as a card holds it: lists as tuples, ranges of hyper-parameters as their records."""
+    """Plain data as a metadata record holds it: lists as tuples, ranges of hyper-parameters as their records."""
     if isinstance(value, list):
         return tuple(_thawed(item) for item in value)
     if not isinstance(value, dict):

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from harness.base.yaml_nodes import read
-from harness.registry.shipped import METHOD_CARDS
+from harness.registry.shipped import METHOD_METADATA
 from harness.trial.options import Option, OptionType, option, options_of
 from harness.vocabulary import Kind
 
@@ -34,7 +34,7 @@ class Metadata:
             or ``build(request: ModelRequest) -> nn.Module``.
         summary: one line for ``harness list``.
         options: the dataclass of its recipe keys beyond those that every recipe has, or of what a benchmark may set;
-            None in a card that was read from the index, where ``Entry.options`` says what it declares.
+            None in a metadata record that was read from the index, where ``Entry.options`` says what it declares.
     """
 
     name: str
@@ -105,9 +105,12 @@ class ModelMetadata(Metadata):
 
 @cache  # read once a process: every trial asks for its source
 def metadata_in(module: ModuleType) -> tuple[Any, ...]:
-    """The records of an imported module: ``CARDS``, or ``METADATA``, and the data sources declared beside it."""
-    own = tuple(getattr(module, "CARDS", ())) or ((module.METADATA,) if hasattr(module, "METADATA") else ())
-    return (*own, *named_sources(Path(str(module.__file__)), partial(getattr, module)))
+    """The records of an imported module (``METADATA``: one or a tuple) and the sources declared beside it."""
+    own = getattr(module, "METADATA", ())
+    return (
+        *(own if isinstance(own, tuple) else (own,)),
+        *named_sources(Path(str(module.__file__)), partial(getattr, module)),
+    )
 
 
 def sources_file(module: Path) -> Path:
@@ -118,9 +121,9 @@ def sources_file(module: Path) -> Path:
 def named_sources(module: Path, record: Callable[[str], Any]) -> tuple[DataMetadata, ...]:
     """The sources that are declared beside a layout's module, in YAML; none without such a file.
 
-    ``suites/data/sources/<module>.yaml`` holds the fields of ``DataMetadata`` by the name of the source under ``sources``
-    and those that all of them share under ``shared``. ``options`` names a record of the module; ``defaults`` are defaults
-    of it that differ for the source.
+    ``suites/data/sources/<module>.yaml`` holds the fields of ``DataMetadata`` under ``sources``, by the name of the
+    source, and those that all of them share under ``shared``. ``options`` names a record of the module; ``defaults``
+    are defaults of it that differ for the source.
 
     Args:
         module: file of the layout.
@@ -150,7 +153,7 @@ def _source(name: str, declared: Mapping[str, Any], record: Callable[[str], Any]
 
 def method_metadata_class() -> Any:
     """The module that declares the metadata of methods: found by name, since the engine imports no method."""
-    return importlib.import_module(METHOD_CARDS)
+    return importlib.import_module(METHOD_METADATA)
 
 
 def metadata_class(kind: Kind) -> type[Any]:
@@ -159,21 +162,21 @@ def metadata_class(kind: Kind) -> type[Any]:
     return classes[kind] if kind in classes else method_metadata_class().MethodMetadata
 
 
-def declared_by(kind: Kind, card: Any) -> dict[str, Option]:
-    """The options of a card: declared ones, or a method's hyper-parameters with the types of their defaults."""
+def declared_by(kind: Kind, metadata: Any) -> dict[str, Option]:
+    """The declared options, or a method's hyper-parameters with the types of their defaults."""
     if kind == "method":
-        return {name: _hyper_parameter(name, card) for name in (*card.required, *card.defaults)}
-    return options_of(card.options) if card.options is not None else {}
+        return {name: _hyper_parameter(name, metadata) for name in (*metadata.required, *metadata.defaults)}
+    return options_of(metadata.options) if metadata.options is not None else {}
 
 
-def _hyper_parameter(name: str, card: MethodMetadata) -> Option:
-    if name in card.required:
+def _hyper_parameter(name: str, metadata: MethodMetadata) -> Option:
+    if name in metadata.required:
         return Option("float", required=True)
-    default: Any = card.defaults[name]
-    allowed: Any = card.options.get(name, ())
+    default: Any = metadata.defaults[name]
+    allowed: Any = metadata.options.get(name, ())
     kind = _type_of(default)
     items: OptionType = "any"
-    if kind == "int" and isinstance(card.search_space.get(name), method_metadata_class().Uniform):
+    if kind == "int" and isinstance(metadata.search_space.get(name), method_metadata_class().Uniform):
         kind = "float"
     if isinstance(default, tuple):
         default, kinds = list(default), sorted({_type_of(item) for item in default})

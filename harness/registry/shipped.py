@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 SUITES = "suites"
 CHECKS = f"{SUITES}.checks"
 FIXTURES = f"{SUITES}.fixtures.published"
-METHOD_CARDS = "methods.metadata"
+METHOD_METADATA = "methods.metadata"
 CONFORMANCE = "methods.conformance"
 PAGES = "harness.pages"
 COMPUTING = ("methods", "suites")

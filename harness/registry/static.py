@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.errors import HarnessError
-from harness.registry.shipped import COMPUTING, METHOD_CARDS
+from harness.registry.shipped import COMPUTING, METHOD_METADATA
 
-RECORDS = (METHOD_CARDS, "harness.registry.metadata", "harness.trial.options")
+RECORDS = (METHOD_METADATA, "harness.registry.metadata", "harness.trial.options")
 """Modules of this project whose names are imported: they need nothing but the standard library."""
 
 
@@ -101,7 +101,7 @@ class StaticModule(dict[str, Any]):
                 attributes["__init__"] = self._function(statement, attributes)
             elif isinstance(statement, ast.Assign | ast.AnnAssign):
                 for name, value in _assigned(statement).items():
-                    attributes[name] = self._evaluate(value) if name == "card" else self._readable(value)
+                    attributes[name] = self._evaluate(value) if name == "metadata" else self._readable(value)
         return type(definition.name, tuple(bases), attributes)
 
     def _readable(self, expression: ast.expr) -> Any:

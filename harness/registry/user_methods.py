@@ -12,7 +12,7 @@ from harness import registry
 from harness.errors import HarnessError, choices
 from harness.registry.index import load_file
 from harness.registry.metadata import declared_by, metadata_class, metadata_in
-from harness.registry.shipped import METHOD_CARDS
+from harness.registry.shipped import METHOD_METADATA
 from harness.vocabulary import Kind
 
 
@@ -22,7 +22,7 @@ class UserMethod:
 
     Attributes:
         name: under which it is known.
-        slot: of a method, with its family; what has a card of its own has neither.
+        slot: of a method, with its family; what has a metadata record of its own has neither.
     """
 
     name: str
@@ -40,8 +40,10 @@ def register(method: UserMethod) -> None:
         HarnessError: the file does not run, or has no such class.
     """
     if not method.slot:
-        card = _card(method.file, method.kind, method.name)
-        registry.add(registry.Entry(method.kind, method.name, str(method.file), card, declared_by(method.kind, card)))
+        metadata = _metadata_record(method.file, method.kind, method.name)
+        registry.add(
+            registry.Entry(method.kind, method.name, str(method.file), metadata, declared_by(method.kind, metadata))
+        )
         return
     target = found_in(method.file, method.target)
     parameters = list(inspect.signature(target).parameters.values())[1 if inspect.isclass(target) else 0 :]
@@ -49,7 +51,7 @@ def register(method: UserMethod) -> None:
         parameters = parameters[1:]  # the width is the network's
     named = {p.name: p.default for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     defaults = {name: default for name, default in named.items() if default is not inspect.Parameter.empty}
-    card = importlib.import_module(METHOD_CARDS).MethodMetadata(
+    metadata = importlib.import_module(METHOD_METADATA).MethodMetadata(
         name=method.name,
         title=method.target,
         slot=method.slot,
@@ -61,7 +63,7 @@ def register(method: UserMethod) -> None:
         defaults=defaults,
         required=tuple(name for name in named if name not in defaults),
     )
-    registry.add(registry.Entry("method", method.name, str(method.file), card, declared_by("method", card)))
+    registry.add(registry.Entry("method", method.name, str(method.file), metadata, declared_by("method", metadata)))
 
 
 def found_in(file: Path, target: str) -> Any:
@@ -80,7 +82,7 @@ def found_in(file: Path, target: str) -> Any:
 
 
 def user_method(file: Path, target: str, slot: str) -> UserMethod:
-    """A class of a file that fills a slot; one with a card is what its card says.
+    """A class of a file that fills a slot; one with a metadata record is what its metadata says.
 
     Raises:
         HarnessError: the file or the class is not there, or it is no optimizer where one is needed.
@@ -97,20 +99,22 @@ def user_method(file: Path, target: str, slot: str) -> UserMethod:
 
 
 def user_part(file: Path, kind: Kind) -> UserMethod:
-    """The data source, model or task of a file, which has a card.
+    """The data source, model or task of a file, which has a metadata record.
 
     Raises:
-        HarnessError: it has no card of that kind.
+        HarnessError: it has no metadata of that kind.
     """
-    card = _card(file, kind, None)
-    return UserMethod(card.name, file, card.target, kind=kind)
+    metadata = _metadata_record(file, kind, None)
+    return UserMethod(metadata.name, file, metadata.target, kind=kind)
 
 
-def _card(file: Path, kind: Kind, name: str | None) -> Any:
+def _metadata_record(file: Path, kind: Kind, name: str | None) -> Any:
     module = load_file(file)
-    of_kind = [card for card in metadata_in(module) if isinstance(card, metadata_class(kind))]
-    named = [card for card in of_kind if name is None or card.name == name]
+    of_kind = [metadata for metadata in metadata_in(module) if isinstance(metadata, metadata_class(kind))]
+    named = [metadata for metadata in of_kind if name is None or metadata.name == name]
     if not named:
         wanted = metadata_class(kind).__name__
-        raise HarnessError(f"{file} has no card: it needs 'METADATA = {wanted}(name=…, target=…, …)' (CONTRIBUTING.md)")
+        raise HarnessError(
+            f"{file} has no metadata: it needs 'METADATA = {wanted}(name=…, target=…, …)' (CONTRIBUTING.md)"
+        )
     return named[0]

@@ -81,10 +81,10 @@ def measured_costs(plan: Plan, database: Path, further: Collection[str] = ()) ->
 
 
 def _registered(kind: Kind, shown: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Cards; of plug-ins that nobody asked for by name, what is known without importing them."""
+    """Metadata; of plug-ins that nobody asked for by name, what is known without importing them."""
     known = registry.entries(kind)
     rows = [
-        {"name": name, **{key: getattr(entry.card, key) for key in shown}, "summary": entry.card.summary}
+        {"name": name, **{key: getattr(entry.metadata, key) for key in shown}, "summary": entry.metadata.summary}
         for name, entry in known.items()
     ]
     blank = dict.fromkeys(shown, "")

@@ -86,7 +86,7 @@ class Setting:
     @property
     def elsewhere(self) -> bool:
         """Whether its results come from elsewhere: nothing runs here."""
-        return registry.entry("task", self.task).card.elsewhere
+        return registry.entry("task", self.task).metadata.elsewhere
 
     def runs(self, arms: Iterable[str]) -> tuple[str, ...]:
         """The arms that run on it: those that it lists, else all of the suite's."""
@@ -98,7 +98,7 @@ class Setting:
         yield from (mistake.below("data") for mistake in part_mistakes("data", self.data, task))
         yield from (mistake.below("model") for mistake in part_mistakes("model", self.model, task))
         yield from (mistake.below("recipe") for mistake in recipe_mistakes(self.recipe, task))
-        if task.card.program:
+        if task.metadata.program:
             yield from (mistake.below("recipe") for mistake in program_mistakes(self.recipe))
 
     def overridden(self, overrides: Mapping[str, Any]) -> Setting:
@@ -175,7 +175,7 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
     if ("steps" in block.recipe) != ("epochs" in block.recipe):
         recipe.pop("epochs" if "steps" in block.recipe else "steps", None)  # a length replaces a length
     source = registry.entries("data").get(str(data.get("name")))
-    origin = "generated" if source and source.card.origin == "generated" else "real"
+    origin = "generated" if source and source.metadata.origin == "generated" else "real"
     differs = {f"data:{origin}": data != paper.data, "model": model != paper.model}
     differs["recipe"] = recipe != paper.recipe or scale == "smoke"
     own = _own(suite, server)
@@ -265,7 +265,7 @@ def prerequisite_content(base: Setting, wanted: Dependency) -> Content:
 
 def needed(base: Setting, slots: FilledSlots) -> dict[str, Dependency]:
     """The prerequisites that an arm needs: those that its methods ask for, and those that every arm starts from."""
-    asked = {need for method in slots for need in registry.entry("method", method.name).card.needs}
+    asked = {need for method in slots for need in registry.entry("method", method.name).metadata.needs}
     return {name: wanted for name, wanted in base.prerequisites.items() if wanted.always or name in asked}
 
 
@@ -276,7 +276,7 @@ def _complete(kind: Kind, part: Mapping[str, Any]) -> Part:
 
 def _filled(task: registry.Entry[TaskMetadata], arm: Arm, recipe: Mapping[str, Any]) -> FilledSlots:
     filled: dict[str, Part] = {}
-    valid = list(task.card.slots)
+    valid = list(task.metadata.slots)
     for slot in SLOTS:
         path: tuple[str, ...] = ("arm", slot)
         value = getattr(arm, slot)
@@ -310,7 +310,7 @@ def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, 
     if found:
         raise ConfigurationError(*found)
     complete.update(given)
-    absent = [name for name in entry.card.required if complete.get(name) is None]
+    absent = [name for name in entry.metadata.required if complete.get(name) is None]
     if absent and slot != "objective":  # an objective requires shapes only, and the task knows those
         raise ConfigurationError(Mistake(path, f"the method '{entry.name}' needs '{absent[0]}'"))
     return Part(entry.name, complete)
@@ -319,8 +319,8 @@ def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, 
 def shared_values(recipe: Mapping[str, Any], slot: str, method: registry.Entry[Any]) -> dict[str, Mapping[str, Any]]:
     """What a recipe says of a method in a slot: for its family, then for the method itself."""
     shared = recipe.get(slot) or {}
-    groups = {group: shared.get(group) or {} for group in (method.card.family, method.name)}
+    groups = {group: shared.get(group) or {} for group in (method.metadata.family, method.name)}
     if method.module.endswith(".py"):  # a user's class shares with a family what it takes
-        family = groups[method.card.family]
-        groups[method.card.family] = {key: value for key, value in family.items() if key in method.options}
+        family = groups[method.metadata.family]
+        groups[method.metadata.family] = {key: value for key, value in family.items() if key in method.options}
     return groups

@@ -55,9 +55,9 @@ def _benchmarks(suite: Suite) -> Iterator[Problem]:
             block: ScaleBlock | None = getattr(model, scale)
             if block is not None:
                 yield from _block(suite, benchmark, scale, block, tasks[model.task])
-        card = tasks[model.task].card
-        if not card.program and not card.elsewhere:  # these report what they like
-            for metric in (metric for metric in model.metrics if metric not in card.metrics):
+        metadata = tasks[model.task].metadata
+        if not metadata.program and not metadata.elsewhere:  # these report what they like
+            for metric in (metric for metric in model.metrics if metric not in metadata.metrics):
                 yield Problem(node.find(("metrics", metric)), _unknown_metric(metric, tasks[model.task]))
         yield from absent(node, ("reference_arm",), "no arm", [model.reference_arm], suite.model.arms)
         yield from _sources(benchmark)
@@ -66,7 +66,7 @@ def _benchmarks(suite: Suite) -> Iterator[Problem]:
 
 def _unknown_metric(metric: str, task: registry.Entry[TaskMetadata]) -> str:
     file = f"{task.module.replace('.', '/')}.py" if not task.module.endswith(".py") else task.module
-    valid = choices(task.card.metrics, metric)
+    valid = choices(task.metadata.metrics, metric)
     return f"unknown metric '{metric}'; {valid}; to add one, compute it in {file} and name it in the task's 'metrics'"
 
 
@@ -95,9 +95,9 @@ def _block(
             here = (m for m in part_mistakes(part, whole, task) if not m.path or m.path[0] in given or not whole)
             yield from _problems(node, (scale, part), here)
     yield from _problems(node, (scale, "recipe"), recipe_mistakes(block.recipe, task))
-    if task.card.program:
+    if task.metadata.program:
         yield from check_program(node, (scale, "recipe"), block.recipe, suite.path.parent)
-    elif not task.card.elsewhere:
+    elif not task.metadata.elsewhere:
         yield from _length(node, (scale, "recipe"), {**(paper.recipe if paper is not None else {}), **block.recipe})
     if block.recipe.get("steps") is not None and block.recipe.get("epochs") is not None:
         yield Problem(node.find((scale, "recipe", "epochs")), "give 'steps' or 'epochs', not both")

@@ -141,9 +141,9 @@ def check_sweep(suite: Suite) -> Iterator[Problem]:
             model, what = benchmarks[name].model, f"benchmark '{name}' has no metric"
             task = registry.entries("task").get(model.task)
             yield from absent(node, ("sweep", "metric"), what, [sweep.metric], model.metrics)
-            if task is not None and not task.card.program:  # a program reports what it likes
+            if task is not None and not task.metadata.program:  # a program reports what it likes
                 chosen = sweep.selection_metric
-                yield from absent(node, ("sweep", "selection_metric"), what, [chosen], task.card.metrics)
+                yield from absent(node, ("sweep", "selection_metric"), what, [chosen], task.metadata.metrics)
 
 
 def check_tuned(suite: Suite) -> Iterator[Problem]:
@@ -160,8 +160,8 @@ def check_tuned(suite: Suite) -> Iterator[Problem]:
         if name in suite.benchmarks and other.selection_metric is not None:
             task = registry.entries("task").get(suite.benchmarks[name].model.task)
             path, what = ("tuned", "benchmarks", name, "selection_metric"), f"benchmark '{name}' has no metric"
-            if task is not None and not task.card.program:
-                yield from absent(node, path, what, [other.selection_metric], task.card.metrics)
+            if task is not None and not task.metadata.program:
+                yield from absent(node, path, what, [other.selection_metric], task.metadata.metrics)
     for binding in suite.tuned_claims:
         if binding.protocol != "published":
             problem = f"the claim '{binding.id}' says 'protocol: tuned', so that no published verdict stands beside it"
@@ -233,7 +233,7 @@ def _hyper_parameter(slot: str, name: str, given: SpaceRange | None) -> str | No
     asked, methods = inner if dot else name, registry.entries("method")
     if dot:
         methods.get(method)  # a plug-in is imported
-    of_slot = {entry.name: entry.options for entry in methods.values() if entry.card.slot == slot}
+    of_slot = {entry.name: entry.options for entry in methods.values() if entry.metadata.slot == slot}
     if dot and method not in of_slot:
         return registry.unknown("method", method, slot, list(of_slot))
     chosen = [of_slot[method]] if dot else list(of_slot.values())

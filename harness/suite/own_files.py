@@ -1,7 +1,7 @@
 """Parts of a suite that are files of the user: ``optimizer: {file: ./my.py, class: SignSGD, lr: 0.01}``.
 
 The file is run, so that its class is known; in the suite's node the mapping then has the name under which it is known.
-Methods need no card; data, models and tasks have one (``METADATA``), as those of packages have.
+Methods need no metadata; data, models and tasks have one (``METADATA``), as those of packages have.
 """
 
 from __future__ import annotations

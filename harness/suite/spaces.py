@@ -32,8 +32,13 @@ def declared(arm: Arm, fill: Mapping[str, Any]) -> Space:
         value = _filled(arm, slot, fill)
         fixed = set(value) if arm.role == "ablation" and isinstance(value, dict) else set()
         for place, method in fillings(value) if value is not None else ():
-            prefix, card = f"{slot}.{_name(method)}" if place else slot, registry.entry("method", _name(method)).card
-            space |= {f"{prefix}.{key}": _range(given) for key, given in card.search_space.items() if key not in fixed}
+            prefix, metadata = (
+                f"{slot}.{_name(method)}" if place else slot,
+                registry.entry("method", _name(method)).metadata,
+            )
+            space |= {
+                f"{prefix}.{key}": _range(given) for key, given in metadata.search_space.items() if key not in fixed
+            }
     return space
 
 

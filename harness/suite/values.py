@@ -96,10 +96,10 @@ def part_mistakes(
         named = registry.unknown(kind, str(name)) if name else f"'{kind}' needs a name; {choices(known)}"
         yield Mistake(("name",), named)
         return
-    card, keys = known[name].card, known[name].options
-    if kind == "data" and card.content not in task.card.reads:
-        fitting = [other for other, entry in known.items() if entry.card.content in task.card.reads]
-        problem = f"the task '{task.name}' cannot read the data '{name}' ({card.content})"
+    metadata, keys = known[name].metadata, known[name].options
+    if kind == "data" and metadata.content not in task.metadata.reads:
+        fitting = [other for other, entry in known.items() if entry.metadata.content in task.metadata.reads]
+        problem = f"the task '{task.name}' cannot read the data '{name}' ({metadata.content})"
         yield Mistake(("name",), f"{problem}; {choices(fitting, name)}")
     for key, declared in keys.items():
         if declared.required and key not in given:
@@ -150,8 +150,8 @@ def _groups(slot: str) -> dict[str, dict[str, Option]]:
     """Hyper-parameters by family and by method of a slot."""
     known: dict[str, dict[str, Option]] = {}
     for entry in registry.entries("method").values():
-        if entry.card.slot == slot:
-            for group in (entry.card.family, entry.name):
+        if entry.metadata.slot == slot:
+            for group in (entry.metadata.family, entry.name):
                 known.setdefault(group, {}).update(entry.options)
     return known
 
@@ -175,10 +175,10 @@ def _method_mistakes(slot: str, method: Any) -> Iterator[Mistake]:
     name = method.get("name") if isinstance(method, dict) else method
     entry = methods.get(name) if isinstance(name, str) else None
     if entry is None:
-        fitting = [other for other, known in methods.items() if known.card.slot == slot]
+        fitting = [other for other, known in methods.items() if known.metadata.slot == slot]
         yield Mistake((), registry.unknown("method", str(name), slot, fitting))
-    elif entry.card.slot != slot:
-        yield Mistake((), f"the method '{name}' fills the slot '{entry.card.slot}', not '{slot}'")
+    elif entry.metadata.slot != slot:
+        yield Mistake((), f"the method '{name}' fills the slot '{entry.metadata.slot}', not '{slot}'")
     elif isinstance(method, dict):
         given = {key: value for key, value in method.items() if key != "name"}
         yield from mistakes(given, entry.options, "hyper-parameter", f"the method '{name}'")

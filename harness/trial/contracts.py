@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from harness.registry.metadata import TaskMetadata
 
 OptionsT = TypeVar("OptionsT", covariant=True)
-"""The dataclass of options that a card names."""
+"""The dataclass of options that a metadata record names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class TrialContext:
 
     Attributes:
         recipe: what every task shares of the recipe.
-        options: the task's own part of the recipe, as its card declares it.
+        options: the task's own part of the recipe, as its metadata declares it.
         data: the data request and loader: ``context.load_data()``.
         model: parameters of the model; ``context.build_model(facts)`` builds it from the stream ``init``.
         slots: methods by slot name; norm slots by place under ``norm.<place>``.
@@ -154,8 +154,8 @@ class TrialContext:
 class Task(ABC):
     """One kind of benchmark. Order of calls: ``build``, then per epoch ``batches``, per step ``training_step``."""
 
-    card: ClassVar[TaskMetadata]
-    options: Any  # the record that the card names; a task says which
+    metadata: ClassVar[TaskMetadata]
+    options: Any  # the record that the metadata names; a task says which
     trains = True  # False where the arm's method needs no training: the loop takes no step and only scores
 
     def __init_subclass__(cls, **more: Any) -> None:
@@ -227,7 +227,7 @@ class Task(ABC):
         Raises:
             HarnessError: the task's loss is not a mean over items that may be computed apart.
         """
-        raise HarnessError(f"devices: the task '{self.card.name}' cannot share out its batches; set devices to 1")
+        raise HarnessError(f"devices: the task '{self.metadata.name}' cannot share out its batches; set devices to 1")
 
     def gather(self, replicas: Replicas) -> None:  # noqa: B027 (most tasks hold nothing apart)
         """Before a checkpoint: bring together in the first process what the processes hold apart."""

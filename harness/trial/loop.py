@@ -363,17 +363,19 @@ class Loop:
 
 
 def _checked(task: Task, results: list[Score]) -> list[Score]:
-    """Results as they may be stored: every metric declared by the task's card, or a mechanism's, and reported once.
+    """Results as they may be stored: every metric declared by the task's metadata, or a mechanism's, and reported once.
 
     Raises:
-        HarnessError: a metric that the card does not declare, or that is reported twice: a mistake of the task.
+        HarnessError: a metric that the metadata does not declare, or that is reported twice: a mistake of the task.
     """
     seen: set[tuple[str, str]] = set()
     for split, metric, _ in results:
-        if metric not in task.card.metrics and not metric.startswith("mechanism."):
-            undeclared = f"the task '{task.card.name}' reports '{metric}' on {split}, which its card does not declare"
-            raise HarnessError(f"{undeclared}; {choices(task.card.metrics, metric)}")
+        if metric not in task.metadata.metrics and not metric.startswith("mechanism."):
+            undeclared = (
+                f"the task '{task.metadata.name}' reports '{metric}' on {split}, which its metadata does not declare"
+            )
+            raise HarnessError(f"{undeclared}; {choices(task.metadata.metrics, metric)}")
         if (split, metric) in seen:
-            raise HarnessError(f"the task '{task.card.name}' reports '{metric}' on {split} twice")
+            raise HarnessError(f"the task '{task.metadata.name}' reports '{metric}' on {split} twice")
         seen.add((split, metric))
     return results

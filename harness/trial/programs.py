@@ -1,6 +1,6 @@
 """A trial that is a program of somebody else: how its command and its results are written down.
 
-Such a task is no ``Task``: nothing is built, and no loop of ours runs. Its card says ``program=True`` and names a
+Such a task is no ``Task``: nothing is built, and no loop of ours runs. Its metadata says ``program=True`` and names a
 function ``run(spec, runtime) -> TrainingResult``.
 """
 

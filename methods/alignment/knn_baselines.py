@@ -120,7 +120,7 @@ class Majority:
         return np.full(len(items), winner, dtype=np.int64)
 
 
-CARDS = (
+METADATA = (
     *(
         MethodMetadata(
             of=kind,

@@ -217,5 +217,5 @@ def methods_page(suites: Sequence[SuiteResults]) -> Page:
 def _entry(kind: Kind, name: str, keys: Sequence[str]) -> dict[str, Any]:
     """What the registry says of a name; a method of a user's own file may be unknown to this process."""
     entry = registry.entries(kind).get(name)
-    card = entry.card if entry else None
+    card = entry.metadata if entry else None
     return {"name": name, **{key: getattr(card, key, None) or "" for key in keys}}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
 READER = "hub-images/1"
-METADATA = ("metadata.csv", "metadata.jsonl")
+TABLES = ("metadata.csv", "metadata.jsonl")
 FILE_NAME = "file_name"
 LABELS = ("label", "labels")
 
@@ -94,7 +94,7 @@ def _read(place: SourcePath, options: HubImageOptions) -> tuple[Array, Listing]:
 def _find(place: SourcePath, options: HubImageOptions) -> _Found:
     path = place.path
     parquet = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
-    metadata = [] if path.is_file() else sorted(file for name in METADATA for file in path.rglob(name))
+    metadata = [] if path.is_file() else sorted(file for name in TABLES for file in path.rglob(name))
     if parquet:
         return _in_parquet(path, parquet, place.source, options)
     if metadata:

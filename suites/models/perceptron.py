@@ -57,7 +57,7 @@ def build_linear(request: ModelRequest[Any]) -> Perceptron:
     return Perceptron(int(request.facts["features"]), int(request.facts["outputs"]), (), 0.0, "none")
 
 
-CARDS = (
+METADATA = (
     ModelMetadata(
         name="mlp",
         target="build_perceptron",

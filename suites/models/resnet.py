@@ -162,7 +162,7 @@ def build_torchvision(request: ModelRequest[TorchvisionOptions]) -> nn.Module:
     return getattr(models, request.options.arch)(weights=None, num_classes=int(request.facts["classes"]))
 
 
-CARDS = (
+METADATA = (
     ModelMetadata(
         name="resnet-cifar",
         target="build_small",

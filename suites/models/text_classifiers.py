@@ -103,7 +103,7 @@ def build_transformer(request: ModelRequest[TextTransformerOptions]) -> TextTran
     return TextTransformer(request)
 
 
-CARDS = (
+METADATA = (
     ModelMetadata(
         name="bag-of-embeddings",
         target="build_bag",

@@ -47,7 +47,7 @@ class Adversarial(Classification):
     come from the stream ``attack``, indexed by step, in evaluation by item.
     """
 
-    card = TaskMetadata(
+    metadata = TaskMetadata(
         name="adversarial",
         target="Adversarial",
         summary="adversarial training by PGD, scored by accuracy on clean and on attacked images",
@@ -201,4 +201,4 @@ def _lengths(batch: Tensor) -> Tensor:
     return batch.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
 
 
-METADATA = Adversarial.card
+METADATA = Adversarial.metadata

@@ -103,7 +103,7 @@ class Audio(ShuffledTask):
     ``threshold`` (micro), classes by accuracy and macro F1.
     """
 
-    card = TaskMetadata(
+    metadata = TaskMetadata(
         name="audio",
         target="Audio",
         summary="audio tagging (ROC-AUC, PR-AUC, F1) and classification (accuracy, F1) on waveforms",
@@ -239,4 +239,4 @@ def _log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
     return float(-np.log(safe[np.arange(len(targets)), targets]).mean())
 
 
-METADATA = Audio.card
+METADATA = Audio.metadata

@@ -53,7 +53,7 @@ class Classification(ImageTask):
     longer divided out and its weight is not scale-invariant. γ and β still learn.
     """
 
-    card = TaskMetadata(
+    metadata = TaskMetadata(
         name="classification",
         target="Classification",
         summary="image classification by cross-entropy, scored by top-1 accuracy",
@@ -137,4 +137,4 @@ def score(logits: Tensor, labels: Tensor, majority: int) -> dict[str, float]:
     return metrics
 
 
-METADATA = Classification.card
+METADATA = Classification.metadata

@@ -50,7 +50,7 @@ class Debiasing(ImageTask):
     is plain training of f (g is then not updated).
     """
 
-    card = TaskMetadata(
+    metadata = TaskMetadata(
         name="debiasing",
         target="Debiasing",
         summary="ReBias: accuracy on images whose bias is independent of the class",
@@ -254,4 +254,4 @@ def hsic(left: Tensor, right: Tensor, estimator: str = "unbiased") -> Tensor:
     return (together + apart - 2 * rows / (count - 2)) / (count * (count - 3))
 
 
-METADATA = Debiasing.card
+METADATA = Debiasing.metadata

@@ -124,7 +124,7 @@ class ObjectDetection(ShuffledTask):
     ``zoom-flip`` takes a square window of 60–140 % of the side before mirroring half of the images.
     """
 
-    card = TaskMetadata(
+    metadata = TaskMetadata(
         name="detection",
         target="ObjectDetection",
         summary="object detection by CenterNet or SSD, scored by COCO's average precision",
@@ -288,4 +288,4 @@ def _as_coco(box: np.ndarray) -> list[float]:
     return [left, top, right - left, bottom - top]
 
 
-METADATA = ObjectDetection.card
+METADATA = ObjectDetection.metadata

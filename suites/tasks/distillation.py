@@ -73,7 +73,7 @@ class Distillation(ImageTask):
     do not need it never read it.
     """
 
-    card = TaskMetadata(
+    metadata = TaskMetadata(
         name="distillation",
         target="Distillation",
         summary="image classification by an objective: distillation from a teacher, self-distillation, cross-entropy",
@@ -316,4 +316,4 @@ def _read(network: nn.Module, taps: Taps, images: Tensor, which: str | None) -> 
     return logits, features.middle if which == "middle" else features.last
 
 
-METADATA = Distillation.card
+METADATA = Distillation.metadata

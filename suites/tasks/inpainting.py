@@ -113,7 +113,7 @@ class Inpainting(ShuffledTask):
     order, and hole PSNR at batch 1 is reported too.
     """
 
-    card = TaskMetadata(
+    metadata = TaskMetadata(
         name="inpainting",
         target="Inpainting",
         summary="image inpainting by L1 and adversarial loss, scored by PSNR, SSIM and L1 of holes and of whole images",
@@ -370,4 +370,4 @@ def _numbers(norm: nn.Module) -> dict[str, float]:
     return {} if diagnostics is None else {name: float(value) for name, value in diagnostics().items()}
 
 
-METADATA = Inpainting.card
+METADATA = Inpainting.metadata

@@ -52,7 +52,7 @@ class LanguageModelling(Task):
     can be learnt and every batch is an independent sample.
     """
 
-    card = TaskMetadata(
+    metadata = TaskMetadata(
         name="language-modelling",
         target="LanguageModelling",
         summary="next token of running text, scored by perplexity",
@@ -198,4 +198,4 @@ def unigram_loss(train: Tensor, text: Tensor, words: int) -> float:
     return float(-(counts / counts.sum()).log()[text].mean())
 
 
-METADATA = LanguageModelling.card
+METADATA = LanguageModelling.metadata

@@ -71,7 +71,7 @@ class Retrieval(ImageTask):
     the initial network on one pass over the training images. Convolutions are then not scale-invariant.
     """
 
-    card = TaskMetadata(
+    metadata = TaskMetadata(
         name="retrieval",
         target="Retrieval",
         summary="metric learning, scored by Recall@k on classes unseen in training",
@@ -224,4 +224,4 @@ def chance(labels: Tensor, gallery: Tensor, *, alone: bool) -> float:
     return 100 * float((counts / (len(gallery) - itself)).mean())
 
 
-METADATA = Retrieval.card
+METADATA = Retrieval.metadata

@@ -51,7 +51,7 @@ class Sensing(Task):
     Methods that predict without training (``predict``) take no step.
     """
 
-    card = TaskMetadata(
+    metadata = TaskMetadata(
         name="sensing",
         target="Sensing",
         summary="cross-domain Wi-Fi sensing with a few labelled target windows, scored by balanced accuracy",
@@ -287,4 +287,4 @@ class AdaptationDiagnostic(LatestDiagnostic):
         return self.last
 
 
-METADATA = Sensing.card
+METADATA = Sensing.metadata

@@ -42,7 +42,7 @@ class SyntheticOptions:
 class Synthetic(Task):
     """Reports scores drawn from a known distribution, separately for each split."""
 
-    card = TaskMetadata(
+    metadata = TaskMetadata(
         name="synthetic",
         target="Synthetic",
         summary="a score drawn from a known truth, for simulations and tests",
@@ -91,4 +91,4 @@ class Synthetic(Task):
         return Evaluation({"score": float(score), "distance": distance})
 
 
-METADATA = Synthetic.card
+METADATA = Synthetic.metadata

@@ -137,7 +137,7 @@ class TableBatches(RowBatch):
 class TabularClassification(Tabular):
     """Cross-entropy on the classes of a table's target column."""
 
-    card: ClassVar[TaskMetadata] = TaskMetadata(
+    metadata: ClassVar[TaskMetadata] = TaskMetadata(
         name="tabular-classification",
         target="TabularClassification",
         summary="rows of a table to a class, scored by accuracy, balanced accuracy, log-loss and ROC-AUC",
@@ -181,7 +181,7 @@ class TabularClassification(Tabular):
 class TabularRegression(Tabular):
     """A loss on the target, which is standardised by the training rows."""
 
-    card: ClassVar[TaskMetadata] = TaskMetadata(
+    metadata: ClassVar[TaskMetadata] = TaskMetadata(
         name="tabular-regression",
         target="TabularRegression",
         summary="rows of a table to a number, scored by RMSE, MAE and R²",
@@ -227,4 +227,4 @@ class TabularRegression(Tabular):
         return Evaluation(with_trivial_numbers(predicted, targets, self.mean), items)
 
 
-CARDS = (TabularClassification.card, TabularRegression.card)
+METADATA = (TabularClassification.metadata, TabularRegression.metadata)

@@ -55,7 +55,7 @@ class TextClassification(ShuffledTask):
     An estimator of scikit-learn reads the same tokens as TF-IDF weights (N, vocabulary), without their order.
     """
 
-    card = TaskMetadata(
+    metadata = TaskMetadata(
         name="text-classification",
         target="TextClassification",
         summary="a text to a class, scored by accuracy, balanced accuracy, log-loss and ROC-AUC",
@@ -163,4 +163,4 @@ def _identity(tokens: Any) -> Any:
     return tokens
 
 
-METADATA = TextClassification.card
+METADATA = TextClassification.metadata

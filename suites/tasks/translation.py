@@ -97,7 +97,7 @@ class Translation(Task):
     training and come in a new order in each epoch. Decoding is by beam search; a beam of one is greedy.
     """
 
-    card = TaskMetadata(
+    metadata = TaskMetadata(
         name="translation",
         target="Translation",
         summary="sentences from one language to another, scored by BLEU and chrF",
@@ -365,4 +365,4 @@ def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> np.nd
     return np.array([scorer.sentence_score(ours, [theirs]).score for ours, theirs in pairs], dtype=np.float32)
 
 
-METADATA = Translation.card
+METADATA = Translation.metadata

@@ -28,13 +28,13 @@ from suites.data.types import ImageFiles
 from suites.fixtures.published import WRITERS
 from suites.tasks.decoding import decode_centre
 
-SOURCES = {name: entry for name, entry in registry.entries("data").items() if entry.card.content != "weights"}
+SOURCES = {name: entry for name, entry in registry.entries("data").items() if entry.metadata.content != "weights"}
 SHIPPED = sorted(
     name
     for name, entry in SOURCES.items()
-    if entry.card.origin != "folder" and not any(file.startswith("data:") for file in entry.card.files)
+    if entry.metadata.origin != "folder" and not any(file.startswith("data:") for file in entry.metadata.files)
 )
-FOLDERS = sorted(name for name, entry in SOURCES.items() if entry.card.origin == "folder")
+FOLDERS = sorted(name for name, entry in SOURCES.items() if entry.metadata.origin == "folder")
 PUBLISHED = sorted(set(WRITERS) & set(SOURCES))
 FIXED = sorted(set(SOURCES) - {*SHIPPED, *FOLDERS, *PUBLISHED})
 ONE_SET = {"nothing": "it is nothing", "digit-pairs": "its items are drawn from the option sample, not from the seed"}
@@ -82,7 +82,7 @@ def load(part: Mapping[str, Any], root: Path, seed: int = 0) -> Any:
     # A layout of small images has its own sizes.
     wanted = {key: value for key, value in wanted.items() if key in known and known[key].default in (0, 224, 256, 512)}
     given = {key: value for key, value in part.items() if key != "name"}
-    files = {file: entry.card.sha256.get(file, "") for file in entry.card.files}
+    files = {file: entry.metadata.sha256.get(file, "") for file in entry.metadata.files}
     options = build(source.options, {**wanted, **given})
     return source.target(DataRequest(options, root, Streams(seed), entry.name, files))
 
@@ -114,9 +114,11 @@ def digest(data: Any) -> str:
 
 def test_every_source_is_read_here() -> None:
     assert set(OWN) == set(FOLDERS), "a new layout: write a user's folder of it"
-    layouts = {SOURCES[name].card.layout for name in (*FOLDERS, *PUBLISHED)}
+    layouts = {SOURCES[name].metadata.layout for name in (*FOLDERS, *PUBLISHED)}
     assert layouts == set(DAMAGED), "a new layout: say which of its files to damage"
-    assert {SOURCES[name].card.layout for name in FIXED} <= set(FOLDERS), "a new published source: give it a tiny copy"
+    assert {SOURCES[name].metadata.layout for name in FIXED} <= set(FOLDERS), (
+        "a new published source: give it a tiny copy"
+    )
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -132,7 +134,7 @@ def test_a_copy_is_read_alike_each_time_and_refused_once_damaged(name: str, tmp_
     part = written(name, root)
     first, again = (digest(load(part, root)) for _ in range(2))
     assert first == again
-    pattern = DAMAGED[SOURCES[name].card.layout]
+    pattern = DAMAGED[SOURCES[name].metadata.layout]
     file = min(path for path in root.rglob(pattern) if path.is_file())
     file.write_bytes(b"\xff\xfe no such thing\n")
     with pytest.raises(HarnessError) as refused:
@@ -156,11 +158,11 @@ def test_an_absent_set_is_named_with_the_command_that_gets_it(
 
 @pytest.mark.parametrize("name", FIXED)
 def test_a_file_of_another_content_is_refused(name: str, tmp_path: Path) -> None:
-    for file in SOURCES[name].card.files:
+    for file in SOURCES[name].metadata.files:
         path = tmp_path / file.partition(":")[2]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"another content")
     with pytest.raises(HarnessError) as refused:
         load({"name": name}, tmp_path)
-    assert path.name in str(refused.value) or SOURCES[name].card.files[0].rpartition("/")[2] in str(refused.value)
+    assert path.name in str(refused.value) or SOURCES[name].metadata.files[0].rpartition("/")[2] in str(refused.value)
     assert "\n" not in str(refused.value)

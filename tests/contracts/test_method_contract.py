@@ -128,22 +128,22 @@ def built(name: str) -> tuple[Any, Callable[[Any, int], Tensor]]:
     """A method with its defaults, and one step of it: a row of numbers by (method, seed)."""
     if name in PACKAGES and importlib.util.find_spec(PACKAGES[name]) is None:
         pytest.skip(f"{name}: the package {PACKAGES[name]} is not installed")
-    card = registry.entry("method", name).card
+    metadata = registry.entry("method", name).metadata
     factory = registry.load("method", name).target
-    options = {option: KNOWN[option] for option in card.required}
+    options = {option: KNOWN[option] for option in metadata.required}
     torch.manual_seed(0)
-    if card.slot == "optimizer":
+    if metadata.slot == "optimizer":
         return Descent(factory, options), lambda module, seed: module(seed)
-    if card.slot == "norm":
-        return factory(WIDTH, **options), Normalising(card.family == "image")
-    return factory(**options), distilling if card.slot == "objective" else adapting
+    if metadata.slot == "norm":
+        return factory(WIDTH, **options), Normalising(metadata.family == "image")
+    return factory(**options), distilling if metadata.slot == "objective" else adapting
 
 
 every_method = pytest.mark.parametrize("name", sorted(registry.entries("method")))
 
 
 def test_every_slot_has_methods_and_every_method_a_slot() -> None:
-    assert {entry.card.slot for entry in registry.entries("method").values()} == set(SLOTS)
+    assert {entry.metadata.slot for entry in registry.entries("method").values()} == set(SLOTS)
 
 
 @every_method

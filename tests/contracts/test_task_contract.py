@@ -19,7 +19,7 @@ from harness.errors import HarnessError
 from harness.suite import load_suite
 from harness.trial.options import Option
 
-TASKS = sorted({name for name, entry in registry.entries("task").items() if not entry.card.program} - {"imported"})
+TASKS = sorted({name for name, entry in registry.entries("task").items() if not entry.metadata.program} - {"imported"})
 """Those that the shared loop trains: of what is imported nothing runs, and programs have a test of their own."""
 every_task = pytest.mark.parametrize("task", TASKS)
 
@@ -42,7 +42,7 @@ def test_a_trial_repeats_itself_and_goes_on_from_a_checkpoint_to_the_last_bit(ta
     assert repr(whole.results) == repr(again.results) == repr(resumed.results)
     assert repr(series_of(whole)) == repr(series_of(again)) == repr(series_of(resumed))
     assert series_of(whole)["train", "loss"]
-    declared = set(registry.entry("task", task).card.metrics)
+    declared = set(registry.entry("task", task).metadata.metrics)
     reported = {metric for _, metric, _ in whole.results if not metric.startswith("mechanism.")}
     assert reported
     assert reported <= declared
@@ -141,7 +141,7 @@ def test_options_that_it_does_not_have_are_refused_with_their_place(task: str, t
     keys = registry.entry("task", task).options
     wrong = [("no_such_option", 1), *((name, value) for name, key in keys.items() for value in wrong_values(key))]
     data = spec.data.to_json()
-    metric = registry.entry("task", task).card.metrics[0]
+    metric = registry.entry("task", task).metadata.metrics[0]
     benchmarks = {
         f"b{number}": {
             "define": {
@@ -175,7 +175,7 @@ def test_a_trial_computes_where_it_is_told(task: str, tmp_path: Path) -> None:
     plan = plan_of(task, "smoke")
     outcome = run(plan, tmp_path, device=accelerator())
     assert outcome.status == "done", outcome.error
-    declared = set(registry.entry("task", task).card.metrics)
+    declared = set(registry.entry("task", task).metadata.metrics)
     assert all(math.isfinite(value) for _, metric, value in outcome.results if metric in declared)
 
 

@@ -203,7 +203,7 @@ def run(suite: Path, layout: str, *more: str) -> int:
 
 
 def test_the_page_has_every_layout_that_reads_a_folder() -> None:
-    folders = {name for name, entry in registry.entries("data").items() if entry.card.origin == "folder"}
+    folders = {name for name, entry in registry.entries("data").items() if entry.metadata.origin == "folder"}
     assert set(layouts()) == folders == set(WRITERS)
 
 

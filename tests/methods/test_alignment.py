@@ -170,7 +170,7 @@ def test_what_mk_mmd_refuses() -> None:
 def infos() -> Iterator[tuple[MethodMetadata, Any]]:
     for module in pkgutil.iter_modules(package.__path__):
         loaded = importlib.import_module(f"methods.alignment.{module.name}")
-        for info in getattr(loaded, "CARDS", None) or ([loaded.METADATA] if hasattr(loaded, "METADATA") else []):
+        for info in getattr(loaded, "METADATA", None) or ([loaded.METADATA] if hasattr(loaded, "METADATA") else []):
             yield info, getattr(loaded, info.target)
 
 

@@ -124,7 +124,7 @@ Batch = tuple[Tensor, Tensor]
 class Ready(Task):
     """A linear layer on a batch in memory: what else a step does is the loop's."""
 
-    card = TaskMetadata(
+    metadata = TaskMetadata(
         name="ready", target="Ready", summary="a batch in memory", slots=("optimizer",), metrics=(), reads=()
     )
 

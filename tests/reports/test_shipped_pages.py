@@ -120,11 +120,11 @@ def test_does_adamp_beat_adamw_on_retrieval_at_small_scale_and_how_sure_is_that(
 
 
 def test_the_same_by_clicks_alone(reader: Reader) -> None:
-    card = reader.page.locator(".cards > li").filter(has_text="adamp · scale small")
-    if not card.locator("details").first.get_attribute("open"):
-        card.locator("details > summary").filter(has_text="by task").click()
+    metadata = reader.page.locator(".metadata > li").filter(has_text="adamp · scale small")
+    if not metadata.locator("details").first.get_attribute("open"):
+        metadata.locator("details > summary").filter(has_text="by task").click()
         reader.clicks += 1
-    row = card.locator(".tasks div").filter(has_text="retrieval")
+    row = metadata.locator(".tasks div").filter(has_text="retrieval")
     row.locator("a").first.click()
     reader.clicks += 1
     told = reader.sees(".answer")
@@ -134,8 +134,8 @@ def test_the_same_by_clicks_alone(reader: Reader) -> None:
 
 
 def test_which_ablation_of_nkd_matters_most(reader: Reader) -> None:
-    card = reader.page.locator(".cards > li").filter(has_text="nkd · scale mini")
-    card.locator(".jump a").filter(has_text="Ablations").click()
+    metadata = reader.page.locator(".metadata > li").filter(has_text="nkd · scale mini")
+    metadata.locator(".jump a").filter(has_text="Ablations").click()
     reader.clicks += 1
     section = reader.page.locator("section", has=reader.page.locator("#ablations"))
     told = section.locator(".leading li").filter(has_text=re.compile(r"^of nkd\b")).first

@@ -27,21 +27,23 @@ def info_of(module: str, name: str) -> Any:
 def options_for(target: Callable[..., Any], **given: Any) -> Any:
     """The options of a loading or building function, ``given`` over its defaults; a misspelt one fails."""
     module = importlib.import_module(target.__module__)
-    card = next(card for card in metadata_in(module) if card.target == target.__name__)
-    return build(card.options, given)
+    metadata = next(metadata for metadata in metadata_in(module) if metadata.target == target.__name__)
+    return build(metadata.options, given)
 
 
-def request_of(card: Any, root: Path, given: Mapping[str, Any], seed: int = 0) -> DataRequest[Any]:
+def request_of(metadata: Any, root: Path, given: Mapping[str, Any], seed: int = 0) -> DataRequest[Any]:
     """A request to a data source, as a trial makes it."""
-    files = {file: card.sha256.get(file, "") for file in card.files}
-    return DataRequest(build(card.options, given), root, Streams(seed), card.name, files)
+    files = {file: metadata.sha256.get(file, "") for file in metadata.files}
+    return DataRequest(build(metadata.options, given), root, Streams(seed), metadata.name, files)
 
 
 def request_for(load: Callable[..., Any], root: Path, source: str | None = None, **given: Any) -> DataRequest[Any]:
     """A request at seed 0 to a source that a function loads: that of this name, else the first, a layout's own."""
-    cards = metadata_in(importlib.import_module(load.__module__))
-    card = next(card for card in cards if card.target == load.__name__ and source in (None, card.name))
-    return request_of(card, root, given)
+    metadata = metadata_in(importlib.import_module(load.__module__))
+    metadata = next(
+        metadata for metadata in metadata if metadata.target == load.__name__ and source in (None, metadata.name)
+    )
+    return request_of(metadata, root, given)
 
 
 def model_from(building: Callable[..., Any], facts: Mapping[str, Any], **given: Any) -> Any:

@@ -123,7 +123,7 @@ def test_reports_its_metrics_and_a_stronger_attack_leaves_less() -> None:
     task = CELL.build(0)
     train(task, 60)
     metrics = task.evaluate("test").metrics
-    assert set(metrics) == set(task.card.metrics)
+    assert set(metrics) == set(task.metadata.metrics)
     assert len(task.evaluate("test").items["correct"]) == 300
     assert task.evaluate("nothing").metrics == {}
     assert task.mechanisms() == {}

@@ -54,7 +54,7 @@ def task_of(
             options=build(DistillationOptions, {key: value for key, value in given.items() if key in names}),
             load_data=lambda: data if data is not None else DATA.data_for(seed),
             build_model=lambda _facts: network(width, streams.number("init") % 2**31),
-            slots={"objective": Slot(name, entry.load().target, {**entry.card.defaults, **own})},
+            slots={"objective": Slot(name, entry.load().target, {**entry.metadata.defaults, **own})},
             streams=streams,
             device=torch.device("cpu"),
             scale="mini",
@@ -65,7 +65,7 @@ def task_of(
     )
 
 
-OBJECTIVES = sorted(name for name, entry in entries("method").items() if entry.card.slot == "objective")
+OBJECTIVES = sorted(name for name, entry in entries("method").items() if entry.metadata.slot == "objective")
 
 
 def test_digit_pairs_are_balanced_cross_no_picture_and_are_one_set_for_all_seeds() -> None:

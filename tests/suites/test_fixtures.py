@@ -24,7 +24,7 @@ def load(name: str, root: Path, **keys: Any) -> Any:
     assert reads is not None
     source = registry.load("data", reads["name"])
     given = {key: value for key, value in reads.items() if key != "name"}
-    files = dict.fromkeys(registry.entry("data", reads["name"]).card.files, "")
+    files = dict.fromkeys(registry.entry("data", reads["name"]).metadata.files, "")
     return source.target(DataRequest(build(source.options, given), root, Streams(0), reads["name"], files))
 
 

@@ -213,9 +213,9 @@ def test_idx(kind: str, tmp_path: Path) -> None:
         if content is ZEROS and name == idx.FILES[0]:
             packed_file = gzip.compress(head(20, 8, 8) + bytes(128 << 20))
         (tmp_path / "own" / f"{name}.gz").write_bytes(packed_file)
-    card = request_for(idx.load_idx, Path("/nowhere"), path=str(tmp_path / "own"))
+    metadata = request_for(idx.load_idx, Path("/nowhere"), path=str(tmp_path / "own"))
     with pytest.raises(HarnessError, match=told) as caught:
-        idx.load_idx(card)
+        idx.load_idx(metadata)
     assert "train-images" in str(caught.value)
 
 

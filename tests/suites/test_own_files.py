@@ -144,4 +144,4 @@ def test_data_of_a_file_have_a_card(folder: Path, capsys: pytest.CaptureFixture[
     (folder / "other.py").write_text("x = 1\n")
     (folder / "mine.yaml").write_text(text.replace("my_data.py", "other.py"))
     assert run_main(["validate", str(folder / "mine.yaml")]) == 2
-    assert "has no card: it needs 'METADATA = DataMetadata(" in capsys.readouterr().err
+    assert "has no metadata: it needs 'METADATA = DataMetadata(" in capsys.readouterr().err

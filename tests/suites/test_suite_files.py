@@ -169,7 +169,7 @@ def test_stand_ins_say_what_they_change(name: str) -> None:
 def test_mini_reads_nothing_but_what_packages_ship(name: str) -> None:
     """A first run downloads nothing."""
     for base in plan_of(name, "mini").settings.values():
-        info = registry.entry("data", str(base.data["name"])).card
+        info = registry.entry("data", str(base.data["name"])).metadata
         assert info.fetch == "shipped", base.benchmark
 
 

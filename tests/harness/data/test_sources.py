@@ -77,7 +77,7 @@ def address() -> Iterator[str]:
 def source(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A registered source whose home is the server; returns the folder for data."""
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
-    card = DataMetadata(
+    metadata = DataMetadata(
         name="served",
         target="load",
         summary="",
@@ -91,7 +91,7 @@ def source(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         sha256={"data:served/file": SUM},
         fetch=f"http:{address}/file",
     )
-    monkeypatch.setitem(ADDED["data"], "served", registry.Entry("data", "served", "none", card, {}))
+    monkeypatch.setitem(ADDED["data"], "served", registry.Entry("data", "served", "none", metadata, {}))
     return tmp_path / "data"
 
 

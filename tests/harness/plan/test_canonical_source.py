@@ -24,8 +24,8 @@ SAYS = [
     ),
     ('METADATA = TaskMetadata(name="a")\nx = 1', 'METADATA = TaskMetadata(name="b", summary="c")\nx = 1'),
     (
-        'class T:\n    card: ClassVar[TaskMetadata] = TaskMetadata(name="a")\n    y = 1',
-        'class T:\n    card: ClassVar[TaskMetadata] = TaskMetadata(name="b")\n    y = 1',
+        'class T:\n    metadata: ClassVar[TaskMetadata] = TaskMetadata(name="a")\n    y = 1',
+        'class T:\n    metadata: ClassVar[TaskMetadata] = TaskMetadata(name="b")\n    y = 1',
     ),
     ('class O:\n    a: int = option(1, "words")', 'class O:\n    a: int | None = option(1, "others", low=0)'),
     ("from suites.data.digits import read\nread()", "from suites.data.numerals import read\nread()"),
@@ -36,8 +36,8 @@ SAYS = [
 DOES = [
     ("x = 1", "x = 2"),
     ("def f(x=1):\n    return x", "def f(x=2):\n    return x"),
-    ("def f():\n    card = make(1)\n    return card", "def f():\n    card = make(2)\n    return card"),
-    ("card: int = 1", "card: int = 2"),
+    ("def f():\n    metadata = make(1)\n    return metadata", "def f():\n    metadata = make(2)\n    return metadata"),
+    ("metadata: int = 1", "metadata: int = 2"),
     ("raise Stop(step + 1)", "raise Stop(step + 2)"),
     ('name = "a"\nraise ValueError(name)', 'name = "b"\nraise ValueError(name)'),
     ('def f(x):\n    key = f"{x}"\n    return table[key]', 'def f(x):\n    key = f"{x}a"\n    return table[key]'),

@@ -130,8 +130,8 @@ def _messages(tree: ast.AST) -> int:
     return count
 
 
-def _cards(tree: ast.AST) -> int:
-    """Every text of a card and of an option; a new field of the search space."""
+def _metadata(tree: ast.AST) -> int:
+    """Every text of a metadata record and of an option; a new field of the search space."""
     count = 0
     for node in ast.walk(tree):
         name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
@@ -141,7 +141,7 @@ def _cards(tree: ast.AST) -> int:
     return count
 
 
-WORDS = {"docstring": _docstrings, "annotation": _annotations, "message": _messages, "card": _cards}
+WORDS = {"docstring": _docstrings, "annotation": _annotations, "message": _messages, "metadata": _metadata}
 
 
 @pytest.mark.full
@@ -230,14 +230,14 @@ def _sites(tree: ast.AST) -> list[Callable[[], None]]:
             and isinstance(node.func, ast.Name)
             and (node.func.id.endswith(("Metadata", "Error")) or node.func.id in ("option", "Option", "Key", "print"))
         )
-        card = isinstance(node, ast.Assign | ast.AnnAssign) and any(
-            isinstance(target, ast.Name) and target.id.lower() in ("card", "cards")
+        metadata = isinstance(node, ast.Assign | ast.AnnAssign) and any(
+            isinstance(target, ast.Name) and target.id.lower() in ("metadata", "metadata")
             for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         )
-        # an f-string may be a message's, and a function that makes a card describes
-        card = card or isinstance(node, ast.JoinedStr) or _makes_a_card(node)
+        # an f-string may be a message's, and a function that makes a metadata record describes
+        metadata = metadata or isinstance(node, ast.JoinedStr) or _makes_a_card(node)
         typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        if silent or card or typing:
+        if silent or metadata or typing:
             spoken.update(id(one) for one in ast.walk(node))
         for field in ("annotation", "returns"):
             if getattr(node, field, None) is not None:

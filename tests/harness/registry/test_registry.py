@@ -136,7 +136,7 @@ def test_listing_imports_no_plug_in_and_asking_for_one_does(
     assert run_main(["validate", str(suite_files()["adamp"])]) == 0
     assert not {"lion_plug_in", "broken_plug_in"} & set(sys.modules)
     found = registry.entry("method", "lion")
-    assert found.card.title == "Lion"
+    assert found.metadata.title == "Lion"
     assert found.options["betas"] == Option("list", [0.9, 0.99], items="float")
     assert found.load().target.__name__ == "Lion"
     assert registry.entries("method")["lion"] is found
@@ -170,8 +170,8 @@ def test_a_named_source_is_its_layout_with_files_and_defaults_that_differ() -> N
     # meaning and limits are the layout's, and so is every other default
     assert declared["split_by"].choices == options_of(layout)["split_by"].choices
     assert build(named.options, {"size": 32}).validation == build(layout, {}).validation
-    card = registry.entry("data", "grocery64").card
-    assert set(card.files) == set(card.sha256) == {"data:grocery/grocery64.zip"}
+    metadata = registry.entry("data", "grocery64").metadata
+    assert set(metadata.files) == set(metadata.sha256) == {"data:grocery/grocery64.zip"}
 
 
 # the index of the packages
@@ -180,8 +180,10 @@ def test_a_named_source_is_its_layout_with_files_and_defaults_that_differ() -> N
 def test_what_is_read_from_syntax_trees_is_what_the_modules_declare() -> None:
     for kind, rows in built_in.collect(built_in.ROOT).items():
         for name, row in rows.items():
-            (card,) = [card for card in metadata_in(importlib.import_module(row["module"])) if card.name == name]
-            assert built_in._row(kind, row["module"], card) == row, name
+            (metadata,) = [
+                metadata for metadata in metadata_in(importlib.import_module(row["module"])) if metadata.name == name
+            ]
+            assert built_in._row(kind, row["module"], metadata) == row, name
 
 
 def test_the_index_is_read_once_and_again_after_a_change_of_a_file(
@@ -202,7 +204,7 @@ def test_the_index_is_read_once_and_again_after_a_change_of_a_file(
     assert (built_in.read(), len(collected)) == (first, 0)
     task = tmp_path / "suites" / "tasks" / "classification.py"
     task.write_text(task.read_text().replace('"top5-accuracy", "loss"', '"top5-accuracy", "balanced", "loss"'))
-    assert "balanced" in built_in.read()["task"]["classification"]["card"]["metrics"]
+    assert "balanced" in built_in.read()["task"]["classification"]["metadata"]["metrics"]
     assert len(collected) == 1
 
 

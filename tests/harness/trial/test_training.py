@@ -195,10 +195,12 @@ def test_a_metric_that_the_card_does_not_declare_is_an_error(
     from suites.tasks.synthetic import Synthetic
 
     trial = trial_of(tiny, "base")
-    monkeypatch.setattr(Synthetic, "card", dataclasses.replace(Synthetic.card, metrics=("scores", "distance")))
+    monkeypatch.setattr(Synthetic, "metadata", dataclasses.replace(Synthetic.metadata, metrics=("scores", "distance")))
     outcome = outcome_of(trial, tmp_path)
     assert outcome.status == "failed"
-    told = "the task 'synthetic' reports 'score' on validation, which its card does not declare; did you mean 'scores'"
+    told = (
+        "the task 'synthetic' reports 'score' on validation, which its metadata does not declare; did you mean 'scores'"
+    )
     assert told in str(outcome.error)
     assert outcome.results == ()
 
