@@ -170,7 +170,8 @@ def test_what_mk_mmd_refuses() -> None:
 def infos() -> Iterator[tuple[MethodMetadata, Any]]:
     for module in pkgutil.iter_modules(package.__path__):
         loaded = importlib.import_module(f"methods.alignment.{module.name}")
-        for info in getattr(loaded, "METADATA", None) or ([loaded.METADATA] if hasattr(loaded, "METADATA") else []):
+        declared = getattr(loaded, "METADATA", ())
+        for info in declared if isinstance(declared, tuple) else (declared,):
             yield info, getattr(loaded, info.target)
 
 
