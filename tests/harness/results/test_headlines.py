@@ -25,7 +25,7 @@ def score(word: str, test: str, family: str = "secondary", **more: Any) -> tuple
 
 def test_tests_are_counted_not_claims() -> None:
     said = lines(
-        *((f"c{i}", *score("direction confirmed", "one")) for i in range(9)), ("d", *score("undecided", "two"))
+        *((f"c{i}", *score("direction confirmed", "one")) for i in range(9)), ("d", *score("inconclusive", "two"))
     )
     assert said[-1] == "Other scores: of 2 tests (10 claims), 1 holds in direction and 1 stays open."
 
@@ -46,7 +46,7 @@ def test_kinds_stand_apart_and_those_without_a_test_are_told_as_claims() -> None
     said = lines(
         ("p", *score("direction reversed", "p", "primary")),
         ("m", "direction confirmed", {"family": "mechanism", "kind": "mechanism", "contrast_id": "m"}),
-        ("i", "undecided", {"family": "secondary", "kind": "intervention", "contrast_id": "i"}),
+        ("i", "inconclusive", {"family": "secondary", "kind": "intervention", "contrast_id": "i"}),
         ("a", *score("no effect worth having", "a", "ablation")),
         ("f", "fails", {"mode": "check", "kind": "identity"}),
         ("h", "holds", {"mode": "check", "kind": "identity"}),
