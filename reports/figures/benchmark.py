@@ -101,7 +101,7 @@ def paired_seeds(compared: Compared, metric: str, unit: str, answer: Answer) -> 
         f"pairs-{slug(metric)}",
         f"{metric}: paired seeds",
         f"{metric} in {unit} of {formatting.count(len(shown), 'arm')} over "
-        f"{formatting.count(len(seeds), 'seed')}, means {formatting.listed(message)}. Lines join the trials of one seed.",
+        f"{formatting.count(len(seeds), 'seed')}, means {formatting.listed(message)}. Lines join trials of one seed.",
         Table.of(answer, "arm", "seed", "value"),
         compared.stand_in,
         drawing=drawing(traces, **axes, margin={"l": 8, "r": 12, "t": 12, "b": 30}),
