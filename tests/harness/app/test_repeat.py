@@ -37,8 +37,8 @@ def outcome(value: float | None = 1.0) -> Outcome:
 def test_the_quickest_of_each_task_within_the_allowance() -> None:
     many = [finished(f"slow-{n}", 30.0) for n in range(10)]
     assert [job.trial_id for job, _ in chosen([*many, finished("quick", 2.0)])] == ["quick"]
-    found = chosen([*many, finished("quick", 2.0), finished("other", 3.0, "b"), finished("late", 40.0, "c")])
-    assert [job.trial_id for job, _ in found] == ["quick", "other"]
+    result = chosen([*many, finished("quick", 2.0), finished("other", 3.0, "b"), finished("late", 40.0, "c")])
+    assert [job.trial_id for job, _ in result] == ["quick", "other"]
     assert [job.trial_id for job, _ in chosen([finished("alone", 50.0)])] == ["alone"]
     assert chosen([finished("long", 61.0)]) == []
     assert chosen([]) == []
@@ -62,10 +62,10 @@ def test_a_repeated_job_leaves_the_first_ones_files_alone() -> None:
     ],
 )
 def test_numbers_differ_or_do_not(first: float | None, second: float | None, equal: bool) -> None:
-    told = compared(*finished("one", 1.0, value=first), outcome(second))
-    assert told["equal"] is equal
-    assert told["differing"] == ([] if equal else ["test.score"])
-    assert told["numbers"] == 1
+    message = compared(*finished("one", 1.0, value=first), outcome(second))
+    assert message["equal"] is equal
+    assert message["differing"] == ([] if equal else ["test.score"])
+    assert message["numbers"] == 1
 
 
 def test_a_second_run_that_fails_or_reports_less_is_not_equal() -> None:
@@ -83,12 +83,12 @@ def test_a_run_journals_its_check_and_a_second_one_has_nothing_to_check(tiny: Pa
         outcomes = reader.query("SELECT count(*) FROM trials WHERE status = 'done'").rows
         assert reader.events(kind="duplicate") == []
     assert [event["run_id"] for event in events] == [first.run_id]
-    told = events[0]["detail"]
-    told = json.loads(told) if isinstance(told, str) else told
-    assert told["equal"] is True
-    assert told["numbers"] >= 2
+    message = events[0]["detail"]
+    message = json.loads(message) if isinstance(message, str) else message
+    assert message["equal"] is True
+    assert message["numbers"] >= 2
     assert outcomes == [(6,)]
-    assert {row["metric"] for row in told["results"]} >= {"score"}
+    assert {row["metric"] for row in message["results"]} >= {"score"}
     assert second.reused == 6
     assert not list(database.parent.rglob("again"))
 
@@ -100,12 +100,12 @@ def test_a_repeated_trial_that_came_out_otherwise_makes_its_claim_invalid(tiny: 
     assert result.verdicts[0].verdict == "direction confirmed"
     with open_reader(database) as reader:
         [event] = reader.events(kind="determinism")
-        told = event["detail"] if isinstance(event["detail"], dict) else json.loads(event["detail"])
-    shifted = [{**row, "value": row["value"] + 0.5} for row in told["results"]]
+        message = event["detail"] if isinstance(event["detail"], dict) else json.loads(event["detail"])
+    shifted = [{**row, "value": row["value"] + 0.5} for row in message["results"]]
     with Writer(database) as owner:
         owner.record(
             LogEvent(
-                run_id=result.run_id, event_kind="determinism", detail={**told, "results": shifted, "equal": False}
+                run_id=result.run_id, event_kind="determinism", detail={**message, "results": shifted, "equal": False}
             )
         )
     _, verdicts = judge_now(suite, selection, database)
@@ -115,11 +115,11 @@ def test_a_repeated_trial_that_came_out_otherwise_makes_its_claim_invalid(tiny: 
 
 def counters(folder: Path, joules: dict[str, int], span: int = 10_000_000) -> Path:
     for name, value in joules.items():
-        one = folder / name
-        one.mkdir(parents=True, exist_ok=True)
-        (one / "name").write_text("core\n" if name.count(":") == 2 else f"package-{name[-1]}\n")
-        (one / "energy_uj").write_text(f"{value}\n")
-        (one / "max_energy_range_uj").write_text(f"{span}\n")
+        item = folder / name
+        item.mkdir(parents=True, exist_ok=True)
+        (item / "name").write_text("core\n" if name.count(":") == 2 else f"package-{name[-1]}\n")
+        (item / "energy_uj").write_text(f"{value}\n")
+        (item / "max_energy_range_uj").write_text(f"{span}\n")
     return folder
 
 
@@ -148,18 +148,18 @@ def test_joules_of_the_gpu_that_is_seen_first(
 ) -> None:
     import pynvml
 
-    asked: list[str] = []
+    requested: list[str] = []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     for name, function in {
         "nvmlInit": lambda: None,
         "nvmlShutdown": lambda: None,
         "nvmlDeviceGetHandleByIndex": lambda place: f"place {place}",
         "nvmlDeviceGetHandleByUUID": lambda name: f"uuid {name}",
-        "nvmlDeviceGetTotalEnergyConsumption": lambda device: asked.append(device) or 2500,
+        "nvmlDeviceGetTotalEnergyConsumption": lambda device: requested.append(device) or 2500,
     }.items():
         monkeypatch.setattr(pynvml, name, function)
     assert energy.reading(tmp_path) == {f"gpu:{visible.split(',')[0]}": (2.5, 0.0)}
-    assert asked == [handle]
+    assert requested == [handle]
 
 
 def test_a_gpu_whose_counter_cannot_be_read_gives_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
