@@ -81,12 +81,12 @@ def moment(value: Any) -> str:
 
 def duration(seconds: Any) -> str:
     """Seconds up to two minutes, then minutes, from two hours on hours."""
-    known = finite(seconds)
-    if known is None:
+    existing = finite(seconds)
+    if existing is None:
         return MISSING
-    if known < 120:
-        return f"{number(known)} s"
-    return f"{known / 60:.0f} min" if known < 7200 else f"{known / 3600:.1f} h"
+    if existing < 120:
+        return f"{number(existing)} s"
+    return f"{existing / 60:.0f} min" if existing < 7200 else f"{existing / 3600:.1f} h"
 
 
 STAND_IN = {

@@ -74,8 +74,8 @@ def _print(result: SweepResult) -> None:
 
     rows = []
     for arm, chosen in result.chosen.items():
-        given = chosen.get("params", {}).items()
-        parameters = ", ".join(f"{k}={setting(v)}" if isinstance(v, float) else f"{k}={v}" for k, v in given)
+        value = chosen.get("params", {}).items()
+        parameters = ", ".join(f"{k}={setting(v)}" if isinstance(v, float) else f"{k}={v}" for k, v in value)
         best = score(chosen["value"]) if chosen else "none"
         rows.append((arm, str(result.summary["told"][arm]), best, parameters))
     title = f"sweep {result.sweep_id}: {counted(result.ran, 'trial')} ran"

@@ -133,29 +133,29 @@ class HeadlineLine:
         for word, many in self.words:
             tones[_tone(word)] += many
         scope = " in direction" if self.stand_in and self.group != Group.IDENTITIES else ""
-        said = {**SAID, **(OF_IDENTITIES if self.group == Group.IDENTITIES else {})}
-        told = [f"{many} {said.get(tone, UNKNOWN)[many > 1].format(scope)}" for tone, many in tones.items()]
+        text = {**SAID, **(OF_IDENTITIES if self.group == Group.IDENTITIES else {})}
+        message = [f"{many} {text.get(tone, UNKNOWN)[many > 1].format(scope)}" for tone, many in tones.items()]
         noun = "check" if self.group == Group.IDENTITIES else "test"
         answered = "" if self.claims == self.tests else f" ({count(self.claims, 'claim')})"
         name = f"{self.group[0].upper()}{self.group[1:]}"
-        return f"{name}: of {count(self.tests, noun)}{answered}, {listed(told)}."
+        return f"{name}: of {count(self.tests, noun)}{answered}, {listed(message)}."
 
 
 def headline_lines(told: Iterable[ToldVerdict], *, stand_in: bool) -> list[HeadlineLine]:
     """A line a group that has verdicts, then one for the claims that no test answers."""
     groups: dict[Group | None, list[ToldVerdict]] = defaultdict(list)
-    for one in told:
-        groups[one.group].append(one)
+    for item in told:
+        groups[item.group].append(item)
     return [_line(group, groups[group], stand_in) for group in (*Group, None) if groups[group]]
 
 
 def _line(group: Group | None, told: list[ToldVerdict], stand_in: bool) -> HeadlineLine:
     if group is None:
-        words = Counter(base_of(one.word) for one in told)
+        words = Counter(base_of(item.word) for item in told)
     else:
         tests: dict[str, str] = {}
-        for one in told:
-            for name, word in one.tests.items():
+        for item in told:
+            for name, word in item.tests.items():
                 tests[name] = min(tests.get(name, word), word, key=place_of)
         words = Counter(base_of(word) for word in tests.values())
     ranked = sorted(words.items(), key=lambda each: (*place_of(each[0]), each[0]))
@@ -164,10 +164,10 @@ def _line(group: Group | None, told: list[ToldVerdict], stand_in: bool) -> Headl
 
 def headline_text(lines: Iterable[HeadlineLine], stand_in: bool) -> Iterator[str]:
     """The lines as sentences; those on stand-ins begin by saying so."""
-    told = list(map(str, lines))
-    if told and stand_in:
+    message = list(map(str, lines))
+    if message and stand_in:
         yield "Measured on stand-ins: directions are judged, no published size is."
-    yield from told
+    yield from message
 
 
 def _tone(word: str) -> str:

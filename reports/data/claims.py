@@ -117,8 +117,8 @@ class JudgedClaim:
     @property
     def differences(self) -> tuple[float, ...]:
         """Of all comparisons that decide, in the order in which they are judged."""
-        known = (formatting.finite(entry.difference) for entry in self.detail.per_benchmark)
-        return tuple(value for value in known if value is not None)
+        existing = (formatting.finite(entry.difference) for entry in self.detail.per_benchmark)
+        return tuple(value for value in existing if value is not None)
 
     @property
     def identity(self) -> bool:

@@ -158,8 +158,8 @@ class SuiteResults:
     @property
     def headline(self) -> list[HeadlineLine]:
         """What its verdicts come to: tests by group, then the claims without a test; context is none."""
-        told = [claim.told for claim in self.claims if claim.fact["kind"] not in UNJUDGED]
-        return headline_lines(told, stand_in=bool(self.stand_in))
+        message = [claim.told for claim in self.claims if claim.fact["kind"] not in UNJUDGED]
+        return headline_lines(message, stand_in=bool(self.stand_in))
 
     @property
     def primary(self) -> list[JudgedClaim]:
@@ -227,7 +227,7 @@ def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
         StoreError: the database cannot be read.
     """
     name, scale = suite.name, plan.scale
-    asked = {
+    requested = {
         "claims": ask(reader, sql.claims_of(name)),
         "verdicts": ask(reader, sql.verdicts_of(name, scale)),
         "sides": ask(reader, sql.sides_of(name, scale)),
@@ -244,11 +244,11 @@ def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
     return SuiteResults(
         suite,
         plan,
-        _claims(suite, plan, asked),
-        {one: _bench(reader, suite, plan, one, links) for one in plan.settings},
+        _claims(suite, plan, requested),
+        {item: _bench(reader, suite, plan, item, links) for item in plan.settings},
         ask(reader, ran),
         {row["environment_id"]: row["info"] for row in ask(reader, sql.environments()).rows},
-        asked,
+        requested,
         ask(reader, sql.determinism_of(name)),
         {trial: frozenset(measured[trial] | {run}) for trial, run in first.items()},
         () if plan.imported is not None else ask(reader, sql.sweeps_of(name, scale)).rows,
@@ -257,8 +257,8 @@ def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
 
 def imported_in_words(plan: Plan, trial_ids: Collection[str]) -> str:
     """``imported from results.csv (sha256 0123456789ab): …; 12 of 12 trials``; empty where none of them is."""
-    known = {} if plan.imported is None else plan.imported.origins
-    origins = [known[trial] for trial in trial_ids if trial in known]
+    existing = {} if plan.imported is None else plan.imported.origins
+    origins = [existing[trial] for trial in trial_ids if trial in existing]
     if not origins:
         return ""
     counted = f"{len(origins)} of {formatting.count(len(trial_ids), 'trial')}"
@@ -291,7 +291,7 @@ def _claims(suite: Suite, plan: Plan, asked: Mapping[str, Answer]) -> list[Judge
     protocols = [Protocol.PUBLISHED, Protocol.TUNED] if plan.imported is None else [Protocol.IMPORTED]
 
     def claim_of(fact: Row) -> JudgedClaim:
-        first, *others = [one for one in protocols if (fact["claim_id"], one) in verdicts] or protocols[:1]
+        first, *others = [item for item in protocols if (fact["claim_id"], item) in verdicts] or protocols[:1]
         tuned = under(fact, others[0]) if others else None
         return under(fact, first, tuned)
 

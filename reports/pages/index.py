@@ -188,9 +188,9 @@ def _ablation(results: SuiteResults, row: Ablation) -> IndexEntry:
 
 def _where(results: SuiteResults, benchmarks: Sequence[str]) -> str:
     """The task and the benchmarks, so that a claim can be found by them."""
-    known = [results.benches[name] for name in benchmarks if name in results.benches]
-    tasks = dict.fromkeys(bench.setting.task for bench in known)
-    return " · ".join([*tasks, ", ".join(bench.title for bench in known[:3])])
+    existing = [results.benches[name] for name in benchmarks if name in results.benches]
+    tasks = dict.fromkeys(bench.setting.task for bench in existing)
+    return " · ".join([*tasks, ", ".join(bench.title for bench in existing[:3])])
 
 
 def methods_page(suites: Sequence[SuiteResults]) -> Page:

@@ -17,9 +17,9 @@ def headline(results: SuiteResults) -> list[tuple[str, tuple[tuple[str, int], ..
     if not results.judged and not results.checked:
         return [(f"No claim has been judged at scale {results.scale} yet.", ())]
     lines = results.headline
-    told = list(headline_text(lines, bool(results.stand_in)))
-    words = [()] * (len(told) - len(lines)) + [line.words for line in lines]
-    return list(zip_longest(told, words))
+    message = list(headline_text(lines, bool(results.stand_in)))
+    words = [()] * (len(message) - len(lines)) + [line.words for line in lines]
+    return list(zip_longest(message, words))
 
 
 def leading(results: SuiteResults, limit: int = 3) -> list[tuple[JudgedClaim, tuple[str, str]]]:
@@ -41,10 +41,10 @@ def sentence(claim: JudgedClaim, titles: Mapping[str, str], sharing: int = 1) ->
         reason = f": {claim.reason}" if claim.reason else ""
         return claim.label(titles), f"{reason}{more}."
     size = f"{number(verdict.difference, sign=True)} {claim.unit}".strip()
-    told = f", adjusted p {probability(verdict.adjusted_p)}" if verdict.adjusted_p is not None else ""
+    message = f", adjusted p {probability(verdict.adjusted_p)}" if verdict.adjusted_p is not None else ""
     return claim.label(titles), (
         f": {size}, 95 % interval {interval(verdict.ci_low, verdict.ci_high)}"
-        f" over {count(verdict.n, 'paired seed')}{told}{more}."
+        f" over {count(verdict.n, 'paired seed')}{message}{more}."
     )
 
 
@@ -65,21 +65,21 @@ def change(claim: JudgedClaim) -> str:
         return f"{margin}{strict}{size}".strip()
     if tone == Tone.NULL:
         smallest = detail.numbers.smallest
-        told = f" below {number(smallest)} {claim.unit}" if smallest is not None else ""
-        return f"A smaller effect counted as worth having{told}, or more seeds that widen nothing but move the mean."
+        message = f" below {number(smallest)} {claim.unit}" if smallest is not None else ""
+        return f"A smaller effect counted as worth having{message}, or more seeds that widen nothing but move the mean."
     return claim.reason
 
 
 def _more_seeds(claim: JudgedClaim) -> str:
     needed, effect = claim.seeds_needed, claim.detail.effect
     detectable = None if effect is None else effect.mde
-    told = []
+    message = []
     if detectable is not None:
         seeds, size = count(claim.verdict.n, "seed"), f"{number(detectable)} {claim.unit}"
-        told.append(f"With {seeds} an effect of {size} would be seen with 80 % power.")
+        message.append(f"With {seeds} an effect of {size} would be seen with 80 % power.")
     if needed is not None:
-        told.append(
+        message.append(
             f"{count(needed, 'paired seed')} would decide an effect as small as the interval allows, "
             "with 80 % power at the corrected level."
         )
-    return " ".join(told) or claim.reason or "More paired seeds."
+    return " ".join(message) or claim.reason or "More paired seeds."

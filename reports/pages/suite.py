@@ -79,13 +79,13 @@ def _effects(reader: Reader, results: SuiteResults) -> list[EffectLine]:
     if not results.suite.model.ablate:
         return []
     rows = [row for row in effects_of(results.suite, results.plan, reader) if row.effect != "change"]
-    known = [(row, (row.difference, row.ci_low, row.ci_high)) for row in rows if row.difference is not None]
-    axis = axis_of([ends for _, ends in known])
+    existing = [(row, (row.difference, row.ci_low, row.ci_high)) for row in rows if row.difference is not None]
+    axis = axis_of([ends for _, ends in existing])
     return [
         EffectLine(
             row, formatting.unit_of_difference(row.unit), formatting.side(*ends[1:]), Mark.of(axis, *ends), axis.zero
         )
-        for row, ends in known
+        for row, ends in existing
     ]
 
 

@@ -101,17 +101,17 @@ def test_the_rank_correlation_is_spearmans(pairs: list[tuple[int, int]]) -> None
 
 
 def test_plotly_checks_a_drawing_s_style_and_never_the_same_one_twice() -> None:
-    made = []
+    created = []
 
     class Counted(go.Scatter):  # type: ignore[misc]
         def __init__(self, *given: Any, **more: Any) -> None:
-            made.append(given)
+            created.append(given)
             super().__init__(*given, **more)
 
     for points in ([1.0], [2.0, 3.0]):
         drawn = trace(Counted, mode="lines", name="never drawn before", x=points, y=points)
         assert (drawn["type"], drawn["mode"], drawn["y"]) == ("scatter", "lines", points)
-    assert len(made) == 1
+    assert len(created) == 1
     for wrong in ({"modes": "lines"}, {"line": {"colour": "red"}}):
         with pytest.raises(ValueError, match=r"[Ii]nvalid property"):
             trace(go.Scatter, **wrong)
@@ -145,11 +145,11 @@ def changed(detail: VerdictDetail, **values: Any) -> VerdictDetail:
 def judged_as(results: SuiteResults, *claims: tuple[str, str, dict[str, Any]]) -> SuiteResults:
     """The suite with copies of its first claim: id, verdict, and values of its detail."""
     (first,) = (claim for claim in results.claims if claim.claim_id == "demo-gain")
-    made = []
+    created = []
     for name, word, values in claims:
         detail = changed(first.detail, **{"contrast": name, **values})
-        made.append(replace(first, verdict=replace(first.verdict, claim_id=name, verdict=word, detail=detail)))
-    return replace(results, claims=made)
+        created.append(replace(first, verdict=replace(first.verdict, claim_id=name, verdict=word, detail=detail)))
+    return replace(results, claims=created)
 
 
 def test_every_primary_claim_leads_and_what_points_the_other_way_is_first(mini: SuiteResults) -> None:
@@ -158,16 +158,16 @@ def test_every_primary_claim_leads_and_what_points_the_other_way_is_first(mini: 
     others = [("s", "direction reversed", {"family": "secondary"})]
     shared = [("p5", "direction confirmed", {"family": "primary", "contrast": "p0"})]
     results = judged_as(mini, *primary, *others, *shared)
-    told = sentences.leading(results)
-    assert [claim.word for claim, _ in told] == [
+    message = sentences.leading(results)
+    assert [claim.word for claim, _ in message] == [
         "direction reversed",
         "direction confirmed",
         "no effect worth having",
         "undecided",
         "not run",
     ]
-    assert "2 claims share this test" in told[1][1][1]
-    assert all("on not the paper's recipe: a tenth of the steps" in text for _, (_, text) in told)
+    assert "2 claims share this test" in message[1][1][1]
+    assert all("on not the paper's recipe: a tenth of the steps" in text for _, (_, text) in message)
     assert sentences.headline(results)[1][0] == (
         "Primary scores: of 4 tests (5 claims), 1 goes the other way, 1 holds in direction, 1 shows no effect worth "
         "having and 1 stays open."
@@ -220,14 +220,14 @@ def test_matters_most_is_the_largest_effect_of_those_that_survive_the_correction
         row("noisy", -9.0, 8.0, 12.0),
         row("alone", -20.0, 1.0, None),
     )
-    [(parent, told, top)] = ablations.decisive_changes([clearest, largest, noisy, alone])
+    [(parent, message, top)] = ablations.decisive_changes([clearest, largest, noisy, alone])
     assert (parent, top) == ("ours", largest)
-    assert told == (
+    assert message == (
         "largest (a part) matters most: −3.00 points of accuracy on digits (noisy digits, not ImageNet), corrected "
         "95 % interval [−4.20, −1.80], 5 paired seeds; 2 of 4 such intervals exclude zero"
     )
-    [(_, told, top)] = ablations.decisive_changes([noisy, alone, row("two", -2.0, 0.1, 0.2, n=2)])
-    assert (told, top) == ("no corrected interval of its 3 changes excludes zero", None)
+    [(_, message, top)] = ablations.decisive_changes([noisy, alone, row("two", -2.0, 0.1, 0.2, n=2)])
+    assert (message, top) == ("no corrected interval of its 3 changes excludes zero", None)
     other = row("slower", -40.0, 1.0, 2.0, metric="perplexity", unit="")
     assert [top for _, _, top in ablations.decisive_changes([largest, other])] == [largest, other]
     served = replace(largest, benchmark="the same digits")
@@ -273,10 +273,10 @@ def test_an_ablation_is_compared_with_the_arm_it_changes_least(written: Written,
         rows = ablations.ablations(reader, mini)
         row = next(row for row in rows if (row.arm, row.benchmark) == ("momentum", "digits-known"))
         answer = reader.query(row.sql).dicts()
-    test = stats.paired_t([one["difference"] for one in answer])
+    test = stats.paired_t([item["difference"] for item in answer])
     assert (row.difference, row.low, row.high, row.n) == (test.estimate, test.low, test.high, 5)
     assert row.difference == pytest.approx(-1.2, abs=0.6)
-    assert any(arm == "ours" and "matters most" in told for arm, told, _ in ablations.decisive_changes(rows))
+    assert any(arm == "ours" and "matters most" in message for arm, message, _ in ablations.decisive_changes(rows))
 
 
 def test_factorials_are_found_where_all_else_is_equal() -> None:

@@ -15,8 +15,8 @@ Given = tuple[str, str, dict[str, Any]]
 
 
 def lines(*given: Given, stand_in: bool = True) -> list[str]:
-    told = [ToldVerdict.of(claim, word, from_json(design)) for claim, word, design in given]
-    return list(headline_text(headline_lines(told, stand_in=stand_in), stand_in))
+    message = [ToldVerdict.of(claim, word, from_json(design)) for claim, word, design in given]
+    return list(headline_text(headline_lines(message, stand_in=stand_in), stand_in))
 
 
 def score(word: str, test: str, family: str = "secondary", **more: Any) -> tuple[str, dict[str, Any]]:
@@ -24,26 +24,26 @@ def score(word: str, test: str, family: str = "secondary", **more: Any) -> tuple
 
 
 def test_tests_are_counted_not_claims() -> None:
-    said = lines(
+    text = lines(
         *((f"c{i}", *score("direction confirmed", "one")) for i in range(9)), ("d", *score("undecided", "two"))
     )
-    assert said[-1] == "Other scores: of 2 tests (10 claims), 1 holds in direction and 1 stays open."
+    assert text[-1] == "Other scores: of 2 tests (10 claims), 1 holds in direction and 1 stays open."
 
 
 def test_a_claim_with_a_test_a_benchmark_counts_each() -> None:
-    given = ("a", "direction confirmed"), ("b", "direction reversed"), ("b", "direction reversed"), ("d", "not run")
-    entries = [{"benchmark": name, "contrast": name, "verdict": word} for name, word in given]
-    said = lines(("c", *score("direction reversed", "a", per_benchmark=entries)))
-    assert said[-1] == "Other scores: of 2 tests (1 claim), 1 goes the other way and 1 holds in direction."
+    value = ("a", "direction confirmed"), ("b", "direction reversed"), ("b", "direction reversed"), ("d", "not run")
+    entries = [{"benchmark": name, "contrast": name, "verdict": word} for name, word in value]
+    text = lines(("c", *score("direction reversed", "a", per_benchmark=entries)))
+    assert text[-1] == "Other scores: of 2 tests (1 claim), 1 goes the other way and 1 holds in direction."
 
 
 def test_of_two_words_of_one_test_the_one_that_contradicts_counts() -> None:
-    said = lines(("up", *score("direction confirmed", "t")), ("down", *score("direction reversed", "t")))
-    assert said[-1] == "Other scores: of 1 test (2 claims), 1 goes the other way."
+    text = lines(("up", *score("direction confirmed", "t")), ("down", *score("direction reversed", "t")))
+    assert text[-1] == "Other scores: of 1 test (2 claims), 1 goes the other way."
 
 
 def test_kinds_stand_apart_and_those_without_a_test_are_told_as_claims() -> None:
-    said = lines(
+    text = lines(
         ("p", *score("direction reversed", "p", "primary")),
         ("m", "direction confirmed", {"family": "mechanism", "kind": "mechanism", "contrast_id": "m"}),
         ("i", "undecided", {"family": "secondary", "kind": "intervention", "contrast_id": "i"}),
@@ -55,7 +55,7 @@ def test_kinds_stand_apart_and_those_without_a_test_are_told_as_claims() -> None
         ("o", "not comparable", {"kind": "absolute", "family": "secondary", "contrast_id": "o"}),
         ("r", "not run", {}),
     )
-    assert said == [
+    assert text == [
         "Measured on stand-ins: directions are judged, no published size is.",
         "Primary scores: of 1 test, 1 goes the other way.",
         "Other scores: of 1 test, 1 could not be judged.",
@@ -97,9 +97,9 @@ def test_every_claim_of_a_suite_stands_in_one_line(tmp_path: Path) -> None:
         ("b", "base"): flat(5),
     }
     rows = World(suite, scores).verdicts()
-    told = [ToldVerdict.of(name, row["verdict"], from_json(row["design"])) for name, row in rows.items()]
-    found = headline_lines(told, stand_in=True)
-    assert sum(line.claims for line in found) == len(rows) == 5
-    assert [line.group for line in found] == [Group.PRIMARY, Group.SCORES, None]
-    assert dict(found[-1].words) == {"not comparable": 2, "not run": 1}
-    assert str(found[1]) == "Other scores: of 1 test, 1 goes the other way."
+    message = [ToldVerdict.of(name, row["verdict"], from_json(row["design"])) for name, row in rows.items()]
+    result = headline_lines(message, stand_in=True)
+    assert sum(line.claims for line in result) == len(rows) == 5
+    assert [line.group for line in result] == [Group.PRIMARY, Group.SCORES, None]
+    assert dict(result[-1].words) == {"not comparable": 2, "not run": 1}
+    assert str(result[1]) == "Other scores: of 1 test, 1 goes the other way."
