@@ -49,8 +49,8 @@ def draw(seed: int, items: int = 7, classes: int = 9, spread: float = 2.0, mixed
 
 def gradient(loss: Callable[[Tensor], Tensor], student: Tensor) -> Tensor:
     leaf = student.detach().clone().requires_grad_()
-    (found,) = torch.autograd.grad(loss(leaf), leaf)
-    return found
+    (result,) = torch.autograd.grad(loss(leaf), leaf)
+    return result
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
