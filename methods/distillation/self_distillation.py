@@ -183,6 +183,7 @@ class TfKD(Objective):
         }
 
 
+GRADIENTS = gradient_names("cross_entropy", "distillation")
 METADATA = (
     MethodMetadata(
         of=CSKD,
@@ -192,7 +193,7 @@ METADATA = (
         "arXiv 2003.13964",
         summary="predictions of two items of one class drawn together",
         search_space={"temperature": Uniform(1.0, 8.0), "weight": Uniform(0.5, 4.0, log=True)},
-        diagnostics=(*gradient_names("cross_entropy", "distillation"), "student_non_target_mass", "paired_share"),
+        diagnostics=(*GRADIENTS, "student_non_target_mass", "paired_share"),
     ),
     MethodMetadata(
         of=PSKD,
@@ -203,21 +204,17 @@ METADATA = (
         summary="labels mixed ever more with the model's own predictions of the epoch before",
         required=("items", "classes"),
         search_space={"alpha": Uniform(0.3, 0.95)},
-        diagnostics=(
-            *gradient_names("cross_entropy", "distillation"),
-            "student_non_target_mass",
-            "own_non_target_mass",
-        ),
+        diagnostics=(*GRADIENTS, "student_non_target_mass", "own_non_target_mass"),
     ),
     MethodMetadata(
         of=TfKD,
         title="Tf-KD",
         family="self-distillation",
-        paper="Yuan, Tay, Li, Wang, Feng: Revisiting Knowledge Distillation via Label Smoothing Regularization, CVPR 2020, "
-        "arXiv 1909.11723",
+        paper="Yuan, Tay, Li, Wang, Feng: Revisiting Knowledge Distillation via Label Smoothing Regularization, "
+        "CVPR 2020, arXiv 1909.11723",
         summary="distillation from a virtual teacher that is 99 % sure of the label and indifferent otherwise",
         options={"form": FORMS},
         search_space={"temperature": Uniform(5.0, 50.0, log=True), "alpha": Uniform(0.05, 0.95)},
-        diagnostics=(*gradient_names("cross_entropy", "distillation"), "student_non_target_mass"),
+        diagnostics=(*GRADIENTS, "student_non_target_mass"),
     ),
 )
