@@ -17,14 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from harness.base.limits import room_for, too_large
 from harness.errors import HarnessError, MissingDataError
+from harness.trial.contracts import DataRequest
 from suites.data.cache import checksum
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 # Common names of a split; the first is ours.
 SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(

@@ -8,19 +8,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import SPLITS, SourcePath, Tree, open_tree, place_of, telling_csv
 from suites.data.cache import cached
 from suites.data.sounds import SUFFIXES, RateOptions, Sounds, SoundSplit, Waves, decode, fitted
 from suites.data.types import Array, Labels, held_out
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 READER = "audiofolder/1"
 SPELLINGS = {spelling: part for part, spellings in SPLITS.items() for spelling in spellings}

@@ -16,22 +16,20 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import Tree, missing, open_tree, place_of
 from suites.data.cache import cached
 from suites.data.imagenet import MEAN, STD
 from suites.data.photographs import opened
 from suites.data.types import Array, Labels, held_out
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 READER = "boxes/1"
 LONGEST_NAME = 255

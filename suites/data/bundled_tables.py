@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.splitting import USUAL, drawn, shares_of
 from suites.data.tables import TableData, TableSplit, strata_of
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,18 +11,16 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.archive import Tree, missing, open_tree
 from suites.data.cache import cached, checksum
 from suites.data.types import Array, Images, ImageSplit, held_out
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 READER = "cifar/1"
 SIDE = 32

@@ -14,19 +14,16 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import SourcePath, open_tree, place_of, telling_csv
 from suites.data.cache import cached
 from suites.data.csi_domains import Amplitudes, CsiDomains, CsiWindows, DivisionOptions, divide
 from suites.data.types import Array
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 READER = "csi-csv/1"
 COLUMN = "data"

@@ -10,12 +10,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from harness.base.tables import read_parquet
 from harness.errors import HarnessError, choices
+from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import SourcePath, place_of
 from suites.data.cache import cached
@@ -23,9 +24,6 @@ from suites.data.imagefolder import ARRAYS, PARTS, Listing, as_arrays, decode, f
 from suites.data.own_images import UNSPLIT, own_splits
 from suites.data.table_files import Rows, distinct, read_rows, split_of
 from suites.data.types import Array, Images
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 READER = "hub-images/1"
 TABLES = ("metadata.csv", "metadata.jsonl")

@@ -8,19 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError, choices
+from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import SPLITS, SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
 from suites.data.photographs import centre_square, opened
 from suites.data.types import Array, Images, ImageSplit, Labels, held_out
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 READER = "imagefolder/1"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")

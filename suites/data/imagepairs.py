@@ -10,23 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
+from harness.trial.seeds import Streams
 from suites.data.archive import SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
 from suites.data.imagefolder import SUFFIXES, decode
 from suites.data.pairs import ImagePairs, PairSplit
 from suites.data.photographs import opened
 from suites.data.types import Array, Labels
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
-    from harness.trial.seeds import Streams
 
 READER = "imagepairs/1"
 # Common names of a folder; the first is ours.

@@ -9,18 +9,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.archive import missing, text_of
 from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
 from suites.data.types import ImageFiles, held_out
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 MASKS = {

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.archive import SourcePath, open_tree, place_of
 from suites.data.cache import cached
@@ -31,9 +32,6 @@ from suites.data.imagefolder import (
 )
 from suites.data.splitting import HELD, SPELLED, USUAL, drawn, shares_of
 from suites.data.types import Array, Images, Labels
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 READER = "own-images/1"
 UNSPLIT = -1

@@ -12,21 +12,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from harness.base.limits import content_of
 from harness.errors import HarnessError, MissingDataError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.archive import missing
 from suites.data.cache import cached, checksum
 from suites.data.splitting import shares_of
 from suites.data.types import Array, Text, vocabulary_of
 from suites.data.wikitext import END, SPLITS, TokenFolderOptions, read
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 READER = "own-text/1"
 USUAL: Mapping[str, float] = MappingProxyType({"validation": 0.1, "test": 0.1})

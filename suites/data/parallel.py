@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.base.limits import content_of
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import folder_of, missing
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 Lines = tuple[str, ...]
 PREPARED = {"train": "train", "validation": "valid", "test": "test"}

@@ -11,16 +11,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.parallel import Parallel
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 Pair = tuple[str, str]  # German, English
 Draws = np.random.Generator

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from suites.data.archive import folder_of, missing, text_of
 from suites.data.imagenet import MEAN, STD, CropOptions
 from suites.data.types import Images, ImageSplit
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 
 class ListedImage(NamedTuple):

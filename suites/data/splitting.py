@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from harness.errors import HarnessError, choices
+from harness.trial.contracts import DataRequest
 from suites.data.archive import SPLITS
 from suites.data.types import Labels
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 HELD: tuple[str, ...] = ("test", "validation")
 USUAL: Mapping[str, float] = MappingProxyType({"validation": 0.1, "test": 0.2})

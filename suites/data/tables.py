@@ -5,19 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError, choices
+from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
 from suites.data.splitting import HELD, SPELLED, USUAL, drawn, shares_of
 from suites.data.table_files import MISSING, Cells, Rows, as_numbers, distinct, find_tables, odd_number, read_rows
 from suites.data.types import Array, Labels
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 # A numeric target with at most so many different values is stratified like classes.
 FEW = 20

@@ -17,18 +17,15 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import folder_of, missing, require_sum
 from suites.data.cache import cached, checksum
 from suites.data.types import Array, Labels, Text, vocabulary_of
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 READER = "tokens/1"
 END = "<eos>"
