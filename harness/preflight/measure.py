@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from harness import registry
 from harness.data.roots import data_root
-from harness.execute.memory import peak_memory_bytes, reset_peak_memory
+from harness.execute.resources import peak_memory_bytes, reset_peak_memory
 from harness.preflight.flops import Flops
 from harness.preflight.work import Measurement, Workload
 from harness.registry.shipped import fixtures

@@ -16,7 +16,6 @@ from reports.data.claims import JudgedClaim
 from reports.data.provenance import provenance
 from reports.data.suite_results import SuiteResults, statuses
 from reports.links import slug
-from reports.pages import sentences
 from reports.pages.render import Page
 
 
@@ -132,8 +131,8 @@ def _card(results: SuiteResults, ablated: bool) -> dict[str, Any]:
         tasks[bench.setting.task].append(place)
     return {
         "results": results,
-        "headline": sentences.headline(results),
-        "leading": sentences.leading(results),
+        "headline": results.headline,
+        "leading": results.leading,
         "statuses": statuses(rows, results.absent()),
         "spent": sum(row["wall_seconds"] or 0.0 for row in rows),
         "devices": sorted({row["device"] for row in rows if row["device"]}),
