@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.archive import missing, text_of
-from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
+from suites.data.imagepairs import ImagePairs, MaskFiles, PairSplit
 from suites.data.types import ImageFiles, held_out
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
