@@ -68,7 +68,7 @@ def _remove_cache(cache: str) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that need Ray or a browser, and the folders of long tests, as ``full``.
+    """Mark tests of Ray, browsers and long folders as ``full``.
 
     ``slow`` excludes ``full``; ``default`` keeps a test of such a folder in the default tier.
     """
@@ -116,7 +116,7 @@ claims:
 
 @pytest.fixture(scope="session")
 def tiny_text() -> str:
-    """The text of a valid suite of two arms on the synthetic task."""
+    """A valid suite of two arms on the synthetic task."""
     return dedent(SYNTHETIC).lstrip()
 
 
@@ -155,14 +155,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
 
 @pytest.fixture
 def ran(finished: Path, tiny: Path, database: Path) -> Path:
-    """The suite as a file of the test, its default database with one run of it: both may be changed."""
+    """A copy of the suite and of a database with one run of it."""
     shutil.copytree(finished / "results", database.parent)
     return tiny
 
 
 @pytest.fixture(scope="session")
 def mixed_store(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
-    """One database with two recipes, a sweep, two scales and another suite whose benchmark has the same name."""
+    """A database of two recipes, a sweep, two scales and a namesake benchmark."""
     folder = tmp_path_factory.mktemp("mixed")
     tiny, other, database = folder / "tiny.yaml", folder / "other.yaml", folder / "results" / "harness.duckdb"
     tiny.write_text(tiny_text)
@@ -234,8 +234,8 @@ def _restored_registry() -> Iterator[None]:
     """Restore the registry after each file: a process keeps a user's file for good."""
     from harness.registry import index
 
-    before = {kind: dict(known) for kind, known in index._ADDED.items()}
+    before = {kind: dict(added) for kind, added in index._ADDED.items()}
     yield
-    for kind, known in before.items():
+    for kind, added in before.items():
         index._ADDED[kind].clear()
-        index._ADDED[kind].update(known)
+        index._ADDED[kind].update(added)

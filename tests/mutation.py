@@ -155,7 +155,7 @@ if "MUTATION_DATA" in os.environ:
 
 
 def call_pytest(tree: Path, *arguments: str, timeout: float | None = None, **variables: str) -> int:
-    """The exit code of pytest on a copy of the tree, in one process."""
+    """Run pytest on a copy of the tree in one process."""
     environment = {name: value for name, value in os.environ.items() if name != "HARNESS_CACHE"}
     paths = os.pathsep.join([str(tree), str(tree / "tests")])
     environment |= {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", **variables}
@@ -170,7 +170,7 @@ def call_pytest(tree: Path, *arguments: str, timeout: float | None = None, **var
 
 
 def cover(folder: Path, tier: str, only: Sequence[str]) -> None:
-    """Run a tier on a fresh copy of the tree and record the lines of each test."""
+    """Record the lines of each test of a tier."""
     tree = folder / "tree"
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns("__pycache__", ".git", "*_cache"))
@@ -227,21 +227,23 @@ def run(folder: Path, number: int) -> None:
     """Try the changes that have no record yet, then report."""
     tiers = {tier: Covering(folder, tier) for tier in TIERS if (folder / f"{tier}.coverage").exists()}
     records = folder / "mutants.jsonl"
-    known = [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
+    results = [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
     chosen = drawn(folder / "tree", number)
-    for mutant in chosen[len(known) :]:
-        known.append({**asdict(mutant), **outcome(mutant, folder, tiers)})
+    for mutant in chosen[len(results) :]:
+        results.append({**asdict(mutant), **outcome(mutant, folder, tiers)})
         with records.open("a") as file:
-            file.write(json.dumps(known[-1]) + "\n")
-        print(f"{len(known)}/{len(chosen)} {mutant.file}:{mutant.line} {known[-1]['found'] or 'SURVIVES'}", flush=True)
-    shares = {tier: sum(one["found"] == tier for one in known) / len(known) for tier in tiers}
-    survivors = [one for one in known if one["found"] is None]
-    report = {"mutants": len(known), "shares": shares, "survivors": survivors}
+            file.write(json.dumps(results[-1]) + "\n")
+        print(
+            f"{len(results)}/{len(chosen)} {mutant.file}:{mutant.line} {results[-1]['found'] or 'SURVIVES'}", flush=True
+        )
+    shares = {tier: sum(result["found"] == tier for result in results) / len(results) for tier in tiers}
+    survivors = [result for result in results if result["found"] is None]
+    report = {"mutants": len(results), "shares": shares, "survivors": survivors}
     (folder / "report.json").write_text(json.dumps(report, indent=1))
-    for one in survivors:
-        old = (folder / "tree" / one["file"]).read_bytes()[one["start"] : one["end"]].decode()
-        print(f"survives: {one['file']}:{one['line']}: {old} -> {one['text']} ({one['tests']} tests)")
-    print(f"found: {shares}, of {len(known)}")
+    for result in survivors:
+        old = (folder / "tree" / result["file"]).read_bytes()[result["start"] : result["end"]].decode()
+        print(f"survives: {result['file']}:{result['line']}: {old} -> {result['text']} ({result['tests']} tests)")
+    print(f"found: {shares}, of {len(results)}")
 
 
 def main() -> None:

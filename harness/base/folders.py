@@ -15,7 +15,7 @@ _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 def seal(folder: Path) -> None:
     """Remove write permission from the files and subfolders of a folder.
 
-    The folder itself stays writable: damaged weights are set aside there, and a determinism check runs in it.
+    The folder itself stays writable: damaged weights are set aside there.
     """
     for path in _below(folder):
         _change(path, lambda mode: mode & ~_WRITABLE)

@@ -9,9 +9,9 @@ from itertools import islice
 
 from harness.base import process_tree
 from harness.execute.executors.base import Executor, Progress
-from harness.execute.memory import OUT_OF_MEMORY
 from harness.execute.outcome import Outcome
 from harness.execute.queue import JobQueue
+from harness.execute.resources import OUT_OF_MEMORY
 from harness.execute.sharing import Alone, Sharing
 from harness.execute.worker import Job
 from harness.vocabulary import Status

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,7 +27,6 @@ class Outcome:
         results: final numbers; with ``series`` and ``artifacts`` stored only where the status is final.
         wall_seconds: of the trial alone; ``cpu_seconds``: of its process, all threads together.
         peak_memory_mb: the process's highest resident memory in MiB.
-        joules: energy by kind of device, from the devices' own counters.
         crashed: the worker died, and another attempt may succeed. Not journalled.
     """
 
@@ -44,7 +43,7 @@ class Outcome:
     wall_seconds: float | None = None
     cpu_seconds: float | None = None
     peak_memory_mb: float | None = None
-    joules: Mapping[str, float] = field(default_factory=dict)
+    gpu_joules: float | None = None
     node: str | None = None
     crashed: bool = False
 
@@ -102,7 +101,7 @@ class Outcome:
         )
 
 
-_OTHER_TABLES = ("results", "series", "artifacts", "joules", "crashed")
+_OTHER_TABLES = ("results", "series", "artifacts", "gpu_joules", "crashed")
 COLUMNS = tuple(part.name for part in fields(Outcome) if part.name not in _OTHER_TABLES)
 """Columns of the table ``trials`` that an outcome sets."""
 

@@ -14,10 +14,9 @@ from pathlib import Path
 from harness.base.folders import seal, unseal
 from harness.base.process_tree import ending_children
 from harness.errors import OutOfTimeError
-from harness.execute import energy
 from harness.execute.environment import environment_id
-from harness.execute.memory import OUT_OF_MEMORY, peak_memory_bytes
 from harness.execute.outcome import Outcome
+from harness.execute.resources import OUT_OF_MEMORY, gpu_joules, peak_memory_bytes
 from harness.registry.user_methods import UserMethod, register
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import Status
@@ -73,7 +72,8 @@ def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
 
     Raises nothing but KeyboardInterrupt: an error is an outcome (``failed``, ``timeout``), and so is ``sys.exit``.
     """
-    clocks = _Clocks(job)
+    started_at = datetime.now(UTC).replace(tzinfo=None).isoformat()
+    wall, cpu, joules = time.perf_counter(), time.process_time(), gpu_joules()
     unseal(job.folder)
     try:
         with ending_children():
@@ -84,7 +84,18 @@ def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
         raise
     except BaseException as error:
         outcome = Outcome(job.trial_id, Status.FAILED, device="", error=_message(error))
-    return clocks.on(outcome)
+    joules_after = gpu_joules()
+    return replace(
+        outcome,
+        attempts=job.attempt,
+        started_at=started_at,
+        environment_id=environment_id(),
+        node=platform.node(),
+        wall_seconds=time.perf_counter() - wall,
+        cpu_seconds=time.process_time() - cpu,
+        peak_memory_mb=peak_memory_bytes() / 2**20,  # an upper bound where a worker ran other trials before
+        gpu_joules=None if joules is None or joules_after is None else joules_after - joules,
+    )
 
 
 def sealed(job: Job, outcome: Outcome) -> Outcome:
@@ -92,29 +103,6 @@ def sealed(job: Job, outcome: Outcome) -> Outcome:
     if outcome.status.final:
         seal(job.folder)
     return outcome
-
-
-class _Clocks:
-    """What an attempt took since this was made."""
-
-    def __init__(self, job: Job) -> None:
-        self._attempt, self._started_at = job.attempt, datetime.now(UTC).replace(tzinfo=None).isoformat()
-        self._began, self._cpu, self._counters = time.perf_counter(), time.process_time(), energy.reading()
-
-    def on(self, outcome: Outcome) -> Outcome:
-        """The outcome with it."""
-        return replace(
-            outcome,
-            attempts=self._attempt,
-            started_at=self._started_at,
-            environment_id=environment_id(),
-            node=platform.node(),
-            wall_seconds=time.perf_counter() - self._began,
-            cpu_seconds=time.process_time() - self._cpu,
-            # An upper bound of the trial's own where workers are reused.
-            peak_memory_mb=peak_memory_bytes() / 2**20,
-            joules=energy.used(self._counters, energy.reading()),
-        )
 
 
 def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:

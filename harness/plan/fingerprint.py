@@ -143,9 +143,11 @@ def _read(path: Path, top: str) -> CanonicalSource:
 def _ours(one: Import, top: str) -> bool | None:
     """True for an import that counts; None for what only describes: metadata, and the rest of the harness."""
     name = f"{one.base}.{one.name}"
+    if one.base in DESCRIBING or name in DESCRIBING:
+        return None
     if one.level or any(f"{name}.".startswith(f"{package}.") for package in COUNTED):
         return True
-    if one.base.partition(".")[0] == CORE.partition(".")[0] or one.base in DESCRIBING or name in DESCRIBING:
+    if one.base.partition(".")[0] == CORE.partition(".")[0]:
         return None
     return one.base.partition(".")[0] in {*COMPUTING, top}
 

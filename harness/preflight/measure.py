@@ -22,7 +22,7 @@ from torch.utils.flop_counter import flop_registry
 
 from harness import registry
 from harness.data.roots import data_root
-from harness.execute.memory import peak_memory_bytes, reset_peak_memory
+from harness.execute.resources import peak_memory_bytes, reset_peak_memory
 from harness.preflight.work import Measurement, Workload
 from harness.registry.shipped import fixtures
 from harness.registry.user_methods import register

@@ -22,23 +22,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
+from harness.base import metadata as records
+from harness.base.metadata import DataMetadata, MethodMetadata, ModelMetadata, TaskMetadata
 from harness.errors import HarnessError, choices
 from harness.registry.built_in import PACKAGES, Row, read
-from harness.registry.metadata import (
-    DataMetadata,
-    ModelMetadata,
-    TaskMetadata,
-    declared_by,
-    metadata_class,
-    metadata_in,
-    method_metadata_class,
-)
+from harness.registry.metadata import declared_by, metadata_class, metadata_in
 from harness.trial.options import Option
 from harness.vocabulary import Kind
 
 if TYPE_CHECKING:
     from harness.trial.runtime import Component
-    from methods.metadata import MethodMetadata
 
 MetadataT = TypeVar("MetadataT")
 KINDS: tuple[Kind, ...] = ("method", "task", "data", "model")
@@ -255,5 +248,5 @@ def _thawed(value: Any) -> Any:
         return value
     thawed = {key: _thawed(item) for key, item in value.items()}
     if "kind" in thawed:
-        return getattr(method_metadata_class(), str(thawed.pop("kind")).capitalize())(**thawed)
+        return getattr(records, str(thawed.pop("kind")).capitalize())(**thawed)
     return thawed

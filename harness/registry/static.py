@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.errors import HarnessError
-from harness.registry.shipped import COMPUTING, METHOD_METADATA
+from harness.registry.shipped import COMPUTING, DESCRIBING
 
-RECORDS = (METHOD_METADATA, "harness.registry.metadata", "harness.trial.options")
+RECORDS = (*DESCRIBING, "harness.registry.metadata", "harness.trial.options")
 """Modules of this project whose names are imported: they need nothing but the standard library."""
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness import registry
+from harness.base.metadata import MethodMetadata, Slot
 from harness.errors import HarnessError, choices
 from harness.registry.index import load_file
 from harness.registry.metadata import declared_by, metadata_class, metadata_in
-from harness.registry.shipped import METHOD_METADATA
 from harness.vocabulary import Kind
 
 
@@ -28,7 +27,7 @@ class UserMethod:
     name: str
     file: Path
     target: str
-    slot: str = ""
+    slot: Slot | Literal[""] = ""
     family: str = ""
     kind: Kind = "method"
 
@@ -51,7 +50,7 @@ def register(method: UserMethod) -> None:
         parameters = parameters[1:]  # the width is the network's
     named = {p.name: p.default for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     defaults = {name: default for name, default in named.items() if default is not inspect.Parameter.empty}
-    metadata = importlib.import_module(METHOD_METADATA).MethodMetadata(
+    metadata = MethodMetadata(
         name=method.name,
         title=method.target,
         slot=method.slot,
@@ -81,7 +80,7 @@ def found_in(file: Path, target: str) -> Any:
     return found
 
 
-def user_method(file: Path, target: str, slot: str) -> UserMethod:
+def user_method(file: Path, target: str, slot: Slot) -> UserMethod:
     """A class of a file that fills a slot; one with a metadata record is what its metadata says.
 
     Raises:

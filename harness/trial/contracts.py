@@ -24,7 +24,7 @@ from harness.trial.result import Artifact as Artifact
 from harness.trial.seeds import Streams
 
 if TYPE_CHECKING:
-    from harness.registry.metadata import TaskMetadata
+    from harness.base.metadata import TaskMetadata
 
 OptionsT = TypeVar("OptionsT", covariant=True)
 """The dataclass of options that a metadata record names."""

@@ -17,14 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from harness.base.limits import room_for, too_large
 from harness.errors import HarnessError, MissingDataError
+from harness.trial.contracts import DataRequest
 from suites.data.cache import checksum
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 # Common names of a split; the first is ours.
 SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -43,11 +41,7 @@ class Tree(Protocol):
         ...
 
     def read(self, name: str) -> bytes:
-        """Read a file's content.
-
-        Raises:
-            HarnessError: the tree lacks the file.
-        """
+        """Read a file's content."""
         ...
 
 
@@ -172,12 +166,7 @@ def missing(source: str, path: Path) -> MissingDataError:
 
 
 def text_of(path: Path, source: str) -> str:
-    """Read the text of a list or table.
-
-    Raises:
-        MissingDataError: the file does not exist.
-        HarnessError: it cannot be read as UTF-8.
-    """
+    """Read the text of a list or table."""
     if not path.is_file():
         raise missing(source, path)
     try:
@@ -188,11 +177,7 @@ def text_of(path: Path, source: str) -> str:
 
 @contextmanager
 def telling_csv(where: str) -> Iterator[None]:
-    """Turn errors of the csv reader into located messages.
-
-    Raises:
-        HarnessError: a line cannot be parsed.
-    """
+    """Turn errors of the csv reader into located messages."""
     try:
         yield
     except csv.Error as error:
@@ -236,11 +221,7 @@ def _first(request: DataRequest[Any]) -> str:
 
 
 def require_sum(source: str, path: Path, actual: str, expected: str) -> None:
-    """Reject a file whose sha256 is not the stated one.
-
-    Raises:
-        HarnessError: naming both sums.
-    """
+    """Reject a file whose sha256 is not the stated one."""
     if actual != expected:
         raise HarnessError(
             f"{source}: {path} has sha256 {actual}, expected {expected}; the file is damaged or of another version: "

@@ -17,16 +17,13 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from suites.data.archive import missing, telling_csv, text_of
 from suites.data.sounds import RateOptions, SoundFiles, Sounds, SoundSplit
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 TOP_TAGS = 50
 DCASE_CLASSES = (

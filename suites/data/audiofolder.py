@@ -8,19 +8,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import SPLITS, SourcePath, Tree, open_tree, place_of, telling_csv
 from suites.data.cache import cached
 from suites.data.sounds import SUFFIXES, RateOptions, Sounds, SoundSplit, Waves, decode, fitted
 from suites.data.types import Array, Labels, held_out
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 READER = "audiofolder/1"
 SPELLINGS = {spelling: part for part, spellings in SPLITS.items() for spelling in spellings}
@@ -39,9 +36,6 @@ def decoded(
     """Decode the recordings of a folder or archive, with a cache.
 
     Returns (N, length) and the sorted names.
-
-    Raises:
-        HarnessError: a damaged archive or recording, or no recording of this layout.
     """
     source = place.source
 
@@ -187,9 +181,6 @@ def read_tags(content: bytes, where: str) -> tuple[tuple[str, ...], dict[str, li
     """Read a table with ``file`` and a 0/1 column a tag.
 
     Returns the tags, and each file's values.
-
-    Raises:
-        HarnessError: not UTF-8, no ``file`` column, or a value that is not 0 or 1.
     """
     try:
         rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))

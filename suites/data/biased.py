@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.digits import CLASSES, enlarge, read_digits, split_counts
 from suites.data.types import Images, ImageSplit, Labels
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 Pixels = npt.NDArray[np.float32]
 # the ten colours of the released code, 0–255

@@ -12,18 +12,15 @@ rotated 6 is a 9 and a rotated 0, 1 or 8 is itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from harness.trial.seeds import Streams
 from suites.data.digits import CLASSES, read_digits
 from suites.data.types import Images, ImageSplit, Labels
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 PAIRS = CLASSES**2
 SPLITS = ("train", "validation", "test")

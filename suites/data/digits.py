@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError, MissingDataError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.types import Images, ImageSplit, Labels
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 FILE = "sklearn/datasets/data/digits.csv.gz"
 SIDE = 8
@@ -81,11 +78,7 @@ def enlarge(images: Pixels, size: int) -> Pixels:
 
 
 def split_counts(name: str, total: int, wanted: dict[str, int]) -> dict[str, slice]:
-    """Slices of a permutation for ``train`` and ``validation``; ``test`` gets the rest.
-
-    Raises:
-        HarnessError: nothing remains for ``test``.
-    """
+    """Slices of a permutation for ``train`` and ``validation``; ``test`` gets the rest."""
     train, validation = wanted["train"], wanted["validation"]
     if train + validation >= total:
         raise HarnessError(

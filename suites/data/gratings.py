@@ -7,18 +7,15 @@ a mean, and holes of a fifth to a half of the picture affect every pixel's neigh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.pairs import ImagePairs, PairSplit
 from suites.data.types import Array
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 WAVES = 8
 Floats = npt.NDArray[np.float64]

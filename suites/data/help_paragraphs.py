@@ -5,18 +5,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.documents import Documents, DocumentSplit
 from suites.data.help_topics import MODULE, tokens_of
 from suites.data.splitting import USUAL, drawn, shares_of
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 TOPICS = ("assignment", "debugger", "formatstrings", "string-methods", "typesmapping")
 LEAST_WORDS = 8  # shorter paragraphs are titles and examples

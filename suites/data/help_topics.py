@@ -10,16 +10,13 @@ import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.types import Text, vocabulary_of
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 MODULE = "pydoc_data.topics"
 END = "<eop>"

@@ -11,18 +11,15 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from suites.data.archive import missing, telling_csv, text_of
 from suites.data.biased import BiasedImages
 from suites.data.imagenet import MEAN, STD, CropOptions, list_split
 from suites.data.types import ImageFiles, ImageSplit, Labels
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 # WordNet ids of the classes shared by ImageNet and ImageNet-A, by the nine
 MEMBERS: dict[str, tuple[str, ...]] = {
@@ -56,12 +53,7 @@ def _split(folder: Path, options: CropOptions, first: int, *, whole: bool) -> Im
 
 
 def read_clusters(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Class and the three clusters of each image, by ``<wnid>/<name>``.
-
-    Raises:
-        MissingDataError: the file is missing.
-        HarnessError: other columns, or a cluster that is not a number.
-    """
+    """Class and the three clusters of each image, by ``<wnid>/<name>``."""
     rows = csv.DictReader(io.StringIO(text_of(file, "imagenet9"), newline=""))
     with telling_csv(f"imagenet9: {file}"):
         return _clusters_in(rows, file)

@@ -11,16 +11,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.parallel import Parallel
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 Pair = tuple[str, str]  # German, English
 Draws = np.random.Generator
@@ -217,11 +214,7 @@ def phrase(draws: Draws) -> Pair:
 
 
 def distinct(draws: Draws, count: int, seen: set[str]) -> list[Pair]:
-    """Draw ``count`` new pairs of 5 to 20 words; add them to ``seen``.
-
-    Raises:
-        HarnessError: there are too few.
-    """
+    """Draw ``count`` new pairs of 5 to 20 words; add them to ``seen``."""
     pairs: list[Pair] = []
     for _ in range(50 * count):
         if len(pairs) == count:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import HarnessError
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
+from harness.trial.contracts import DataRequest
 
 
 def load(request: DataRequest[Any]) -> None:

@@ -96,8 +96,8 @@ def _program(
     where = _checkout(options, folder) if options.repository else Path(options.folder)
     if not where.is_dir():
         raise HarnessError(f"the program's folder {where} does not exist here")
-    known = known_values(spec.recipe, spec.seed, str(folder), data)
-    words = [filled(word, known) for word in words_of(options.command)]
+    existing = known_values(spec.recipe, spec.seed, str(folder), data)
+    words = [filled(word, existing) for word in words_of(options.command)]
     if options.python and words[0] in ("python", "python3"):
         words[0] = options.python
     own = {
@@ -108,7 +108,7 @@ def _program(
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": str(spec.recipe.get("threads", COMMON_KEYS["threads"].default)),
     }
-    variables = {key: filled(str(value), known) for key, value in options.variables.items()}
+    variables = {key: filled(str(value), existing) for key, value in options.variables.items()}
     return Program(
         tuple(words), where, {**os.environ, **own, **variables}, folder / OUTPUT, deadline, options.memory_mb
     )
@@ -141,7 +141,7 @@ def _checkout(options: CommandOptions, folder: Path) -> Path:
 def _result(options: CommandOptions, reader: RecordReader, ended: Ended, folder: Path) -> TrainingResult:
     reader.finish()
     series = reader.series()
-    steps = max((one.step[-1] for one in series if one.step), default=0)
+    steps = max((item.step[-1] for item in series if item.step), default=0)
     log = Artifact(OUTPUT, "log", folder / OUTPUT, "what the program printed")
 
     def failed(why: str) -> TrainingResult:
@@ -153,11 +153,11 @@ def _result(options: CommandOptions, reader: RecordReader, ended: Ended, folder:
         return failed(f"the program ended with {_code(ended.code)}")
     scores = final_scores(reader, options.results)
     for name in options.expects:
-        found = [score for score in scores if score.metric == name]
-        if not found:
-            said = ", ".join(sorted({score.metric for score in scores})) or "none at all"
-            return failed(f"the program ended and gave no {name}; it gave {said}")
-        bad = [score for score in found if score.value is None]
+        result = [score for score in scores if score.metric == name]
+        if not result:
+            text = ", ".join(sorted({score.metric for score in scores})) or "none at all"
+            return failed(f"the program ended and gave no {name}; it gave {text}")
+        bad = [score for score in result if score.value is None]
         if bad:
             return failed(f"{name} is not finite at the end")
     if not scores:

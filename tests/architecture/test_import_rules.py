@@ -26,7 +26,7 @@ PLANTED = {
     "engine: a command knows the pages": ("engine", "harness/cli/report.py", "import reports.site"),
     "core: a library more": ("core", "harness/trial/loop.py", "import pandas"),
     "methods: pandas": ("methods", "methods/optimizers/adamp.py", "import pandas"),
-    "methods: the harness": ("methods", "methods/norms/rms.py", "import harness.errors"),
+    "methods: the harness": ("methods", "methods/norms/rms.py", "import harness.trial.seeds"),
     "heavy-methods: scikit-learn in an optimizer": ("heavy-methods", "methods/optimizers/adam.py", "import sklearn"),
     "families: one imports another": ("families", "methods/alignment/mk_mmd.py", "import methods.distillation.kd"),
     "suites: data imports tasks": ("suites", "suites/data/digits.py", "import suites.tasks.classification"),

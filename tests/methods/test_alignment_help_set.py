@@ -59,30 +59,30 @@ def test_modes_select_as_described() -> None:
     items, _, support, labels = a_target(2)
     votes = vote(items, support, labels, 1)
     for mode in (0, 1, 2):
-        made = make_help_set(items, support, labels, CLASSES, HelpSetOptions(mode=mode, share=0.4))
-        np.testing.assert_array_equal(made.labels, votes.labels[made.places])
-        assert len(set(made.places.tolist())) == len(made.places)
+        created = make_help_set(items, support, labels, CLASSES, HelpSetOptions(mode=mode, share=0.4))
+        np.testing.assert_array_equal(created.labels, votes.labels[created.places])
+        assert len(set(created.places.tolist())) == len(created.places)
         counts = np.bincount(votes.labels, minlength=CLASSES)
-        kept = np.bincount(made.labels, minlength=CLASSES)
+        kept = np.bincount(created.labels, minlength=CLASSES)
         if mode == 1:
-            assert len(made.places) == int(60 * 0.4)
-            assert votes.distances[made.places].max() <= np.delete(votes.distances, made.places).min()
+            assert len(created.places) == int(60 * 0.4)
+            assert votes.distances[created.places].max() <= np.delete(votes.distances, created.places).min()
         quota = np.full(CLASSES, int(60 * 0.4 / CLASSES)) if mode == 0 else (counts * 0.4).astype(int)
         if mode != 1:
             np.testing.assert_array_equal(kept, np.minimum(counts, quota))
             for label in range(CLASSES):
                 members = np.flatnonzero(votes.labels == label)
-                left = np.setdiff1d(members, made.places)
+                left = np.setdiff1d(members, created.places)
                 if len(left) and kept[label]:
-                    chosen = made.places[made.labels == label]
+                    chosen = created.places[created.labels == label]
                     assert votes.distances[chosen].max() <= votes.distances[left].min()
 
 
 def test_hidden_labels_are_not_accepted_without_the_oracle() -> None:
     items, hidden, support, labels = a_target(3)
-    for oracle, given in ((False, hidden), (True, None)):
+    for oracle, value in ((False, hidden), (True, None)):
         with pytest.raises(ValueError, match="hidden_labels require oracle_labels=True"):
-            make_help_set(items, support, labels, CLASSES, HelpSetOptions(oracle_labels=oracle), hidden_labels=given)
+            make_help_set(items, support, labels, CLASSES, HelpSetOptions(oracle_labels=oracle), hidden_labels=value)
 
 
 def test_only_the_oracle_path_takes_hidden_labels() -> None:
@@ -224,11 +224,11 @@ def test_static_reads_the_session_and_motion_the_action() -> None:
 
     assert accuracy(KNNMotion(), action) == 1
     assert accuracy(KNNStatic(), action) < 0.5
-    known = session < 4
-    static = KNNStatic().predict(items[known], support, support_action, empty)
-    np.testing.assert_array_equal(static, session[known])
-    raw = KNNRaw().predict(items[known], support, support_action, empty)
-    assert (raw == session[known]).mean() > 0.9
+    existing = session < 4
+    static = KNNStatic().predict(items[existing], support, support_action, empty)
+    np.testing.assert_array_equal(static, session[existing])
+    raw = KNNRaw().predict(items[existing], support, support_action, empty)
+    assert (raw == session[existing]).mean() > 0.9
 
 
 def test_item_features() -> None:

@@ -77,14 +77,14 @@ def values(frame: Any) -> list[Any]:
 
 def test_each_cell_is_of_the_newest_run_that_asked_for_it(store: Path) -> None:
     with harness.open(store) as db:
-        found = db.results(suite="one", scale="mini", metric="top1-accuracy", split="test")
-        assert values(found) == [
+        result = db.results(suite="one", scale="mini", metric="top1-accuracy", split="test")
+        assert values(result) == [
             ("digits", "adam", 0, 74.0),
             ("digits", "adam", 1, 75.0),
             ("digits", "adamp", 0, 76.0),
             ("digits", "adamp", 1, 77.0),
         ]
-        assert list(found["run_id"]) == ["run-5", "run-5", "run-2", "run-2"]
+        assert list(result["run_id"]) == ["run-5", "run-5", "run-2", "run-2"]
         assert values(db.results(run="debug", split="test")) == [
             ("digits", "adam", 0, 5.0),
             ("digits", "adamp", 0, 4.0),

@@ -1,4 +1,4 @@
-"""Batch normalization of feature maps (Ioffe, Szegedy, ICML 2015, arXiv 1502.03167)."""
+"""Batch and instance normalization of feature maps, whose statistics ignore the hole."""
 
 from __future__ import annotations
 
@@ -8,28 +8,23 @@ from torch.nn import functional
 
 from methods.checks import check_choice
 from methods.metadata import MethodMetadata, Uniform
-from methods.norms.diagnostics import DEVIATIONS, Deviations, RegionShift
-from methods.norms.regions import ImageNorm
+from methods.norms.regions import REGION_SHIFT, ImageNorm, RegionShift
 from methods.norms.steps import backward_under_way
 
 STATISTICS = ("running", "batch")
 
 
 class BatchNormImage(ImageNorm):
-    """Full-spatial batch normalization (ICML 2015); hole masks have no effect.
+    """Full-spatial batch normalization (ICML 2015) of (B, C, H, W).
 
-    Input is (B, C, H, W). With ``statistics="batch"`` evaluation uses the batch too, as Region Normalization does: the
-    baseline for comparisons with it. With ``"running"`` evaluation uses the running values. A forward repeated by
-    gradient checkpointing does not count.
+    With ``statistics="batch"`` evaluation uses the batch too, as Region Normalization does: the baseline for
+    comparisons with it. A forward repeated by gradient checkpointing does not count.
 
     Args:
         channels: C.
         eps: added to the variance.
         momentum: weight of the batch in the running values.
         statistics: the statistics used in evaluation, ``running`` or ``batch``.
-
-    Raises:
-        ValueError: another value of ``statistics``.
     """
 
     name = "batch-image"
@@ -47,7 +42,7 @@ class BatchNormImage(ImageNorm):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
         self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.long))
-        self._deviations, self._region_shift = Deviations(), RegionShift()
+        self._region_shift = RegionShift()
 
     def _normalise(self, x: Tensor, mask: Tensor | None) -> Tensor:
         if not self.training:
@@ -64,33 +59,40 @@ class BatchNormImage(ImageNorm):
             self.num_batches_tracked.add_(counts)
         return y
 
-    def _observe(self, x: Tensor, mask: Tensor | None) -> None:
-        super()._observe(x, mask)
-        if self.training:
-            mean, variance = self.running_mean, self.running_var
-            references = {"mean": mean, "variance": variance, "mean_square": variance + mean.square()}
-            self._deviations.observe(x.movedim(1, -1), None, references)
-
-    def diagnostics(self) -> dict[str, Tensor | float]:
-        """Report quantities recorded by forwards with ``record`` true.
-
-        Returns:
-            ``batch_{mean,variance,mean_square}_deviation_{median,p99}`` of training forwards and, with masks,
-            ``hole_share``, ``mean_shift``, ``std_ratio`` of the last one.
-        """
-        return {**self._deviations.summary(), **super().diagnostics()}
-
     def extra_repr(self) -> str:
         """Hyper-parameters for ``print``."""
         return f"{self.channels}, statistics={self.statistics}, momentum={self.momentum}, eps={self.eps}"
 
 
-METADATA = MethodMetadata(
-    of=BatchNormImage,
-    title="BatchNorm",
-    paper="Ioffe, Szegedy: Batch Normalization, ICML 2015, arXiv 1502.03167",
-    summary="Full-spatial batch normalization; evaluation by running or by batch statistics.",
-    options={"statistics": STATISTICS},
-    search_space={"momentum": Uniform(0.01, 0.3, log=True)},
-    diagnostics=(*DEVIATIONS, "hole_share", "mean_shift", "std_ratio"),
+class InstanceNormImage(ImageNorm, nn.InstanceNorm2d):
+    """torch's instance normalization (2016, equation 6) of (B, C, H, W), with affine map."""
+
+    name = "instance-image"
+
+    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+        super().__init__(channels, eps=eps, affine=True)
+        self.channels = channels
+        self._region_shift = RegionShift()
+
+    def _normalise(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return nn.InstanceNorm2d.forward(self, x)
+
+
+METADATA = (
+    MethodMetadata(
+        of=BatchNormImage,
+        title="BatchNorm",
+        paper="Ioffe, Szegedy: Batch Normalization, ICML 2015, arXiv 1502.03167",
+        summary="Full-spatial batch normalization; evaluation by running or by batch statistics.",
+        options={"statistics": STATISTICS},
+        search_space={"momentum": Uniform(0.01, 0.3, log=True)},
+        diagnostics=REGION_SHIFT,
+    ),
+    MethodMetadata(
+        of=InstanceNormImage,
+        title="InstanceNorm",
+        paper="Ulyanov, Vedaldi, Lempitsky: Instance Normalization, 2016, arXiv 1607.08022",
+        summary="Each image and channel normalised by itself.",
+        diagnostics=REGION_SHIFT,
+    ),
 )
