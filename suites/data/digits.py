@@ -78,11 +78,7 @@ def enlarge(images: Pixels, size: int) -> Pixels:
 
 
 def split_counts(name: str, total: int, wanted: dict[str, int]) -> dict[str, slice]:
-    """Slices of a permutation for ``train`` and ``validation``; ``test`` gets the rest.
-
-    Raises:
-        HarnessError: nothing remains for ``test``.
-    """
+    """Slices of a permutation for ``train`` and ``validation``; ``test`` gets the rest."""
     train, validation = wanted["train"], wanted["validation"]
     if train + validation >= total:
         raise HarnessError(

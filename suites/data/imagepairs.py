@@ -38,11 +38,7 @@ FOLDERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def list_pairs(names: Sequence[str], source: str) -> dict[str, tuple[str, ...]]:
-    """List files by folder of ``FOLDERS``, sorted; parent folders are ignored.
-
-    Raises:
-        HarnessError: a folder is missing or empty.
-    """
+    """List files by folder of ``FOLDERS``, sorted; parent folders are ignored."""
     spelling = {name: folder for folder, spellings in FOLDERS.items() for name in spellings}
     listed: dict[str, list[str]] = {folder: [] for folder in FOLDERS}
     for name in names:
@@ -69,9 +65,6 @@ def decode_masks(tree: Tree, files: Sequence[str], size: int, white: bool, sourc
     """Decode masks (M, 1, size, size) ``uint8``, 1 = hole.
 
     They are resized with nearest and thresholded in the middle, so that noise of a compressed mask is not a hole.
-
-    Raises:
-        HarnessError: a file cannot be decoded, or a mask is all hole.
     """
     out = np.empty((len(files), 1, size, size), dtype=np.uint8)
     for place, name in enumerate(files):
@@ -88,16 +81,15 @@ def read(place: SourcePath, size: int, white: bool) -> dict[str, Array]:
     """Read images and masks by folder of ``FOLDERS``, and ``photographs``.
 
     The latter are the numbers of the photographs of training images.
-
-    Raises:
-        HarnessError: a damaged archive or image, another layout.
     """
     source = place.source
 
     def make() -> dict[str, Array]:
         with open_tree(place.path, source) as tree:
             files = list_pairs(tree.names(), source)
-            arrays: dict[str, Array] = {name: decode(tree, files[name], size, source) for name in ("train", "test")}
+            arrays: dict[str, Array] = {
+                name: decode(files[name], tree.read, size, source) for name in ("train", "test")
+            }
             for name in ("train_masks", "test_masks"):
                 arrays[name] = decode_masks(tree, files[name], size, white, source)
         numbers = {name: number for number, name in enumerate(sorted({photograph(name) for name in files["train"]}))}
@@ -125,11 +117,7 @@ class ImagePairsOptions(CocoCropsOptions):
 
 
 def splits_of(arrays: Mapping[str, Array], options: CocoCropsOptions, streams: Streams, source: str) -> ImagePairs:
-    """Train and test as stored; ``validation`` photographs leave the training.
-
-    Raises:
-        HarnessError: no photograph would remain for training.
-    """
+    """Train and test as stored; ``validation`` photographs leave the training."""
     groups = np.asarray(arrays["photographs"], dtype=np.int64)
     wanted, there = options.validation, int(groups.max()) + 1
     if wanted >= there:

@@ -48,9 +48,6 @@ def find_texts(path: Path, source: str, cut: Iterable[str]) -> dict[str, Path]:
         path: a file or a folder.
         source: for messages.
         cut: splits that are cut from ``train`` and need no file.
-
-    Raises:
-        MissingDataError: nothing exists, or a folder lacks a split's file; the message lists valid names.
     """
     if not path.exists():
         raise missing(source, path)
@@ -81,11 +78,7 @@ def _first(folder: Path, names: Iterable[str]) -> Path | None:
 
 
 def text_of(file: Path) -> str:
-    """Read a file's text with ``\\n`` between lines.
-
-    Raises:
-        HarnessError: the file is damaged or not UTF-8.
-    """
+    """Read a file's text with ``\\n`` between lines."""
     try:
         content = content_of(file)
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
@@ -94,11 +87,7 @@ def text_of(file: Path) -> str:
 
 
 def cut_text(text: str, shares: Mapping[str, float], where: str) -> dict[str, str]:
-    """Cut a text into ``train``, ``validation`` and ``test`` at line ends (else blanks).
-
-    Raises:
-        HarnessError: a part would be empty.
-    """
+    """Cut a text into ``train``, ``validation`` and ``test`` at line ends (else blanks)."""
     if not text.strip():
         raise HarnessError(f"{where} contains no text")
     sizes = {name: int(share) if share >= 1 else round(share * len(text)) for name, share in shares.items() if share}

@@ -35,11 +35,7 @@ SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def lines_of(path: Path) -> Iterator[list[str]]:
-    """The words of each line, ``<eos>`` last.
-
-    Raises:
-        HarnessError: the file is damaged or not UTF-8.
-    """
+    """The words of each line, ``<eos>`` last."""
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
             for line in lines:
@@ -64,12 +60,7 @@ def encode(path: Path, numbers: Mapping[str, int]) -> tuple[Array, Labels]:
 
 
 def read(files: Mapping[str, Path], source: str, min_count: int, sums: Mapping[str, str] | None = None) -> Text:
-    """Read token files by split, with a cache; the vocabulary is that of ``train``.
-
-    Raises:
-        MissingDataError: a file does not exist.
-        HarnessError: another checksum than the stated one, or a damaged file.
-    """
+    """Read token files by split, with a cache; the vocabulary is that of ``train``."""
     digests = {}
     for split, path in files.items():
         if not path.is_file():

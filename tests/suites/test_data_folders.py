@@ -15,12 +15,12 @@ from PIL import Image
 from task_lab import Cell
 
 from harness.errors import HarnessError, MissingDataError
-from suites.data import imagefolder, own_images
+from suites.data import imagefolder
 from suites.data.archive import SourcePath
 from suites.data.cache import cached
 from suites.data.types import Images, Text
 
-FOLDER = "suites.data.own_images:imagefolder"
+FOLDER = "suites.data.imagefolder:imagefolder"
 TOKENS = "suites.data.own_text:tokens"
 
 
@@ -127,7 +127,7 @@ def test_the_cache_is_used_and_a_damaged_one_is_made_again(tmp_path: Path, monke
     decoded = list((tmp_path / "cache" / "decoded").iterdir())
     assert len(decoded) == 1
     with monkeypatch.context() as patched:
-        patched.setattr(own_images, "decode", lambda *_: pytest.fail("decoded again"))
+        patched.setattr(imagefolder, "decode", lambda *_: pytest.fail("decoded again"))
         np.testing.assert_array_equal(images(archive).splits["train"].images, before)
     file = decoded[0] / "images.npy"
     file.write_bytes(file.read_bytes()[:-50])
