@@ -71,7 +71,7 @@ def _where(values: Tensor, present: Tensor) -> Tensor:
 def misaligned_share(
     source: Tensor, source_labels: Tensor, target: Tensor, target_labels: Tensor, classes: int
 ) -> float:
-    """Share of target class centroids nearest to another class's source centroid, in [0, 1].
+    """Share of target class centroids nearest to another class's source centroid.
 
     Arguments as of ``class_alignment``. Classes that one side lacks are skipped; NaN if no class is on both sides.
     """

@@ -1,4 +1,4 @@
-"""torch's Adam, AdamW and SGD with their fused kernels, and AdamP of its authors' package."""
+"""torch's Adam, AdamW and SGD, and the published package's AdamP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from methods.metadata import Choice, MethodMetadata, Uniform
+from methods.metadata import Choice, MethodMetadata, Range, Uniform
 
 Built = TypeVar("Built", bound=torch.optim.Optimizer)
 
@@ -18,7 +18,7 @@ DEVICES = ("cpu", "cuda", "mps")
 
 
 def fused(build: Callable[..., Built], params: Iterable[Any], options: Mapping[str, Any]) -> Built:
-    """Build an optimizer, with ``fused=True`` unless ``options`` choose a form of torch's (``foreach``, …).
+    """Build an optimizer, with ``fused=True`` unless ``options`` choose a form.
 
     On a CPU it is two to eight times as fast for small tensors; SGD's numbers are equal, Adam's differ by rounding.
     """
@@ -114,7 +114,10 @@ def adamp_package(
     return package.AdamP(params, lr, (betas[0], betas[1]), eps, weight_decay, delta, wd_ratio, nesterov)
 
 
-ADAM_SPACE = {"lr": Uniform(1e-5, 1e-1, log=True), "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1))}
+ADAM_SPACE: dict[str, Range] = {
+    "lr": Uniform(1e-5, 1e-1, log=True),
+    "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)),
+}
 METADATA = (
     MethodMetadata(
         of=adam,
