@@ -66,8 +66,8 @@ class Objective(TrainingLoss[DistillationBatch]):
     def measure(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """Norms and shares of the terms' gradients, and the result of ``probe``.
 
-        Gradients are by the student's logits; ``grad_norm_<term>`` is a Frobenius norm over the batch, ``grad_share_<term>``
-        its share of the sum.
+        Gradients are by the student's logits; ``grad_norm_<term>`` is a Frobenius norm over the batch,
+        ``grad_share_<term>`` its share of the sum.
         """
         with _unchanged(self):
             norms = self._gradient_norms(batch)

@@ -34,7 +34,7 @@ def _listed(entry: Any) -> Any:
 
 
 def has_kernel(params: Iterable[Any]) -> bool:
-    """Return true if torch's fused kernels support all tensors, named tensors or groups of them."""
+    """Return true if torch's fused kernels support all parameters or groups."""
     return all(p.is_floating_point() and p.device.type in DEVICES for p in _tensors(params))
 
 
