@@ -15,7 +15,7 @@ from harness.plan.programs import with_programs
 from harness.suite.cells import ConfigurationError, Content, Setting, content, override_at, served_by, setting
 from harness.suite.load import Suite
 from harness.suite.models import Arm, Claim
-from harness.trial.spec import Start
+from harness.trial.spec import Part, Start
 from harness.vocabulary import Scale
 
 
@@ -281,13 +281,13 @@ def parse_seeds(text: str | None) -> tuple[tuple[int, ...] | None, int | None]:
     return tuple(range(int(first))), int(last) if dots else None
 
 
-def sources_of(trials: Iterable[Trial]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The data and weights sources that trials read, each with the parameters it is read with (once a folder)."""
-    result: dict[tuple[str, str], Mapping[str, Any]] = {}
+def sources_of(trials: Iterable[Trial]) -> list[Part]:
+    """The data and weights sources that trials read, once a folder."""
+    sources: dict[tuple[str, str], Part] = {}
     for trial in trials:
         data = trial.spec.data
-        result.setdefault((data.name, str(data.values.get("path"))), data.values)
+        sources.setdefault((data.name, str(data.values.get("path"))), data)
         for start in trial.spec.prerequisites.values():
             if start.weights is not None:
-                result.setdefault((start.weights, ""), {})
-    return [(name, result[name, path]) for name, path in sorted(result)]
+                sources.setdefault((start.weights, ""), Part(start.weights))
+    return [sources[place] for place in sorted(sources)]

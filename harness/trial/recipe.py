@@ -41,7 +41,7 @@ def _progress(step: int, warm: int, total: int) -> float:
 
 
 def _towards_last(recipe: Course, shape: float) -> float:
-    """Scale a shape that falls from 1 to 0, to end at ``min_lr_ratio``."""
+    """Scale a falling shape (1 to 0) to end at ``min_lr_ratio``."""
     return recipe.min_lr_ratio + (1 - recipe.min_lr_ratio) * shape
 
 

@@ -41,11 +41,7 @@ class Tree(Protocol):
         ...
 
     def read(self, name: str) -> bytes:
-        """Read a file's content.
-
-        Raises:
-            HarnessError: the tree lacks the file.
-        """
+        """Read a file's content."""
         ...
 
 
@@ -170,12 +166,7 @@ def missing(source: str, path: Path) -> MissingDataError:
 
 
 def text_of(path: Path, source: str) -> str:
-    """Read the text of a list or table.
-
-    Raises:
-        MissingDataError: the file does not exist.
-        HarnessError: it cannot be read as UTF-8.
-    """
+    """Read the text of a list or table."""
     if not path.is_file():
         raise missing(source, path)
     try:
@@ -186,11 +177,7 @@ def text_of(path: Path, source: str) -> str:
 
 @contextmanager
 def telling_csv(where: str) -> Iterator[None]:
-    """Turn errors of the csv reader into located messages.
-
-    Raises:
-        HarnessError: a line cannot be parsed.
-    """
+    """Turn errors of the csv reader into located messages."""
     try:
         yield
     except csv.Error as error:
@@ -234,11 +221,7 @@ def _first(request: DataRequest[Any]) -> str:
 
 
 def require_sum(source: str, path: Path, actual: str, expected: str) -> None:
-    """Reject a file whose sha256 is not the stated one.
-
-    Raises:
-        HarnessError: naming both sums.
-    """
+    """Reject a file whose sha256 is not the stated one."""
     if actual != expected:
         raise HarnessError(
             f"{source}: {path} has sha256 {actual}, expected {expected}; the file is damaged or of another version: "

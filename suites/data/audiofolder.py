@@ -36,9 +36,6 @@ def decoded(
     """Decode the recordings of a folder or archive, with a cache.
 
     Returns (N, length) and the sorted names.
-
-    Raises:
-        HarnessError: a damaged archive or recording, or no recording of this layout.
     """
     source = place.source
 
@@ -184,9 +181,6 @@ def read_tags(content: bytes, where: str) -> tuple[tuple[str, ...], dict[str, li
     """Read a table with ``file`` and a 0/1 column a tag.
 
     Returns the tags, and each file's values.
-
-    Raises:
-        HarnessError: not UTF-8, no ``file`` column, or a value that is not 0 or 1.
     """
     try:
         rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))

@@ -106,21 +106,13 @@ class Listed:
 
 
 def decode_square(content: bytes, size: int, where: str) -> Array:
-    """Decode an image, resized to (3, size, size) ``uint8``.
-
-    Raises:
-        HarnessError: the image cannot be decoded.
-    """
+    """Decode an image, resized to (3, size, size) ``uint8``."""
     image = opened(content, "RGB", where).resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image).transpose(2, 0, 1)
 
 
 def read_coco(content: bytes, folder: str, where: str) -> tuple[list[Listed], tuple[str, ...]]:
-    """Read images with boxes, and the categories, of an instances file.
-
-    Raises:
-        HarnessError: not json, a missing key, a box of an unknown image or category, or not of four numbers.
-    """
+    """Read images with boxes, and the categories, of an instances file."""
     try:
         data = json.loads(content)
         categories = sorted(data["categories"], key=lambda entry: entry["id"])
@@ -165,9 +157,6 @@ def read_voc(content: bytes, where: str) -> tuple[list[tuple[str, float, float, 
     """Read the boxes of one annotation, and the number of dropped ones.
 
     Rows are (class, left, top, right, bottom, difficult) in shares of the sides.
-
-    Raises:
-        HarnessError: not xml of this layout.
     """
     try:
         root = ElementTree.fromstring(content)
@@ -194,11 +183,7 @@ def _text(node: ElementTree.Element, path: str) -> str:
 
 
 def list_voc(tree: Tree, source: str) -> tuple[dict[str, list[Listed]], tuple[str, ...]]:
-    """List images by split (train, val, test), and classes in alphabetical order.
-
-    Raises:
-        HarnessError: no ImageSets/Main, or a missing annotation or image of a split.
-    """
+    """List images by split (train, val, test), and classes in alphabetical order."""
     names = set(tree.names())
     sets = {name: Path(name).stem for name in sorted(names) if "ImageSets/Main/" in name and name.endswith(".txt")}
     splits = {stem: name for name, stem in sets.items() if stem in ("train", "val", "test")}
@@ -225,11 +210,7 @@ def list_voc(tree: Tree, source: str) -> tuple[dict[str, list[Listed]], tuple[st
 
 
 def _identities(content: bytes, where: str) -> Iterator[str]:
-    """First word of each line of a split's list.
-
-    Raises:
-        HarnessError: it is not text, or a word is too long for a file name.
-    """
+    """First word of each line of a split's list."""
     try:
         lines = content.decode().split("\n")
     except UnicodeDecodeError as error:
@@ -245,9 +226,6 @@ def list_coco(tree: Tree, source: str) -> tuple[dict[str, list[Listed]], tuple[s
     """List images by split of ``annotations/instances_<split>.json``.
 
     Images lie in ``<split>/``; year suffixes are kept.
-
-    Raises:
-        HarnessError: train and val lack the file or differ in categories.
     """
     images: dict[str, list[Listed]] = {}
     classes: tuple[str, ...] = ()

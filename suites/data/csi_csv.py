@@ -42,9 +42,6 @@ def list_recordings(names: list[str], source: str) -> list[_Recording]:
     """List the recordings among a tree's names, sorted.
 
     Folders above the person and ``Static`` are ignored.
-
-    Raises:
-        HarnessError: ``<person>/<action>/`` and ``<person>/`` contain no csv.
     """
     listed = []
     for name in names:
@@ -67,11 +64,7 @@ def list_recordings(names: list[str], source: str) -> list[_Recording]:
 
 
 def parse(content: bytes, where: str) -> Amplitudes:
-    """Parse the amplitudes (packets, subcarriers) of one csv.
-
-    Raises:
-        HarnessError: no column ``data``, a row that is not a list of integers or of another length, no rows.
-    """
+    """Parse the amplitudes (packets, subcarriers) of one csv."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -116,9 +109,6 @@ def read(place: SourcePath, packets: int) -> Mapping[str, Array]:
     Returns:
         ``windows`` (N, packets, S), ``recordings`` (N,), ``places`` (N,) of the window in its recording, ``people``
         and ``actions`` by recording as numbers into ``people_names`` and ``action_names``.
-
-    Raises:
-        HarnessError: a damaged archive or file, or only too short recordings.
     """
     source = place.source
 
@@ -182,9 +172,6 @@ def windows_of(arrays: Mapping[str, Array], options: CsvOptions, source: str) ->
     """Build windows with ``steps`` time steps from recordings.
 
     Each step is the mean of the same number of packets; long recordings are cut into segments.
-
-    Raises:
-        HarnessError: the packets of a window cannot be divided evenly.
     """
     windows, recordings = np.asarray(arrays["windows"], dtype=np.float32), np.asarray(arrays["recordings"])
     steps, packets = options.steps, windows.shape[1]

@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import open_tree, place_of
-from suites.data.own_images import CLASS_FROM, list_own, own_splits
+from suites.data.imagefolder import CLASS_FROM, list_images, own_splits
 from suites.data.table_files import as_numbers, distinct
 from suites.data.tables import RowOptions, places_of, rows_for, strata_of, target_of
 from suites.data.types import Labels
@@ -106,7 +106,7 @@ def load_text_folder(request: DataRequest[TextFolderOptions]) -> Documents:
     """
     options, source = request.options, request.name
     with open_tree(place_of(request).path, source) as tree:
-        listing = list_own(tree.names(), source, options.class_from, SUFFIXES, "texts")
+        listing = list_images(tree.names(), source, options.class_from, SUFFIXES, "texts")
         texts = tuple(_decoded(tree.read(name), f"{source}: {name}") for name in listing.files)
     places = own_splits(listing, options.split, request, "texts")
     return _documents(texts, listing.labels, listing.classes, places, options.path, source)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from harness.errors import HarnessError
 from harness.trial.contracts import DataRequest
 from harness.trial.options import option
-from suites.data.pairs import ImagePairs, PairSplit
+from suites.data.imagepairs import ImagePairs, PairSplit
 from suites.data.types import Array
 
 WAVES = 8

@@ -25,11 +25,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def list_split(folder: Path, classes: tuple[str, ...]) -> tuple[tuple[Path, ...], Labels]:
-    """List the files and class numbers of a split, sorted.
-
-    Raises:
-        HarnessError: a class folder is missing, or none holds an image.
-    """
+    """List the files and class numbers of a split, sorted."""
     files: list[Path] = []
     labels: list[int] = []
     for number, name in enumerate(classes):

@@ -53,12 +53,7 @@ def _split(folder: Path, options: CropOptions, first: int, *, whole: bool) -> Im
 
 
 def read_clusters(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Class and the three clusters of each image, by ``<wnid>/<name>``.
-
-    Raises:
-        MissingDataError: the file is missing.
-        HarnessError: other columns, or a cluster that is not a number.
-    """
+    """Class and the three clusters of each image, by ``<wnid>/<name>``."""
     rows = csv.DictReader(io.StringIO(text_of(file, "imagenet9"), newline=""))
     with telling_csv(f"imagenet9: {file}"):
         return _clusters_in(rows, file)

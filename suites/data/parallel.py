@@ -46,12 +46,7 @@ class Parallel:
 
 
 def lines_of(path: Path, source: str) -> Lines:
-    """Read the lines of a file, without surrounding blanks.
-
-    Raises:
-        MissingDataError: the file does not exist.
-        HarnessError: the file is damaged or not UTF-8.
-    """
+    """Read the lines of a file, without surrounding blanks."""
     if not path.is_file():
         raise missing(source, path)
     try:
@@ -64,11 +59,7 @@ def lines_of(path: Path, source: str) -> Lines:
 
 
 def pairs_of(files: tuple[Path, Path], source: str) -> tuple[Lines, Lines]:
-    """Read both sides of a split, dropping pairs with an empty side.
-
-    Raises:
-        HarnessError: the sides differ in their number of lines, or no pair remains.
-    """
+    """Read both sides of a split, dropping pairs with an empty side."""
     left, right = (lines_of(path, source) for path in files)
     if len(left) != len(right):
         raise HarnessError(

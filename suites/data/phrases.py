@@ -214,11 +214,7 @@ def phrase(draws: Draws) -> Pair:
 
 
 def distinct(draws: Draws, count: int, seen: set[str]) -> list[Pair]:
-    """Draw ``count`` new pairs of 5 to 20 words; add them to ``seen``.
-
-    Raises:
-        HarnessError: there are too few.
-    """
+    """Draw ``count`` new pairs of 5 to 20 words; add them to ``seen``."""
     pairs: list[Pair] = []
     for _ in range(50 * count):
         if len(pairs) == count:

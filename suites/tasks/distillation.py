@@ -22,9 +22,8 @@ from harness.trial.loading import PendingBatch
 from harness.trial.options import option
 from harness.trial.seeds import seed_torch
 from methods.distillation import inputs
-from methods.distillation.diagnostics import teacher_quantities
 from methods.distillation.inputs import Objective, shape_arguments
-from methods.distillation.logits import is_target
+from methods.distillation.logits import is_target, teacher_quantities
 from methods.precision import widen
 from suites.models.taps import Taps, tapped, taps_of
 from suites.tasks.augment import MixingOptions, mix_batch

@@ -75,6 +75,7 @@ class Sensing(Task):
     data: CsiDomains
     target: Target
     model: NetworkWithLoss  # to embeddings (B, F) and logits (B, C)
+    seen: AdaptationBatch
 
     def build(self) -> nn.Module:
         """Draw the shots, choose the help set, build network and adaptation."""
@@ -89,8 +90,6 @@ class Sensing(Task):
         seed_torch(self.streams.number("init", "adaptation"))
         self.method = self.context.slots["adaptation"].build()
         self.trains = isinstance(self.method, Adaptation)
-        if self.trains:
-            self.method.record = self.recipe.diagnostics != "off"
         self.uses = self.method.uses() if self.trains else frozenset[str]()
         self.model = NetworkWithLoss(network, self.method if self.trains else nn.Module()).to(self.device)
         self._place(data)
@@ -168,7 +167,8 @@ class Sensing(Task):
             extra["support_features"], extra["support_logits"] = self._pass(self.support, moved=False)
             extra["support_labels"] = self.support_labels
         progress = step / self.recipe.total_steps(self.steps)
-        loss = self.method(AdaptationBatch(features, logits, batch.labels, progress=progress, **extra))
+        self.seen = AdaptationBatch(features, logits, batch.labels, progress=progress, **extra)
+        loss = self.method(self.seen)
         return StepResult(loss.total, {f"term_{name}": value for name, value in loss.terms.items()})
 
     def _pass(self, windows: Tensor, moved: bool) -> tuple[Tensor, Tensor]:
@@ -243,7 +243,7 @@ class Sensing(Task):
 
     def probe(self, model: nn.Module) -> Diagnostic | None:
         """The adaptation's own diagnostics."""
-        return AdaptationDiagnostic(self.method) if self.trains else None
+        return AdaptationDiagnostic(self) if self.trains else None
 
     def mechanisms(self) -> dict[str, float]:
         """The reported epoch, help set size, and diagnostics from hidden labels."""
@@ -277,13 +277,14 @@ class Sensing(Task):
 class AdaptationDiagnostic(LatestDiagnostic):
     """An adaptation's diagnostics on its last batch."""
 
-    def __init__(self, adaptation: Adaptation) -> None:
+    def __init__(self, task: Sensing) -> None:
         super().__init__()
-        self.adaptation = adaptation
+        self.task = task
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
         """The diagnostics of the batch before the step."""
-        self.last = {name: float(value) for name, value in self.adaptation.diagnostics().items()}
+        quantities = self.task.method.diagnostics(self.task.seen)
+        self.last = {name: float(value) for name, value in quantities.items()}
         return self.last
 
 

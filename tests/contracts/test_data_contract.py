@@ -23,6 +23,7 @@ from harness.errors import HarnessError, MissingDataError
 from harness.trial.contracts import DataRequest
 from harness.trial.options import build
 from harness.trial.seeds import Streams
+from harness.trial.spec import Part
 from suites.data.sounds import SoundFiles
 from suites.data.types import ImageFiles
 from suites.fixtures.published import WRITERS
@@ -151,11 +152,11 @@ def test_an_absent_set_is_named_with_the_command_that_gets_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
-    for read in (lambda: require_data(name), lambda: load({"name": name}, tmp_path)):
+    for read in (lambda: require_data(Part(name)), lambda: load({"name": name}, tmp_path)):
         with pytest.raises(MissingDataError, match=name):
             read()
     with pytest.raises(MissingDataError, match=f"harness data fetch {name}"):
-        require_data(name)
+        require_data(Part(name))
 
 
 @pytest.mark.parametrize("name", FIXED)

@@ -333,7 +333,7 @@ def test_a_weak_baseline_stands_among_the_claims_with_its_reason(tmp_path: Path)
     line = next(e for e in page.classed("claim") if e.attributes["id"] == "claim-demo-tie")
     assert "weak baseline" in line.text
     assert "plain reaches 3 points; competent is 40" in line.text
-    assert "1 could not be judged" in page.text
+    assert "1 not evaluable" in page.text
 
 
 def test_an_arm_that_the_recipe_leaves_untuned_is_told(tmp_path: Path) -> None:
