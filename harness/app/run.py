@@ -211,7 +211,7 @@ def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]
         name: {
             key: getattr(registry.entry("data", name).metadata, key) for key in ("home", "licence", "origin", "version")
         }
-        for name in sorted({name for name, _ in sources_of(plan.trials)})
+        for name in sorted({source.name for source in sources_of(plan.trials)})
     }
     benchmarks = {
         name: {

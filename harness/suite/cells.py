@@ -251,7 +251,7 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
         return Content(cell.task, _complete("data", cell.data), _complete("model", cell.model), recipe, FilledSlots())
     data, model = _complete("data", cell.data), _complete("model", cell.model)
     # the files that it starts from are part of what it computes
-    model = Part(model.name, {**model.values, **model_identity(model.name, model.values)})
+    model = Part(model.name, {**model.values, **model_identity(model)})
     return Content(cell.task, data, model, recipe, _filled(task, arm, recipe))
 
 

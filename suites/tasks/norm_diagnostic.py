@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.trial.schedules import evenly
+from harness.trial.recipe import evenly
 from methods.norms.sequence import group_scale, valid_tokens
 from suites.tasks.common import changed, evaluating
 

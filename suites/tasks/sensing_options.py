@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.trial.options import option
-from methods.alignment.help_set import MODES
-from methods.alignment.neighbours import CONFIDENCES
+from methods.alignment.help_set import CONFIDENCES, MODES
 from methods.alignment.stopping import FORMS
 
 STOPS = ("support", "best-support", "last")

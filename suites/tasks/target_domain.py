@@ -13,9 +13,8 @@ import numpy.typing as npt
 from harness.errors import HarnessError
 from harness.trial.seeds import Streams
 from methods.alignment.diagnostics import purity
-from methods.alignment.help_set import Embedding, HelpSet, HelpSetOptions, make_help_set, umap_init
+from methods.alignment.help_set import HelpSet, HelpSetOptions, choose_support, make_help_set
 from methods.alignment.knn_baselines import FEATURES, item_features
-from methods.alignment.support import choose_support
 from suites.data.csi_domains import Amplitudes, CsiDomain
 from suites.data.types import Labels
 from suites.tasks.reduction import embedding
@@ -82,19 +81,17 @@ def help_set(target: Target, classes: int, options: SensingOptions, streams: Str
     Hidden labels are used only with ``oracle_labels``.
     """
     flat = target.amplitudes.reshape(len(target.amplitudes), -1)
-    space = Embedding(flat, "none", 0)
     if options.reduce == "umap":
-        dimensions, state = options.umap_dimensions, streams.number("umap") % 2**32
-        space = Embedding(embedding(flat, dimensions, state), umap_init(len(flat), dimensions), state)
-    chosen = _choose(target, space, classes, options, options.oracle_labels)
+        flat = embedding(flat, options.umap_dimensions, streams.number("umap") % 2**32)
+    chosen = _choose(target, flat, classes, options, options.oracle_labels)
     if not len(chosen.places):
         raise HarnessError(f"sensing: help_share {options.help_share} of {len(target.rest)} windows is empty")
     return chosen
 
 
-def _choose(target: Target, space: Embedding, classes: int, options: SensingOptions, oracle: bool = False) -> HelpSet:
+def _choose(target: Target, space: Amplitudes, classes: int, options: SensingOptions, oracle: bool = False) -> HelpSet:
     selection = HelpSetOptions(options.help_share, options.help_mode, options.neighbours, options.confidence, oracle)
-    items, shots = space.values[target.rest], space.values[target.support]
+    items, shots = space[target.rest], space[target.support]
     hidden = target.hidden if oracle else None
     return make_help_set(items, shots, target.support_labels, classes, selection, hidden_labels=hidden)
 
@@ -107,7 +104,7 @@ def purities(target: Target, classes: int, options: SensingOptions) -> dict[str,
     report: dict[str, float] = {}
     for kind in FEATURES:
         values = item_features(target.amplitudes, kind).astype(np.float32)
-        chosen = _choose(target, Embedding(values, kind, 0), classes, options)
+        chosen = _choose(target, values, classes, options)
         if len(chosen.places):
             share = purity(chosen.labels, target.hidden[chosen.places])
             report[f"purity.{kind}"] = share

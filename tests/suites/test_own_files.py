@@ -132,8 +132,8 @@ def test_against_needs_an_arm_of_ones_own(folder: Path, capsys: pytest.CaptureFi
 def test_data_of_a_file_have_a_card(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "my_data.py").write_text(
         "from harness.registry.metadata import DataMetadata\n"
-        "from suites.data.digits import load, DigitsOptions\n"
-        "METADATA = DataMetadata(name='my-digits', target='load', summary='mine', origin='generated',\n"
+        "from suites.data.digits import DigitsOptions, load_digits\n"
+        "METADATA = DataMetadata(name='my-digits', target='load_digits', summary='mine', origin='generated',\n"
         "                content='images',\n"
         "                layout='none', home='here', licence='MIT', version='1', options=DigitsOptions)\n"
     )

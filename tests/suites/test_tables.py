@@ -231,7 +231,7 @@ def test_shares_may_be_counts_and_have_the_names_of_folders() -> None:
 
 
 def cell(task: str, data: str, model: str, model_keys: Mapping[str, Any] | None = None, **recipe: Any) -> Cell:
-    return Cell(task, f"suites.data.bundled_tables:{data}", model, recipe, model_keys=model_keys or {})
+    return Cell(task, f"suites.data.tables:{data}", model, recipe, model_keys=model_keys or {})
 
 
 def test_a_network_learns_breast_cancer_and_says_what_the_trivial_predictor_scores() -> None:
