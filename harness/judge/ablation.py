@@ -89,7 +89,7 @@ def parent_of(name: str, arms: Mapping[str, Arm]) -> str | None:
             raise HarnessError(f"the arm '{name}' has the parent '{arm.parent}'; {choices(arms, arm.parent)}")
         return arm.parent
     for role in (Role.METHOD, Role.BASELINE):
-        scored = {other: _likeness(arm, one) for other, one in arms.items() if one.role == role}
+        scored = {other: _likeness(arm, item) for other, item in arms.items() if item.role == role}
         best = max(scored.values(), default=(0, 0))
         if best[1]:
             return next(other for other, score in scored.items() if score == best)

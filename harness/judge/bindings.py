@@ -181,9 +181,9 @@ class DesignBuilder:
         """
         name = self.binding.metric or self.fact.metric
         metrics = [self.suite.benchmarks[benchmark].model.metrics for benchmark in (base.served_by, base.benchmark)]
-        for known in metrics:
-            if name in known:
-                return name, known[name]
+        for existing in metrics:
+            if name in existing:
+                return name, existing[name]
         if name.startswith("mechanism."):
             return name, None
         first = next(filter(None, metrics), None)

@@ -85,10 +85,10 @@ def run_here(place: str) -> CheckResult:
         check = getattr(importlib.import_module(module), name)()
         sides = float(check.ours), float(check.theirs), float(check.tolerance)
         relation = str(getattr(check, "relation", "equal"))
-        told = str(check.unit), str(check.detail), relation
+        message = str(check.unit), str(check.detail), relation
     except Exception as error:
         return _failed(place, f"{type(error).__name__}: {error}")
-    return CheckResult(*sides, *told, relation_holds(*sides, relation), code_of(place))
+    return CheckResult(*sides, *message, relation_holds(*sides, relation), code_of(place))
 
 
 def _failed(place: str, error: str) -> CheckResult:

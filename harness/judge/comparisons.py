@@ -103,7 +103,7 @@ def _test_key(design: ClaimDesign, blocks: tuple[DesignBlock, ...]) -> tuple[Any
     ]
     no_worse, absolute = question.scope == "no_worse", question.mode == "absolute"
     directed = not one_pair or len(blocks) > 1 or no_worse
-    asked = (
+    requested = (
         question.mode,
         question.scope if len(blocks) > 1 or no_worse else "",
         estimand.margin if no_worse or absolute else None,
@@ -113,7 +113,7 @@ def _test_key(design: ClaimDesign, blocks: tuple[DesignBlock, ...]) -> tuple[Any
         estimand.direction if directed else None,
         question.domains,
     )
-    return (*asked, tuple(sorted(each, key=repr)))
+    return (*requested, tuple(sorted(each, key=repr)))
 
 
 def cell_key(block: DesignBlock, arm: str) -> tuple[Any, ...]:

@@ -37,8 +37,8 @@ class CorrectedFamily:
 
 def corrected(family: str, p: Mapping[str, float | None], bounds: Mapping[Bound, float | None]) -> CorrectedFamily:
     """A family's p after its correction; a test that asks nothing of a bound counts there too."""
-    asked = {bound[0] for bound in bounds}
-    silent: dict[Bound, float | None] = {(name, None, False): None for name in p if name not in asked}
+    requested = {bound[0] for bound in bounds}
+    silent: dict[Bound, float | None] = {(name, None, False): None for name in p if name not in requested}
     bounds = {**bounds, **silent}
     return CorrectedFamily(p, adjust(family, p), bounds, adjust(family, bounds))
 

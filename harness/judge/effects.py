@@ -75,8 +75,8 @@ def measure(
     values = []
     for seed in seeds:
         stored = {cell: evidence.get(by_seed.get(seed, "")) for cell, by_seed in used.items()}
-        given = {cell: trial.value(metric, described.split) for cell, trial in stored.items() if trial and trial.done}
-        scores = {cell: value for cell, value in given.items() if value is not None and math.isfinite(value)}
+        values = {cell: trial.value(metric, described.split) for cell, trial in stored.items() if trial and trial.done}
+        scores = {cell: value for cell, value in values.items() if value is not None and math.isfinite(value)}
         environments = {trial.environment for trial in stored.values() if trial is not None}
         if len(scores) == len(used) and len(environments) == 1:
             values.append(sign * sum(weight * scores[cell] for cell, weight in effect.weights.items()))

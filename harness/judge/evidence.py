@@ -116,7 +116,7 @@ def _equal(one: float, other: float) -> bool:
 def failures(trials: Iterable[StoredTrial | None]) -> tuple[int, int]:
     """(failed, diverged): how many of these trials have no number for either reason."""
     status = [trial.status for trial in trials if trial is not None]
-    return sum(one in UNFINISHED for one in status), status.count(Status.DIVERGED)
+    return sum(item in UNFINISHED for item in status), status.count(Status.DIVERGED)
 
 
 def trials_in_words(count: int) -> str:

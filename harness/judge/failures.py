@@ -13,13 +13,13 @@ from harness.judge.tests import Test, sign_p
 def too_many_failures(pairs: Sequence[Pairs], tolerated: float) -> str | None:
     """Why failures forbid a verdict: an arm has more than the tolerated share of its trials; None where none has."""
     arms = {each.arm: each for compared in pairs for each in compared.arms}
-    said = [
+    message = [
         f"{arm.failed} of {trials_in_words(arm.planned)} of {arm.arm} failed"
         + "".join(f"; {text}" for text in arm.unscored[:3])
         for arm in arms.values()
         if arm.failed > tolerated * arm.planned
     ]
-    return f"{'; '.join(said)}; {tolerated:.0%} of an arm's are tolerated" if said else None
+    return f"{'; '.join(message)}; {tolerated:.0%} of an arm's are tolerated" if message else None
 
 
 class WorstCase(Test):

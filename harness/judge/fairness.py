@@ -39,25 +39,25 @@ def compare(
         for name in sorted(before ^ after)
     ]
     one_key = not slots and len(keys) == 1
-    told = [] if one_key else [_told(name, *pair) for name, pair in sorted(keys.items())]
+    message = [] if one_key else [_told(name, *pair) for name, pair in sorted(keys.items())]
     for slot, (other_method, hyper) in sorted(slots.items()):
         if len(slots) > 1 and other_method:
-            told.append(f"slot {slot}: another method")
+            message.append(f"slot {slot}: another method")
         if other_method or len(slots) > 1:
-            told += [_told(f"{slot}.{key}", *pair) for key, pair in sorted(hyper.items())]
+            message += [_told(f"{slot}.{key}", *pair) for key, pair in sorted(hyper.items())]
     forbidden = "" if one_key else ", ".join(_told(name, *keys[name]) for name in sorted(keys) if _forbids(name))
     reason = f"the arms do not have equal budgets or environments: {forbidden}" if forbidden else None
-    return (*told, *extra), reason
+    return (*message, *extra), reason
 
 
 def changes(spec: TrialSpec, other_spec: TrialSpec) -> list[str]:
     """Everything that two trials' contents differ in, the first against the second."""
-    one, other = spec.to_json(), other_spec.to_json()
-    told = [_told(name, *pair) for name, pair in _differing_keys(one, other).items()]
-    for slot in sorted(set(one["slots"]) | set(other["slots"])):
-        pairs = _mapping(one["slots"].get(slot) or {}, other["slots"].get(slot) or {})
-        told += [_told(f"{slot}.{key}", *pair) for key, pair in pairs.items()]
-    return told
+    item, other = spec.to_json(), other_spec.to_json()
+    message = [_told(name, *pair) for name, pair in _differing_keys(item, other).items()]
+    for slot in sorted(set(item["slots"]) | set(other["slots"])):
+        pairs = _mapping(item["slots"].get(slot) or {}, other["slots"].get(slot) or {})
+        message += [_told(f"{slot}.{key}", *pair) for key, pair in pairs.items()]
+    return message
 
 
 def _told(name: str, one: Any, other: Any) -> str:
@@ -155,15 +155,15 @@ def below_trivial(block: DesignBlock, pairs: Sequence[Pairs], evidence: Evidence
     trivial = sum(reached) / len(reached) if reached else block.trivial
     scores: dict[str, list[float]] = {}
     for each, (upper, lower) in zip(pairs, block.comparisons, strict=True):
-        for arm, known in ((upper, each.method), (lower, each.baseline)):
-            scores.setdefault(arm, list(known.values()))
+        for arm, existing in ((upper, each.method), (lower, each.baseline)):
+            scores.setdefault(arm, list(existing.values()))
     if trivial is None or not scores or not all(scores.values()):
         return None
-    means = {arm: sum(known) / len(known) for arm, known in scores.items()}
+    means = {arm: sum(existing) / len(existing) for arm, existing in scores.items()}
     if any(mean > trivial if block.better == "higher" else mean < trivial for mean in means.values()):
         return None
-    told = " and ".join(f"{arm} {mean:.4g}" for arm, mean in means.items())
-    return f"{told} {block.unit} on {block.benchmark}: no better than the trivial predictor's {trivial:.4g}"
+    message = " and ".join(f"{arm} {mean:.4g}" for arm, mean in means.items())
+    return f"{message} {block.unit} on {block.benchmark}: no better than the trivial predictor's {trivial:.4g}"
 
 
 def weak_teacher(block: DesignBlock, evidence: Evidence, students: list[float]) -> str | None:

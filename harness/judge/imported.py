@@ -66,12 +66,12 @@ def stored_imports(reader: Queries, suite: str, scale: str) -> list[StoredImport
         """,
         (suite, scale, ENVIRONMENT),
     ).rows
-    found = [
+    result = [
         StoredImport(run, benchmark, arm, seed, trial, path, Origin(file, sha256, words or ""))
         for run, benchmark, arm, seed, trial, path, file, sha256, words in rows
     ]
-    newest = {(one.path, one.benchmark, one.arm): one.run_id for one in found}
-    return [one for one in found if newest[one.path, one.benchmark, one.arm] == one.run_id]
+    newest = {(item.path, item.benchmark, item.arm): item.run_id for item in result}
+    return [item for item in result if newest[item.path, item.benchmark, item.arm] == item.run_id]
 
 
 def unused_imports(suite: str, scale: str, database: Path) -> int:
@@ -79,7 +79,7 @@ def unused_imports(suite: str, scale: str, database: Path) -> int:
     if not database.exists():
         return 0
     with open_reader(database) as reader:
-        return len({one.trial_id for one in stored_imports(reader, suite, scale)})
+        return len({item.trial_id for item in stored_imports(reader, suite, scale)})
 
 
 def imported_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:
@@ -99,17 +99,17 @@ def imported_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:
     names = selection.benchmarks or tuple(suite.benchmarks)
     settings = _settings(suite, names, selection.scale)
     chosen, notes = _one_each([trial for trial in stored if _asked(trial, suite, settings, selection)])
-    trials = {one.trial_id: _trial(suite, settings[one.benchmark], one) for one in chosen}
-    links = [Link(one.benchmark, one.arm, one.seed, one.trial_id) for one in chosen]
-    imported = Imported({one.trial_id: one.origin for one in chosen}, notes)
+    trials = {item.trial_id: _trial(suite, settings[item.benchmark], item) for item in chosen}
+    links = [Link(item.benchmark, item.arm, item.seed, item.trial_id) for item in chosen]
+    imported = Imported({item.trial_id: item.origin for item in chosen}, notes)
     absent = tuple(name for name in names if name in suite.benchmarks and name not in settings)
     arms = dict(suite.model.arms)
     return Plan(suite.name, selection.scale, tuple(trials.values()), tuple(links), settings, absent, arms, imported)
 
 
 def _settings(suite: Suite, names: Iterable[str], scale: str) -> dict[str, Setting]:
-    known = {name: base for name in suite.benchmarks if (base := setting(suite, name, scale)) is not None}
-    return {name: known[name] for name in names if name in known}
+    existing = {name: base for name in suite.benchmarks if (base := setting(suite, name, scale)) is not None}
+    return {name: existing[name] for name in names if name in existing}
 
 
 def _asked(one: StoredImport, suite: Suite, settings: Mapping[str, Setting], selection: Selection) -> bool:
@@ -127,20 +127,20 @@ def _one_each(found: Sequence[StoredImport]) -> tuple[list[StoredImport], dict[C
     chosen: dict[tuple[str, str, int], StoredImport] = {}
     notes: dict[Cell, list[str]] = defaultdict(list)
     files: dict[Cell, dict[str, None]] = defaultdict(dict)
-    for one in found:
-        place, cell = (one.benchmark, one.arm, one.seed), (one.benchmark, one.arm)
+    for item in found:
+        place, cell = (item.benchmark, item.arm, item.seed), (item.benchmark, item.arm)
         before = chosen.get(place)
-        if before is not None and before.trial_id != one.trial_id:
+        if before is not None and before.trial_id != item.trial_id:
             notes[cell].append(
-                f"{one.benchmark}/{one.arm}: seed {one.seed} stands in {before.origin.file} too, imported before"
+                f"{item.benchmark}/{item.arm}: seed {item.seed} stands in {before.origin.file} too, imported before"
             )
-        chosen[place] = one
-    for one in chosen.values():
-        files[one.benchmark, one.arm][one.origin.short] = None
+        chosen[place] = item
+    for item in chosen.values():
+        files[item.benchmark, item.arm][item.origin.short] = None
     for cell, names in files.items():
         if len(names) > 1:
             notes[cell].insert(0, f"{'/'.join(cell)} is of {len(names)} files: {'; '.join(names)}")
-    return list(chosen.values()), {cell: tuple(_few(said)) for cell, said in notes.items()}
+    return list(chosen.values()), {cell: tuple(_few(text)) for cell, text in notes.items()}
 
 
 def _few(said: Sequence[str], most: int = 4) -> list[str]:
@@ -209,21 +209,21 @@ def _with_origins(
 ) -> VerdictRow:
     """The row with where its trials come from: as warnings beside it, and as data under ``imported``."""
     counts: dict[Origin, int] = defaultdict(int)
-    said: dict[str, None] = {}
+    text: dict[str, None] = {}
     for trial in trials:
         if trial in imported.origins:
             counts[imported.origins[trial]] += 1
     for origin in counts:
-        said[str(origin)] = None
+        text[str(origin)] = None
     if counts:
-        said[PAIRED] = None
+        text[PAIRED] = None
     for trial in trials:
-        said |= dict.fromkeys(imported.notes.get(cells.get(trial, ("", "")), ())) if trial in imported.origins else {}
+        text |= dict.fromkeys(imported.notes.get(cells.get(trial, ("", "")), ())) if trial in imported.origins else {}
     if not counts:
         return row
     files = tuple(
         ImportedResults(file=origin.file, sha256=origin.sha256, mapping=origin.mapping, trials=count)
         for origin, count in counts.items()
     )
-    warnings = tuple(dict.fromkeys([*said, *row.detail.warnings]))
+    warnings = tuple(dict.fromkeys([*text, *row.detail.warnings]))
     return replace(row, detail=replace(row.detail, warnings=warnings, imported=files))

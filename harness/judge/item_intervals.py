@@ -74,13 +74,13 @@ def interval_of(rows: NDArray[np.float64], row: VerdictRow, entry: MeasuredCompa
     there = ~np.isnan(rows)
     crossed = bool(there.all())
     alpha = row.detail.rules.alpha
-    found = (stats.two_way_interval if crossed else stats.overlapping_two_way)(rows, alpha)
-    low, high = found.low, found.high
+    result = (stats.two_way_interval if crossed else stats.overlapping_two_way)(rows, alpha)
+    low, high = result.low, result.high
     if row.sequential and entry.low is not None and entry.high is not None:
         seeds = stats.paired_t(np.nanmean(rows, axis=1), alpha)
         wider = (entry.high - entry.low) / (seeds.high - seeds.low) if seeds.high > seeds.low else math.inf
         half = (high - low) / 2 * max(1.0, wider)
-        low, high = found.estimate - half, found.estimate + half
+        low, high = result.estimate - half, result.estimate + half
     elif row.sequential:
         low, high = -math.inf, math.inf
     if not math.isfinite(low + high):
@@ -90,7 +90,9 @@ def interval_of(rows: NDArray[np.float64], row: VerdictRow, entry: MeasuredCompa
         if crossed
         else float(np.mean([(there & (there.sum(axis=0) > 1))[k].sum() / there[k].sum() for k in range(len(there))]))
     )
-    return ItemInterval(low, high, found.p, found.n, found.items, finite(found.seed_sd), finite(found.item_sd), shared)
+    return ItemInterval(
+        low, high, result.p, result.n, result.items, finite(result.seed_sd), finite(result.item_sd), shared
+    )
 
 
 def differences_by_item(
@@ -104,16 +106,16 @@ def differences_by_item(
     for seed in seeds:
         ids = [block.cells[arm].get(seed, "") for arm in arms]
         arrays = [source.arrays(trial) for trial in ids]
-        known = [each for each in arrays if each is not None and IDENTITY in each]
-        if len(known) != len(ids) or any(not np.array_equal(each[IDENTITY], known[0][IDENTITY]) for each in known):
+        sides = [each for each in arrays if each is not None and IDENTITY in each]
+        if len(sides) != len(ids) or any(not np.array_equal(each[IDENTITY], sides[0][IDENTITY]) for each in sides):
             return None
-        column = _column(known, [source.evidence[trial].value(block.metric, block.split) for trial in ids])
-        names = known[0][IDENTITY].tolist()
+        column = _column(sides, [source.evidence[trial].value(block.metric, block.split) for trial in ids])
+        names = sides[0][IDENTITY].tolist()
         if column is None or len(set(names)) != len(names):
             return None
         key, scale = column
         signs = (1.0, -1.0, -1.0, 1.0)[: len(ids)]
-        values = np.stack([np.asarray(each[key], dtype=np.float64) for each in known])
+        values = np.stack([np.asarray(each[key], dtype=np.float64) for each in sides])
         differences = block.direction * scale * (np.array(signs) @ values)
         by_seed.append(dict(zip(names, differences.tolist(), strict=True)))
     every = list(dict.fromkeys(item for values in by_seed for item in values))

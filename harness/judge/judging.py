@@ -112,16 +112,16 @@ def judge(
     earlier = earlier_verdicts(reader, designs, plan.scale)
     evidence = read_evidence(reader, {trial for design in designs for trial in design.trial_ids()})
     before = [earlier.get(design.claim_id, []) for design in designs]
-    looks = [interim_analyses_of(design, evidence, known) for design, known in zip(designs, before, strict=True)]
+    looks = [interim_analyses_of(design, evidence, existing) for design, existing in zip(designs, before, strict=True)]
     designs = [as_looked_at(*each) for each in zip(designs, looks, before, strict=True)]
     checks = checks_of(designs, reader, compute=compute_checks)
     items = ItemSource(reader, evidence)
     judged = judge_designs(designs, evidence, checks, judged_at)
     rows = []
-    for (claim, row), seen, known in zip(judged, looks, before, strict=True):
+    for (claim, row), seen, existing in zip(judged, looks, before, strict=True):
         row = _with_items(claim, row, items)
         if any(evidence[trial].done for trial in _deciding(claim.design) if trial in evidence):
-            detail = with_interim_analyses(row.detail, registration_of(claim.design, plan), known, seen, judged_at)
+            detail = with_interim_analyses(row.detail, registration_of(claim.design, plan), existing, seen, judged_at)
             row = replace(row, detail=detail)
         rows.append(row)
     trials = [

@@ -68,14 +68,14 @@ def pair(pairing: Pairing, block: DesignBlock, upper: str, lower: str, evidence:
     for seed in sorted({seed for cell in cells[:2] for seed in cell}):
         trials = [evidence.get(cell[seed]) if seed in cell else None for cell in cells]
         scores = [None if trial is None else _score(pairing, block, trial) for trial in trials]
-        known = [score for score in scores if score is not None]
-        complete = len(known) == len(scores)
+        existing = [score for score in scores if score is not None]
+        complete = len(existing) == len(scores)
         if complete and len({trial.environment for trial in trials if trial is not None}) > 1:
             mismatched += 1
-        elif complete and (difference := _difference(pairing, block.direction, known)) is not None:
+        elif complete and (difference := _difference(pairing, block.direction, existing)) is not None:
             differences[seed] = difference
-            if math.isfinite(known[0]) and math.isfinite(known[1]):
-                method[seed], baseline[seed] = known[0], known[1]
+            if math.isfinite(existing[0]) and math.isfinite(existing[1]):
+                method[seed], baseline[seed] = existing[0], existing[1]
         else:
             missing += 1
             failed = [trial is not None and _failed(block, trial) for trial in trials[:2]]
@@ -92,7 +92,7 @@ def pair(pairing: Pairing, block: DesignBlock, upper: str, lower: str, evidence:
         len(every),
         missing,
         failures,
-        sum(_lost(pairing, block, one) for one in every),
+        sum(_lost(pairing, block, item) for item in every),
         mismatched,
         lost,
         counted,
@@ -115,9 +115,9 @@ def _lost(pairing: Pairing, block: DesignBlock, trial: StoredTrial | None) -> bo
 def _failures(pairing: Pairing, block: DesignBlock, arm: str, evidence: Evidence) -> ArmFailures:
     cell = block.cells.get(arm, {})
     stored = {seed: evidence[trial] for seed, trial in sorted(cell.items()) if trial in evidence}
-    said = {seed: trial.unscored(block.metric, block.split) for seed, trial in stored.items()}
+    text = {seed: trial.unscored(block.metric, block.split) for seed, trial in stored.items()}
     failed = sum(_failed(block, trial) and not _lost(pairing, block, trial) for trial in stored.values())
-    unscored = tuple(f"{arm} {what} at seed {seed}" for seed, what in said.items() if what is not None)
+    unscored = tuple(f"{arm} {what} at seed {seed}" for seed, what in text.items() if what is not None)
     return ArmFailures(arm, len(cell), failed, unscored)
 
 

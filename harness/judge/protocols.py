@@ -45,16 +45,16 @@ class SearchResult:
     @property
     def ends(self) -> dict[str, dict[str, str]]:
         """By arm, what it chose at an end of the grid."""
-        found = {arm: ends(self.search.tuning.spaces[arm], params) for arm, params in self.params.items()}
-        return {arm: keys for arm, keys in found.items() if keys}
+        result = {arm: ends(self.search.tuning.spaces[arm], params) for arm, params in self.params.items()}
+        return {arm: keys for arm, keys in result.items() if keys}
 
     @property
     def lack(self) -> tuple[Verdict, str]:
         """The verdict without a comparison, and why: configurations are missing, or an arm could not be trained."""
         where, budget = self.search.benchmark, self.search.budget
         if any(count < budget for count in self.told.values()):
-            told = ", ".join(f"{arm} {count} of {budget}" for arm, count in self.told.items())
-            return Verdict.NOT_RUN, f"not tuned on {where} yet (configurations: {told}); 'harness run' does it"
+            message = ", ".join(f"{arm} {count} of {budget}" for arm, count in self.told.items())
+            return Verdict.NOT_RUN, f"not tuned on {where} yet (configurations: {message}); 'harness run' does it"
         failed = ", ".join(arm for arm, best in self.chosen.items() if not best)
         return Verdict.INVALID, f"no configuration of {failed} on {where} ended with a score"
 
@@ -89,8 +89,8 @@ def told_points(tuning: Tuning, reader: Queries) -> dict[str, list[Point]]:
     points: dict[str, list[Point]] = {arm: [] for arm in tuning.arms}
     for row in reader.sweep_points(tuning.sweep_id):
         if row["arm"] in points and row["status"] != "failed":
-            given = (restored(row["params"]), row["value"], row["status"], list(row["trial_ids"] or []))
-            points[row["arm"]].append(Point(row["number"], *given))
+            value = (restored(row["params"]), row["value"], row["status"], list(row["trial_ids"] or []))
+            points[row["arm"]].append(Point(row["number"], *value))
     return points
 
 
@@ -99,12 +99,12 @@ def search_results(suite: Suite, plan: Plan, reader: Queries, overrides: Mapping
     results = []
     for search in searches(suite, plan, overrides):
         points = {
-            arm: [point for point in told if point.number < search.budget]
-            for arm, told in told_points(search.tuning, reader).items()
+            arm: [point for point in message if point.number < search.budget]
+            for arm, message in told_points(search.tuning, reader).items()
         }
-        told = {arm: len(each) for arm, each in points.items()}
+        message = {arm: len(each) for arm, each in points.items()}
         results.append(
-            SearchResult(search, told, {arm: best_point(search.tuning, each) for arm, each in points.items()})
+            SearchResult(search, message, {arm: best_point(search.tuning, each) for arm, each in points.items()})
         )
     return results
 

@@ -68,8 +68,8 @@ def earlier_verdicts(reader: Queries, designs: Sequence[ClaimDesign], scale: str
     earlier: dict[str, list[EarlierVerdict]] = {}
     for claim, protocol, n, sequential, look, changed, registration in rows:
         if protocol == protocols[claim]:
-            known = json.loads(registration) if registration else None
-            earlier.setdefault(claim, []).append(EarlierVerdict(n or 0, bool(sequential), look, changed, known))
+            existing = json.loads(registration) if registration else None
+            earlier.setdefault(claim, []).append(EarlierVerdict(n or 0, bool(sequential), look, changed, existing))
     return earlier
 
 
@@ -165,11 +165,11 @@ def registered_changes(before: Registration, now: Registration) -> list[Register
     ``against`` or ``benchmarks`` says it.
     """
     places = [{name.partition(": ")[0] for name in side if ": " in name} for side in (before, now)]
-    known = places[0] & places[1]
+    existing = places[0] & places[1]
     return [
         RegisteredChange(name, before.get(name), now.get(name))
         for name in dict.fromkeys((*before, *now))
-        if before.get(name) != now.get(name) and (": " not in name or name.partition(": ")[0] in known)
+        if before.get(name) != now.get(name) and (": " not in name or name.partition(": ")[0] in existing)
     ]
 
 

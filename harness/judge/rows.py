@@ -221,13 +221,13 @@ def _deciding(units: Sequence[Unit], words: list[str], family: CorrectedFamily) 
 
 
 def _why(design: ClaimDesign, units: Sequence[Unit], words: list[str]) -> str | None:
-    said = []
+    text = []
     if len(units) > 1 and len(set(words)) > 1:
         named = (f"{unit.blocks[0].block.benchmark}: {word}" for unit, word in zip(units, words, strict=True))
-        said.append(f"the least favourable of {len(units)} benchmarks decides ({'; '.join(named)})")
+        text.append(f"the least favourable of {len(units)} benchmarks decides ({'; '.join(named)})")
     if design.absent:
-        said.append(f"not at this scale: {', '.join(design.absent)}")
-    return "; ".join(said) or None
+        text.append(f"not at this scale: {', '.join(design.absent)}")
+    return "; ".join(text) or None
 
 
 def _stopping_rule(design: ClaimDesign, unit: Unit) -> str | None:
@@ -371,7 +371,7 @@ def _correlation(pairs: Pairs) -> float | None:
     """Of the two arms' scores over seeds: what pairing removes."""
     common = sorted(set(pairs.method) & set(pairs.baseline))
     method, baseline = [pairs.method[seed] for seed in common], [pairs.baseline[seed] for seed in common]
-    return finite(stats.paired_correlation(method, baseline).estimate)
+    return finite(stats.paired_correlation(method, baseline))
 
 
 def _shown(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> list[MeasuredComparison]:

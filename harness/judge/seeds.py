@@ -171,7 +171,7 @@ def _open_comparison(design: ClaimDesign, examined: ExaminedBlock, evidence: Evi
     # an arm may have more seeds already, bought for another comparison
     following = next(seed for seed in count() if any(seed not in cell for cell in cells))
     stored = ([evidence[trial].seconds for trial in cell.values() if trial in evidence] for cell in cells)
-    seconds = sum(median(known) if (known := [time for time in times if time]) else 1.0 for times in stored)
+    seconds = sum(median(existing) if (existing := [time for time in times if time]) else 1.0 for times in stored)
     values = [tuple(pairs.values) for pairs in examined.pairs]
     weakest = min(values, key=lambda each: (len(each), sum(each) / len(each) if each else 0.0)) if values else ()
     p = Paired(weakest, _stopping(design)).p if weakest else 1.0

@@ -116,13 +116,13 @@ def simulate(
         designs: of a plan with as many seeds as are judged, or with all up to the cap.
         cap: seeds are bought from ``seeds.min`` up to it; None: all of the plan's are judged at once.
     """
-    asked = [_bare(design) for design in designs if design.question.mode == "difference" and design.stopped is None]
-    found = FalseWords()
+    requested = [_bare(design) for design in designs if design.question.mode == "difference" and design.stopped is None]
+    result = FalseWords()
     for repeat in range(repeats):
-        evidence = _evidence(asked, noise, np.random.default_rng([seed, repeat]))
-        judged = asked if cap is None else _added_seeds(asked, evidence, cap)
-        _count(judged, evidence, found)
-    return found
+        evidence = _evidence(requested, noise, np.random.default_rng([seed, repeat]))
+        judged = requested if cap is None else _added_seeds(requested, evidence, cap)
+        _count(judged, evidence, result)
+    return result
 
 
 def _bare(design: ClaimDesign) -> ClaimDesign:
@@ -164,11 +164,11 @@ def _added_seeds(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTr
         for arm in block.cells
     }
     while True:
-        asked = [_cut(design, have) for design in designs]
-        pending = pending_of(asked, evidence, cap)
+        requested = [_cut(design, have) for design in designs]
+        pending = pending_of(requested, evidence, cap)
         purchases = next_seeds(pending, at_most=len(pending))
         if not purchases:
-            return asked
+            return requested
         for purchase in purchases:
             for arm in purchase.arms:
                 place = (purchase.benchmark, arm)

@@ -65,10 +65,10 @@ def as_last_run(suite: Suite, selection: Selection, reader: Reader) -> Selection
         "AND environment_id IS DISTINCT FROM ? ORDER BY started_at DESC LIMIT 1",
         (suite.name, selection.scale, ENVIRONMENT),
     ).rows
-    asked = json.loads(rows[0][0]) if rows and rows[0][0] else {}
-    if not asked.get("seeds"):
+    requested = json.loads(rows[0][0]) if rows and rows[0][0] else {}
+    if not requested.get("seeds"):
         return selection
-    return replace(selection, seeds=tuple(asked["seeds"]), cap=asked.get("cap"))
+    return replace(selection, seeds=tuple(requested["seeds"]), cap=requested.get("cap"))
 
 
 def stored_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:

@@ -265,8 +265,8 @@ def smallest_effect(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...]) -> f
     if _mixed(blocks):
         return None
     smallest = [_smallest(design, each) for each in blocks]
-    known = [value for value in smallest if value is not None]
-    return min(known) if known and len(known) == len(smallest) else None
+    existing = [value for value in smallest if value is not None]
+    return min(existing) if existing and len(existing) == len(smallest) else None
 
 
 def _smallest(design: ClaimDesign, examined: ExaminedBlock) -> float | None:

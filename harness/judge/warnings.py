@@ -16,13 +16,13 @@ FEWEST = 3
 def warnings_beside(design: ClaimDesign, units: Sequence[Unit]) -> tuple[str, ...]:
     """One sentence each: an arm that gives one number at every seed, failed trials, a claim judged as "not worse"."""
     blocks = [examined for unit in units for examined in unit.blocks]
-    said = [text for examined in blocks for text in _of_block(examined)]
+    message = [text for examined in blocks for text in _of_block(examined)]
     estimand = design.estimand
     delta, margin = estimand.delta, estimand.margin
     if design.question.scope == "no_worse" and delta is not None and margin is not None and delta < margin:
         size = f"the published difference is {delta:g} {estimand.unit}"
-        said.append(f"judged as not worse by more than {margin:g}: {size}")
-    return tuple(dict.fromkeys(said))
+        message.append(f"judged as not worse by more than {margin:g}: {size}")
+    return tuple(dict.fromkeys(message))
 
 
 def _of_block(examined: ExaminedBlock) -> Iterator[str]:
