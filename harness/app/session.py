@@ -15,7 +15,7 @@ from harness.app.shared_trials import SharedTrials
 from harness.data.folders import check_folders
 from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
 from harness.execute.outcome import Outcome
-from harness.execute.sharing import Sharing
+from harness.execute.queue import Sharing
 from harness.execute.worker import Job
 from harness.plan.planning import Plan, Trial
 from harness.plan.remaining import Durations

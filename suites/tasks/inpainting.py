@@ -18,7 +18,7 @@ from harness.registry.metadata import TaskMetadata
 from harness.trial.contracts import Artifact, Diagnostic, Evaluation, StepResult
 from harness.trial.loading import FileRows, Loader, PendingBatch
 from harness.trial.options import option
-from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
+from suites.data.imagepairs import ImagePairs, MaskFiles, PairSplit
 from suites.data.types import ImageFiles
 from suites.models.inpainting import PLACES, Generator, InpaintingNetworks, initialise_as_released
 from suites.tasks.common import LatestDiagnostic, ShuffledTask, changed, evaluating

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.trial.schedules import evenly
+from harness.trial.recipe import evenly
 from harness.trial.seeds import Streams
 from methods.norms.sequence import group_scale, valid_tokens
 from suites.data.digits import CLASSES, read_digits

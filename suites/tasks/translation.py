@@ -173,7 +173,7 @@ class Translation(Task):
         return StepResult(loss)
 
     def _gradient(self, batch: TranslationBatch, smoothing: float, total: int) -> tuple[Tensor, Tensor]:
-        """Return a batch's loss as a constant, and a zero with its gradient.
+        """Return a loss as a constant, and a zero with its gradient.
 
         The batch's graph is freed.
         """
