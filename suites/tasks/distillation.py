@@ -265,8 +265,8 @@ class Distillation(ImageTask):
     def _compared_gap(self, held: inputs.DistillationBatch) -> Tensor:
         """Mean gap |Σ T − Σ S| of the compared non-target sums.
 
-        At the objective's temperature. NKD and DKD drop the target before the softmax; others compare parts of the whole
-        softmax.
+        At the objective's temperature. NKD and DKD drop the target before the softmax; others compare parts of the
+        whole softmax.
         """
         hyper = self.context.slots["objective"].hyper_parameters
         name = self.context.slots["objective"].name
