@@ -18,11 +18,9 @@ from harness.base.text import number as number
 from harness.base.text import probability as probability
 from harness.base.text import score as score
 from harness.base.text import setting as setting
-from harness.results.headlines import base_of as base_of
+from harness.results.verdict_text import UNKNOWN as UNKNOWN
+from harness.results.verdict_text import base_of as base_of
 from harness.vocabulary import Tone, Verdict
-
-UNKNOWN = "unknown"
-"""The tone of a verdict that this version does not know: the pages say so instead of showing it as not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +79,12 @@ def moment(value: Any) -> str:
 
 def duration(seconds: Any) -> str:
     """Seconds up to two minutes, then minutes, from two hours on hours."""
-    known = finite(seconds)
-    if known is None:
+    existing = finite(seconds)
+    if existing is None:
         return MISSING
-    if known < 120:
-        return f"{number(known)} s"
-    return f"{known / 60:.0f} min" if known < 7200 else f"{known / 3600:.1f} h"
+    if existing < 120:
+        return f"{number(existing)} s"
+    return f"{existing / 60:.0f} min" if existing < 7200 else f"{existing / 3600:.1f} h"
 
 
 STAND_IN = {

@@ -100,13 +100,13 @@ class Search:
         plan = configurations_plan(
             self.tuning, {name: (arm, point.params) for name, (arm, point) in named.items()}, seeds
         )
-        asked: dict[str, list[tuple[str, int]]] = {}
+        requested: dict[str, list[tuple[str, int]]] = {}
         left = dict.fromkeys(named, len(seeds))
         for link in plan.links:
             named[link.arm][1].trial_ids.append(link.trial_id)
-            asked.setdefault(link.trial_id, []).append((link.arm, done + seeds.index(link.seed) + 1))
+            requested.setdefault(link.trial_id, []).append((link.arm, done + seeds.index(link.seed) + 1))
         for trial_id, status, score in self.run(plan):
-            for name, rung in asked.get(trial_id, ()):
+            for name, rung in requested.get(trial_id, ()):
                 arm, point = named[name]
                 left[name] -= 1
                 _take(point, rung, status, score)

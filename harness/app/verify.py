@@ -1,14 +1,15 @@
-"""Stored trials run again and compared to the last bit; where all agree, trials of older code can count as this code's.
+"""Rerun stored trials and compare every number to the last bit; trials of older code can be accepted as current.
 
-A trial of older code is one whose whole content is that of a planned trial, while its fingerprint is another. It is
-found by content, prerequisites by theirs: the identities of trials that start from others contain those others' code.
+A stored trial matches a planned one if their contents are equal; if the fingerprints differ, older code measured it.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
@@ -21,13 +22,12 @@ from harness.app.request import SessionRequest
 from harness.app.run import new_run_id
 from harness.app.session import Session, now, trial_row
 from harness.data.checksums import sha256_of
-from harness.execute.determinism import same
 from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id
 from harness.plan.imported import FINGERPRINT
 from harness.plan.planning import Plan, Selection, Trial, make_plan
+from harness.results.plain_values import plain
 from harness.store import Outcome, Queries, Writer, open_reader
-from harness.store.encoding import restored
 from harness.store.events import AdoptedEvent, EnvironmentEvent, LogEvent, OutcomeEvent, PlannedEvent
 from harness.suite import Suite
 from harness.trial.files import replacing
@@ -39,7 +39,7 @@ from harness.vocabulary import FINAL, Status
 
 @dataclass(frozen=True, slots=True)
 class StoredMatch:
-    """A planned trial and the stored one of its content; ``stored_id`` differs where older code made it."""
+    """A planned trial and the stored trial with the same content."""
 
     trial: Trial
     stored_id: str
@@ -48,19 +48,19 @@ class StoredMatch:
 
     @property
     def older(self) -> bool:
-        """Whether other code than today's made it."""
+        """True if other code measured it."""
         return self.stored_id != self.trial.trial_id
 
     @property
     def groups(self) -> frozenset[tuple[str, str]]:
-        """What of a sample it covers: its task, and the family of each of its methods."""
+        """Its task and the family of each of its methods: what a sample must cover."""
         families = (registry.entry("method", method.name).metadata.family for method in self.trial.spec.slots)
         return frozenset([("task", self.trial.spec.task), *(("family", family) for family in families)])
 
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """A trial that ran again: how many numbers were compared, and which of them differ in any bit."""
+    """A rerun trial: number of compared values, and names of those that differ in any bit."""
 
     label: str
     older: bool
@@ -71,19 +71,19 @@ class Repetition:
 
     @property
     def equal(self) -> bool:
-        """Whether it ended, and every number is the same."""
+        """True if it ended and every number is the same."""
         return self.error is None and not self.differing
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a verification showed.
+    """The result of a verification.
 
     Attributes:
-        current, older: stored trials of the plan that today's and other code made.
-        repetitions: those that ran again.
-        uncovered: tasks and families of which nothing could run again.
-        adopted: trials of older code that now count as today's.
+        current, older: stored trials of the plan, measured by today's and by other code.
+        repetitions: the rerun trials.
+        uncovered: tasks and families without a trial that can be rerun.
+        adopted: trials of older code that now count as current.
     """
 
     current: int
@@ -94,96 +94,115 @@ class Verification:
 
     @property
     def agrees(self) -> bool:
-        """Whether something ran again, and all of it gave the same numbers."""
-        return bool(self.repetitions) and all(one.equal for one in self.repetitions)
+        """True if a trial was rerun and every number is the same."""
+        return bool(self.repetitions) and all(again.equal for again in self.repetitions)
+
+    @property
+    def numbers(self) -> int:
+        """Compared values of all trials."""
+        return sum(again.numbers for again in self.repetitions)
 
 
 def verify(
     suite: Suite, selection: Selection, request: SessionRequest, watch: Watch, *, sample: int = 12, adopt: bool = False
 ) -> Verification:
-    """Run stored trials of a suite's plan again, and with ``adopt`` let those of older code count as today's.
+    """Rerun stored trials of a suite's plan; with ``adopt`` accept those of older code as current.
 
     Args:
-        sample: how many run again; more where every task and family needs more, those of older code first.
-        adopt: where every one agrees and none is uncovered, journal the older trials' numbers under today's identities.
+        sample: number of trials, those of older code first; more if the tasks and families need more.
+        adopt: if all agree and none is uncovered, store the older trials' numbers under today's identities.
 
     Raises:
-        HarnessError: the plan, its data or the executor cannot be had.
+        HarnessError: the plan, its data or the executor is not available.
     """
     plan = make_plan(suite, selection)
     check_data(plan)
-    with Writer(request.database, f"verify-{new_run_id()}") as owner:
-        with owner.reader() as reader:
+    with Writer(request.database, f"verify-{new_run_id()}") as writer:
+        with writer.reader() as reader:
             matches = matches_of(plan, reader)
             older = [match for match in matches if match.older]
             now_stored_as = {match.trial.trial_id: match.stored_id for match in matches}
-            chosen, uncovered = sample_of(older or matches, sample, request.artifacts, now_stored_as)
-            stored = {match.stored_id: stored_outcome(reader, match.stored_id) for match in chosen}
-        owner.record(EnvironmentEvent(environment_id(), environment()))
-        with tempfile.TemporaryDirectory() as folder, Session(owner, request, request.policy, watch) as session:
-            again = {match.trial.trial_id: match for match in chosen}
-            folders = {trial_id: Path(folder) / trial_id[:16] for trial_id in again}
-            jobs = [job_of(match.trial, request, folders[trial_id], now_stored_as) for trial_id, match in again.items()]
+            sampled, uncovered = sample_of(older or matches, sample, request.artifacts, now_stored_as)
+            stored = {match.stored_id: stored_outcome(reader, match.stored_id) for match in sampled}
+        writer.record(EnvironmentEvent(environment_id(), environment()))
+        with tempfile.TemporaryDirectory() as folder, Session(writer, request, request.policy, watch) as session:
+            by_id = {match.trial.trial_id: match for match in sampled}
+            folders = {trial_id: Path(folder) / trial_id[:16] for trial_id in by_id}
+            jobs = [job_of(match.trial, request, folders[trial_id], now_stored_as) for trial_id, match in by_id.items()]
             repetitions = tuple(
-                compared(again[job.trial_id], stored[again[job.trial_id].stored_id], outcome)
+                compared(by_id[job.trial_id], stored[by_id[job.trial_id].stored_id], outcome)
                 for job, outcome in session.repeat(jobs, watch)
             )
-        found = Verification(len(matches) - len(older), len(older), repetitions, uncovered)
+        result = Verification(len(matches) - len(older), len(older), repetitions, uncovered)
         detail = {
             "suite": suite.name,
             "sample": len(repetitions),
-            "numbers": sum(one.numbers for one in repetitions),
-            "differing": [one.label for one in repetitions if not one.equal],
+            "numbers": result.numbers,
+            "differing": [again.label for again in repetitions if not again.equal],
             "older": len(older),
         }
-        owner.record(LogEvent("verified", detail, str(owner.run_id)))
-        if adopt and older and found.agrees and not uncovered:
-            _adopt(owner, request, older, found)
-            found = replace(found, adopted=len(older))
-    return found
+        writer.record(LogEvent("verified", detail, str(writer.run_id)))
+        if adopt and older and result.agrees and not uncovered:
+            _adopt(writer, request, older, result)
+            result = replace(result, adopted=len(older))
+    return result
 
 
 def matches_of(plan: Plan, reader: Queries) -> list[StoredMatch]:
-    """The stored trials of a plan's contents: today's where there are any, else the newest of older code."""
+    """Return the stored trials of a plan: current ones if there are any, else the newest of older code."""
     rows = reader.query(
-        "SELECT trial_id, fingerprint, spec, status, wall_seconds FROM trials WHERE scale = ? "
+        "SELECT trial_id, spec_id, fingerprint, spec, status, wall_seconds FROM trials WHERE scale = ? "
         "AND fingerprint IS DISTINCT FROM ? ORDER BY started_at",
         (plan.scale, FINGERPRINT),
     ).dicts()
-    specs = {row["trial_id"]: restored(row["spec"]) for row in rows if row["spec"] is not None}
-    known: dict[str, str] = {}
     finished = {row["trial_id"]: row for row in rows if row["status"] in FINAL}
-    by_content = {_content(trial_id, specs, known): row for trial_id, row in finished.items() if trial_id in specs}
-    planned = {trial.trial_id: trial.spec.to_json() for trial in plan.trials}
-    contents: dict[str, str] = {}
+    stored = contents_of({row["trial_id"]: (row["spec_id"], row["spec"]) for row in rows if row["spec"] is not None})
+    planned = contents_of({trial.trial_id: (trial.spec_id, trial.spec.to_json()) for trial in plan.trials})
+    by_content = {stored(trial_id): row for trial_id, row in finished.items()}
     matches = []
     for trial in plan.trials:
-        row = finished.get(trial.trial_id) or by_content.get(_content(trial.trial_id, planned, contents))
+        row = finished.get(trial.trial_id) or by_content.get(planned(trial.trial_id))
         if row is not None:
             matches.append(StoredMatch(trial, row["trial_id"], row["fingerprint"], row["wall_seconds"] or 0.0))
     return matches
 
 
-def _content(trial_id: str, specs: Mapping[str, Mapping[str, Any]], known: dict[str, str]) -> str:
-    """sha256 of a trial's content without any code: its prerequisites count by their contents."""
-    if trial_id not in known:
-        spec = specs.get(trial_id)
-        if spec is None:
+def contents_of(trials: Mapping[str, tuple[str, Any]]) -> Callable[[str], str]:
+    """Return the contents of trials without their code, by ``trial_id``.
+
+    Equal contents have equal text: the ``spec_id`` of a trial that starts from no other. Other trials' ``spec_id``
+    contains the identities of those that they start from, with code: their contents replace them.
+
+    Args:
+        trials: ``spec_id`` and spec, as JSON, by ``trial_id``.
+    """
+
+    @functools.cache
+    def content(trial_id: str) -> str:
+        if trial_id not in trials:
             return f"unknown {trial_id}"
+        spec_id, spec = trials[trial_id]
+        starts = spec["prerequisites"]
         before = {
-            name: {**one, "trial_id": _content(one["trial_id"], specs, known)} if "trial_id" in one else dict(one)
-            for name, one in spec["prerequisites"].items()
+            name: {**start, "trial_id": content(start["trial_id"])}
+            for name, start in starts.items()
+            if "trial_id" in start
         }
-        known[trial_id] = sha256_of({**spec, "recipe": identity_of(spec["recipe"]), "prerequisites": before})
-    return known[trial_id]
+        if not before:
+            return spec_id
+        # the store has infinite numbers as text
+        whole = {**spec, "recipe": identity_of(spec["recipe"]), "prerequisites": {**starts, **before}}
+        return sha256_of(plain(whole, named=True))
+
+    return content
 
 
 def sample_of(
     matches: Sequence[StoredMatch], sample: int, artifacts: Path, stored: Mapping[str, str]
 ) -> tuple[list[StoredMatch], tuple[str, ...]]:
-    """The quickest trials that cover every task and family, then the quickest others; and what cannot be covered.
+    """Return a sample of the quickest trials, and what it does not cover.
 
-    Only trials can run whose prerequisites' products are still among the ``artifacts``, as they are ``stored``.
+    A trial that starts from trained weights can run only if these are still in ``artifacts``, as they are ``stored``.
     """
     wanted = {group for match in matches for group in match.groups}
     ready = []
@@ -191,19 +210,19 @@ def sample_of(
         starts = trained_weights_of(match.trial, artifacts, stored).values()
         if all(has_trained_weights(path) for path in starts if path.suffix == ""):
             ready.append(match)
-    chosen: list[StoredMatch] = []
+    sampled: list[StoredMatch] = []
     covered: set[tuple[str, str]] = set()
     for match in ready:
         if match.groups - covered:
-            chosen.append(match)
+            sampled.append(match)
             covered |= match.groups
-    # a later choice may cover what an earlier one was chosen for; the sample stays a little larger then
-    chosen += [match for match in ready if match not in chosen][: max(0, sample - len(chosen))]
-    return chosen, tuple(sorted(f"{kind} {name}" for kind, name in wanted - covered))
+    # a later choice may cover what an earlier one was sampled for; the sample stays a little larger then
+    sampled += [match for match in ready if match not in sampled][: max(0, sample - len(sampled))]
+    return sampled, tuple(sorted(f"{kind} {name}" for kind, name in wanted - covered))
 
 
 def compared(match: StoredMatch, stored: Outcome, again: Outcome) -> Repetition:
-    """Every final number and every value of every series, but for times."""
+    """Compare every final number and every value of every series, without times."""
     if again.status != stored.status:
         error = f"it ended as {again.status}, stored is {stored.status}: {again.error or ''}".rstrip(": ")
         return Repetition(match.trial.label, match.older, 0, (), error)
@@ -214,18 +233,25 @@ def compared(match: StoredMatch, stored: Outcome, again: Outcome) -> Repetition:
 
 
 def _numbers(outcome: Outcome) -> dict[str, list[float | None]]:
-    numbers: dict[str, list[float | None]] = {f"{one.split}.{one.metric}": [one.value] for one in outcome.results}
+    numbers: dict[str, list[float | None]] = {f"{item.split}.{item.metric}": [item.value] for item in outcome.results}
     for series in outcome.series:
         numbers[f"{series.split}.{series.name} over steps"] = [*map(float, series.step), *series.value]
     return numbers
 
 
 def _same(first: list[float | None] | None, second: list[float | None] | None) -> bool:
-    return first is not None and second is not None and len(first) == len(second) and all(map(same, first, second))
+    return first is not None and second is not None and len(first) == len(second) and all(map(_equal, first, second))
+
+
+def _equal(first: float | None, second: float | None) -> bool:
+    """True where two numbers have one value; NaN equals NaN."""
+    if first is None or second is None:
+        return first is second
+    return first == second or (math.isnan(first) and math.isnan(second))
 
 
 def stored_outcome(reader: Queries, trial_id: str) -> Outcome:
-    """A stored trial's outcome, made again from its rows."""
+    """Return a stored trial's outcome from its rows."""
     row = reader.trial(trial_id) or {}
     rows = reader.query(
         "SELECT split, name, step, epoch, value, elapsed_seconds FROM metrics WHERE trial_id = ? ORDER BY ALL",
@@ -234,8 +260,8 @@ def stored_outcome(reader: Queries, trial_id: str) -> Outcome:
     columns = [(key, list(zip(*points, strict=True))[2:]) for key, points in groupby(rows, itemgetter(0, 1))]
     series = tuple(MetricSeries(*key, *map(list, points)) for key, points in columns)
     artifacts = tuple(
-        Artifact(one["name"], one["kind"], Path(one["path"]), one["caption"] or "")
-        for one in reader.artifacts([trial_id])
+        Artifact(item["name"], item["kind"], Path(item["path"]), item["caption"] or "")
+        for item in reader.artifacts([trial_id])
     )
     results = tuple(Score(split, metric, value) for _, split, metric, value in reader.results([trial_id]).rows)
     started = row["started_at"].isoformat() if row.get("started_at") is not None else None
@@ -256,22 +282,22 @@ def stored_outcome(reader: Queries, trial_id: str) -> Outcome:
     )
 
 
-def _adopt(owner: Writer, request: SessionRequest, older: Sequence[StoredMatch], found: Verification) -> None:
-    """EventLog the numbers of older trials under today's identities; that they are adopted comes first."""
-    run_id, numbers = str(owner.run_id), sum(one.numbers for one in found.repetitions)
+def _adopt(writer: Writer, request: SessionRequest, older: Sequence[StoredMatch], result: Verification) -> None:
+    """Store the numbers of older trials under today's identities, their origin first."""
+    run_id = str(writer.run_id)
     rows = [
         {
             "trial_id": match.trial.trial_id,
             "adopted_from": match.stored_id,
             "fingerprint": match.fingerprint,
             "verified_at": now(),
-            "sample": len(found.repetitions),
-            "numbers": numbers,
+            "sample": len(result.repetitions),
+            "numbers": result.numbers,
         }
         for match in older
     ]
-    owner.record(AdoptedEvent(rows, run_id))
-    owner.record(PlannedEvent(run_id, [trial_row(match.trial) for match in older]))
+    writer.record(AdoptedEvent(rows, run_id))
+    writer.record(PlannedEvent(run_id, [trial_row(match.trial) for match in older]))
     with open_reader(request.database) as reader:
         for match in older:
             source, target = request.artifacts / match.stored_id, request.artifacts / match.trial.trial_id
@@ -279,4 +305,4 @@ def _adopt(owner: Writer, request: SessionRequest, older: Sequence[StoredMatch],
                 with replacing(target / PRODUCT) as part:
                     shutil.copyfile(source / PRODUCT, part)
             outcome = replace(stored_outcome(reader, match.stored_id), trial_id=match.trial.trial_id)
-            owner.record(OutcomeEvent(outcome, run_id))
+            writer.record(OutcomeEvent(outcome, run_id))

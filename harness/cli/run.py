@@ -237,10 +237,10 @@ def _show_tuned(rows: list[dict[str, Any]]) -> None:
     numbers = ("configurations", "tuning", "judged", "rates", "stored", "core-seconds")
     shown = [(row["benchmark"], row["arm"], *(str(round(value)) for value in list(row.values())[2:])) for row in rows]
     print_table(("benchmark", "arm", *numbers), shown, right=numbers, title="tuned protocol, in trials")
-    known = sum(row["tuning_trials"] + row["rate_trials"] for row in rows)
+    existing = sum(row["tuning_trials"] + row["rate_trials"] for row in rows)
     judged = sum(row["judged_trials"] for row in rows)
     click.echo(
-        f"{counted(known, 'trial')} of tuning and learning-rate sensitivity, {judged} with chosen values (none "
+        f"{counted(existing, 'trial')} of tuning and learning-rate sensitivity, {judged} with chosen values (none "
         f"if an arm chooses its own); at most {sum(row['core_seconds'] for row in rows):.0f} core-seconds to run"
     )
 

@@ -167,7 +167,7 @@ def _checked(reader: Queries, wanted: ResultFilter, more: tuple[str, ...]) -> Re
     """The filter with the whole id of its run; every name in it is stored beside those before it."""
     if wanted.run is not None:
         wanted = replace(wanted, run=str(find_run(reader, wanted.run)["run_id"]))
-    asked: Mapping[str, tuple[str, ...]] = {
+    requested: Mapping[str, tuple[str, ...]] = {
         "suite": _one(wanted.suite),
         "scale": _one(wanted.scale),
         "benchmark": wanted.benchmarks,
@@ -176,14 +176,14 @@ def _checked(reader: Queries, wanted: ResultFilter, more: tuple[str, ...]) -> Re
         "split": _one(wanted.split),
     }
     before = ResultFilter(run=wanted.run)
-    for name, values in asked.items():
+    for name, values in requested.items():
         if not values or (name in ("metric", "split") and name not in more):
             continue
-        known = _known(reader, name, before)
+        existing = _known(reader, name, before)
         for value in values:
-            if value not in known:
-                where = f" among the results of {said}" if (said := _said(before)) else ""
-                raise HarnessError(f"no {name} '{value}'{where}; {choices(known, value)}")
+            if value not in existing:
+                where = f" among the results of {text}" if (text := _said(before)) else ""
+                raise HarnessError(f"no {name} '{value}'{where}; {choices(existing, value)}")
         column = f"{name}s" if name in ("benchmark", "arm") else name
         before = replace(before, **{column: values if column != name else values[0]})  # type: ignore[arg-type]
     return wanted

@@ -187,36 +187,36 @@ class Database:
 
     def runs(self, *, suite: str | Suite | None = None) -> pd.DataFrame:
         """Runs, the newest first, with their tags."""
-        where, given = ("", []) if suite is None else ("WHERE suite = ?", [_name(suite)])
+        where, value = ("", []) if suite is None else ("WHERE suite = ?", [_name(suite)])
         return self.sql(
             f"""SELECT run_id, suite, scale, status, started_at, finished_at, git_commit, command,
             (SELECT coalesce(list(tag ORDER BY tag), []) FROM tags WHERE tags.run_id = runs.run_id) AS tags
             FROM runs {where} ORDER BY started_at DESC, run_id""",
-            given,
+            value,
         )
 
     def _asked(self, columns: str, join: str, names: Mapping[str, Any], run: str | None) -> pd.DataFrame:
         """The trials of the table's cells with what is joined to them, where their columns have the given values."""
-        given: dict[str, Any] = {
+        values: dict[str, Any] = {
             key: _name(value) if key == "suite" else value for key, value in names.items() if value is not None
         }
         places = {"suite": "c", "scale": "c", "benchmark": "c", "arm": "c", "seed": "t", "status": "t"}
-        where = " AND ".join(f"{places.get(key, 'r')}.{key} = ${key}" for key in given) or "true"
-        asked = dict(given)
+        where = " AND ".join(f"{places.get(key, 'r')}.{key} = ${key}" for key in values) or "true"
+        requested = dict(values)
         if run is not None:
-            asked["run"] = run_of(self._reader, run)
+            requested["run"] = run_of(self._reader, run)
         body = f"({cells_of(None if run is None else '$run')}) c JOIN trials t USING (trial_id) {join}"
-        frame = self.sql(f"SELECT {columns} FROM {body} WHERE {where} ORDER BY ALL", asked)
+        frame = self.sql(f"SELECT {columns} FROM {body} WHERE {where} ORDER BY ALL", requested)
         if frame.empty:
-            known = {key: value for key, value in asked.items() if key == "run"}
-            for key, value in given.items():
-                self._must_be(key, value, f"SELECT DISTINCT {places.get(key, 'r')}.{key} FROM {body}", known)
+            existing = {key: value for key, value in requested.items() if key == "run"}
+            for key, value in values.items():
+                self._must_be(key, value, f"SELECT DISTINCT {places.get(key, 'r')}.{key} FROM {body}", existing)
         return frame
 
     def _must_be(self, what: str, value: Any, statement: str, given: Parameters = ()) -> None:
-        known = [name for (name,) in self._reader.query(statement, given).rows if name is not None]
-        if value not in known:
-            raise HarnessError(f"no {what} '{value}' here; {choices([str(name) for name in known], str(value))}")
+        existing = [name for (name,) in self._reader.query(statement, given).rows if name is not None]
+        if value not in existing:
+            raise HarnessError(f"no {what} '{value}' here; {choices([str(name) for name in existing], str(value))}")
 
     def _held(self) -> Sequence[tuple[Any, ...]]:
         """Suite, scale, runs, newest run, trials, done ones and verdicts in words, of everything that ran."""
@@ -228,8 +228,8 @@ class Database:
 
     def __repr__(self) -> str:
         held = [
-            f"{suite} at {scale}: {runs} run{'s' * (runs != 1)}, {done} of {trials} trials done{said and f' ({said})'}"
-            for suite, scale, runs, _, trials, done, said in self._held()
+            f"{suite} at {scale}: {runs} run{'s' * (runs != 1)}, {done} of {trials} trials done{text and f' ({text})'}"
+            for suite, scale, runs, _, trials, done, text in self._held()
         ]
         return f"<harness store {self.path}: {'; '.join(held) or 'no run yet'}>"
 

@@ -79,14 +79,14 @@ def measured_costs(plan: Plan, reader: Queries, further: Collection[str] = ()) -
 
 def _registered(kind: Kind, shown: tuple[str, ...]) -> list[dict[str, Any]]:
     """Metadata; of plug-ins that nobody asked for by name, what is known without importing them."""
-    known = registry.entries(kind)
+    existing = registry.entries(kind)
     rows = [
         {"name": name, **{key: getattr(entry.metadata, key) for key in shown}, "summary": entry.metadata.summary}
-        for name, entry in known.items()
+        for name, entry in existing.items()
     ]
     blank = dict.fromkeys(shown, "")
     for name, point in registry.plug_ins(kind).items():
-        if name not in known.keys():  # noqa: SIM118 (``in known`` counts plug-ins too)
+        if name not in existing.keys():  # noqa: SIM118 (``in known`` counts plug-ins too)
             rows.append({"name": name, **blank, "summary": f"plug-in {point.value}, not imported"})
     return rows
 

@@ -151,7 +151,7 @@ def _left(rows: Sequence[Mapping[str, Any]], at: datetime) -> float | None:
 
 
 def _added_seeds(at: datetime, detail: Any) -> AddedSeed:
-    told = detail if isinstance(detail, Mapping) else {}
-    claim, benchmark, reason = (str(told.get(key, "")) for key in ("claim_id", "benchmark", "reason"))
-    arms = tuple(map(str, told.get("arms") or ()))
-    return AddedSeed(at.isoformat(timespec="seconds"), claim, benchmark, arms, told.get("seed"), reason)
+    message = detail if isinstance(detail, Mapping) else {}
+    claim, benchmark, reason = (str(message.get(key, "")) for key in ("claim_id", "benchmark", "reason"))
+    arms = tuple(map(str, message.get("arms") or ()))
+    return AddedSeed(at.isoformat(timespec="seconds"), claim, benchmark, arms, message.get("seed"), reason)

@@ -56,8 +56,8 @@ def write_report(request: ReportRequest, judging: bool = True) -> Path:
     """Write the site of suites, judged from the stored trials unless ``judging`` is off; returns its ``index.html``."""
     reported, database = [], request.database
     for suite in suites_of(request.names, database):
-        known = scales_of(suite.name, database, imported=request.imported) if request.every_scale else []
-        for scale in known or [request.selection.scale]:
+        existing = scales_of(suite.name, database, imported=request.imported) if request.every_scale else []
+        for scale in existing or [request.selection.scale]:
             selection = replace(request.selection, scale=scale)
             if request.imported:
                 plan = judge_imported(suite, selection, database)[0]
@@ -74,7 +74,7 @@ def write_run_report(database: Path, ran: Sequence[Reported]) -> Path:
 
     The pages of one run must not hide another's; suites that cannot be read are left out.
     """
-    known = {(reported.suite.name, reported.plan.scale) for reported in ran}
+    existing = {(reported.suite.name, reported.plan.scale) for reported in ran}
     others = []
     with open_reader(database) as reader:
         names = _suites_run(reader)
@@ -83,7 +83,7 @@ def write_run_report(database: Path, ran: Sequence[Reported]) -> Path:
             with open_reader(database) as reader:
                 suite = stored_suite(reader, name)
             for scale in scales_of(suite.name, database):
-                if (suite.name, scale) not in known:
+                if (suite.name, scale) not in existing:
                     others.append(Reported(suite, _last_plan(suite, Selection(scale=scale), database)))
         except HarnessError:
             continue

@@ -47,7 +47,7 @@ class StoredRun:
     def of(cls, row: Mapping[str, Any]) -> StoredRun:
         """A run from its row."""
         spec = row["spec"] if isinstance(row["spec"], Mapping) else {}
-        given = spec.get("overrides")
+        value = spec.get("overrides")
         return cls(
             str(row["run_id"]),
             str(row["suite"]),
@@ -59,7 +59,7 @@ class StoredRun:
             str(row["environment_id"] or ""),
             spec.get("arms") or {},
             spec.get("benchmarks") or {},
-            typed(str(row["command"] or "")) if given is None else given,
+            typed(str(row["command"] or "")) if value is None else value,
         )
 
     @property

@@ -41,10 +41,10 @@ def tag_run(database: Path, run: str, names: Sequence[str], *, remove: bool = Fa
     """
     with open_reader(database) as reader:
         run_id = run_of(reader, run)
-        known = tags_of(reader, run_id)
+        existing = tags_of(reader, run_id)
     for name in names:
-        if remove and name not in known:
-            raise HarnessError(f"run {run_id} has no tag '{name}'; {choices(known, name)}")
+        if remove and name not in existing:
+            raise HarnessError(f"run {run_id} has no tag '{name}'; {choices(existing, name)}")
         if not remove and (name in TAKEN or not TAG.fullmatch(name)):
             raise HarnessError(
                 f"'{name}' is not a valid tag: a letter, then letters, digits and _ . + -, 60 at most; not 'latest'"
@@ -53,5 +53,5 @@ def tag_run(database: Path, run: str, names: Sequence[str], *, remove: bool = Fa
         with Writer(database) as owner:
             owner.record(TaggedEvent(run_id, () if remove else tuple(names), tuple(names) if remove else ()))
             owner.flush()
-    left = set(known) - set(names) if remove else {*known, *names}
+    left = set(existing) - set(names) if remove else {*existing, *names}
     return run_id, sorted(left)

@@ -50,16 +50,16 @@ class Design:
 
 def _entries(model: SuiteFile) -> Iterator[tuple[str, FilePath, Ablate]]:
     """Every entry: its arm, path in the file and content."""
-    for arm, given in model.ablate.items():
-        if isinstance(given, list):
-            yield from ((arm, ("ablate", arm, number), entry) for number, entry in enumerate(given))
+    for arm, value in model.ablate.items():
+        if isinstance(value, list):
+            yield from ((arm, ("ablate", arm, number), entry) for number, entry in enumerate(value))
         else:
-            yield arm, ("ablate", arm), given
+            yield arm, ("ablate", arm), value
 
 
 def _cells(entry: Ablate) -> dict[Combination, Combination]:
     """The cells that a design runs, each with the one that it is compared with; the arm itself is all None."""
-    levels = [tuple(given) for given in entry.factors.values()]
+    levels = [tuple(value) for value in entry.factors.values()]
     whole: Combination = (None,) * len(levels)
     if entry.design == "factorial":
         return {cell: whole for cell in product(*((None, *names) for names in levels)) if cell != whole}
@@ -128,7 +128,7 @@ def _plain(value: Any) -> Any:
         return None if value is None else [("name", value)]
     if "name" in value:
         return sorted(value.items())
-    return sorted((place, _plain(one)) for place, one in value.items())
+    return sorted((place, _plain(item)) for place, item in value.items())
 
 
 def designs_of(model: SuiteFile) -> list[Design]:
@@ -153,21 +153,21 @@ def _planned(model: SuiteFile) -> list[tuple[Design, dict[str, Arm]]]:
         parents: dict[Combination, str] = {}
         added: dict[str, Arm] = {}
         for cell, before in _cells(entry).items():
-            made = _made(model.arms[arm], entry, cell, path)
-            name = names.get(_content(made)) or _name(arm, factors, cell)
+            created = _made(model.arms[arm], entry, cell, path)
+            name = names.get(_content(created)) or _name(arm, factors, cell)
             if name == arm:
                 problem = f"the levels {_said(factors, cell)} change nothing"
                 raise DesignError(Mistake(_at(path, factors, cell), problem))
-            if _content(made) not in names:
+            if _content(created) not in names:
                 if name in arms:
                     problem = f"the design makes the arm '{name}', which exists with another content"
                     raise DesignError(Mistake(_at(path, factors, cell), problem))
                 about = f"{arm} with {_said(factors, cell)}"
-                made = made.model_copy(update={"parent": cells[before], "about": about})
-                arms[name] = added[name] = made
-                names[_content(made)] = name
+                created = created.model_copy(update={"parent": cells[before], "about": about})
+                arms[name] = added[name] = created
+                names[_content(created)] = name
             cells[cell], parents[cell] = name, cells[before]
-        levels = tuple(tuple(given) for given in entry.factors.values())
+        levels = tuple(tuple(value) for value in entry.factors.values())
         benchmarks = None if entry.benchmarks is None else tuple(entry.benchmarks)
         planned.append((Design(arm, path, entry.design, factors, levels, cells, parents, benchmarks), added))
     return planned
@@ -193,7 +193,7 @@ def _wrong(model: SuiteFile, arm: str, path: FilePath, entry: Ablate) -> Iterato
 
 def _made(arm: Arm, entry: Ablate, cell: Combination, path: FilePath) -> Arm:
     """The arm of a cell."""
-    made = arm
+    created = arm
     seen: dict[str, str] = {}
     for (factor, levels), level in zip(entry.factors.items(), cell, strict=True):
         if level is None:
@@ -205,10 +205,10 @@ def _made(arm: Arm, entry: Ablate, cell: Combination, path: FilePath) -> Arm:
                 raise DesignError(Mistake((*where, key), problem))
             seen[key] = factor
         try:
-            made = changed(made, levels[level])
+            created = changed(created, levels[level])
         except DesignError as error:
             raise DesignError(*(mistake.below(*where) for mistake in error.mistakes)) from error
-    return made
+    return created
 
 
 def _at(path: FilePath, factors: tuple[str, ...], cell: Combination) -> FilePath:
@@ -246,7 +246,7 @@ def expand(model: SuiteFile, node: Node) -> Node:
                 widened.key_places[name] = node.find(_at(path, design.factors, cell))
         for name, listed in running.items():
             here = name in design.benchmarks if design.benchmarks is not None else design.arm in listed
-            listed += [one for one in dict.fromkeys(design.cells.values()) if here and one not in listed]
+            listed += [item for item in dict.fromkeys(design.cells.values()) if here and item not in listed]
     expanded = node.copy()
     expanded.value |= {"arms": widened, "benchmarks": _benchmarks(node.value["benchmarks"], running)}
     return expanded
@@ -260,15 +260,15 @@ def _node(node: Node, path: FilePath, design: Design, cell: Combination, arm: Ar
         if level is not None:
             changes = node.at((*path, "factors", factor, level))
             places |= {key: changes.key_places[key] for key in changes.value}
-    given = arm.model_dump(exclude_defaults=True, include={*SLOTS, "set", "protocol", "parent", "about"})
-    made = Node.of({"role": "ablation", **given}, place)
+    value = arm.model_dump(exclude_defaults=True, include={*SLOTS, "set", "protocol", "parent", "about"})
+    created = Node.of({"role": "ablation", **value}, place)
     for slot in SLOTS:
         for key, where in places.items():
-            if key.split(".")[0] == slot and slot in made.value:
-                _put(made, key.split("."), where)
-    if recipe := made.value.get("set"):
+            if key.split(".")[0] == slot and slot in created.value:
+                _put(created, key.split("."), where)
+    if recipe := created.value.get("set"):
         recipe.key_places |= {key: where for key, where in places.items() if key in recipe.value}
-    return made
+    return created
 
 
 def _put(made: Node, steps: list[str], where: Place) -> None:
@@ -281,12 +281,12 @@ def _put(made: Node, steps: list[str], where: Place) -> None:
 
 
 def _benchmarks(given: Node, running: Mapping[str, list[str]]) -> Node:
-    made = given.copy()
+    created = given.copy()
     for name, arms in running.items():
         own = given.value[name]
         own = own.copy() if isinstance(own.value, dict) else Node(own.place, {})  # nothing after the name
         place = own.find(("arms",))
         own.value["arms"] = Node.of(arms, place)
         own.key_places.setdefault("arms", place)
-        made.value[name] = own
-    return made
+        created.value[name] = own
+    return created

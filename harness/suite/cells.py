@@ -209,14 +209,14 @@ def _own(suite: Suite, benchmark: LoadedBenchmark) -> bool:
     if suite.model.paper is not None or benchmark.model.paper is not None:
         return False
     printed = (fact.published for fact in suite.facts.values())
-    return not any(one.method is not None or one.difference is not None for one in printed)
+    return not any(item.method is not None or item.difference is not None for item in printed)
 
 
 def stand_in_names(names: Iterable[str]) -> str:
     """The names of several stand-ins in one phrase, each once; those after the second are counted."""
-    known = list(dict.fromkeys(filter(None, names)))
-    more = f" and {len(known) - 2} more" if len(known) > 2 else ""
-    return "; ".join(known[:2]) + more
+    existing = list(dict.fromkeys(filter(None, names)))
+    more = f" and {len(existing) - 2} more" if len(existing) > 2 else ""
+    return "; ".join(existing[:2]) + more
 
 
 def replaced(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,16 +242,16 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
         ConfigurationError: unknown or wrong values, or a slot that the task lacks or that nothing fills.
     """
     cell = base if base.elsewhere else base.overridden({**arm.set, **(overrides or {})})
-    found = list(cell.mistakes())
-    if found:
-        raise ConfigurationError(*found)
+    result = list(cell.mistakes())
+    if result:
+        raise ConfigurationError(*result)
     task = registry.entry("task", cell.task)
     recipe = {**defaults(COMMON_KEYS), **defaults(task.options), **cell.recipe}
     if cell.elsewhere:
         return Content(cell.task, _complete("data", cell.data), _complete("model", cell.model), recipe, FilledSlots())
     data, model = _complete("data", cell.data), _complete("model", cell.model)
     # the files that it starts from are part of what it computes
-    model = Part(model.name, {**model.values, **model_identity(model.name, model.values)})
+    model = Part(model.name, {**model.values, **model_identity(model)})
     return Content(cell.task, data, model, recipe, _filled(task, arm, recipe))
 
 
@@ -265,8 +265,8 @@ def prerequisite_content(base: Setting, wanted: Dependency) -> Content:
 
 def needed(base: Setting, slots: FilledSlots) -> dict[str, Dependency]:
     """The prerequisites that an arm needs: those that its methods ask for, and those that every arm starts from."""
-    asked = {need for method in slots for need in registry.entry("method", method.name).metadata.needs}
-    return {name: wanted for name, wanted in base.prerequisites.items() if wanted.always or name in asked}
+    requested = {need for method in slots for need in registry.entry("method", method.name).metadata.needs}
+    return {name: wanted for name, wanted in base.prerequisites.items() if wanted.always or name in requested}
 
 
 def _complete(kind: Kind, part: Mapping[str, Any]) -> Part:
@@ -297,19 +297,19 @@ def _filled(task: registry.Entry[TaskMetadata], arm: Arm, recipe: Mapping[str, A
 
 def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, Any]) -> Part:
     """A method with every hyper-parameter: its defaults, the recipe's for its family, for it, those given with it."""
-    found = [mistake.below(*path) for mistake in slot_mistakes(slot, method)]
-    if found:
-        raise ConfigurationError(*found)
-    given = {"name": method} if isinstance(method, str) else dict(method)
-    entry = registry.entry("method", given.pop("name"))
+    result = [mistake.below(*path) for mistake in slot_mistakes(slot, method)]
+    if result:
+        raise ConfigurationError(*result)
+    value = {"name": method} if isinstance(method, str) else dict(method)
+    entry = registry.entry("method", value.pop("name"))
     complete = defaults(entry.options)
     for group, values in shared_values(recipe, slot, entry).items():
         of_method = mistakes(values, entry.options, "hyper-parameter", f"the method '{entry.name}'")
-        found += [mistake.below("recipe", slot, group) for mistake in of_method]
+        result += [mistake.below("recipe", slot, group) for mistake in of_method]
         complete.update(values)
-    if found:
-        raise ConfigurationError(*found)
-    complete.update(given)
+    if result:
+        raise ConfigurationError(*result)
+    complete.update(value)
     absent = [name for name in entry.metadata.required if complete.get(name) is None]
     if absent and slot != "objective":  # an objective requires shapes only, and the task knows those
         raise ConfigurationError(Mistake(path, f"the method '{entry.name}' needs '{absent[0]}'"))

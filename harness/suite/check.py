@@ -89,10 +89,10 @@ def _block(
     node, paper = benchmark.node, benchmark.model.paper
     parts: tuple[Literal["data", "model"], ...] = ("data", "model")
     for part in parts:
-        given: Mapping[str, Any] = getattr(block, part)
-        if given or paper is None:
-            whole = given if scale == "paper" or paper is None else replaced(getattr(paper, part), given)
-            here = (m for m in part_mistakes(part, whole, task) if not m.path or m.path[0] in given or not whole)
+        value: Mapping[str, Any] = getattr(block, part)
+        if value or paper is None:
+            whole = value if scale == "paper" or paper is None else replaced(getattr(paper, part), value)
+            here = (m for m in part_mistakes(part, whole, task) if not m.path or m.path[0] in value or not whole)
             yield from _problems(node, (scale, part), here)
     yield from _problems(node, (scale, "recipe"), recipe_mistakes(block.recipe, task))
     if task.metadata.program:

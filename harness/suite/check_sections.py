@@ -58,8 +58,8 @@ def _binding(suite: Suite, path: Path_, binding: Claim) -> Iterator[Problem]:
     yield from _units(suite, path, binding)
     yield from _order(suite, path, binding)
     if binding.check is not None and binding.check != REPORTED:
-        known, what = check_names(suite.name), f"{check_module(suite.name)} has no check"
-        yield from absent(suite.node, (*path, "check"), what, [binding.check], known)
+        existing, what = check_names(suite.name), f"{check_module(suite.name)} has no check"
+        yield from absent(suite.node, (*path, "check"), what, [binding.check], existing)
 
 
 def _runs(suite: Suite, path: Path_, binding: Claim, deciding: Sequence[str | None]) -> Iterator[Problem]:
@@ -81,8 +81,8 @@ def _metric(suite: Suite, path: Path_, binding: Claim) -> Iterator[Problem]:
         where = (*path, "metric" if binding.metric is not None else "id")
         for name in binding.benchmarks:
             if name in suite.benchmarks:
-                known = suite.benchmarks[name].model.metrics
-                yield from absent(suite.node, where, f"benchmark '{name}' has no metric", [metric], known)
+                existing = suite.benchmarks[name].model.metrics
+                yield from absent(suite.node, where, f"benchmark '{name}' has no metric", [metric], existing)
 
 
 def _against_itself(suite: Suite, path: Path_, binding: Claim) -> Iterator[Problem]:
@@ -111,9 +111,9 @@ def _units(suite: Suite, path: Path_, binding: Claim) -> Iterator[Problem]:
         metric = suite.benchmarks[name].model.metrics.get(fact.metric) if name in suite.benchmarks else None
         if metric is None:
             continue
-        for key, said, measured in (("unit", fact.unit, metric.unit), ("better", fact.better, metric.better)):
-            if said != measured:
-                problem = f"the claim's {key} is '{said}', but '{fact.metric}' of benchmark '{name}' has '{measured}'"
+        for key, text, measured in (("unit", fact.unit, metric.unit), ("better", fact.better, metric.better)):
+            if text != measured:
+                problem = f"the claim's {key} is '{text}', but '{fact.metric}' of benchmark '{name}' has '{measured}'"
                 yield Problem(suite.node.find((*path, "id")), problem)
 
 
@@ -192,15 +192,15 @@ def _spaces(
 ) -> Iterator[Problem]:
     settings = _settings(suite, named)
     for group, ranges in spaces.items():
-        for key, given in ranges.items():
+        for key, values in ranges.items():
             slot, _, rest = key.partition(".")
             if slot in SLOTS:
-                problem = _hyper_parameter(slot, rest, given)
-            elif given is None:
+                problem = _hyper_parameter(slot, rest, values)
+            elif values is None:
                 general = spaces.get("*", {}) if group != "*" else {}
                 problem = None if key in general else f"no range '{key}' to drop; {choices(general, key)}"
             else:
-                reached = [_override(settings, key, value, bool(named)) for value in _values(given)]
+                reached = [_override(settings, key, value, bool(named)) for value in _values(values)]
                 problem = next(filter(None, reached), None)
             if problem:
                 yield Problem(suite.node.find((section, "spaces", group, key)), problem)
@@ -230,18 +230,18 @@ def _override(settings: Sequence[Setting], key: str, value: Any, everywhere: boo
 def _hyper_parameter(slot: str, name: str, given: SpaceRange | None) -> str | None:
     """What is wrong with a range of ``slot.hyper_parameter`` or ``slot.METHOD.hyper_parameter``."""
     method, dot, inner = name.partition(".")
-    asked, methods = inner if dot else name, registry.entries("method")
+    requested, methods = inner if dot else name, registry.entries("method")
     if dot:
         methods.get(method)  # a plug-in is imported
     of_slot = {entry.name: entry.options for entry in methods.values() if entry.metadata.slot == slot}
     if dot and method not in of_slot:
         return registry.unknown("method", method, slot, list(of_slot))
     chosen = [of_slot[method]] if dot else list(of_slot.values())
-    declared: list[Option] = [options[asked] for options in chosen if asked in options]
+    declared: list[Option] = [options[requested] for options in chosen if requested in options]
     if not declared:
-        return f"no '{asked}' to tune; {choices({key for options in chosen for key in options}, asked)}"
+        return f"no '{requested}' to tune; {choices({key for options in chosen for key in options}, requested)}"
     for value in _values(given):
-        told = [wrong(asked, value, key) for key in declared]
-        if all(told):
-            return told[0]
+        message = [wrong(requested, value, key) for key in declared]
+        if all(message):
+            return message[0]
     return None

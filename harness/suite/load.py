@@ -274,11 +274,11 @@ def _claims(
         names = claim.benchmarks or having
         problems = list(absent(node, (*here, "benchmarks"), "no benchmark", names, benchmarks))
         if not names:
-            known = {name for loaded in benchmarks.values() for name in loaded.model.metrics}
-            problems += absent(node, (*here, "metric"), "no benchmark has the metric", [claim.metric], known)
+            existing = {name for loaded in benchmarks.values() for name in loaded.model.metrics}
+            problems += absent(node, (*here, "metric"), "no benchmark has the metric", [claim.metric], existing)
         for name in names if not problems else ():
-            known = set(benchmarks[name].model.metrics)
-            problems += absent(node, (*here, "metric"), f"benchmark '{name}' has no metric", [claim.metric], known)
+            existing = set(benchmarks[name].model.metrics)
+            problems += absent(node, (*here, "metric"), f"benchmark '{name}' has no metric", [claim.metric], existing)
         if claim.id in every:
             message = f"the claim '{claim.id}' is bound twice; give this one another 'id'"
             problems.append(Problem(node.find((*here, "id")), message))

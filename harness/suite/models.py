@@ -261,8 +261,8 @@ class Claim(Strict):
     @property
     def gates(self) -> list[MechanismCheck]:
         """The mechanism checks."""
-        given = self.mechanism
-        return given if isinstance(given, list) else [] if given is None else [given]
+        values = self.mechanism
+        return values if isinstance(values, list) else [] if values is None else [values]
 
     def deciding(self, kind: str) -> list[Name]:
         """The comparators that decide a claim of this kind: all of an ordering's, else the first."""
@@ -293,9 +293,9 @@ class Claim(Strict):
     @model_validator(mode="after")
     def _bound_or_not(self) -> Claim:
         if self.unbound is not None:
-            given = self.model_fields_set - {"id", "unbound", "note"}
-            if given:
-                raise ValueError(f"an unbound claim takes no {', '.join(sorted(given))}")
+            values = self.model_fields_set - {"id", "unbound", "note"}
+            if values:
+                raise ValueError(f"an unbound claim takes no {', '.join(sorted(values))}")
         elif self.check is None and not (self.arm and (self.benchmarks or self.kind == "comparison")):
             raise ValueError("a claim is bound by 'benchmarks' and 'arm', by 'check', or has 'unbound: reason'")
         if self.domains is not None and (self.scope != "mean" or len(self.benchmarks) < 2):

@@ -25,9 +25,9 @@ def with_own_files(node: Node, root: Path) -> tuple[Node, tuple[UserMethod, ...]
     Raises:
         SuiteError: a file that is not there or does not run, or a class that it does not have; with its place.
     """
-    found: dict[str, UserMethod] = {}
-    changed = _visited(node, "", root, found)
-    return changed, tuple(found.values())
+    result: dict[str, UserMethod] = {}
+    changed = _visited(node, "", root, result)
+    return changed, tuple(result.values())
 
 
 def _visited(node: Node, key: str, root: Path, found: dict[str, UserMethod]) -> Node:

@@ -20,7 +20,7 @@ def program_mistakes(recipe: Mapping[str, Any]) -> Iterator[Mistake]:
     if "command" not in recipe:
         yield Mistake((), "the program needs a 'command', as in [python, train.py, --seed, '{seed}']")
         return
-    known = known_values(recipe, 0, "", "")
+    existing = known_values(recipe, 0, "", "")
     try:
         words = words_of(recipe["command"])
     except HarnessError as error:
@@ -31,11 +31,11 @@ def program_mistakes(recipe: Mapping[str, Any]) -> Iterator[Mistake]:
     texts += [("variables", str(text)) for text in (variables if isinstance(variables, Mapping) else {}).values()]
     for key, text in texts:
         for name in placeholders(text):
-            if name not in known:
-                yield Mistake((key,), f"'{text}': no '{{{name}}}'; {choices(known, name)}")
+            if name not in existing:
+                yield Mistake((key,), f"'{text}': no '{{{name}}}'; {choices(existing, name)}")
     results = recipe.get("results")
     if isinstance(results, Mapping):
-        yield from (Mistake(("results", *path), told) for path, told in result_problems(results))
+        yield from (Mistake(("results", *path), message) for path, message in result_problems(results))
     repository, commit = recipe.get("repository"), recipe.get("commit")
     if bool(repository) != bool(commit):
         yield Mistake(("repository" if repository else "commit",), "a repository and its commit are given together")
@@ -74,14 +74,14 @@ def code_files(recipe: Mapping[str, Any], folder: Path) -> list[Path]:
                 "'code: []' says that nothing here is its code: name the file that pins it, 'environment:'"
             )
         return []
-    found: set[Path] = set()
+    result: set[Path] = set()
     for pattern in patterns:
         if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
             raise HarnessError(f"the pattern '{pattern}' leads out of the program's folder {folder}")
-        found |= {file for file in folder.glob(pattern) if file.is_file() and not _hidden(file.relative_to(folder))}
-    if not found:
+        result |= {file for file in folder.glob(pattern) if file.is_file() and not _hidden(file.relative_to(folder))}
+    if not result:
         raise HarnessError(f"no file of {folder} is its code: none matches {', '.join(map(str, patterns))}")
-    return sorted(found)
+    return sorted(result)
 
 
 def _hidden(file: Path) -> bool:

@@ -56,7 +56,7 @@ def _where_named(key: str, kind: str, path: tuple[str, ...] = ()) -> list[dict[s
 
 
 def _options(declared: Mapping[str, Option]) -> dict[str, Any]:
-    properties = {name: _option(one) for name, one in declared.items()}
+    properties = {name: _option(item) for name, item in declared.items()}
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 

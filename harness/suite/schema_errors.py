@@ -48,7 +48,7 @@ def schema_problem(node: Node, detail: ErrorDetails) -> Problem:
 
 def _real_path(node: Node, path: tuple[Any, ...]) -> list[Any]:
     """The path without the names of union members that pydantic mixes in."""
-    found: list[Any] = []
+    result: list[Any] = []
     for position, step in enumerate(path):
         if (isinstance(node.value, dict) and step in node.value) or (
             isinstance(node.value, list) and isinstance(step, int) and step < len(node.value)
@@ -56,8 +56,8 @@ def _real_path(node: Node, path: tuple[Any, ...]) -> list[Any]:
             node = node.value[step]
         elif position < len(path) - 1 or (isinstance(step, str) and step[:1].isupper()) or "[" in str(step):
             continue
-        found.append(step)
-    return found
+        result.append(step)
+    return result
 
 
 def _short(value: Any) -> str:

@@ -135,8 +135,8 @@ def _put(node: Node, key: str, child: Node) -> None:
 def _compared(node: Node) -> set[str]:
     """The arms that ``compare:`` asks about."""
     listed = node.value["compare"].value
-    entries = [one.value for one in listed if isinstance(one.value, dict)] if isinstance(listed, list) else []
-    return {one["arm"].value for one in entries if "arm" in one and isinstance(one["arm"].value, str)}
+    entries = [item.value for item in listed if isinstance(item.value, dict)] if isinstance(listed, list) else []
+    return {item["arm"].value for item in entries if "arm" in item and isinstance(item["arm"].value, str)}
 
 
 def _arm(name: str, arm: Node, methods: set[str] | None) -> Node:

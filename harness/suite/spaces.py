@@ -37,7 +37,7 @@ def declared(arm: Arm, fill: Mapping[str, Any]) -> Space:
                 registry.entry("method", _name(method)).metadata,
             )
             space |= {
-                f"{prefix}.{key}": _range(given) for key, given in metadata.search_space.items() if key not in fixed
+                f"{prefix}.{key}": _range(values) for key, values in metadata.search_space.items() if key not in fixed
             }
     return space
 
@@ -68,7 +68,7 @@ def spaces_of(arms: Mapping[str, Arm], fill: Mapping[str, Any], given: Given) ->
         space: dict[str, SpaceRange | None] = dict(declared(arm, fill))
         for group in ("*", name):
             space.update(given.get(group, {}))
-        spaces[name] = {key: one for key, one in sorted(space.items()) if one is not None}
+        spaces[name] = {key: item for key, item in sorted(space.items()) if item is not None}
         if not spaces[name]:
             raise HarnessError(f"sweep: the arm '{name}' has nothing to tune; declare a range under 'sweep: spaces:'")
     return spaces
@@ -77,11 +77,11 @@ def spaces_of(arms: Mapping[str, Arm], fill: Mapping[str, Any], given: Given) ->
 def resolved(space: Space, cell: Content) -> Space:
     """A space with factors as choices: times what the arm has itself; a key that it has no number for is left out."""
     plain: Space = {}
-    for key, given in space.items():
-        if given.factors is None:
-            plain[key] = given
+    for key, value in space.items():
+        if value.factors is None:
+            plain[key] = value
         elif (own := own_value(cell, key)) is not None:
-            choices = dict.fromkeys(times(own, factor) for factor in given.factors)
+            choices = dict.fromkeys(times(own, factor) for factor in value.factors)
             plain[key] = SpaceRange(choices=list(choices))
     return plain
 
@@ -96,20 +96,20 @@ def ends(space: Space, params: Mapping[str, Any]) -> dict[str, str]:
 
     An arm that chose an end might have chosen what lies beyond it. Of two choices each is an end, and none is named.
     """
-    found = {}
-    for key, given in space.items():
-        numbers = [given.low, given.high] if given.choices is None else given.choices
+    result = {}
+    for key, value in space.items():
+        numbers = [value.low, value.high] if value.choices is None else value.choices
         tried = sorted(float(n) for n in numbers if isinstance(n, int | float) and not isinstance(n, bool))
-        ordered = len(tried) == len(numbers) and (given.choices is None or len(tried) > 2)
+        ordered = len(tried) == len(numbers) and (value.choices is None or len(tried) > 2)
         if ordered and params.get(key) in (tried[0], tried[-1]):
-            found[key] = "least" if params[key] == tried[0] else "largest"
-    return found
+            result[key] = "least" if params[key] == tried[0] else "largest"
+    return result
 
 
 def tuned_space(tuned: TunedProtocol, name: str, cell: Content) -> Space:
     """What an arm tunes under ``tuned:``, as choices and ranges; empty where it has nothing of it."""
-    given = {**tuned.spaces.get("*", {}), **tuned.spaces.get(name, {})}
-    return resolved({key: one for key, one in given.items() if one is not None}, cell)
+    value = {**tuned.spaces.get("*", {}), **tuned.spaces.get(name, {})}
+    return resolved({key: item for key, item in value.items() if item is not None}, cell)
 
 
 def own_value(cell: Content, key: str) -> float | None:
@@ -155,11 +155,11 @@ def _with(filled: Any, key: str, rest: str, value: Any) -> dict[str, Any]:
             raise HarnessError(f"sweep: '{key}' names '{method}', but the slot has '{_name(filled)}'")
         own = {"name": filled} if isinstance(filled, str) else dict(filled)
         return {**own, inner if dot else rest: value}
-    names = {_name(one) for one in filled.values()}
+    names = {_name(item) for item in filled.values()}
     if not dot or method not in names:
         expected = ", ".join(f"'{key.split('.')[0]}.{name}.{inner if dot else rest}'" for name in sorted(names))
         raise HarnessError(f"sweep: '{key}': that slot is filled per place; valid: {expected}")
     return {
-        place: {**({"name": one} if isinstance(one, str) else one), inner: value} if _name(one) == method else one
-        for place, one in filled.items()
+        place: {**({"name": item} if isinstance(item, str) else item), inner: value} if _name(item) == method else item
+        for place, item in filled.items()
     }

@@ -91,14 +91,14 @@ def part_mistakes(
     kind: Literal["data", "model"], given: Mapping[str, Any], task: registry.Entry[TaskMetadata]
 ) -> Iterator[Mistake]:
     """Of a data source or a model: its name, the kind of data that the task reads, its options."""
-    name, known = given.get("name"), registry.entries(kind)
-    if not isinstance(name, str) or name not in known:
-        named = registry.unknown(kind, str(name)) if name else f"'{kind}' needs a name; {choices(known)}"
+    name, existing = given.get("name"), registry.entries(kind)
+    if not isinstance(name, str) or name not in existing:
+        named = registry.unknown(kind, str(name)) if name else f"'{kind}' needs a name; {choices(existing)}"
         yield Mistake(("name",), named)
         return
-    metadata, keys = known[name].metadata, known[name].options
+    metadata, keys = existing[name].metadata, existing[name].options
     if kind == "data" and metadata.content not in task.metadata.reads:
-        fitting = [other for other, entry in known.items() if entry.metadata.content in task.metadata.reads]
+        fitting = [other for other, entry in existing.items() if entry.metadata.content in task.metadata.reads]
         problem = f"the task '{task.name}' cannot read the data '{name}' ({metadata.content})"
         yield Mistake(("name",), f"{problem}; {choices(fitting, name)}")
     for key, declared in keys.items():
@@ -132,28 +132,28 @@ def _as_hyper_parameter(name: str) -> str:
 
 def _shared_mistakes(slot: str, shared: Mapping[str, Any]) -> Iterator[Mistake]:
     """``optimizer: {adam: {lr: …}}``: families and methods that exist, hyper-parameters that they take."""
-    known = _groups(slot)
-    if not set(shared) <= set(known):  # a family that only a plug-in may have
+    existing = _groups(slot)
+    if not set(shared) <= set(existing):  # a family that only a plug-in may have
         registry.import_plug_ins("method")
-        known = _groups(slot)
-    for group, given in shared.items():
-        if group not in known:
-            yield Mistake((group,), f"no family or method '{group}'; {choices(known, group)}")
-        elif not isinstance(given, dict):
+        existing = _groups(slot)
+    for group, value in shared.items():
+        if group not in existing:
+            yield Mistake((group,), f"no family or method '{group}'; {choices(existing, group)}")
+        elif not isinstance(value, dict):
             yield Mistake((group,), f"'{group}': a mapping of hyper-parameters is expected")
         else:
-            checked = mistakes(given, known[group], "hyper-parameter", f"'{group}'")
+            checked = mistakes(value, existing[group], "hyper-parameter", f"'{group}'")
             yield from (mistake.below(group) for mistake in checked)
 
 
 def _groups(slot: str) -> dict[str, dict[str, Option]]:
     """Hyper-parameters by family and by method of a slot."""
-    known: dict[str, dict[str, Option]] = {}
+    existing: dict[str, dict[str, Option]] = {}
     for entry in registry.entries("method").values():
         if entry.metadata.slot == slot:
             for group in (entry.metadata.family, entry.name):
-                known.setdefault(group, {}).update(entry.options)
-    return known
+                existing.setdefault(group, {}).update(entry.options)
+    return existing
 
 
 def slot_mistakes(slot: str, value: Any) -> Iterator[Mistake]:
@@ -175,13 +175,13 @@ def _method_mistakes(slot: str, method: Any) -> Iterator[Mistake]:
     name = method.get("name") if isinstance(method, dict) else method
     entry = methods.get(name) if isinstance(name, str) else None
     if entry is None:
-        fitting = [other for other, known in methods.items() if known.metadata.slot == slot]
+        fitting = [other for other, existing in methods.items() if existing.metadata.slot == slot]
         yield Mistake((), registry.unknown("method", str(name), slot, fitting))
     elif entry.metadata.slot != slot:
         yield Mistake((), f"the method '{name}' fills the slot '{entry.metadata.slot}', not '{slot}'")
     elif isinstance(method, dict):
-        given = {key: value for key, value in method.items() if key != "name"}
-        yield from mistakes(given, entry.options, "hyper-parameter", f"the method '{name}'")
+        values = {key: value for key, value in method.items() if key != "name"}
+        yield from mistakes(values, entry.options, "hyper-parameter", f"the method '{name}'")
 
 
 def defaults(keys: Mapping[str, Option]) -> dict[str, Any]:

@@ -70,13 +70,13 @@ def _shares(suite: Suite) -> Iterator[Problem]:
         printed = [value for value in (p.method, p.baseline) if value is not None]
         if printed and all(0 < abs(value) <= 1 for value in printed):
             numbers = " and ".join(f"{value:g}" for value in printed)
-            told = f"claim '{fact.id}' is in percent (0 to 100), and its published numbers {numbers} lie in [0, 1]"
-            yield Problem(place, told)
+            message = f"claim '{fact.id}' is in percent (0 to 100), and its published numbers {numbers} lie in [0, 1]"
+            yield Problem(place, message)
         difference = None if printed else fact.effect
         for name, value in (("difference", difference), ("m", binding.m), ("margin", binding.margin)):
             if value is not None and 0 < abs(value) < LEAST_PERCENT:
-                told = f"{name} {value:g} of claim '{fact.id}' is less than {LEAST_PERCENT:g} percent (0 to 100)"
-                yield Problem(place, told)
+                message = f"{name} {value:g} of claim '{fact.id}' is less than {LEAST_PERCENT:g} percent (0 to 100)"
+                yield Problem(place, message)
 
 
 def _unequal_spaces(suite: Suite) -> Iterator[Problem]:
@@ -127,7 +127,7 @@ def untuned_arms(suite: Suite, scale: str) -> list[UntunedArm]:
     what they are.
     """
     settings = (setting(suite, name, scale) for name in suite.benchmarks)
-    return [found for base in settings if base is not None for found in _untuned_on(suite, base)]
+    return [result for base in settings if base is not None for result in _untuned_on(suite, base)]
 
 
 def _untuned_on(suite: Suite, base: Setting) -> Iterator[UntunedArm]:
@@ -139,8 +139,8 @@ def _untuned_on(suite: Suite, base: Setting) -> Iterator[UntunedArm]:
         for group, values in shared_values(base.recipe, "optimizer", method).items():
             for key in values:
                 tuned.setdefault(key, (name, f"optimizer.{group}.{key}"))
-    for name, (method, given) in optimizers.items():
-        for key in sorted((tuned.keys() & method.options.keys()) - given):
+    for name, (method, value) in optimizers.items():
+        for key in sorted((tuned.keys() & method.options.keys()) - value):
             declared, (other, where) = method.options[key], tuned[key]
             if declared.type in ("int", "float") and not declared.required:
                 yield UntunedArm(base.benchmark, base.scale, name, method.name, key, declared.default, other, where)

@@ -31,8 +31,8 @@ def compare(
     """
     chosen = summary["chosen"]
     arms = {
-        f"{arm}-tuned": with_point(one, tuning.fill, chosen[arm]["params"]) if chosen[arm] else one
-        for arm, one in tuning.arms.items()
+        f"{arm}-tuned": with_point(item, tuning.fill, chosen[arm]["params"]) if chosen[arm] else item
+        for arm, item in tuning.arms.items()
     }
     suite = derived_suite(tuning, arms)
     wanted = Selection(
@@ -62,8 +62,8 @@ def compare(
 
 def unequal(summary: Mapping[str, Any]) -> str:
     """Why a comparison after unequal budgets is invalid."""
-    told = ", ".join(f"{arm} {count} ({summary['rungs'][arm]} trials)" for arm, count in summary["told"].items())
-    return f"unequal tuning budgets: configurations told {told}"
+    message = ", ".join(f"{arm} {count} ({summary['rungs'][arm]} trials)" for arm, count in summary["told"].items())
+    return f"unequal tuning budgets: configurations told {message}"
 
 
 def _gates(tuning: Tuning, arm: str, baseline: str) -> list[MechanismCheck] | None:

@@ -60,9 +60,9 @@ def tuned_cells(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[
         for arm, trials in _tuning_trials(search).items():
             curve = rates.get((search.benchmark, arm), set())
             judged = len(plan.trial_ids(search.benchmark, arm))
-            known = frozenset(trials | curve)
+            existing = frozenset(trials | curve)
             cells.append(
-                TunedConfiguration(search.benchmark, arm, search.budget, len(trials), judged, len(curve), known)
+                TunedConfiguration(search.benchmark, arm, search.budget, len(trials), judged, len(curve), existing)
             )
     return cells
 

@@ -104,10 +104,10 @@ class Drawing:
 
     def grid(self) -> list[dict[str, Any]]:
         """Every combination: the first one, then the others in an order shuffled by the study."""
-        for key, one in self.space.items():
-            if one.choices is None:
+        for key, item in self.space.items():
+            if item.choices is None:
                 raise HarnessError(f"a grid needs 'choices' for '{key}' of '{self.arm}', not a range")
-        values = [one.choices or [] for one in self.space.values()]
+        values = [item.choices or [] for item in self.space.values()]
         cells = [dict(zip(self.space, chosen, strict=True)) for chosen in itertools.product(*values)]
         random.Random(self.seed(0)).shuffle(cells)
         return sorted(cells, key=lambda cell: cell != self.first)

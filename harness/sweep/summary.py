@@ -27,14 +27,14 @@ def summarise(tuning: Tuning, points: Mapping[str, Sequence[Point]], budget: int
     """
     tried = {arm: list(points[arm])[:budget] for arm in tuning.arms}
     values = {arm: told_values(tuning, tried[arm]) for arm in tuning.arms}
-    told = {arm: sum(point.status != "failed" for point in tried[arm]) for arm in tuning.arms}
-    whole = all(len(p.trial_ids) >= tuning.seeds for one in tried.values() for p in one if p.status == "told")
+    message = {arm: sum(point.status != "failed" for point in tried[arm]) for arm in tuning.arms}
+    whole = all(len(p.trial_ids) >= tuning.seeds for item in tried.values() for p in item if p.status == "told")
     sign = _sign(tuning)
     summary: dict[str, Any] = {
         "chosen": {arm: best_point(tuning, tried[arm]) for arm in tuning.arms},
-        "told": told,
+        "told": message,
         "rungs": {arm: sum(len(point.trial_ids) for point in tried[arm]) for arm in tuning.arms},
-        "equal": whole and all(count == budget for count in told.values()),
+        "equal": whole and all(count == budget for count in message.values()),
         "best_so_far": {arm: (np.fmax.accumulate(sign * v) * sign).tolist() for arm, v in values.items()},
         "importances": {arm: importances(tuning, arm, tried[arm]) for arm in tuning.arms},
     }
@@ -60,8 +60,8 @@ def _support(tuning: Tuning, sign: float) -> tuple[float, float]:
 def told_values(tuning: Tuning, points: Sequence[Point]) -> np.ndarray:
     """Values in the order of the draws; a diverged one counts as the worst finite value."""
     worst = worst_value(points, tuning.better == "higher")
-    told = [worst if p.status == "diverged" else p.value for p in points if p.status != "failed"]
-    return np.asarray([math.nan if value is None else value for value in told], dtype=float)
+    message = [worst if p.status == "diverged" else p.value for p in points if p.status != "failed"]
+    return np.asarray([math.nan if value is None else value for value in message], dtype=float)
 
 
 def budget_curves(values: Mapping[str, np.ndarray], sign: float, support: tuple[float, float]) -> dict[str, Any]:
@@ -72,15 +72,15 @@ def budget_curves(values: Mapping[str, np.ndarray], sign: float, support: tuple[
     expected best (``band: expected``), else of the median best, which needs no range (``band: median``). The band of a
     difference holds over all B at once too: it is made of two bands at half the error each.
     """
-    curves = {arm: _curve(one, sign, support) for arm, one in values.items()}
+    curves = {arm: _curve(item, sign, support) for arm, item in values.items()}
     first, *others = list(values)
     budgets = range(1, min(map(len, values.values())) + 1)
-    halves = {arm: _bands(one, support, ALPHA / 2, budgets) for arm, one in values.items()}
-    best = {arm: [stats.expected_best(one, b) for b in budgets] for arm, one in values.items()}
+    halves = {arm: _bands(item, support, ALPHA / 2, budgets) for arm, item in values.items()}
+    best = {arm: [stats.expected_best(item, b) for b in budgets] for arm, item in values.items()}
     differences, bands = {}, {}
     for arm in others:
         pair = f"{arm} − {first}"
-        differences[pair] = [one - other for one, other in zip(best[arm], best[first], strict=True)]
+        differences[pair] = [item - other for item, other in zip(best[arm], best[first], strict=True)]
         low, high = halves[arm].low - halves[first].high, halves[arm].high - halves[first].low
         bands[pair] = {"low": low.tolist(), "high": high.tolist()}
     return {"curves": curves, "differences": differences, "difference_bands": bands}
@@ -123,7 +123,7 @@ def importances(tuning: Tuning, arm: str, points: Sequence[Point]) -> dict[str, 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", exceptions.ExperimentalWarning)
-            found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+            result = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
     except (ValueError, RuntimeError):
         return {}  # a space in which every draw was the same
-    return {key: float(value) for key, value in found.items()}
+    return {key: float(value) for key, value in result.items()}

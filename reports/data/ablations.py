@@ -143,8 +143,10 @@ def _corrected(row: Ablation, judged: AblationRow | None) -> Ablation:
 def _ablation(reader: Reader, bench: BenchmarkResults, arm: str, parent: str, changed: str) -> Ablation | None:
     name, metric = bench.first_metric
     sign = 1 if metric.better == "higher" else -1
-    asked = sql.ask(reader, sql.pairs_of(bench.body, name, metric.split, arm, parent, sign))
-    seeds = {row["seed"]: row["difference"] for row in asked.rows if formatting.finite(row["difference"]) is not None}
+    requested = sql.ask(reader, sql.pairs_of(bench.body, name, metric.split, arm, parent, sign))
+    seeds = {
+        row["seed"]: row["difference"] for row in requested.rows if formatting.finite(row["difference"]) is not None
+    }
     if not seeds:
         return None
     test = paired_t(list(seeds.values()))
@@ -161,7 +163,7 @@ def _ablation(reader: Reader, bench: BenchmarkResults, arm: str, parent: str, ch
         parent=parent,
         changed=changed,
         metric=name,
-        sql=asked.sql,
+        sql=requested.sql,
         stand_in_name=bench.stand_in_name,
     )
 
@@ -172,7 +174,7 @@ def decisive_changes(rows: Sequence[Ablation]) -> list[tuple[str, str, Ablation 
     That is the largest effect of those whose interval, corrected for all ablations, excludes zero. Effects of several
     metrics have no common size: each metric has its own.
     """
-    told: list[tuple[str, str, Ablation | None]] = []
+    message: list[tuple[str, str, Ablation | None]] = []
     for parent in dict.fromkeys(row.parent for row in rows):
         own = list(
             {
@@ -184,11 +186,11 @@ def decisive_changes(rows: Sequence[Ablation]) -> list[tuple[str, str, Ablation 
         clear = [row for row in own if row.clear]
         if not clear:
             changes = formatting.count(len(own), "change")
-            told.append((parent, f"no corrected interval of its {changes} excludes zero", None))
+            message.append((parent, f"no corrected interval of its {changes} excludes zero", None))
         for metric in sorted({row.metric for row in clear}):
             measured = [row for row in own if row.metric == metric]
-            told.append(_largest(parent, measured))
-    return sorted(told, key=lambda entry: entry[2] is None)
+            message.append(_largest(parent, measured))
+    return sorted(message, key=lambda entry: entry[2] is None)
 
 
 def _largest(parent: str, measured: Sequence[Ablation]) -> tuple[str, str, Ablation]:

@@ -138,15 +138,15 @@ class Cost:
 
 def costs(reader: Reader, results: SuiteResults) -> tuple[list[Cost], str]:
     """Costs of every judged comparison whose two arms ran one at a time, and the statement that gave them."""
-    asked = sql.ask(reader, sql.costs_of(sql.together(results.bodies), "benchmark, arm"))
-    known = {(row["benchmark"], row["arm"]): row for row in asked.rows}
+    requested = sql.ask(reader, sql.costs_of(sql.together(results.bodies), "benchmark, arm"))
+    existing = {(row["benchmark"], row["arm"]): row for row in requested.rows}
     rows: dict[tuple[str, str], Cost] = {}
     for claim, bench, entry in _by_benchmark(results):
-        ours, theirs = (known.get((bench.name, arm)) for arm in (claim.arm, claim.against))
+        ours, theirs = (existing.get((bench.name, arm)) for arm in (claim.arm, claim.against))
         if ours is not None and theirs is not None:
             step, memory, joules = (_beside(ours, theirs, key) for key in ("step_ms", "peak_memory_mb", "joules"))
             rows.setdefault((bench.name, claim.contrast), Cost(bench, claim, step, memory, joules, entry))
-    return list(rows.values()), asked.sql
+    return list(rows.values()), requested.sql
 
 
 def _beside(ours: Row, theirs: Row, key: str) -> tuple[float | None, float | None]:
@@ -161,10 +161,10 @@ Scores = Mapping[tuple[str, int], float]
 
 def scores_by(rows: Sequence[Row], *columns: str) -> dict[Any, Scores]:
     """The finite values among final numbers, by the values of some columns."""
-    known = [row for row in rows if formatting.finite(row["value"]) is not None]
+    existing = [row for row in rows if formatting.finite(row["value"]) is not None]
     return {
         key: {(row["arm"], row["seed"]): row["value"] for row in own}
-        for key, own in sql.grouped(known, *columns).items()
+        for key, own in sql.grouped(existing, *columns).items()
     }
 
 

@@ -127,14 +127,14 @@ def _counted(items: Mapping[str, npt.NDArray[Any]]) -> tuple[Counts, tuple[str, 
     """Counts of a trial with the names of the classes; None without labels and predictions of single classes."""
     from scipy.stats.contingency import crosstab  # scikit-learn's takes 1.5 s to import
 
-    true, said = items.get("label"), items.get("predicted", items.get("predictions"))
-    if true is None or said is None or true.shape != said.shape or true.ndim != 1 or not len(true):
+    true, text = items.get("label"), items.get("predicted", items.get("predictions"))
+    if true is None or text is None or true.shape != text.shape or true.ndim != 1 or not len(true):
         return None
     names = [str(name) for name in items.get("classes", ())]
-    size = max(int(max(true.max(), said.max())) + 1, len(names))
-    if size > MOST_CLASSES or min(true.min(), said.min()) < 0:
+    size = max(int(max(true.max(), text.max())) + 1, len(names))
+    if size > MOST_CLASSES or min(true.min(), text.min()) < 0:
         return None
-    counts = crosstab(true.astype(np.int64), said.astype(np.int64), levels=(range(size), range(size))).count
+    counts = crosstab(true.astype(np.int64), text.astype(np.int64), levels=(range(size), range(size))).count
     return counts, tuple(names + [str(number) for number in range(len(names), size)])
 
 
@@ -159,19 +159,19 @@ def translations_of(rows: Sequence[Row], arms: Sequence[str]) -> list[Translated
     shown = [arm for arm in arms if arm in sides]
     sentences = []
     for first in sides[shown[0]][:SHOWN_SAMPLES]:
-        made = [
+        created = [
             (arm, str(sample.get("translation", "")), formatting.finite(sample.get("chrf")))
             for arm in shown
             for sample in sides[arm]
             if sample.get("source") == first.get("source")
         ]
-        sentences.append(TranslatedSentence(str(first.get("source", "")), str(first.get("reference", "")), made))
+        sentences.append(TranslatedSentence(str(first.get("source", "")), str(first.get("reference", "")), created))
     return sentences
 
 
 def _samples(path: Path) -> list[dict[str, Any]]:
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    return [sample for sample in given if isinstance(sample, dict)] if isinstance(given, list) else []
+    return [sample for sample in value if isinstance(sample, dict)] if isinstance(value, list) else []

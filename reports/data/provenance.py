@@ -43,20 +43,20 @@ def provenance(
     run that found them stored changes nothing of them.
     """
     suites = [given] if isinstance(given, SuiteResults) else list(given)
-    rows = [row for one in suites for row in _rows(one, benchmark, trial)]
-    known = {name: info for one in suites for name, info in one.environments.items()}
+    rows = [row for item in suites for row in _rows(item, benchmark, trial)]
+    existing = {name: info for item in suites for name, info in item.environments.items()}
     used = {row["environment_id"] for row in rows}
-    infos = [known[name] for name in sorted(used & known.keys())]
-    runs = [run for one in suites for run in one.runs.rows]
+    infos = [existing[name] for name in sorted(used & existing.keys())]
+    runs = [run for item in suites for run in item.runs.rows]
     if benchmark is not None:
-        measuring = {run for one in suites for row in rows for run in one.measured.get(row["trial_id"], ())}
+        measuring = {run for item in suites for row in rows for run in item.measured.get(row["trial_id"], ())}
         runs = [run for run in runs if run["run_id"] in measuring]
     commits = {(run["git_commit"] or "", bool(run["git_dirty"])): None for run in runs if run["git_commit"]}
     repeated = [
-        row for one in suites for row in (one.determinism.rows if trial is None else one.repeated.get(trial, ()))
+        row for item in suites for row in (item.determinism.rows if trial is None else item.repeated.get(trial, ()))
     ]
-    told, steady = determinism(repeated, rows, benchmark, trial)
-    absent = [link for one in suites for link in one.absent(benchmark)] if trial is None else []
+    message, steady = determinism(repeated, rows, benchmark, trial)
+    absent = [link for item in suites for link in item.absent(benchmark)] if trial is None else []
     return Provenance(
         [{"commit": commit[:12], "dirty": dirty} for commit, dirty in commits][:4],
         _seeds(sorted({row["seed"] for row in rows})),
@@ -65,12 +65,12 @@ def provenance(
         _imported(suites, rows),
         "; ".join(dict.fromkeys(_hardware(info) for info in infos)),
         "; ".join(dict.fromkeys(_versions(info) for info in infos)),
-        told,
+        message,
         steady,
-        [one.determinism.sql for one in suites],
+        [item.determinism.sql for item in suites],
         _judged(suites) if benchmark is None else "",
         runs[:SHOWN_RUNS],
-        [one.runs.sql for one in suites],
+        [item.runs.sql for item in suites],
     )
 
 
@@ -82,7 +82,7 @@ def _rows(results: SuiteResults, benchmark: str | None, trial: str | None) -> Se
 
 def _judged(suites: Sequence[SuiteResults]) -> str:
     """When the newest verdict was given; pages of benchmarks and trials do not say it."""
-    moments = [claim.verdict.judged_at for one in suites for claim in one.claims if claim.stored]
+    moments = [claim.verdict.judged_at for item in suites for claim in item.claims if claim.stored]
     return formatting.moment(max(moments)) if moments else "not yet"
 
 
@@ -122,13 +122,13 @@ def _adopted(rows: Sequence[Row]) -> str:
 
 def _imported(suites: Sequence[SuiteResults], rows: Sequence[Row]) -> str:
     """From which files trials come that did not run here; empty where all did."""
-    told = []
-    for one in suites:
-        if one.plan.imported is None:
+    message = []
+    for item in suites:
+        if item.plan.imported is None:
             continue
-        own = {row["trial_id"] for row in one.rows()}
-        told.append(imported_in_words(one.plan, {row["trial_id"] for row in rows} & own))
-    return "; ".join(dict.fromkeys(filter(None, told)))
+        own = {row["trial_id"] for row in item.rows()}
+        message.append(imported_in_words(item.plan, {row["trial_id"] for row in rows} & own))
+    return "; ".join(dict.fromkeys(filter(None, message)))
 
 
 def _seeds(seeds: list[int]) -> str:

@@ -71,9 +71,9 @@ def planned(plan: Plan, benchmark: str, runs: Mapping[str, Set[tuple[str, str, s
     """
     wanted = frozenset((link.benchmark, link.arm, link.trial_id) for link in plan.of_benchmark(benchmark))
     arms = {arm for _, arm, _ in wanted}
-    for run, asked in reversed(list(runs.items())):
-        here = [one for one in asked if one[0] == benchmark]
-        if frozenset(one for one in here if one[1] in arms) == wanted:
+    for run, requested in reversed(list(runs.items())):
+        here = [item for item in requested if item[0] == benchmark]
+        if frozenset(item for item in here if item[1] in arms) == wanted:
             # a run also asks for arms that are tuned, at other rates
             listed = ", ".join(literal(arm) for arm in sorted(arms))
             only = f"\n  AND arm IN ({listed})" if any(arm not in arms for _, arm, _ in here) else ""
@@ -194,7 +194,7 @@ def curves_of(body: str, split: str | None = None, name: str | None = None, keys
     """
     where = [f"m.name = {literal(name)}"] if name is not None else []
     where += [f"m.split = {literal(split)}"] if split is not None else []
-    more = "".join(f" AND {one}" for one in where)
+    more = "".join(f" AND {item}" for item in where)
     named = f"{keys}, split, name"
     columns = f"{named}, avg(step) AS step, avg(value) AS mean, min(value) AS low, max(value) AS high"
     return f"""WITH planned AS ({body}),

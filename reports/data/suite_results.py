@@ -10,7 +10,7 @@ from functools import cached_property
 from harness.judge.bindings import UNJUDGED
 from harness.judge.rows import stored_row
 from harness.plan.planning import Link, Plan
-from harness.results.headlines import HeadlineLine, headline_lines, place_of
+from harness.results.verdict_text import headline_lines, headline_text, place_of, sentence
 from harness.store import Reader
 from harness.suite import Suite
 from harness.suite.cells import Setting, stand_in_names
@@ -22,6 +22,9 @@ from reports.data import sql
 from reports.data.claims import JudgedClaim, not_judged
 from reports.data.sql import Answer, Row, ask, grouped
 from reports.links import bench_path, suite_path
+
+LEADING = 3
+"""Claims that lead a page whose suite has no primary ones."""
 
 
 @dataclass(frozen=True)
@@ -156,10 +159,29 @@ class SuiteResults:
         return sorted(counts.items(), key=lambda item: (place_of(item[0]), item[0]))
 
     @property
-    def headline(self) -> list[HeadlineLine]:
-        """What its verdicts come to: tests by group, then the claims without a test; context is none."""
-        told = [claim.told for claim in self.claims if claim.fact["kind"] not in UNJUDGED]
-        return headline_lines(told, stand_in=bool(self.stand_in))
+    def headline(self) -> list[tuple[str, tuple[tuple[str, int], ...]]]:
+        """The summary of its verdicts: sentences, each with its verdicts and their numbers."""
+        if not self.judged and not self.checked:
+            return [(f"No claim has been judged at scale {self.scale} yet.", ())]
+        stand_in = bool(self.stand_in)
+        counted = [claim.counted for claim in self.claims if claim.fact["kind"] not in UNJUDGED]
+        lines = headline_lines(counted, stand_in=stand_in)
+        texts = list(headline_text(lines, stand_in))
+        counts = [()] * (len(texts) - len(lines)) + [line.verdicts for line in lines]
+        return list(zip(texts, counts, strict=True))
+
+    @property
+    def leading(self) -> list[tuple[JudgedClaim, tuple[str, str]]]:
+        """Every primary claim, reversed ones first, with its label and numbers; without any the first few claims."""
+        ranked = sorted(self.judged, key=lambda claim: claim.rank)
+        return [
+            (claim, (claim.label(self.titles), self._sentence(claim))) for claim in self.primary or ranked[:LEADING]
+        ]
+
+    def _sentence(self, claim: JudgedClaim) -> str:
+        tuned = "" if claim.tuned is None else formatting.shown(claim.tuned.word).text
+        sharing, stand_in = self.sharing(claim), claim.stand_in_name
+        return sentence(claim.verdict, claim.unit, claim.reason, sharing=sharing, tuned=tuned, stand_in=stand_in)
 
     @property
     def primary(self) -> list[JudgedClaim]:
@@ -227,7 +249,7 @@ def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
         StoreError: the database cannot be read.
     """
     name, scale = suite.name, plan.scale
-    asked = {
+    requested = {
         "claims": ask(reader, sql.claims_of(name)),
         "verdicts": ask(reader, sql.verdicts_of(name, scale)),
         "sides": ask(reader, sql.sides_of(name, scale)),
@@ -244,11 +266,11 @@ def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
     return SuiteResults(
         suite,
         plan,
-        _claims(suite, plan, asked),
-        {one: _bench(reader, suite, plan, one, links) for one in plan.settings},
+        _claims(suite, plan, requested),
+        {item: _bench(reader, suite, plan, item, links) for item in plan.settings},
         ask(reader, ran),
         {row["environment_id"]: row["info"] for row in ask(reader, sql.environments()).rows},
-        asked,
+        requested,
         ask(reader, sql.determinism_of(name)),
         {trial: frozenset(measured[trial] | {run}) for trial, run in first.items()},
         () if plan.imported is not None else ask(reader, sql.sweeps_of(name, scale)).rows,
@@ -257,8 +279,8 @@ def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
 
 def imported_in_words(plan: Plan, trial_ids: Collection[str]) -> str:
     """``imported from results.csv (sha256 0123456789ab): …; 12 of 12 trials``; empty where none of them is."""
-    known = {} if plan.imported is None else plan.imported.origins
-    origins = [known[trial] for trial in trial_ids if trial in known]
+    existing = {} if plan.imported is None else plan.imported.origins
+    origins = [existing[trial] for trial in trial_ids if trial in existing]
     if not origins:
         return ""
     counted = f"{len(origins)} of {formatting.count(len(trial_ids), 'trial')}"
@@ -291,7 +313,7 @@ def _claims(suite: Suite, plan: Plan, asked: Mapping[str, Answer]) -> list[Judge
     protocols = [Protocol.PUBLISHED, Protocol.TUNED] if plan.imported is None else [Protocol.IMPORTED]
 
     def claim_of(fact: Row) -> JudgedClaim:
-        first, *others = [one for one in protocols if (fact["claim_id"], one) in verdicts] or protocols[:1]
+        first, *others = [item for item in protocols if (fact["claim_id"], item) in verdicts] or protocols[:1]
         tuned = under(fact, others[0]) if others else None
         return under(fact, first, tuned)
 

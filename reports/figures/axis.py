@@ -49,8 +49,8 @@ class Axis:
 def axis_of(marks: Sequence[Sequence[float | None]]) -> Axis:
     """The axis on which marks (estimate, low, high, …) are drawn: around zero, and not for the sake of one outlier."""
     ends = [abs(value) for mark in marks for value in mark if value is not None and math.isfinite(value)]
-    known = sorted(ends)
-    limit = FAR * known[int(0.9 * (len(known) - 1))] if known else 1.0
+    existing = sorted(ends)
+    limit = FAR * existing[int(0.9 * (len(existing) - 1))] if existing else 1.0
     values = [min(limit, max(-limit, v)) for mark in marks for v in mark if v is not None and math.isfinite(v)]
     low, high = min([0.0, *values]), max([0.0, *values])
     room = 0.04 * (high - low) or 1.0

@@ -52,7 +52,7 @@ class Compared:
 def paired_seeds(compared: Compared, metric: str, unit: str, answer: Answer) -> Plot | None:
     """Every trial as a dot, the dots of one seed connected, a bar at each arm's mean."""
     values = {(row["arm"], row["seed"]): formatting.finite(row["value"]) for row in answer.rows}
-    shown = [arm for arm in compared.arms if any(arm == known for known, _ in values)]
+    shown = [arm for arm in compared.arms if any(arm == existing for existing, _ in values)]
     seeds = sorted({seed for _, seed in values})
     if not shown:
         return None
@@ -72,14 +72,14 @@ def paired_seeds(compared: Compared, metric: str, unit: str, answer: Answer) -> 
         for seed in seeds
     ]
     for place, arm in enumerate(shown):
-        own = [(seed, known) for seed in seeds if (known := values.get((arm, seed))) is not None]
-        means.append(sum(known for _, known in own) / len(own) if own else None)
+        own = [(seed, existing) for seed in seeds if (existing := values.get((arm, seed))) is not None]
+        means.append(sum(existing for _, existing in own) / len(own) if own else None)
         traces.append(
             dots(
                 f"%{{customdata[1]}}, seed %{{customdata[0]}}<br>%{{{value}:.4g}}",
                 name=arm,
                 showlegend=False,
-                **{along: [place] * len(own), value: [known for _, known in own]},
+                **{along: [place] * len(own), value: [existing for _, existing in own]},
                 customdata=[[seed, arm] for seed, _ in own],
                 marker={"size": 8, "color": colour(compared.place(arm))},
             )
@@ -96,12 +96,12 @@ def paired_seeds(compared: Compared, metric: str, unit: str, answer: Answer) -> 
     names = {"tickvals": places, "ticktext": [escape(arm) for arm in shown], "showgrid": False, "zeroline": False}
     names |= {"automargin": True} | ({"autorange": "reversed"} if many else {"range": [-0.5, len(shown) - 0.5]})
     axes = {f"{along}axis": names, f"{value}axis": axis(f"{metric}, {unit}")}
-    told = [f"{arm} {formatting.score(mean)}" for arm, mean in zip(shown, means, strict=True) if mean is not None]
+    message = [f"{arm} {formatting.score(mean)}" for arm, mean in zip(shown, means, strict=True) if mean is not None]
     return Plot(
         f"pairs-{slug(metric)}",
         f"{metric}: paired seeds",
         f"{metric} in {unit} of {formatting.count(len(shown), 'arm')} over "
-        f"{formatting.count(len(seeds), 'seed')}, means {formatting.listed(told)}. Lines join the trials of one seed.",
+        f"{formatting.count(len(seeds), 'seed')}, means {formatting.listed(message)}. Lines join trials of one seed.",
         Table.of(answer, "arm", "seed", "value"),
         compared.stand_in,
         drawing=drawing(traces, **axes, margin={"l": 8, "r": 12, "t": 12, "b": 30}),
@@ -128,11 +128,11 @@ def differences(
         }
         for place, contrast in enumerate(contrasts)
     ]
-    told = [
-        f"{one.label} {formatting.number(one.difference, sign=True)} {formatting.interval(one.low, one.high)}"
-        for one in contrasts[:6]
+    message = [
+        f"{item.label} {formatting.number(item.difference, sign=True)} {formatting.interval(item.low, item.high)}"
+        for item in contrasts[:6]
     ]
-    rows = [[one.label, one.n, one.difference, one.low, one.high] for one in contrasts]
+    rows = [[item.label, item.n, item.difference, item.low, item.high] for item in contrasts]
     traces = [trace for place, contrast in enumerate(contrasts) for trace in _difference(place, contrast)]
     across = axis(f"difference, {unit}" if unit else "difference")
     lines = {"range": [many - 0.45, -0.8], "showticklabels": False, "showgrid": False, "zeroline": False}
@@ -140,7 +140,7 @@ def differences(
     return Plot(
         f"differences-{name}",
         title,
-        f"{title}, with 95 % intervals: {'; '.join(told)}{' …' if many > 6 else ''}.",
+        f"{title}, with 95 % intervals: {'; '.join(message)}{' …' if many > 6 else ''}.",
         Table(["comparison", "n", "difference", "low", "high"], rows, sql),
         stand_in,
         note,
@@ -162,7 +162,9 @@ def ablation_differences(bench: BenchmarkResults, rows: Sequence[Ablation]) -> P
 def _difference(place: int, contrast: ArmComparison) -> tuple[dict[str, Any], dict[str, Any]]:
     """Dots of the seeds, and the estimate with its interval."""
     tint, symbol = figure.TONES[contrast.tone]
-    seeds = [(seed, known) for seed, value in contrast.seeds.items() if (known := formatting.finite(value)) is not None]
+    seeds = [
+        (seed, existing) for seed, value in contrast.seeds.items() if (existing := formatting.finite(value)) is not None
+    ]
     low, high = formatting.finite(contrast.low), formatting.finite(contrast.high)
     ends = {
         "array": [None if high is None else high - contrast.difference],
@@ -172,7 +174,7 @@ def _difference(place: int, contrast: ArmComparison) -> tuple[dict[str, Any], di
         dots(
             "seed %{customdata[0]}: %{x:.3g}",
             showlegend=False,
-            x=[known for _, known in seeds],
+            x=[existing for _, existing in seeds],
             y=[place + 0.2] * len(seeds),
             customdata=[[seed] for seed, _ in seeds],
             marker={"size": 6, "color": figure.faded(GREY, 0.75)},
@@ -254,8 +256,8 @@ def dose(
     both = sorted(cell for cell in doses if cell in scores)
     if len({doses[cell] for cell in both}) < 3:
         return None
-    known = [arm for arm in compared.arms if any(cell[0] == arm for cell in both)]
-    named = compared.drawn(known)
+    existing = [arm for arm in compared.arms if any(cell[0] == arm for cell in both)]
+    named = compared.drawn(existing)
     groups = [(escape(arm), [cell for cell in both if cell[0] == arm], marker(compared.place(arm), 9)) for arm in named]
     if rest := [cell for cell in both if cell[0] not in named]:
         groups.append(("others", rest, {"size": 9, "color": figure.faded(GREY, 0.5), "symbol": "circle"}))
@@ -277,7 +279,7 @@ def dose(
         f"dose-{slug(mechanism)}",
         f"Dose and score: {quantity} against {metric}",
         f"{mechanism} against {metric} ({unit}), {formatting.count(len(both), 'trial')} of "
-        f"{formatting.count(len(known), 'arm')}; rank correlation over all trials {formatting.number(rank)}.",
+        f"{formatting.count(len(existing), 'arm')}; rank correlation over all trials {formatting.number(rank)}.",
         Table(["arm", "seed", mechanism, metric], rows, sql),
         compared.stand_in,
         "Exploratory: arms differ in more than the dose.",
@@ -293,8 +295,8 @@ def cost(compared: Compared, metric: str, unit: str, costs: Answer, means: Mappi
         return None
     traces = []
     for arm, price, score in shown:
-        told = f"{escape(arm)}: %{{x:.3g}} ms a step, %{{y:.4g}}"
-        traces.append(dots(told, name=escape(arm), x=[price], y=[score], marker=marker(compared.place(arm), 11)))
+        message = f"{escape(arm)}: %{{x:.3g}} ms a step, %{{y:.4g}}"
+        traces.append(dots(message, name=escape(arm), x=[price], y=[score], marker=marker(compared.place(arm), 11)))
     prices = [f"{arm} {formatting.number(price)} ms and {formatting.score(score)}" for arm, price, score in shown]
     return Plot(
         "cost-and-score",

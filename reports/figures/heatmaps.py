@@ -49,15 +49,15 @@ def _confusion(confusion: Confusion, statement: str, stand_in: str) -> Plot:
     rows = [[arm, classes[t], classes[p], int(counts[t, p]), float(shares[t, p])] for t, p in np.argwhere(counts)]
     across = {"title": {"text": "predicted"}, "automargin": True, "showgrid": False, "type": "category"}
     down = {"title": {"text": "true"}, "automargin": True, "autorange": "reversed", "type": "category"}
-    told = "; ".join(f"{true} is taken for {said} in {share:.0f} %" for true, said, share in confusion.worst)
+    message = "; ".join(f"{true} is taken for {label} in {share:.0f} %" for true, label, share in confusion.worst)
     return Plot(
         f"confusion-{slug(arm)}",
         f"{arm}: which class is taken for which",
         f"Confusion matrix of {arm} over {formatting.count(confusion.seeds, 'seed')}, percent of each true class; "
-        f"{confusion.right:.1f} % of the items are right. {told or 'No mistake'}.",
+        f"{confusion.right:.1f} % of the items are right. {message or 'No mistake'}.",
         Table(["arm", "true", "predicted", "items", "percent"], rows, statement),
         stand_in,
-        f"Most frequent mistakes: {told}." if told else "",
+        f"Most frequent mistakes: {message}." if message else "",
         drawing=drawing([cells], across, down, margin=NO_LEGEND),
         height=400 if few else 460,
     )
@@ -69,8 +69,8 @@ def factorial_figures(reader: Reader, results: SuiteResults, bench: BenchmarkRes
     if not factorials:
         return []
     metric, about = bench.first_metric
-    asked = sql.ask(reader, sql.results_of(bench.body, metric, about.split))
-    plots = [_factorial(bench, *factorial, asked, f"{metric}, {about.unit}") for factorial in factorials]
+    requested = sql.ask(reader, sql.results_of(bench.body, metric, about.split))
+    plots = [_factorial(bench, *factorial, requested, f"{metric}, {about.unit}") for factorial in factorials]
     return list(filter(None, plots))
 
 

@@ -176,16 +176,16 @@ def _as_published(results: SuiteResults, unit: str, claims: Sequence[JudgedClaim
         for row in (claim.verdict,)
     }
     axis = axis_of([(*ends[claim.claim_id], claim.published) for claim in claims])
-    marks = {name: Mark.of(axis, *known) for name, known in ends.items()}
+    marks = {name: Mark.of(axis, *existing) for name, existing in ends.items()}
     lines = []
     for claim in claims:
         middle, low, high = ends[claim.claim_id]
-        told = f"{formatting.number(middle, sign=True)} {formatting.interval(low, high)}"
+        message = f"{formatting.number(middle, sign=True)} {formatting.interval(low, high)}"
         if claim.published is not None:
-            told += f", published {formatting.number(claim.published, sign=True)}"
+            message += f", published {formatting.number(claim.published, sign=True)}"
         lines.append(
             ForestLine(
-                claim, *_named(results, [claim], claims), 0, marks[claim.claim_id], told, axis.place(claim.published)
+                claim, *_named(results, [claim], claims), 0, marks[claim.claim_id], message, axis.place(claim.published)
             )
         )
     columns = ["claim", "comparison", "verdict", "n", "difference", "low", "high", "published", "unit"]

@@ -45,8 +45,8 @@ class Tuned:
 
 def _banded(place: int, name: str, rows: Sequence[Row], values: Sequence[Any]) -> list[dict[str, Any]]:
     """A curve over the budget, with its band where both ends are finite."""
-    known = [row for row in rows if all(formatting.finite(row[end]) is not None for end in ("low", "high"))]
-    budgets, lows, highs = ([row[key] for row in known] for key in ("budget", "low", "high"))
+    existing = [row for row in rows if all(formatting.finite(row[end]) is not None for end in ("low", "high"))]
+    budgets, lows, highs = ([row[key] for row in existing] for key in ("budget", "low", "high"))
     whole = [row["budget"] for row in rows]
     curve = line(place, name, whole, values, "%{x} configurations<br>%{y:.4g}", legendgroup=name)
     return [*figure.band(place, name, budgets, lows, highs), curve]
@@ -88,18 +88,18 @@ def difference(tuned: Tuned, differences: Answer) -> Plot | None:
     if not by_pair:
         return None
     traces: list[dict[str, Any]] = []
-    told = []
+    message = []
     for number, (pair, own) in enumerate(by_pair.items()):
         place = next((at for at, arm in enumerate(tuned.arms) if at and pair.startswith(f"{arm} ")), number + 1)
         traces += _banded(place, pair, own, [row["difference"] for row in own])
         picked = [own[at] for at in sorted({0, len(own) // 4, len(own) // 2, len(own) - 1})]
         steps = [f"{formatting.number(row['difference'], sign=True)} at B = {row['budget']}" for row in picked]
-        told.append(f"{pair} {', '.join(steps)}")
+        message.append(f"{pair} {', '.join(steps)}")
     axes = axis("configurations tried, B"), axis("difference, up is better")
     return Plot(
         "difference",
         "Which arm is ahead at which budget",
-        f"Difference of the expected best of B, up is better: {'; '.join(told)}.",
+        f"Difference of the expected best of B, up is better: {'; '.join(message)}.",
         Table.of(differences, "pair", "budget", "difference", "low", "high"),
         note="The band holds for every B at once: the two arms' bands at half the error each.",
         drawing=drawing(traces, *axes, shapes=[figure.zero_line("x")], showlegend=True),
@@ -115,7 +115,7 @@ def history(tuned: Tuned, points: Answer) -> Plot | None:
     by_arm = grouped(rows, "arm")
     for place, arm in enumerate(tuned.arms):
         own = by_arm[arm]
-        known = [row for row in own if row["value"] is not None]
+        existing = [row for row in own if row["value"] is not None]
         drawn, best = [row["number"] + 1 for row in own], [row["best"] for row in own]
         hover = "%{x} tried, the best so far<br>%{y:.4g}"
         traces.append(line(place, arm, drawn, best, hover, legendgroup=arm, line={"shape": "hv"}))
@@ -124,9 +124,9 @@ def history(tuned: Tuned, points: Answer) -> Plot | None:
                 f"{escape(arm)}, configuration %{{customdata[0]}}, %{{customdata[1]}}<br>%{{y:.4g}}",
                 legendgroup=arm,
                 showlegend=False,
-                x=[row["number"] + 1 for row in known],
-                y=[row["value"] for row in known],
-                customdata=[[row["number"], row["status"]] for row in known],
+                x=[row["number"] + 1 for row in existing],
+                y=[row["value"] for row in existing],
+                customdata=[[row["number"], row["status"]] for row in existing],
                 marker={**figure.marker(place, 6), "color": figure.faded(colour(place), 0.6)},
             )
         )
@@ -152,7 +152,7 @@ def importance(tuned: Tuned, shares: Answer) -> Plot | None:
     by_arm, by_key = (grouped(shares.rows, column) for column in ("arm", "hyper_parameter"))
     largest = {key: max(row["share"] for row in rows) for key, rows in by_key.items()}
     keys = sorted(largest, key=lambda key: (largest[key], key))  # the axis begins at the bottom
-    traces, told = [], []
+    traces, message = [], []
     for place, arm in enumerate(tuned.arms):
         if own := {row["hyper_parameter"]: row["share"] for row in by_arm[arm]}:
             traces.append(
@@ -167,12 +167,12 @@ def importance(tuned: Tuned, shares: Answer) -> Plot | None:
                 )
             )
             first, share = next(iter(own.items()))
-            told.append(f"{arm}: {first} {100 * share:.0f} %")
+            message.append(f"{arm}: {first} {100 * share:.0f} %")
     axes = axis("share, %", rangemode="tozero"), {"automargin": True, "showgrid": False}
     return Plot(
         "importance",
         "What matters",
-        f"Importance of each hyper-parameter; the largest of {formatting.listed(told)}.",
+        f"Importance of each hyper-parameter; the largest of {formatting.listed(message)}.",
         Table(["arm", "hyper-parameter", "share"], [[*row.values()] for row in shares.rows], shares.sql),
         note="Shares of the variance among the better configurations (PED-ANOVA); few configurations tell little.",
         drawing=drawing(traces, *axes, barmode="group", showlegend=True),
@@ -261,7 +261,7 @@ def _lines(rows: Sequence[Row], scales: Mapping[str, AxisScale], name: str, styl
         ]
         points.append((scales[""].places[row["value"]], len(scales) - 1, [number, formatting.score(row["value"])]))
         points.append((None, None, None))  # the pen is lifted
-    x, y, said = ([point[part] for point in points] for part in range(3))
+    x, y, text = ([point[part] for point in points] for part in range(3))
     return figure.trace(
         go.Scatter,
         "configuration %{customdata[0]}<br>%{customdata[1]}",
@@ -269,7 +269,7 @@ def _lines(rows: Sequence[Row], scales: Mapping[str, AxisScale], name: str, styl
         name=name,
         x=x,
         y=y,
-        customdata=said,
+        customdata=text,
         line=style,
         connectgaps=False,
         marker={"size": 4, "color": style["color"]},
@@ -312,12 +312,12 @@ def _axes(labels: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
 
 def slices(tuned: Tuned) -> list[Plot]:
     """Each hyper-parameter against the value it reached; the chosen configurations ringed."""
-    given: dict[str, list[tuple[str, int, Any, float]]] = defaultdict(list)
+    values: dict[str, list[tuple[str, int, Any, float]]] = defaultdict(list)
     for arm in tuned.arms:
         for row in tuned.of(arm):
             for key, value in (row["params"] or {}).items():
-                given[key].append((arm, row["number"], value, row["value"]))
-    return [plot for key, rows in sorted(given.items()) if (plot := _slice(tuned, key, rows)) is not None]
+                values[key].append((arm, row["number"], value, row["value"]))
+    return [plot for key, rows in sorted(values.items()) if (plot := _slice(tuned, key, rows)) is not None]
 
 
 def _slice(tuned: Tuned, key: str, rows: Sequence[tuple[str, int, Any, float]]) -> Plot | None:

@@ -68,8 +68,8 @@ def benchmark_pages(reader: Reader, results: SuiteResults) -> Iterator[Page]:
     """A page for each benchmark; the series, by far the largest table, are read once for all of them."""
     if not results.benches:
         return
-    asked = sql.ask(reader, sql.curves_of(sql.together(results.bodies), keys="benchmark, arm"))
-    curves = sql.grouped(asked.rows, "benchmark")
+    requested = sql.ask(reader, sql.curves_of(sql.together(results.bodies), keys="benchmark, arm"))
+    curves = sql.grouped(requested.rows, "benchmark")
     for name, bench in results.benches.items():
         claims = [claim for claim in results.judged if name in claim.benchmarks]
         final, costs = (sql.ask(reader, text(bench.body)) for text in (sql.results_of, sql.costs_of))
@@ -106,9 +106,9 @@ def _page(reader: Reader, results: SuiteResults, numbers: _Numbers) -> Page:
 def _best(reader: Reader, numbers: _Numbers) -> list[Plot]:
     """Best so far on validation over time, of the first metric that is measured there."""
     for metric, about in numbers.bench.metrics.items():
-        asked = sql.ask(reader, sql.best_of(numbers.bench.body, metric, 1 if about.better == "higher" else -1))
-        if asked.rows:
-            plot = figures.best_so_far(numbers.compared, metric, about.unit, asked)
+        requested = sql.ask(reader, sql.best_of(numbers.bench.body, metric, 1 if about.better == "higher" else -1))
+        if requested.rows:
+            plot = figures.best_so_far(numbers.compared, metric, about.unit, requested)
             return [plot] if plot else []
     return []
 

@@ -17,7 +17,6 @@ from reports.data.comparisons import FinalNumbers, dose_and_gain, removals
 from reports.data.suite_results import SuiteResults
 from reports.figures.axis import Mark, axis_of
 from reports.figures.plain import Scatter, scatter
-from reports.pages import sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ def claim_detail(
         claim,
         _facts(claim),
         mechanism_views(claim),
-        sentences.change(claim),
+        claim.change,
         list(map(str, claim.detail.changed)),
         _removed(claim, rows),
         None if doses is None else scatter(claim, doses),
@@ -116,25 +115,25 @@ def _looks(sizes: Sequence[int]) -> str | None:
 
 def rate_views(claim: JudgedClaim) -> list[RateView]:
     """The rate curve as lines on one axis, from the least rate."""
-    known = [(entry.difference, entry.low, entry.high) for entry in claim.rate_curve]
-    axis = axis_of(known)
+    existing = [(entry.difference, entry.low, entry.high) for entry in claim.rate_curve]
+    axis = axis_of(existing)
     views = []
-    for entry, (middle, low, high) in zip(claim.rate_curve, known, strict=True):
+    for entry, (middle, low, high) in zip(claim.rate_curve, existing, strict=True):
         rates = [rate for arms in entry.rates.values() for rate in arms.values()]
         factor = entry.factor
         own = "the recipe's own" if factor == 1 else f"{formatting.setting(round(factor, 3))} times the recipe's"
         label = f"{formatting.setting(rates[0])}, {own}" if len(set(rates)) == 1 else own
-        told = f"{formatting.number(middle, sign=True)} {formatting.interval(low, high)} {claim.unit}, n {entry.n}"
-        told = told if entry.n else f"no difference: {formatting.count(entry.diverged, 'trial')} diverged"
+        message = f"{formatting.number(middle, sign=True)} {formatting.interval(low, high)} {claim.unit}, n {entry.n}"
+        message = message if entry.n else f"no difference: {formatting.count(entry.diverged, 'trial')} diverged"
         tone = formatting.side(low, high)
-        views.append(RateView(label, Mark.of(axis, middle, low, high), axis.zero, tone, told))
+        views.append(RateView(label, Mark.of(axis, middle, low, high), axis.zero, tone, message))
     return views
 
 
 def _removed(claim: JudgedClaim, rows: Sequence[Ablation]) -> list[tuple[Ablation, Mark, float]]:
-    known = removals(claim, rows)
-    axis = axis_of([(one.difference, one.low, one.high) for one in known])
-    return [(one, Mark.of(axis, one.difference, one.low, one.high), axis.zero) for one in known]
+    existing = removals(claim, rows)
+    axis = axis_of([(item.difference, item.low, item.high) for item in existing])
+    return [(item, Mark.of(axis, item.difference, item.low, item.high), axis.zero) for item in existing]
 
 
 def _identity(claim: JudgedClaim) -> str:

@@ -86,8 +86,8 @@ def fragment(verdicts: TableVerdicts) -> str:
 
 def comparison_page(verdicts: TableVerdicts) -> Page:
     """The page's content."""
-    axis = axis_of([(one.difference, one.low, one.high) for one in verdicts])
-    lines = [_line(verdicts, one, axis) for one in _ordered(verdicts)]
+    axis = axis_of([(item.difference, item.low, item.high) for item in verdicts])
+    lines = [_line(verdicts, item, axis) for item in _ordered(verdicts)]
     content = {
         "verdicts": verdicts,
         "lines": lines,
@@ -101,7 +101,7 @@ def comparison_page(verdicts: TableVerdicts) -> Page:
         "footer": "Written by harness judge from the table alone; nothing else was read.",
         "how": _how(verdicts),
         "verdicts_pair": verdicts.pair,
-        "words": [word for word in Verdict if word in {Verdict.of(one.word) for one in verdicts}],
+        "words": [word for word in Verdict if word in {Verdict.of(item.word) for item in verdicts}],
     }
     methods, others = (formatting.listed(list(names)) for names in (verdicts.reading.methods, verdicts.reading.against))
     return Page("index.html", "comparison.html", f"{methods} against {others}: {verdicts.metric}", content)
@@ -109,7 +109,7 @@ def comparison_page(verdicts: TableVerdicts) -> Page:
 
 def measured(verdicts: TableVerdicts) -> str:
     """What the axis has."""
-    if any(one.row.detail.pairing.log_ratio for one in verdicts):
+    if any(item.row.detail.pairing.log_ratio for item in verdicts):
         return f"mean logarithm of the ratio of {verdicts.metric}, right = better"
     unit = formatting.unit_of_difference(verdicts.unit)
     return f"difference in {verdicts.metric}{f', {unit}' if unit else ''}, right = better"
@@ -117,21 +117,23 @@ def measured(verdicts: TableVerdicts) -> str:
 
 def headline(verdicts: TableVerdicts) -> list[str]:
     """What the verdicts come to: how many of each word, what goes the other way first."""
-    words = [one.word for one in verdicts]
+    words = [item.word for item in verdicts]
     ranked = sorted(set(words), key=lambda word: (formatting.shown(word).order, word))
     if len(words) == 1:
-        one = verdicts[0]
-        size = f": {_told(verdicts, one)}" if one.difference is not None else ""
-        return [f"{one.method} against {one.against}, {verdicts.metric}: {one.word}{size}."]
+        item = verdicts[0]
+        size = f": {_told(verdicts, item)}" if item.difference is not None else ""
+        return [f"{item.method} against {item.against}, {verdicts.metric}: {item.word}{size}."]
     counted = [f"{words.count(word)} {word}" for word in ranked]
     return [f"Of {len(words)} tests: {formatting.listed(counted)}."]
 
 
 def _how(verdicts: TableVerdicts) -> list[tuple[str, str]]:
     """What was read and by which rules, as pairs of a word and its value."""
-    asked, table = verdicts.asked, verdicts.table
-    smallest = "none was named" if asked.smallest is None else f"{formatting.setting(asked.smallest)} {verdicts.unit}"
-    announced = formatting.listed(list(asked.primary)) if asked.primary else "none: every test counts alike"
+    requested, table = verdicts.asked, verdicts.table
+    smallest = (
+        "none was named" if requested.smallest is None else f"{formatting.setting(requested.smallest)} {verdicts.unit}"
+    )
+    announced = formatting.listed(list(requested.primary)) if requested.primary else "none: every test counts alike"
     pairs = [
         ("table", table.name),
         ("sha256", table.sha256),
@@ -139,13 +141,13 @@ def _how(verdicts: TableVerdicts) -> list[tuple[str, str]]:
         ("metric", f"{verdicts.metric}{f', {verdicts.unit}' if verdicts.unit else ''}, {verdicts.better} is better"),
         ("rows", "; ".join(f"{column} = {value}" for column, value in verdicts.reading.where) or "all"),
         ("test", "paired t, and beside it the exact sign-flip test: where they disagree, no word rests on the t test"),
-        ("α", formatting.setting(asked.alpha)),
+        ("α", formatting.setting(requested.alpha)),
         ("correction", verdicts.correction),
         ("announced tests", announced),
         ("smallest effect worth having", smallest.strip()),
-        ("scores that are missing or not finite", MISSING[asked.on_divergence]),
+        ("scores that are missing or not finite", MISSING[requested.on_divergence]),
     ]
-    return [(name, told) for name, told in pairs if told]
+    return [(name, message) for name, message in pairs if message]
 
 
 def _ordered(verdicts: TableVerdicts) -> list[TableVerdict]:
@@ -193,7 +195,7 @@ def _facts(verdicts: TableVerdicts, one: TableVerdict) -> list[tuple[str, str]]:
         ("pairs needed, at the corrected level", None if needed is None else str(needed)),
         ("without a partner, failed", _lost(detail.numbers)),
     ]
-    return [(name, told) for name, told in facts if told]
+    return [(name, message) for name, message in facts if message]
 
 
 def _open(end: float | None, otherwise: float) -> float:
@@ -202,8 +204,8 @@ def _open(end: float | None, otherwise: float) -> float:
 
 def _mean(means: Sequence[float | None]) -> str | None:
     """Over the benchmarks; None where one has none."""
-    known = [mean for mean in means if mean is not None]
-    return formatting.score(statistics.fmean(known)) if known and len(known) == len(means) else None
+    existing = [mean for mean in means if mean is not None]
+    return formatting.score(statistics.fmean(existing)) if existing and len(existing) == len(means) else None
 
 
 def _known(value: float | None, show: Callable[[float], str]) -> str | None:
@@ -217,11 +219,11 @@ def _lost(numbers: Numbers) -> str | None:
 
 def arm_lines(verdicts: TableVerdicts) -> list[ArmLine]:
     """Every arm on every benchmark: mean and standard deviation of all that the table has, paired or not."""
-    found: dict[tuple[str, str], list[ArmScore]] = {}
+    result: dict[tuple[str, str], list[ArmScore]] = {}
     for score in verdicts.scores:
-        found.setdefault((score.benchmark, score.arm), []).append(score)
+        result.setdefault((score.benchmark, score.arm), []).append(score)
     lines = []
-    for (benchmark, arm), scores in found.items():
+    for (benchmark, arm), scores in result.items():
         values = [score.value for score in scores if math.isfinite(score.value)]
         spread = f" ± {formatting.number(statistics.stdev(values), 2)}" if len(values) > 1 else ""
         mean = f"{formatting.score(statistics.fmean(values))}{spread}" if values else "–"
@@ -234,8 +236,8 @@ def _pair_rows(verdicts: TableVerdicts) -> list[tuple[str, str, str, str, str]]:
     """Test, pair, both scores and the difference."""
     scores = {(score.benchmark, score.arm, score.pair): score.value for score in verdicts.scores}
     rows: list[tuple[str, str, str, str, str]] = []
-    for one in verdicts:
-        for benchmark, pair, value in differences(verdicts, one)[: MOST_ROWS - len(rows)]:
-            ours, theirs = (formatting.score(scores[benchmark, arm, pair]) for arm in (one.method, one.against))
-            rows.append((one.test, pair, ours, theirs, formatting.number(value, 4, sign=True)))
+    for item in verdicts:
+        for benchmark, pair, value in differences(verdicts, item)[: MOST_ROWS - len(rows)]:
+            ours, theirs = (formatting.score(scores[benchmark, arm, pair]) for arm in (item.method, item.against))
+            rows.append((item.test, pair, ours, theirs, formatting.number(value, 4, sign=True)))
     return rows

@@ -11,18 +11,16 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.archive import Tree, missing, open_tree
 from suites.data.cache import cached, checksum
 from suites.data.types import Array, Images, ImageSplit, held_out
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 READER = "cifar/1"
 SIDE = 32
@@ -80,11 +78,7 @@ LAYOUTS = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 
 
 def unpickle(content: bytes, where: str) -> dict[str, Any]:
-    """Read a published pickle: a dictionary of arrays, lists and strings.
-
-    Raises:
-        HarnessError: it is damaged, needs other classes, or is not a dictionary.
-    """
+    """Read a published pickle: a dictionary of arrays, lists and strings."""
     try:
         value = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
     except Exception as error:  # a damaged pickle raises nearly anything
@@ -117,10 +111,6 @@ def read(path: Path, layout: CifarLayout, source: str) -> dict[str, Array]:
     """Read splits, labels and class names of a folder or archive.
 
     The arrays are ``train``, ``train_labels``, ``test``, ``test_labels`` and ``classes``.
-
-    Raises:
-        MissingDataError: ``path`` does not exist.
-        HarnessError: a damaged file, another layout.
     """
     digest = checksum(path)
 

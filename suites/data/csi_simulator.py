@@ -7,16 +7,13 @@ h(t, s) = Σ_static a·exp(−2πi·f_s·τ) + Σ_moving b·exp(−2πi·(f_s·�
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.csi_domains import CsiDomains, CsiWindows, DivisionOptions, divide
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 SUBCARRIERS = 52
 SPACING = 312.5e3  # Hz, IEEE 802.11 at 20 MHz

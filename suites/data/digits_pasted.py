@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.boxes import BoxedImages, Listed, boxed
 from suites.data.digits import enlarge, read_digits
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,18 +7,15 @@ a mean, and holes of a fifth to a half of the picture affect every pixel's neigh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
-from suites.data.pairs import ImagePairs, PairSplit
+from suites.data.imagepairs import ImagePairs, PairSplit
 from suites.data.types import Array
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 WAVES = 8
 Floats = npt.NDArray[np.float64]
@@ -39,11 +36,7 @@ class GratingsOptions:
 
 
 def load(request: DataRequest[GratingsOptions]) -> ImagePairs:
-    """Generate pictures (N, 3, size, size) and masks from the stream ``data``.
-
-    Raises:
-        HarnessError: the least hole ratio is above the largest.
-    """
+    """Generate pictures (N, 3, size, size) and masks from the stream ``data``."""
     options = request.options
     size, low, high = options.size, options.least_hole, options.most_hole
     if low > high:

@@ -10,17 +10,14 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.archive import missing
 from suites.data.types import ImageFiles, Images, ImageSplit, Labels, held_out
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 # of the training images, as in every ImageNet recipe of the field
@@ -28,11 +25,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def list_split(folder: Path, classes: tuple[str, ...]) -> tuple[tuple[Path, ...], Labels]:
-    """List the files and class numbers of a split, sorted.
-
-    Raises:
-        HarnessError: a class folder is missing, or none holds an image.
-    """
+    """List the files and class numbers of a split, sorted."""
     files: list[Path] = []
     labels: list[int] = []
     for number, name in enumerate(classes):
@@ -70,12 +63,7 @@ class ImageNetOptions(CropOptions):
 
 
 def load(request: DataRequest[ImageNetOptions]) -> Images:
-    """Images by file, labels by the alphabetical order of class folders.
-
-    Raises:
-        MissingDataError: ``imagenet/train`` or ``imagenet/val`` is missing.
-        HarnessError: the class folders of the two differ.
-    """
+    """Images by file, labels by the alphabetical order of class folders."""
     options = request.options
     folders = {name: request.root / "imagenet" / part for name, part in (("train", "train"), ("test", "val"))}
     for folder in folders.values():

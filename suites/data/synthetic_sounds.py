@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.sounds import Sounds, SoundSplit, Waves
 from suites.data.types import Labels
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
 
 # amplitudes of the overtones 1–6 of each instrument
 INSTRUMENTS = np.array(

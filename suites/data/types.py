@@ -6,15 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import DataRequest
+from harness.trial.contracts import DataRequest
 
 Array = npt.NDArray[np.generic]
 Labels = npt.NDArray[np.int64]

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.registry.metadata import ModelMetadata
+from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
 from suites.models.resnet import BasicBlock, Bottleneck
 from suites.models.taps import Taps
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest
 
 
 def conv(

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock
 
 from harness.registry.metadata import ModelMetadata
+from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
 from suites.models.cnn import he_initialise
 from suites.models.embedding import fitting
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest
 
 STAGES = 4
 

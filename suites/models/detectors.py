@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from harness.registry.metadata import ModelMetadata
+from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
 from suites.models.cnn import ConvNet
 from suites.models.embedding import load_weights
 from suites.models.resnet import torchvision_body
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest
 
 BACKBONES = ("cnn", "resnet18", "vgg16-bn")
 RATIOS = (1.0, 2.0, 0.5)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +12,10 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError, MissingDataError
 from harness.registry.metadata import ModelMetadata
+from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
 from suites.models.cnn import ConvNet
 from suites.models.resnet import BLOCKS, SmallResNet, torchvision_body
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 BACKBONES = ("cnn", "resnet-cifar", "resnet50")

@@ -7,7 +7,7 @@ import itertools
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +15,8 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError, choices
 from harness.registry.metadata import ModelMetadata
+from harness.trial.contracts import ModelRequest
 from harness.trial.options import REQUIRED, option
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest
 
 PACKAGE = "sklearn"
 DRAWN = {"random_state": "the seed of the trial draws it", "n_jobs": "the recipe's 'threads' sets it"}

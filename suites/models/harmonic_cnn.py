@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +11,8 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.metadata import ModelMetadata
+from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest
 
 LOWEST = 24  # MIDI number of C1, 32.7 Hz
 # Equivalent rectangular bandwidth = α·f + β (Glasberg & Moore 1990).

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +15,8 @@ from torch.nn.utils import parametrizations, parametrize
 
 from harness.errors import HarnessError
 from harness.registry.metadata import ModelMetadata
+from harness.trial.contracts import ModelRequest, Slot
 from harness.trial.options import option
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest, Slot
 
 PLACES = ("encoder", "blocks", "decoder")
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.metadata import ModelMetadata
+from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
 from suites.models.cnn import Classifier, he_initialise
 from suites.models.resnet import SmallResNet, torchvision_body
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest
 
 PAIRS = ("kernels", "resnet-cifar", "resnet18")
 

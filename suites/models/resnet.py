@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.metadata import ModelMetadata
+from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
 from suites.models.cnn import Classifier
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest
 
 ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "mobilenet_v2")
 

@@ -11,7 +11,6 @@ projection can read the next token from them. ``causal`` masks both axes; ``caus
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +18,9 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.metadata import ModelMetadata
+from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
 from suites.models.vocabulary import PostNormLayer, TiedVocabulary, initialise_relative, sinusoids, vocabulary_for
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest
 
 
 class MultiLinearAttention(nn.Module):

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from harness.registry.metadata import ModelMetadata
+from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
 from suites.models.transformer import EncoderLayer, TransformerOptions
 from suites.models.vocabulary import norm_for, sinusoids
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest
 
 
 def averaged(x: Tensor, padding: Tensor) -> Tensor:

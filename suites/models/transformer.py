@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +11,9 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.metadata import ModelMetadata
+from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
 from suites.models.vocabulary import norm_for, sinusoids
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest
 
 Part = Callable[[Tensor], Tensor]
 # A finite score for closed places: with −∞ a fully closed softmax would be NaN.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +10,9 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.metadata import ModelMetadata
+from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
 from suites.models.vocabulary import TiedVocabulary, norm_for, normalise_weights, sinusoids, vocabulary_for
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest
 
 
 class CausalLayer(nn.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.metadata import ModelMetadata
+from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
 from suites.models.vocabulary import (
     PostNormLayer,
@@ -20,9 +20,6 @@ from suites.models.vocabulary import (
     sinusoids,
     vocabulary_for,
 )
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest
 
 
 class RelativeAttention(nn.Module):

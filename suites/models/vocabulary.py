@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError, choices
-
-if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest, Slot
+from harness.trial.contracts import ModelRequest, Slot
 
 
 class TiedVocabulary(nn.Module):

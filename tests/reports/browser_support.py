@@ -79,19 +79,19 @@ class Visit:
 
         script = Path(axe_core_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
         self.page.evaluate(script)
-        found = self.page.evaluate(f"axe.run({OUTSIDE_DRAWINGS}, {{resultTypes: ['violations']}})")["violations"]
+        result = self.page.evaluate(f"axe.run({OUTSIDE_DRAWINGS}, {{resultTypes: ['violations']}})")["violations"]
         return [
-            f"{one['id']}: {json.dumps([node['html'][:120] for node in one['nodes'][:3]])}"
-            for one in found
-            if one["impact"] in ("serious", "critical")
+            f"{item['id']}: {json.dumps([node['html'][:120] for node in item['nodes'][:3]])}"
+            for item in result
+            if item["impact"] in ("serious", "critical")
         ]
 
     def faults(self, root: Path, axe: bool = True) -> list[str]:
         """Everything wrong with the page of a site whose folder is ``root``; figures are drawn first."""
-        found = [f"{self.overflow()} pixels too wide as it opens"] if self.overflow() > 0 else []
+        result = [f"{self.overflow()} pixels too wide as it opens"] if self.overflow() > 0 else []
         self.draw_all()
-        found += [f"{self.overflow()} pixels too wide with everything open"] if self.overflow() > 0 else []
-        found += self.violations() if axe else []
-        found += self.complaints
+        result += [f"{self.overflow()} pixels too wide with everything open"] if self.overflow() > 0 else []
+        result += self.violations() if axe else []
+        result += self.complaints
         allowed = (root.as_uri(), "data:", "blob:")
-        return found + [f"asks for {url}" for url in self.requests if not url.startswith(allowed)]
+        return result + [f"asks for {url}" for url in self.requests if not url.startswith(allowed)]

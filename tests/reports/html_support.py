@@ -42,10 +42,10 @@ class Parsed(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = Element(tag, {name: value or "" for name, value in attrs}, within=tuple(e.tag for e in self._open))
-        self.elements.append(found)
+        result = Element(tag, {name: value or "" for name, value in attrs}, within=tuple(e.tag for e in self._open))
+        self.elements.append(result)
         if tag not in self.VOID:
-            self._open.append(found)
+            self._open.append(result)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append(Element(tag, {name: value or "" for name, value in attrs}))
@@ -81,16 +81,16 @@ class Parsed(HTMLParser):
         shown += [
             element.attributes.get(name, "") for element in self.elements for name in ("alt", "aria-label", "title")
         ]
-        found = [match for text in shown for match in re.finditer(r"(?<![\w.,+−:/=-])1\s([a-z]+s)\b", unescape(text))]
-        return [match[0] for match in found if match[1] not in SINGULAR]
+        result = [match for text in shown for match in re.finditer(r"(?<![\w.,+−:/=-])1\s([a-z]+s)\b", unescape(text))]
+        return [match[0] for match in result if match[1] not in SINGULAR]
 
     def statements(self) -> list[str]:
         """The SQL of every command that the page shows, as a shell would hand it over."""
-        found = []
+        result = []
         for element in self.elements:
             if element.tag == "code" and "pre" in element.within:
                 words = shlex.split(element.text)
                 assert words[:2] == ["harness", "query"], element.text
                 assert len(words) == 3
-                found.append(words[2])
-        return found
+                result.append(words[2])
+        return result

@@ -137,7 +137,7 @@ def outcome(trial: Trial, tie: bool, steps: int = 60) -> dict[str, Any]:
     at = list(range(1, steps + 1))
     loss = [3 * math.exp(-step / 20) + 0.02 * (trial.seed + 1) for step in at]
     share = 0.6 + 0.05 * EFFECTS.get(trial.arm, 1.4) + 0.004 * trial.seed
-    one = {"epoch": [step / 10 for step in at], "elapsed_seconds": [0.01 * step for step in at], "step": at}
+    item = {"epoch": [step / 10 for step in at], "elapsed_seconds": [0.01 * step for step in at], "step": at}
     return {
         "kind": "outcome",
         "run_id": RUN,
@@ -156,9 +156,9 @@ def outcome(trial: Trial, tie: bool, steps: int = 60) -> dict[str, Any]:
             {"split": "train", "metric": "mechanism.share", "value": share},
         ],
         "series": [
-            {"split": "train", "name": "loss", "value": loss, **one},
-            {"split": "train", "name": "mechanism.share", "value": [share * step / steps for step in at], **one},
-            {"split": "validation", "name": "score", "value": [score - 5 + 5 * step / steps for step in at], **one},
+            {"split": "train", "name": "loss", "value": loss, **item},
+            {"split": "train", "name": "mechanism.share", "value": [share * step / steps for step in at], **item},
+            {"split": "validation", "name": "score", "value": [score - 5 + 5 * step / steps for step in at], **item},
         ],
         "artifacts": [],
     }
@@ -215,10 +215,10 @@ def fill(database: Path, reported: Sequence[Reported], *, tie: str = HOSTILE, fa
             "class": {"torch": "2.14.1"},
         }
         owner.record(EnvironmentEvent(environment_id="env-1", info=info))
-        for one in reported:
-            _run(owner, one, tie, fail_one)
-            _beside(owner, one)
-            _judge(owner, one, tie)
+        for item in reported:
+            _run(owner, item, tie, fail_one)
+            _beside(owner, item)
+            _judge(owner, item, tie)
         _sweep(owner)
         owner.flush()
 
@@ -290,9 +290,9 @@ def left_behind(trial: Trial, folder: Path) -> list[dict[str, Any]]:
     own = folder / trial.trial_id
     own.mkdir(parents=True, exist_ok=True)
     label = np.arange(20) % 3
-    said = np.where(np.arange(20) < 4 + trial.seed, (label + 1) % 3, label)
+    text = np.where(np.arange(20) < 4 + trial.seed, (label + 1) % 3, label)
     np.savez(
-        own / "items.npz", item=np.arange(20), label=label, predicted=said, classes=np.array(["cat", SCRIPT, "ox"])
+        own / "items.npz", item=np.arange(20), label=label, predicted=text, classes=np.array(["cat", SCRIPT, "ox"])
     )
     rows = [
         {"source": f"ein Satz {SCRIPT}", "reference": "a sentence", "translation": f"{trial.arm} says", "chrf": 51.5}
@@ -406,7 +406,7 @@ def tuned(published: dict[str, Any]) -> dict[str, Any]:
     return {
         **published,
         "protocol": "tuned",
-        "verdict": "undecided",
+        "verdict": "inconclusive",
         "difference": 0.125,
         "ci_low": -0.5,
         "ci_high": 0.75,
@@ -419,8 +419,8 @@ def scores(plan: Plan, benchmark: str, arm: str, tie: str) -> dict[int, tuple[st
     """Trial and score of a cell by seed; seed 4 of ``other`` diverged."""
     by_id = {trial.trial_id: trial for trial in plan.trials}
     return {
-        seed: (found, value_of(by_id[found], by_id[found].benchmark == tie))
-        for seed, found in plan.trial_ids(benchmark, arm).items()
+        seed: (result, value_of(by_id[result], by_id[result].benchmark == tie))
+        for seed, result in plan.trial_ids(benchmark, arm).items()
         if not (arm == "other" and seed == 4)
     }
 
@@ -436,16 +436,16 @@ def verdict(
 ) -> dict[str, Any]:
     """A verdict's row by the rules of the judge, as far as these cases go."""
     values = list(differences.values())
-    found, effect = stats.paired_t(values), stats.effect_size_interval(values)
+    result, effect = stats.paired_t(values), stats.effect_size_interval(values)
     stand_in = list(one.plan.settings[benchmark].stand_in)
-    confirmed, open_ = ("direction confirmed", "undecided") if stand_in else ("reproduced", "inconclusive")
-    word = "inactive" if not passed else confirmed if found.p <= 0.05 and found.low > 0 else open_
+    confirmed = "direction confirmed" if stand_in else "reproduced"
+    word = "inactive" if not passed else confirmed if result.p <= 0.05 and result.low > 0 else "inconclusive"
     entry = {
         "benchmark": benchmark,
-        "n": found.n,
-        "difference": found.estimate,
-        "low": finite(found.low),
-        "high": finite(found.high),
+        "n": result.n,
+        "difference": result.estimate,
+        "low": finite(result.low),
+        "high": finite(result.high),
         "differences": {str(seed): value for seed, value in differences.items()},
     }
     design = {
@@ -468,7 +468,7 @@ def verdict(
         "seeds_needed": 9,
         "seeds_won": sum(value > 0 for value in values),
         "sign_flip_p": stats.sign_flip_p(values),
-        "relative_error_reduction": found.estimate / 50,
+        "relative_error_reduction": result.estimate / 50,
         "per_benchmark": [entry],
         "missing": 0,
         "failed": 0,
@@ -479,12 +479,12 @@ def verdict(
         ],
     }
     return {
-        "n": found.n,
-        "difference": found.estimate,
-        "ci_low": found.low,
-        "ci_high": found.high,
-        "p": found.p if passed else None,
-        "adjusted_p": min(1.0, 2 * found.p) if passed else None,
+        "n": result.n,
+        "difference": result.estimate,
+        "ci_low": result.low,
+        "ci_high": result.high,
+        "p": result.p if passed else None,
+        "adjusted_p": min(1.0, 2 * result.p) if passed else None,
         "e_value": None,
         "verdict": word,
         "stand_in": stand_in,

@@ -49,12 +49,12 @@ RUN = "20260304T050000-5678abcd"
 
 def selections(suite: Suite, seeds: tuple[int, ...] = SEEDS) -> list[Selection]:
     """What is reported of a suite."""
-    found = []
+    result = []
     for scale, names in SUITES[suite.name]:
-        known = [name for name in names if name in suite.benchmarks]
-        chosen = tuple(known or list(suite.benchmarks)[:1])
-        found.append(Selection(scale=scale, benchmarks=chosen, seeds=seeds))
-    return found
+        existing = [name for name in names if name in suite.benchmarks]
+        chosen = tuple(existing or list(suite.benchmarks)[:1])
+        result.append(Selection(scale=scale, benchmarks=chosen, seeds=seeds))
+    return result
 
 
 def score(trial: Trial, metric: str, about: Metric) -> float:
@@ -81,13 +81,13 @@ def results_of(suite: Suite, trial: Trial, gates: Sequence[MechanismCheck]) -> l
 
 def rules_of(suite: Suite) -> list[MechanismCheck]:
     """Every gate of the suite, each once."""
-    found: dict[tuple[Any, ...], MechanismCheck] = {}
+    result: dict[tuple[Any, ...], MechanismCheck] = {}
     for binding in suite.model.claims:
-        given = binding.mechanism if isinstance(binding.mechanism, list) else [binding.mechanism]
-        for rule in given:
+        value = binding.mechanism if isinstance(binding.mechanism, list) else [binding.mechanism]
+        for rule in value:
             if rule is not None:
-                found.setdefault((rule.metric, *rule.arms), rule)
-    return list(found.values())
+                result.setdefault((rule.metric, *rule.arms), rule)
+    return list(result.values())
 
 
 def fill_shipped(owner: Writer, suite: Suite, plan: Plan) -> None:

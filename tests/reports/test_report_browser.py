@@ -99,7 +99,7 @@ def test_claims_filter_and_tables_sort_by_keyboard(written: Written, browser: Br
     assert page.locator("#claim-list .claim:visible").count() == 1
     assert page.locator("[data-filter=claim-list] output").inner_text() == "1 of 3"
     page.fill("[data-filter=claim-list] [data-filter-text]", "")
-    page.select_option("[data-filter-word]", "undecided")
+    page.select_option("[data-filter-word]", "inconclusive")
     assert page.locator("#claim-list .claim:visible").count() == 1
     head = page.locator("[aria-label=Ablations] th").filter(has_text="Difference")
     head.locator("button").focus()
@@ -171,10 +171,10 @@ def test_a_run_that_goes_on_is_shown_and_a_page_renews_itself(written: Written, 
         page.goto(f"http://{HOST}:{server.server_address[1]}/suites/demo/mini/index.html")
         panel = page.locator("#live")
         panel.wait_for(state="visible")
-        told = panel.inner_text()
-        assert f"{hostile}, mini" in told
-        assert "3 of 6 trials (1 were stored) · 45 s left · 4 a minute" in told
-        assert "1 failed" in told
+        message = panel.inner_text()
+        assert f"{hostile}, mini" in message
+        assert "3 of 6 trials (1 were stored) · 45 s left · 4 a minute" in message
+        assert "1 failed" in message
         panel.locator("summary").filter(has_text="1 bought seed").click()
         assert "seed 5 of a on b: because" in panel.inner_text()
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

@@ -80,17 +80,17 @@ def test_nothing_is_fetched_from_anywhere_else(written: Written) -> None:
 
 
 def test_every_internal_link_leads_somewhere(written: Written) -> None:
-    known = {path: Parsed(path) for path in written.pages()}
+    existing = {path: Parsed(path) for path in written.pages()}
     checked = 0
-    for path, page in known.items():
+    for path, page in existing.items():
         for link in page.of("a"):
             parts = urlsplit(link.attributes["href"])
             if parts.scheme:
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             assert target.is_file(), f"{path}: {link.attributes['href']}"
-            if parts.fragment and target in known:
-                assert unquote(parts.fragment) in known[target].ids, f"{path}: {link.attributes['href']}"
+            if parts.fragment and target in existing:
+                assert unquote(parts.fragment) in existing[target].ids, f"{path}: {link.attributes['href']}"
             checked += 1
     assert checked > 300
     single = Parsed(written.single)
@@ -181,7 +181,7 @@ def test_the_csv_of_a_curve_is_what_its_statement_gives(written: Written) -> Non
     figure = next(e for e in page.classed("figure") if e.attributes["id"] == "curve-train-loss")
     link = next(e for e in page.classed("csv") if "curve-train-loss" in e.attributes["href"])
     rows = list(csv.DictReader((page.path.parent / link.attributes["href"]).open(encoding="utf-8")))
-    sql = next(one for one in page.statements() if "m.name = 'loss'" in one and one.strip() in figure.text)
+    sql = next(item for item in page.statements() if "m.name = 'loss'" in item and item.strip() in figure.text)
     with open_reader(written.database, sandbox=True) as reader:
         answer = reader.query(sql).dicts()
     assert [row["arm"] for row in rows] == [row["arm"] for row in answer]
@@ -239,7 +239,7 @@ def test_the_latest_verdict_counts_and_absent_keys_are_no_matter(tmp_path: Path)
                 "ci_low": float("-inf"),
                 "ci_high": float("inf"),
                 "p": 1.0,
-                "verdict": "undecided (distribution-sensitive)",
+                "verdict": "inconclusive (distribution-sensitive)",
                 "stand_in": ["recipe"],
                 "design": {},
             },
@@ -254,7 +254,7 @@ def test_the_latest_verdict_counts_and_absent_keys_are_no_matter(tmp_path: Path)
         ]
         owner.record(VerdictsEvent(suite="demo", scale="mini", verdicts=verdicts))
     page = suite_of(write_site(database, reported, tmp_path / "site").parent)
-    assert "undecided (distribution-sensitive)" in page.text
+    assert "inconclusive (distribution-sensitive)" in page.text
     assert "[−∞, +∞]" in page.text or "[−∞, ∞]" in page.text
     assert "unknown verdict: a word of tomorrow" in page.text
     assert len(page.classed("unknown")) >= 2  # in the counts and at the claim
@@ -333,7 +333,7 @@ def test_a_weak_baseline_stands_among_the_claims_with_its_reason(tmp_path: Path)
     line = next(e for e in page.classed("claim") if e.attributes["id"] == "claim-demo-tie")
     assert "weak baseline" in line.text
     assert "plain reaches 3 points; competent is 40" in line.text
-    assert "1 could not be judged" in page.text
+    assert "1 not evaluable" in page.text
 
 
 def test_an_arm_that_the_recipe_leaves_untuned_is_told(tmp_path: Path) -> None:
@@ -403,8 +403,8 @@ def test_under_a_claim_gate_dose_and_removal_stand_side_by_side(written: Written
 def test_a_claim_shows_both_protocols_and_at_how_many_rates_it_holds(written: Written) -> None:
     page = suite_of(written.folder)
     claim = next(e for e in page.classed("claim") if e.attributes["id"] == "claim-demo-gain")
-    for told in (
-        "tuned: undecided",
+    for message in (
+        "tuned: inconclusive",
         "holds at 2 of 3 rates",
         "lr 0.1",
         "lr 0.3 (largest of the grid)",
@@ -413,15 +413,15 @@ def test_a_claim_shows_both_protocols_and_at_how_many_rates_it_holds(written: Wr
         "+0.125",
         "0.033, 0.333 times",
     ):
-        assert told in claim.text, told
-    (section,) = [one for one in page.of("section") if one.attributes.get("aria-labelledby") == "protocols"]
-    assert "undecided" in section.text
+        assert message in claim.text, message
+    (section,) = [item for item in page.of("section") if item.attributes.get("aria-labelledby") == "protocols"]
+    assert "inconclusive" in section.text
     assert "holds at 2 of 3 rates" in section.text
     with open_reader(written.database) as reader:
         rows = reader.query(sql.rate_curve("demo-gain", "mini", "published")).rows
         ((word, *_),) = reader.query(sql.verdict("demo-gain", "mini", "tuned")).rows
     assert [(float(row[0]), row[-1]) for row in rows] == [(1 / 3, "false"), (1.0, "true"), (3.0, "true")]
-    assert word == "undecided"
+    assert word == "inconclusive"
 
 
 def test_the_first_page_finds_every_claim_and_ablation(written: Written) -> None:
@@ -440,7 +440,7 @@ def test_a_claim_of_several_comparisons_shows_what_they_span() -> None:
     line = IndexEntry(
         results=None,
         tone="",
-        word="undecided",
+        word="inconclusive",
         text="",
         where="",
         contrast="",
@@ -540,8 +540,8 @@ def test_other_names_become_safe_and_stay_apart() -> None:
     names = ["A", "a b", "a-b", "../../etc", "ä", "ö", "<script>", "", "x" * 200, "x" * 201, "CON", "a\u202eb"]
     slugs = [slug(name) for name in names]
     assert len(set(slugs)) == len(names)
-    assert all(set(one) <= set("abcdefghijklmnopqrstuvwxyz0123456789._-") and len(one) < 100 for one in slugs)
-    assert not [one for one in slugs if one.startswith(".")]
+    assert all(set(item) <= set("abcdefghijklmnopqrstuvwxyz0123456789._-") and len(item) < 100 for item in slugs)
+    assert not [item for item in slugs if item.startswith(".")]
 
 
 @pytest.mark.parametrize("text", ["javascript:alert(1)", "data:text/html,x", "//host/x", "http://[", "ftp://x", ""])

@@ -47,7 +47,7 @@ def swept(tiny: Path, database: Path) -> tuple[Suite, SweepResult]:
 def tuned_of(reader: Reader, result: SweepResult) -> Tuned:
     points = sql.ask(reader, sql.points_of(result.sweep_id))
     spaces = {"better": {"optimizer.lr": {"low": 1e-3, "high": 1.0, "log": True}}}
-    chosen = {arm: one["number"] for arm, one in result.chosen.items()}
+    chosen = {arm: item["number"] for arm, item in result.chosen.items()}
     return Tuned(["base", "better"], "score", "higher", points.rows, points.sql, chosen, spaces)
 
 
@@ -72,7 +72,7 @@ def test_statements_give_what_the_sweep_concluded(swept: tuple[Suite, SweepResul
         assert chosen[arm]["told"] == 8
         best = [row["best"] for row in history if row["arm"] == arm]
         assert best[-1] == result.chosen[arm]["value"]
-        assert [one for one in best if one is not None] == sorted(one for one in best if one is not None)
+        assert [item for item in best if item is not None] == sorted(item for item in best if item is not None)
     pair = "better − base"
     assert [row["difference"] for row in differences] == pytest.approx(summary["differences"][pair])
     assert [row["low"] for row in differences] == pytest.approx(summary["difference_bands"][pair]["low"])
@@ -86,7 +86,7 @@ def test_figures_are_drawn_and_hold_every_number(swept: tuple[Suite, SweepResult
     _, result = swept
     with open_reader(database) as reader:
         tuned = tuned_of(reader, result)
-        found = [
+        match = [
             figures.budget(tuned, sql.ask(reader, sql.sweep_curves(result.sweep_id))),
             figures.difference(tuned, sql.ask(reader, sql.sweep_differences(result.sweep_id))),
             figures.history(tuned, sql.ask(reader, sql.sweep_history(result.sweep_id, "higher"))),
@@ -94,15 +94,15 @@ def test_figures_are_drawn_and_hold_every_number(swept: tuple[Suite, SweepResult
             figures.parallel(tuned, "better", {"optimizer.lr": 0.9}),
             *figures.slices(tuned),
         ]
-    plots = [one for one in found if one is not None]
-    assert [one.name for one in plots][:5] == ["budget", "difference", "history", "importance", "parallel-better"]
-    assert [one.name for one in plots][5:] == ["setting-optimizer.lr", "setting-optimizer.momentum"]
+    plots = [item for item in match if item is not None]
+    assert [item.name for item in plots][:5] == ["budget", "difference", "history", "importance", "parallel-better"]
+    assert [item.name for item in plots][5:] == ["setting-optimizer.lr", "setting-optimizer.momentum"]
     for figure in plots:
         go.Figure(json.loads(figure.json))  # raises where Plotly knows a property not
         assert figure.table.rows
         assert all(len(row) == len(figure.table.columns) for row in figure.table.rows)
-    told = [point for points in result.points.values() for point in points if point.status == "told"]
-    assert len(plots[5].table.rows) == len(told)
+    message = [point for points in result.points.values() for point in points if point.status == "told"]
+    assert len(plots[5].table.rows) == len(message)
 
 
 def test_parallel_coordinates_rank_by_the_direction_of_the_metric(
@@ -116,7 +116,7 @@ def test_parallel_coordinates_rank_by_the_direction_of_the_metric(
         other = Tuned(tuned.arms, tuned.unit, better, tuned.points, tuned.points_sql, tuned.chosen, tuned.spaces)
         figure = figures.parallel(other, "better", {})
         assert figure is not None
-        strong = {told[0] for told in json.loads(figure.json)["data"][1]["customdata"] if told}
+        strong = {message[0] for message in json.loads(figure.json)["data"][1]["customdata"] if message}
         assert pick(values, key=lambda number: values[number]) in strong
         assert len(strong) == round(0.25 * len(values))
 
@@ -134,8 +134,8 @@ def test_places_on_an_axis() -> None:
 def test_the_page_says_what_the_judge_said(swept: tuple[Suite, SweepResult], database: Path) -> None:
     suite, result = swept
     with open_reader(database) as reader:
-        found = gather(reader, suite, make_plan(suite, Selection()))
-        (page,) = sweep_pages(reader, found)
+        match = gather(reader, suite, make_plan(suite, Selection()))
+        (page,) = sweep_pages(reader, match)
     content: dict[str, Any] = dict(page.content)
     assert [row["verdict"] for row in content["comparison"].rows] == [verdict.verdict for verdict in result.verdicts]
     assert {arm for arm, _, _ in content["chosen"]} == {"base", "better"}

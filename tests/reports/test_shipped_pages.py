@@ -63,7 +63,7 @@ def test_pages_of_the_five_suites_open_clean(site: Path, browser: Browser) -> No
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_page_of_a_real_site_opens_clean(browser: Browser, part: int) -> None:
     folder = Path(str(REAL)).resolve()
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     pages = sorted(folder.rglob("*.html"))[part::PARTS]
     for path in pages:
         visit = Visit(browser, path, 390, "dark")
@@ -72,10 +72,10 @@ def test_every_page_of_a_real_site_opens_clean(browser: Browser, part: int) -> N
         # axe reads the same content at both widths; that of trials' pages differs in numbers alone
         faults += visit.faults(folder, axe=path.parent.name != "trials")
         if faults:
-            found[str(path.relative_to(folder))] = faults
+            result[str(path.relative_to(folder))] = faults
         visit.page.close()
     print(f"{len(pages)} pages at two widths")
-    assert found == {}
+    assert result == {}
 
 
 class Reader:
@@ -94,23 +94,23 @@ class Reader:
 
     def sees(self, selector: str) -> str:
         """The text of the first of these, which must be visible."""
-        found = self.page.locator(selector).first
-        found.wait_for()  # a click may still be opening another page
-        return " ".join(found.inner_text().split())
+        result = self.page.locator(selector).first
+        result.wait_for()  # a click may still be opening another page
+        return " ".join(result.inner_text().split())
 
 
 @pytest.fixture
 def reader(browser: Browser, site: Path) -> Iterator[Reader]:
-    one = Reader(browser, site)
-    yield one
-    one.page.close()
+    item = Reader(browser, site)
+    yield item
+    item.page.close()
 
 
 def test_does_adamp_beat_adamw_on_retrieval_at_small_scale_and_how_sure_is_that(reader: Reader) -> None:
     reader.page.fill("[data-filter-text]", "retrieval adamp adamw small")  # words, not a click
     reader.click("#entries a", "CUB")
     line = reader.sees(".claim:target summary")
-    assert re.search(r"direction confirmed|undecided|reversed|no effect", line)
+    assert re.search(r"direction confirmed|inconclusive|reversed|no effect", line)
     assert "adamp against adamw" in line
     assert re.search(r"[+−][\d.]+ points \[[+−][\d.]+, [+−][\d.]+\] n 5 adj\. p [<\d. ]+", line)
     opened = reader.sees(".claim:target .opened")
@@ -127,9 +127,9 @@ def test_the_same_by_clicks_alone(reader: Reader) -> None:
     row = metadata.locator(".tasks div").filter(has_text="retrieval")
     row.locator("a").first.click()
     reader.clicks += 1
-    told = reader.sees(".answer")
-    assert "adamp against adamw" in told
-    assert re.search(r"[+−][\d.]+ points \[", told)
+    message = reader.sees(".answer")
+    assert "adamp against adamw" in message
+    assert re.search(r"[+−][\d.]+ points \[", message)
     assert reader.clicks <= 3
 
 
@@ -138,9 +138,9 @@ def test_which_ablation_of_nkd_matters_most(reader: Reader) -> None:
     metadata.locator(".jump a").filter(has_text="Ablations").click()
     reader.clicks += 1
     section = reader.page.locator("section", has=reader.page.locator("#ablations"))
-    told = section.locator(".leading li").filter(has_text=re.compile(r"^of nkd\b")).first
-    told.wait_for()
-    text = " ".join(told.inner_text().split())
+    message = section.locator(".leading li").filter(has_text=re.compile(r"^of nkd\b")).first
+    message.wait_for()
+    text = " ".join(message.inner_text().split())
     assert "nkd-unnormalised" in text
     assert "matters most" in text
     assert re.search(r"95 % interval \[−[\d.]+, −[\d.]+\]", text)
@@ -153,8 +153,8 @@ def test_what_did_the_label_leak_of_knn_mmd_contribute(reader: Reader) -> None:
     assert "released-leak against knn-mmd" in " ".join(row.inner_text().split())
     row.locator("a").first.click()
     reader.clicks += 1
-    told = reader.page.locator("[aria-label=Ablations] tbody tr").filter(has_text="released-leak").first
-    text = " ".join(told.inner_text().split())
+    message = reader.page.locator("[aria-label=Ablations] tbody tr").filter(has_text="released-leak").first
+    text = " ".join(message.inner_text().split())
     assert re.search(r"\[\+[\d.]+, \+[\d.]+\]", text)
     assert "true labels of test windows in the help set" in text
     assert reader.clicks <= 3

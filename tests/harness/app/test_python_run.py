@@ -31,8 +31,8 @@ def test_it_gives_what_the_command_prints(tiny: Path, database: Path, capsys: py
     assert {key: value for key, value in printed.items() if key not in varying} == {
         key: value for key, value in own.items() if key not in varying
     }
-    for told, found in zip(printed["verdicts"], own["verdicts"], strict=True):
-        assert {**told, "judged_at": ""} == {**found, "judged_at": ""}
+    for message, result in zip(printed["verdicts"], own["verdicts"], strict=True):
+        assert {**message, "judged_at": ""} == {**result, "judged_at": ""}
     (row,) = ran.verdicts.to_dict("records")
     assert (row["claim_id"], row["verdict"], row["n"]) == ("tiny-better", "direction confirmed", 3)
     with harness.open(database) as db:
@@ -53,8 +53,8 @@ def test_a_suite_of_plain_data_is_judged_and_shown_again_by_its_name(
     assert ran.report is not None
     assert ran.report.is_file()
     assert run_main(["claims", "tiny", "--format", "json"]) == 0
-    (told,) = json.loads(capsys.readouterr().out)
-    assert [one["verdict"] for one in told["verdicts"]] == ["direction confirmed"]
+    (message,) = json.loads(capsys.readouterr().out)
+    assert [item["verdict"] for item in message["verdicts"]] == ["direction confirmed"]
     assert run_main(["report"]) == 0
     assert run_main(["claims", "tinny"]) == 2
 

@@ -49,11 +49,11 @@ class Scripted:
         self.started.append(job.trial_id)
 
     def wait(self, timeout: float) -> list[Outcome]:
-        for name, one in list(self.running.items()):
-            status = self.ends(one)
+        for name, item in list(self.running.items()):
+            status = self.ends(item)
             if status is not None:
                 del self.running[name]
-                return [Outcome(name, status, one.attempt, error=None if status == Status.DONE else "no")]
+                return [Outcome(name, status, item.attempt, error=None if status == Status.DONE else "no")]
         time.sleep(0.002)
         return []
 
@@ -95,8 +95,8 @@ class Command:
         self.thread = threading.Thread(target=self._work, daemon=True)
 
     def _work(self) -> None:
-        for one, outcome in self.dispatcher.outcomes():
-            self.ended[one.trial_id] = str(outcome.status)
+        for item, outcome in self.dispatcher.outcomes():
+            self.ended[item.trial_id] = str(outcome.status)
         self.shared.forget_waiting()
 
     def start(self, *jobs: Job) -> None:

@@ -41,13 +41,13 @@ def scores(database: Path, **wanted: object) -> list[CurrentResult]:
 def test_two_recipes_a_sweep_and_two_suites_never_pool(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pooled = {row["arm"]: row for row in rows(capsys, AS_BEFORE)}
     assert pooled["base"]["n"] > 3, "the query of before takes validation, other recipes, suites and scales together"
-    found = {(row["suite"], row["scale"], row["arm"]): row for row in rows(capsys, NOW)}
+    result = {(row["suite"], row["scale"], row["arm"]): row for row in rows(capsys, NOW)}
     cells = {("tiny", "mini"): 3, ("tiny", "smoke"): 1, ("other", "mini"): 3}
-    assert {key: row["n"] for key, row in found.items()} == {
+    assert {key: row["n"] for key, row in result.items()} == {
         (*cell, arm): n for cell, n in cells.items() for arm in ("base", "better")
     }
-    assert 45 < found["tiny", "mini", "base"]["mean"] < 55
-    assert 85 < found["other", "mini", "base"]["mean"] < 95
+    assert 45 < result["tiny", "mini", "base"]["mean"] < 55
+    assert 85 < result["other", "mini", "base"]["mean"] < 95
 
 
 def test_a_cell_has_one_recipe_and_one_code(mixed: Path) -> None:
@@ -72,28 +72,28 @@ def test_the_newest_run_that_asked_for_a_cell_counts_and_every_other_can_be_name
 ) -> None:
     run(ran, "--set", "level=10", "--arm", "better", "--seeds", 2)
     first, second = run_ids(capsys)
-    newest = {(one.arm, one.run_id) for one in scores(database)}
+    newest = {(item.arm, item.run_id) for item in scores(database)}
     assert newest == {("base", first), ("better", second)}
     assert len(scores(database, run=first)) == 6
-    assert {(one.arm, one.run_id) for one in scores(database, run="latest")} == {("better", second)}
-    assert {one.run_id for one in scores(database, run="previous")} == {first}
+    assert {(item.arm, item.run_id) for item in scores(database, run="latest")} == {("better", second)}
+    assert {item.run_id for item in scores(database, run="previous")} == {first}
     run(ran)  # all of it is stored: the plan is the newest again, and nothing ran
     assert len(scores(database)) == 6
-    assert min(one.value for one in scores(database)) > 40
+    assert min(item.value for item in scores(database)) > 40
 
 
 def test_python_and_sql_and_files_say_the_same(mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = "suite = 'tiny' AND scale = 'mini' AND metric = 'score' AND split = 'test'"
     sql = rows(capsys, f"FROM current_results WHERE {where}")
-    found = scores(mixed, suite="tiny", scale="mini")
-    assert sorted(row["value"] for row in sql) == sorted(one.value for one in found)
+    result = scores(mixed, suite="tiny", scale="mini")
+    assert sorted(row["value"] for row in sql) == sorted(item.value for item in result)
     arguments = ["--suite", "tiny", "--scale", "mini", "--metric", "score", "--split", "test"]
     assert run_main(["export", "--to", "csv", str(tmp_path / "csv"), *arguments]) == 0
     assert [path.name for path in (tmp_path / "csv").iterdir()] == ["current_results.csv"]
     with (tmp_path / "csv" / "current_results.csv").open(newline="") as file:
         written = list(csv.DictReader(file))
     assert {(row["arm"], row["seed"]): float(row["value"]) for row in written} == {
-        (one.arm, str(one.seed)): one.value for one in found
+        (item.arm, str(item.seed)): item.value for item in result
     }
     import pyarrow.parquet as pq
 
@@ -107,9 +107,9 @@ def test_without_a_suite_every_suite_and_scale_has_a_file(mixed: Path, tmp_path:
     assert written == {
         *(f"{place}-{what}.md" for place in ("tiny-mini", "tiny-smoke", "other-mini") for what in ("score", "verdicts"))
     }
-    means = {(one.suite, one.scale, one.arm): one.value for one in scores(mixed) if one.scale == "smoke"}
+    means = {(item.suite, item.scale, item.arm): item.value for item in scores(mixed) if item.scale == "smoke"}
     assert table_of(tmp_path / "md" / "tiny-smoke-score.md")["known"]["base"] == f"{means['tiny', 'smoke', 'base']:.2f}"
-    base = [one.value for one in scores(mixed, suite="other") if one.arm == "base"]
+    base = [item.value for item in scores(mixed, suite="other") if item.arm == "base"]
     cell = table_of(tmp_path / "md" / "other-mini-score.md")["known"]["base"]
     mean, sd = (float(part) for part in cell.split(" ± "))
     assert mean == pytest.approx(statistics.fmean(base), abs=0.06)
@@ -163,8 +163,8 @@ def test_sweeps_are_listed_beside_runs(mixed: Path, capsys: pytest.CaptureFixtur
     listed = json.loads(capsys.readouterr().out)
     assert [row["kind"].split()[0] for row in listed] == ["run", "run", "sweep", "run", "run"]
     sweep = listed[2]
-    (known,) = rows(capsys, "SELECT sweep_id, status FROM sweeps")
-    assert (sweep["run_id"], sweep["status"]) == (known["sweep_id"], "done")
+    (existing,) = rows(capsys, "SELECT sweep_id, status FROM sweeps")
+    assert (sweep["run_id"], sweep["status"]) == (existing["sweep_id"], "done")
     assert (sweep["suite"], sweep["scale"], sweep["kind"]) == ("tiny", "mini", "sweep of base, better on known")
     (trials,) = rows(capsys, "SELECT count(DISTINCT trial_id) AS n FROM run_trials WHERE starts_with(run_id, 'sweep-')")
     assert sweep["trials"] == trials["n"] > 4

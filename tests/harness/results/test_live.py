@@ -61,16 +61,16 @@ def store(database: Path, status: str = "running") -> None:
 def test_progress_rate_and_what_is_left(database: Path) -> None:
     store(database)
     with open_reader(database) as reader:
-        told = run_progress(reader, now=BEGAN + timedelta(seconds=30))
-    assert told is not None
-    assert (told.total, told.reused, told.done, told.failed) == (6, 1, 2, 1)
-    assert told.per_minute == 4.0
-    assert told.left_seconds == 15.0  # two more at 15 s each; three have run side by side for 60 s in 30
-    assert told.running == (RunningTrial("b/a/3", 7, 20, None),)
-    assert told.failures == (FailedTrial("b/a/2", "failed", "no"),)
-    assert told.bought_count == 1
-    assert told.bought == (AddedSeed(told.bought[0].at, "c", "b", ("a", "x"), 5, "because"),)
-    json.dumps(asdict(told))
+        message = run_progress(reader, now=BEGAN + timedelta(seconds=30))
+    assert message is not None
+    assert (message.total, message.reused, message.done, message.failed) == (6, 1, 2, 1)
+    assert message.per_minute == 4.0
+    assert message.left_seconds == 15.0  # two more at 15 s each; three have run side by side for 60 s in 30
+    assert message.running == (RunningTrial("b/a/3", 7, 20, None),)
+    assert message.failures == (FailedTrial("b/a/2", "failed", "no"),)
+    assert message.bought_count == 1
+    assert message.bought == (AddedSeed(message.bought[0].at, "c", "b", ("a", "x"), 5, "because"),)
+    json.dumps(asdict(message))
 
 
 def test_a_run_without_a_sign_of_life_is_said_to_be_silent(database: Path) -> None:
@@ -216,7 +216,7 @@ def test_browse_follows_a_run_that_buys_seeds(tiny: Path, database: Path) -> Non
             until(lambda: running.poll() is not None)
             until(lambda: live()["run"] is None and seen[-1]["generation"] >= 1)
             page = get("suites/tiny/mini/index.html")
-    runs = [one["run"] for one in seen if one["run"]]
+    runs = [item["run"] for item in seen if item["run"]]
     assert runs
     assert max(run["bought_count"] for run in runs) >= 1
     assert [run["done"] for run in runs] == sorted(run["done"] for run in runs)

@@ -70,9 +70,9 @@ def generated(suite: Suite) -> dict[str, str | None]:
 def test_designs(tmp_path: Path, tiny_text: str, design: str, factors: str, expected: dict[str, str]) -> None:
     suite = with_ablation(tmp_path, tiny_text, f"better: {{design: {design}, factors: {factors}}}")
     assert generated(suite) == expected
-    made = suite.model.arms["better-no-momentum"]
-    assert made.optimizer == {"name": "sgd", "lr": 0.1, "momentum": 0.0}
-    assert made.set == suite.model.arms["better"].set
+    created = suite.model.arms["better-no-momentum"]
+    assert created.optimizer == {"name": "sgd", "lr": 0.1, "momentum": 0.0}
+    assert created.set == suite.model.arms["better"].set
     assert {arm for _, arm in make_plan(suite, Selection(seeds=(0,))).cells} == {"base", "better", *expected}
 
 
@@ -252,8 +252,8 @@ def test_main_effects_and_interactions(tmp_path: Path, database: Path, better: s
     }
     for name, values in expected.items():
         test = stats.paired_t(values)
-        found = by_name[name]
-        assert [found.n, found.difference, found.ci_low, found.ci_high, found.p] == pytest.approx(
+        result = by_name[name]
+        assert [result.n, result.difference, result.ci_low, result.ci_high, result.p] == pytest.approx(
             [6, test.estimate, test.low, test.high, test.p]
         )
     assert by_name["momentum: off"].difference == pytest.approx(-5 / 3 * sign, abs=0.2)
@@ -283,15 +283,15 @@ def test_claims_show_ablations_and_correlations(
     world, _ = factorial_world(tmp_path)
     world.store(database)
     monkeypatch.setenv("COLUMNS", "200")
-    asked = ["claims", str(world.suite.path), "--seeds", "6", "--db", str(database)]
-    assert run_main([*asked, "--format", "json"]) == 0
-    (found,) = json.loads(capsys.readouterr().out)
-    assert {row["effect"] for row in found["ablations"]} == {"change", "main effect", "interaction"}
-    (verdict,) = found["verdicts"]
+    requested = ["claims", str(world.suite.path), "--seeds", "6", "--db", str(database)]
+    assert run_main([*requested, "--format", "json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    assert {row["effect"] for row in result["ablations"]} == {"change", "main effect", "interaction"}
+    (verdict,) = result["verdicts"]
     ours, base = (np.asarray(world.scores["a", arm]) for arm in ("ours", "base"))
     assert verdict["design"]["effect"]["correlation"] == pytest.approx(np.corrcoef(ours, base)[0, 1])
     assert verdict["design"]["per_benchmark"][0]["correlation"] == verdict["design"]["effect"]["correlation"]
-    assert run_main(asked) == 0
+    assert run_main(requested) == 0
     shown = capsys.readouterr().out
     assert "momentum: off × size: large (interaction)" in shown
     assert f"{verdict['design']['effect']['correlation']:.2f}".replace("-", "−") in shown

@@ -16,10 +16,10 @@ from harness.errors import SuiteError
 
 def problems(folder: Path, **changes: Any) -> list[str]:
     """What validation says of a suite with these facts, bindings, benchmarks or judge section."""
-    given: dict[str, Any] = {"facts": [fact("c")], "bindings": [binding("c")]} | changes
-    facts, bindings = given.pop("facts"), given.pop("bindings")
+    value: dict[str, Any] = {"facts": [fact("c")], "bindings": [binding("c")]} | changes
+    facts, bindings = value.pop("facts"), value.pop("bindings")
     with pytest.raises(SuiteError) as refused:
-        write_suite(folder, facts, bindings, **given)
+        write_suite(folder, facts, bindings, **value)
     return [str(problem) for problem in refused.value.problems]
 
 
@@ -35,18 +35,18 @@ def replaced_in_suite(folder: Path, old: str, new: str, **given: Any) -> str:
     text = path.read_text(encoding="utf-8")
     assert text.count(old) == 1, (old, text)
     path.write_text(text.replace(old, new), encoding="utf-8")
-    code, said = validated(path)
-    assert code == 2, said
-    assert "known.yaml:" in said
-    return said
+    code, message = validated(path)
+    assert code == 2, message
+    assert "known.yaml:" in message
+    return message
 
 
 def validated(path: Path) -> tuple[int, str]:
     """Exit code and output of ``harness validate``."""
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+    message = io.StringIO()
+    with contextlib.redirect_stdout(message), contextlib.redirect_stderr(message):
         code = run_main(["validate", str(path)])
-    return code, told.getvalue()
+    return code, message.getvalue()
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)
@@ -78,30 +78,30 @@ def test_competent_figures_and_gates_are_finite(tmp_path: Path, value: str) -> N
 
 
 def test_more_benchmarks_than_there_are(tmp_path: Path) -> None:
-    (said,) = problems(tmp_path, bindings=[binding("c", scope={"at_least": 99})])
-    assert "at least 99 of 1 benchmarks cannot be shown" in said
+    (text,) = problems(tmp_path, bindings=[binding("c", scope={"at_least": 99})])
+    assert "at least 99 of 1 benchmarks cannot be shown" in text
 
 
 def test_an_arm_against_itself(tmp_path: Path) -> None:
-    (said,) = problems(tmp_path, bindings=[binding("c", against=["ours"])])
-    assert "the arm 'ours' is compared with itself" in said
-    (said,) = problems(tmp_path, bindings=[binding("c", against=["base", "base"])])
-    assert "named twice: base" in said
-    (said,) = problems(tmp_path, bindings=[binding("c", benchmarks=["a", "a"], scope="all")])
-    assert "named twice: a" in said
+    (text,) = problems(tmp_path, bindings=[binding("c", against=["ours"])])
+    assert "the arm 'ours' is compared with itself" in text
+    (text,) = problems(tmp_path, bindings=[binding("c", against=["base", "base"])])
+    assert "named twice: base" in text
+    (text,) = problems(tmp_path, bindings=[binding("c", benchmarks=["a", "a"], scope="all")])
+    assert "named twice: a" in text
 
 
 @pytest.mark.parametrize("baselines", [["base"], ["base", "base"], ["base", "other", "third"]])
 def test_gains_have_two_baselines_of_their_own(tmp_path: Path, baselines: list[str]) -> None:
-    (said,) = problems(tmp_path, bindings=[binding("c", baselines=baselines)])
-    assert "two different arms are expected" in said
+    (text,) = problems(tmp_path, bindings=[binding("c", baselines=baselines)])
+    assert "two different arms are expected" in text
 
 
 @pytest.mark.parametrize(("key", "value"), [("unit", "db"), ("better", "lower")])
 def test_a_claim_has_the_unit_and_direction_of_its_metric(tmp_path: Path, key: str, value: str) -> None:
-    (said,) = problems(tmp_path, facts=[fact("c", **{key: value})])
+    (text,) = problems(tmp_path, facts=[fact("c", **{key: value})])
     measured = {"unit": "percent", "better": "higher"}[key]
-    assert f"the claim's {key} is '{value}', but 'score' of benchmark 'a' has '{measured}'" in said
+    assert f"the claim's {key} is '{value}', but 'score' of benchmark 'a' has '{measured}'" in text
     # measured on another metric, the claim keeps its own words
     write_suite(tmp_path, [fact("c", **{key: value})], [binding("c", metric="mechanism.share")])
 
@@ -109,10 +109,10 @@ def test_a_claim_has_the_unit_and_direction_of_its_metric(tmp_path: Path, key: s
 def test_fractions_of_a_percent_are_noticed(tmp_path: Path) -> None:
     small = {"difference": 0.02, "method": 0.72, "baseline": 0.70}
     write_suite(tmp_path, [fact("c", published=small)], [binding("c", margin=0.01)])
-    code, said = validated(tmp_path / "known.yaml")
+    code, text = validated(tmp_path / "known.yaml")
     assert code == 0
-    assert "claim 'c' is in percent (0 to 100), and its published numbers 0.72 and 0.7 lie in [0, 1]" in said
-    assert "margin 0.01 of claim 'c' is less than 0.1 percent" in said
+    assert "claim 'c' is in percent (0 to 100), and its published numbers 0.72 and 0.7 lie in [0, 1]" in text
+    assert "margin 0.01 of claim 'c' is less than 0.1 percent" in text
     printed = {"difference": 0.07, "method": 76.93, "baseline": 76.86}
     write_suite(tmp_path, [fact("c", published=printed)], [binding("c")])
     assert "(0 to 100)" not in validated(tmp_path / "known.yaml")[1]

@@ -162,8 +162,8 @@ def test_the_stored_form_is_lossless(name: str) -> None:
     suite = load_suite(name)
     copy = suite_from_json(suite_to_json(suite))
     assert (copy.model, copy.facts, copy.path) == (suite.model, suite.facts, suite.path)
-    assert {key: (one.model, one.used) for key, one in copy.benchmarks.items()} == {
-        key: (one.model, one.used) for key, one in suite.benchmarks.items()
+    assert {key: (item.model, item.used) for key, item in copy.benchmarks.items()} == {
+        key: (item.model, item.used) for key, item in suite.benchmarks.items()
     }
     for scale in ("smoke", "mini", "small", "paper"):
         assert identities(copy, scale) == identities(suite, scale)

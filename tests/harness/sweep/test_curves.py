@@ -15,12 +15,12 @@ def test_the_band_of_a_difference_covers_the_whole_curve(support: tuple[float, f
     """Uniform scores on [0, 1] and on [0, 0.8]: both curves are known for every B."""
     draw = np.random.default_rng(5)
     budgets = np.arange(1, 16)
-    one = 0.5 ** (1 / budgets) if math.isinf(support[0]) else budgets / (budgets + 1)
-    truth = one - 0.8 * one
+    item = 0.5 ** (1 / budgets) if math.isinf(support[0]) else budgets / (budgets + 1)
+    truth = item - 0.8 * item
     covered, inside = [], 0
     for _ in range(400):
-        found = budget_curves({"base": 0.8 * draw.random(15), "other": draw.random(15)}, 1.0, support)
-        low, high = (np.array(found["difference_bands"]["other − base"][end]) for end in ("low", "high"))
+        result = budget_curves({"base": 0.8 * draw.random(15), "other": draw.random(15)}, 1.0, support)
+        low, high = (np.array(result["difference_bands"]["other − base"][end]) for end in ("low", "high"))
         covered.append(bool(((low <= truth) & (truth <= high)).all()))
         inside += int(np.isfinite(low[0]) and np.isfinite(high[0]) and high[0] - low[0] < 1.8)
     assert np.mean(covered) >= 0.95

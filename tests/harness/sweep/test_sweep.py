@@ -65,8 +65,8 @@ def states(result: SweepResult) -> dict[str, list[tuple[str, float | None]]]:
 
 def drawing(**more: Any) -> Drawing:
     space = {"optimizer.lr": SpaceRange(low=1e-4, high=1.0, log=True), "x": SpaceRange(choices=["a", "b"])}
-    given = {"study_id": "id", "arm": "arm", "space": space, "sampler": "random", "maximise": True, **more}
-    return Drawing(**given)
+    value = {"study_id": "id", "arm": "arm", "space": space, "sampler": "random", "maximise": True, **more}
+    return Drawing(**value)
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
@@ -83,10 +83,10 @@ def test_a_point_is_a_function_of_the_sweep_and_the_rounds_before(sampler: str) 
 
 def test_random_draws_of_two_arms_share_what_they_share() -> None:
     """Also where one has more to tune, whose name comes first."""
-    one = drawing().draw(range(6), [])
+    item = drawing().draw(range(6), [])
     more = {"a": SpaceRange(low=1, high=9, integer=True), **drawing().space, "z": SpaceRange(low=0.0, high=1.0)}
     two = drawing(arm="other", space=more).draw(range(6), [])
-    assert [p.params for p in one] == [{key: p.params[key] for key in one[0].params} for p in two]
+    assert [p.params for p in item] == [{key: p.params[key] for key in item[0].params} for p in two]
     assert len({p.params["z"] for p in two}) == 6
     assert {type(p.params["a"]) for p in two} == {int}
 
@@ -427,8 +427,20 @@ def test_a_class_of_a_file_is_tuned_beside_an_arm(
         "        super().__init__(params, lr / 2, momentum, weight_decay=weight_decay)\n"
     )
     mine = f"mine={surface.parent / 'my.py'}:Half"
-    asked = ["sweep", str(surface), "--benchmark", "known", "--arm", "base", "--arm", mine, "--budget", "3", "--quiet"]
-    assert run_main([*asked, "--executor", "inline", "--json", "--db", str(database)]) == 0
+    requested = [
+        "sweep",
+        str(surface),
+        "--benchmark",
+        "known",
+        "--arm",
+        "base",
+        "--arm",
+        mine,
+        "--budget",
+        "3",
+        "--quiet",
+    ]
+    assert run_main([*requested, "--executor", "inline", "--json", "--db", str(database)]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["told"] == {"base": 3, "mine": 3}
     assert set(told["chosen"]) == {"base", "mine"}
