@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -16,11 +16,11 @@ from harness.base.yaml_nodes import Node
 from harness.errors import HarnessError, Place, Problem, SuiteError, choices
 from harness.registry.shipped import suite_files, suites_folder
 from harness.registry.user_methods import UserMethod
-from harness.suite.ablate import expand
+from harness.suite.ablate import Levels, expand, place_of_change
 from harness.suite.models import Benchmark, Claim, PaperClaim, PaperClaims, SuiteFile, UsedBenchmark
 from harness.suite.own_files import with_own_files
-from harness.suite.schema_errors import schema_problem
 from harness.suite.short_forms import in_full
+from harness.suite.strict import schema_problem
 
 Model = TypeVar("Model", bound=BaseModel)
 Reader = Callable[[Path], Node]
@@ -55,9 +55,12 @@ class LoadedBenchmark:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A whole suite: its own file, its benchmarks and the claims of its paper by id, its own questions after them.
+    """A whole suite: its file, benchmarks and claims.
 
-    ``own_methods`` are the classes of a user's files that fill slots, or its data and models.
+    Attributes:
+        facts: the claims by id as stated: the paper's, then the suite's own.
+        own_methods: methods, data and models of a user's files.
+        generated: the levels of ``ablate:`` that made an arm.
     """
 
     path: Path
@@ -66,6 +69,13 @@ class Suite:
     benchmarks: Mapping[str, LoadedBenchmark]
     facts: Mapping[str, PaperClaim]
     own_methods: tuple[UserMethod, ...] = ()
+    generated: Levels = field(default_factory=dict)
+
+    def place(self, *path: str | int) -> Place:
+        """Place of a value in the suite's file; of a generated arm's value that of the change that set it."""
+        if path[:1] == ("arms",) and len(path) > 1 and path[1] in self.generated:
+            return place_of_change(self.node, self.generated[str(path[1])], path[2:])
+        return self.node.find(path)
 
     @property
     def name(self) -> str:
@@ -114,12 +124,12 @@ def _assembled(path: Path, node: Node, read: Reader) -> Suite:
         if len(names) > MOST_NAMES:
             problem = Problem(node.find((part,)), f"{len(names):,} {part}, more than {MOST_NAMES:,}")
             raise SuiteError([problem])
+    levels: Levels = {}
     if model.ablate:
-        node = expand(model, node)
-        model = _validate(SuiteFile, node)
+        model, levels = expand(model, node)
     benchmarks = {name: _benchmark(path, model, node, name, used, read) for name, used in model.benchmarks.items()}
     claims, facts = _claims(model, node, benchmarks, _facts(path, model, node))
-    return Suite(path, model.model_copy(update={"claims": claims}), node, benchmarks, facts, own_methods)
+    return Suite(path, model.model_copy(update={"claims": claims}), node, benchmarks, facts, own_methods, levels)
 
 
 def unusable(path: Path) -> str | None:

@@ -13,6 +13,7 @@ from harness.suite.paper_claims import PaperClaim as PaperClaim
 from harness.suite.paper_claims import PaperClaims as PaperClaims
 from harness.suite.paper_claims import Published as Published
 from harness.suite.search_models import Sweep, TunedProtocol
+from harness.suite.settings import Settings
 from harness.suite.strict import Identifier as Identifier
 from harness.suite.strict import Name as Name
 from harness.suite.strict import Strict as Strict
@@ -53,17 +54,16 @@ class Arm(Strict):
 
     role: Annotated[Role, Field(strict=False)]
     about: str = ""
-    optimizer: str | dict[str, Any] | None = None
-    norm: str | dict[str, Any] | None = None
-    objective: str | dict[str, Any] | None = None
-    adaptation: str | dict[str, Any] | None = None
-    set: dict[str, Any] = {}
+    optimizer: str | Settings | None = None
+    norm: str | Settings | None = None
+    objective: str | Settings | None = None
+    adaptation: str | Settings | None = None
+    set: Settings = Settings()
     protocol: Literal["published", "tuned"] = "published"
     parent: Name | None = None
 
 
-Changes = Annotated[dict[str, Any], Field(min_length=1)]
-Levels = Annotated[dict[Identifier, Changes], Field(min_length=1)]
+Levels = Annotated[dict[Identifier, Annotated[Settings, Field(min_length=1)]], Field(min_length=1)]
 
 
 class Ablate(Strict):
@@ -119,9 +119,9 @@ class Dependency(Strict):
 
     about: str = ""
     task: str = "classification"
-    data: dict[str, Any] = {}
-    model: dict[str, Any] = {}
-    recipe: dict[str, Any] = {}
+    data: Settings = Settings()
+    model: Settings = Settings()
+    recipe: Settings = Settings()
     weights: str | None = None
     seeds: Literal["shared", "paired"] = "shared"
     always: bool = False
@@ -135,9 +135,9 @@ class ScaleBlock(Strict):
     """
 
     about: str = ""
-    data: dict[str, Any] = {}
-    model: dict[str, Any] = {}
-    recipe: dict[str, Any] = {}
+    data: Settings = Settings()
+    model: Settings = Settings()
+    recipe: Settings = Settings()
     prerequisites: dict[Identifier, Dependency] = {}
     stands_for: list[Name] = []
     competent: dict[str, float | Name] = {}
@@ -174,7 +174,7 @@ class UsedBenchmark(Strict):
     file: str | None = None
     define: Benchmark | None = None
     arms: list[Name] | None = None
-    set: dict[str, Any] = {}
+    set: Settings = Settings()
 
 
 class MechanismCheck(Strict):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from harness.suite.settings import Settings
 from harness.suite.strict import Identifier, Name, Strict
 
 
@@ -56,7 +57,7 @@ class Sweep(Strict):
     metric: Identifier | None = None
     selection_metric: Identifier | None = None
     selection_better: Literal["higher", "lower"] = "higher"
-    set: dict[str, Any] = {}
+    set: Settings = Settings()
     spaces: dict[Name, dict[str, SpaceRange | None]] = {}
 
 

@@ -52,7 +52,7 @@ def warnings_of(suite: Suite) -> list[Problem]:
     for scale in WRITTEN_SCALES:
         for untuned in untuned_arms(suite, scale):
             scales.setdefault((untuned.arm, untuned.message), []).append(scale)
-    untuned_at = [(suite.node.find(("arms", arm)), f"{text} at {', '.join(at)}") for (arm, text), at in scales.items()]
+    untuned_at = [(suite.place("arms", arm), f"{text} at {', '.join(at)}") for (arm, text), at in scales.items()]
     return [*_idle(suite), *_shares(suite), *_unequal_spaces(suite), *(Problem(*warning) for warning in untuned_at)]
 
 
@@ -115,7 +115,7 @@ def _idle(suite: Suite) -> Iterator[Problem]:
                 yield Problem(place, f"the cell {name}/{arm} serves no claim and no ablation")
     for arm in arms:
         if arm not in used:
-            yield Problem(suite.node.find(("arms", arm)), f"no benchmark uses the arm '{arm}'")
+            yield Problem(suite.place("arms", arm), f"no benchmark uses the arm '{arm}'")
 
 
 def untuned_arms(suite: Suite, scale: str) -> list[UntunedArm]:

@@ -52,7 +52,7 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "claim neither bound nor unbound": (lambda t: t[: t.index("claims:")], "neither bound nor unbound"),
     "an ordering of unknown form": (
         lambda t: re.sub(r"kind: \w+", "kind: ordering", t).replace("against: [base]", "against: [base, worse]"),
-        "has 2 arms in 'against:' and no 'order:'; say 'chain'",
+        "has 2 arms in 'against:' and no 'order:'; give 'chain'",
     ),
     "unbound without a reason": (
         swap(", benchmarks: [known], arm: better, against: [base], primary: true", ", unbound: ''"),
