@@ -1,4 +1,4 @@
-"""Inputs, terms and recording shared by the losses of distillation and adaptation."""
+"""Inputs and terms shared by the losses of distillation and adaptation."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Generic, Self, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loss:
-    """A training loss.
-
-    Attributes:
-        total: scalar to call ``backward`` on; cross-entropy included, by the method's own weights.
-        terms: its summands by name, weighted and detached, for logging.
-    """
+    """A scalar loss with cross-entropy, and its weighted, detached summands."""
 
     total: Tensor
     terms: Mapping[str, Tensor] = field(default_factory=dict)
@@ -56,9 +50,6 @@ class TrainingLoss(nn.Module, Generic[Inputs]):
 
     Its own parameters (weak heads, connectors) train with the model and are never deployed. A subclass writes ``terms``
     and, if it reports mechanisms, ``probe``.
-
-    Attributes:
-        record: if true, forwards keep their batch (detached) for ``diagnostics``; off in timing runs.
     """
 
     name: ClassVar[str]
@@ -66,18 +57,10 @@ class TrainingLoss(nn.Module, Generic[Inputs]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.record = False
-        self._recorded: Inputs | None = None
 
     def forward(self, batch: Inputs) -> Loss:
-        """The loss of one batch.
-
-        Raises:
-            ValueError: the batch lacks what the method needs, or shapes do not fit.
-        """
+        """The loss of one batch (ValueError if it lacks an input or shapes do not fit)."""
         self.check(batch)
-        if self.record and not torch.compiler.is_compiling():
-            self._recorded = batch.detached()
         return self.losses(batch)
 
     def losses(self, batch: Inputs) -> Loss:
@@ -97,18 +80,9 @@ class TrainingLoss(nn.Module, Generic[Inputs]):
         """Reject a batch with missing inputs or wrong shapes (ValueError)."""
         raise NotImplementedError(f"{type(self).__name__} does not define its check")
 
-    def diagnostics(self, batch: Inputs | None = None) -> dict[str, Tensor]:
-        """Report quantities for the mechanism tables, changing neither state nor random streams.
-
-        Args:
-            batch: the batch to inspect; by default the last one recorded while ``record`` was true.
-
-        Returns:
-            Scalars without graph: the result of ``measure``. Empty if no batch was recorded.
-        """
-        seen = self._recorded if batch is None else batch.detached()
-        if seen is None:
-            return {}
+    def diagnostics(self, batch: Inputs) -> dict[str, Tensor]:
+        """Scalars of a batch for the mechanism tables; changes neither state nor random streams."""
+        seen = batch.detached()
         self.check(seen)
         return self.measure(seen)
 

@@ -18,11 +18,9 @@ from harness.base.text import number as number
 from harness.base.text import probability as probability
 from harness.base.text import score as score
 from harness.base.text import setting as setting
-from harness.results.headlines import base_of as base_of
+from harness.results.verdict_text import UNKNOWN as UNKNOWN
+from harness.results.verdict_text import base_of as base_of
 from harness.vocabulary import Tone, Verdict
-
-UNKNOWN = "unknown"
-"""The tone of a verdict that this version does not know: the pages say so instead of showing it as not run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,10 @@ class StoreRecorder(Recorder):
         self._record(HeartbeatEvent(progress.trial_id, progress.step, progress.steps, progress.loss))
 
     def ended(self, outcome: Outcome) -> None:
-        """Record the outcome of an attempt, and its energy where devices counted it."""
+        """Record the outcome of an attempt, and the energy that its GPU counted."""
         self._record(OutcomeEvent(outcome, self._run_id))
-        if outcome.joules:
-            detail = {"trial_id": outcome.trial_id, "joules": outcome.joules}
+        if outcome.gpu_joules is not None:
+            detail = {"trial_id": outcome.trial_id, "joules": {"gpu": outcome.gpu_joules}}
             self._record(LogEvent("energy", detail, self._run_id))
 
     def retried(self, job: Job, error: str | None) -> None:

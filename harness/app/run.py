@@ -158,7 +158,7 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
 
 
 def _run_trials(running: RunningSuite, stored: Mapping[str, str]) -> None:
-    """Run the trials of the plan, added seeds, the tuned protocol, and a few trials again."""
+    """Run the trials of the plan, added seeds, and the tuned protocol."""
     request, result = running.request, running.result
     if request.force or len(stored) < len(result.plan.trials):
         for cell, seconds in measured_costs(result.plan, request.database).core_seconds.items():
@@ -168,7 +168,6 @@ def _run_trials(running: RunningSuite, stored: Mapping[str, str]) -> None:
         running.add_seeds(request.selection.cap)
     if request.tuned and result.stopped is None:
         run_protocol(running)
-    running.repeat()
 
 
 def _announce(owner: Writer, suite: Suite, request: Request, result: Result) -> None:
@@ -212,7 +211,7 @@ def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]
         name: {
             key: getattr(registry.entry("data", name).metadata, key) for key in ("home", "licence", "origin", "version")
         }
-        for name in sorted({name for name, _ in sources_of(plan.trials)})
+        for name in sorted({source.name for source in sources_of(plan.trials)})
     }
     benchmarks = {
         name: {

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from harness.app.request import Request
 from harness.app.session import Session
-from harness.base.folders import remove
-from harness.execute.determinism import FinishedTrial, again, chosen, compared
 from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
 from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_added_seeds
 from harness.plan.planning import Plan, make_plan
 from harness.results.deletion import delete_trials
-from harness.store.events import LogEvent
 from harness.suite import Suite
-from harness.vocabulary import FINAL, Status
+from harness.vocabulary import FINAL
 
 
 @dataclass(slots=True)
@@ -54,7 +51,6 @@ class RunningSuite:
     def __init__(self, session: Session, suite: Suite, request: Request, result: Result) -> None:
         self.session, self.suite, self.request, self.result = session, suite, request, result
         self.seen: set[str] = set()
-        self.finished: list[FinishedTrial] = []
         self.lost: dict[str, tuple[Job, Outcome]] = {}  # ended here without a result
 
     def run(self, plan: Plan, stored: Mapping[str, str] | None = None) -> None:
@@ -85,8 +81,6 @@ class RunningSuite:
             self.result.counts[outcome.status] += 1
             if job.trial_id in self.session.taken:
                 self.result.reused += 1
-            elif outcome.status == Status.DONE:
-                self.finished.append((job, replace(outcome, series=(), artifacts=())))  # its final numbers are enough
             if outcome.status not in FINAL:
                 self.lost[job.trial_id] = job, outcome
                 self.result.failures.append((job.label, str(outcome.error)))
@@ -105,12 +99,3 @@ class RunningSuite:
                 owner.record(purchase.as_event(self.result.run_id))
             selection = with_added_seeds(selection, purchases)
             self.run(make_plan(self.suite, selection))
-
-    def repeat(self) -> None:
-        """Rerun a few quick trials of this run, and record whether their numbers are the same."""
-        repeated = chosen(self.finished) if self.result.stopped is None else []
-        first = {job.trial_id: outcome for job, outcome in repeated}
-        for job, outcome in self.session.repeat(again(job) for job, _ in repeated):
-            detail = compared(job, first[job.trial_id], outcome)
-            self.session.owner.record(LogEvent("determinism", detail, self.result.run_id))
-            remove(job.folder)

@@ -15,7 +15,7 @@ from harness.app.shared_trials import SharedTrials
 from harness.data.folders import check_folders
 from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
 from harness.execute.outcome import Outcome
-from harness.execute.sharing import Sharing
+from harness.execute.queue import Sharing
 from harness.execute.worker import Job
 from harness.plan.planning import Plan, Trial
 from harness.plan.remaining import Durations
@@ -81,7 +81,7 @@ class Session:
         check_data(plan)
         self._sharing()  # first: a trial that another command finishes from here on is in one of the two answers
         stored = self.owner.finished([trial.trial_id for trial in plan.trials])
-        check_folders(trial for trial in plan.trials if trial.trial_id not in stored)
+        check_folders(trial.spec for trial in plan.trials if trial.trial_id not in stored)
         return stored
 
     def discard(self, trial_ids: Collection[str]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.app.running import Result
-from harness.results.verdict_records import headline, verdict_frame, verdict_record
+from harness.results.verdict_records import verdict_frame, verdict_record
+from harness.results.verdict_text import headline
 from harness.suite import Suite
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ A stored trial matches a planned one if their contents are equal; if the fingerp
 from __future__ import annotations
 
 import functools
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,6 @@ from harness.app.request import SessionRequest
 from harness.app.run import new_run_id
 from harness.app.session import Session, now, trial_row
 from harness.data.checksums import sha256_of
-from harness.execute.determinism import same
 from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id
 from harness.plan.imported import FINGERPRINT
@@ -240,7 +240,14 @@ def _numbers(outcome: Outcome) -> dict[str, list[float | None]]:
 
 
 def _same(first: list[float | None] | None, second: list[float | None] | None) -> bool:
-    return first is not None and second is not None and len(first) == len(second) and all(map(same, first, second))
+    return first is not None and second is not None and len(first) == len(second) and all(map(_equal, first, second))
+
+
+def _equal(first: float | None, second: float | None) -> bool:
+    """True where two numbers have one value; NaN equals NaN."""
+    if first is None or second is None:
+        return first is second
+    return first == second or (math.isnan(first) and math.isnan(second))
 
 
 def stored_outcome(reader: Queries, trial_id: str) -> Outcome:

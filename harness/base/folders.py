@@ -1,4 +1,4 @@
-"""The folders of trials that have ended: nobody changes what lies in them by mistake, and they can still be removed."""
+"""Write protection of the folders of trials that have ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 def seal(folder: Path) -> None:
     """Remove write permission from the files and subfolders of a folder.
 
-    The folder itself stays writable: damaged weights are set aside there, and a determinism check runs in it.
+    The folder itself stays writable: damaged weights are set aside there.
     """
     for path in _below(folder):
         _change(path, lambda mode: mode & ~_WRITABLE)
@@ -28,7 +28,7 @@ def unseal(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder with its content, write-protected or not, as far as possible."""
+    """Remove a folder with its content, even a write-protected one."""
     with contextlib.suppress(OSError):
         unseal(folder)
     shutil.rmtree(folder, ignore_errors=True)

@@ -45,9 +45,11 @@ def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, impo
     Without SUITE: of every suite in the database.
     """
     from harness.cli.terminal import counted, plain
-    from harness.cli.verdicts import headline, print_ablations, print_claims, verdict_record
+    from harness.cli.verdicts import print_ablations, print_claims
     from harness.judge.stored import judge_suite
     from harness.results.reporting import suites_of
+    from harness.results.verdict_records import verdict_record
+    from harness.results.verdict_text import headline
 
     if imported is not None:
         _must_name(suites)

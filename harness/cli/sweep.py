@@ -50,9 +50,10 @@ def sweep_command(suite: str, overrides: tuple[str, ...], quiet: bool, as_json: 
     Stored trials are reused; a larger budget continues a smaller one.
     """
     from harness.app.sweep import SweepRequest, run_sweep
-    from harness.cli.verdicts import print_verdicts, verdict_record
+    from harness.cli.verdicts import print_verdicts
     from harness.cli.watch import make_watch
     from harness.plan.user_arms import with_user_arms
+    from harness.results.verdict_records import verdict_record
     from harness.suite import load_suite
 
     loaded, options["arms"] = with_user_arms(load_suite(suite), options["arms"])

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.text import Text
 
-from harness.base.text import interval, number, probability, setting
-from harness.cli.beside import print_beside
+from harness.base.text import interval, number
 from harness.cli.terminal import counted, note, print_table
 from harness.judge.ablation import AblationRow
 from harness.judge.rows import VerdictRow
-from harness.results.headlines import Group, place_of
-from harness.results.verdict_records import by_protocol, measured_on, told_verdict
-from harness.results.verdict_records import headline as headline
-from harness.results.verdict_records import verdict_record as verdict_record
+from harness.results.verdict_text import (
+    CountedVerdict,
+    Group,
+    by_protocol,
+    chosen_settings,
+    headline,
+    notes_of,
+    number_texts,
+    place_of,
+    rates_text,
+)
 from harness.suite import Suite
 from harness.vocabulary import Tone, Verdict
 
@@ -24,6 +30,10 @@ ON = "stand-in"
 EXACT = "d_z, exact 95 %"
 TWO_WAY = "95 % seeds × items"
 NUMBERS = ("effect", "95 % interval", "n", "adj. p")
+NAMED = 3
+"""Claims that a note names; the others are counted."""
+LISTED = 24
+"""Notes of a kind that are printed; the verdicts' records have all."""
 
 STYLES = {
     Tone.HOLDS: "bold green",
@@ -36,7 +46,7 @@ STYLES = {
 
 
 def print_verdicts(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> None:
-    """Print judged claims (reversed and primary ones first), tuned verdicts, and a summary.
+    """Print judged claims (primary ones first, then reversed ones), tuned verdicts, notes and a summary.
 
     Effect sizes and tuned verdicts have separate tables; the summary counts tests.
     """
@@ -48,9 +58,9 @@ def print_verdicts(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> 
         note(text, "bold")
 
 
-def _place(verdict: VerdictRow) -> tuple[Any, ...]:
+def _place(verdict: VerdictRow) -> tuple[bool, int, tuple[int, int]]:
     """Sort key: primary claims first, then by group, reversed ones first in each."""
-    group = told_verdict(verdict).group
+    group = CountedVerdict.of(verdict.claim_id, verdict.verdict, verdict.detail).group
     return not _primary(verdict), len(Group) if group is None else list(Group).index(group), place_of(verdict.verdict)
 
 
@@ -61,17 +71,38 @@ def _primary(verdict: VerdictRow) -> bool:
 def _print_judged(suite: Suite, scale: str, verdicts: Sequence[VerdictRow], tuned: Mapping[str, VerdictRow]) -> None:
     shown = [verdict for verdict in verdicts if verdict.verdict != Verdict.NOT_RUN or _primary(verdict)]
     shown.sort(key=_place)
-    on = (ON,) if any(map(measured_on, shown)) else ()
+    on = _stand_in_column(shown)
     caveat = " · stand-ins: published sizes do not apply" if on else ""
-    beside = ("tuned", "rates") if tuned else ()
-    columns = ("claim", "family", "verdict", *on, *NUMBERS, *beside)
-    rows = [(*_row(verdict, on), *(_beside(verdict, tuned) if tuned else ())) for verdict in shown]
+    columns = ("claim", "family", "verdict", *on, *NUMBERS, *(("tuned", "rates") if tuned else ()))
+    rows = []
+    for verdict in shown:
+        other = tuned.get(verdict.claim_id)
+        tuned_text = verdict_text(other.verdict) if other is not None else ""
+        rows.append((*_row(verdict, on), *((tuned_text, rates_text(verdict.detail)) if tuned else ())))
     print_table(columns, rows, right=NUMBERS, title=f"{suite.name} at {scale}{caveat}")
     _print_sizes(shown, on)
-    print_beside(verdicts)
+    _print_notes(verdicts)
     missing = sum(verdict.verdict == Verdict.NOT_RUN for verdict in verdicts)
     if missing:
         note(f"{counted(missing, 'claim')} not run here; 'harness claims {suite.name}' shows the reasons")
+
+
+def _stand_in_column(verdicts: Sequence[VerdictRow]) -> tuple[str, ...]:
+    return (ON,) if any(verdict.detail.stand_in_name for verdict in verdicts) else ()
+
+
+def _print_notes(verdicts: Sequence[VerdictRow]) -> None:
+    """Print one line for each note, with the claims that it concerns."""
+    printed: Counter[str] = Counter()
+    notes = notes_of(verdicts)
+    for each in notes:
+        printed[each.kind] += 1
+        if printed[each.kind] <= LISTED:
+            more = len(each.claims) - NAMED
+            claims = ", ".join(each.claims[:NAMED]) + (f" and {counted(more, 'more claim')}" if more > 0 else "")
+            note(f"{each.text} ({claims})", "dim" if each.kind in ("interim", "items") else "yellow")
+    if more_notes := sum(max(0, many - LISTED) for many in printed.values()):
+        note(f"{counted(more_notes, 'more note')}; 'harness claims --format json' has all", "yellow")
 
 
 def _print_sizes(shown: Sequence[VerdictRow], on: tuple[str, ...]) -> None:
@@ -80,9 +111,9 @@ def _print_sizes(shown: Sequence[VerdictRow], on: tuple[str, ...]) -> None:
     columns = ("claim", *on, EXACT, "r", *two_way)
     rows = []
     for verdict in shown:
-        cells = (_effect_size(verdict), _correlation(verdict), *(_two_way(verdict) for _ in two_way))
-        if any(cells):
-            rows.append((verdict.claim_id, *(measured_on(verdict) for _ in on), *cells))
+        sizes = (_effect_size(verdict), _correlation(verdict), *(_two_way(verdict) for _ in two_way))
+        if any(sizes):
+            rows.append((verdict.claim_id, *(verdict.detail.stand_in_name for _ in on), *sizes))
     if rows:
         print_table(columns, rows, right=(EXACT, "r", *two_way), title="effect sizes")
         if any(_correlation(verdict) for verdict in shown):
@@ -99,61 +130,40 @@ def _effect_size(verdict: VerdictRow) -> str:
     return f"{number(effect.d_z, sign=True)} {ends}"
 
 
-def _beside(verdict: VerdictRow, tuned: Mapping[str, VerdictRow]) -> tuple[str | Text, str]:
-    """The tuned verdict, and the number of learning rates that show the effect."""
-    other, measured = tuned.get(verdict.claim_id), verdict.detail.measured_rates
-    holds = f"holds at {sum(entry.holds for entry in measured)} of {len(measured)}" if measured else ""
-    return verdict_text(other.verdict) if other is not None else "", holds
-
-
 def _print_tuned(tuned: Sequence[VerdictRow]) -> None:
     judged = [verdict for verdict in tuned if verdict.verdict != Verdict.NOT_RUN]
     if judged:
-        on = (ON,) if any(map(measured_on, judged)) else ()
+        on = _stand_in_column(judged)
         columns = ("claim", "family", "verdict, tuned", *on, *NUMBERS, "chosen")
-        rows = [(*_row(verdict, on), chosen_in_words(verdict)) for verdict in judged]
+        rows = [(*_row(verdict, on), _chosen(verdict)) for verdict in judged]
         title = "tuned: settings chosen by each arm at equal budgets, separate families"
         print_table(columns, rows, right=NUMBERS, title=title)
     for reason in dict.fromkeys(v.detail.reason or "" for v in tuned if v.verdict == Verdict.NOT_RUN):
         note(f"tuned: {reason}")
 
 
-def chosen_in_words(verdict: VerdictRow) -> str:
-    """Settings: ``adamp: lr 0.1 (largest of the grid), wd 0.1; adamw: …``."""
-    tuning = verdict.detail.tuning
-    texts = []
-    for benchmark, search in tuning.items():
-        where = f"{benchmark}: " if len(tuning) > 1 else ""
-        for arm, params in search.chosen.items():
-            at = search.ends.get(arm, {})
-            values = (f"{key.rpartition('.')[2]} {setting(value)}{_at(at.get(key))}" for key, value in params.items())
-            texts.append(f"{where}{arm}: {', '.join(values)}")
-    return "; ".join(texts)
-
-
-def _at(end: str | None) -> str:
-    return f" ({end} of the grid)" if end else ""
+def _chosen(verdict: VerdictRow) -> str:
+    """Return ``adamp: lr 0.1, wd 0.1; adamw: …``, with the benchmark if there are several."""
+    several = len(verdict.detail.tuning) > 1
+    settings = chosen_settings(verdict.detail)
+    return "; ".join(f"{f'{benchmark}: ' if several else ''}{arm}: {text}" for benchmark, arm, text in settings)
 
 
 def verdict_text(verdict: str) -> Text:
-    """A verdict in its colour."""
+    """Return a verdict in its colour."""
     return Text(verdict, style=STYLES.get(Verdict.of(verdict).tone, ""))
 
 
 def _row(verdict: VerdictRow, on: tuple[str, ...]) -> tuple[str | Text, ...]:
-    adjusted = verdict.adjusted_p
-    word, mechanism = verdict_text(verdict.verdict), verdict.detail.mechanism
+    label, mechanism = verdict_text(verdict.verdict), verdict.detail.mechanism
     if not verdict.stand_in and mechanism in ("did not act", "not measured"):
-        word = word + Text(f"; mechanism {mechanism}", style=STYLES[Tone.IDLE])
+        label = label + Text(f"; mechanism {mechanism}", style=STYLES[Tone.IDLE])
     return (
         verdict.claim_id,
         verdict.detail.multiplicity.family,
-        word,
-        *(measured_on(verdict) for _ in on),
-        number(verdict.difference, sign=True),
-        interval(verdict.ci_low, verdict.ci_high),
-        str(verdict.n or ""),
-        probability(adjusted),
+        label,
+        *(verdict.detail.stand_in_name for _ in on),
+        *number_texts(verdict.difference, verdict.ci_low, verdict.ci_high, verdict.n, verdict.adjusted_p),
     )
 
 
@@ -181,8 +191,7 @@ def print_ablations(rows: Sequence[AblationRow]) -> None:
     for row in measured:
         kind = "" if row.effect == "change" else f" ({row.effect})"
         names = (row.benchmark, *(row.stand_in_name for _ in on), f"{row.arm}{kind}", row.parent)
-        effect = number(row.difference, sign=True)
-        numbers = (effect, interval(row.ci_low, row.ci_high), str(row.n), probability(row.adjusted_p))
+        numbers = number_texts(row.difference, row.ci_low, row.ci_high, row.n, row.adjusted_p)
         shown.append((*names, *numbers, interval(row.adjusted_low, row.adjusted_high)))
     title = "ablations: exploratory, up = better, corrected by Benjamini–Hochberg"
     columns = ("benchmark", *on, "arm or effect", "against", *NUMBERS, corrected)

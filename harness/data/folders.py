@@ -1,9 +1,8 @@
-"""A user's own folders are read once before anything runs: a broken one is one message, not a failure a trial."""
+"""Check of the users' folders before anything runs: one message, not a failure a trial."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from harness import registry
 from harness.data.checksums import sha256_of
@@ -11,16 +10,13 @@ from harness.data.roots import data_root
 from harness.errors import HarnessError
 from harness.trial.options import build
 from harness.trial.seeds import Streams
-from harness.trial.spec import Part
+from harness.trial.spec import Part, TrialSpec
 
-if TYPE_CHECKING:
-    from harness.plan.planning import Trial
-
-_read: set[str] = set()  # what this process has found readable: later plans of a run ask for the same folders
+_read: set[str] = set()  # readable ones: later plans of a run have the same folders
 
 
-def check_folders(trials: Iterable[Trial]) -> None:
-    """Read each folder that trials point a layout at, as the first trial of each reading would.
+def check_folders(specs: Iterable[TrialSpec]) -> None:
+    """Read each folder that the trials name, as their first trial would.
 
     Most layouts decode into the cache, so that the trials themselves find the work done.
 
@@ -28,15 +24,15 @@ def check_folders(trials: Iterable[Trial]) -> None:
         HarnessError: one line for each folder that its layout cannot read, or that leaves nothing to score.
     """
     broken: dict[str, str] = {}
-    for trial in trials:
-        data = trial.spec.data
+    for spec in specs:
+        data = spec.data
         if registry.entry("data", data.name).metadata.origin != "folder":
             continue
-        key = sha256_of([data.to_json(), trial.spec.content])
+        key = sha256_of([data.to_json(), spec.content])
         if key in _read or key in broken:
             continue
         try:
-            _load(data, trial.seed)
+            _load(data, spec.seed)
         except HarnessError as error:
             broken[key] = str(error)
         except Exception as error:  # whatever a reader or a decoder says of what it was not made for

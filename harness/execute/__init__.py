@@ -1,1 +1,1 @@
-"""From a plan to outcomes: dispatch, workers, executors, environment, determinism."""
+"""From a plan to outcomes: dispatch, workers, executors, environment."""

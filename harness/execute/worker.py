@@ -14,10 +14,9 @@ from pathlib import Path
 from harness.base.folders import seal, unseal
 from harness.base.process_tree import ending_children
 from harness.errors import OutOfTimeError
-from harness.execute import energy
 from harness.execute.environment import environment_id
-from harness.execute.memory import OUT_OF_MEMORY, peak_memory_bytes
 from harness.execute.outcome import Outcome
+from harness.execute.resources import OUT_OF_MEMORY, gpu_joules, peak_memory_bytes
 from harness.registry.user_methods import UserMethod, register
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import Status
@@ -29,11 +28,11 @@ CHECKPOINT_SECONDS = 60.0
 class Job:
     """A trial to run, as it travels to a worker: plain data and paths.
 
-    ``prerequisites`` has the folders of products by name; ``needs`` the trials that must end before this one begins;
-    ``keep_product`` says that others start from its weights. ``own_methods`` are registered
-    again in the worker's process. ``code`` is the fingerprint that its identity is made of (empty: not to be compared),
-    ``data`` where the run's machine has its data (None: where this one has them).
-    At least ``checkpoint_seconds`` lie between two checkpoints. Above ``memory_mib`` the dispatcher ends it.
+    ``prerequisites`` has folders of trained weights by name, ``needs`` the trials that must end before. Other trials
+    start from its weights where ``keep_product``. ``own_methods`` are registered again in the worker's process,
+    ``code`` is the fingerprint in its identity (empty: not compared), ``data`` the run's data folder (None: this
+    machine's). At least ``checkpoint_seconds`` lie between two checkpoints. Above ``memory_mib`` the dispatcher ends
+    it.
     """
 
     trial_id: str
@@ -59,13 +58,13 @@ class Job:
 
     @property
     def threads(self) -> int:
-        """CPUs that it takes: those that compute, or that read files where these are more."""
+        """CPUs of the trial: computing threads, or reading threads where these are more."""
         recipe = self.spec.recipe
         return max(int(recipe.get("threads", 1)), int(recipe.get("loader_workers") or 0))
 
 
 Beat = Callable[[int, int, float], None]
-"""Is told (steps done, steps in all, loss)."""
+"""Receives (steps done, steps in all, loss)."""
 
 
 def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
@@ -73,7 +72,8 @@ def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
 
     Raises nothing but KeyboardInterrupt: an error is an outcome (``failed``, ``timeout``), and so is ``sys.exit``.
     """
-    clocks = _Clocks(job)
+    started_at = datetime.now(UTC).replace(tzinfo=None).isoformat()
+    wall, cpu, joules = time.perf_counter(), time.process_time(), gpu_joules()
     unseal(job.folder)
     try:
         with ending_children():
@@ -84,37 +84,25 @@ def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
         raise
     except BaseException as error:
         outcome = Outcome(job.trial_id, Status.FAILED, device="", error=_message(error))
-    return clocks.on(outcome)
+    joules_after = gpu_joules()
+    return replace(
+        outcome,
+        attempts=job.attempt,
+        started_at=started_at,
+        environment_id=environment_id(),
+        node=platform.node(),
+        wall_seconds=time.perf_counter() - wall,
+        cpu_seconds=time.process_time() - cpu,
+        peak_memory_mb=peak_memory_bytes() / 2**20,  # an upper bound where a worker ran other trials before
+        gpu_joules=None if joules is None or joules_after is None else joules_after - joules,
+    )
 
 
 def sealed(job: Job, outcome: Outcome) -> Outcome:
-    """The outcome, once the files of a trial with a result are read-only."""
+    """Write-protect the files of a trial with a result."""
     if outcome.status.final:
         seal(job.folder)
     return outcome
-
-
-class _Clocks:
-    """What an attempt took since this was made."""
-
-    def __init__(self, job: Job) -> None:
-        self._attempt, self._started_at = job.attempt, datetime.now(UTC).replace(tzinfo=None).isoformat()
-        self._began, self._cpu, self._counters = time.perf_counter(), time.process_time(), energy.reading()
-
-    def on(self, outcome: Outcome) -> Outcome:
-        """The outcome with it."""
-        return replace(
-            outcome,
-            attempts=self._attempt,
-            started_at=self._started_at,
-            environment_id=environment_id(),
-            node=platform.node(),
-            wall_seconds=time.perf_counter() - self._began,
-            cpu_seconds=time.process_time() - self._cpu,
-            # An upper bound of the trial's own where workers are reused.
-            peak_memory_mb=peak_memory_bytes() / 2**20,
-            joules=energy.used(self._counters, energy.reading()),
-        )
 
 
 def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
@@ -160,7 +148,7 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
 
 
 def _remove_parts(folder: Path) -> None:
-    """Remove what attempts left that were killed while they wrote: checkpoints are as large as their networks."""
+    """Remove half-written files of killed attempts: checkpoints are as large as their networks."""
     import psutil
 
     for part in folder.glob("*.part"):
@@ -170,13 +158,13 @@ def _remove_parts(folder: Path) -> None:
 
 
 NO_MEMORY = ("not enough memory", "can't allocate memory")
-"""What torch's allocators say."""
+"""Messages of torch's allocators."""
 LONGEST = 4000
 """Characters of an error's text that are kept."""
 
 
 def _text_of(error: BaseException) -> str:
-    """What an error says, within limits; one whose text cannot be made says so."""
+    """The error's text, shortened; a note where it cannot be made."""
     try:
         text = str(error)
     except Exception as other:
@@ -185,10 +173,10 @@ def _text_of(error: BaseException) -> str:
 
 
 def _message(error: BaseException) -> str:
-    """The error with the place in our code where it came up; out of memory says so first."""
+    """The error with its place in the code; one about memory begins with ``OUT_OF_MEMORY``."""
     kind = type(error).__name__
     text = _text_of(error)
-    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or any(told in text for told in NO_MEMORY):
+    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or any(phrase in text for phrase in NO_MEMORY):
         kind = f"{OUT_OF_MEMORY} {kind}"
     frames = traceback.extract_tb(error.__traceback__)
     where = "".join(f"\n  {Path(f.filename).name}:{f.lineno} in {f.name}: {f.line}" for f in frames[-6:])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from harness.base.text import interval, number, probability
 from harness.exports.paper_text import TextTable, slug
 from harness.exports.verdict_marks import SILENT
 from harness.judge.detail import VerdictDetail, from_json
 from harness.results.current import ResultFilter
 from harness.results.stored_runs import JUDGED_BY_ITS_END, find_run
+from harness.results.verdict_text import number_texts
 from harness.store.queries import Queries
 from harness.vocabulary import Verdict
 
@@ -45,10 +45,7 @@ def verdict_tables(reader: Queries, wanted: ResultFilter) -> dict[tuple[str, str
                 row["claim_id"],
                 row["protocol"],
                 row["verdict"],
-                number(row["difference"], sign=True),
-                interval(row["ci_low"], row["ci_high"]),
-                str(row["n"] or ""),
-                probability(row["adjusted_p"]),
+                *number_texts(row["difference"], row["ci_low"], row["ci_high"], row["n"], row["adjusted_p"]),
             )
         )
         if detail.stand_in_name:

@@ -68,7 +68,7 @@ class ConfigurationTrials:
         """The content without a seed and without what it starts from."""
         cell = self._cell
         recipe = located(cell.recipe, self._suite.path.parent) if cell.program else dict(cell.recipe)
-        data = data_identity(cell.data.name, cell.data.values)
+        data = data_identity(cell.data)
         return TrialSpec(
             cell.task, cell.data, data, cell.model, recipe, cell.slots, 0, self._base.scale, {}, self._reference
         )
@@ -137,7 +137,7 @@ class _Dependency:
         self._published: Start | None = None
         if wanted.weights is not None:
             model = Part.from_json(wanted.model) if wanted.model else None
-            self._published = Start(model, weights=wanted.weights, content=data_identity(wanted.weights))
+            self._published = Start(model, weights=wanted.weights, content=data_identity(Part(wanted.weights)))
         else:
             self._own = prerequisite_content(base, wanted)
             self._trials = ConfigurationTrials(suite, base, f"prerequisite:{name}", self._own, None)

@@ -25,7 +25,7 @@ PACKAGES: Mapping[Kind, tuple[str, ...]] = {
     "model": ("suites.models",),
 }
 ROOT = Path(__file__).parents[2]
-_READERS = ("harness/registry", "harness/trial/options.py")
+_READERS = ("harness/registry", "harness/base/metadata.py", "harness/trial/options.py")
 """Files that decide how metadata are read."""
 _DECLARES = re.compile(r"^METADATA *=", re.MULTILINE)
 

@@ -22,23 +22,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
+from harness.base import metadata as records
+from harness.base.metadata import DataMetadata, MethodMetadata, ModelMetadata, TaskMetadata
 from harness.errors import HarnessError, choices
 from harness.registry.built_in import PACKAGES, Row, read
-from harness.registry.metadata import (
-    DataMetadata,
-    ModelMetadata,
-    TaskMetadata,
-    declared_by,
-    metadata_class,
-    metadata_in,
-    method_metadata_class,
-)
+from harness.registry.metadata import declared_by, metadata_class, metadata_in
 from harness.trial.options import Option
 from harness.vocabulary import Kind
 
 if TYPE_CHECKING:
     from harness.trial.runtime import Component
-    from methods.metadata import MethodMetadata
 
 MetadataT = TypeVar("MetadataT")
 KINDS: tuple[Kind, ...] = ("method", "task", "data", "model")
@@ -71,16 +64,16 @@ class Entry(Generic[MetadataT]):
         target = str(self.metadata.target)  # type: ignore[attr-defined]
         if self.module.endswith(".py"):
             own = getattr(self.metadata, "options", None) if self.kind != "method" else None
-            found = getattr(load_file(Path(self.module)), target)
-            return Component(found, own) if own is not None else Component(found)
+            result = getattr(load_file(Path(self.module)), target)
+            return Component(result, own) if own is not None else Component(result)
         try:
             module = importlib.import_module(self.module)
-            found = getattr(module, target)
+            result = getattr(module, target)
         except (ImportError, AttributeError) as error:
             where = f"{self.module}:{target}"
             raise HarnessError(f"{self.kind} '{self.name}': cannot load {where}: {error}") from error
         declared = [metadata.options for metadata in metadata_in(module) if metadata.name == self.metadata.name]  # type: ignore[attr-defined]
-        return Component(found, declared[0]) if self.kind != "method" and declared[0] else Component(found)
+        return Component(result, declared[0]) if self.kind != "method" and declared[0] else Component(result)
 
 
 def load_file(path: Path) -> ModuleType:
@@ -163,10 +156,10 @@ def entry(kind: Kind, name: str) -> Entry[Any]:
     Raises:
         HarnessError: there is none of that name; the message lists the valid ones.
     """
-    found = entries(kind)
-    if name not in found:
+    result = entries(kind)
+    if name not in result:
         raise HarnessError(unknown(kind, name))
-    return found[name]
+    return result[name]
 
 
 def load(kind: Kind, name: str) -> Component:
@@ -255,5 +248,5 @@ def _thawed(value: Any) -> Any:
         return value
     thawed = {key: _thawed(item) for key, item in value.items()}
     if "kind" in thawed:
-        return getattr(method_metadata_class(), str(thawed.pop("kind")).capitalize())(**thawed)
+        return getattr(records, str(thawed.pop("kind")).capitalize())(**thawed)
     return thawed

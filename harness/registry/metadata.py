@@ -1,4 +1,4 @@
-"""Frozen records with which tasks, data sources and models introduce themselves (methods: ``methods.metadata``).
+"""Metadata of tasks, data sources and models, and the options that they declare.
 
 Each module under ``suites/tasks``, ``suites/data`` and ``suites/models`` ends with ``METADATA``, plain data only; named
 data sources are declared in YAML (:func:`named_sources`). The index is read from the syntax trees of these, so that
@@ -7,100 +7,20 @@ files are validated and planned without importing torch.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import make_dataclass
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 
+from harness.base.metadata import DataMetadata as DataMetadata
+from harness.base.metadata import MethodMetadata, Uniform
+from harness.base.metadata import ModelMetadata as ModelMetadata
+from harness.base.metadata import TaskMetadata as TaskMetadata
 from harness.base.yaml_nodes import read
-from harness.registry.shipped import METHOD_METADATA
 from harness.trial.options import Option, OptionType, option, options_of
 from harness.vocabulary import Kind
-
-if TYPE_CHECKING:
-    from methods.metadata import MethodMetadata
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metadata:
-    """What all of them say.
-
-    Attributes:
-        name: key in benchmark files; of a data source, by content (``cifar100-subset-100``).
-        target: in the module: a class (a ``harness.trial.contracts.Task``), ``load(request: DataRequest) -> splits``,
-            or ``build(request: ModelRequest) -> nn.Module``.
-        summary: one line for ``harness list``.
-        options: the dataclass of its recipe keys beyond those that every recipe has, or of what a benchmark may set;
-            None in a metadata record that was read from the index, where ``Entry.options`` says what it declares.
-    """
-
-    name: str
-    target: str
-    summary: str
-    options: type[Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskMetadata(Metadata):
-    """How a kind of benchmark trains and is scored.
-
-    Attributes:
-        slots: the slots an arm may fill here.
-        metrics: final metrics it reports, each with its split, ``"test"`` unless said.
-        reads: kinds of data it takes (``DataMetadata.content``).
-        program: it runs a program of somebody else (``harness.trial.programs``): no loop, no length, any metric.
-        elsewhere: nothing runs here: results come from elsewhere (``harness import``); any metric, any arm.
-    """
-
-    slots: tuple[str, ...]
-    metrics: tuple[str, ...]
-    reads: tuple[str, ...]
-    program: bool = False
-    elsewhere: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataMetadata(Metadata):
-    """A data source: content, home, licence, size, version, and where its bytes lie.
-
-    Attributes:
-        origin: ``real``, ``generated`` or ``folder`` (a user's own).
-        content: what it yields (``images``, ``text``, ``boxes``, …).
-        layout: the published layout that is read.
-        home, licence, size: for people.
-        version: changes whenever the content that is yielded may change.
-        files: what it is made of: ``module:pydoc_data.topics`` (a Python module's source),
-            ``package:sklearn/datasets/data/digits.csv.gz`` or ``data:cifar100/cifar100.zip`` (below HARNESS_DATA).
-        sha256: checksum by entry of ``files``, where it is fixed.
-        fetch: how to get it: ``shipped``, ``http:URL``, ``torchvision:NAME``, ``hub:NAME`` or ``hand:INSTRUCTIONS``.
-    """
-
-    origin: Literal["real", "generated", "folder"]
-    content: str
-    layout: str
-    home: str
-    licence: str
-    version: str
-    size: str = ""
-    files: tuple[str, ...] = ()
-    sha256: Mapping[str, str] = field(default_factory=dict)
-    fetch: str = "shipped"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelMetadata(Metadata):
-    """A model family; ``source`` is the paper that defines it, ``slots`` those that reach into it (``norm``).
-
-    ``files``: options that name a file of the user's own, absolute or below HARNESS_DATA. For each, as for ``weights``,
-    there is an option ``weights_sha256``, which a plan fills in: another file is another trial.
-    """
-
-    source: str
-    slots: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
 
 
 @cache  # read once a process: every trial asks for its source
@@ -151,15 +71,9 @@ def _source(name: str, declared: Mapping[str, Any], record: Callable[[str], Any]
     return DataMetadata(name=name, options=declared_options, **fields)
 
 
-def method_metadata_class() -> Any:
-    """The module that declares the metadata of methods: found by name, since the engine imports no method."""
-    return importlib.import_module(METHOD_METADATA)
-
-
 def metadata_class(kind: Kind) -> type[Any]:
     """The class of a kind's metadata."""
-    classes: Mapping[Kind, type[Any]] = {"task": TaskMetadata, "data": DataMetadata, "model": ModelMetadata}
-    return classes[kind] if kind in classes else method_metadata_class().MethodMetadata
+    return {"method": MethodMetadata, "task": TaskMetadata, "data": DataMetadata, "model": ModelMetadata}[kind]
 
 
 def declared_by(kind: Kind, metadata: Any) -> dict[str, Option]:
@@ -176,7 +90,7 @@ def _hyper_parameter(name: str, metadata: MethodMetadata) -> Option:
     allowed: Any = metadata.options.get(name, ())
     kind = _type_of(default)
     items: OptionType = "any"
-    if kind == "int" and isinstance(metadata.search_space.get(name), method_metadata_class().Uniform):
+    if kind == "int" and isinstance(metadata.search_space.get(name), Uniform):
         kind = "float"
     if isinstance(default, tuple):
         default, kinds = list(default), sorted({_type_of(item) for item in default})

@@ -17,13 +17,12 @@ from harness.errors import HarnessError
 SUITES = "suites"
 CHECKS = f"{SUITES}.checks"
 FIXTURES = f"{SUITES}.fixtures.published"
-METHOD_METADATA = "methods.metadata"
 CONFORMANCE = "methods.conformance"
 PAGES = "harness.pages"
 COMPUTING = ("methods", "suites")
 """Packages whose code decides numbers."""
-DESCRIBING = ("methods.metadata",)
-"""Modules of them that only describe."""
+DESCRIBING = ("methods.metadata", "harness.base.metadata")
+"""Modules that only describe."""
 
 
 @cache

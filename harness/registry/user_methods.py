@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness import registry
+from harness.base.metadata import MethodMetadata, Slot
 from harness.errors import HarnessError, choices
 from harness.registry.index import load_file
 from harness.registry.metadata import declared_by, metadata_class, metadata_in
-from harness.registry.shipped import METHOD_METADATA
 from harness.vocabulary import Kind
 
 
@@ -28,7 +27,7 @@ class UserMethod:
     name: str
     file: Path
     target: str
-    slot: str = ""
+    slot: Slot | Literal[""] = ""
     family: str = ""
     kind: Kind = "method"
 
@@ -51,7 +50,7 @@ def register(method: UserMethod) -> None:
         parameters = parameters[1:]  # the width is the network's
     named = {p.name: p.default for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     defaults = {name: default for name, default in named.items() if default is not inspect.Parameter.empty}
-    metadata = importlib.import_module(METHOD_METADATA).MethodMetadata(
+    metadata = MethodMetadata(
         name=method.name,
         title=method.target,
         slot=method.slot,
@@ -73,28 +72,28 @@ def found_in(file: Path, target: str) -> Any:
         HarnessError: the file does not run, or has none of that name; the message lists those that it has.
     """
     module = load_file(file)
-    found = getattr(module, target, None)
-    if found is None:
-        parts = {name: one for name, one in vars(module).items() if inspect.isclass(one) or inspect.isfunction(one)}
-        own = [name for name, one in parts.items() if one.__module__ == module.__name__]
+    result = getattr(module, target, None)
+    if result is None:
+        parts = {name: item for name, item in vars(module).items() if inspect.isclass(item) or inspect.isfunction(item)}
+        own = [name for name, item in parts.items() if item.__module__ == module.__name__]
         raise HarnessError(f"{file} has no '{target}'; {choices(own, target)}")
-    return found
+    return result
 
 
-def user_method(file: Path, target: str, slot: str) -> UserMethod:
+def user_method(file: Path, target: str, slot: Slot) -> UserMethod:
     """A class of a file that fills a slot; one with a metadata record is what its metadata says.
 
     Raises:
         HarnessError: the file or the class is not there, or it is no optimizer where one is needed.
     """
-    found = found_in(file, target)
+    result = found_in(file, target)
     family = "own"
     if slot == "optimizer":
         import torch
 
-        if not (inspect.isclass(found) and issubclass(found, torch.optim.Optimizer)):
+        if not (inspect.isclass(result) and issubclass(result, torch.optim.Optimizer)):
             raise HarnessError(f"{file}: '{target}' is not a torch.optim.Optimizer, which the slot 'optimizer' takes")
-        family = "adam" if "betas" in inspect.signature(found).parameters else "sgd"
+        family = "adam" if "betas" in inspect.signature(result).parameters else "sgd"
     return UserMethod(f"{target} ({file.name})", file, target, slot, family)
 
 

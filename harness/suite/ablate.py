@@ -42,8 +42,7 @@ class Design:
 
     Attributes:
         path: its place in the file.
-        cells: the arm of each combination of levels.
-        parents: the arm that each combination's arm is compared with.
+        parents: the arm to compare each arm with.
     """
 
     arm: str
@@ -70,7 +69,7 @@ def _entries(model: SuiteFile) -> Iterator[tuple[str, FilePath, Ablate]]:
 
 
 def _combinations(entry: Ablate) -> dict[Combination, Combination]:
-    """Every combination that a design runs, with the one that it is compared with."""
+    """Combinations that a design runs, each with the one to compare with."""
     levels = [tuple(names) for names in entry.factors.values()]
     whole: Combination = (None,) * len(levels)
     if entry.design == "factorial":
@@ -170,7 +169,7 @@ def _planned(model: SuiteFile) -> list[tuple[Design, dict[Combination, Arm]]]:
         if mistakes := list(_mistakes(model, arm, path, entry)):
             raise DesignError(*mistakes)
         factors = tuple(entry.factors)
-        levels = tuple(tuple(given) for given in entry.factors.values())
+        levels = tuple(tuple(names_of_levels) for names_of_levels in entry.factors.values())
         cells: dict[Combination, str] = {(None,) * len(factors): arm}
         parents: dict[Combination, str] = {}
         benchmarks = None if entry.benchmarks is None else tuple(entry.benchmarks)
@@ -233,7 +232,7 @@ def _changed_arm(arm: Arm, entry: Ablate, chosen: Combination, path: FilePath) -
 
 
 def expand(model: SuiteFile, node: Node) -> tuple[SuiteFile, Levels]:
-    """Add the arms of all designs to a suite and to the benchmarks that run them.
+    """Add the arms of all designs to a suite and its benchmarks.
 
     A design runs on its ``benchmarks``, else on those that run the arm itself.
 
@@ -260,7 +259,7 @@ def expand(model: SuiteFile, node: Node) -> tuple[SuiteFile, Levels]:
 
 
 def place_of_change(node: Node, levels: tuple[FilePath, ...], path: FilePath) -> Place:
-    """The place of the change that set a value of a generated arm, else of the last level that made the arm."""
+    """Place of the change behind a generated arm's value."""
     for level in reversed(levels):
         for key in node.at(level).value:
             steps = [key] if path[:1] == ("set",) else key.split(".")

@@ -70,7 +70,7 @@ class Setting:
         return self.named(self.stand_in)
 
     def named(self, parts: Collection[str]) -> str:
-        """A short name where ``parts`` of the paper's setting were changed: the first words of ``about``."""
+        """Short name of changed ``parts`` of the paper's setting."""
         if not parts:
             return ""
         clauses = re.split(r"[,;]\s", self.about or str(self.data.get("name", "")))
@@ -100,7 +100,7 @@ class Setting:
             yield from (mistake.below("recipe") for mistake in program_mistakes(self.recipe))
 
     def overridden(self, overrides: Settings) -> Setting:
-        """Apply dotted overrides: ``KEY`` of the recipe, ``data.KEY``, ``model.KEY``; a length replaces a length."""
+        """Apply dotted overrides; a length replaces a length."""
         if not overrides:
             return self
         parts: dict[str, Settings] = {part: copy.deepcopy(getattr(self, part)) for part in PARTS}
@@ -149,7 +149,7 @@ def block_of(benchmark: LoadedBenchmark, scale: str) -> ScaleBlock | None:
 
 
 def served_by(suite: Suite, name: str, scale: str) -> str | None:
-    """The benchmark whose block serves this one at a scale: itself, or one that lists it in ``stands_for``."""
+    """The benchmark whose block serves this one: itself, or one with it in ``stands_for``."""
     if block_of(suite.benchmarks[name], scale) is not None:
         return name
     for other, benchmark in suite.benchmarks.items():
@@ -160,7 +160,7 @@ def served_by(suite: Suite, name: str, scale: str) -> str | None:
 
 
 def setting(suite: Suite, name: str, scale: str) -> Setting | None:
-    """A benchmark at a scale; None where it has no block there and none stands for it."""
+    """A benchmark at a scale; None without a block that serves it."""
     server_name = served_by(suite, name, scale)
     if server_name is None:
         return None
@@ -232,7 +232,7 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
     if cell.elsewhere:
         return Content(cell.task, data, model, recipe, FilledSlots())
     # the files that it starts from are part of what it computes
-    model = Part(model.name, {**model.values, **model_identity(model.name, model.values)})
+    model = Part(model.name, {**model.values, **model_identity(model)})
     return Content(cell.task, data, model, recipe, _filled(task, arm, recipe))
 
 
@@ -277,7 +277,7 @@ def _filled(task: registry.Entry[TaskMetadata], arm: Arm, recipe: Settings) -> F
 
 
 def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Settings) -> Part:
-    """A method with its defaults, then the recipe's values for its family, for itself, then its own."""
+    """A method with defaults, shared values, then its own values."""
     problems = [mistake.below(*path) for mistake in slot_mistakes(slot, method)]
     if problems:
         raise ConfigurationError(*problems)

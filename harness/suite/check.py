@@ -21,7 +21,7 @@ from harness.vocabulary import SLOTS, WRITTEN_SCALES
 
 
 def load_suite(which: str | Path) -> Suite:
-    """Load a suite by path, or a shipped one by name, and check it.
+    """Load a suite by path or name and check it.
 
     Raises:
         SuiteError: with every problem, each at its place.

@@ -22,7 +22,7 @@ MAX_PRIMARY = 5
 
 
 def check_claims(suite: Suite) -> Iterator[Problem]:
-    """Claims that are not bound exactly once, or not to existing arms and benchmarks."""
+    """Claims bound twice, not at all, or to unknown arms and benchmarks."""
     seen: set[str] = set()
     primary: dict[tuple[Any, ...], int] = {}
     for number, binding in enumerate(suite.model.claims):

@@ -9,10 +9,9 @@ from pydantic_core import CoreSchema, core_schema
 
 
 class Settings(dict[str, Any]):
-    """The values of a recipe, a data source, a model or a method, as a suite file has them.
+    """Values of a recipe, data source, model or method in a suite.
 
-    Which keys and types are valid is declared by options (``harness.trial.options``) and checked by
-    ``harness.suite.values``.
+    Valid keys and types are declared by options (``harness.trial.options``) and checked by ``harness.suite.values``.
     """
 
     @classmethod
@@ -21,7 +20,7 @@ class Settings(dict[str, Any]):
 
     @property
     def name(self) -> str | None:
-        """The name of the data source, model or method, where there is one."""
+        """Name of the data source, model or method."""
         name = self.get("name")
         return name if isinstance(name, str) else None
 
@@ -40,7 +39,7 @@ class Settings(dict[str, Any]):
         return result
 
     def replaced(self, over: Settings) -> Self:
-        """Put ``over`` on top, or in place where it names another source or model."""
+        """Merge with ``over``, or take ``over`` alone if it has another name."""
         if "name" in over and over["name"] != self.get("name"):
             return type(self)(over)
         return self.merged(over)

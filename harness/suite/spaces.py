@@ -107,7 +107,7 @@ def tuned_space(tuned: TunedProtocol, name: str, cell: Content) -> Space:
 
 
 def own_value(cell: Content, key: str) -> float | None:
-    """The number that an arm has for a key of a space; None where it has none."""
+    """An arm's number for a key of a space, or None."""
     head, _, rest = key.partition(".")
     if head in SLOTS:
         method, dot, inner = rest.partition(".")
@@ -120,7 +120,7 @@ def own_value(cell: Content, key: str) -> float | None:
 
 
 def with_point(arm: Arm, fill: Mapping[str, Any], params: Mapping[str, Any]) -> Arm:
-    """The arm with a point of a space: hyper-parameters in its slots, recipe keys under ``set:``.
+    """Put a point's values into an arm's slots and overrides.
 
     Raises:
         HarnessError: a hyper-parameter of a method that the arm does not have in that slot.
@@ -138,7 +138,7 @@ def with_point(arm: Arm, fill: Mapping[str, Any], params: Mapping[str, Any]) -> 
 
 
 def _with(filled: Any, key: str, rest: str, value: Any) -> Settings:
-    """A slot with one hyper-parameter changed, in every place of the key's method."""
+    """A slot with one hyper-parameter changed in all its places."""
     method, dot, inner = rest.partition(".")
     if filled is None:
         raise HarnessError(f"sweep: '{key}' has a range, but the arm leaves that slot open")

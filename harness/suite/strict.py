@@ -39,7 +39,7 @@ class Strict(BaseModel):
 
 
 def with_valid_keys(error: ValidationError, valid: list[str]) -> ValidationError:
-    """Name the valid keys in the errors of unknown keys of a record; its parts have theirs already."""
+    """Add a record's valid keys to its errors of unknown keys; nested records have theirs."""
     lines = []
     for line in error.errors():
         kind: str | PydanticCustomError = line["type"]

@@ -76,12 +76,12 @@ def mistakes(values: Settings, declared: Mapping[str, Option], what: str, of: st
 
     Args:
         what: the message's name of an option (``recipe key``).
-        of: the message's name of their owner (``the model 'resnet18'``).
+        of: the message's name of the whole (``the model 'resnet18'``).
     """
     for name, value in values.items():
         if name not in declared:
-            owner = f" of {of}" if of else ""
-            yield Mistake((name,), f"unknown {what} '{name}'{owner}; {choices(declared, name)}")
+            suffix = f" of {of}" if of else ""
+            yield Mistake((name,), f"unknown {what} '{name}'{suffix}; {choices(declared, name)}")
         elif message := wrong(name, value, declared[name]):
             yield Mistake((name,), message)
 

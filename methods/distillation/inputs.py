@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.distillation.diagnostics import non_target_mass, teacher_quantities
+from methods.distillation.logits import non_target_mass, teacher_quantities
 from methods.losses import LossInputs, TrainingLoss, sum_of
 from methods.precision import widen
 
@@ -64,11 +64,10 @@ class Objective(TrainingLoss[DistillationBatch]):
         return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
 
     def measure(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """The terms' gradients and the method's own quantities.
+        """Norms and shares of the terms' gradients, and the result of ``probe``.
 
-        Returns:
-            The Frobenius norm over the batch of each term's gradient by the student's logits (``grad_norm_<term>``),
-            its share of the sum of norms (``grad_share_<term>``), and the result of ``probe``.
+        Gradients are by the student's logits; ``grad_norm_<term>`` is a Frobenius norm over the batch,
+        ``grad_share_<term>`` its share of the sum.
         """
         with _unchanged(self):
             norms = self._gradient_norms(batch)
@@ -168,10 +167,7 @@ class RandomStream(nn.Module):
 
 
 def shape_arguments(factory: Callable[..., Objective], **facts: int) -> dict[str, int]:
-    """Select the shapes that an objective's constructor takes.
-
-    The facts are ``classes``, ``feature_channels``, ``teacher_channels`` and ``items``; a task supplies all of them.
-    """
+    """Select the shapes that an objective's constructor takes."""
     return {name: facts[name] for name in inspect.signature(factory).parameters if name in facts}
 
 

@@ -1,4 +1,4 @@
-"""NKD: knowledge distillation with normalised non-target probabilities."""
+"""NKD: knowledge distillation with normalised non-target probabilities, and KD at its scale."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.checks import check_choice, check_positive
-from methods.distillation.diagnostics import TEACHER_QUANTITIES
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.kd import kd_loss
-from methods.distillation.logits import cross_entropy, is_target, others_log_softmax, target_index, target_log_odds
+from methods.distillation.logits import (
+    TEACHER_QUANTITIES,
+    cross_entropy,
+    is_target,
+    others_log_softmax,
+    target_index,
+    target_log_odds,
+)
 from methods.losses import Loss
 from methods.metadata import MethodMetadata, Uniform
 from methods.precision import widen
@@ -21,10 +27,7 @@ MASKS: tuple[str, ...] = ("others", "all")
 
 
 def nkd_target_loss(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
-    """NKD's target term −mean p_t[y]·log p_s[y] at temperature 1 (arXiv 2303.13005).
-
-    A scalar (section 3.1); arguments as of ``nkd_loss``.
-    """
+    """NKD's target term −mean p_t[y]·log p_s[y] at temperature 1, a scalar (section 3.1)."""
     target = target_index(label)
     weight = torch.sigmoid(target_log_odds(widen(teacher.detach()), target))
     return -(weight * F.logsigmoid(target_log_odds(widen(student), target))).mean()
@@ -33,10 +36,10 @@ def nkd_target_loss(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
 def nkd_non_target_loss(
     student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0, normalise: bool = True
 ) -> Tensor:
-    """NKD's non-target term −T²·mean Σ_{i≠y} T_i·log S_i without γ.
+    """NKD's non-target term −T²·mean Σ_{i≠y} T_i·log S_i without γ, a scalar (section 3.1).
 
-    A scalar (section 3.1). Arguments as of ``nkd_loss``. With ``normalise`` T and S sum to one over the other classes
-    (NKD), otherwise they are the parts of the softmax over all classes (as in KD; the ablation of the paper's Table 5).
+    With ``normalise`` T and S sum to one over the other classes (NKD), otherwise they are the parts of the softmax over
+    all classes (as in KD; the ablation of the paper's Table 5).
     """
     student, teacher = widen(student) / temperature, widen(teacher.detach()) / temperature
     dropped = is_target(student, target_index(label))
@@ -52,16 +55,7 @@ def nkd_loss(
 ) -> Tensor:
     """NKD without cross-entropy: alpha·target term + gamma·non-target term, with a fused backward.
 
-    Args:
-        student: logits (N, C), any floating type; computed in float32 or wider.
-        teacher: logits (N, C), without gradient.
-        label: indices (N,) or masses (N, C), of which the heaviest class counts.
-        temperature: T > 0 of the non-target term.
-        gamma: weight of the non-target term.
-        alpha: weight of the target term.
-
-    Returns:
-        A scalar, differentiable by ``student`` (twice in eager mode).
+    A scalar, differentiable by ``student`` (twice in eager mode).
     """
     target = target_index(label)
     total, _, _ = _FusedNKD.apply(widen(student), widen(teacher.detach()), target, temperature, gamma, alpha)
@@ -69,7 +63,6 @@ def nkd_loss(
 
 
 def _undo(softened: Tensor, below: Tensor, temperature: float) -> Tensor:
-    """exp(below) from exp(below/T), by products for the usual whole T."""
     return softened ** int(temperature) if temperature in (2, 3, 4) else below.exp()
 
 
@@ -138,9 +131,6 @@ class NKD(Objective):
         normalise: False compares the parts of the full softmax, as KD does.
         mask: ``others`` as the paper; ``all`` runs the non-target term over every class, plain KD cross-entropy, as
             the released code did from 2023-07-17 to 2023-10-10.
-
-    Raises:
-        ValueError: a temperature not above 0, an unknown mask.
     """
 
     name = "nkd"
@@ -186,14 +176,67 @@ class NKD(Objective):
         }
 
 
-METADATA = MethodMetadata(
-    of=NKD,
-    title="NKD",
-    role="method",
-    paper="Yang, Zeng, Li, Zhang, Yuan, Li: From Knowledge Distillation to Self-Knowledge Distillation: A Unified "
-    "Approach with Normalized Loss and Customized Soft Labels, ICCV 2023, arXiv 2303.13005",
-    summary="the teacher's target probability, and its other classes made to sum to one, distilled separately",
-    options={"normalise": (True, False), "mask": MASKS},
-    search_space={"temperature": Uniform(1.0, 6.0), "gamma": Uniform(0.25, 8.0, log=True)},
-    diagnostics=(*gradient_names("cross_entropy", "target", "non_target"), *TEACHER_QUANTITIES),
+def matching_scale(student: Tensor, teacher: Tensor, label: Tensor, temperature: float, gamma: float) -> Tensor:
+    """Ratio of NKD's to KD's gradient norm on this batch, without gradient."""
+    with torch.enable_grad():
+        logits = widen(student.detach()).requires_grad_()
+        (theirs,) = torch.autograd.grad(nkd_loss(logits, teacher, label, temperature, gamma), logits)
+        (ours,) = torch.autograd.grad(kd_loss(logits, teacher, temperature), logits)
+    norm = torch.linalg.vector_norm(ours)
+    # Where student and teacher agree to the last digit there is no direction to scale.
+    tiny = torch.finfo(norm.dtype).eps
+    return torch.where(norm > tiny, torch.linalg.vector_norm(theirs) / norm.clamp_min(tiny), 0.0).detach()
+
+
+class MatchedKD(Objective):
+    """Cross-entropy + s·T²·KD, s chosen per batch to match NKD's gradient.
+
+    Under SGD a loss's scale acts as a learning rate: NKD on CIFAR-100 weighs its non-target term by γT² = 31.5, KD
+    its term by 4.5. This arm keeps KD's direction and takes the size of NKD's gradient at the same T and ``gamma``.
+    """
+
+    name = "kd-matched"
+    needs = ("teacher",)
+
+    def __init__(self, *, temperature: float = 1.0, gamma: float = 1.5) -> None:
+        super().__init__()
+        check_positive("kd-matched", temperature=temperature)
+        self.temperature, self.gamma = temperature, gamma
+
+    def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
+        """``cross_entropy`` and ``distillation``."""
+        student, teacher = batch.logits, batch.require("teacher_logits")
+        scale = matching_scale(student, teacher, batch.labels, self.temperature, self.gamma)
+        return {
+            "cross_entropy": cross_entropy(student, batch.labels),
+            "distillation": scale * kd_loss(student, teacher, self.temperature),
+        }
+
+    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
+        """Non-target masses, their gap, the normalised KL, and the factor in use."""
+        student, teacher = batch.logits, batch.require("teacher_logits")
+        scale = matching_scale(student, teacher, batch.labels, self.temperature, self.gamma)
+        return {**super().probe(batch), "matching_scale": scale}
+
+
+METADATA = (
+    MethodMetadata(
+        of=NKD,
+        title="NKD",
+        role="method",
+        paper="Yang, Zeng, Li, Zhang, Yuan, Li: From Knowledge Distillation to Self-Knowledge Distillation: A Unified "
+        "Approach with Normalized Loss and Customized Soft Labels, ICCV 2023, arXiv 2303.13005",
+        summary="the teacher's target probability, and its other classes made to sum to one, distilled separately",
+        options={"normalise": (True, False), "mask": MASKS},
+        search_space={"temperature": Uniform(1.0, 6.0), "gamma": Uniform(0.25, 8.0, log=True)},
+        diagnostics=(*gradient_names("cross_entropy", "target", "non_target"), *TEACHER_QUANTITIES),
+    ),
+    MethodMetadata(
+        of=MatchedKD,
+        title="KD at NKD's scale",
+        paper="a control of this project; KD: Hinton, Vinyals, Dean 2015, arXiv 1503.02531",
+        summary="KD whose gradient has, batch by batch, the norm of NKD's",
+        search_space={"temperature": Uniform(1.0, 6.0), "gamma": Uniform(0.25, 8.0, log=True)},
+        diagnostics=(*gradient_names("cross_entropy", "distillation"), *TEACHER_QUANTITIES, "matching_scale"),
+    ),
 )

@@ -19,16 +19,10 @@ def rank_scores(
 ) -> Tensor:
     """Scores that rank the classes, highest first, (N, C), without gradient.
 
-    Args:
-        student: logits (N, C).
-        weak: logits of the weak head, (N, C).
-        targets: (N, C), true at the target classes.
-        source: ``paper``: normalised weak + normalised student probabilities (arXiv 2303.13005, section 3.2);
-            ``released``: the student's part is a log-probability, over one minus the target's; ``unnormalised``: the
-            sum of plain probabilities; ``weak`` or ``student``: one of them; ``teacher``: the teacher's logits;
-            ``random``: noise.
-        teacher: logits (N, C), for ``teacher``.
-        noise: (N, C), for ``random``.
+    ``student``, ``weak`` (the weak head) and ``teacher`` are logits, ``targets`` (N, C) is true at the target classes.
+    ``source`` is ``paper``: normalised weak + normalised student probabilities (arXiv 2303.13005, section 3.2);
+    ``released``: the student's part is a log-probability, over one minus the target's; ``unnormalised``: the sum of
+    plain probabilities; ``weak``, ``student`` or ``teacher``: one of them; ``random``: the ``noise`` (N, C).
     """
     if source == "teacher":
         assert teacher is not None
@@ -54,13 +48,10 @@ def _over_rest(part: Tensor, targets: Tensor) -> Tensor:
 
 
 def descending_order(scores: Tensor) -> Tensor:
-    """Class indices by descending score, (N, C); ties by ascending index.
+    """Class indices by descending score, (N, C); ties by ascending index; no NaN.
 
     On the CPU several times faster than ``argsort``, which compares floats one by one: a float32's bits, reordered
     like integers, and the index below them in one int64 are unique keys that numpy sorts with vector instructions.
-
-    Args:
-        scores: (N, C), without NaN.
     """
     if scores.device.type == "cpu" and scores.dtype == torch.float32:
         order: Tensor = _packed_order(scores)
@@ -85,13 +76,10 @@ def _(scores: Tensor) -> Tensor:
 
 
 def zipf_masses(scores: Tensor, dropped: Tensor, *, over: str) -> Tensor:
-    """Labels over the classes that stay, each row of sum one.
+    """Labels over the classes that stay, each row of sum one; the highest score has rank 1.
 
-    Args:
-        scores: (N, C); the highest has rank 1.
-        dropped: (N, C), true for the classes to omit.
-        over: ``all``: ranks count every class, then some are dropped (the released code and the paper's formula), so
-            the rest is not 1/1 … 1/(C−1); ``others``: the kept classes are ranked among themselves.
+    ``over`` ``all``: ranks count every class, then some are dropped (the released code and the paper's formula), so the
+    rest is not 1/1 … 1/(C−1); ``others``: the kept classes are ranked among themselves.
     """
     if over == "others":
         scores = scores.masked_fill(dropped, -torch.inf)
@@ -109,11 +97,7 @@ def uniform_masses(dropped: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def two_heaviest(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The two heaviest classes, (N, 2), and their masses; ties by index.
-
-    Args:
-        labels: masses (N, C).
-    """
+    """The two heaviest classes of masses (N, C), (N, 2), and their masses; ties by index."""
     first = labels.argmax(dim=1)
     second = labels.scatter(1, first[:, None], -1.0).argmax(dim=1)
     return torch.stack([first, second], dim=1), torch.stack([pick(labels, first), pick(labels, second)], dim=1)

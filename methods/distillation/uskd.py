@@ -1,4 +1,4 @@
-"""USKD: self-knowledge distillation with customised soft labels, without a teacher."""
+"""USKD: self-knowledge distillation with customised soft labels; tf-NKD, which preceded it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from methods.checks import check_choice
-from methods.distillation.diagnostics import spearman
 from methods.distillation.inputs import DistillationBatch, Objective, RandomStream, gradient_names
-from methods.distillation.logits import cross_entropy, is_target, others_log_softmax, target_index
+from methods.distillation.logits import cross_entropy, is_target, others_log_softmax, spearman, target_index
 from methods.distillation.ranking import SOURCES, rank_scores, two_heaviest, uniform_masses, zipf_masses
 from methods.metadata import MethodMetadata, Uniform
 from methods.precision import widen
@@ -75,16 +74,10 @@ def find_targets(labels: Tensor, logits: Tensor, zero_mass: str = "released") ->
 
 
 def target_labels(probability: Tensor, masses: Tensor, smoothing: str = "squared", clamp: bool = False) -> Tensor:
-    """Soft labels P of the targets, (N, k) (arXiv 2303.13005, section 3.2).
+    """Soft labels P of the targets, (N, k), 0 where the mass is 0 (arXiv 2303.13005, section 3.2).
 
-    P is 0 where the mass is 0.
-
-
-    Args:
-        probability: the student's at the targets, (N, k).
-        masses: the labels' at the targets, (N, k); 1 for unmixed ones.
-        smoothing: see ``USKDOptions``; the mean runs over all rows, those without mass included.
-        clamp: keep P in [0, 1].
+    ``probability`` (N, k) is the student's, ``masses`` (N, k) the labels', 1 for unmixed ones; ``smoothing`` and
+    ``clamp`` as of ``USKDOptions``. The mean runs over all rows, those without mass included.
     """
     power = {"squared": probability**2, "linear": probability, "none": torch.zeros_like(probability)}[smoothing]
     soft = power + masses - power.mean(dim=0, keepdim=True)
@@ -135,17 +128,10 @@ def uskd_loss(
 ) -> Tensor:
     """USKD without cross-entropy: alpha·target + beta·non-target + mu·weak, a scalar.
 
-    Args:
-        student: logits (N, C), any floating type; computed in float32 or wider.
-        weak: logits of the weak head on an intermediate feature, (N, C).
-        label: indices (N,) or masses (N, C), of which the two heaviest classes count.
-        alpha: weight of the target term.
-        beta: weight of the non-target term.
-        mu: weight of the weak head's cross-entropy with labels smoothed by 0.1.
-        options: construction of the soft labels; ranks by teacher or at random need the module or the terms' functions.
+    ``weak`` (N, C) are logits of the weak head, whose term is cross-entropy with labels smoothed by 0.1.
 
     Raises:
-        ValueError: a rank source that needs more than student and weak logits.
+        ValueError: a rank by teacher or at random, which needs the module or the terms' functions.
     """
     if options.rank in ("teacher", "random"):
         raise ValueError(f"uskd_loss: rank '{options.rank}' needs more inputs; use USKD or uskd_non_target_loss")
@@ -165,18 +151,12 @@ class USKD(Objective):
     Args:
         feature_channels: F of the feature.
         classes: C.
-        alpha: weight of the target term.
-        beta: weight of the non-target term.
-        mu: weight of the weak head's term.
-        ce_weight: weight of cross-entropy.
+        alpha, beta, mu, ce_weight: weights of the terms.
         rank: see ``USKDOptions``, as for the next four. ``teacher`` (an ablation) needs ``teacher_logits``.
         zero_mass, zipf_over, smoothing, clamp: see there.
         detach: cut the weak head's gradient off from the student (an ablation): the head still learns and ranks, and
             supervises no layer. ``mu`` is then its rate alone.
         rank_seed: seed of the ``random`` rank's own stream.
-
-    Raises:
-        ValueError: an unknown option.
     """
 
     name = "uskd"
@@ -207,11 +187,7 @@ class USKD(Objective):
         self.noise = RandomStream(rank_seed) if rank == "random" else None
 
     def weak_logits(self, feature: Tensor) -> Tensor:
-        """The weak head's logits (N, C) of a feature or map.
-
-        Raises:
-            ValueError: another shape.
-        """
+        """The weak head's logits (N, C) of a feature or map (else ValueError)."""
         pooled = feature.mean(dim=(2, 3)) if feature.ndim == 4 else feature
         if pooled.ndim != 2 or pooled.shape[1] != self.weak_head.in_features:
             raise ValueError(
@@ -249,8 +225,7 @@ class USKD(Objective):
         """Weak accuracy (percent), mean and largest P, agreement with a teacher.
 
         ``rank_teacher_spearman`` (of the rank in use) and ``weak_teacher_spearman`` (of the weak head alone) are means
-        over items of Spearman's correlation over the non-target classes; they appear if the batch has teacher
-        logits, which the loss itself reads only to rank by them.
+        over items over the non-target classes; they appear if the batch has teacher logits.
         """
         student, labels = batch.logits, batch.labels
         weak = widen(self.weak_logits(batch.require("feature")))
@@ -272,27 +247,73 @@ class USKD(Objective):
         return quantities
 
 
-METADATA = MethodMetadata(
-    of=USKD,
-    title="USKD",
-    role="method",
-    family="self-distillation",
-    paper="Yang, Zeng, Li, Zhang, Yuan, Li: From Knowledge Distillation to Self-Knowledge Distillation: A Unified "
-    "Approach with Normalized Loss and Customized Soft Labels, ICCV 2023, arXiv 2303.13005",
-    summary="soft labels without a teacher: the target's from the student, the others' from ranks by Zipf's law",
-    required=("feature_channels", "classes"),
-    options={**OPTIONS, "clamp": (False, True), "detach": (False, True)},
-    search_space={
-        "alpha": Uniform(0.05, 2.0, log=True),
-        "beta": Uniform(0.02, 1.0, log=True),
-        "mu": Uniform(0.001, 0.5, log=True),
-    },
-    diagnostics=(
-        *gradient_names("cross_entropy", "target", "non_target", "weak"),
-        "weak_accuracy",
-        *TARGET_LABEL_QUANTITIES,
-        "student_non_target_mass",
-        "weak_teacher_spearman",
-        "rank_teacher_spearman",
+LINEAR = USKDOptions(smoothing="linear")
+
+
+def tf_nkd_loss(student: Tensor, label: Tensor) -> Tensor:
+    """−mean Σ P·log softmax(z)[y], a scalar: USKD's target term with s for s².
+
+    P = s + v − mean s has no gradient; there is no non-target term. Yang et al. 2022 (arXiv 2208.10139), the
+    teacher-free form.
+    """
+    return uskd_target_loss(student, find_targets(label, student), LINEAR)
+
+
+class TfNKD(Objective):
+    """Cross-entropy + alpha·``tf_nkd_loss``; alpha is 1 in the preprint's code."""
+
+    name = "tf-nkd"
+
+    def __init__(self, *, alpha: float = 1.0, ce_weight: float = 1.0) -> None:
+        super().__init__()
+        self.alpha, self.ce_weight = alpha, ce_weight
+
+    def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
+        """``cross_entropy`` and ``target``."""
+        return {
+            "cross_entropy": self.ce_weight * cross_entropy(batch.logits, batch.labels),
+            "target": self.alpha * tf_nkd_loss(batch.logits, batch.labels),
+        }
+
+    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
+        """Mean and largest P, and the student's non-target mass."""
+        targets = find_targets(batch.labels, batch.logits)
+        return {**target_label_quantities(batch.logits, targets, LINEAR), **super().probe(batch)}
+
+
+METADATA = (
+    MethodMetadata(
+        of=USKD,
+        title="USKD",
+        role="method",
+        family="self-distillation",
+        paper="Yang, Zeng, Li, Zhang, Yuan, Li: From Knowledge Distillation to Self-Knowledge Distillation: A Unified "
+        "Approach with Normalized Loss and Customized Soft Labels, ICCV 2023, arXiv 2303.13005",
+        summary="soft labels without a teacher: the target's from the student, the others' from ranks by Zipf's law",
+        required=("feature_channels", "classes"),
+        options={**OPTIONS, "clamp": (False, True), "detach": (False, True)},
+        search_space={
+            "alpha": Uniform(0.05, 2.0, log=True),
+            "beta": Uniform(0.02, 1.0, log=True),
+            "mu": Uniform(0.001, 0.5, log=True),
+        },
+        diagnostics=(
+            *gradient_names("cross_entropy", "target", "non_target", "weak"),
+            "weak_accuracy",
+            *TARGET_LABEL_QUANTITIES,
+            "student_non_target_mass",
+            "weak_teacher_spearman",
+            "rank_teacher_spearman",
+        ),
+    ),
+    MethodMetadata(
+        of=TfNKD,
+        title="tf-NKD",
+        family="self-distillation",
+        paper="Yang, Li, Gong, Zhang, Lao, Yuan, Li: Rethinking Knowledge Distillation via Cross-Entropy, 2022, "
+        "arXiv 2208.10139",
+        summary="the target class again, weighted by the student's own probability; the preprint's self-distillation",
+        search_space={"alpha": Uniform(0.05, 2.0, log=True)},
+        diagnostics=(*gradient_names("cross_entropy", "target"), *TARGET_LABEL_QUANTITIES, "student_non_target_mass"),
     ),
 )

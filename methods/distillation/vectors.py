@@ -11,27 +11,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.comparison import EXACT, GRADIENT, LOSS, Arrays, Comparison, compared, tensor_of
-from methods.distillation.dkd import dkd_loss
-from methods.distillation.kd import KD, kd_loss
+from methods.distillation.kd import KD, dkd_loss, kd_loss, wsld_loss
 from methods.distillation.nkd import nkd_loss
 from methods.distillation.ranking import two_heaviest
 from methods.distillation.uskd import uskd_loss
-from methods.distillation.wsld import wsld_loss
 
 PREFIXES: tuple[str, ...] = ("nkd", "dkd", "kd", "wsld", "uskd")
 
 
 def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
-    """Run the bare loss of a case; compare loss and gradients.
+    """Compare loss and gradients of a case.
 
-    Args:
-        name: name of the case; it starts with one of ``PREFIXES``.
-        case: the hyper-parameters by their names in the released code (``temp``, ``gamma``, …).
-        arrays: ``student``, ``label`` or ``soft_label``, ``loss``, ``grad_<input>`` for inputs such as ``student``,
-            ``feature``, ``fc_weight``; ``teacher`` if there is one.
-
-    Raises:
-        KeyError: the case or its file lacks a key.
+    ``case`` has the hyper-parameters by their names in the released code (``temp``, ``gamma``, …); ``arrays`` has
+    ``student``, ``label`` or ``soft_label``, ``loss``, ``grad_<input>`` and their inputs. A missing key is a KeyError.
     """
     tensors = {key: tensor_of(value) for key, value in arrays.items()}
     gradients = [key for key in arrays if key.startswith("grad_")]

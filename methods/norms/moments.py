@@ -50,7 +50,7 @@ class QuadraticMeanNorm(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, token_pass: TokenPass
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The normalised activations, the statistics and the number of tokens."""
+        """Compute y, ψ and the number of tokens."""
         valid = token_pass.valid
         tokens = count_tokens(x, valid)
         psi = _total(x.square(), valid) / tokens.clamp(min=1)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from methods.metadata import MethodMetadata, Uniform
-from methods.norms.diagnostics import DEVIATIONS
 from methods.norms.moments import QuadraticMeanNorm, TokenPass
 from methods.norms.sequence import check_groups, group_scale, narrow, valid_tokens
 from methods.norms.steps import StepStatistics, merge_means
@@ -29,9 +28,6 @@ class PowerNormVanilla(StepStatistics):
         groups: channel groups of the scaling.
         group_scaling: scale groups first, as in the released PowerNorm, so that the two differ in
             their statistics alone; the paper's text does not scale.
-
-    Raises:
-        ValueError: groups that do not divide C.
     """
 
     name = "power-vanilla"
@@ -56,8 +52,6 @@ class PowerNormVanilla(StepStatistics):
             return narrow(scaled * (norm * weight) + bias, x)
         step = self.open_step()
         valid = valid_tokens(padding_mask, wide.dtype)
-        if self.record and not torch.compiler.is_compiling():
-            self._deviations.observe(scaled, valid, {"mean_square": step.before[0]})
         token_pass = TokenPass(valid, self.eps, step.turn, self.finishing())
         y, batch, tokens = QuadraticMeanNorm.apply(scaled, weight, bias, token_pass)
         self.close_forward(step, batch, tokens, merge_means, self._updated, y.requires_grad)
@@ -75,5 +69,4 @@ METADATA = MethodMetadata(
     "ICML 2020, arXiv 2003.07845",
     summary="PowerNorm's ablation: the batch's quadratic mean forward, its exact gradient backward.",
     search_space={"alpha_fwd": Uniform(0.8, 0.99)},
-    diagnostics=DEVIATIONS,
 )

@@ -14,7 +14,6 @@ from torch import Tensor
 from methods.checks import check_choice
 from methods.compiled import settle
 from methods.metadata import MethodMetadata, Uniform
-from methods.norms.diagnostics import DEVIATIONS
 from methods.norms.sequence import (
     check_groups,
     group_multiply,
@@ -39,8 +38,6 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 
 
 class _Settings(NamedTuple):
-    """The constants of one call."""
-
     eps: float
     groups: int
     alpha: float
@@ -62,21 +59,12 @@ class _Average(NamedTuple):
 
 
 class _Pass(NamedTuple):
-    """Arguments of a training forward that have no gradient.
+    """Arguments of a training forward that have no gradient."""
 
-    Attributes:
-        valid: weights (T, B, 1), 1 = token, 0 = padding; None counts all.
-        before: the running statistic from before the step, (C,).
-        warming: true if the step belongs to the warm-up.
-        turn: number of the step.
-        average: the backward's state.
-        settings: the constants.
-    """
-
-    valid: Tensor | None
-    before: Tensor
-    warming: Tensor
-    turn: Tensor
+    valid: Tensor | None  # weights (T, B, 1), 1 = token, 0 = padding; None counts all
+    before: Tensor  # the running statistic from before the step, (C,)
+    warming: Tensor  # true if the step belongs to the warm-up
+    turn: Tensor  # number of the step
     average: _Average
     settings: _Settings
 
@@ -139,17 +127,9 @@ class _PowerNorm(torch.autograd.Function):
 
 
 def _update_average(average: _Average, settings: _Settings, turn: Tensor, sums: Tensor, tokens: Tensor) -> Tensor:
-    """Advance the averaged correction once a step; return this backward's.
+    """Advance the averaged correction once a step; return the coefficient (C,) of ẑ in g̃ = g − coefficient·ẑ.
 
-    Args:
-        average: the state.
-        settings: ``alpha`` and the form of the recursion.
-        turn: the step that this backward belongs to.
-        sums: sums over tokens of g·ẑ and ẑ², (2, C).
-        tokens: how many tokens were summed.
-
-    Returns:
-        The coefficient of ẑ in g̃ = g − coefficient·ẑ, (C,).
+    ``sums`` (2, C) are sums of g·ẑ and ẑ² over ``tokens``.
     """
     first = turn != average.finished
     before = torch.where(first, average.value, average.before)
@@ -175,11 +155,7 @@ def _update_average(average: _Average, settings: _Settings, turn: Tensor, sums: 
 
 
 def resolve_warmup(norm: str, steps: int, fraction: float | None, total: int | None) -> int:
-    """Steps of a warm-up: ``steps``, or a fraction of ``total``.
-
-    Raises:
-        ValueError: negative steps, a fraction outside [0, 1], or a fraction without ``total``.
-    """
+    """Steps of a warm-up: ``steps``, or a fraction of ``total`` (ValueError where out of range)."""
     if fraction is None:
         if steps < 0:
             raise ValueError(f"{norm}: warmup_steps must be at least 0, got {steps}")
@@ -203,17 +179,15 @@ class PowerNorm(StepStatistics):
     Running value, ν and counter change once a step, however often checkpointing repeats the forward and however
     many places share the module (see ``StepStatistics``; with ``use_reentrant=True`` a shared module counts each
     call). They are per rank under DistributedDataParallel; build it with ``broadcast_buffers=False``. Set
-    ``update_statistics = False`` to inspect a training-mode forward without changing state. Half-precision
-    inputs are computed in float32. A loss scaler's factor is part of ν; after it changes, ν needs a few steps to
-    follow, and steps with infinite gradients leave ν as it is.
+    ``update_statistics = False`` to inspect a training-mode forward without changing state. A loss scaler's factor is
+    part of ν; after it changes, ν needs a few steps to follow, and steps with infinite gradients leave ν as it is.
 
     Args:
         channels: C.
         warmup_steps: steps that divide by the batch's own statistic. The released class has 10,000, its recipes
             8,000 and, for the encoder's last norm, 1,000. 0: Algorithm 2 as in the paper.
-        warmup_fraction: the warm-up as a share of ``total_steps`` instead, set by the builder of the model.
-            Below published scales it should be 0.1: a run shorter than its warm-up
-            never uses the running statistic. Steps are training forwards, accumulated micro-batches too.
+        warmup_fraction: the warm-up as a share of ``total_steps`` instead; 0.1 below published scales, since a run
+            shorter than its warm-up never uses the running statistic. Steps are training forwards.
         total_steps: steps of the run, needed with ``warmup_fraction``.
         alpha_fwd: decay of the running statistic.
         alpha_bkw: decay of the averaged correction.
@@ -230,9 +204,6 @@ class PowerNorm(StepStatistics):
         warmup_boundary: ``released`` stops the cumulative mean one step before the batch's statistic leaves the
             forward; ``aligned`` stops both together.
         warmup_backward: ``released`` uses the approximation during warm-up too, ``exact`` the exact gradient.
-
-    Raises:
-        ValueError: an unknown option, groups that do not divide C, or a fraction without ``total_steps``.
     """
 
     name = "power"
@@ -295,9 +266,6 @@ class PowerNorm(StepStatistics):
         valid = valid_tokens(padding_mask, wide.dtype)
         before = step.before[0].to(wide.dtype)
         settings = self._settings._replace(update=self.update_statistics)
-        if self.record and not torch.compiler.is_compiling():
-            scaled = group_scale(wide, self.groups, self.eps) if self.group_scaling else wide
-            self._deviations.observe(scaled, valid, {"mean_square": before})
         warming = step.number <= self.warmup_steps
         inputs = _Pass(valid, before, warming, step.turn, self._average(), settings)
         y, batch, tokens = _PowerNorm.apply(wide, weight, bias, inputs)
@@ -320,21 +288,14 @@ class PowerNorm(StepStatistics):
 
         return updated
 
-    def diagnostics(self) -> dict[str, Tensor | float]:
-        """Report the mechanism tables' quantities; deviations only of recorded forwards.
-
-        Returns:
-            ``batch_{mean,variance,mean_square}_deviation_{median,p99}`` (of the group-scaled input; the last is
-            ψ against the running statistic), ``nu_median`` and ``nu_p99`` of |(1−α_b)·ema_gz| over channels, and
-            ``after_warmup_share`` of the steps so far.
-        """
+    def diagnostics(self) -> dict[str, Tensor]:
+        """``nu_median``, ``nu_p99`` of |(1−α_b)·ema_gz| over channels; ``after_warmup_share`` of the steps so far."""
         scale = 1 - self.alpha_bkw if self._average_name == "ema_gz" else 1.0
         nu: Tensor = getattr(self, self._average_name).detach().float().abs() * scale
+        median, high = torch.quantile(nu, nu.new_tensor((0.5, 0.99))).unbind()
         steps = self.iteration.float()
-        result: dict[str, Tensor | float] = super().diagnostics()
-        result["nu_median"], result["nu_p99"] = torch.quantile(nu, nu.new_tensor((0.5, 0.99))).unbind()
-        result["after_warmup_share"] = (steps - self.warmup_steps).clamp(min=0) / steps.clamp(min=1)
-        return result
+        after = (steps - self.warmup_steps).clamp(min=0) / steps.clamp(min=1)
+        return {"nu_median": median, "nu_p99": high, "after_warmup_share": after}
 
 
 METADATA = MethodMetadata(
@@ -350,5 +311,5 @@ METADATA = MethodMetadata(
         "alpha_fwd": Uniform(0.8, 0.99),
         "alpha_bkw": Uniform(0.8, 0.99),
     },
-    diagnostics=(*DEVIATIONS, "nu_median", "nu_p99", "after_warmup_share"),
+    diagnostics=("nu_median", "nu_p99", "after_warmup_share"),
 )

@@ -13,13 +13,39 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from methods.compiled import settle
-from methods.norms.diagnostics import RegionShift
 
 HOLE, VALID = 0, 1
+REGION_SHIFT = ("hole_share", "mean_shift", "std_ratio")
+"""Quantities of ``RegionShift``."""
+
+
+class RegionShift:
+    """Distance between the hole's and the valid region's statistics (last recorded batch)."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def observe(self, x: Tensor, hole: Tensor) -> None:
+        """Record the input (B, C, H, W) of a norm; ``hole`` (B, 1, H, W) is above 0 in the hole.
+
+        The shift of the mean is in standard deviations of the valid region; both it and the ratio of deviations are
+        means over channels.
+        """
+        rows = x.detach().float().movedim(1, -1).flatten(0, -2)
+        inside = hole.flatten() > 0
+        self.last = {"hole_share": inside.float().mean()}
+        if inside.sum() < 2 or (~inside).sum() < 2:
+            return
+        hole_variance, hole_mean = torch.var_mean(rows[inside], 0, correction=0)
+        valid_variance, valid_mean = torch.var_mean(rows[~inside], 0, correction=0)
+        deviation = valid_variance.sqrt().clamp(min=1e-12)
+        self.last["mean_shift"] = ((hole_mean - valid_mean).abs() / deviation).mean()
+        self.last["std_ratio"] = (hole_variance.sqrt() / deviation).mean()
 
 
 class ImageNorm(nn.Module):
-    """A norm of maps (B, C, H, W) with optional hole masks.
+    """A norm of maps (B, C, H, W) with optional hole masks; half precision is computed in float32.
 
     Attributes:
         name: the registered name, for messages.
@@ -34,47 +60,32 @@ class ImageNorm(nn.Module):
     _region_shift: RegionShift
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Normalise.
-
-        Args:
-            x: feature maps, (B, C, H, W).
-            mask: (B or 1, 1, H', W'), 1 = hole; resized with nearest.
-
-        Returns:
-            (B, C, H, W), in the type of x.
+        """Normalise (B, C, H, W); the mask (B or 1, 1, H', W'), 1 = hole, is resized with nearest.
 
         Raises:
             ValueError: another shape of x or mask, or a single value where statistics need several.
         """
         if x.dim() != 4 or x.shape[1] != self.channels:
             raise ValueError(f"{self.name}: expected feature maps (B, {self.channels}, H, W), got {tuple(x.shape)}")
-        if self.record and not torch.compiler.is_compiling():
-            self._observe(x, mask)
+        if self.record and mask is not None and not torch.compiler.is_compiling():
+            self._region_shift.observe(x, hole_mask(self.name, mask, x))
         return self._normalise(x, mask)
 
-    def _observe(self, x: Tensor, mask: Tensor | None) -> None:
-        if mask is not None:
-            self._region_shift.observe(x, hole_mask(self.name, mask, x))
-
-    def diagnostics(self) -> dict[str, Tensor | float]:
-        """``hole_share``, ``mean_shift`` and ``std_ratio`` of the last recorded forward with a mask."""
-        return dict(self._region_shift.summary())
+    def diagnostics(self) -> dict[str, Tensor]:
+        """``REGION_SHIFT`` of the last recorded forward with a mask."""
+        return dict(self._region_shift.last)
 
     def _normalise(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Compute the result of ``forward`` from maps of the right shape."""
         raise NotImplementedError(f"{type(self).__name__} does not define _normalise")
 
 
 def hole_mask(name: str, mask: Tensor, x: Tensor) -> Tensor:
-    """A mask at the resolution of a feature map.
+    """Resize a mask with nearest (position ⌊i·H'/H⌋) to a feature map (B, C, H, W).
 
     Args:
         name: the norm, for the message.
         mask: (B or 1, 1, H', W') or without the second dimension; positive or true = hole.
-        x: the feature map, (B, C, H, W).
-
-    Returns:
-        (B, 1, H, W) of 1 (hole) and 0 in the type of x, resized with nearest (position ⌊i·H'/H⌋).
+        x: the feature map; the result is (B, 1, H, W) of 1 (hole) and 0 in its type.
 
     Raises:
         ValueError: another number of dimensions, channels or images.
@@ -132,7 +143,6 @@ IN_ONE_GO = 4096
 
 
 def _sum_positions(values: Tensor, per_image: bool) -> Tensor:
-    """Sums over positions, in stages: fast and exact enough."""
     if values.shape[2] * values.shape[3] <= IN_ONE_GO:
         total = values.sum((2, 3), keepdim=True)
     else:
@@ -161,16 +171,7 @@ def _anchors(x: Tensor, hole: Tensor, per_image: bool) -> Tensor:
 
 
 def region_statistics(x: Tensor, hole: Tensor, rules: Rules) -> Regions:
-    """Size, mean and inverse deviation of both regions.
-
-    Args:
-        x: feature maps, (B, C, H, W), float32 or wider.
-        hole: 1 in the hole, 0 elsewhere, (B, 1, H, W).
-        rules: eps and pooling.
-
-    Returns:
-        The statistics; an empty region has mean and inverse deviation 0.
-    """
+    """Statistics of both regions of maps (B, C, H, W); ``hole`` (B, 1, H, W) is 1 in the hole."""
     ones = torch.ones_like(hole)
     size = both_sums(hole, ones, ones, rules.per_image)
     some = size.clamp(min=1)
@@ -220,15 +221,8 @@ class _RegionNorm(torch.autograd.Function):
 def blend_regions(x: Tensor, weight: Tensor, rules: Rules) -> Tensor:
     """Blend the normalizations by two overlapping regions with weighted moments.
 
-    With weights of 0 and 1 this equals ``normalize_regions``. It is not in the paper.
-
-    Args:
-        x: feature maps, (B, C, H, W), float32 or wider.
-        weight: of the first region, in [0, 1], (B, 1, H, W); the second has the rest.
-        rules: eps and pooling.
-
-    Returns:
-        (B, C, H, W), differentiable in x and in the weights.
+    With weights of 0 and 1 this equals ``normalize_regions``. It is not in the paper. ``x`` is (B, C, H, W), float32 or
+    wider; ``weight`` of the first region is (B, 1, H, W) in [0, 1], the second has the rest.
     """
     blended = torch.zeros_like(x)
     whole = _sum_positions(torch.ones_like(weight), rules.per_image)
@@ -254,6 +248,6 @@ def normalize_regions(
         shift: per region, or one for all positions, (2 or 1, 1, C, 1, 1).
 
     Returns:
-        (B, C, H, W): (x−μ_r)/√(σ_r²+eps/f_r)·(1+γ_r) + shift in each region r, differentiable in x, gamma and shift.
+        (B, C, H, W): (x−μ_r)/√(σ_r²+eps/f_r)·(1+γ_r) + shift in each region r.
     """
     return _RegionNorm.apply(x, hole, rules, gamma, shift)

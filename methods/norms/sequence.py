@@ -25,14 +25,9 @@ class SequenceNorm(nn.Module):
     channels: int
 
     def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """Normalise.
+        """Normalise (T, B, C); the padding mask (B, T) is true at padding.
 
-        Args:
-            x: activations, (T, B, C).
-            padding_mask: (B, T), true = padding.
-
-        Returns:
-            (T, B, C), in the type of x (float32 under autocast).
+        The result has the type of x (float32 under autocast); half precision is computed in float32.
 
         Raises:
             ValueError: another shape of x or mask.
@@ -47,10 +42,9 @@ class SequenceNorm(nn.Module):
         return self._normalise(x, padding_mask)
 
     def _normalise(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
-        """Compute the result of ``forward`` from inputs of the right shape."""
         raise NotImplementedError(f"{type(self).__name__} does not define _normalise")
 
-    def diagnostics(self) -> dict[str, Tensor | float]:
+    def diagnostics(self) -> dict[str, Tensor]:
         """Return nothing: tokens share no statistics here."""
         return {}
 
@@ -81,15 +75,9 @@ def check_groups(name: str, channels: int, groups: int) -> None:
 
 
 def group_rms_inverse(x: Tensor, groups: int, eps: float) -> Tensor:
-    """1/√(mean of x² over each channel group + eps) for every token.
+    """1/√(mean of x² over each channel group + eps) of (T, B, C).
 
-    Args:
-        x: activations, (T, B, C).
-        groups: number of channel groups; divides C.
-        eps: added to the mean square.
-
-    Returns:
-        (T, B, groups, 1).
+    One value for every token and group, (T, B, groups, 1).
     """
     return (x.unflatten(-1, (groups, -1)).square().mean(-1, keepdim=True) + eps).rsqrt()
 
@@ -100,16 +88,7 @@ def group_multiply(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def group_scale(x: Tensor, groups: int, eps: float) -> Tensor:
-    """GroupScaling: divide every token's channel groups by their root mean square.
-
-    Args:
-        x: activations, (T, B, C).
-        groups: number of channel groups (the released models: attention heads); divides C.
-        eps: added to the mean square.
-
-    Returns:
-        (T, B, C); the mean square of each group is 1 up to eps.
-    """
+    """GroupScaling: divide every token's channel groups by their root mean square, (T, B, C)."""
     return group_multiply(x, group_rms_inverse(x, groups, eps))
 
 
@@ -124,9 +103,6 @@ def group_scale_backward(x: Tensor, inverse: Tensor, from_grad: Tensor, slope: T
         inverse: r as ``group_rms_inverse`` returned it, (T, B, groups, 1).
         from_grad: first part, (T, B, C).
         slope: coefficient of the second part, broadcastable to (T, B, C).
-
-    Returns:
-        (T, B, C).
     """
     groups = inverse.shape[-2]
     x, from_grad = x.unflatten(-1, (groups, -1)), from_grad.unflatten(-1, (groups, -1))

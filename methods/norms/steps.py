@@ -17,7 +17,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from methods.norms.diagnostics import Deviations
 from methods.norms.sequence import SequenceNorm
 
 
@@ -74,15 +73,9 @@ def _(
 def backward_under_way(like: Tensor) -> Tensor:
     """Return true during a backward, when a forward is a checkpoint's repetition.
 
-    Args:
-        like: any tensor on the device of the result.
-
-    Returns:
-        Zero-dimensional boolean tensor.
+    The result is a boolean tensor without dimensions on the device of ``like``.
     """
-    if torch.compiler.is_compiling():
-        return _backward_under_way(like)
-    return torch.full((), torch._C._current_graph_task_id() != -1, dtype=torch.bool, device=like.device)
+    return _backward_under_way(like)
 
 
 @torch.library.custom_op("paper_methods::backward_under_way", mutates_args=())
@@ -131,7 +124,6 @@ class StepStatistics(SequenceNorm):
 
     Attributes:
         update_statistics: False leaves no trace of a forward.
-        record: if true, forwards record the quantities of ``diagnostics``.
     """
 
     iteration: Tensor
@@ -162,12 +154,6 @@ class StepStatistics(SequenceNorm):
         # True if the last step recorded no graph, so that no backward finishes it.
         self.register_buffer("_detached", torch.zeros((), dtype=torch.bool), persistent=False)
         self.update_statistics = True
-        self.record = False
-        self._deviations = Deviations()
-
-    def diagnostics(self) -> dict[str, Tensor | float]:
-        """Deviations of recorded forwards: ``batch_{mean,variance,mean_square}_deviation_{median,p99}``."""
-        return dict(self._deviations.summary())
 
     def running(self) -> Tensor:
         """The running statistics, (S, C)."""

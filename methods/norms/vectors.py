@@ -10,26 +10,16 @@ from torch import Tensor, nn
 
 from methods.comparison import GRADIENT, LOSS, Arrays, Comparison, compared, tensor_of
 from methods.norms.powernorm import PowerNorm
-from methods.norms.region_basic import RegionNormBasic
-from methods.norms.region_learned import RegionNormLearned
+from methods.norms.region import RegionNormBasic, RegionNormLearned
 
 PREFIXES = ("powernorm", "rn_b", "rn_l")
 """Prefixes of the case names that ``compare`` supports."""
 
 
 def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
-    """Run one case.
+    """Compare every output of a case (ValueError for an unknown name).
 
-    Args:
-        name: the case's name; begins with one of ``PREFIXES``.
-        case: its entry of ``index.json``: hyper-parameters.
-        arrays: its arrays by key (``vectors/README.md``).
-
-    Returns:
-        One comparison for every output that the case holds.
-
-    Raises:
-        ValueError: a name of another family.
+    ``case`` is its entry of ``index.json``, ``arrays`` its arrays by key (``vectors/README.md``).
     """
     if name.startswith("powernorm"):
         return _powernorm(case, arrays)
@@ -55,7 +45,6 @@ def _check(label: str, got: Tensor, arrays: Arrays) -> Comparison:
 
 
 def _load(norm: nn.Module, arrays: Arrays, keys: Mapping[str, str]) -> dict[str, nn.Parameter]:
-    """Fill a norm's parameters from the arrays; return them by key."""
     own = dict(norm.named_parameters())
     for key, name in keys.items():
         with torch.no_grad():

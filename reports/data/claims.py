@@ -10,7 +10,8 @@ from harness.judge.design import Estimand, Multiplicity, Pairing, Question, Stat
 from harness.judge.detail import MeasuredComparison, RateEntry, VerdictDetail
 from harness.judge.mechanism import MechanismReading
 from harness.judge.rows import VerdictRow
-from harness.results.headlines import ToldVerdict, place_of
+from harness.results import verdict_text
+from harness.results.verdict_text import CountedVerdict, place_of
 from harness.suite.models import Claim as SuiteClaim
 from harness.vocabulary import Protocol, Tone, Verdict
 from reports import formatting
@@ -75,9 +76,9 @@ class JudgedClaim:
         return not self.primary, place_of(self.word)
 
     @property
-    def told(self) -> ToldVerdict:
-        """What headlines count of it."""
-        return ToldVerdict.of(self.claim_id, self.word, self.detail)
+    def counted(self) -> CountedVerdict:
+        """Its counted form for headlines."""
+        return CountedVerdict.of(self.claim_id, self.word, self.detail)
 
     @property
     def test(self) -> str:
@@ -87,7 +88,7 @@ class JudgedClaim:
     @property
     def judged(self) -> bool:
         """Whether trials decided anything or tried to; a weak baseline and unfit trials are shown among verdicts."""
-        return self.stored and (self.told.group is not None or self.verdict.n > 0)
+        return self.stored and (self.counted.group is not None or self.verdict.n > 0)
 
     @property
     def compared(self) -> bool:
@@ -201,15 +202,13 @@ class JudgedClaim:
 
     @property
     def seeds_needed(self) -> int | None:
-        """Pairs of a fixed design for 80 % power at the corrected level.
+        """Pairs that are needed; see :func:`~harness.results.verdict_text.seeds_needed`."""
+        return verdict_text.seeds_needed(self.verdict)
 
-        For the least effect that the interval allows. None where the judge has none, where a verdict was stored without
-        that level, and where there are enough.
-        """
-        effect = self.detail.effect
-        if effect is None or effect.seeds_needed is None or effect.level is None:
-            return None
-        return effect.seeds_needed if effect.seeds_needed > self.verdict.n else None
+    @property
+    def change(self) -> str:
+        """Text of what would change its verdict."""
+        return verdict_text.what_would_change(self.verdict, self.unit, self.reason)
 
     @property
     def rate_curve(self) -> tuple[RateEntry, ...]:
@@ -217,24 +216,14 @@ class JudgedClaim:
         return self.detail.measured_rates
 
     @property
-    def rates_told(self) -> str:
-        """``holds at 2 of 4 rates``; '' where no other rate was measured."""
-        curve = self.rate_curve
-        return f"holds at {sum(entry.holds for entry in curve)} of {len(curve)} rates" if curve else ""
+    def rates_text(self) -> str:
+        """``confirmed at 2 of 4 rates``; empty if no other rate was measured."""
+        return verdict_text.rates_text(self.detail)
 
     @property
     def choices(self) -> list[tuple[str, str, str]]:
-        """Choices at equal budgets: (benchmark, arm, ``lr 0.1 (largest of the grid), weight_decay 0.1``)."""
-        chosen = []
-        for name, search in self.detail.tuning.items():
-            for arm, params in search.chosen.items():
-                at = {key: f" ({end} of the grid)" for key, end in search.ends.get(arm, {}).items()}
-                values = (
-                    f"{key.rpartition('.')[2]} {formatting.setting(value)}{at.get(key, '')}"
-                    for key, value in params.items()
-                )
-                chosen.append((name, arm, ", ".join(values)))
-        return chosen
+        """Benchmark, arm and settings chosen at equal budgets."""
+        return verdict_text.chosen_settings(self.detail)
 
     def label(self, titles: Mapping[str, str]) -> str:
         """The claim in a line: where, by the benchmarks' titles, and which arms."""

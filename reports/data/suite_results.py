@@ -10,7 +10,7 @@ from functools import cached_property
 from harness.judge.bindings import UNJUDGED
 from harness.judge.rows import stored_row
 from harness.plan.planning import Link, Plan
-from harness.results.headlines import HeadlineLine, headline_lines, place_of
+from harness.results.verdict_text import headline_lines, headline_text, place_of, sentence
 from harness.store import Reader
 from harness.suite import Suite
 from harness.suite.cells import Setting, stand_in_names
@@ -22,6 +22,9 @@ from reports.data import sql
 from reports.data.claims import JudgedClaim, not_judged
 from reports.data.sql import Answer, Row, ask, grouped
 from reports.links import bench_path, suite_path
+
+LEADING = 3
+"""Claims that lead a page whose suite has no primary ones."""
 
 
 @dataclass(frozen=True)
@@ -156,10 +159,29 @@ class SuiteResults:
         return sorted(counts.items(), key=lambda item: (place_of(item[0]), item[0]))
 
     @property
-    def headline(self) -> list[HeadlineLine]:
-        """What its verdicts come to: tests by group, then the claims without a test; context is none."""
-        message = [claim.told for claim in self.claims if claim.fact["kind"] not in UNJUDGED]
-        return headline_lines(message, stand_in=bool(self.stand_in))
+    def headline(self) -> list[tuple[str, tuple[tuple[str, int], ...]]]:
+        """The summary of its verdicts: sentences, each with its verdicts and their numbers."""
+        if not self.judged and not self.checked:
+            return [(f"No claim has been judged at scale {self.scale} yet.", ())]
+        stand_in = bool(self.stand_in)
+        counted = [claim.counted for claim in self.claims if claim.fact["kind"] not in UNJUDGED]
+        lines = headline_lines(counted, stand_in=stand_in)
+        texts = list(headline_text(lines, stand_in))
+        counts = [()] * (len(texts) - len(lines)) + [line.verdicts for line in lines]
+        return list(zip(texts, counts, strict=True))
+
+    @property
+    def leading(self) -> list[tuple[JudgedClaim, tuple[str, str]]]:
+        """Every primary claim, reversed ones first, with its label and numbers; without any the first few claims."""
+        ranked = sorted(self.judged, key=lambda claim: claim.rank)
+        return [
+            (claim, (claim.label(self.titles), self._sentence(claim))) for claim in self.primary or ranked[:LEADING]
+        ]
+
+    def _sentence(self, claim: JudgedClaim) -> str:
+        tuned = "" if claim.tuned is None else formatting.shown(claim.tuned.word).text
+        sharing, stand_in = self.sharing(claim), claim.stand_in_name
+        return sentence(claim.verdict, claim.unit, claim.reason, sharing=sharing, tuned=tuned, stand_in=stand_in)
 
     @property
     def primary(self) -> list[JudgedClaim]:

@@ -17,7 +17,6 @@ from reports.data.comparisons import FinalNumbers, dose_and_gain, removals
 from reports.data.suite_results import SuiteResults
 from reports.figures.axis import Mark, axis_of
 from reports.figures.plain import Scatter, scatter
-from reports.pages import sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ def claim_detail(
         claim,
         _facts(claim),
         mechanism_views(claim),
-        sentences.change(claim),
+        claim.change,
         list(map(str, claim.detail.changed)),
         _removed(claim, rows),
         None if doses is None else scatter(claim, doses),

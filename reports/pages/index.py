@@ -16,7 +16,6 @@ from reports.data.claims import JudgedClaim
 from reports.data.provenance import provenance
 from reports.data.suite_results import SuiteResults, statuses
 from reports.links import slug
-from reports.pages import sentences
 from reports.pages.render import Page
 
 
@@ -132,8 +131,8 @@ def _card(results: SuiteResults, ablated: bool) -> dict[str, Any]:
         tasks[bench.setting.task].append(place)
     return {
         "results": results,
-        "headline": sentences.headline(results),
-        "leading": sentences.leading(results),
+        "headline": results.headline,
+        "leading": results.leading,
         "statuses": statuses(rows, results.absent()),
         "spent": sum(row["wall_seconds"] or 0.0 for row in rows),
         "devices": sorted({row["device"] for row in rows if row["device"]}),
@@ -201,7 +200,7 @@ def methods_page(suites: Sequence[SuiteResults]) -> Page:
             for method in trial.spec.slots:
                 methods[method.name].add(f"{results.name}/{trial.arm}")
     models = {trial.spec.model.name for results in suites for trial in results.plan.trials}
-    sources = {name for results in suites for name, _ in sources_of(results.plan.trials)}
+    sources = {source.name for results in suites for source in sources_of(results.plan.trials)}
     about = ("title", "slot", "role", "paper", "summary", "defaults")
     origin = ("summary", "origin", "home", "licence", "size", "version", "fetch", "sha256")
     content: dict[str, Any] = {

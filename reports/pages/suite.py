@@ -27,7 +27,6 @@ from reports.figures.figure import Plot
 from reports.figures.heatmaps import factorial_figures
 from reports.figures.plain import forests
 from reports.links import sweep_path
-from reports.pages import sentences
 from reports.pages.claim import claim_detail
 from reports.pages.render import Page
 
@@ -41,8 +40,8 @@ def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation
     drawn += [plot for bench in benches for plot in factorial_figures(reader, results, bench)]
     content: dict[str, Any] = {
         "results": results,
-        "headline": sentences.headline(results),
-        "leading": sentences.leading(results),
+        "headline": results.headline,
+        "leading": results.leading,
         "forests": plots,
         "marks": {name: (mark, plot.axis.zero) for plot in plots for name, mark in plot.marks.items()},
         "checked": [claim_detail(results, claim) for claim in results.checked],

@@ -8,9 +8,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from methods.distillation.cross_entropy import CrossEntropy
-from methods.distillation.dkd import nckd_loss
 from methods.distillation.inputs import DistillationBatch, Objective
-from methods.distillation.kd import kd_loss
+from methods.distillation.kd import kd_loss, nckd_loss
 from methods.distillation.logits import is_target, others_log_softmax
 from methods.distillation.nkd import NKD
 from methods.distillation.ranking import descending_order, rank_scores, zipf_masses

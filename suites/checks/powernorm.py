@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.norms.batch_released import BatchNormReleased
+from methods.norms.batch_sequence import BatchNormReleased
 from methods.norms.powernorm import PowerNorm
 from methods.norms.sequence import group_scale
 from suites.checks.result import Check

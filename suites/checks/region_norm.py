@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.norms.region_basic import RegionNormBasic
-from methods.norms.region_learned import RegionNormLearned
+from methods.norms.region import RegionNormBasic, RegionNormLearned
 from methods.norms.regions import Rules, normalize_regions
 from suites.checks.result import Check
 from suites.models.inpainting import initialise_as_released

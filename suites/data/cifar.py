@@ -78,11 +78,7 @@ LAYOUTS = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 
 
 def unpickle(content: bytes, where: str) -> dict[str, Any]:
-    """Read a published pickle: a dictionary of arrays, lists and strings.
-
-    Raises:
-        HarnessError: it is damaged, needs other classes, or is not a dictionary.
-    """
+    """Read a published pickle: a dictionary of arrays, lists and strings."""
     try:
         value = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
     except Exception as error:  # a damaged pickle raises nearly anything
@@ -115,10 +111,6 @@ def read(path: Path, layout: CifarLayout, source: str) -> dict[str, Array]:
     """Read splits, labels and class names of a folder or archive.
 
     The arrays are ``train``, ``train_labels``, ``test``, ``test_labels`` and ``classes``.
-
-    Raises:
-        MissingDataError: ``path`` does not exist.
-        HarnessError: a damaged file, another layout.
     """
     digest = checksum(path)
 

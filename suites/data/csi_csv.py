@@ -7,8 +7,6 @@ action: ``ID<n>/<action>/<recording>.csv`` (WiFall) or ``ID<n>/<action>.csv`` (W
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import warnings
 from collections.abc import Mapping
@@ -20,7 +18,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import SourcePath, open_tree, place_of, telling_csv
+from suites.data.archive import SourcePath, csv_lines, open_tree, place_of, text_in
 from suites.data.cache import cached
 from suites.data.csi_domains import Amplitudes, CsiDomains, CsiWindows, DivisionOptions, divide
 from suites.data.types import Array
@@ -42,9 +40,6 @@ def list_recordings(names: list[str], source: str) -> list[_Recording]:
     """List the recordings among a tree's names, sorted.
 
     Folders above the person and ``Static`` are ignored.
-
-    Raises:
-        HarnessError: ``<person>/<action>/`` and ``<person>/`` contain no csv.
     """
     listed = []
     for name in names:
@@ -67,35 +62,24 @@ def list_recordings(names: list[str], source: str) -> list[_Recording]:
 
 
 def parse(content: bytes, where: str) -> Amplitudes:
-    """Parse the amplitudes (packets, subcarriers) of one csv.
-
-    Raises:
-        HarnessError: no column ``data``, a row that is not a list of integers or of another length, no rows.
-    """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise HarnessError(f"{where} is not UTF-8 text: {error}") from error
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    cells = []
-    with telling_csv(where):
-        if COLUMN not in (rows.fieldnames or ()):
-            raise HarnessError(
-                f"{where} lacks the column '{COLUMN}'; it has {', '.join(map(str, rows.fieldnames or ()))}"
-            )
-        for number, row in enumerate(rows, start=2):
-            cell = (row[COLUMN] or "").strip()
-            if not (cell.startswith("[") and cell.endswith("]")):
-                raise HarnessError(f"{where}, line {number}: 'data' must be a list in brackets, got {cell[:40]!r}")
-            cells.append(cell[1:-1])
+    """Parse the amplitudes (packets, subcarriers) of one csv."""
+    (_, header), *rows = csv_lines(text_in(content, where), where) or [(1, [])]
+    if COLUMN not in header:
+        raise HarnessError(f"{where} lacks the column '{COLUMN}'; it has {', '.join(header)}")
+    place, cells = header.index(COLUMN), []
+    for line, row in rows:
+        cell = row[place].strip() if place < len(row) else ""
+        if not (cell.startswith("[") and cell.endswith("]")):
+            raise HarnessError(f"{where}, line {line}: 'data' must be a list in brackets, got {cell[:40]!r}")
+        cells.append(cell[1:-1])
     if not cells:
         raise HarnessError(f"{where} contains no packets")
     length = cells[0].count(",") + 1
-    wrong = next((n for n, cell in enumerate(cells, start=2) if cell.count(",") + 1 != length), None)
+    wrong = next((line for (line, _), cell in zip(rows, cells, strict=True) if cell.count(",") + 1 != length), None)
     if length % 2 or wrong is not None:
-        place = f", line {wrong}" if wrong is not None else ""
+        at = f", line {wrong}" if wrong is not None else ""
         raise HarnessError(
-            f"{where}{place}: each row must have real and imaginary part of the same subcarriers, the first row has "
+            f"{where}{at}: each row must have real and imaginary part of the same subcarriers, the first row has "
             f"{length} numbers"
         )
     try:
@@ -116,9 +100,6 @@ def read(place: SourcePath, packets: int) -> Mapping[str, Array]:
     Returns:
         ``windows`` (N, packets, S), ``recordings`` (N,), ``places`` (N,) of the window in its recording, ``people``
         and ``actions`` by recording as numbers into ``people_names`` and ``action_names``.
-
-    Raises:
-        HarnessError: a damaged archive or file, or only too short recordings.
     """
     source = place.source
 
@@ -182,9 +163,6 @@ def windows_of(arrays: Mapping[str, Array], options: CsvOptions, source: str) ->
     """Build windows with ``steps`` time steps from recordings.
 
     Each step is the mean of the same number of packets; long recordings are cut into segments.
-
-    Raises:
-        HarnessError: the packets of a window cannot be divided evenly.
     """
     windows, recordings = np.asarray(arrays["windows"], dtype=np.float32), np.asarray(arrays["recordings"])
     steps, packets = options.steps, windows.shape[1]

@@ -95,9 +95,6 @@ def divide(windows: CsiWindows, options: DivisionOptions, seed: int, source: str
     """Divide windows into source and target.
 
     Classes that the target lacks stay classes: a network cannot know them in advance.
-
-    Raises:
-        HarnessError: an unknown domain, or a single class.
     """
     by_person = options.label != "person"
     domains, names = (windows.people, windows.people_names) if by_person else (windows.actions, windows.action_names)

@@ -7,10 +7,10 @@ are in the file's schema; ``metadata.csv`` or ``metadata.jsonl`` lists files (``
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,9 +20,18 @@ from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import SourcePath, place_of
 from suites.data.cache import cached
-from suites.data.imagefolder import ARRAYS, PARTS, Listing, as_arrays, decode, from_arrays, of_places
-from suites.data.own_images import UNSPLIT, own_splits
-from suites.data.table_files import Rows, distinct, read_rows, split_of
+from suites.data.imagefolder import (
+    ARRAYS,
+    PARTS,
+    UNSPLIT,
+    Listing,
+    as_arrays,
+    decode,
+    from_arrays,
+    of_places,
+    own_splits,
+)
+from suites.data.table_files import read_rows, split_of, texts_of
 from suites.data.types import Array, Images
 
 READER = "hub-images/1"
@@ -42,96 +51,80 @@ class HubImageOptions:
     split: Mapping[str, Any] = option({}, "{validation: 0.1, test: 0.2}: shares or counts of random splits")
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Images not yet decoded: places (for messages), contents, splits and labels."""
+class _Image(NamedTuple):
+    """An image not yet decoded: its place (for messages), content, split and label."""
 
-    where: list[str]
-    contents: dict[str, bytes | Path]
-    splits: list[int]
-    labels: list[str]
-    classes: tuple[str, ...]
-
-    def names(self) -> list[str]:
-        """Names of the images for messages."""
-        return self.where
-
-    def read(self, name: str) -> bytes:
-        """Return the bytes of an image."""
-        content = self.contents[name]
-        return content if isinstance(content, bytes) else content.read_bytes()
+    where: str
+    content: bytes | Path
+    split: int
+    label: str
 
 
 def load_hub(request: DataRequest[HubImageOptions]) -> Images:
-    """Read a user's folder or Parquet file at ``path``.
+    """Read a user's folder or Parquet file at ``path``."""
+    options, place = request.options, place_of(request)
 
-    Raises:
-        MissingDataError: it does not exist.
-        HarnessError: a damaged file, no column of images or labels, a missing image.
-    """
-    options = request.options
-    images, listing = _read(place_of(request), options)
-    return of_places(images, listing, own_splits(listing, options.split, request))
-
-
-def _read(place: SourcePath, options: HubImageOptions) -> tuple[Array, Listing]:
     def make() -> dict[str, Array]:
-        images = _find(place, options)
-        number = {name: at for at, name in enumerate(images.classes)}
-        labels = np.array([number[label] for label in images.labels], dtype=np.int64)
-        listing = Listing((), np.array(images.splits, dtype=np.int64), labels, images.classes)
-        return as_arrays(decode(images, images.where, options.size, place.source), listing)
+        images, classes = _find(place, options)
+        contents = {image.where: image.content for image in images}
+        labels = np.array([classes.index(image.label) for image in images], dtype=np.int64)
+        listing = Listing((), np.array([image.split for image in images], dtype=np.int64), labels, classes)
+
+        def read(name: str) -> bytes:
+            content = contents[name]
+            return content if isinstance(content, bytes) else content.read_bytes()
+
+        return as_arrays(decode([image.where for image in images], read, options.size, place.source), listing)
 
     parameters = f"image {options.image} label {options.label} size {options.size}"
     images, listing = from_arrays(cached((READER, place.checksum, parameters), ARRAYS, make))
-    if not ((listing.parts == 0).any() or (listing.parts == UNSPLIT).all()):
-        raise HarnessError(f"{place.source}: {place.path} has no training images: no file or folder 'train'")
-    return images, listing
+    return of_places(images, listing, own_splits(listing, options.split, request))
 
 
-def _find(place: SourcePath, options: HubImageOptions) -> _Found:
-    path = place.path
+def _find(place: SourcePath, options: HubImageOptions) -> tuple[list[_Image], tuple[str, ...]]:
+    """List images and class names."""
+    path, source = place.path, place.source
     parquet = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
     metadata = [] if path.is_file() else sorted(file for name in TABLES for file in path.rglob(name))
     if parquet:
-        return _in_parquet(path, parquet, place.source, options)
-    if metadata:
-        return _in_metadata(path, metadata, place.source, options)
-    raise HarnessError(
-        f"{place.source}: {path} has neither Parquet files (data/train-00000-of-00001.parquet) nor a metadata.csv or "
-        f"metadata.jsonl; for folders by class use the layout imagefolder"
-    )
+        images, classes = _in_parquet(path, parquet, source, options)
+    elif metadata:
+        images = [image for file in metadata for image in _in_metadata(path, file, source, options)]
+        classes = tuple(sorted({image.label for image in images}))
+    else:
+        raise HarnessError(
+            f"{source}: {path} has neither Parquet files (data/train-00000-of-00001.parquet) nor a metadata.csv or "
+            f"metadata.jsonl; for folders by class use the layout imagefolder"
+        )
+    if len(classes) < 2:
+        raise HarnessError(f"{source}: {len(images)} images of {len(classes)} classes; at least two are needed")
+    return images, classes
 
 
-def _in_parquet(root: Path, files: Sequence[Path], source: str, options: HubImageOptions) -> _Found:
-    images = _Found([], {}, [], [], ())
+def _in_parquet(
+    root: Path, files: Sequence[Path], source: str, options: HubImageOptions
+) -> tuple[list[_Image], tuple[str, ...]]:
+    images: list[_Image] = []
     names: tuple[str, ...] | None = None
     for file in files:
-        table = read_parquet(file)
-        column = options.image or _image_column(table, f"{source}: {file}")
-        label = _label_column(
-            options.label, [name for name in table.column_names if name != column], f"{source}: {file}"
-        )
+        table, where = read_parquet(file), f"{source}: {file}"
+        column = options.image or _image_column(table, where)
+        label = _label_column(options.label, [name for name in table.column_names if name != column], where)
         for name in (column, label):
             if name not in table.column_names:
-                raise HarnessError(f"{source}: {file} lacks the column '{name}'; {choices(table.column_names, name)}")
+                raise HarnessError(f"{where} lacks the column '{name}'; {choices(table.column_names, name)}")
         own = _class_names(table, label)
         names = names or own
         inside = file.name if file == root else file.relative_to(root).as_posix()
         split = _part(split_of(inside))
         pairs = zip(table.column(column).to_pylist(), table.column(label).to_pylist(), strict=True)
         for row, (image, value) in enumerate(pairs, start=1):
-            where = f"{inside}, row {row}"
             if value is None:
-                raise HarnessError(f"{source}: {file}, row {row} lacks '{label}'")
-            images.where.append(where)
-            images.contents[where] = _bytes(image, file, f"{source}: {file}, row {row}")
-            images.splits.append(split)
-            images.labels.append(_label(value, own, f"{source}: {file}, row {row}"))
-    classes = names or tuple(
-        sorted(set(images.labels), key=lambda text: (len(text), text) if text.isdigit() else (0, text))
-    )
-    return _Found(images.where, images.contents, images.splits, images.labels, _checked(classes, images, source))
+                raise HarnessError(f"{where}, row {row} lacks '{label}'")
+            content = _bytes(image, file, f"{where}, row {row}")
+            images.append(_Image(f"{inside}, row {row}", content, split, _label(value, own, f"{where}, row {row}")))
+    every = {image.label for image in images}
+    return images, names or tuple(sorted(every, key=lambda text: (len(text), text) if text.isdigit() else (0, text)))
 
 
 def _label(value: Any, names: Sequence[str] | None, where: str) -> str:
@@ -143,12 +136,6 @@ def _label(value: Any, names: Sequence[str] | None, where: str) -> str:
             f"{where}: the label {value} is not one of the {len(names)} classes; remove unlabelled files"
         )
     return names[value]
-
-
-def _checked(classes: tuple[str, ...], images: _Found, source: str) -> tuple[str, ...]:
-    if len(classes) < 2:
-        raise HarnessError(f"{source}: {len(images.labels)} images of {len(classes)} classes; at least two are needed")
-    return classes
 
 
 def _part(split: str | None) -> int:
@@ -216,34 +203,15 @@ def _label_column(wanted: str, others: Sequence[str], where: str) -> str:
     )
 
 
-def _in_metadata(root: Path, files: Sequence[Path], source: str, options: HubImageOptions) -> _Found:
-    where: list[str] = []
-    contents: dict[str, bytes | Path] = {}
-    splits, labels = [], []
-    for file in files:
-        rows = read_rows({"": (file,)}, source)
-        names = rows.column(FILE_NAME, "the image's file")
-        label = _label_column(options.label, [name for name in rows.columns if name != FILE_NAME], f"{source}: {file}")
-        texts = _texts(rows, label)
-        for row, name in enumerate(names):
-            picture = file.parent / str(name)
-            if texts[row] is None:
-                raise HarnessError(f"{source}: {rows.where(row)}: '{label}' is empty")
-            if not picture.is_file():
-                raise HarnessError(f"{source}: {rows.where(row)}: {picture} does not exist")
-            inside = picture.relative_to(root).as_posix() if picture.is_relative_to(root) else str(name)
-            where.append(inside)
-            contents[inside] = picture
-            splits.append(_part(split_of(f"{Path(inside).parent.as_posix()}/-")))
-            labels.append(str(texts[row]))
-    images = _Found(where, contents, splits, labels, ())
-    return _Found(
-        where, contents, splits, labels, _checked(tuple(distinct(np.array(labels, dtype=object))), images, source)
-    )
-
-
-def _texts(rows: Rows, label: str) -> Sequence[str | None]:
-    cells = rows.column(label, "label")
-    if cells.dtype == object:
-        return list(cells)
-    return [None if np.isnan(value) else f"{value:.15g}" for value in cells]
+def _in_metadata(root: Path, file: Path, source: str, options: HubImageOptions) -> Iterator[_Image]:
+    rows = read_rows({"": (file,)}, source)
+    names = rows.column(FILE_NAME, "the image's file")
+    label = _label_column(options.label, [name for name in rows.columns if name != FILE_NAME], f"{source}: {file}")
+    for row, (name, text) in enumerate(zip(names, texts_of(rows.column(label, "label")), strict=True)):
+        picture = file.parent / str(name)
+        if text is None:
+            raise HarnessError(f"{source}: {rows.where(row)}: '{label}' is empty")
+        if not picture.is_file():
+            raise HarnessError(f"{source}: {rows.where(row)}: {picture} does not exist")
+        inside = picture.relative_to(root).as_posix() if picture.is_relative_to(root) else str(name)
+        yield _Image(inside, picture, _part(split_of(f"{Path(inside).parent.as_posix()}/-")), str(text))

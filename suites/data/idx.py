@@ -28,12 +28,7 @@ FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3
 
 
 def read_idx(path: Path, dimensions: int, source: str) -> npt.NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes, plain or gzipped.
-
-    Raises:
-        MissingDataError: ``path`` does not exist, nor with ``.gz``.
-        HarnessError: it is damaged, of another type, or has other dimensions.
-    """
+    """Read an IDX file of unsigned bytes, plain or gzipped."""
     file = next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
     if file is None:
         raise missing(source, path)
@@ -60,12 +55,7 @@ def read_idx(path: Path, dimensions: int, source: str) -> npt.NDArray[np.uint8]:
 
 
 def read_folder(folder: Path, source: str) -> dict[str, tuple[npt.NDArray[np.uint8], Labels]]:
-    """Read images (N, H, W) and labels (N,) of ``train`` and ``test``.
-
-    Raises:
-        MissingDataError: a file is missing.
-        HarnessError: a file is damaged, or numbers of images and labels differ.
-    """
+    """Read images (N, H, W) and labels (N,) of ``train`` and ``test``."""
     parts = {}
     for split, images_file, labels_file in (("train", *FILES[:2]), ("test", *FILES[2:])):
         images = read_idx(folder / images_file, 3, source)
@@ -132,9 +122,6 @@ def load_biased_mnist(request: DataRequest[BiasedMnistOptions]) -> BiasedImages:
 
     Averaging reduces the side to ``size``. With ``bias: texture`` gratings replace the colours (1 channel, the digits
     0–8). The stream ``data`` draws biases and phases.
-
-    Raises:
-        HarnessError: ``size`` does not divide 28.
     """
     options = request.options
     size = options.size

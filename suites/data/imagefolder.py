@@ -1,32 +1,40 @@
-"""Images in folders by split and class: ``<split>/<class>/<name>.png``.
+"""Images in folders by class, as folder or archive, for user folders and named sources.
 
-One layout, as folder or archive, serves user folders and named sources of this form.
+``<split>/<class>/<name>.png``, or ``<class>/<name>.png`` split at random. Classes may be nested folders.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from harness.errors import HarnessError, choices
 from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import SPLITS, SourcePath, Tree, open_tree, place_of
+from suites.data.archive import SPLITS, SourcePath, open_tree, place_of
 from suites.data.cache import cached
 from suites.data.photographs import centre_square, opened
+from suites.data.splitting import SPELLED, USUAL, split_with
 from suites.data.types import Array, Images, ImageSplit, Labels, held_out
 
-READER = "imagefolder/1"
+READER = "imagefolder/2"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 PARTS = tuple(SPLITS)
+UNSPLIT = -1
+"""Split of an image outside split folders."""
+CLASS_FROM = ("path", "first", "last")
+ARRAYS = ("images", "parts", "labels", "classes")
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Contents of a tree: file (none once decoded), split (in ``PARTS``) and class."""
+    """Files of a tree (none once decoded), their splits (places in ``PARTS``) and classes."""
 
     files: tuple[str, ...]
     parts: Labels
@@ -34,48 +42,80 @@ class Listing:
     classes: tuple[str, ...]
 
 
-def listing_of(rows: list[tuple[str, int, str]]) -> Listing:
-    """List files with split and class, sorted: independent of the archive's order."""
-    rows.sort(key=lambda row: (row[1], row[2], row[0]))
-    files, parts, names = zip(*rows, strict=True)
-    classes, labels = np.unique(names, return_inverse=True)
+def list_images(
+    names: Sequence[str],
+    source: str,
+    class_from: str = "path",
+    suffixes: tuple[str, ...] = SUFFIXES,
+    things: str = "images",
+) -> Listing:
+    """List images, or other ``things``, among a tree's names, sorted by split, class and name.
+
+    If a folder is named like a split, the folders below it are the class. Otherwise the folders below the common parent
+    of all images are, and every image's split is ``UNSPLIT``.
+    """
+    paths = [PurePosixPath(name) for name in names]
+    paths = [path for path in paths if path.suffix.lower() in suffixes and not path.name.startswith(".")]
+    listed = [row for path in paths if (row := _in_split(path)) is not None]
+    if not listed:
+        listed = _flat(paths, source, suffixes, things)
+    elif not any(part == 0 for _, part, _ in listed):
+        raise HarnessError(
+            f"{source}: no {things} in train/<class>/; expected <split>/<class>/<name> with split train, "
+            f"val (or validation) or test and a suffix of {', '.join(suffixes)}"
+        )
+    rows = [(part, _class(folders, class_from), str(path)) for path, part, folders in listed]
+    parts, classes_of, files = zip(*sorted(rows), strict=True)
+    classes, labels = np.unique(classes_of, return_inverse=True)
     return Listing(files, np.array(parts, dtype=np.int64), labels, tuple(classes.tolist()))
 
 
-def list_images(names: Sequence[str], source: str) -> Listing:
-    """List the images among a tree's names; folders above the split are ignored.
+Listed = tuple[PurePosixPath, int, tuple[str, ...]]
+"""An image, its split (number in ``PARTS``), and the folders of its class."""
 
-    Raises:
-        HarnessError: ``train/<class>/`` has no image.
-    """
-    spelling = {name: part for part, spellings in enumerate(SPLITS.values()) for name in spellings}
-    listed: list[tuple[str, int, str]] = []
-    for name in names:
-        path = PurePosixPath(name)
-        if path.suffix.lower() not in SUFFIXES or len(path.parts) < 3 or path.name.startswith("."):
-            continue
-        part = spelling.get(path.parts[-3].lower())
-        if part is not None:
-            listed.append((name, part, path.parts[-2]))
-    if not any(part == 0 for _, part, _ in listed):
+
+def _in_split(path: PurePosixPath) -> Listed | None:
+    """Use the last folder with folders below that names a split."""
+    folders = path.parts[:-1]
+    for place in range(len(folders) - 2, -1, -1):
+        split = SPELLED.get(folders[place].lower())
+        if split is not None:
+            return path, PARTS.index(split), folders[place + 1 :]
+    return None
+
+
+def _flat(pictures: Sequence[PurePosixPath], source: str, suffixes: tuple[str, ...], things: str) -> list[Listed]:
+    folders = [path.parts[:-1] for path in pictures]
+    shared = len(list(takewhile(lambda level: len(set(level)) == 1, zip(*folders, strict=False))))
+    inside = [(path, UNSPLIT, path.parts[shared:-1]) for path in pictures if len(path.parts) > shared + 1]
+    if len({names for _, _, names in inside}) < 2:
         raise HarnessError(
-            f"{source}: no images in train/<class>/; expected <split>/<class>/<name> with split train, "
-            f"val or test and a suffix of {', '.join(SUFFIXES)}"
+            f"{source}: {things} of {'a single class' if pictures else 'no class'}; expected <split>/<class>/<name> "
+            f"with split train, val (or validation) or test, or <class>/<name> with several classes, and a suffix of "
+            f"{', '.join(suffixes)}"
         )
-    return listing_of(listed)
+    outside = [path for path in pictures if len(path.parts) <= shared + 1]
+    if outside:
+        warnings.warn(
+            f"{source}: {len(outside)} {things} outside class folders are ignored: {outside[0]}", stacklevel=4
+        )
+    return inside
 
 
-def decode(tree: Tree, files: Sequence[str], size: int, source: str) -> Array:
-    """Decode images (N, 3, H, W) ``uint8``.
+def _class(folders: tuple[str, ...], class_from: str) -> str:
+    return {"path": "/".join(folders), "first": folders[0], "last": folders[-1]}[class_from]
 
-    ``size`` > 0 resizes the shorter side and cuts the centre square.
+
+def decode(files: Sequence[str], read: Callable[[str], bytes], size: int, source: str) -> Array:
+    """Decode images (N, 3, H, W) ``uint8``; ``size`` > 0 cuts centre squares of that side.
 
     Raises:
         HarnessError: a file cannot be decoded, or sizes differ while ``size`` is 0.
     """
     out: Array | None = None
     for place, name in enumerate(files):
-        image = decode_one(tree.read(name), size, f"{source}: {name}")
+        picture = opened(read(name), "RGB", f"{source}: {name}")
+        image = np.asarray(centre_square(picture, size, size) if size else picture).transpose(2, 0, 1)
         if out is None:
             out = np.empty((len(files), *image.shape), dtype=np.uint8)
         if image.shape != out.shape[1:]:
@@ -86,15 +126,6 @@ def decode(tree: Tree, files: Sequence[str], size: int, source: str) -> Array:
         out[place] = image
     assert out is not None  # a listing is never empty
     return out
-
-
-def decode_one(content: bytes, size: int, where: str) -> Array:
-    """Decode one image (3, H, W) ``uint8``; ``size`` as in ``decode``."""
-    image = opened(content, "RGB", where)
-    return np.asarray(centre_square(image, size, size) if size else image).transpose(2, 0, 1)
-
-
-ARRAYS = ("images", "parts", "labels", "classes")
 
 
 def as_arrays(images: Array, listing: Listing) -> dict[str, Array]:
@@ -108,20 +139,15 @@ def from_arrays(arrays: Mapping[str, Array]) -> tuple[Array, Listing]:
     return arrays["images"], Listing((), parts, labels, tuple(str(name) for name in arrays["classes"]))
 
 
-def read(place: SourcePath, size: int) -> tuple[Array, Listing]:
-    """Read all images of a folder or archive, with a cache.
-
-    Raises:
-        HarnessError: a damaged archive or image, another layout.
-    """
+def read(place: SourcePath, size: int, class_from: str = "path") -> tuple[Array, Listing]:
+    """Read all images of a folder or archive, with a cache."""
 
     def make() -> dict[str, Array]:
         with open_tree(place.path, place.source) as tree:
-            listing = list_images(tree.names(), place.source)
-            images = decode(tree, listing.files, size, place.source)
-        return as_arrays(images, listing)
+            listing = list_images(tree.names(), place.source, class_from)
+            return as_arrays(decode(listing.files, tree.read, size, place.source), listing)
 
-    return from_arrays(cached((READER, place.checksum, f"size {size}"), ARRAYS, make))
+    return from_arrays(cached((READER, place.checksum, f"size {size} class {class_from}"), ARRAYS, make))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +163,13 @@ class ImageTreeOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFolderOptions(ImageTreeOptions):
-    """Options of a user folder."""
+    """Options of the layout ``imagefolder``."""
 
     path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
+    split: Mapping[str, Any] = option({}, "{validation: 0.1, test: 0.2}: shares or counts of random splits")
+    class_from: str = option(
+        "path", "nested folders that name the class: all, the first or the last", choices=CLASS_FROM
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,9 +185,6 @@ def splits_of(images: Array, listing: Listing, request: DataRequest[ImageTreeOpt
     As published: without a ``test`` folder the validation folder is the test. ``validation`` images are taken from
     the training folder if they have no folder. By class (``split_by: class``): all folders together, the
     classes divided at random by the stream ``split``.
-
-    Raises:
-        HarnessError: too few images or classes.
     """
     by_class = request.options.split_by == "class"
     places = _by_class(listing, request) if by_class else _as_published(listing, request)
@@ -199,18 +226,26 @@ def _by_class(listing: Listing, request: DataRequest[ImageTreeOptions]) -> dict[
     return {name: np.isin(listing.labels, group).nonzero()[0] for name, group in zip(PARTS, groups, strict=True)}
 
 
+def own_splits(
+    listing: Listing, wanted: Mapping[str, object], request: DataRequest[Any], things: str = "images"
+) -> dict[str, Labels]:
+    """Split by folder, with ``wanted`` parts drawn from training; else at random, every class evenly."""
+    places = {name: (listing.parts == part).nonzero()[0] for part, name in enumerate(PARTS)}
+    if (listing.parts == UNSPLIT).all():
+        places = {}
+    return split_with(
+        request, {name: part for name, part in places.items() if len(part)}, wanted, listing.labels, things=things
+    )
+
+
 def load_folder(request: DataRequest[ImageTreeOptions]) -> Images:
-    """Read a user's folder or archive at ``path``, or a named one."""
+    """Read a named source."""
     images, listing = read(place_of(request), request.options.size)
     return splits_of(images, listing, request)
 
 
 def of_classes(images: Array, listing: Listing, wanted: Sequence[str], source: str) -> tuple[Array, Listing]:
-    """Select the images of some classes, renumbered in their old order.
-
-    Raises:
-        HarnessError: an unknown class.
-    """
+    """Select the images of some classes, renumbered in their old order."""
     for name in wanted:
         if name not in listing.classes:
             raise HarnessError(f"{source}: unknown class '{name}'; {choices(listing.classes, name)}")
@@ -226,3 +261,20 @@ def load_classes(request: DataRequest[ChosenClassesOptions]) -> Images:
     images, listing = read(place_of(request), request.options.size)
     wanted = request.options.classes.split() or listing.classes
     return splits_of(*of_classes(images, listing, wanted, request.name), request)
+
+
+def load_own(request: DataRequest[ImageFolderOptions]) -> Images:
+    """Read a user's folder or archive at ``path``."""
+    options = request.options
+    images, listing = read(place_of(request), options.size, options.class_from)
+    unsplit = bool((listing.parts == UNSPLIT).all())
+    if options.split_by == "class" or not (options.split or unsplit):
+        if options.split:
+            raise HarnessError(f"{request.name}: set 'split' or 'split_by: class', not both")
+        return splits_of(images, listing, request)
+    wanted = dict(options.split)
+    if options.validation:
+        if any(SPELLED.get(str(name).lower()) == "validation" for name in wanted):
+            raise HarnessError(f"{request.name}: set 'validation' or 'split: {{validation: …}}', not both")
+        wanted = {**(wanted or {"test": USUAL["test"]} if unsplit else wanted), "validation": options.validation}
+    return of_places(images, listing, own_splits(listing, wanted, request))

@@ -25,11 +25,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def list_split(folder: Path, classes: tuple[str, ...]) -> tuple[tuple[Path, ...], Labels]:
-    """List the files and class numbers of a split, sorted.
-
-    Raises:
-        HarnessError: a class folder is missing, or none holds an image.
-    """
+    """List the files and class numbers of a split, sorted."""
     files: list[Path] = []
     labels: list[int] = []
     for number, name in enumerate(classes):
@@ -67,12 +63,7 @@ class ImageNetOptions(CropOptions):
 
 
 def load(request: DataRequest[ImageNetOptions]) -> Images:
-    """Images by file, labels by the alphabetical order of class folders.
-
-    Raises:
-        MissingDataError: ``imagenet/train`` or ``imagenet/val`` is missing.
-        HarnessError: the class folders of the two differ.
-    """
+    """Images by file, labels by the alphabetical order of class folders."""
     options = request.options
     folders = {name: request.root / "imagenet" / part for name, part in (("train", "train"), ("test", "val"))}
     for folder in folders.values():

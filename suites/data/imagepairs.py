@@ -1,4 +1,4 @@
-"""Photographs and hole masks in folders, as folder or archive.
+"""Images with hole masks, for inpainting; photographs and masks in folders, as folder or archive.
 
 The folders are ``train``, ``val``, ``masks_train``, ``masks_val``. One layout serves user folders and the crops of
 COCO photographs. All are decoded into memory.
@@ -21,9 +21,8 @@ from harness.trial.seeds import Streams
 from suites.data.archive import SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
 from suites.data.imagefolder import SUFFIXES, decode
-from suites.data.pairs import ImagePairs, PairSplit
 from suites.data.photographs import opened
-from suites.data.types import Array, Labels
+from suites.data.types import Array, ImageFiles, Labels
 
 READER = "imagepairs/1"
 # Common names of a folder; the first is ours.
@@ -37,12 +36,65 @@ FOLDERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-def list_pairs(names: Sequence[str], source: str) -> dict[str, tuple[str, ...]]:
-    """List files by folder of ``FOLDERS``, sorted; parent folders are ignored.
+@dataclass(frozen=True, slots=True)
+class MaskFiles:
+    """Hole masks in files, resized to the images with nearest.
 
-    Raises:
-        HarnessError: a folder is missing or empty.
+    Attributes:
+        files: the image files.
+        white: true if white is the hole, else black.
     """
+
+    files: ImageFiles
+    white: bool = True
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class PairSplit:
+    """Images and masks of one split.
+
+    In training each image gets a random mask; elsewhere image number i has mask number i modulo their number.
+
+    Attributes:
+        images: (N, 3, H, W) ``uint8``, or files.
+        masks: (M, 1, H, W) ``uint8`` with 1 = hole, or files.
+        items: (N,) number of each image in the whole source.
+    """
+
+    images: Array | ImageFiles
+    masks: Array | MaskFiles
+    items: Labels
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.items):
+            raise ValueError(f"a split has {len(self.images)} images and {len(self.items)} item numbers")
+        if not len(self.masks):
+            raise ValueError("a split has no masks")
+        arrays = isinstance(self.images, np.ndarray) and isinstance(self.masks, np.ndarray)
+        if arrays and self.images.shape[2:] != self.masks.shape[2:]:  # type: ignore[union-attr]
+            raise ValueError("images and masks differ in height or width")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePairs:
+    """Splits ``train``, ``test`` and perhaps ``validation``."""
+
+    splits: Mapping[str, PairSplit]
+
+    @property
+    def size(self) -> int:
+        """Height in pixels."""
+        return int(self.splits["train"].images.shape[2])
+
+
+def list_pairs(names: Sequence[str], source: str) -> dict[str, tuple[str, ...]]:
+    """List files by folder of ``FOLDERS``, sorted; parent folders are ignored."""
     spelling = {name: folder for folder, spellings in FOLDERS.items() for name in spellings}
     listed: dict[str, list[str]] = {folder: [] for folder in FOLDERS}
     for name in names:
@@ -69,9 +121,6 @@ def decode_masks(tree: Tree, files: Sequence[str], size: int, white: bool, sourc
     """Decode masks (M, 1, size, size) ``uint8``, 1 = hole.
 
     They are resized with nearest and thresholded in the middle, so that noise of a compressed mask is not a hole.
-
-    Raises:
-        HarnessError: a file cannot be decoded, or a mask is all hole.
     """
     out = np.empty((len(files), 1, size, size), dtype=np.uint8)
     for place, name in enumerate(files):
@@ -88,16 +137,15 @@ def read(place: SourcePath, size: int, white: bool) -> dict[str, Array]:
     """Read images and masks by folder of ``FOLDERS``, and ``photographs``.
 
     The latter are the numbers of the photographs of training images.
-
-    Raises:
-        HarnessError: a damaged archive or image, another layout.
     """
     source = place.source
 
     def make() -> dict[str, Array]:
         with open_tree(place.path, source) as tree:
             files = list_pairs(tree.names(), source)
-            arrays: dict[str, Array] = {name: decode(tree, files[name], size, source) for name in ("train", "test")}
+            arrays: dict[str, Array] = {
+                name: decode(files[name], tree.read, size, source) for name in ("train", "test")
+            }
             for name in ("train_masks", "test_masks"):
                 arrays[name] = decode_masks(tree, files[name], size, white, source)
         numbers = {name: number for number, name in enumerate(sorted({photograph(name) for name in files["train"]}))}
@@ -125,11 +173,7 @@ class ImagePairsOptions(CocoCropsOptions):
 
 
 def splits_of(arrays: Mapping[str, Array], options: CocoCropsOptions, streams: Streams, source: str) -> ImagePairs:
-    """Train and test as stored; ``validation`` photographs leave the training.
-
-    Raises:
-        HarnessError: no photograph would remain for training.
-    """
+    """Train and test as stored; ``validation`` photographs leave the training."""
     groups = np.asarray(arrays["photographs"], dtype=np.int64)
     wanted, there = options.validation, int(groups.max()) + 1
     if wanted >= there:

@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.archive import missing, text_of
-from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
+from suites.data.imagepairs import ImagePairs, MaskFiles, PairSplit
 from suites.data.types import ImageFiles, held_out
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
@@ -33,12 +33,7 @@ Files = dict[str, list[Path]]
 
 
 def files_below(folder: Path, source: str) -> list[Path]:
-    """List every image below a folder, sorted.
-
-    Raises:
-        MissingDataError: the folder does not exist.
-        HarnessError: it has no image.
-    """
+    """List every image below a folder, sorted."""
     if not folder.is_dir():
         raise missing(source, folder)
     files = [
@@ -56,10 +51,6 @@ def celeba_files(root: Path) -> Files:
     """Split ``img_align_celeba/*.jpg`` by ``list_eval_partition.txt``.
 
     Its lines have a file name and 0, 1 or 2.
-
-    Raises:
-        MissingDataError: images or list are missing.
-        HarnessError: a line has another form, or names a missing image.
     """
     base = root / "celeba"
     listed = base / "list_eval_partition.txt"
@@ -89,12 +80,7 @@ class MaskedOptions:
 
 
 def load(request: DataRequest[MaskedOptions]) -> ImagePairs:
-    """Splits of files; without a validation split, training images are used.
-
-    Raises:
-        MissingDataError: images, masks or a list are missing.
-        HarnessError: nothing remains to train or test on, or a list has another form.
-    """
+    """Splits of files; without a validation split, training images are used."""
     options, source = request.options, request.name
     if source == "celeba":
         files = celeba_files(request.root)

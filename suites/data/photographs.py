@@ -19,11 +19,7 @@ _SKIPPED = (0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE)
 
 
 def check_size(width: int, height: int, where: str) -> None:
-    """Reject implausible sizes before decoding: a small file can claim gigabytes.
-
-    Raises:
-        HarnessError: more pixels than a photograph, or too narrow.
-    """
+    """Reject implausible sizes before decoding: a small file can claim gigabytes."""
     if width * height > MOST_PIXELS:
         raise HarnessError(f"{where} has {width} × {height} pixels, more than {MOST_PIXELS}")
     if max(width, height) > NARROWEST * min(width, height):

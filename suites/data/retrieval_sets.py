@@ -28,12 +28,7 @@ class ListedImage(NamedTuple):
 
 
 def rows_of(path: Path, source: str, columns: int, skip: int = 0) -> Iterator[list[str]]:
-    """Columns of a text file's lines, without the first ``skip``.
-
-    Raises:
-        MissingDataError: the file does not exist.
-        HarnessError: the file is not UTF-8, or a line has another number of columns.
-    """
+    """Columns of a text file's lines, without the first ``skip``."""
     lines = text_of(path, source).splitlines()
     for number, line in enumerate(lines[skip:], start=skip + 1):
         values = line.split()
@@ -46,11 +41,7 @@ def rows_of(path: Path, source: str, columns: int, skip: int = 0) -> Iterator[li
 
 
 def joined(*tables: Mapping[str, str], source: str) -> Iterator[tuple[str, ...]]:
-    """Join rows of tables with equal keys.
-
-    Raises:
-        HarnessError: the keys differ.
-    """
+    """Join rows of tables with equal keys."""
     first = set(tables[0])
     if any(set(table) != first for table in tables[1:]):
         raise HarnessError(f"{source}: the text files do not list the same images")
@@ -80,10 +71,6 @@ def read_cars(folder: Path) -> list[ListedImage]:
     """Read ``cars_annos.mat``; the first half of the classes trains, the rest tests.
 
     Its ``test`` flag is not used.
-
-    Raises:
-        MissingDataError: the file does not exist.
-        HarnessError: the file is damaged or lacks ``annotations`` or ``class_names``.
     """
     path = folder / "cars_annos.mat"
     if not path.is_file():
@@ -128,11 +115,7 @@ def read_sop(folder: Path) -> list[ListedImage]:
 
 
 def assemble(rows: Sequence[ListedImage], images: Path, options: CropOptions, source: str) -> Images:
-    """Build splits of image files, with classes numbered by first occurrence.
-
-    Raises:
-        HarnessError: a split is empty, classes are shared between train and test, or size exceeds resize.
-    """
+    """Build splits of image files, with classes numbered by first occurrence."""
     names = tuple(dict.fromkeys(row.name for row in rows))
     number = {name: place for place, name in enumerate(names)}
     of_split = {split: {row.name for row in rows if row.split == split} for split in ("train", "test")}

@@ -40,6 +40,43 @@ def shares_of(wanted: Mapping[str, object], source: str) -> dict[str, float]:
     return shares
 
 
+def split_with(
+    request: DataRequest[Any],
+    own: dict[str, Labels],
+    wanted: Mapping[str, object],
+    strata: Labels,
+    *,
+    groups: Labels | None = None,
+    things: str = "rows",
+) -> dict[str, Labels]:
+    """Keep the source's ``own`` splits and draw ``wanted`` ones from training; without own splits draw all.
+
+    If validation is the only held-out part, it is the test.
+
+    Raises:
+        HarnessError: a requested split exists, or nothing remains to train or score on.
+    """
+    shares, place = shares_of(wanted, request.name), f"{request.name}: {request.options.path}"
+    if not own:
+        return drawn(request, shares or USUAL, strata, groups=groups, things=things)
+    if "train" not in own:
+        raise HarnessError(f"{place} has no {things} for training")
+    if "test" not in own and not shares.get("test"):
+        if "validation" not in own:
+            raise HarnessError(
+                f"{place} has nothing to score on: no {things} for test or validation; add them, or set 'split'"
+            )
+        own["test"] = own.pop("validation")
+    for name in HELD:
+        if name in own and shares.get(name):
+            raise HarnessError(f"{request.name}: split: {request.options.path} has its own {name}; remove '{name}'")
+    if not any(shares.values()):
+        return own
+    among = own["train"]
+    inside = None if groups is None else groups[among]
+    return own | drawn(request, shares, strata[among], among=among, groups=inside, things=things)
+
+
 def drawn(
     request: DataRequest[Any],
     shares: Mapping[str, float],

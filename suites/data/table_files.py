@@ -59,11 +59,7 @@ class Rows:
         return f"{file}, row {self.lines[row]}" if file.suffix == ".parquet" else f"{file}:{self.lines[row]}"
 
     def column(self, name: str, what: str) -> Cells:
-        """A column that must be there.
-
-        Raises:
-            HarnessError: naming ``what`` it was to be, and the columns that there are.
-        """
+        """A column that must be there."""
         if name not in self.columns:
             at = f"{self.files[0]}:1" if self.files[0].suffix != ".parquet" else str(self.files[0])
             raise HarnessError(f"{self.source}: {at}: no column '{name}' ({what}); {choices(list(self.columns), name)}")
@@ -74,10 +70,6 @@ def find_tables(path: Path, source: str) -> dict[str, tuple[Path, ...]]:
     """The files of a table by split: a file is all of it (split ""), a folder has ``train.csv``, ``test.csv``, …
 
     Also the Hugging Face data sets' layout, ``data/train-00000-of-00001.parquet``.
-
-    Raises:
-        MissingDataError: there is nothing at ``path``.
-        HarnessError: neither a table nor a folder with a table for ``train``.
     """
     if not path.exists():
         raise missing(source, path)
@@ -122,10 +114,6 @@ def read_rows(
         source: for messages.
         separator: of CSV; "": by the file's first line.
         empty: texts that mean a missing value.
-
-    Raises:
-        HarnessError: a file that is damaged, a row with more or fewer fields than the header, files whose columns
-            differ, no rows.
     """
     files = tuple(file for parts in tables.values() for file in parts)
     pieces = [_piece(file, source, separator, empty) for file in files]
@@ -176,6 +164,11 @@ def odd_number(cells: Cells) -> int | None:
     present = np.array([cell is not None for cell in cells], dtype=bool)
     odd = (present & ~np.isfinite(numbers)).nonzero()[0]
     return int(odd[0]) if len(odd) and len(odd) <= (1 - MEANT_AS_NUMBERS) * present.sum() else None
+
+
+def texts_of(cells: Cells) -> list[str | None]:
+    """A column as texts: numbers in their shortest form."""
+    return list(cells) if cells.dtype == object else [None if np.isnan(cell) else f"{cell:.15g}" for cell in cells]
 
 
 def _joined(parts: Sequence[Cells]) -> Cells:

@@ -13,8 +13,18 @@ import numpy.typing as npt
 from harness.errors import HarnessError, choices
 from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
-from suites.data.splitting import HELD, SPELLED, USUAL, drawn, shares_of
-from suites.data.table_files import MISSING, Cells, Rows, as_numbers, distinct, find_tables, odd_number, read_rows
+from suites.data.splitting import HELD, SPELLED, USUAL, drawn, shares_of, split_with
+from suites.data.table_files import (
+    MISSING,
+    Cells,
+    Rows,
+    as_numbers,
+    distinct,
+    find_tables,
+    odd_number,
+    read_rows,
+    texts_of,
+)
 from suites.data.types import Array, Labels
 
 # A numeric target with at most so many different values is stratified like classes.
@@ -83,12 +93,7 @@ class TableOptions(RowOptions):
 
 
 def rows_for(request: DataRequest[Any]) -> Rows:
-    """Read the rows at ``path``; warn and drop those without a target.
-
-    Raises:
-        MissingDataError: the file does not exist.
-        HarnessError: a damaged file, or no target column.
-    """
+    """Read the rows at ``path``; warn and drop those without a target."""
     options = request.options
     path = request.root / options.path
     rows = read_rows(find_tables(path, request.name), request.name, options.separator, options.missing)
@@ -116,33 +121,14 @@ def target_of(rows: Rows, name: str) -> Cells:
 
 
 def places_of(rows: Rows, strata: Labels, request: DataRequest[Any]) -> dict[str, Labels]:
-    """Split rows by a column, else by files, else at random.
-
-    Validation is drawn from training on request.
-
-    Raises:
-        HarnessError: an unknown split, a split requested twice, or no row for training or scoring.
-    """
-    options, source = request.options, request.name
-    shares = shares_of(options.split, source)
-    parts = _by_column(rows, options.split_column) if options.split_column else dict(rows.parts)
-    groups = _groups(rows, options.group)
-    if not parts:
-        return drawn(request, shares or USUAL, strata, groups=groups)
-    if "train" not in parts:
-        raise HarnessError(f"{source}: no row of {options.path} is for training")
-    if "test" not in parts and not shares.get("test"):
-        if "validation" not in parts:
-            raise HarnessError(f"{source}: {options.path} has nothing to score on: no test and no validation rows")
-        parts["test"] = parts.pop("validation")  # as in folders of images: the only held-out part is the test
-    for name in HELD:
-        if name in parts and shares.get(name):
-            raise HarnessError(f"{source}: split: {options.path} has its own {name}; remove '{name}'")
-    if any(shares.values()):
-        among = parts["train"]
-        own = None if groups is None else groups[among]
-        parts |= drawn(request, shares, strata[among], among=among, groups=own)
-    return parts
+    """Split rows by a column, else by files, else at random, with groups in one split."""
+    options = request.options
+    own = _by_column(rows, options.split_column) if options.split_column else dict(rows.parts)
+    groups = None
+    if options.group:
+        texts = rows.column(options.group, "group").astype(np.str_)
+        groups = np.unique(texts, return_inverse=True)[1].astype(np.int64)
+    return split_with(request, own, options.split, strata, groups=groups)
 
 
 def _by_column(rows: Rows, name: str) -> dict[str, Labels]:
@@ -161,14 +147,6 @@ def _by_column(rows: Rows, name: str) -> dict[str, Labels]:
     }
 
 
-def _groups(rows: Rows, name: str) -> Labels | None:
-    if not name:
-        return None
-    cells = rows.column(name, "group")
-    texts = cells.astype(np.str_)
-    return np.unique(texts, return_inverse=True)[1].astype(np.int64)
-
-
 def strata_of(target: Cells) -> Labels:
     """Strata of a split: classes of a target of texts or few numbers, else one."""
     names, strata = np.unique(target, return_inverse=True)
@@ -178,12 +156,7 @@ def strata_of(target: Cells) -> Labels:
 
 
 def load_table(request: DataRequest[TableOptions]) -> TableData:
-    """Read and split a user's table with numeric and categorical columns.
-
-    Raises:
-        MissingDataError: the table does not exist.
-        HarnessError: a damaged file, a missing or mixed column, or an impossible split.
-    """
+    """Read and split a user's table with numeric and categorical columns."""
     options, source = request.options, request.name
     rows = rows_for(request)
     for name in (*options.categorical, *options.ignore):
@@ -229,8 +202,7 @@ def _coded(texts: Mapping[str, Cells], length: int) -> tuple[tuple[tuple[str, ..
         names = tuple(distinct(cells))
         number: dict[str | None, int] = {name: place for place, name in enumerate(names)}
         levels.append(names)
-        values = cells if cells.dtype == object else [None if np.isnan(cell) else f"{cell:.15g}" for cell in cells]
-        columns.append(np.array([number.get(value, -1) for value in values], dtype=np.int64))
+        columns.append(np.array([number.get(text, -1) for text in texts_of(cells)], dtype=np.int64))
     return tuple(levels), np.stack(columns, 1) if columns else np.empty((length, 0), dtype=np.int64)
 
 
@@ -246,3 +218,26 @@ def _warn_missing(source: str, columns: Mapping[str, Cells]) -> None:
 def _absent(cells: Cells | Sequence[str | None]) -> int:
     array = np.asarray(cells)
     return int(sum(value is None for value in array) if array.dtype == object else np.isnan(array).sum())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundledTableOptions:
+    """Options of scikit-learn's tables."""
+
+    split: Mapping[str, Any] = option(dict(USUAL), "shares or counts of random splits")
+
+
+def load_bundled(request: DataRequest[BundledTableOptions]) -> TableData:
+    """Read the table of the source's name, split at random."""
+    from sklearn import datasets
+
+    name = request.name.replace("-", "_")
+    more = {"scaled": False} if name == "diabetes" else {}
+    loaded = getattr(datasets, f"load_{name}")(**more)
+    numbers = np.asarray(loaded.data, dtype=np.float64)
+    classes = getattr(loaded, "target_names", None)
+    target = np.asarray(loaded.target, dtype=np.float64) if classes is None else classes[loaded.target].astype(np.str_)
+    places = drawn(request, shares_of(request.options.split, request.name) or USUAL, strata_of(target))
+    no_levels = np.empty((len(numbers), 0), dtype=np.int64)
+    splits = {split: TableSplit(numbers[part], no_levels[part], target[part], part) for split, part in places.items()}
+    return TableData(splits, tuple(map(str, loaded.feature_names)), (), (), "target", name)

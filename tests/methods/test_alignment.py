@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import json
-import pkgutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loss_batches import DOMAIN_CLASSES as CLASSES
+from loss_batches import WIDTH
+from loss_batches import adaptation_batch as a_batch
 from torch import Tensor
 
-import methods.alignment as package
-from methods.alignment.dann import DANN, reverse_gradient
-from methods.alignment.deep_coral import coral_loss
+from methods.alignment.baselines import DANN, FineTune, GlobalMMD, coral_loss, reverse_gradient
 from methods.alignment.diagnostics import class_alignment, fluctuation, misaligned_share, purity
-from methods.alignment.fine_tune import FineTune
-from methods.alignment.inputs import Adaptation, AdaptationBatch
+from methods.alignment.inputs import AdaptationBatch
 from methods.alignment.knn_mmd import KNNMMD
 from methods.alignment.mk_mmd import class_mk_mmd, mk_mmd_loss
-from methods.alignment.mmd_global import GlobalMMD
 from methods.alignment.vectors import PREFIXES, compare
-from methods.metadata import MethodMetadata
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 CASES = {
@@ -35,7 +28,6 @@ CASES = {
     for name, case in json.loads((VECTORS / "index.json").read_text()).items()
     if name.split("_")[0] in PREFIXES
 }
-CLASSES, WIDTH = 3, 4
 
 
 def sample(seed: int, rows: int, width: int = WIDTH, spread: float = 1.0) -> Tensor:
@@ -167,91 +159,6 @@ def test_what_mk_mmd_refuses() -> None:
 # Modules
 
 
-def infos() -> Iterator[tuple[MethodMetadata, Any]]:
-    for module in pkgutil.iter_modules(package.__path__):
-        loaded = importlib.import_module(f"methods.alignment.{module.name}")
-        declared = getattr(loaded, "METADATA", ())
-        for info in declared if isinstance(declared, tuple) else (declared,):
-            yield info, getattr(loaded, info.target)
-
-
-METHODS = {info.name: (info, factory) for info, factory in infos()}
-LOSSES = sorted(name for name, (_, factory) in METHODS.items() if issubclass(factory, Adaptation))
-
-
-def make(name: str, **options: Any) -> Adaptation:
-    torch.manual_seed(0)
-    info, factory = METHODS[name]
-    return factory(**({"feature_channels": WIDTH} if "feature_channels" in info.required else {}), **options)
-
-
-def a_batch(seed: int = 0, source: int = 9, target: int = 8, shots: int = 3) -> AdaptationBatch:
-    g = torch.Generator().manual_seed(seed)
-
-    def normal(rows: int, width: int, shift: float = 0.0) -> Tensor:
-        return (torch.randn(rows, width, generator=g) + shift).requires_grad_()
-
-    return AdaptationBatch(
-        source_features=normal(source, WIDTH),
-        source_logits=normal(source, CLASSES),
-        source_labels=torch.arange(source) % CLASSES,
-        target_features=normal(target, WIDTH, 0.5),
-        help_features=normal(target, WIDTH, 0.5),
-        help_labels=torch.arange(target) % CLASSES,
-        support_features=normal(shots, WIDTH, 0.5),
-        support_logits=normal(shots, CLASSES),
-        support_labels=torch.arange(shots) % CLASSES,
-        progress=0.5,
-    )
-
-
-@pytest.mark.parametrize("name", sorted(METHODS))
-def test_the_record_is_the_constructor(name: str) -> None:
-    info, factory = METHODS[name]
-    parameters = inspect.signature(factory).parameters
-    assert set(info.required) == {k for k, p in parameters.items() if p.default is inspect.Parameter.empty}
-    assert info.slot == "adaptation"
-    assert factory.__doc__
-    for option, values in info.options.items():
-        for value in values:
-            make(name, **{option: value})
-        with pytest.raises(ValueError, match=rf"{name}: {option} must be one of"):
-            make(name, **{option: "no such"})
-
-
-@pytest.mark.parametrize("shape", [(9, 8, 3), (1, 1, 1)])
-@pytest.mark.parametrize("name", LOSSES)
-def test_total_is_the_sum_of_the_terms_with_finite_gradients(name: str, shape: tuple[int, int, int]) -> None:
-    module, batch = make(name), a_batch(0, *shape)
-    loss = module(batch)
-    torch.testing.assert_close(loss.total.detach(), torch.stack(list(loss.terms.values())).sum())
-    loss.total.backward()
-    for name_of in ("source_features", "source_logits", "target_features", "support_logits"):
-        gradient = getattr(batch, name_of).grad
-        assert gradient is None or bool(gradient.isfinite().all())
-    assert batch.source_logits.grad is not None
-    assert float(batch.source_logits.grad.abs().sum()) > 0
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_diagnostics_are_the_recorded_names(name: str) -> None:
-    module = make(name)
-    assert module.diagnostics() == {}
-    module.record = True
-    module(a_batch(1))
-    quantities = module.diagnostics()
-    assert set(quantities) == set(METHODS[name][0].diagnostics)
-    assert all(value.ndim == 0 and bool(value.isfinite()) for value in quantities.values())
-    assert not any(value.requires_grad for value in quantities.values())
-
-
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "source-only"])
-def test_a_missing_input_is_named(name: str) -> None:
-    batch = a_batch(2)
-    with pytest.raises(ValueError, match=f"{name}: the batch lacks"):
-        make(name)(AdaptationBatch(batch.source_features, batch.source_logits, batch.source_labels))
-
-
 def test_the_batch_has_no_room_for_hidden_labels() -> None:
     assert not [name for name in AdaptationBatch.__dataclass_fields__ if name.startswith("target") and "label" in name]
 
@@ -313,8 +220,13 @@ def test_gradient_reversal() -> None:
     assert module.reversal(1.0) == pytest.approx(1, abs=1e-4)
 
 
+def dann() -> DANN:
+    torch.manual_seed(0)
+    return DANN(WIDTH)
+
+
 def test_dann_pulls_features_the_other_way_and_its_classifier_the_right_way() -> None:
-    module, batch = make("dann"), a_batch(6)
+    module, batch = dann(), a_batch(6)
     before = float(module(batch).terms["domain"])
     module(batch).total.backward()
     assert batch.target_features is not None
@@ -324,7 +236,7 @@ def test_dann_pulls_features_the_other_way_and_its_classifier_the_right_way() ->
             assert parameter.grad is not None
             parameter -= 0.01 * parameter.grad
         assert float(module(batch).terms["domain"]) < before
-    fresh = make("dann")
+    fresh = dann()
     moved = AdaptationBatch(
         batch.source_features,
         batch.source_logits,
@@ -352,7 +264,7 @@ def test_fine_tuning_changes_sides() -> None:
     assert float(late["support"]) > 0
 
 
-# Probes
+# Diagnostics
 
 
 def test_purity() -> None:

@@ -186,14 +186,14 @@ def test_missing_family_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_comparison() -> None:
-    one = np.ones(2, dtype=np.float32)
+    item = np.ones(2, dtype=np.float32)
 
-    def compare(got: np.ndarray, expected: np.ndarray = one) -> Comparison:
+    def compare(got: np.ndarray, expected: np.ndarray = item) -> Comparison:
         return Comparison("x", got, expected, rtol=1e-5, atol=1e-6)
 
-    assert compare(one).passed
-    assert compare(one + np.float32(5e-6)).passed
-    assert not compare(one + np.float32(5e-5)).passed
+    assert compare(item).passed
+    assert compare(item + np.float32(5e-6)).passed
+    assert not compare(item + np.float32(5e-5)).passed
     assert not compare(np.ones(3)).passed
     assert not compare(np.ones((1, 2))).passed
     assert compare(np.ones((1, 2))).largest_error == math.inf

@@ -14,17 +14,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.distillation.cs_kd import cs_kd_loss, partners
-from methods.distillation.dkd import dkd_loss, nckd_loss
-from methods.distillation.kd import kd_loss
-from methods.distillation.kd_matched import MatchedKD, matching_scale
-from methods.distillation.nkd import nkd_loss, nkd_non_target_loss, nkd_target_loss
+from methods.distillation.inputs import DistillationBatch
+from methods.distillation.kd import dkd_loss, kd_loss, nckd_loss, wsld_loss, wsld_weights
+from methods.distillation.nkd import MatchedKD, matching_scale, nkd_loss, nkd_non_target_loss, nkd_target_loss
 from methods.distillation.ranking import descending_order, rank_scores, two_heaviest, zipf_masses
-from methods.distillation.tf_kd import tf_kd_loss
-from methods.distillation.tf_nkd import tf_nkd_loss
-from methods.distillation.uskd import USKDOptions, find_targets, target_labels, uskd_loss, uskd_non_target_loss
+from methods.distillation.self_distillation import cs_kd_loss, partners, tf_kd_loss
+from methods.distillation.uskd import (
+    USKDOptions,
+    find_targets,
+    target_labels,
+    tf_nkd_loss,
+    uskd_loss,
+    uskd_non_target_loss,
+)
 from methods.distillation.vectors import PREFIXES, compare
-from methods.distillation.wsld import wsld_loss
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 CASES = {
@@ -49,8 +52,8 @@ def draw(seed: int, items: int = 7, classes: int = 9, spread: float = 2.0, mixed
 
 def gradient(loss: Callable[[Tensor], Tensor], student: Tensor) -> Tensor:
     leaf = student.detach().clone().requires_grad_()
-    (found,) = torch.autograd.grad(loss(leaf), leaf)
-    return found
+    (result,) = torch.autograd.grad(loss(leaf), leaf)
+    return result
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
@@ -242,8 +245,6 @@ def test_losses_ignore_a_common_offset_even_in_single_precision() -> None:
 
 def test_wsld_has_no_gradient_through_its_weights() -> None:
     s, teacher, y = draw(14)
-    from methods.distillation.wsld import wsld_weights
-
     weights = wsld_weights(s, teacher, y)
     rows = lambda z: -(F.softmax(teacher / 2, 1) * F.log_softmax(z / 2, 1)).sum(1)  # noqa: E731
     expected = gradient(lambda z: 4 * 2.5 * (weights * rows(z)).mean(), s)
@@ -352,8 +353,6 @@ def test_cs_kd_pairs_items_of_one_class() -> None:
 
 def test_matched_kd_pulls_as_hard_as_nkd() -> None:
     s, t, y = draw(25)
-    from methods.distillation.inputs import DistillationBatch
-
     objective = MatchedKD(temperature=3.0, gamma=3.5)
     term = gradient(lambda z: objective.terms(DistillationBatch(z, y, t))["distillation"], s)
     nkd = gradient(lambda z: nkd_loss(z, t, y, 3.0, 3.5), s)

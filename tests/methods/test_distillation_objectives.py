@@ -1,172 +1,41 @@
-"""The objectives as modules: one contract, options, state, mechanisms, no side effects."""
+"""The objectives as modules: weights, ablations, state, mechanisms."""
 
 from __future__ import annotations
 
-import copy
-import importlib
-import inspect
-import pkgutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from loss_batches import CLASSES, ITEMS, STUDENT, TEACHER, shapes
+from loss_batches import distillation_batch as a_batch
+from torch import Tensor
 
-import methods.distillation as package
-from methods.distillation.dkd import DKD
+from methods.distillation.cross_entropy import CrossEntropy
+from methods.distillation.features import MGD, SRRL
 from methods.distillation.inputs import DistillationBatch, Objective, RandomStream, shape_arguments
-from methods.distillation.kd import KD, kd_loss
-from methods.distillation.mgd import MGD
+from methods.distillation.kd import DKD, KD, WSLD, kd_loss
 from methods.distillation.nkd import NKD, nkd_loss
-from methods.distillation.ps_kd import PSKD
-from methods.distillation.srrl import SRRL
-from methods.distillation.uskd import USKD
-from methods.metadata import MethodMetadata
-
-ITEMS, CLASSES, STUDENT, TEACHER = 12, 6, 5, 4
-SHAPES = {"classes": CLASSES, "feature_channels": STUDENT, "teacher_channels": TEACHER, "items": 40}
+from methods.distillation.self_distillation import PSKD
+from methods.distillation.uskd import USKD, TfNKD
 
 
-def infos() -> Iterator[tuple[MethodMetadata, Any]]:
-    for module in pkgutil.iter_modules(package.__path__):
-        loaded = importlib.import_module(f"methods.distillation.{module.name}")
-        if hasattr(loaded, "METADATA"):
-            yield loaded.METADATA, getattr(loaded, loaded.METADATA.target)
-
-
-METHODS = {info.name: (info, factory) for info, factory in infos()}
-
-
-def make(name: str, **options: Any) -> Objective:
+def make(kind: type[Objective], **options: Any) -> Any:
     torch.manual_seed(0)
-    factory = METHODS[name][1]
-    return factory(**shape_arguments(factory, **SHAPES), **options)
-
-
-def a_batch(
-    seed: int = 0, mixed: bool = False, maps: bool = True, dtype: torch.dtype = torch.float32
-) -> DistillationBatch:
-    g = torch.Generator().manual_seed(seed)
-    labels = torch.randint(CLASSES, (ITEMS,), generator=g)
-    masses = torch.softmax(3 * torch.randn(ITEMS, CLASSES, generator=g), dim=1)
-    size = (3, 3) if maps else ()
-    head = nn.Linear(TEACHER, CLASSES)
-    with torch.no_grad():
-        for parameter in head.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=g) / 2)
-    return DistillationBatch(
-        logits=(2 * torch.randn(ITEMS, CLASSES, generator=g)).to(dtype).requires_grad_(),
-        labels=masses if mixed else labels,
-        teacher_logits=(2 * torch.randn(ITEMS, CLASSES, generator=g)).to(dtype),
-        feature=torch.randn(ITEMS, STUDENT, *size, generator=g).to(dtype).requires_grad_(),
-        teacher_feature=torch.randn(ITEMS, TEACHER, *size, generator=g).to(dtype),
-        teacher_head=head,
-        index=torch.randperm(40, generator=g)[:ITEMS],
-        progress=0.4,
-        epoch=4,
-    )
-
-
-@pytest.mark.parametrize("name", sorted(METHODS))
-def test_the_record_is_the_constructor(name: str) -> None:
-    info, factory = METHODS[name]
-    parameters = inspect.signature(factory).parameters
-    assert set(info.required) == {k for k, p in parameters.items() if p.default is inspect.Parameter.empty}
-    assert info.slot == "objective"
-    assert factory.name == info.name
-    assert set(factory.needs) == set(info.needs)
-    assert factory.__doc__
-    for option, values in info.options.items():
-        for value in values:
-            make(name, **{option: value})
-    for option, values in info.options.items():
-        if all(isinstance(value, str) for value in values):
-            with pytest.raises(ValueError, match=rf"{name}: {option} must be one of"):
-                make(name, **{option: "no such"})
-
-
-@pytest.mark.parametrize("mixed", [False, True])
-@pytest.mark.parametrize("maps", [False, True])
-@pytest.mark.parametrize("name", sorted(METHODS))
-def test_total_is_the_sum_of_the_terms_and_has_a_gradient(name: str, maps: bool, mixed: bool) -> None:
-    objective, batch = make(name), a_batch(mixed=mixed, maps=maps)
-    loss = objective(batch)
-    torch.testing.assert_close(loss.total.detach(), torch.stack(list(loss.terms.values())).sum())
-    assert not any(term.requires_grad for term in loss.terms.values())
-    loss.total.backward()
-    assert batch.logits.grad is not None
-    assert bool(batch.logits.grad.isfinite().all())
-    assert float(batch.logits.grad.abs().sum()) > 0
-    for parameter in objective.parameters():
-        assert parameter.grad is not None
-
-
-@pytest.mark.parametrize("name", sorted(METHODS))
-def test_total_is_the_terms_of_the_slow_form(name: str) -> None:
-    objective, batch = make(name), a_batch(1)
-    twin = copy.deepcopy(objective)
-    ours = torch.autograd.grad(objective(batch).total, batch.logits)[0]
-    theirs = torch.autograd.grad(sum(twin.terms(batch).values()), batch.logits)[0]
-    torch.testing.assert_close(ours, theirs)
-
-
-@pytest.mark.parametrize("name", sorted(METHODS))
-def test_diagnostics_are_the_recorded_names_and_disturb_nothing(name: str) -> None:
-    info, _ = METHODS[name]
-    objective, batch = make(name), a_batch(2)
-    assert objective.diagnostics() == {}
-    objective.record = True
-    objective(batch)
-    before = {key: value.clone() for key, value in objective.state_dict().items()}
-    quantities = objective.diagnostics()
-    assert set(quantities) == set(info.diagnostics)
-    for quantity, value in quantities.items():
-        assert value.ndim == 0, quantity
-        assert not value.requires_grad, quantity
-        assert bool(value.isfinite()), quantity
-    shares = [float(v) for k, v in quantities.items() if k.startswith("grad_share_")]
-    assert sum(shares) == pytest.approx(1)
-    after = objective.state_dict()
-    assert all(torch.equal(before[key], after[key]) for key in before)
-    assert all(p.grad is None for p in objective.parameters())
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("name", sorted(METHODS))
-def test_half_precision_gives_a_single_precision_loss(name: str, dtype: torch.dtype) -> None:
-    objective, wide = make(name), a_batch(3)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        batch = a_batch(3, dtype=dtype)
-        loss = objective(batch)
-    assert loss.total.dtype == torch.float32
-    torch.testing.assert_close(loss.total, make(name)(wide).total, rtol=0.05, atol=0.05)
-
-
-@pytest.mark.parametrize("name", sorted(METHODS))
-def test_a_missing_input_is_named(name: str) -> None:
-    batch = a_batch()
-    bare = DistillationBatch(batch.logits, batch.labels)
-    needs = METHODS[name][0].needs
-    if not needs:
-        assert bool(make(name)(bare).total.isfinite())
-        return
-    with pytest.raises(ValueError, match=rf"{name}: the batch lacks"):
-        make(name)(bare)
+    return kind(**shape_arguments(kind, **shapes()), **options)
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
     batch = a_batch()
     with pytest.raises(ValueError, match=r"labels must be \(12,\) indices or \(12, 6\) masses, got \(3,\)"):
-        make("kd")(DistillationBatch(batch.logits, batch.labels[:3], batch.teacher_logits))
+        make(KD)(DistillationBatch(batch.logits, batch.labels[:3], batch.teacher_logits))
     with pytest.raises(ValueError, match=r"teacher_logits must be \(12, 6\)"):
-        make("kd")(DistillationBatch(batch.logits, batch.labels, torch.zeros(ITEMS, 3)))
+        make(KD)(DistillationBatch(batch.logits, batch.labels, torch.zeros(ITEMS, 3)))
     with pytest.raises(ValueError, match="two classes or more"):
-        make("cross-entropy")(DistillationBatch(torch.zeros(3, 1), torch.zeros(3, dtype=torch.long)))
+        make(CrossEntropy)(DistillationBatch(torch.zeros(3, 1), torch.zeros(3, dtype=torch.long)))
     with pytest.raises(ValueError, match="feature must be"):
-        make("uskd")(DistillationBatch(batch.logits, batch.labels, feature=torch.zeros(ITEMS, STUDENT + 1)))
+        make(USKD)(DistillationBatch(batch.logits, batch.labels, feature=torch.zeros(ITEMS, STUDENT + 1)))
     with pytest.raises(ValueError, match="one size"):
-        make("mgd")(
+        make(MGD)(
             DistillationBatch(
                 batch.logits, batch.labels, feature=batch.feature, teacher_feature=torch.zeros(ITEMS, 4, 2, 2)
             )
@@ -178,13 +47,13 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 
 def test_cross_entropy_weights() -> None:
     batch = a_batch(5)
-    plain = make("cross-entropy")(batch).total.detach()
-    assert make("kd", alpha=0.3)(batch).terms["cross_entropy"] == pytest.approx(0.7 * float(plain))
-    assert make("kd", alpha=3.5, ce_weight=1.0)(batch).terms["cross_entropy"] == pytest.approx(float(plain))
+    plain = make(CrossEntropy)(batch).total.detach()
+    assert make(KD, alpha=0.3)(batch).terms["cross_entropy"] == pytest.approx(0.7 * float(plain))
+    assert make(KD, alpha=3.5, ce_weight=1.0)(batch).terms["cross_entropy"] == pytest.approx(float(plain))
     with pytest.raises(ValueError, match="set ce_weight"):
         KD(alpha=3.5)
-    for name in ("nkd", "dkd", "wsld", "uskd", "srrl", "mgd", "tf-nkd"):
-        assert make(name)(batch).terms["cross_entropy"] == pytest.approx(float(plain))
+    for kind in (NKD, DKD, WSLD, USKD, SRRL, MGD, TfNKD):
+        assert make(kind)(batch).terms["cross_entropy"] == pytest.approx(float(plain))
 
 
 def test_nkd_ablations() -> None:
@@ -217,7 +86,7 @@ def test_dkd_warms_up_linearly() -> None:
 @pytest.mark.parametrize("source", ["paper", "random", "uniform", "teacher", "weak", "student", "unnormalised"])
 def test_uskd_rank_sources_change_only_the_non_target_term(source: str) -> None:
     batch = a_batch(8)
-    released, other = make("uskd")(batch).terms, make("uskd", rank=source)(batch).terms
+    released, other = make(USKD)(batch).terms, make(USKD, rank=source)(batch).terms
     for name in ("cross_entropy", "target", "weak"):
         assert released[name] == other[name]
     assert not torch.isclose(released["non_target"], other["non_target"])
@@ -225,23 +94,23 @@ def test_uskd_rank_sources_change_only_the_non_target_term(source: str) -> None:
 
 def test_uskd_rank_by_teacher_follows_the_teacher() -> None:
     batch = a_batch(9)
-    quantities = make("uskd", rank="teacher").diagnostics(batch)
+    quantities = make(USKD, rank="teacher").diagnostics(batch)
     assert float(quantities["rank_teacher_spearman"]) == pytest.approx(1)
-    assert abs(float(make("uskd", rank="random").diagnostics(batch)["rank_teacher_spearman"])) < 0.5
+    assert abs(float(make(USKD, rank="random").diagnostics(batch)["rank_teacher_spearman"])) < 0.5
     with pytest.raises(ValueError, match="needs teacher_logits"):
-        make("uskd", rank="teacher")(DistillationBatch(batch.logits, batch.labels, feature=batch.feature))
+        make(USKD, rank="teacher")(DistillationBatch(batch.logits, batch.labels, feature=batch.feature))
 
 
 def test_uskd_never_reads_the_teacher_unless_it_ranks_by_it() -> None:
     batch = a_batch(10)
     alone = DistillationBatch(batch.logits, batch.labels, feature=batch.feature)
-    assert make("uskd")(batch).total == make("uskd")(alone).total
+    assert make(USKD)(batch).total == make(USKD)(alone).total
 
 
 def test_uskd_trains_the_feature_through_the_weak_head() -> None:
     batch = a_batch(11)
     assert batch.feature is not None
-    make("uskd")(batch).total.backward()
+    make(USKD)(batch).total.backward()
     assert batch.feature.grad is not None
     assert float(batch.feature.grad.abs().sum()) > 0
     silent = a_batch(11)
@@ -254,7 +123,7 @@ def test_uskd_trains_the_feature_through_the_weak_head() -> None:
 def test_ps_kd_learns_from_its_own_past() -> None:
     objective, batch = PSKD(40, CLASSES, alpha=0.5), a_batch(12)
     assert batch.index is not None
-    plain = make("cross-entropy")(batch).total
+    plain = make(CrossEntropy)(batch).total
     torch.testing.assert_close(objective(batch).total, plain)  # nothing seen yet: labels alone
     assert int(objective.seen.sum()) == ITEMS
     again = objective(batch)
@@ -286,7 +155,7 @@ def test_srrl_is_zero_where_the_connected_feature_is_the_teachers() -> None:
 def test_mgd_masks_whole_channels_at_the_ratio() -> None:
     objective = MGD(64, 64, mask_ratio=0.25)
     seen: list[Tensor] = []
-    objective.generation.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    objective.generation.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     feature = torch.ones(50, 64, 2, 2)
     batch = DistillationBatch(
         torch.zeros(50, CLASSES), torch.zeros(50, dtype=torch.long), feature=feature, teacher_feature=feature

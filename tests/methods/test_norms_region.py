@@ -236,10 +236,10 @@ def test_learned_diagnostics():
     summary = torch.cat((x.mean(1, keepdim=True), x.max(1, keepdim=True).values), 1)
     region = (torch.sigmoid(norm.attention(summary)) >= 0.5).float()
     norm(x, region)
-    found = norm.diagnostics()
-    assert found["hole_iou"] == 1
-    assert found["valid_iou"] == 0
-    torch.testing.assert_close(found["region_share"], region.mean())
+    result = norm.diagnostics()
+    assert result["hole_iou"] == 1
+    assert result["valid_iou"] == 0
+    torch.testing.assert_close(result["region_share"], region.mean())
     norm(x, 1 - region)
     assert norm.diagnostics()["valid_iou"] == 1
 
@@ -254,10 +254,10 @@ def test_mean_shift_and_std_ratio(kind):
     assert not [name for name in norm.diagnostics() if name in ("mean_shift", "std_ratio")]
     norm.record = True
     norm(torch.where(mask > 0, 3 + 0.5 * x, x), mask)
-    found = norm.diagnostics()
-    assert abs(float(found["mean_shift"]) - 3) < 0.1
-    assert abs(float(found["std_ratio"]) - 0.5) < 0.05
-    assert abs(float(found["hole_share"]) - float(mask.mean())) < 1e-6
+    result = norm.diagnostics()
+    assert abs(float(result["mean_shift"]) - 3) < 0.1
+    assert abs(float(result["std_ratio"]) - 0.5) < 0.05
+    assert abs(float(result["hole_share"]) - float(mask.mean())) < 1e-6
     norm(torch.where(mask > 0, 3 + 0.5 * x, x), torch.zeros_like(mask))
     assert "mean_shift" not in norm.diagnostics()
 

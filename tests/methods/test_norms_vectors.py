@@ -26,11 +26,11 @@ def test_every_kind_of_case_is_there():
 @pytest.mark.parametrize("name", CASES)
 def test_case_passes(name):
     arrays = load(name)
-    found = compare(name, INDEX[name], arrays)
-    assert not [(f.label, f.largest_error) for f in found if not f.passed]
+    result = compare(name, INDEX[name], arrays)
+    assert not [(f.label, f.largest_error) for f in result if not f.passed]
     # every output of the file was compared
     outputs = {key for key in arrays if key.startswith(("out", "grad_", "running_phi", "ema_gz", "eval_out"))}
-    assert {f.label for f in found} == {key for key in outputs if not key.startswith("grad_out")}
+    assert {f.label for f in result} == {key for key in outputs if not key.startswith("grad_out")}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -73,12 +73,12 @@ def test_equals_the_plain_loop(kind: str, options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_threads_change_no_bit(kind: str) -> None:
-    found = []
+    result = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
         params = parameters()
-        found.append(trained(KINDS[kind](params, record=True), params))
-    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+        result.append(trained(KINDS[kind](params, record=True), params))
+    assert all(torch.equal(a, b) for a, b in zip(*result, strict=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -128,19 +128,19 @@ def test_it_is_built_once_and_leaves_nothing_half_made(tmp_path: Path, monkeypat
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     compiler = "cc"
     first = kernel._built(compiler)
-    made = first.stat().st_mtime_ns
+    created = first.stat().st_mtime_ns
     assert kernel._built(compiler) == first
-    assert first.stat().st_mtime_ns == made
+    assert first.stat().st_mtime_ns == created
     assert [path.name for path in first.parent.iterdir()] == [first.name]
     assert first.parent.stat().st_mode & 0o077 == 0, "nobody else may put a library there"
 
 
 def test_nan_spreads_as_in_the_plain_loop() -> None:
-    found = []
+    result = []
     for options in ({}, {"foreach": False}):
         w = nn.Parameter(torch.ones(4, 5))
         w.grad = torch.full((4, 5), float("nan"))
         AdamP([w], lr=0.1, **options).step()
-        found.append(torch.isnan(w.detach()))
-    assert torch.equal(*found)
-    assert found[0].all()
+        result.append(torch.isnan(w.detach()))
+    assert torch.equal(*result)
+    assert result[0].all()

@@ -16,9 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from methods.optimizers import SGDP, AdamP, batched
-from methods.optimizers.adam import adam
-from methods.optimizers.adamw import adamw
-from methods.optimizers.sgd import sgd
+from methods.optimizers.baselines import adam, adamw, sgd
 
 adamp = pytest.importorskip("adamp", reason="the authors' package is the reference")
 
@@ -631,14 +629,14 @@ def test_a_step_reads_nothing_back(kind: str, options: dict[str, Any]) -> None:
 def test_all_rows_of_a_batch_decide_as_one_tensor_alone(kind: str) -> None:
     together = parameters([(6, 20)] * 5 + [(3, 9)] * 4)
     alone = twins(together)
-    one = KINDS[kind](together, record=True, foreach=True)
+    item = KINDS[kind](together, record=True, foreach=True)
     many = [KINDS[kind]([p], record=True, foreach=False) for p in alone]
     for step in range(4):
         set_gradients([together, alone], step)
-        one.step()
+        item.step()
         for optimizer in many:
             optimizer.step()
-    fired = one.fired_views()  # type: ignore[attr-defined]
+    fired = item.fired_views()  # type: ignore[attr-defined]
     for p, q, optimizer in zip(together, alone, many, strict=True):
         assert float(fired[p]) == float(optimizer.fired_views()[q])  # type: ignore[attr-defined]
     assert largest(together, alone) < 2e-6

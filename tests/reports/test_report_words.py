@@ -17,7 +17,7 @@ import reports
 from harness import stats
 from harness.judge.ablation import parent_of
 from harness.judge.detail import PARTS, VerdictDetail
-from harness.results.headlines import SAID
+from harness.results.verdict_text import TONES as TEXTS
 from harness.store import open_reader
 from harness.suite.models import Arm
 from harness.vocabulary import Tone, Verdict
@@ -26,7 +26,6 @@ from reports.data import ablations
 from reports.data.sql import command, literal
 from reports.data.suite_results import SuiteResults, gather
 from reports.figures.figure import TONES, compact, drawing, spearman, trace
-from reports.pages import sentences
 from reports.pages.claim import claim_detail
 
 
@@ -64,7 +63,7 @@ def test_every_verdict_of_the_vocabulary_has_its_look_and_its_place() -> None:
         assert f'id="i-{tone}"' in symbols
         assert f'id="m-{tone}"' in symbols
         assert tone in TONES
-        assert tone in SAID or tone == formatting.UNKNOWN
+        assert tone in TEXTS
 
 
 @settings(deadline=None)
@@ -120,17 +119,17 @@ def test_plotly_checks_a_drawing_s_style_and_never_the_same_one_twice() -> None:
 
 
 def test_the_headline_counts_tests_and_keeps_kinds_apart(mini: SuiteResults) -> None:
-    assert sentences.headline(mini) == [
-        ("Measured on stand-ins: directions are judged, no published size is.", ()),
-        ("Primary scores: of 1 test, 1 holds in direction.", (("direction confirmed", 1),)),
+    assert mini.headline == [
+        ("Measured on stand-ins: only the direction of each effect is tested, not its published size.", ()),
+        ("Primary scores: 1 test; 1 confirmed in direction.", (("direction confirmed", 1),)),
         (
-            "Other scores: of 2 tests, 1 stays open and 1 has a mechanism that did not act.",
-            (("undecided", 1), ("inactive", 1)),
+            "Other scores: 2 tests; 1 inconclusive, 1 with an inactive mechanism.",
+            (("inconclusive", 1), ("inactive", 1)),
         ),
-        ("Formulas and code: of 1 check, 1 holds.", (("holds", 1),)),
-        ("Without a test: 1 claim not run.", (("not run", 1),)),
+        ("Formulas and code: 1 check; 1 passed.", (("holds", 1),)),
+        ("Without a test: 1 not run.", (("not run", 1),)),
     ]
-    assert [claim.claim_id for claim, _ in sentences.leading(mini)] == ["demo-gain"]
+    assert [claim.claim_id for claim, _ in mini.leading] == ["demo-gain"]
 
 
 def changed(detail: VerdictDetail, **values: Any) -> VerdictDetail:
@@ -153,41 +152,39 @@ def judged_as(results: SuiteResults, *claims: tuple[str, str, dict[str, Any]]) -
 
 
 def test_every_primary_claim_leads_and_what_points_the_other_way_is_first(mini: SuiteResults) -> None:
-    words = ["direction confirmed", "undecided", "not run", "no effect worth having", "direction reversed"]
+    words = ["direction confirmed", "inconclusive", "not run", "no effect worth having", "direction reversed"]
     primary = [(f"p{place}", word, {"family": "primary"}) for place, word in enumerate(words)]
     others = [("s", "direction reversed", {"family": "secondary"})]
     shared = [("p5", "direction confirmed", {"family": "primary", "contrast": "p0"})]
     results = judged_as(mini, *primary, *others, *shared)
-    message = sentences.leading(results)
+    message = results.leading
     assert [claim.word for claim, _ in message] == [
         "direction reversed",
         "direction confirmed",
         "no effect worth having",
-        "undecided",
+        "inconclusive",
         "not run",
     ]
     assert "2 claims share this test" in message[1][1][1]
     assert all("on not the paper's recipe: a tenth of the steps" in text for _, (_, text) in message)
-    assert sentences.headline(results)[1][0] == (
-        "Primary scores: of 4 tests (5 claims), 1 goes the other way, 1 holds in direction, 1 shows no effect worth "
-        "having and 1 stays open."
+    assert results.headline[1][0] == (
+        "Primary scores: 4 tests (5 claims); 1 reversed, 1 confirmed in direction, 1 below the smallest effect size of "
+        "interest, 1 inconclusive."
     )
 
 
 def test_a_mechanism_that_is_marked_primary_is_no_primary_score(mini: SuiteResults) -> None:
     results = judged_as(mini, ("m", "direction confirmed", {"family": "mechanism", "kind": "mechanism"}))
     assert results.primary == []
-    assert sentences.headline(results)[1][0] == "Mechanisms: of 1 test, 1 holds in direction."
+    assert results.headline[1][0] == "Mechanisms: 1 test; 1 confirmed in direction."
 
 
 def test_seeds_needed_are_the_corrected_ones_or_none(mini: SuiteResults) -> None:
     def told(**design: Any) -> str:
-        (claim,) = judged_as(mini, ("c", "undecided", {"seeds_needed": 9, "level": 0.01, **design})).claims
+        (claim,) = judged_as(mini, ("c", "inconclusive", {"seeds_needed": 9, "level": 0.01, **design})).claims
         facts = dict(claim_detail(mini, claim).facts)
-        assert ("seeds needed, at the corrected level" in facts) == (
-            "paired seeds would decide" in sentences.change(claim)
-        )
-        return sentences.change(claim)
+        assert ("seeds needed, at the corrected level" in facts) == ("paired seeds would decide" in claim.change)
+        return claim.change
 
     assert "9 paired seeds would decide an effect as small as the interval allows" in told()
     assert "would decide" not in told(level=None)  # stored before seeds were counted at the corrected level
@@ -236,10 +233,10 @@ def test_matters_most_is_the_largest_effect_of_those_that_survive_the_correction
 
 def test_what_would_change_a_verdict_names_the_numbers(mini: SuiteResults) -> None:
     claims = {claim.claim_id: claim for claim in mini.claims}
-    assert "9 paired seeds would decide" in sentences.change(claims["demo-tie"])
-    assert "mechanism.share" in sentences.change(claims["demo-inactive"])
-    assert "Only scale paper" in sentences.change(claims["demo-gain"])
-    assert sentences.change(claims["demo-unbound"]) == "the comparator is not built here"
+    assert "9 paired seeds would decide" in claims["demo-tie"].change
+    assert "mechanism.share" in claims["demo-inactive"].change
+    assert "Only scale paper" in claims["demo-gain"].change
+    assert claims["demo-unbound"].change == "the comparator is not built here"
 
 
 def test_standardised_effects_have_their_exact_interval_or_none(mini: SuiteResults) -> None:
@@ -250,7 +247,7 @@ def test_standardised_effects_have_their_exact_interval_or_none(mini: SuiteResul
     row = claim.verdict
     divided = (row.ci_high - row.difference) / row.difference * exact.estimate  # type: ignore[operator]
     assert exact.high - exact.estimate > divided
-    (older,) = judged_as(mini, ("c", "undecided", {"d_z_low": None, "d_z_high": None})).claims
+    (older,) = judged_as(mini, ("c", "inconclusive", {"d_z_low": None, "d_z_high": None})).claims
     assert older.standardised == (pytest.approx(exact.estimate), None, None)
     facts = dict(claim_detail(mini, claim).facts)
     assert facts["d_z, exact 95 % interval"] == (

@@ -34,7 +34,9 @@ def block(benchmark: str, scale: str) -> Setting:
 
 def test_claims_on_adam_are_beaten_twice_everywhere() -> None:
     """AdamW alone decided them, and against Adam with L2 three of four gains were nothing."""
-    judged = [one for one in bindings().values() if one.arm == "adamp" and "adamw" in one.against and not one.baselines]
+    judged = [
+        item for item in bindings().values() if item.arm == "adamp" and "adamw" in item.against and not item.baselines
+    ]
     assert len(judged) > 25
     for binding in judged:
         if adamp().facts[binding.id].kind != "intervention":

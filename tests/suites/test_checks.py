@@ -81,8 +81,8 @@ every_check = pytest.mark.parametrize(
 
 
 def named(suite: str, name: str) -> Callable[..., Check]:
-    found: Callable[..., Check] = getattr(importlib.import_module(f"suites.checks.{suite}"), name)
-    return found
+    result: Callable[..., Check] = getattr(importlib.import_module(f"suites.checks.{suite}"), name)
+    return result
 
 
 @pytest.mark.parametrize("suite", MODULES)

@@ -117,7 +117,7 @@ def test_numbers_come_back_in_every_way(source: str, tmp_path: Path) -> None:
     outcome = ran(own_suite(tmp_path, script, results + "\n"), tmp_path)
     assert outcome.status == Status.DONE, outcome.error
     assert outcome.score("test", "accuracy") == 82
-    (series,) = [one for one in outcome.series if one.name == "accuracy"]
+    (series,) = [item for item in outcome.series if item.name == "accuracy"]
     assert (series.step, series.value) == ([0, 1, 2], [80, 81, 82])
 
 
@@ -210,7 +210,7 @@ def test_much_output_is_kept_at_both_ends(tmp_path: Path) -> None:
     content = log.path.read_text()
     assert content.startswith("the beginning")
     assert content.rstrip().endswith("the end")
-    assert "left out" in content
+    assert "omitted" in content
     assert len(content) < 10 * 2**20
 
 
@@ -222,9 +222,9 @@ def test_an_attempt_begins_anew_or_goes_on(tmp_path: Path) -> None:
     anew = own_suite(tmp_path, script)
     assert [ran(anew, tmp_path).score("test", "accuracy") for _ in range(2)] == [0, 0]
     going = own_suite(tmp_path, script + "# other code\n", "resumes: true\n")
-    found = [ran(going, tmp_path) for _ in range(2)]
-    assert [one.score("test", "accuracy") for one in found] == [0, 1]
-    assert [one.score("test", "resumed") for one in found] == [0, 1]
+    result = [ran(going, tmp_path) for _ in range(2)]
+    assert [item.score("test", "accuracy") for item in result] == [0, 1]
+    assert [item.score("test", "resumed") for item in result] == [0, 1]
 
 
 def test_a_repository_at_a_commit(tmp_path: Path) -> None:
@@ -286,10 +286,10 @@ def test_a_mistake_is_told_with_its_place(mistake: str, tmp_path: Path, capsys: 
     path = own_suite(tmp_path, "print(1)\n")
     path.write_text(change(path.read_text()))
     assert run_main(["validate", str(path)]) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert f"{path}:" in said
-    assert "Traceback" not in said
+    text = capsys.readouterr().err
+    assert message in text
+    assert f"{path}:" in text
+    assert "Traceback" not in text
 
 
 @pytest.mark.full

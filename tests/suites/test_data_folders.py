@@ -15,13 +15,13 @@ from PIL import Image
 from task_lab import Cell
 
 from harness.errors import HarnessError, MissingDataError
-from suites.data import imagefolder, own_images
+from suites.data import imagefolder
 from suites.data.archive import SourcePath
 from suites.data.cache import cached
 from suites.data.types import Images, Text
 
-FOLDER = "suites.data.own_images:imagefolder"
-TOKENS = "suites.data.own_text:tokens"
+FOLDER = "suites.data.imagefolder:imagefolder"
+TOKENS = "suites.data.tokens:tokens"
 
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -127,7 +127,7 @@ def test_the_cache_is_used_and_a_damaged_one_is_made_again(tmp_path: Path, monke
     decoded = list((tmp_path / "cache" / "decoded").iterdir())
     assert len(decoded) == 1
     with monkeypatch.context() as patched:
-        patched.setattr(own_images, "decode", lambda *_: pytest.fail("decoded again"))
+        patched.setattr(imagefolder, "decode", lambda *_: pytest.fail("decoded again"))
         np.testing.assert_array_equal(images(archive).splits["train"].images, before)
     file = decoded[0] / "images.npy"
     file.write_bytes(file.read_bytes()[:-50])
@@ -258,11 +258,11 @@ def test_the_real_sets_read_as_their_homes_describe_them() -> None:
     grocery = Cell("", "suites.data.imagefolder:grocery64", "").data_for(0, ROOT)
     assert len(grocery.classes) == 81
     assert sum(len(part) for part in grocery.splits.values()) == 5421
-    wiki = Cell("", "suites.data.wikitext:wikitext2-heldout", "").data_for(0, ROOT)
+    wiki = Cell("", "suites.data.tokens:wikitext2-heldout", "").data_for(0, ROOT)
     # 245,569 and 217,646 tokens with <eos>, as the published WikiText-2 is counted.
     assert len(wiki.splits["train"]) == 245_569
     assert len(wiki.splits["validation"]) + len(wiki.splits["test"]) == 217_646
-    capped = Cell("", "suites.data.wikitext:wikitext2-heldout", "", data_keys={"held_out": 5000}).data_for(0, ROOT)
+    capped = Cell("", "suites.data.tokens:wikitext2-heldout", "", data_keys={"held_out": 5000}).data_for(0, ROOT)
     for split in ("validation", "test"):
         assert capped.splits[split].tolist() == wiki.splits[split][:5000].tolist()
         assert capped.documents[split].max() < 5000

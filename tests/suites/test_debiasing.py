@@ -118,8 +118,8 @@ def test_unbiased_estimator_is_zero_on_average_when_independent() -> None:
     values = {"unbiased": [], "biased": []}
     for _ in range(300):
         left, right = torch.randn(2, 20, 2, generator=generator)
-        for name, found in values.items():
-            found.append(float(hsic(gaussian_kernel(left, 1.0), gaussian_kernel(right, 1.0), name)))
+        for name, result in values.items():
+            result.append(float(hsic(gaussian_kernel(left, 1.0), gaussian_kernel(right, 1.0), name)))
     error = np.std(values["unbiased"]) / np.sqrt(300)
     assert abs(np.mean(values["unbiased"])) < 3 * error
     assert np.mean(values["biased"]) > 10 * error

@@ -106,9 +106,9 @@ def test_centernet_reads_back_its_own_targets() -> None:
     for source, (values, target) in enumerate(((sizes, maps[0]), (offsets, maps[1]))):
         assert source in (0, 1)
         target[places[:, 0], :, places[:, 1], places[:, 2]] = values
-    found, scores, classes = centre_points.detect((logits, maps[0], maps[1]), 2, 4)[0]
+    result, scores, classes = centre_points.detect((logits, maps[0], maps[1]), 2, 4)[0]
     order = classes.argsort(descending=True)
-    assert torch.allclose(found[order], boxes, atol=1e-4)
+    assert torch.allclose(result[order], boxes, atol=1e-4)
     assert classes[order].tolist() == [1, 0]
     assert float(scores.min()) > 0.99
     perfect = centre_points.loss((logits, maps[0], maps[1]), [(boxes, labels)], 4)
@@ -165,8 +165,8 @@ def test_mirrored_boxes_follow_their_pixels() -> None:
     images[:, 0, 2:4, 1:3] = 1
     boxes = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
     batch = mirrored(DetectionBatch(images, ((boxes, torch.tensor([0])),) * 2), torch.tensor([True, False]))
-    for image, (found, _) in zip(batch.images, batch.boxes, strict=True):
-        left, top, right, bottom = (int(edge) for edge in found[0])
+    for image, (result, _) in zip(batch.images, batch.boxes, strict=True):
+        left, top, right, bottom = (int(edge) for edge in result[0])
         assert float(image[0, top:bottom, left:right].mean()) == 1
         assert float(image.sum()) == 4
 
@@ -176,8 +176,8 @@ def test_zoomed_boxes_follow_their_pixels_and_those_outside_go() -> None:
     images[0, 0, 0:4, 4:8] = 1
     boxes = torch.tensor([[4.0, 0.0, 8.0, 4.0], [12.0, 12.0, 16.0, 16.0]])
     batch = zoomed(DetectionBatch(images, ((boxes, torch.tensor([1, 0])),)), torch.tensor([[0.0, 0.0, 0.5]]))
-    found, labels = batch.boxes[0]
-    assert found.tolist() == [[8.0, 0.0, 16.0, 8.0]]
+    result, labels = batch.boxes[0]
+    assert result.tolist() == [[8.0, 0.0, 16.0, 8.0]]
     assert labels.tolist() == [1]
     assert float(batch.images[0, 0, 1:7, 9:15].mean()) == pytest.approx(1)
 
@@ -196,11 +196,11 @@ def _split(seed: int = 0, count: int = 12, classes: int = 3) -> BoxSplit:
 
 def test_average_precision_is_100_for_the_truth_and_0_for_nothing() -> None:
     split = _split()
-    found = []
+    result = []
     for image in range(len(split)):
         rows = split.places == image
-        found.append((torch.tensor(split.boxes[rows]), torch.ones(int(rows.sum())), torch.tensor(split.labels[rows])))
-    assert average_precision(split, found, 3) == pytest.approx((100, 100))
+        result.append((torch.tensor(split.boxes[rows]), torch.ones(int(rows.sum())), torch.tensor(split.labels[rows])))
+    assert average_precision(split, result, 3) == pytest.approx((100, 100))
     nothing = (torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long))
     assert average_precision(split, [nothing] * len(split), 3) == (0, 0)
 
@@ -210,7 +210,7 @@ def test_average_precision_equals_torchmetrics_on_random_boxes() -> None:
 
     split = _split(1)
     draws = torch.Generator().manual_seed(0)
-    found, predictions, truth = [], [], []
+    result, predictions, truth = [], [], []
     for image in range(len(split)):
         rows = split.places == image
         boxes = torch.tensor(split.boxes[rows])
@@ -219,7 +219,7 @@ def test_average_precision_equals_torchmetrics_on_random_boxes() -> None:
         noisy = torch.cat([moved, _random_boxes(3, image)])
         scores = torch.rand(len(noisy), generator=draws)
         labels = torch.cat([torch.tensor(split.labels[rows]), torch.tensor([0, 1, 2])])
-        found.append((noisy, scores, labels))
+        result.append((noisy, scores, labels))
         predictions.append({"boxes": noisy, "scores": scores, "labels": labels})
         truth.append({"boxes": boxes, "labels": torch.tensor(split.labels[rows])})
     # Its own thresholds are rounded to float32, which moves a recall of exactly 0.1 below the threshold 0.1.
@@ -230,7 +230,7 @@ def test_average_precision_equals_torchmetrics_on_random_boxes() -> None:
     )
     metric.update(predictions, truth)
     expected = metric.compute()
-    ours = average_precision(split, found, 3)
+    ours = average_precision(split, result, 3)
     assert ours == pytest.approx((100 * float(expected["map"]), 100 * float(expected["map_50"])), abs=1e-3)
     assert 0 < ours[0] < ours[1] < 100
 
@@ -240,8 +240,8 @@ def test_crowds_are_neither_hits_nor_misses() -> None:
     split = BoxSplit(
         np.zeros((1, 1, 32, 32)), boxes, np.array([0, 0]), np.array([0, 0]), np.array([False, True]), np.array([0])
     )
-    found = (torch.tensor([[0.0, 0, 10, 10], [14, 14, 28, 28]]), torch.tensor([0.5, 0.9]), torch.tensor([0, 0]))
-    assert average_precision(split, [found], 1)[0] == pytest.approx(100)
+    result = (torch.tensor([[0.0, 0, 10, 10], [14, 14, 28, 28]]), torch.tensor([0.5, 0.9]), torch.tensor([0, 0]))
+    assert average_precision(split, [result], 1)[0] == pytest.approx(100)
 
 
 # published layouts
@@ -283,10 +283,10 @@ def _request(load: Callable[..., Any], root: Path) -> DataRequest[Any]:
 def test_coco_boxes_are_scaled_to_the_square(tmp_path: Path) -> None:
     data = _coco(tmp_path)
     with pytest.warns(UserWarning, match="2 boxes without area"):
-        found = sources.load_coco(_request(sources.load_coco, tmp_path))
-    assert found.classes == ("car", "dog")  # by rising id
-    assert found.dropped == 2
-    part = found.splits["train"]
+        result = sources.load_coco(_request(sources.load_coco, tmp_path))
+    assert result.classes == ("car", "dog")  # by rising id
+    assert result.dropped == 2
+    part = result.splits["train"]
     assert part.images.shape == (2, 3, 32, 32)
     assert part.boxes.tolist() == [[8, 8, 24, 24], [0, 0, 32, 32]]
     assert part.labels.tolist() == [1, 0]
@@ -315,9 +315,9 @@ def test_a_single_test_image_is_scored(name: str, tmp_path: Path) -> None:
     data = _coco(tmp_path)
     file = tmp_path / "own" / "annotations" / "instances_val.json"
     file.write_text(json.dumps({**data, "images": data["images"][:1]}))
-    found = sources.load_coco(_request(sources.load_coco, tmp_path))
-    assert len(found.splits["test"]) == 1
-    task = replace(CELLS[name], recipe={**CENTER.recipe, "batch_size": 1}).build(0, data=found)
+    result = sources.load_coco(_request(sources.load_coco, tmp_path))
+    assert len(result.splits["test"]) == 1
+    task = replace(CELLS[name], recipe={**CENTER.recipe, "batch_size": 1}).build(0, data=result)
     task.build()
     for _ in range(2):
         scores = task.evaluate("test").metrics
@@ -333,10 +333,10 @@ def test_coco2017_reads_images_from_their_files(tmp_path: Path) -> None:
             _picture(root / part / name, *sides)
         (root / "annotations").mkdir(exist_ok=True)
         (root / "annotations" / f"instances_{part}.json").write_text(json.dumps(data))
-    found = sources.load_coco2017(request_for(sources.load_coco2017, tmp_path, size=32))
-    assert len(found.splits["train"]) == 1  # the image without boxes teaches nothing
-    assert len(found.splits["test"]) == 2
-    task = replace(CENTER, recipe={"batch_size": 1}).build(0, data=found)
+    result = sources.load_coco2017(request_for(sources.load_coco2017, tmp_path, size=32))
+    assert len(result.splits["train"]) == 1  # the image without boxes teaches nothing
+    assert len(result.splits["test"]) == 2
+    task = replace(CENTER, recipe={"batch_size": 1}).build(0, data=result)
     task.build()
     batch = next(iter(task.batches(0)))
     assert batch.images.shape == (1, 3, 32, 32)
@@ -366,10 +366,10 @@ def test_voc_boxes_count_from_one_with_both_ends_inside(tmp_path: Path) -> None:
     # what the devkit's per-class lists look like: no split
     (root / "ImageSets" / "Main" / "dog_train.txt").write_text("2008_1  1\n2008_2 -1\n")
     with pytest.warns(UserWarning, match="3 boxes without area"):
-        found = sources.load_voc(_request(sources.load_voc, tmp_path))
-    assert found.classes == ("dog", "person")
-    assert {name: len(part) for name, part in found.splits.items()} == {"train": 2, "test": 1}
-    part = found.splits["test"]
+        result = sources.load_voc(_request(sources.load_voc, tmp_path))
+    assert result.classes == ("dog", "person")
+    assert {name: len(part) for name, part in result.splits.items()} == {"train": 2, "test": 1}
+    part = result.splits["test"]
     assert part.boxes.tolist() == [[8, 8, 24, 24], [0, 0, 32, 32]]
     assert part.crowd.tolist() == [False, True]
     file = root / "Annotations" / "2008_3.xml"

@@ -22,12 +22,9 @@ from suites.models import cifar_pairs, imagenet_zoo
 from suites.models.cnn import ConvNet
 from suites.models.taps import Taps, tapped, taps_of
 from suites.tasks.common import NetworkWithLoss
-from suites.tasks.distillation import Distillation, DistillationOptions
-from suites.tasks.weight_decay import DECAYED, decay_groups
+from suites.tasks.distillation import DECAYED, Distillation, DistillationOptions, decay_groups
 
-DATA = Cell(
-    "-:-", "suites.data.digit_numbers:digit-pairs", "-:-", data_keys={"train": 200, "validation": 100, "test": 100}
-)
+DATA = Cell("-:-", "suites.data.digits:digit-pairs", "-:-", data_keys={"train": 200, "validation": 100, "test": 100})
 
 
 def network(width: int, seed: int = 0) -> nn.Module:
@@ -110,11 +107,11 @@ def test_every_objective_trains_and_only_it_and_the_student_move(name: str) -> N
 
 
 def test_order_and_initial_student_do_not_depend_on_the_arm() -> None:
-    one, other = task_of("uskd"), task_of("cross-entropy", teacher=False)
-    weights = [task.build().network.state_dict() for task in (one, other)]
+    item, other = task_of("uskd"), task_of("cross-entropy", teacher=False)
+    weights = [task.build().network.state_dict() for task in (item, other)]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     for epoch in (0, 1):
-        pairs = zip(one.batches(epoch), other.batches(epoch), strict=True)
+        pairs = zip(item.batches(epoch), other.batches(epoch), strict=True)
         assert all(torch.equal(a.index, b.index) and torch.equal(a.images, b.images) for a, b in pairs)
 
 
@@ -156,15 +153,15 @@ def test_mechanisms_name_what_the_claims_and_gates_read() -> None:
         "nontarget_kl",
         "non_target_mass_gap",
     }
-    found = {}
+    result = {}
     for name in ("nkd", "kd", "uskd"):
         task = task_of(name)
         train(task, 4)
-        found[name] = task.mechanisms()
-        assert wanted <= set(found[name])
-        assert all(np.isfinite(value) for value in found[name].values())
-    assert {"weak_advantage", "rank_spearman"} <= set(found["uskd"])
-    assert found["nkd"]["nontarget_sum_gap"] < 1e-6 < found["kd"]["nontarget_sum_gap"]
+        result[name] = task.mechanisms()
+        assert wanted <= set(result[name])
+        assert all(np.isfinite(value) for value in result[name].values())
+    assert {"weak_advantage", "rank_spearman"} <= set(result["uskd"])
+    assert result["nkd"]["nontarget_sum_gap"] < 1e-6 < result["kd"]["nontarget_sum_gap"]
 
 
 SIZES = {
@@ -186,13 +183,13 @@ def test_networks_of_the_pairs_have_the_published_sizes(arch: str) -> None:
     with torch.device("meta"):
         built = model_from(cifar_pairs.build, {"classes": 100, "channels": 3, "size": 32}, arch=arch)
         taps = taps_of(built)
-        with tapped(built, taps) as found:
+        with tapped(built, taps) as result:
             logits = built(torch.empty(2, 3, 32, 32))
     assert sum(p.numel() for p in built.parameters()) / 1e6 == pytest.approx(SIZES[arch], rel=0.01)
     assert logits.shape == (2, 100)
-    assert found.middle is not None
-    assert found.last is not None
-    assert built.get_submodule(taps.head).in_features == found.last.shape[1]
+    assert result.middle is not None
+    assert result.last is not None
+    assert built.get_submodule(taps.head).in_features == result.last.shape[1]
 
 
 # Parameters in millions; channels of the stage before last as the USKD configs have them (ShuffleNetV2: as it is).
@@ -216,11 +213,11 @@ def test_imagenet_networks_have_the_published_sizes_and_middle_channels(arch: st
         pytest.importorskip("timm")
     with torch.device("meta"):
         built = model_from(imagenet_zoo.build, {"classes": 1000, "channels": 3, "size": 224}, arch=arch).eval()
-        with tapped(built, taps_of(built)) as found:
+        with tapped(built, taps_of(built)) as result:
             built(torch.empty(1, 3, 224, 224))
     assert sum(p.numel() for p in built.parameters()) / 1e6 == pytest.approx(ZOO[arch][0], rel=0.005)
-    assert found.middle is not None
-    assert found.middle.shape[:2] == (1, ZOO[arch][1])
+    assert result.middle is not None
+    assert result.middle.shape[:2] == (1, ZOO[arch][1])
 
 
 def test_taps_of_an_unknown_build_are_an_error_and_can_be_given() -> None:

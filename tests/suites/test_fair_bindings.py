@@ -28,15 +28,15 @@ def binding_of(suite: str, claim: str) -> Claim:
 @pytest.mark.parametrize("name", ["nkd", "powernorm", "region_norm", "knn_mmd"])
 def test_one_stand_in_is_asked_for_one_direction(name: str, scale: str) -> None:
     """Of ten pairs with one stand-in NKD was published to beat KD on eight and to lose on two: one test, two words."""
-    suite, asked = suite_of(name), dict[tuple[object, ...], set[int]]()
+    suite, requested = suite_of(name), dict[tuple[object, ...], set[int]]()
     for binding in suite.model.claims:
         fact = suite.facts[binding.id]
         if fact.kind == "difference" and binding.arm and binding.stand_in:
             for benchmark in binding.benchmarks:
                 served = served_by(suite, benchmark, scale)
                 test = (served, binding.arm, *binding.against[:1], binding.metric or fact.metric)
-                asked.setdefault(test, set()).add(fact.direction)
-    assert not {test: signs for test, signs in asked.items() if len(signs) > 1}
+                requested.setdefault(test, set()).add(fact.direction)
+    assert not {test: signs for test, signs in requested.items() if len(signs) > 1}
 
 
 @pytest.mark.parametrize("claim", ["knnmmd-local-over-global", "knnmmd-umap-d32-not-worse", "knnmmd-p-half-best"])

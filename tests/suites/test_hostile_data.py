@@ -21,7 +21,7 @@ from task_lab import request_for
 
 from harness.base import tables
 from harness.errors import HarnessError
-from suites.data import audio_published, audiofolder, boxes, csi_csv, idx, own_images
+from suites.data import audio_published, audiofolder, boxes, csi_csv, idx, imagefolder
 from suites.data.archive import open_tree
 
 MOST_GROWTH = 700 << 10
@@ -49,7 +49,7 @@ def folder(root: Path) -> Path:
 
 
 def load(path: Path, size: int = 8) -> object:
-    return own_images.load_own(request_for(own_images.load_own, Path("/nowhere"), path=str(path), size=size))
+    return imagefolder.load_own(request_for(imagefolder.load_own, Path("/nowhere"), path=str(path), size=size))
 
 
 def zeros(width: int, height: int) -> bytes:

@@ -18,11 +18,9 @@ from harness.errors import HarnessError, MissingDataError
 from harness.trial.contracts import DataRequest, ModelRequest, Slot, StepResult, TrialContext
 from harness.trial.recipe import Recipe
 from harness.trial.seeds import Streams
-from methods.norms.batch_image import BatchNormImage
-from methods.norms.region_basic import RegionNormBasic
-from methods.norms.region_learned import RegionNormLearned
+from methods.norms import BatchNormImage, RegionNormBasic, RegionNormLearned
 from suites.data import gratings, imagepairs, inpainting_published
-from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
+from suites.data.imagepairs import ImagePairs, MaskFiles, PairSplit
 from suites.data.types import ImageFiles
 from suites.models import inpainting as networks
 from suites.tasks.decoding import decode_mask
@@ -99,7 +97,7 @@ def test_the_discriminator_moves_by_its_own_loss_and_the_generator_leaves_it_alo
         for parameter in task.model.parameters():
             parameter.grad = None
         result.loss.backward()
-        networks_moved = [any(p.grad is not None for p in one.parameters()) for one in (generator, discriminator)]
+        networks_moved = [any(p.grad is not None for p in item.parameters()) for item in (generator, discriminator)]
         seen.append((networks_moved[0], networks_moved[1]))
 
     task.optimize(next(task.batches(0)), 0, update)
@@ -136,9 +134,9 @@ def test_probe_measures_shift_and_regions() -> None:
     task = made()
     probe = task.probe(task.model)
     assert probe is not None
-    found = probe.measure()  # type: ignore[attr-defined]
-    assert found["mean_shift.first"] > 0.1
-    assert {"mean_shift", "mean_shift.blocks", "rnl_share", "rnl_alive", "rnl_iou"} <= set(found)
+    result = probe.measure()  # type: ignore[attr-defined]
+    assert result["mean_shift.first"] > 0.1
+    assert {"mean_shift", "mean_shift.blocks", "rnl_share", "rnl_alive", "rnl_iou"} <= set(result)
     assert not any(getattr(part, "record", False) for part in task.model.modules())
     plain = made(norms=BN)
     of_plain = plain.probe(plain.model).measure()  # type: ignore[union-attr]

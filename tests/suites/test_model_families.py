@@ -14,6 +14,7 @@ from torch import nn
 from harness.errors import HarnessError, MissingDataError
 from harness.trial.contracts import ModelRequest, Slot
 from harness.trial.options import build as build_options
+from methods.norms import RMSNorm
 from suites.models.transformer_xl import shift
 from suites.models.vocabulary import TiedVocabulary
 
@@ -239,10 +240,7 @@ def test_weight_norm_makes_every_linear_layer_scale_invariant(where: str) -> Non
 
 @pytest.mark.parametrize("where", [LM, XL])
 def test_the_norm_slot_reaches_every_norm_of_a_language_model(where: str) -> None:
-    from methods.norms.rms import METADATA as RMS
-
-    factory = getattr(importlib.import_module("methods.norms.rms"), RMS.target)
-    model = build(where, {"vocabulary": 50}, {"language": Slot("rms", factory, {})}, layers=2)
-    assert sum(isinstance(part, factory) for part in model.modules()) == 4
+    model = build(where, {"vocabulary": 50}, {"language": Slot("rms", RMSNorm, {})}, layers=2)
+    assert sum(isinstance(part, RMSNorm) for part in model.modules()) == 4
     assert not any(type(part) is nn.LayerNorm for part in model.modules())
     assert torch.isfinite(model(torch.zeros(2, 4, dtype=torch.long), torch.zeros(2, 4, dtype=torch.long))[0]).all()

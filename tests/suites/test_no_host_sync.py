@@ -110,16 +110,16 @@ def test_no_task_waits_in_its_step(cell: str, tmp_path: Path, monkeypatch: pytes
         if step < 1:
             loop.take_step(step, batch)
             continue
-        with watched(monkeypatch) as found:
+        with watched(monkeypatch) as result:
             loop.take_step(step, batch)
-        assert found.keys() - ALLOWED.get(cell, set()) == set()
+        assert result.keys() - ALLOWED.get(cell, set()) == set()
 
 
 def _untrained(plan: Any, trial: Any, name: str, folder: Path) -> Path:
     """The product of a prerequisite that was not trained: what its numbers are does not matter here."""
     from harness.trial.saved import save_trained_weights
 
-    before = next(one for one in plan.trials if one.trial_id == trial.needs[name])
+    before = next(item for item in plan.trials if item.trial_id == trial.needs[name])
     where = folder / before.trial_id[:8]
     task = assemble(before.spec, Runtime(where, torch.device("cpu"), registry.load, data_root()))
     save_trained_weights(where, task.product(task.build()))

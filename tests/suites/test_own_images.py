@@ -16,11 +16,10 @@ from pyarrow import parquet
 from task_lab import Cell
 
 from harness.errors import HarnessError
-from suites.data import imagefolder
-from suites.data.own_images import list_own
+from suites.data.imagefolder import list_images
 from suites.data.types import Images
 
-FOLDER, HUB = "suites.data.own_images:imagefolder", "suites.data.hub_images:huggingface"
+FOLDER, HUB = "suites.data.imagefolder:imagefolder", "suites.data.hub_images:huggingface"
 
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -116,20 +115,10 @@ def test_nested_folders_name_a_class(
 
 
 def test_a_class_may_have_a_splits_name_and_an_archives_top_folder_is_passed_over() -> None:
-    flat = list_own(["top/train/0.png", "top/plane/1.png", "top/plane/2.jpg", "top/notes.txt"], "own")
+    flat = list_images(["top/train/0.png", "top/plane/1.png", "top/plane/2.jpg", "top/notes.txt"], "own")
     assert (flat.classes, flat.parts.tolist()) == (("plane", "train"), [-1, -1, -1])
-    split = list_own(["top/train/test/0.png", "top/test/test/1.png"], "own")
+    split = list_images(["top/train/test/0.png", "top/test/test/1.png"], "own")
     assert (split.classes, split.parts.tolist()) == (("test",), [0, 2])
-
-
-def test_what_was_read_before_is_read_alike(tmp_path: Path) -> None:
-    names = [
-        f"{split}/{name}/{number}.png" for split in ("training", "val", "test") for name in "ba" for number in "20"
-    ]
-    old, new = imagefolder.list_images(names, "own"), list_own(names, "own")
-    assert (old.files, old.classes) == (new.files, new.classes)
-    np.testing.assert_array_equal(old.parts, new.parts)
-    np.testing.assert_array_equal(old.labels, new.labels)
 
 
 def test_images_beside_the_class_folders_are_left_out_and_said(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ DETECTION = Cell(
 )
 RETRIEVAL = Cell(
     "suites.tasks.retrieval:retrieval",
-    "suites.data.digit_numbers:digits-by-class",
+    "suites.data.digits:digits-by-class",
     "suites.models.embedding:embedding",
     {"batch_size": 20},
     {"images_per_class": 6},
@@ -62,10 +62,10 @@ def trained(cell: Cell, folder: Path, steps: int = 3) -> Task:
 
 def left(task: Task, name: str) -> tuple[Path, Any]:
     task.evaluate("test")
-    [found] = task.artifacts()
-    assert found.name == name
-    assert found.caption
-    return found.path, found.kind
+    [result] = task.artifacts()
+    assert result.name == name
+    assert result.caption
+    return result.path, result.kind
 
 
 @pytest.mark.parametrize(("cell", "name"), [(DETECTION, "detections"), (RETRIEVAL, "neighbours")])
@@ -93,9 +93,9 @@ def test_translations_are_kept_with_source_reference_and_score(tmp_path: Path) -
 def test_predictions_by_item_give_the_accuracy_and_name_the_classes() -> None:
     task = CLASSES.build(0)
     train(task, 30)
-    found = task.evaluate("test")
-    items = found.items
-    assert 100 * (items["label"] == items["predicted"]).mean() == pytest.approx(found.metrics["top1-accuracy"])
+    result = task.evaluate("test")
+    items = result.items
+    assert 100 * (items["label"] == items["predicted"]).mean() == pytest.approx(result.metrics["top1-accuracy"])
     np.testing.assert_array_equal(items["correct"], items["label"] == items["predicted"])
     assert len(items["classes"]) == 10
     assert items["label"].max() < len(items["classes"])

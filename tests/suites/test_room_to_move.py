@@ -36,10 +36,10 @@ GROUP BY ALL ORDER BY ALL
 
 @pytest.fixture
 def database() -> Path:
-    given = os.environ.get("HARNESS_MINI_DB")
-    if not given:
+    value = os.environ.get("HARNESS_MINI_DB")
+    if not value:
         pytest.skip("HARNESS_MINI_DB names no database of a finished run at mini")
-    return Path(given)
+    return Path(value)
 
 
 def baselines(database: Path, name: str) -> Iterator[tuple[str, str, str, float]]:
@@ -56,12 +56,12 @@ def baselines(database: Path, name: str) -> Iterator[tuple[str, str, str, float]
 
 @pytest.mark.parametrize("name", SUITES)
 def test_baselines_leave_room(database: Path, name: str) -> None:
-    found = list(baselines(database, name))
-    assert found, f"{database} holds no trial of {name} at mini"
-    for benchmark, arm, metric, way in found:
+    result = list(baselines(database, name))
+    assert result, f"{database} holds no trial of {name} at mini"
+    for benchmark, arm, metric, way in result:
         print(f"{name} {benchmark:36}{arm:20}{metric:22}{way:6.1f} %")
     best: dict[tuple[str, str], float] = {}
-    for benchmark, _, metric, way in found:
+    for benchmark, _, metric, way in result:
         best[benchmark, metric] = max(way, best.get((benchmark, metric), way))
     assert not {where: way for where, way in best.items() if not LEAST <= way <= MOST}
 

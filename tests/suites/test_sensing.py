@@ -111,7 +111,7 @@ def results_of(outcome: TrainingResult) -> Results:
 
 
 def series_of(outcome: TrainingResult) -> dict[tuple[str, str], list[float]]:
-    return {(one.split, one.name): one.value for one in outcome.series}
+    return {(item.split, item.name): item.value for item in outcome.series}
 
 
 def items_of(folder: Path) -> dict[str, np.ndarray]:
@@ -122,27 +122,27 @@ def items_of(folder: Path) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("arm", [*TRAINED, "in-domain", "leak"])
 def test_every_adaptation_trains_and_reports_its_metrics(suite: Path, tmp_path: Path, arm: str) -> None:
     outcome = run(suite, tmp_path, arm)
-    found = results_of(outcome)
+    result = results_of(outcome)
     assert outcome.status == "done"
     assert outcome.steps == 18
-    assert all(np.isfinite(value) for value in found.values())
-    assert 0 <= found["test", "balanced-accuracy"] <= found["test", "balanced-accuracy_oracle"] <= 100
-    assert {name for split, name in found if split == "validation"} == {"support-accuracy", "support-loss"}
+    assert all(np.isfinite(value) for value in result.values())
+    assert 0 <= result["test", "balanced-accuracy"] <= result["test", "balanced-accuracy_oracle"] <= 100
+    assert {name for split, name in result if split == "validation"} == {"support-accuracy", "support-loss"}
     predictions = items_of(tmp_path)["predictions_by_epoch"]
     assert predictions.shape[0] == 6
-    assert found["train", "mechanism.reported_epoch"] in (3.0, 4.0, 5.0, 6.0)
+    assert result["train", "mechanism.reported_epoch"] in (3.0, 4.0, 5.0, 6.0)
 
 
 @pytest.mark.parametrize("arm", UNTRAINED)
 def test_methods_without_a_training_take_no_step_and_are_scored(suite: Path, tmp_path: Path, arm: str) -> None:
     outcome = run(suite, tmp_path, arm)
-    found = results_of(outcome)
+    result = results_of(outcome)
     assert (outcome.status, outcome.steps, outcome.series) == ("done", 0, [])
     if arm == "majority":
-        assert found["test", "balanced-accuracy"] == pytest.approx(100 / 3)
-        assert found["test", "target-accuracy"] == pytest.approx(found["test", "trivial.target-accuracy"])
+        assert result["test", "balanced-accuracy"] == pytest.approx(100 / 3)
+        assert result["test", "target-accuracy"] == pytest.approx(result["test", "trivial.target-accuracy"])
     if arm == "knn-raw":
-        assert found["test", "balanced-accuracy"] > 60
+        assert result["test", "balanced-accuracy"] > 60
 
 
 @pytest.mark.full

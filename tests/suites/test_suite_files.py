@@ -42,8 +42,8 @@ def plan_of(name: str, scale: str) -> Plan:
 
 
 def gates_of(binding: Claim) -> list[MechanismCheck]:
-    given = binding.mechanism
-    return given if isinstance(given, list) else [given] if given is not None else []
+    value = binding.mechanism
+    return value if isinstance(value, list) else [value] if value is not None else []
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -73,18 +73,18 @@ def test_claims_are_bound_to_their_own_benchmark_and_metric(name: str) -> None:
             assert binding.benchmarks == [fact.benchmark] or fact.kind == "mechanism", binding.id
         for benchmark in binding.benchmarks:
             metric = binding.metric or fact.metric
-            known = suite.benchmarks[benchmark].model.metrics
+            existing = suite.benchmarks[benchmark].model.metrics
             if len(binding.benchmarks) == 1:
-                assert metric in known or metric.startswith("mechanism."), binding.id
-            if metric in known and len(binding.benchmarks) == 1:
-                assert (known[metric].better, known[metric].unit) == (fact.better, fact.unit), binding.id
+                assert metric in existing or metric.startswith("mechanism."), binding.id
+            if metric in existing and len(binding.benchmarks) == 1:
+                assert (existing[metric].better, existing[metric].unit) == (fact.better, fact.unit), binding.id
 
 
 @pytest.mark.parametrize("name", SUITES)
 def test_differences_on_a_mechanism_have_a_gate(name: str) -> None:
     """A claim that a method wins says by which cause."""
     suite = suite_of(name)
-    methods = {arm for arm, one in suite.model.arms.items() if one.role == "method"}
+    methods = {arm for arm, item in suite.model.arms.items() if item.role == "method"}
     for binding in suite.model.claims:
         if suite.facts[binding.id].kind == "difference" and binding.arm in methods:
             assert gates_of(binding), binding.id
@@ -148,7 +148,7 @@ def test_every_benchmark_runs_at_mini_and_as_published(name: str) -> None:
 @pytest.mark.parametrize("task", ["classification", "retrieval", "language-modelling"])
 def test_the_spine_of_adamp_has_all_three_scales(task: str) -> None:
     suite = suite_of("adamp")
-    spine = [name for name, one in suite.benchmarks.items() if one.model.task == task]
+    spine = [name for name, item in suite.benchmarks.items() if item.model.task == task]
     assert spine
     for benchmark, scale in itertools.product(spine, SCALES):
         assert setting(suite, benchmark, scale) is not None, (benchmark, scale)
@@ -187,10 +187,10 @@ def test_four_retrieval_sets_are_four_experiments_at_small() -> None:
         named = [f"{data}-{loss}" for data in ("cub", "cars196", "sop", "inshop")]
         at_small = [setting(suite, name, "small") for name in named]
         assert len({base.data["name"] for base in at_small if base is not None}) == 4
-        for one, other in itertools.combinations(named, 2):
-            if served_by(suite, one, "mini") == served_by(suite, other, "mini"):
+        for item, other in itertools.combinations(named, 2):
+            if served_by(suite, item, "mini") == served_by(suite, other, "mini"):
                 for arm in ("adam", "adamw", "adamp"):
-                    assert mini.trial_ids(one, arm) == mini.trial_ids(other, arm)
+                    assert mini.trial_ids(item, arm) == mini.trial_ids(other, arm)
 
 
 def test_adamp_unbound_claims_are_those_of_tasks_to_come_and_of_context() -> None:

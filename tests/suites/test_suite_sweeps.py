@@ -51,7 +51,7 @@ def sections() -> list[tuple[str, str]]:
     found = []
     for name in sorted(suite_files()):
         section = suite_of(name).model.sweep
-        found += [(name, one) for one in (section.benchmarks if section is not None else [])]
+        found += [(name, item) for item in (section.benchmarks if section is not None else [])]
     return found
 
 
@@ -72,8 +72,8 @@ def test_arms_tune_what_they_share_and_what_is_their_own(name: str, on: str) -> 
     assert any(suite_of(name).model.arms[arm].role == "method" for arm in others)
     for arm, space in tuning.spaces.items():
         assert set(space) == SHARED | OWN[name][arm]
-    one, *rest = [{key: space[key] for key in SHARED} for space in tuning.spaces.values()]
-    assert all(other == one for other in rest)
+    item, *rest = [{key: space[key] for key in SHARED} for space in tuning.spaces.values()]
+    assert all(other == item for other in rest)
 
 
 @pytest.mark.parametrize("scale", ["mini", "small", "paper"])
@@ -109,7 +109,7 @@ def found(spec: Any, key: str) -> list[Any]:
     if "name" in filled:
         return [filled[rest]]
     method, _, inner = rest.partition(".")
-    values = [one[inner] for one in filled.values() if one["name"] == method]
+    values = [item[inner] for item in filled.values() if item["name"] == method]
     assert len(set(values)) == 1
     return values
 

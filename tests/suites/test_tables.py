@@ -23,7 +23,7 @@ from suites.data.splitting import drawn, shares_of
 from suites.data.tables import TableData
 from suites.models import estimators
 from suites.tasks.prediction_scores import class_scores, number_scores
-from suites.tasks.table_encoding import Encoding
+from suites.tasks.tabular import Encoding
 
 TABLE = "suites.data.tables:table"
 CLASSIFICATION = "suites.tasks.tabular:tabular-classification"
@@ -231,7 +231,7 @@ def test_shares_may_be_counts_and_have_the_names_of_folders() -> None:
 
 
 def cell(task: str, data: str, model: str, model_keys: Mapping[str, Any] | None = None, **recipe: Any) -> Cell:
-    return Cell(task, f"suites.data.bundled_tables:{data}", model, recipe, model_keys=model_keys or {})
+    return Cell(task, f"suites.data.tables:{data}", model, recipe, model_keys=model_keys or {})
 
 
 def test_a_network_learns_breast_cancer_and_says_what_the_trivial_predictor_scores() -> None:

@@ -38,7 +38,7 @@ DIGITS = Cell(
 )
 RETRIEVAL = Cell(
     "suites.tasks.retrieval:retrieval",
-    "suites.data.digit_numbers:digits-by-class",
+    "suites.data.digits:digits-by-class",
     "suites.models.embedding:embedding",
     {"batch_size": 20},
     {"images_per_class": 6},
@@ -272,8 +272,8 @@ def test_chance_is_what_random_embeddings_reach() -> None:
     hits = []
     for seed in range(40):
         embeddings = nn.functional.normalize(torch.randn(600, 16, generator=generator(seed)), dim=1)
-        found = neighbours(embeddings, None, 1, 100)[:, 0]
-        hits.append(float((labels[found] == labels).double().mean()))
+        result = neighbours(embeddings, None, 1, 100)[:, 0]
+        hits.append(float((labels[result] == labels).double().mean()))
     assert chance(labels, labels, alone=True) == pytest.approx(100 * np.mean(hits), abs=1.0)
 
 
@@ -343,7 +343,7 @@ def test_warm_epochs_train_only_what_follows_the_backbone() -> None:
         optimizer.step()
         body = {not torch.equal(p, start[name]) for name, p in model.named_parameters() if ".body." in name}
         moved.append(body)
-    assert all(found == {False} for found in moved[:-1])
+    assert all(result == {False} for result in moved[:-1])
     assert True in moved[-1]
     assert not torch.equal(model.network.project.weight, start["network.project.weight"])
 

@@ -32,8 +32,7 @@ from suites.data.phrases import english_number, german_number
 from suites.data.types import Text
 from suites.models import tensorized_lm, transformer
 from suites.tasks.beam import BeamSearch
-from suites.tasks.image_reference import image_deviation
-from suites.tasks.norm_diagnostic import NormDiagnostic, distance
+from suites.tasks.norm_diagnostic import NormDiagnostic, distance, image_deviation
 from suites.tasks.subwords import END, PADDING, UNKNOWN, BytePairs, Pieces
 from suites.tasks.translation import bleu, chrf, mean_of
 
@@ -85,8 +84,8 @@ def test_accumulated_batches_give_the_gradient_of_one_batch() -> None:
     assert float(task.training_step(tuple(parts), 0).loss) == pytest.approx(float(whole), rel=1e-6)
     whole.backward()
     theirs = [p.grad for p in model.parameters() if p.grad is not None]
-    for one, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
+    for item, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(item, other, rtol=1e-4, atol=1e-7)
 
 
 def test_average_scores_the_test_with_the_mean_of_the_last_epochs() -> None:
@@ -186,10 +185,10 @@ def test_wide_beams_find_the_best_of_all_sentences(penalty: float) -> None:
 
     every = [s for length in range(limit) for s in itertools.product((2, 3), repeat=length)]
     source = torch.zeros(1, 1, dtype=torch.long)
-    found = BeamSearch(40, penalty, END, PADDING).search(model, source, limit)[0]
-    assert score(tuple(found)) == pytest.approx(max(map(score, every)), abs=1e-5)
+    result = BeamSearch(40, penalty, END, PADDING).search(model, source, limit)[0]
+    assert score(tuple(result)) == pytest.approx(max(map(score, every)), abs=1e-5)
     greedy = BeamSearch(1, penalty, END, PADDING).search(model, source, limit)[0]
-    assert score(tuple(greedy)) <= score(tuple(found)) + 1e-6
+    assert score(tuple(greedy)) <= score(tuple(result)) + 1e-6
 
 
 def test_cached_steps_are_those_of_the_whole_decoder_and_padding_changes_nothing() -> None:
@@ -203,8 +202,8 @@ def test_cached_steps_are_those_of_the_whole_decoder_and_padding_changes_nothing
     alone = model(source[1:, :2], target[1:])
     torch.testing.assert_close(alone, whole[1:], rtol=1e-4, atol=1e-5)
     beams = BeamSearch(3, 1.0, END, PADDING).search(model, source, 6)
-    one = BeamSearch(3, 1.0, END, PADDING).search(model, source[1:, :2], 6)
-    assert beams[1] == one[0]
+    item = BeamSearch(3, 1.0, END, PADDING).search(model, source[1:, :2], 6)
+    assert beams[1] == item[0]
 
 
 # Models
@@ -231,10 +230,10 @@ def test_norms_go_to_their_places_with_the_padding_and_the_last_one_warms_up_les
         built(facts, {"encoder": slots["encoder"]}, layers=1, width=16, heads=2)
     slots["decoder"] = Slot("power", PowerNorm, {"warmup_steps": 80, "groups": 2})
     model = built(facts, slots, layers=2, width=16, heads=2, last_warmup=0.125)
-    found = {name: part.warmup_steps for name, part in model.named_modules() if isinstance(part, PowerNorm)}
-    assert found.pop("encoder_norm") == 5
-    assert {warmup for name, warmup in found.items() if name.startswith("encoder")} == {40}
-    assert {warmup for name, warmup in found.items() if name.startswith("decoder")} == {80}
+    result = {name: part.warmup_steps for name, part in model.named_modules() if isinstance(part, PowerNorm)}
+    assert result.pop("encoder_norm") == 5
+    assert {warmup for name, warmup in result.items() if name.startswith("encoder")} == {40}
+    assert {warmup for name, warmup in result.items() if name.startswith("decoder")} == {80}
     model.train()
     source = torch.tensor([[5, 6, END], [8, END, PADDING]])
     model(source, torch.tensor([[END, 9], [END, 12]])).sum().backward()
@@ -293,15 +292,15 @@ def test_probe_measures_the_batch_and_leaves_the_norms_alone() -> None:
         probe.before_step()
         assert torch.equal(before[0], norm.running_phi)
         assert torch.equal(before[1], norm.iteration)
-    found = probe.summary()
+    result = probe.summary()
     # One batch again and again: the running statistic meets the batch's, and neither mode differs at the end.
-    assert found["after_warmup_share"] == 1
-    assert found["batch_mean_square_deviation"] < 0.1
-    assert found["gradient_norm_p99"] == pytest.approx(1, abs=0.5)
-    assert abs(found["train_minus_eval_loss"]) < 1e-3
+    assert result["after_warmup_share"] == 1
+    assert result["batch_mean_square_deviation"] < 0.1
+    assert result["gradient_norm_p99"] == pytest.approx(1, abs=0.5)
+    assert abs(result["train_minus_eval_loss"]) < 1e-3
     again = NormDiagnostic(model, 40, lambda: (model(x) * direction).mean())
     again.load_state_dict(probe.state_dict())
-    assert again.summary() == found
+    assert again.summary() == result
 
 
 # Phrases and published layouts
@@ -382,13 +381,13 @@ def test_a_user_s_own_folder_is_read_plain_or_packed(tmp_path: Path) -> None:
     assert plain == packed
     assert plain.splits["train"] == (("ein fr .",), ("ein en .",))
     (tmp_path / "packed" / "test.en.gz").write_bytes(gzip.compress(b"x" * 900)[:20])
-    with pytest.raises(HarnessError, match="cannot be read as lines"):
+    with pytest.raises(HarnessError, match="cannot be read"):
         load(where, tmp_path, path="packed", **keys)
 
 
 def test_ptb_is_read_as_its_text_files_are(tmp_path: Path) -> None:
     """One sentence a line between blanks, ``<unk>`` and ``N`` in the text; the end of a line is a token."""
-    where = "suites.data.wikitext:ptb"
+    where = "suites.data.tokens:ptb"
     lines = " no it was n't black monday \n but <unk> fell N points \n"
     write(tmp_path / "ptb", {f"ptb.{split}.txt": lines for split in ("train", "valid", "test")})
     text = load(where, tmp_path)

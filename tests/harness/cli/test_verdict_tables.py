@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from judge_support import WHEN, World, around, benchmark, binding, fact, flat, write_suite
 
-from harness.cli.verdicts import headline, print_ablations, print_verdicts, verdict_record
+from harness.cli.verdicts import print_ablations, print_verdicts
 from harness.judge import VerdictRow, ablations
 from harness.judge.bindings import claim_designs
 from harness.judge.judging import judge_designs
+from harness.results.verdict_records import verdict_record
+from harness.results.verdict_text import headline
 from harness.store import open_reader
 from harness.suite import load_suite
 
@@ -72,9 +74,9 @@ def test_primary_claims_come_first_and_among_the_others_what_points_the_other_wa
     assert "primary" in next(line for line in lines if line.startswith("won"))
     ends = [" ".join(line.split()) for line in lines[-3:]]
     assert ends == [
-        "Measured on stand-ins: directions are judged, no published size is.",
-        "Primary scores: of 1 test, 1 holds in direction.",
-        "Other scores: of 2 tests, 1 goes the other way and 1 holds in direction.",
+        "Measured on stand-ins: only the direction of each effect is tested, not its published size.",
+        "Primary scores: 1 test; 1 confirmed in direction.",
+        "Other scores: 2 tests; 1 reversed, 1 confirmed in direction.",
     ]
 
 
@@ -107,7 +109,7 @@ def test_the_record_names_the_stand_in(tmp_path: Path) -> None:
     record = json.loads(json.dumps(verdict_record(row)))
     assert record["stand_in_name"] == STAND_IN
     assert record["verdict"] == "direction confirmed"
-    assert headline([row])[1] == "Primary scores: of 1 test, 1 holds in direction."
+    assert headline([row])[1] == "Primary scores: 1 test; 1 confirmed in direction."
 
 
 def test_ablations_name_the_stand_in_and_have_a_corrected_interval(

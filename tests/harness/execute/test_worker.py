@@ -12,7 +12,7 @@ import pytest
 
 from harness import errors
 from harness.app.jobs import checkpoint_seconds
-from harness.execute import memory, worker
+from harness.execute import resources, worker
 from harness.execute.worker import Job, run_job
 from harness.trial.files import replacing
 from harness.vocabulary import Status
@@ -42,19 +42,49 @@ def test_a_timeout_is_told_by_its_type(
 def test_peak_memory_is_in_bytes_everywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, told: int
 ) -> None:
-    monkeypatch.setattr(memory, "_STATUS", tmp_path / "absent")
+    monkeypatch.setattr(resources, "_STATUS", tmp_path / "absent")
     monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(memory.resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=told))
-    assert memory.peak_memory_bytes() == 3 << 20
+    monkeypatch.setattr(resources.resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=told))
+    assert resources.peak_memory_bytes() == 3 << 20
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux lets it be set back")
 def test_peak_memory_can_begin_anew() -> None:
     held = bytearray(64 << 20)
-    before = memory.peak_memory_bytes()
+    before = resources.peak_memory_bytes()
     del held
-    memory.reset_peak_memory()
-    assert memory.peak_memory_bytes() < before
+    resources.reset_peak_memory()
+    assert resources.peak_memory_bytes() < before
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [("1,0", ("place 1", 2.5)), ("GPU-5a", ("uuid GPU-5a", 2.5)), ("2", ("place 2", None)), ("", (None, None))],
+)
+def test_energy_is_that_of_the_first_visible_gpu(
+    monkeypatch: pytest.MonkeyPatch, visible: str, expected: tuple[str | None, float | None]
+) -> None:
+    import pynvml
+
+    requested: list[str] = []
+
+    def energy(device: str) -> int:
+        requested.append(device)
+        if device == "place 2":
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return 2500
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    for name, function in {
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
+        "nvmlDeviceGetHandleByIndex": lambda place: f"place {place}",
+        "nvmlDeviceGetHandleByUUID": lambda name: f"uuid {name}",
+        "nvmlDeviceGetTotalEnergyConsumption": energy,
+    }.items():
+        monkeypatch.setattr(pynvml, name, function)
+    joules = resources.gpu_joules()
+    assert ((requested or [None])[0], joules) == expected
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,8 @@ from harness.errors import HarnessError
 from harness.plan.planning import Selection, make_plan
 from harness.preflight import DEVICES, device
 from harness.preflight.measure import rows_of_tables
-from harness.preflight.rows import works_of
+from harness.preflight.rows import measured, works_of
 from harness.preflight.work import Workload, cells_of, fixtures, key_of
-from harness.preflight.workers import measured
 from harness.registry.user_methods import UserMethod
 from harness.suite import load_suite
 from harness.trial.spec import TrialSpec
@@ -119,7 +118,7 @@ def test_a_process_that_takes_too_long_is_ended(spec: TrialSpec, tmp_path: Path)
 
 
 def test_a_table_of_all_items_counts_at_the_published_size() -> None:
-    from methods.distillation.ps_kd import PSKD
+    from methods.distillation.self_distillation import PSKD
 
     model = nn.Sequential(nn.Linear(3, 7), PSKD(items=2, classes=7))
     assert rows_of_tables(model) == 7 * 4 + 1
