@@ -43,7 +43,7 @@ def price(suite: Suite, selection: Selection, database: Path, *, tuned: bool = T
         HarnessError: the selection does not fit the suite, or a search is not valid.
     """
     plan = make_plan(suite, selection)
-    cells = tuned_cells(suite, plan, selection.overrides) if tuned else []
+    cells = tuned_cells(suite, plan) if tuned else []
     costs = measured_costs(plan, database, [trial for cell in cells for trial in cell.known])
     cost = estimate(plan, replace(costs, stored=frozenset()) if force else costs)
     warnings = [arm.message for arm in untuned_arms(suite, plan.scale) if (arm.benchmark, arm.arm) in plan.cells]
