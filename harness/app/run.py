@@ -161,7 +161,9 @@ def _run_trials(running: RunningSuite, stored: Mapping[str, str]) -> None:
     """Run the trials of the plan, added seeds, and the tuned protocol."""
     request, result = running.request, running.result
     if request.force or len(stored) < len(result.plan.trials):
-        for cell, seconds in measured_costs(result.plan, request.database).core_seconds.items():
+        with running.session.owner.reader() as reader:
+            costs = measured_costs(result.plan, reader)
+        for cell, seconds in costs.core_seconds.items():
             running.session.durations.ended(*cell, seconds)  # for the order in which trials begin
     running.run(result.plan, stored)
     if request.selection.cap is not None:

@@ -134,9 +134,6 @@ def load_digits(request: DataRequest[BiasedDigitsOptions]) -> BiasedImages:
     Colour has 3 channels and 10 classes, texture 1 channel and the digits 0–8.
 
     Splits by the stream ``split``, biases, phases and noise by the stream ``data``.
-
-    Raises:
-        HarnessError: no item remains for the test.
     """
     options = request.options
     texture = options.bias == "texture"

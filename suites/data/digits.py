@@ -153,9 +153,6 @@ def load_pairs(request: DataRequest[DigitPairsOptions]) -> Images:
     As with a published set the images are the same for every seed of a trial, so that a teacher shared by several
     seeds has seen no image of a student's test. The stream ``split`` of the seed ``sample`` divides the pictures; its
     stream ``data`` draws pairs and noise.
-
-    Raises:
-        HarnessError: a split has fewer images than there are classes.
     """
     options = request.options
     streams = Streams(options.sample)
@@ -177,9 +174,6 @@ def load_by_class(request: DataRequest[DigitsByClassOptions]) -> Images:
     """Generate numbers as (N, 1, 8, 8·length) images plus noise, with disjoint classes.
 
     The stream ``split`` divides classes and pictures; the stream ``data`` draws pairs and noise.
-
-    Raises:
-        HarnessError: no class remains for the test.
     """
     options = request.options
     length, total = options.length, CLASSES**options.length

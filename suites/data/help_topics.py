@@ -78,11 +78,7 @@ class HelpTopicsOptions:
 
 
 def load_topics(request: DataRequest[HelpTopicsOptions]) -> Text:
-    """Split topics at random; take the vocabulary from the training text.
-
-    Raises:
-        HarnessError: this Python has no help topics, or too few for three splits.
-    """
+    """Split topics at random; take the vocabulary from the training text."""
     options = request.options
     try:
         topics: dict[str, str] = importlib.import_module(MODULE).topics
@@ -119,11 +115,7 @@ class HelpParagraphsOptions:
 
 
 def load_paragraphs(request: DataRequest[HelpParagraphsOptions]) -> Documents:
-    """Split paragraphs at random, evenly by topic; drop repeated ones.
-
-    Raises:
-        HarnessError: this Python lacks one of the topics, or the split is impossible.
-    """
+    """Split paragraphs at random, evenly by topic; drop repeated ones."""
     try:
         topics: dict[str, str] = importlib.import_module(MODULE).topics
         paragraphs = [(text, label) for label, name in enumerate(TOPICS) for text in topics[name].split("\n\n")]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -24,11 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.base.limits import content_of
 from harness.errors import HarnessError, MissingDataError
 from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import folder_of, missing, require_sum
+from suites.data.archive import folder_of, missing, require_sum, text_of
 from suites.data.cache import cached, checksum
 from suites.data.splitting import shares_of
 from suites.data.types import Array, Labels, Text, vocabulary_of
@@ -150,13 +148,8 @@ def find_texts(path: Path, source: str, cut: Iterable[str]) -> dict[str, Path]:
     return files
 
 
-def text_of(file: Path) -> str:
-    """Read a file's text with ``\\n`` between lines."""
-    try:
-        content = content_of(file)
-        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise HarnessError(f"{file} cannot be read as text in UTF-8: {error}") from error
+def _text(file: Path, source: str) -> str:
+    return text_of(file, source).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def cut_text(text: str, shares: Mapping[str, float], where: str) -> dict[str, str]:
@@ -262,12 +255,7 @@ def load_heldout(request: DataRequest[HeldOutOptions]) -> Text:
 
 
 def load_text(request: DataRequest[OwnTextOptions]) -> Text:
-    """Read a user's file or folder at ``path``.
-
-    Raises:
-        MissingDataError: it does not exist, or a folder lacks a split.
-        HarnessError: a damaged file, a text too short for its cuts, or a cut for a split that has a file.
-    """
+    """Read a user's file or folder at ``path``."""
     options, source = request.options, request.name
     shares = shares_of(options.split, source)
     files = find_texts(request.root / options.path, source, [name for name, share in shares.items() if share])
@@ -282,7 +270,7 @@ def load_text(request: DataRequest[OwnTextOptions]) -> Text:
 
     @cache
     def texts() -> dict[str, str]:
-        whole = {split: text_of(file) for split, file in files.items()}
+        whole = {split: _text(file, source) for split, file in files.items()}
         return whole | cut_text(whole["train"], shares, f"{source}: {files['train']}")
 
     parameters = f"level {options.level} split {sorted(shares.items())}"
