@@ -34,15 +34,15 @@ def check_data(plan: Plan) -> None:
 def missing_data(plan: Plan) -> list[str]:
     """One line for each data source or model file of a plan that is missing."""
     missing = []
-    for source, parameters in sources_of(plan.trials):
+    for source in sources_of(plan.trials):
         try:
-            require_data(source, parameters)
+            require_data(source)
         except MissingDataError as error:
             missing.append(str(error))
     models = {id(trial.spec.model): trial.spec.model for trial in plan.trials}.values()  # seeds share theirs
     for model in {sha256_of(model.to_json()): model for model in models}.values():
         try:
-            require_model_files(model.name, model.values)
+            require_model_files(model)
         except MissingDataError as error:
             missing.append(str(error))
     return list(dict.fromkeys(missing))

@@ -162,7 +162,9 @@ def _run_trials(running: RunningSuite, stored: Mapping[str, str]) -> None:
     """Run the trials of the plan, added seeds, and the tuned protocol."""
     request, result = running.request, running.result
     if request.force or len(stored) < len(result.plan.trials):
-        for cell, seconds in measured_costs(result.plan, request.database).core_seconds.items():
+        with running.session.owner.reader() as reader:
+            costs = measured_costs(result.plan, reader)
+        for cell, seconds in costs.core_seconds.items():
             running.session.durations.ended(*cell, seconds)  # for the order in which trials begin
     running.run(result.plan, stored)
     if request.selection.cap is not None:
@@ -212,7 +214,7 @@ def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]
         name: {
             key: getattr(registry.entry("data", name).metadata, key) for key in ("home", "licence", "origin", "version")
         }
-        for name in sorted({name for name, _ in sources_of(plan.trials)})
+        for name in sorted({source.name for source in sources_of(plan.trials)})
     }
     benchmarks = {
         name: {

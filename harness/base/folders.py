@@ -1,4 +1,4 @@
-"""The folders of trials that have ended: nobody changes what lies in them by mistake, and they can still be removed."""
+"""Write protection of the folders of trials that have ended."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def unseal(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder with its content, write-protected or not, as far as possible."""
+    """Remove a folder with its content, even a write-protected one."""
     with contextlib.suppress(OSError):
         unseal(folder)
     shutil.rmtree(folder, ignore_errors=True)

@@ -131,10 +131,11 @@ def list_sources() -> None:
     from harness import registry
     from harness.cli.terminal import print_table
     from harness.data.locate import is_here
+    from harness.trial.spec import Part
 
     facts = ("origin", "size", "licence", "home")
     rows = [
-        (name, "yes" if is_here(name) else "no", *(str(getattr(entry.metadata, key)) for key in facts))
+        (name, "yes" if is_here(Part(name)) else "no", *(str(getattr(entry.metadata, key)) for key in facts))
         for name, entry in registry.entries("data").items()
     ]
     print_table(("name", "here", *facts), rows)

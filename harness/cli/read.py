@@ -107,10 +107,6 @@ def query_command(sql: str, form: str, width: int, database: Path) -> None:
         sql = sys.stdin.read()
     with open_reader(database, sandbox=True) as reader:
         answer = reader.query(sql)
-        if reader.holder is not None:
-            click.echo(
-                f"{database} is locked by {reader.holder}; this answer comes from its snapshot and event log", err=True
-            )
     # color: print the data unchanged; click would remove color codes.
     click.echo(as_table(answer, width) if form == "table" else FORMS[form](answer), nl=False, color=True)
 

@@ -1,1 +1,1 @@
-"""Where data sets are, how they are fetched and verified, and what identifies them."""
+"""Locations, checksums, downloads and the cache of data sets."""

@@ -1,7 +1,6 @@
-"""The cache on disk: plain values, kept under what they were computed from, so that none can be stale.
+"""The cache on disk: plain values under a checksum of their inputs.
 
-SQLite rather than a cache library: joblib takes a quarter of a second to import, which ``harness plan`` would pay,
-and both joblib and diskcache keep values as pickles.
+SQLite rather than a cache library: joblib and diskcache write pickles, and joblib takes 0.25 s to import.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _TRIM = """DELETE FROM cache WHERE kind = ?1 AND rowid NOT IN
 
 
 class DiskCache:
-    """Values of one kind (plain data) by key; a folder that cannot be read or written only means computing again.
+    """Values of one kind (plain data) by key; without a writable folder, in memory only.
 
     Args:
         kind: of the values.
@@ -41,14 +40,14 @@ class DiskCache:
         self._unsaved: set[str] = set()
 
     def key(self, content: bytes) -> str:
-        """The checksum under which what was computed from ``content`` is kept."""
+        """The key of the value computed from ``content``."""
         return hashlib.sha256(self._version.encode() + b"\0" + content).hexdigest()
 
     def get(self, key: str) -> Any | None:
         """The value, or None."""
         if key not in self._values:
             with contextlib.suppress(OSError, sqlite3.Error, ValueError):
-                for (text,) in _connection().execute(_GET, (self._kind, _sayable(key))):
+                for (text,) in _connection().execute(_GET, (self._kind, _encodable(key))):
                     self._values[key] = json.loads(text)
         return self._values.get(key)
 
@@ -61,23 +60,23 @@ class DiskCache:
         """Write what is new, in one transaction."""
         if not self._unsaved:
             return
-        rows = [(self._kind, _sayable(key), json.dumps(self._values[key])) for key in self._unsaved]
+        rows = [(self._kind, _encodable(key), json.dumps(self._values[key])) for key in self._unsaved]
         self._unsaved.clear()
-        # Without a folder to write to, or where another process holds the file for long, the next process computes.
-        try:
+        try:  # a folder that cannot be written, or a file locked for long: the next process computes again
             with _connection() as connection:
                 connection.executemany(_PUT, rows)
                 connection.execute(_TRIM, (self._kind, self._most))
         except (OSError, sqlite3.OperationalError):
             return
-        except sqlite3.DatabaseError:  # damaged: begun anew
+        except sqlite3.DatabaseError:  # damaged: create it again
             with contextlib.suppress(OSError):
                 (cache_root() / FILE).unlink()
 
 
-def _sayable(key: str) -> str:
+def _encodable(key: str) -> str:
     """A key as SQLite takes it: names of files need not be UTF-8."""
-    return key.encode("utf-8", "surrogateescape").hex() if any("\ud800" <= one <= "\udfff" for one in key) else key
+    is_text = not any("\ud800" <= letter <= "\udfff" for letter in key)
+    return key if is_text else key.encode("utf-8", "surrogateescape").hex()
 
 
 def _connection() -> sqlite3.Connection:

@@ -27,9 +27,10 @@ def checksum(path: Path) -> str:
 
 @cache
 def identity_of_path(path: Path, contents: bool = True) -> str:
-    """sha256 of a file, or of a folder's manifest: relative path, size and, with ``contents``, checksum of each file.
+    """sha256 of a file or of a folder's manifest.
 
-    Checksums are cached by path and state, so that a large folder is read once.
+    A line of it has a file's relative path, size and, with ``contents``, checksum. Checksums are cached by path and
+    state, so that a large folder is read once.
 
     Raises:
         HarnessError: it is neither a file nor a folder of yours, or cannot be read.
@@ -46,7 +47,7 @@ def _identity(path: Path, contents: bool) -> str:
     if path.is_file():
         identity = _checksum_once(path)
     elif not path.is_dir() or path.resolve().parts[:2] in _NO_DATA:
-        raise HarnessError(f"{path} is no data: a folder or a file of yours is expected")
+        raise HarnessError(f"{path} is not data: a folder or a file of yours is expected")
     else:
         lines = [
             f"{file.relative_to(path).as_posix()} {file.stat().st_size} {_checksum_once(file) if contents else ''}"
@@ -70,31 +71,31 @@ _KNOWN = DiskCache("checksums", most=5_000_000)
 
 
 _SETTLED = 2 * 10**9
-"""Nanoseconds after which a further change of a file surely has another time: clocks of file systems are coarse."""
+"""Nanoseconds after which another change of a file has another time: clocks of file systems are coarse."""
 
 
 def state_of(path: Path) -> list[int]:
-    """Size, time of change, time of the inode's change and its number.
+    """Size, change times of file and inode, and the inode's number.
 
-    The time of change can be set back by whoever changes a file; the inode's cannot, short of setting the clock back.
+    A program can set the file's time back, but not the inode's.
     """
     state = path.stat()
     return [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
 
 
 def _checksum_once(path: Path) -> str:
-    """The file's sha256, computed again only where its state differs from the cached one's.
+    """The file's sha256, from the cache where its state is unchanged.
 
-    That of a file which changed a moment ago is not kept: it could change again without another time.
+    A file that changed a moment ago is not cached: it could change again without another time.
     """
     key, began, state = str(path.resolve()), time.time_ns(), state_of(path)
-    known = _KNOWN.get(key)
-    if known is not None and known[:-1] == state:
-        return str(known[-1])
-    found = checksum(path)
+    existing = _KNOWN.get(key)
+    if existing is not None and existing[:-1] == state:
+        return str(existing[-1])
+    result = checksum(path)
     if began - max(state[1:3]) > _SETTLED and state_of(path) == state:
-        _KNOWN.put(key, [*state, found])
-    return found
+        _KNOWN.put(key, [*state, result])
+    return result
 
 
 def canonical(value: Any) -> str:

@@ -29,7 +29,7 @@ class Verified:
 
 
 def verify(name: str) -> Iterator[Verified]:
-    """Compare each file of a source with its stated checksum; a file without one is only looked for."""
+    """Compare each file of a source with its stated checksum, if any."""
     info = registry.entry("data", name).metadata
     if not info.files:
         yield Verified("-", "generated: nothing to verify", True)
@@ -49,8 +49,8 @@ def fetch(name: str) -> Iterator[str]:
     """Get what is missing of a source; yields a line for each file.
 
     Raises:
-        HarnessError: it must be got by hand (the message says how), the network does not answer, the disk is full,
-            or what came does not match its checksum.
+        HarnessError: it must be fetched by hand (the message says how), the network does not answer, the disk is
+            full, or a checksum differs.
     """
     info = registry.entry("data", name).metadata
     kind, _, where = str(info.fetch).partition(":")
@@ -58,12 +58,12 @@ def fetch(name: str) -> Iterator[str]:
         yield "shipped with an installed package or generated: nothing to fetch"
         return
     if kind == "hand":
-        raise HarnessError(f"'{name}' must be got by hand: {where} (expected below {data_root()})")
+        raise HarnessError(f"'{name}' must be fetched by hand: {where} (expected below {data_root()})")
     if kind == "torchvision":
         yield _by_torchvision(name, where, info.files)
         return
     if kind != "http":
-        raise HarnessError(f"'{name}' is fetched by '{kind}', which this version does not know")
+        raise HarnessError(f"'{name}' is fetched by '{kind}', which this version does not support")
     targets = [file for file in info.files if file.startswith("data:")]
     for file in targets:
         path, stated = data_root() / file.partition(":")[2], info.sha256.get(file)
@@ -74,7 +74,7 @@ def fetch(name: str) -> Iterator[str]:
 
 
 def _by_torchvision(name: str, dataset: str, files: tuple[str, ...]) -> str:
-    """Let torchvision fetch and unpack a data set into the folder in which its files are looked for."""
+    """Let torchvision fetch and unpack a data set into its folder."""
     from torchvision import datasets
 
     folder = (data_root() / files[0].partition(":")[2]).parent
@@ -118,7 +118,7 @@ def download(url: str, path: Path, sha256: str | None) -> None:
             raise HarnessError(f"{path} cannot be written: {error.strerror or error}") from error
     if sha256 is not None and checksum(part) != sha256:
         part.unlink()
-        raise HarnessError(f"{url}: what came is not the file that is meant (sha256 differs); nothing was kept")
+        raise HarnessError(f"{url}: the downloaded file has another sha256 than the stated one; it was removed")
     part.replace(path)
 
 

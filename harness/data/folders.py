@@ -1,4 +1,4 @@
-"""A user's own folders are read once before anything runs: a broken one is one message, not a failure a trial."""
+"""Check of the users' folders before anything runs: one message, not a failure a trial."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harness.trial.options import build
 from harness.trial.seeds import Streams
 from harness.trial.spec import Part, TrialSpec
 
-_read: set[str] = set()  # what this process has found readable: later plans of a run ask for the same folders
+_read: set[str] = set()  # readable ones: later plans of a run have the same folders
 
 
 def check_folders(specs: Iterable[TrialSpec]) -> None:
-    """Read each folder that trials point a layout at, as the first trial of each reading would.
+    """Read each folder that the trials name, as their first trial would.
 
     Most layouts decode into the cache, so that the trials themselves find the work done.
 

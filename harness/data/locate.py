@@ -1,100 +1,97 @@
-"""The files of a data source: where they are looked for, whether they are there, and what identifies them."""
+"""Files of data sources and models: paths, presence and identity."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from harness import registry
 from harness.data.checksums import identity_of_path
 from harness.data.roots import data_root
 from harness.errors import MissingDataError
+from harness.trial.spec import Part
 
 
-def data_identity(name: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Version and checksums of a data source: what a trial's identity holds beside the source's parameters.
+class DataIdentity(TypedDict):
+    """A data source in a trial's content: version, and sha256 by file."""
 
-    A user's own folder is identified by its content. A folder of a published set stands for that set: its files' names
-    and sizes are enough.
+    version: str
+    sha256: dict[str, str]
+
+
+def data_identity(part: Part) -> DataIdentity:
+    """Version and checksums of a data source.
+
+    A user's folder is identified by its content, a folder of a published set by its files' names and sizes.
     """
-    info = registry.entry("data", name).metadata
+    info = registry.entry("data", part.name).metadata
     sums = {file: info.sha256.get(file) or _checksum(file) for file in info.files}
-    if info.origin == "folder" and parameters is not None:
-        sums["path"] = identity_of_path(data_root() / str(parameters.get("path")))
+    if info.origin == "folder" and "path" in part.values:
+        sums["path"] = identity_of_path(data_root() / str(part.values["path"]))
     return {"version": info.version, "sha256": sums}
 
 
-def require_data(name: str, parameters: Mapping[str, Any] | None = None) -> None:
-    """Raise where a file of a data source is missing.
+def require_data(part: Part) -> None:
+    """Raise MissingDataError where a file of a data source is missing.
 
-    Raises:
-        MissingDataError: naming the source, the path where it is looked for, and the command that gets it.
+    It names the source, the expected path, and the command that gets the file.
     """
-    info = registry.entry("data", name).metadata
-    if info.origin == "folder" and parameters is not None:
-        own = data_root() / str(parameters.get("path"))
+    info = registry.entry("data", part.name).metadata
+    if info.origin == "folder" and "path" in part.values:
+        own = data_root() / str(part.values["path"])
         if not own.exists():
-            raise MissingDataError(f"the layout '{name}' is pointed at {own}, which does not exist")
+            raise MissingDataError(f"the layout '{part.name}' is pointed at {own}, which does not exist")
     for file in info.files:
         path = file_of(file)
         if path is None or not path.exists():
             raise MissingDataError(
-                f"the data source '{name}' is missing: {path or file} does not exist; get it with 'harness data fetch "
-                f"{name}' or point HARNESS_DATA at the folder that has it"
+                f"the data source '{part.name}' is missing: {path or file} does not exist; get it with 'harness data "
+                f"fetch {part.name}' or point HARNESS_DATA at the folder that has it"
             )
 
 
-def model_files(name: str, parameters: Mapping[str, Any]) -> dict[str, Path]:
-    """The user's own files that a model starts from, by the option that names them; they need not be there."""
-    files = registry.entry("model", name).metadata.files
-    return {option: data_root() / str(parameters[option]) for option in files if parameters.get(option)}
+def _model_files(part: Part) -> dict[str, Path]:
+    """The user's files that a model starts from, by option; they may be missing."""
+    files = registry.entry("model", part.name).metadata.files
+    return {option: data_root() / str(part.values[option]) for option in files if part.values.get(option)}
 
 
-def model_identity(name: str, parameters: Mapping[str, Any]) -> dict[str, str]:
-    """sha256 of each file that a model starts from, as the option that holds it: ``weights_sha256`` of ``weights``.
+def model_identity(part: Part) -> dict[str, str]:
+    """sha256 of each file that a model starts from: ``weights_sha256`` of ``weights``.
 
-    One that is given stays as it is: the model refuses a file of another content.
+    An existing value stays: the model refuses a file of another content.
     """
-    files = {f"{option}_sha256": path for option, path in model_files(name, parameters).items()}
-    return {option: str(parameters.get(option) or identity_of_path(path)) for option, path in files.items()}
+    files = {f"{option}_sha256": path for option, path in _model_files(part).items()}
+    return {option: str(part.values.get(option) or identity_of_path(path)) for option, path in files.items()}
 
 
-def require_model_files(name: str, parameters: Mapping[str, Any]) -> None:
-    """Raise where a file that a model starts from is missing.
-
-    Raises:
-        MissingDataError: naming the model, the option and the path where the file is looked for.
-    """
-    for option, path in model_files(name, parameters).items():
+def require_model_files(part: Part) -> None:
+    """Raise MissingDataError where a file that a model starts from is missing."""
+    for option, path in _model_files(part).items():
         if not path.is_file():
-            raise MissingDataError(f"the model '{name}' is pointed at {path} by '{option}', which does not exist")
+            raise MissingDataError(f"the model '{part.name}' is pointed at {path} by '{option}', which does not exist")
 
 
-def is_here(name: str, parameters: Mapping[str, Any] | None = None) -> bool:
-    """Whether every file of a data source is there."""
+def is_here(part: Part) -> bool:
+    """True where no file of a data source is missing."""
     try:
-        require_data(name, parameters)
+        require_data(part)
     except MissingDataError:
         return False
     return True
 
 
 def weights_file(name: str) -> Path:
-    """Where a source of published weights has its file.
-
-    Raises:
-        MissingDataError: it is not there.
-    """
-    require_data(name)
+    """The file of a source of published weights. Raises MissingDataError where it is missing."""
+    require_data(Part(name))
     path = file_of(registry.entry("data", name).metadata.files[0])
     assert path is not None
     return path
 
 
 def file_of(file: str) -> Path | None:
-    """The path of one entry of ``DataMetadata.files``; packages are found without being imported."""
+    """The path of an entry of ``DataMetadata.files``; no package is imported."""
     kind, _, rest = file.partition(":")
     if kind == "data":
         return data_root() / rest
@@ -107,7 +104,7 @@ def file_of(file: str) -> Path | None:
 
 
 def source_file(module: str) -> Path | None:
-    """The source file of a module, found without importing it or running its parents' code."""
+    """The source file of a module, without importing it or its parents."""
     top, *inside = module.split(".")
     spec = find_spec(top)
     if spec is None:

@@ -1,4 +1,4 @@
-"""Where data sets and the cache lie."""
+"""Folders of data sets and of the cache."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 def data_root() -> Path:
     """``HARNESS_DATA``, else the user's cache folder for data."""
-    given = os.environ.get("HARNESS_DATA")
-    return Path(given) if given else cache_root() / "data"
+    folder = os.environ.get("HARNESS_DATA")
+    return Path(folder) if folder else cache_root() / "data"
 
 
 def cache_root() -> Path:
     """``HARNESS_CACHE``, else the user's cache folder: unpacked archives, decoded images."""
     from platformdirs import user_cache_path
 
-    given = os.environ.get("HARNESS_CACHE")
-    return Path(given) if given else user_cache_path("paper-harness", appauthor=False)
+    folder = os.environ.get("HARNESS_CACHE")
+    return Path(folder) if folder else user_cache_path("paper-harness", appauthor=False)

@@ -66,10 +66,9 @@ class ConfigurationTrials:
     @cached_property
     def _spec(self) -> TrialSpec:
         """The content without a seed and without what it starts from."""
-        cell, recipe = self._cell, self._cell.recipe
-        if cell.program:
-            recipe = located(recipe, self._suite.path.parent)
-        data = data_identity(cell.data.name, cell.data.values)
+        cell = self._cell
+        recipe = located(cell.recipe, self._suite.path.parent) if cell.program else dict(cell.recipe)
+        data = data_identity(cell.data)
         return TrialSpec(
             cell.task, cell.data, data, cell.model, recipe, cell.slots, 0, self._base.scale, {}, self._reference
         )
@@ -138,7 +137,7 @@ class _Dependency:
         self._published: Start | None = None
         if wanted.weights is not None:
             model = Part.from_json(wanted.model) if wanted.model else None
-            self._published = Start(model, weights=wanted.weights, content=data_identity(wanted.weights))
+            self._published = Start(model, weights=wanted.weights, content=data_identity(Part(wanted.weights)))
         else:
             self._own = prerequisite_content(base, wanted)
             self._trials = ConfigurationTrials(suite, base, f"prerequisite:{name}", self._own, None)

@@ -15,7 +15,7 @@ from harness.plan.programs import with_programs
 from harness.suite.cells import ConfigurationError, Content, Setting, content, override_at, served_by, setting
 from harness.suite.load import Suite
 from harness.suite.models import Arm, Claim
-from harness.trial.spec import Start
+from harness.trial.spec import Part, Start
 from harness.vocabulary import Scale
 
 
@@ -141,8 +141,8 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
     arms = {**suite.model.arms, **wanted.added_arms}
     must_exist("benchmark", wanted.benchmarks, suite.benchmarks)
     must_exist("arm", wanted.arms, arms)
-    asked = [name for name in suite.benchmarks if wanted.benchmarks is None or name in wanted.benchmarks]
-    settings = {name: base for name in asked if (base := setting(suite, name, wanted.scale)) is not None}
+    requested = [name for name in suite.benchmarks if wanted.benchmarks is None or name in wanted.benchmarks]
+    settings = {name: base for name in requested if (base := setting(suite, name, wanted.scale)) is not None}
     served = {name: served_by(suite, name, wanted.scale) for name in suite.benchmarks}
     primary = {(served[name], arm) for name, arm in primary_cells(suite)}
     contents = with_programs(_contents(arms, wanted, settings), suite.path.parent)
@@ -162,7 +162,7 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
         for (name, arm), cell in cells.items():
             if seed in seeds[name, arm]:
                 links.append(Link(name, arm, seed, cell.add(seed, trials).trial_id))
-    absent = tuple(name for name in asked if name not in settings)
+    absent = tuple(name for name in requested if name not in settings)
     return Plan(suite.name, wanted.scale, tuple(trials.values()), tuple(links), settings, absent, arms)
 
 
@@ -281,13 +281,13 @@ def parse_seeds(text: str | None) -> tuple[tuple[int, ...] | None, int | None]:
     return tuple(range(int(first))), int(last) if dots else None
 
 
-def sources_of(trials: Iterable[Trial]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The data and weights sources that trials read, each with the parameters it is read with (once a folder)."""
-    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+def sources_of(trials: Iterable[Trial]) -> list[Part]:
+    """The data and weights sources that trials read, once a folder."""
+    sources: dict[tuple[str, str], Part] = {}
     for trial in trials:
         data = trial.spec.data
-        found.setdefault((data.name, str(data.values.get("path"))), data.values)
+        sources.setdefault((data.name, str(data.values.get("path"))), data)
         for start in trial.spec.prerequisites.values():
             if start.weights is not None:
-                found.setdefault((start.weights, ""), {})
-    return [(name, found[name, path]) for name, path in sorted(found)]
+                sources.setdefault((start.weights, ""), Part(start.weights))
+    return [sources[place] for place in sorted(sources)]

@@ -1,4 +1,4 @@
-"""Preflight: every cell of a suite built and stepped for real on tiny data, before days of training are paid for."""
+"""Trial builds of every configuration of a suite on tiny data."""
 
 from harness.preflight.devices import DEVICES as DEVICES
 from harness.preflight.devices import device as device

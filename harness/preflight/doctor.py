@@ -1,4 +1,4 @@
-"""Checks of this machine: each finding says what was tried, whether it worked, and what to do if not."""
+"""Checks of this machine, each with its result and advice."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from harness.data.roots import data_root
 from harness.errors import HarnessError
 from harness.execute.environment import environment
 from harness.store import Writer, open_reader
+from harness.trial.spec import Part
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was tried; ``needed`` is False for what only some runs need."""
+    """The result of a check; ``needed`` is False where only some runs need it."""
 
     what: str
     works: bool
@@ -27,12 +28,12 @@ class Finding:
 
 
 def examine(database: Path, with_ray: bool = True) -> list[Finding]:
-    """Try everything, one after another; nothing is raised."""
-    known = environment()
+    """Run every check, one after another; nothing is raised."""
+    here = environment()
     tried = [
-        Finding("python", sys.version_info >= (3, 11), f"{known['python']} on {known['platform']}"),
-        Finding("machine", True, f"{known['cpu']}, {known['cores']} cores, {known['memory_gb']} GiB"),
-        Finding("packages", True, ", ".join(f"{name} {version}" for name, version in known["packages"].items())),
+        Finding("python", sys.version_info >= (3, 11), f"{here['python']} on {here['platform']}"),
+        Finding("machine", True, f"{here['cpu']}, {here['cores']} cores, {here['memory_gb']} GiB"),
+        Finding("packages", True, ", ".join(f"{name} {version}" for name, version in here["packages"].items())),
         _try("torch", _torch),
         _try("database", lambda: _database(database)),
         _data(),
@@ -73,9 +74,9 @@ def _database(database: Path) -> str:
 
 
 def _data() -> Finding:
-    known = registry.entries("data")
-    missing = [name for name in known if not is_here(name)]
-    detail = f"{len(known) - len(missing)} of {len(known)} sources are here (HARNESS_DATA: {data_root()})"
+    here = registry.entries("data")
+    missing = [name for name in here if not is_here(Part(name))]
+    detail = f"{len(here) - len(missing)} of {len(here)} sources are here (HARNESS_DATA: {data_root()})"
     if missing:
         detail += f"; missing: {', '.join(missing)}; 'harness data fetch NAME' gets one"
     return Finding("data", not missing, detail, needed=False)

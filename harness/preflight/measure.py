@@ -1,4 +1,4 @@
-"""Builds one piece of work really, takes its training step, scores it: in a worker's process."""
+"""Measurement of a workload in a worker's process: build, one training step, evaluation."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
 import psutil
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from harness import registry
 from harness.data.roots import data_root
 from harness.execute.resources import peak_memory_bytes, reset_peak_memory
-from harness.preflight.flops import Flops
 from harness.preflight.work import Measurement, Workload
 from harness.registry.shipped import fixtures
 from harness.registry.user_methods import register
@@ -31,9 +33,43 @@ from harness.trial.options import build
 from harness.trial.runtime import Runtime
 from harness.trial.spec import Part, Start, TrialSpec
 
-# A probe holds the weights again, in double precision in places: not tried above this many parameters.
-PROBED_PARAMETERS = 100_000_000
+MOST_DIAGNOSED = 100_000_000
+"""Parameters of the largest network whose diagnostics run: they hold the weights again, in places as float64."""
 READINGS = 10
+aten = torch.ops.aten
+# The CPU's kernel takes queries, keys and values in the same places.
+AS: Mapping[Any, Any] = {
+    aten._scaled_dot_product_flash_attention_for_cpu: aten._scaled_dot_product_flash_attention,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: aten._scaled_dot_product_flash_attention_backward,
+}
+
+
+class Flops(TorchDispatchMode):
+    """Counts arithmetic while ``counting``, by torch's formulas; two a multiply-add.
+
+    ``torch.utils.flop_counter.FlopCounterMode`` also keeps a tree of modules, whose hooks hold on to the graph of a
+    network that is called twice in a step; and it does not support attention on the CPU.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+        self.counting = True
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        """Run an operation and count it."""
+        more = dict(kwargs or {})
+        packet = getattr(func, "_overloadpacket", func)
+        formula: Callable[..., int] | None = flop_registry.get(AS.get(packet, packet))
+        if formula is None:
+            with self:
+                parts = func.decompose(*args, **more)
+            if parts is not NotImplemented:
+                return parts
+        out = func(*args, **more)
+        if formula is not None and self.counting:
+            self.total += int(formula(*args, **more, out_val=out))
+        return out
 
 
 class Copies:
@@ -41,16 +77,17 @@ class Copies:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._data: dict[str, dict[str, Any] | None] = {}
+        self._data: dict[str, Part | None] = {}
 
     def data(self, part: Part) -> tuple[Part, Path | None]:
-        """The data part that reads a source's copy, and the copy's folder; the part itself where there is none."""
+        """The data part that reads a source's copy, and the copy's folder; without a copy the part itself."""
         name = part.name
         root = self.folder / "data" / name
         if name not in self._data:
-            self._data[name] = fixtures().copy_of(name, {}, root)
-        reads = self._data[name]
-        return (part, None) if reads is None else (Part.from_json({**part.to_json(), **reads}), root)
+            reads = fixtures().copy_of(name, {}, root)
+            self._data[name] = None if reads is None else Part(name, reads)
+        copy = self._data[name]
+        return (part, None) if copy is None else (Part.from_json({**part.to_json(), **copy.values}), root)
 
     def weights(self, name: str) -> Path | None:
         """A file of random weights in a source's names, or None."""
@@ -59,7 +96,7 @@ class Copies:
 
 
 def measure(work: Workload, copies: Copies, threads: int) -> Measurement:
-    """Build, step and score; an error is part of what is measured."""
+    """Build, step and score; an error is part of the measurement."""
     measured = Measurement()
     for method in work.own_methods:
         register(method)
@@ -72,20 +109,20 @@ def measure(work: Workload, copies: Copies, threads: int) -> Measurement:
         measured.error = f"{type(error).__name__}: {error}"
     gc.collect()
     with contextlib.suppress(AttributeError, psutil.Error):  # not on every system
-        psutil.heap_trim()  # the next piece of work is measured from there
+        psutil.heap_trim()  # the next workload is measured from there
     return measured
 
 
 def _try(spec: TrialSpec, folder: Path, copies: Copies, measured: Measurement, *, copied: bool, whole: bool) -> None:
     sources = ((name, start.weights) for name, start in spec.prerequisites.items())
-    given = {name: path for name, source in sources if source and (path := copies.weights(source))}
-    runtime = Runtime(folder, torch.device("cpu"), registry.load, data_root(), prerequisites=given)
+    weights = {name: path for name, source in sources if source and (path := copies.weights(source))}
+    runtime = Runtime(folder, torch.device("cpu"), registry.load, data_root(), prerequisites=weights)
     task = assemble(spec, runtime)
-    asked: list[nn.Module] = []
+    frozen: list[nn.Module] = []
 
-    def untrained(name: str, facts: Mapping[str, Any]) -> nn.Module:
-        asked.append(_untrained(spec.prerequisites[name], facts))
-        return asked[-1]
+    def untrained(name: str, facts: Mapping[str, int]) -> nn.Module:
+        frozen.append(_untrained(spec.prerequisites[name], facts))
+        return frozen[-1]
 
     task.context = dataclasses.replace(task.context, load_prerequisite=untrained)
     settle(task.recipe)
@@ -93,11 +130,11 @@ def _try(spec: TrialSpec, folder: Path, copies: Copies, measured: Measurement, *
     model = task.build()
     measured.untrained = tuple(sorted(spec.prerequisites))
     measured.parameters = sum(p.numel() for p in model.parameters())
-    measured.asked_parameters = sum(p.numel() for network in asked for p in network.parameters())
+    measured.asked_parameters = sum(p.numel() for network in frozen for p in network.parameters())
     if not copied:
         measured.items_per_epoch = task.steps_per_epoch() * task.recipe.batch_size
     loop = Loop(task, model, runtime)
-    if not whole or measured.parameters > PROBED_PARAMETERS:
+    if not whole or measured.parameters > MOST_DIAGNOSED:
         loop.probe = None
     measured.stage = "step"
     if task.trains:
@@ -116,9 +153,9 @@ def _try(spec: TrialSpec, folder: Path, copies: Copies, measured: Measurement, *
 
 
 def reading_seconds(task: Task) -> float | None:
-    """For how long one thread reads an item of the first batch; None where it is not read from files.
+    """Processor seconds of one thread for an item, if files are read.
 
-    Of its own processor, the shortest of several times: as on a core of its own, with files from a fast disk.
+    The shortest of several times, over the first batch: as on a free core, with files from a fast disk.
     """
     reading = next(iter(task.readings(0)), None)
     items = max((len(rows.files) for rows in reading.rows), default=0) if reading is not None else 0
@@ -136,7 +173,7 @@ def reading_seconds(task: Task) -> float | None:
 
 
 def _step(task: Task, loop: Loop, measured: Measurement) -> None:
-    """One step, on the second batch where there is one: a model with memory then has something to remember."""
+    """Take one step, on the second batch if there is one."""
     *_, batch = itertools.islice(task.batches(0), 2)
     kept: dict[tuple[int, int], int] = {}
     own = {p.untyped_storage().data_ptr() for p in loop.model.parameters()}
@@ -164,25 +201,25 @@ def _step(task: Task, loop: Loop, measured: Measurement) -> None:
 
 
 class _Uncounted:
-    """A probe whose arithmetic does not count: it is asked at about fifty steps of a training."""
+    """A diagnostic whose arithmetic does not count: it runs at about fifty steps of a training."""
 
-    def __init__(self, probe: Diagnostic, counter: Flops) -> None:
-        self._probe, self._counter = probe, counter
+    def __init__(self, diagnostic: Diagnostic, counter: Flops) -> None:
+        self._diagnostic, self._counter = diagnostic, counter
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             self._counter.counting = False
             try:
-                return getattr(self._probe, name)(*arguments)
+                return getattr(self._diagnostic, name)(*arguments)
             finally:
                 self._counter.counting = True
 
         return call
 
 
-def _untrained(start: Start, facts: Mapping[str, Any]) -> nn.Module:
-    """A prerequisite's architecture with random weights: for its shapes and its cost, never for a result."""
-    assert start.model is not None, "only networks are asked for"
+def _untrained(start: Start, facts: Mapping[str, int]) -> nn.Module:
+    """A dependency's architecture with random weights: for its shapes and its cost, never for a result."""
+    assert start.model is not None, "only networks are loaded"
     slots = loaded(start.slots, registry.load)
     norms = {name.partition(".")[2] or "all": slot for name, slot in slots.items() if name.split(".")[0] == "norm"}
     component = registry.load("model", start.model.name)
@@ -199,19 +236,14 @@ def _state(loop: Loop) -> int:
 
 
 def rows_of_tables(model: nn.Module) -> int:
-    """Bytes of one row in every table that a module declares (``tables``: buffers with a row a training item)."""
+    """Bytes of a row of all ``tables``: buffers with a row a training item."""
     tables = [getattr(module, name) for module in model.modules() for name in getattr(module, "tables", ())]
     return sum(table[0].numel() * table.element_size() for table in tables)
 
 
 @contextlib.contextmanager
 def _reading(root: Path | None, cache: Path) -> Iterator[None]:
-    """Let sources read the copy instead of the data folder, with a cache beside it."""
+    """Let sources read the copy instead of the data folder."""
     changed = {"HARNESS_CACHE": str(cache), **({"HARNESS_DATA": str(root)} if root is not None else {})}
-    before = dict(os.environ)
-    os.environ.update(changed)
-    try:
+    with mock.patch.dict(os.environ, changed):
         yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

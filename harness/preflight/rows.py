@@ -1,43 +1,51 @@
-"""The preflight of plans: each cell's sizes, arithmetic, hours on a device, what is missing, what failed."""
+"""The preflight of plans: sizes, arithmetic, hours, missing data and errors of each configuration."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pebble import ProcessExpired, ProcessPool
 
 from harness.plan.planning import Plan
 from harness.preflight.devices import Device
 from harness.preflight.work import Measurement, PreflightConfiguration, Workload, cells_of
-from harness.preflight.workers import measured
 from harness.registry.shipped import fixtures
 from harness.registry.user_methods import UserMethod
 from harness.trial.recipe import recipe_from
 
+if TYPE_CHECKING:
+    from harness.preflight.measure import Copies
+
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationResult:
-    """A cell that was built, stepped and scored, or failed.
+    """The row of a configuration.
 
     Attributes:
-        parameters: of everything that is trained.
-        asked_parameters: of networks that are only asked: teachers.
+        parameters: trained ones; ``asked_parameters``: those of frozen networks (teachers).
         step_gb: highest resident memory of the process that took the step at the micro-batch, GiB.
         batch_gb: estimate for the published batch: parameters, gradients, optimizer state, kept activations, and
             tables with a row an item of the published set, GiB.
-        flops: of a step at the published batch, two a multiply-add; matrix products, convolutions and attention.
-        steps: of the whole training; None where the size of the training data is not known.
+        flops: of a step at the published batch, two a multiply-add; matrix multiplications, convolutions, attention.
+        steps: of the whole training; None where the size of the training data is unknown.
         hours: of those steps on the device at the stated share of its peak; evaluations and data are not in it.
-        readers: threads that read files.
-        loader_items: a second that they read, each on a core as these are; None: nothing is read from files.
-        step_items: a second that its steps take on the device at the stated share of its peak; None: not known.
-        fits: whether ``batch_gb`` is within the device's memory.
-        missing: data and published weights that are not here.
-        untrained: prerequisites whose architecture stood in with random weights.
-        shared_with: the cell whose step this one's is, where it is not its own.
-        error: why it does not build; empty where it does.
+        loader_items: items that ``readers`` threads read in a second; None: nothing is read from files.
+        step_items: items that the steps take in a second on the device; None: unknown.
+        fits: ``batch_gb`` is within the device's memory.
+        missing: names of data and published weights.
+        untrained: dependencies replaced by their architecture with random weights.
+        shared_with: the configuration whose workload this one shares; empty where it has a separate one.
+        error: empty where it builds.
     """
 
     suite: str
@@ -63,14 +71,15 @@ class ConfigurationResult:
 
     @property
     def headroom(self) -> float | None:
-        """How many times faster a device could be before it waits for files; below 1 this one waits."""
-        known = self.loader_items is not None and self.step_items
-        return self.loader_items / self.step_items if known else None  # type: ignore[operator]
+        """Factor of speed at which a device would wait for files; below 1 this one waits."""
+        if self.loader_items is None or not self.step_items:
+            return None
+        return self.loader_items / self.step_items
 
 
 @dataclass(frozen=True, slots=True)
 class PreflightReport:
-    """All cells, and what trying them cost: pieces of work, seconds, the largest process in GiB."""
+    """All rows; the number of workloads, seconds, and the largest process in GiB."""
 
     cells: tuple[ConfigurationResult, ...]
     device: Device
@@ -81,12 +90,12 @@ class PreflightReport:
 
     @property
     def failed(self) -> tuple[ConfigurationResult, ...]:
-        """The cells that do not build."""
+        """The configurations that do not build."""
         return tuple(cell for cell in self.cells if cell.error)
 
     @property
     def missing(self) -> dict[str, int]:
-        """For how many cells each source of data or weights is missing, by name."""
+        """Configurations that lack a source of data or weights, counted by name."""
         return dict(sorted(Counter(name for cell in self.cells for name in cell.missing).items()))
 
     def as_dict(self) -> dict[str, Any]:
@@ -101,7 +110,7 @@ class PreflightReport:
 
 @dataclass(frozen=True, slots=True)
 class PreflightSettings:
-    """How to try and what to estimate for."""
+    """Device to estimate for, share of its peak, processes and their timeout."""
 
     device: Device
     utilisation: float = 0.4
@@ -113,12 +122,12 @@ def preflight(
     plans: Sequence[Plan],
     settings: PreflightSettings,
     own_methods: tuple[UserMethod, ...] = (),
-    told: Callable[[str, int, int], None] | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
 ) -> PreflightReport:
-    """Build, step and score every cell of the plans; equal work is done once.
+    """Build, step and score every configuration of the plans; equal workloads run once.
 
     Args:
-        told: is called with a label, and how many pieces of work are done and asked for, as they come in.
+        on_progress: called with a label, and the numbers of finished and of all workloads.
     """
     started = time.monotonic()
     cells = [cell for plan in plans for cell in cells_of(plan, own_methods)]
@@ -126,8 +135,8 @@ def preflight(
     measurements: dict[str, Measurement] = {}
     for work, measurement in measured(list(works.values()), settings.jobs, settings.timeout):
         measurements[work.key] = measurement
-        if told is not None:
-            told(work.label, len(measurements), len(works))
+        if on_progress is not None:
+            on_progress(work.label, len(measurements), len(works))
     results = tuple(_result(cell, works[cell.work.key], measurements[cell.work.key], settings) for cell in cells)
     highest = max((result.step_gb for result in results), default=0.0)
     seconds = time.monotonic() - started
@@ -135,7 +144,7 @@ def preflight(
 
 
 def works_of(cells: Sequence[PreflightConfiguration]) -> dict[str, Workload]:
-    """What has to be done, by key; a benchmark's first arm also shows its mechanisms, artifacts and every split."""
+    """Workloads by key; a benchmark's first arm also runs its mechanisms, artifacts and every split."""
     works: dict[str, Workload] = {}
     begun: set[tuple[str, str, bool]] = set()
     for cell in cells:
@@ -190,9 +199,44 @@ def steps_of(cell: PreflightConfiguration, flops: int, items: int | None) -> int
     if not flops:
         return 0
     spec, recipe = cell.trial.spec, recipe_from(cell.trial.spec.recipe)
-    per_epoch: int | None
+    per_epoch: int | None = None if items is None else max(1, items // recipe.batch_size)
     if items is None:
         per_epoch = fixtures().steps_per_epoch(spec.task, spec.data.name, spec.recipe)
-    else:
-        per_epoch = max(1, items // recipe.batch_size)
     return None if per_epoch is None and recipe.steps is None else recipe.total_steps(per_epoch or 1)
+
+
+@cache
+def _copies(folder: Path) -> Copies:
+    """The copies of this process."""
+    from harness.preflight.measure import Copies
+
+    return Copies(Path(tempfile.mkdtemp(dir=folder)))
+
+
+def _measure(work: Workload, folder: Path, threads: int) -> Measurement:
+    from harness.preflight.measure import measure
+
+    return measure(work, _copies(folder), threads)
+
+
+def measured(works: Sequence[Workload], jobs: int, timeout: float) -> Iterator[tuple[Workload, Measurement]]:
+    """Measure workloads in processes side by side; yields each as it ends.
+
+    A process that dies fails its workload and is replaced; what still runs at the end is killed.
+    """
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with tempfile.TemporaryDirectory(prefix="harness-preflight-") as folder:
+        pool = ProcessPool(min(jobs, len(works) or 1), context=multiprocessing.get_context("spawn"))
+        try:
+            running = {pool.schedule(_measure, (work, Path(folder), threads), timeout=timeout): work for work in works}
+            for answer in as_completed(running):
+                try:
+                    measurement: Measurement = answer.result()
+                except ProcessExpired as died:
+                    measurement = Measurement("process", f"the process died (exit {died.exitcode}); out of memory?")
+                except TimeoutError:
+                    measurement = Measurement("process", f"took longer than {timeout:g} s")
+                yield running[answer], measurement
+        finally:
+            pool.stop()
+            pool.join()

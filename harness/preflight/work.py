@@ -1,4 +1,4 @@
-"""From a plan to what has to be tried: one piece of work for all cells whose network and step are the same."""
+"""Workloads of a plan: one for all configurations whose network and step are the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.plan.planning import Plan, Trial
 from harness.registry.shipped import fixtures
 from harness.registry.user_methods import UserMethod
 from harness.trial.recipe import COURSE_KEYS, RUNNING_KEYS, SLOT_KEYS
-from harness.trial.spec import TrialSpec
+from harness.trial.spec import Part, TrialSpec
 
 _NO_STEP = {*COURSE_KEYS, *RUNNING_KEYS, *SLOT_KEYS}
 """Recipe keys that decide neither network nor step."""
@@ -21,14 +21,13 @@ _NO_STEP = {*COURSE_KEYS, *RUNNING_KEYS, *SLOT_KEYS}
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One thing to build and to step: plain data, so that it travels to a worker.
+    """A network to build and to train for a step.
 
     Attributes:
         key: sha256 of all that decides network and step.
         spec: a trial's content with a micro-batch.
-        label: the first cell that asks for it.
-        own_methods: as of ``harness.execute.worker.Job``.
-        whole: with its probe, mechanisms, artifacts and every split; else the step and one evaluation.
+        label: the first configuration that needs it.
+        whole: with its diagnostics, mechanisms, artifacts and every split; else the step and one evaluation.
     """
 
     key: str
@@ -40,19 +39,19 @@ class Workload:
 
 @dataclass(slots=True)
 class Measurement:
-    """One piece of work as it was seen; a worker fills it stage by stage.
+    """Sizes and times of a workload; a worker fills it stage by stage.
 
     Attributes:
-        stage: that was reached last; where ``error`` is set, the one that failed.
-        parameters: of everything that the step moves; ``asked_parameters``: of networks that it only asks (teachers).
+        stage: the last one that was reached; where ``error`` is set, the one that failed.
+        parameters: trained ones; ``asked_parameters``: those of frozen networks (teachers).
         flops: of the step, two a multiply-add.
         activation_bytes: kept from the forward pass for the backward pass.
         state_bytes: parameters, gradients and the optimizer's state.
-        item_bytes: of tables with a row a training item, a row.
+        item_bytes: a row of the tables that have one for each training item.
         resident_bytes: the process's highest during the step.
         read_seconds: for which a thread reads one item's files; None where training reads none.
-        items_per_epoch: training items of a source that was read as it is; None of a tiny copy.
-        untrained: prerequisites whose architecture stood in with random weights.
+        items_per_epoch: training items; None of a tiny copy.
+        untrained: dependencies replaced by their architecture with random weights.
     """
 
     stage: str = "build"
@@ -72,7 +71,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class PreflightConfiguration:
-    """A cell of a suite, or a prerequisite that one starts from, and the work that stands for it."""
+    """A configuration of a suite or a dependency, with its workload."""
 
     suite: str
     benchmark: str
@@ -83,23 +82,20 @@ class PreflightConfiguration:
 
 
 def cells_of(plan: Plan, own: tuple[UserMethod, ...] = ()) -> list[PreflightConfiguration]:
-    """Every cell of a plan at its first seed, prerequisites first."""
+    """Every configuration of a plan at its first seed, dependencies first."""
     by_id = {trial.trial_id: trial for trial in plan.trials}
     named = {link.trial_id for link in plan.links}
     first = {(link.benchmark, link.arm): by_id[link.trial_id] for link in reversed(plan.links)}
-    asked = [((trial.benchmark, trial.arm), trial) for trial in plan.trials if trial.trial_id not in named]
-    asked += [(cell, first[cell]) for cell in plan.cells]
+    trials = [((trial.benchmark, trial.arm), trial) for trial in plan.trials if trial.trial_id not in named]
+    trials += [(cell, first[cell]) for cell in plan.cells]
     return [
         PreflightConfiguration(plan.suite, *cell, trial, work_of(trial, own), missing_of(trial))
-        for cell, trial in asked
+        for cell, trial in trials
     ]
 
 
 def work_of(trial: Trial, own_methods: tuple[UserMethod, ...] = ()) -> Workload:
-    """A trial's content with a micro-batch.
-
-    The reference arm, whose initial weights others take over, is left out: it is a cell of its own.
-    """
+    """A trial's content with a micro-batch, without the reference arm: that is another configuration."""
     recipe = fixtures().trimmed(trial.spec.task, trial.spec.recipe)
     spec = replace(trial.spec, recipe=recipe, reference=None)
     own = tuple(method for method in own_methods if method.name in {part.name for part in spec.slots})
@@ -109,8 +105,7 @@ def work_of(trial: Trial, own_methods: tuple[UserMethod, ...] = ()) -> Workload:
 def key_of(spec: TrialSpec) -> str:
     """sha256 of what decides network and step: no seed, no length, no size of a learning rate or of a weight.
 
-    Of a number that may be broken only whether it is 0, 1, infinite or negative counts: such limits switch parts of a
-    method on and off, sizes between them change what comes out and not what is computed.
+    Of a float only whether it is 0, 1, infinite or negative counts: these values switch parts of a method on and off.
     """
     return sha256_of(
         {
@@ -141,8 +136,8 @@ def _without_sizes(value: Any) -> Any:
 
 
 def missing_of(trial: Trial) -> tuple[str, ...]:
-    """What of its data and published weights is not here, by name."""
+    """Missing data and published weights by name."""
     weights = [start.weights for start in trial.spec.prerequisites.values() if start.weights is not None]
-    missing = [f"weights {name}" for name in weights if not is_here(name, {})]
+    missing = [f"weights {name}" for name in weights if not is_here(Part(name))]
     data = trial.spec.data
-    return tuple(missing if is_here(data.name, data.values) else [f"data {data.name}", *missing])
+    return tuple(missing if is_here(data) else [f"data {data.name}", *missing])

@@ -200,7 +200,7 @@ def methods_page(suites: Sequence[SuiteResults]) -> Page:
             for method in trial.spec.slots:
                 methods[method.name].add(f"{results.name}/{trial.arm}")
     models = {trial.spec.model.name for results in suites for trial in results.plan.trials}
-    sources = {name for results in suites for name, _ in sources_of(results.plan.trials)}
+    sources = {source.name for results in suites for source in sources_of(results.plan.trials)}
     about = ("title", "slot", "role", "paper", "summary", "defaults")
     origin = ("summary", "origin", "home", "licence", "size", "version", "fetch", "sha256")
     content: dict[str, Any] = {

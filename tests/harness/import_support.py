@@ -68,10 +68,10 @@ def write_csv(path: Path, given: Sequence[Mapping[str, Any]] | None = None, deli
 
 def mlflow() -> Any:
     """MLflow's client module; a test without it is skipped."""
-    found = pytest.importorskip("mlflow", reason="needs the extra 'trackers'")
+    result = pytest.importorskip("mlflow", reason="needs the extra 'trackers'")
     os.environ["MLFLOW_ALLOW_FILE_STORE"] = os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     logging.getLogger("alembic").setLevel(logging.ERROR)
-    return found
+    return result
 
 
 def write_mlflow(uri: str, metric: str, seeds: int = SEEDS, steps: int = 3) -> Any:
@@ -103,25 +103,25 @@ def write_mlflow_database(path: Path, seeds: int = SEEDS) -> Path:
 
 
 def varint(value: int) -> bytes:
-    made = b""
+    created = b""
     while True:
         value, low = value >> 7, value & 0x7F
         if not value:
-            return made + bytes([low])
-        made += bytes([low | 0x80])
+            return created + bytes([low])
+        created += bytes([low | 0x80])
 
 
 def message(*fields: tuple[int, int | bytes | str | float]) -> bytes:
-    made = b""
+    created = b""
     for number, value in fields:
         if isinstance(value, float):
-            made += varint(number << 3 | 5) + struct.pack("<f", value)
+            created += varint(number << 3 | 5) + struct.pack("<f", value)
         elif isinstance(value, int):
-            made += varint(number << 3) + varint(value)
+            created += varint(number << 3) + varint(value)
         else:
             data = value.encode() if isinstance(value, str) else value
-            made += varint(number << 3 | 2) + varint(len(data)) + data
-    return made
+            created += varint(number << 3 | 2) + varint(len(data)) + data
+    return created
 
 
 # W&B
@@ -133,11 +133,11 @@ def wandb_record(kind: int, body: bytes) -> bytes:
 
 def wandb_items(values: Mapping[str, Any], nested: bool = True) -> bytes:
     """Items of history: newer versions write the name in parts (2), older ones whole (1)."""
-    made: tuple[tuple[int, bytes], ...] = ()
+    created: tuple[tuple[int, bytes], ...] = ()
     for key, value in values.items():
         names = [(2, part) for part in (key,)] if nested else [(1, key)]
-        made += ((1, message(*names, (16, json.dumps(value)))),)
-    return message(*made)
+        created += ((1, message(*names, (16, json.dumps(value)))),)
+    return message(*created)
 
 
 def wandb_log(records: Iterable[bytes]) -> bytes:
@@ -199,7 +199,7 @@ def write_wandb(root: Path, seeds: int = SEEDS) -> Path:
 
 def write_wandb_table(path: Path, seeds: int = SEEDS, crashed: tuple[str, int] | None = None) -> Path:
     """The table of runs that the web page exports."""
-    given = [
+    value = [
         {
             "Name": f"{arm}-s{seed}",
             "State": "crashed" if (arm, seed) == crashed else "finished",
@@ -215,19 +215,19 @@ def write_wandb_table(path: Path, seeds: int = SEEDS, crashed: tuple[str, int] |
         }
         for arm, seed in each(seeds)
     ]
-    return write_csv(path, given)
+    return write_csv(path, value)
 
 
 def write_wandb_chart(path: Path, seeds: int = SEEDS, steps: int = 3) -> Path:
     """The curves that a chart of the web page exports: a column a run, and the ends of its range."""
-    given = []
+    values = []
     for step in range(steps):
         row: dict[str, Any] = {"Step": step}
         for arm, seed in each(seeds):
             value = "" if (arm, seed, step) == ("adam", 0, 1) else score(arm, seed, step)
             row |= {f"{arm}-s{seed} - acc{end}": value for end in ("", "__MIN", "__MAX")}
-        given.append(row)
-    return write_csv(path, given)
+        values.append(row)
+    return write_csv(path, values)
 
 
 # TensorBoard

@@ -14,6 +14,7 @@ from harness.errors import HarnessError
 from harness.trial.contracts import DataRequest
 from harness.trial.options import build
 from harness.trial.seeds import Streams
+from harness.trial.spec import Part
 
 
 def main() -> int:
@@ -27,7 +28,7 @@ def main() -> int:
             read_weights(Path(wanted["path"]))
         else:
             name = wanted.pop("name")
-            files = data_identity(name, wanted)["sha256"]
+            files = data_identity(Part(name, wanted))["sha256"]
             source = registry.load("data", name)
             source.target(DataRequest(build(source.options, wanted), data_root(), Streams(0), name, files))
     except HarnessError as error:

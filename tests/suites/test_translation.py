@@ -32,8 +32,7 @@ from suites.data.phrases import english_number, german_number
 from suites.data.types import Text
 from suites.models import tensorized_lm, transformer
 from suites.tasks.beam import BeamSearch
-from suites.tasks.image_reference import image_deviation
-from suites.tasks.norm_diagnostic import NormDiagnostic, distance
+from suites.tasks.norm_diagnostic import NormDiagnostic, distance, image_deviation
 from suites.tasks.subwords import END, PADDING, UNKNOWN, BytePairs, Pieces
 from suites.tasks.translation import bleu, chrf, mean_of
 
@@ -382,13 +381,13 @@ def test_a_user_s_own_folder_is_read_plain_or_packed(tmp_path: Path) -> None:
     assert plain == packed
     assert plain.splits["train"] == (("ein fr .",), ("ein en .",))
     (tmp_path / "packed" / "test.en.gz").write_bytes(gzip.compress(b"x" * 900)[:20])
-    with pytest.raises(HarnessError, match="cannot be read as lines"):
+    with pytest.raises(HarnessError, match="cannot be read"):
         load(where, tmp_path, path="packed", **keys)
 
 
 def test_ptb_is_read_as_its_text_files_are(tmp_path: Path) -> None:
     """One sentence a line between blanks, ``<unk>`` and ``N`` in the text; the end of a line is a token."""
-    where = "suites.data.wikitext:ptb"
+    where = "suites.data.tokens:ptb"
     lines = " no it was n't black monday \n but <unk> fell N points \n"
     write(tmp_path / "ptb", {f"ptb.{split}.txt": lines for split in ("train", "valid", "test")})
     text = load(where, tmp_path)

@@ -54,10 +54,10 @@ def test_a_file_that_changed_at_equal_size_and_time_is_another(tmp_path: Path, m
     other = tmp_path / "other"
     other.write_text("a,3\n")
     os.utime(other, ns=(state.st_atime_ns, state.st_mtime_ns))
-    found = checksums.identity_of_path(folder)
+    result = checksums.identity_of_path(folder)
     other.replace(file)  # renamed over it: another inode
     again(monkeypatch)
-    assert checksums.identity_of_path(folder) != found
+    assert checksums.identity_of_path(folder) != result
 
 
 def test_a_settled_file_is_read_once_and_a_fresh_one_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,9 +81,9 @@ def test_names_need_not_be_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     folder = tmp_path / "own"
     folder.mkdir()
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.png")).write_bytes(b"x")
-    found = checksums.identity_of_path(folder)
+    result = checksums.identity_of_path(folder)
     again(monkeypatch)
-    assert checksums.identity_of_path(folder) == found
+    assert checksums.identity_of_path(folder) == result
 
 
 @pytest.mark.parametrize("path", ["n" * 300, "/dev/zero", "/proc/self", "/"])

@@ -21,6 +21,7 @@ from harness.data.locate import data_identity
 from harness.errors import HarnessError
 from harness.registry.index import _ADDED as ADDED
 from harness.registry.metadata import DataMetadata
+from harness.trial.spec import Part
 
 CONTENT = bytes(range(256)) * 5000
 SUM = hashlib.sha256(CONTENT).hexdigest()
@@ -120,7 +121,7 @@ def test_an_interruption_is_resumed_where_it_broke_off(address: str, tmp_path: P
 
 
 def test_a_wrong_checksum_keeps_nothing(address: str, tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match="sha256 differs"):
+    with pytest.raises(HarnessError, match="another sha256"):
         sources.download(f"{address}/file", tmp_path / "file", "0" * 64)
     assert list(tmp_path.iterdir()) == []
 
@@ -167,7 +168,7 @@ def test_a_users_folder_is_identified_by_its_content(tmp_path: Path, monkeypatch
 
     def identity() -> object:
         manifests.identity_of_path.cache_clear()
-        return data_identity("imagefolder", {"name": "imagefolder", "path": "mine"})["sha256"]["path"]
+        return data_identity(Part("imagefolder", {"path": "mine"}))["sha256"]["path"]
 
     first = identity()
     assert identity() == first

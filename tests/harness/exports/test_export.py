@@ -41,13 +41,13 @@ def test_two_runs_side_by_side(stored: Path, capsys: pytest.CaptureFixture[str])
     assert run_main(["list", "runs", "--json"]) == 0
     first, second = (row["run_id"] for row in json.loads(capsys.readouterr().out))
     assert run_main(["diff", first, "latest", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["second"] == second
-    assert (found["shared_trials"], found["only_first"], found["only_second"]) == (3, 3, 3)
-    changed = {(cell["arm"], cell["metric"]) for cell in found["cells"]}
+    result = json.loads(capsys.readouterr().out)
+    assert result["second"] == second
+    assert (result["shared_trials"], result["only_first"], result["only_second"]) == (3, 3, 3)
+    changed = {(cell["arm"], cell["metric"]) for cell in result["cells"]}
     assert ("better", "score") in changed
     assert not {arm for arm, _ in changed} & {"base"}
-    (verdict,) = found["verdicts"]
+    (verdict,) = result["verdicts"]
     assert verdict["claim_id"] == "tiny-better"
     assert verdict["first"] != verdict["second"]
     assert run_main(["diff", "nothing", "latest"]) == 2

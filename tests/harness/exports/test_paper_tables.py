@@ -65,10 +65,10 @@ def test_arms_are_columns_with_mean_sd_best_and_mark(tiny: Path, database: Path,
     cells = table_of(tmp_path / "md" / "tiny-mini-score.md")["known"]
     assert list(cells) == ["base", "better"]
     with open_reader(database) as reader:
-        found = current_results(reader, ResultFilter(metric="score", split="test"))
+        result = current_results(reader, ResultFilter(metric="score", split="test"))
         (word,) = [row[0] for row in reader.query("SELECT verdict FROM verdicts").rows]
     for arm, cell in cells.items():
-        values = [one.value for one in found if one.arm == arm]
+        values = [item.value for item in result if item.arm == arm]
         mean, sd = re.findall(r"\d+\.\d+", cell)
         assert float(mean) == pytest.approx(statistics.fmean(values), abs=0.06)
         assert float(sd) == pytest.approx(statistics.stdev(values), abs=0.06)
@@ -78,7 +78,7 @@ def test_arms_are_columns_with_mean_sd_best_and_mark(tiny: Path, database: Path,
     assert cells["better"].endswith(sign)
     assert not cells["base"].endswith(sign)
     caption = text.splitlines()[0]
-    for said in (
+    for message in (
         "score (points, higher is better) on test",
         "suite tiny at scale mini",
         "(n = 3)",
@@ -86,7 +86,7 @@ def test_arms_are_columns_with_mean_sd_best_and_mark(tiny: Path, database: Path,
         "Bold: the best mean of a row",
         run_id(database),
     ):
-        assert said in caption, said
+        assert message in caption, message
 
 
 def run_id(database: Path) -> str:

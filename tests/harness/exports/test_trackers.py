@@ -28,7 +28,7 @@ Points = list[tuple[int, float, int]]
 def mlflow_runs(store: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """Every run of a store by experiment and name, read by MLflow."""
     client = made.mlflow().MlflowClient(store.as_uri())
-    found = {}
+    result = {}
     for experiment in client.search_experiments():
         for each in client.search_runs([experiment.experiment_id]):
             metrics: dict[str, Points] = {}
@@ -36,8 +36,8 @@ def mlflow_runs(store: Path) -> dict[tuple[str, str], dict[str, Any]]:
                 history = client.get_metric_history(each.info.run_id, key)
                 metrics[key] = [(point.timestamp, point.value, point.step) for point in history]
             parts = {"params": each.data.params, "tags": each.data.tags, "metrics": metrics, "info": each.info}
-            found[experiment.name, each.info.run_name] = parts
-    return found
+            result[experiment.name, each.info.run_name] = parts
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,8 @@ def store(two_seeds: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def stored_scores(capsys: pytest.CaptureFixture[str]) -> dict[tuple[str, str], float]:
     sql = "SELECT arm, seed, split, metric, value FROM current_results"
-    found = rows(capsys, sql)
-    return {(f"known/{row['arm']}/{row['seed']}", f"{row['split']}/{row['metric']}"): row["value"] for row in found}
+    result = rows(capsys, sql)
+    return {(f"known/{row['arm']}/{row['seed']}", f"{row['split']}/{row['metric']}"): row["value"] for row in result}
 
 
 def test_mlflow_file_store(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,13 +68,13 @@ def test_mlflow_file_store(store: Path, tmp_path: Path, capsys: pytest.CaptureFi
     for (name, key), value in stored_scores(capsys).items():
         ((_, written, _),) = runs["tiny/mini", name]["metrics"][f"final/{key}"]
         assert written == value
-    one = runs["tiny/mini", "known/better/1"]
-    assert (one["params"]["arm"], one["params"]["seed"], one["params"]["recipe.effect"]) == ("better", "1", "3.0")
-    assert one["params"]["slots.optimizer.lr"] == "0.1"
-    assert one["info"].status == "FINISHED"
-    assert one["info"].end_time >= one["info"].start_time > 1_500_000_000_000
+    item = runs["tiny/mini", "known/better/1"]
+    assert (item["params"]["arm"], item["params"]["seed"], item["params"]["recipe.effect"]) == ("better", "1", "3.0")
+    assert item["params"]["slots.optimizer.lr"] == "0.1"
+    assert item["info"].status == "FINISHED"
+    assert item["info"].end_time >= item["info"].start_time > 1_500_000_000_000
     (trial,) = rows(capsys, "SELECT trial_id, run_id FROM cell_trials WHERE arm = 'better' AND seed = 1")
-    assert (one["tags"]["harness.trial_id"], one["tags"]["harness.run_id"]) == (trial["trial_id"], trial["run_id"])
+    assert (item["tags"]["harness.trial_id"], item["tags"]["harness.run_id"]) == (trial["trial_id"], trial["run_id"])
     curve = rows(
         capsys,
         "SELECT m.split || '/' || name AS key, list(step ORDER BY step) AS steps, "
@@ -83,7 +83,7 @@ def test_mlflow_file_store(store: Path, tmp_path: Path, capsys: pytest.CaptureFi
     )
     assert curve
     for series in curve:
-        points = one["metrics"][series["key"]]
+        points = item["metrics"][series["key"]]
         assert [step for _, _, step in points] == series["steps"]
         assert [value for _, value, _ in points] == series["points"]
 
@@ -110,13 +110,13 @@ def test_tensorboard_event_files(store: Path, tmp_path: Path, capsys: pytest.Cap
     scores = stored_scores(capsys)
     for (arm, seed), trial in ids.items():
         (file,) = folder.glob(f"tiny/mini/known/{arm}/seed{seed}-{trial[:8]}/events.out.tfevents.*")
-        found = list(scalars_of(file))
-        finals = {tag: value for _, tag, value in found if tag.startswith("final/")}
+        result = list(scalars_of(file))
+        finals = {tag: value for _, tag, value in result if tag.startswith("final/")}
         wanted = {f"final/{key}": value for (name, key), value in scores.items() if name == f"known/{arm}/{seed}"}
         assert finals == {key: struct.unpack("<f", struct.pack("<f", value))[0] for key, value in wanted.items()}
         sql = f"SELECT step, split || '/' || name AS tag, value FROM metrics WHERE trial_id = '{trial}'"
         curves = {(row["step"], row["tag"]): row["value"] for row in rows(capsys, sql)}
-        written = {(step, tag): value for step, tag, value in found if not tag.startswith("final/")}
+        written = {(step, tag): value for step, tag, value in result if not tag.startswith("final/")}
         assert written.keys() == curves.keys()
         assert all(written[key] == pytest.approx(value, rel=1e-6) for key, value in curves.items())
 
@@ -137,7 +137,7 @@ def test_a_filter_keeps_what_it_names(store: Path, tmp_path: Path) -> None:
     assert run_main(["export", "--to", "mlflow", str(tmp_path / "m"), *more]) == 0
     runs = mlflow_runs(tmp_path / "m")
     assert {name for _, name in runs} == {"known/better/0", "known/better/1"}
-    assert {key for one in runs.values() for key in one["metrics"]} <= {"final/test/score", "test/score"}
+    assert {key for item in runs.values() for key in item["metrics"]} <= {"final/test/score", "test/score"}
 
 
 def test_live_writes_what_an_export_writes(tiny: Path, tmp_path: Path) -> None:
@@ -146,10 +146,10 @@ def test_live_writes_what_an_export_writes(tiny: Path, tmp_path: Path) -> None:
     assert run_main(["export", "--to", "mlflow", str(tmp_path / "later")]) == 0
     now, later = mlflow_runs(live), mlflow_runs(tmp_path / "later")
     assert set(now) == set(later)
-    for key, one in now.items():
-        assert one["params"] == later[key]["params"]
-        assert one["metrics"].keys() == later[key]["metrics"].keys()
-        for name, points in one["metrics"].items():
+    for key, item in now.items():
+        assert item["params"] == later[key]["params"]
+        assert item["metrics"].keys() == later[key]["metrics"].keys()
+        for name, points in item["metrics"].items():
             assert [point[1:] for point in points] == [point[1:] for point in later[key]["metrics"][name]]
             assert all(abs(a[0] - b[0]) <= 1 for a, b in zip(points, later[key]["metrics"][name], strict=True))
     assert len(list(log.rglob("events.out.tfevents.*"))) == 4
@@ -162,9 +162,9 @@ def test_live_writes_failures_and_keeps_what_is_no_trial_of_the_plan_apart(tiny:
     runs = mlflow_runs(tmp_path / "live")
     assert {name for group, name in runs if group == "tiny/mini"} == {"known/base/0", "known/better/0"}
     assert {group for group, _ in runs} >= {"tiny/mini", "tiny/mini/sweep points"}
-    diverged = [one for one in runs.values() if one["tags"]["harness.status"] == "diverged"]
+    diverged = [item for item in runs.values() if item["tags"]["harness.status"] == "diverged"]
     assert diverged
-    assert {one["info"].status for one in diverged} == {"FAILED"}
+    assert {item["info"].status for item in diverged} == {"FAILED"}
 
 
 def test_a_tracker_that_fails_is_a_warning(
@@ -175,10 +175,10 @@ def test_a_tracker_that_fails_is_a_warning(
 
     monkeypatch.setattr(TensorBoardFolder, "write", full)
     run(tiny, "--track", f"tensorboard:{tmp_path / 'tb'}", "--track", f"mlflow:{tmp_path / 'ml'}")
-    told = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
-    assert len(told) == 2, "the first failure, and that it is given up"
-    assert "No space left on device" in told[0]
-    assert "given up after 3" in told[1]
+    message = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert len(message) == 2, "the first failure, and that it is given up"
+    assert "No space left on device" in message[0]
+    assert "given up after 3" in message[1]
     assert len(mlflow_runs(tmp_path / "ml")) == 6
     assert len(rows(capsys, "FROM cell_trials WHERE status = 'done'")) == 6
 
@@ -228,7 +228,7 @@ def test_single_precision_does_not_break_on_large_numbers(store: Path, tmp_path:
     )
     TensorBoardFolder(tmp_path).write(dataclasses.replace(trial, results=scores, series=()))
     (file,) = tmp_path.rglob("events.out.tfevents.*")
-    found = {tag: value for _, tag, value in scalars_of(file)}
-    assert found["final/test/huge"] == -found["final/test/low"] == pytest.approx(3.4028235e38)
-    assert found["final/test/inf"] == math.inf
-    assert math.isnan(found["final/test/nan"])
+    result = {tag: value for _, tag, value in scalars_of(file)}
+    assert result["final/test/huge"] == -result["final/test/low"] == pytest.approx(3.4028235e38)
+    assert result["final/test/inf"] == math.inf
+    assert math.isnan(result["final/test/nan"])

@@ -46,16 +46,18 @@ def scores(trial: ImportedTrial) -> dict[tuple[str, str], float | None]:
 
 
 def test_what_leaves_no_doubt_needs_no_mapping(tmp_path: Path) -> None:
-    found = of(tmp_path, [{"algo": arm, "Seed": seed, "accuracy": made.score(arm, seed)} for arm, seed in made.each(2)])
-    assert found.mapping == {
+    result = of(
+        tmp_path, [{"algo": arm, "Seed": seed, "accuracy": made.score(arm, seed)} for arm, seed in made.each(2)]
+    )
+    assert result.mapping == {
         "benchmark": {"value": "digits"},
         "arm": {"column": "algo"},
         "seed": {"column": "Seed"},
         "metrics": {"accuracy": {"metric": "accuracy"}},
     }
-    assert scores(one(found, "adamp", 1)) == {("test", "accuracy"): made.score("adamp", 1)}
-    assert one(found, "adamp", 1).place.endswith("r.csv:5")
-    assert len({trial.trial_id for trial in found.trials}) == 4
+    assert scores(one(result, "adamp", 1)) == {("test", "accuracy"): made.score("adamp", 1)}
+    assert one(result, "adamp", 1).place.endswith("r.csv:5")
+    assert len({trial.trial_id for trial in result.trials}) == 4
 
 
 def test_names_splits_and_factors(tmp_path: Path) -> None:
@@ -65,11 +67,11 @@ def test_names_splits_and_factors(tmp_path: Path) -> None:
         "seed": "rep",
         "metrics": {"val": {"metric": "accuracy", "split": "validation", "times": 100}},
     }
-    found = of(tmp_path, rows, given)
-    assert [trial.arm for trial in found.trials] == ["adam", "adamp"]
-    assert scores(one(found, "adamp", 0)) == {("validation", "accuracy"): pytest.approx(80.0)}
-    assert found.left_out == 1
-    words = in_words(found.mapping)
+    result = of(tmp_path, rows, given)
+    assert [trial.arm for trial in result.trials] == ["adam", "adamp"]
+    assert scores(one(result, "adamp", 0)) == {("validation", "accuracy"): pytest.approx(80.0)}
+    assert result.left_out == 1
+    words = in_words(result.mapping)
     assert "arm from 'm' (AdamP → adamp, Adam → adam, SGD → left out)" in words
     assert "accuracy on validation × 100 from 'val'" in words
     flags: dict[str, Any] = {
@@ -77,7 +79,7 @@ def test_names_splits_and_factors(tmp_path: Path) -> None:
         "columns": {"arm": "m", "seed": "rep"},
         "metrics": ("val=accuracy@validation*100",),
     }
-    assert of(tmp_path, rows, **flags).trials == found.trials, "flags say the same as the file"
+    assert of(tmp_path, rows, **flags).trials == result.trials, "flags say the same as the file"
 
 
 def test_a_row_a_number_with_splits_and_steps(tmp_path: Path) -> None:
@@ -88,14 +90,14 @@ def test_a_row_a_number_with_splits_and_steps(tmp_path: Path) -> None:
         for step in (1, 2, 3)
         for name in ("acc", "other")
     ]
-    found = of(tmp_path, rows, metrics=("acc=accuracy",))
-    trial = one(found, "adam", 0)
+    result = of(tmp_path, rows, metrics=("acc=accuracy",))
+    trial = one(result, "adam", 0)
     assert scores(trial) == {("test", "accuracy"): 73.0, ("validation", "accuracy"): 73.0}
     assert {(s.split, tuple(s.step), tuple(s.value)) for s in trial.series} == {
         ("test", (1, 2, 3), (71.0, 72.0, 73.0)),
         ("validation", (1, 2, 3), (71.0, 72.0, 73.0)),
     }
-    assert "numbers from 'value', named by 'metric'" in in_words(found.mapping)
+    assert "numbers from 'value', named by 'metric'" in in_words(result.mapping)
 
 
 def test_a_table_of_curves_may_have_gaps(tmp_path: Path) -> None:
@@ -106,8 +108,10 @@ def test_a_table_of_curves_may_have_gaps(tmp_path: Path) -> None:
 
 def test_patterns_take_words_out_of_a_name(tmp_path: Path) -> None:
     rows = [{"run": f"digits-{arm}-s{seed}", "accuracy": 80.0 + seed} for arm, seed in made.each(2)]
-    found = of(tmp_path, rows, patterns=("run={benchmark}-{arm}-s{seed}",), text=made.TWO)
-    assert {(t.benchmark, t.arm, t.seed) for t in found.trials} == {("digits", arm, seed) for arm, seed in made.each(2)}
+    result = of(tmp_path, rows, patterns=("run={benchmark}-{arm}-s{seed}",), text=made.TWO)
+    assert {(t.benchmark, t.arm, t.seed) for t in result.trials} == {
+        ("digits", arm, seed) for arm, seed in made.each(2)
+    }
     with pytest.raises(HarnessError, match=r"r.csv:2: 'digits-adam-s0' in 'run' does not fit the pattern 'x\{arm\}"):
         of(tmp_path, rows, patterns=("run=x{arm}{seed}",))
 
@@ -115,10 +119,10 @@ def test_patterns_take_words_out_of_a_name(tmp_path: Path) -> None:
 @given(st.sampled_from(["adam", "adamp", "a-b", "x_1"]), st.integers(0, 99), st.text("abc._", max_size=5))
 @settings(max_examples=60, deadline=None)
 def test_a_pattern_finds_what_was_written(arm: str, seed: int, between: str) -> None:
-    found = matched(f"run/{{arm}}{between}--s{{seed}}", f"run/{arm}{between}--s{seed}")
-    assert found is not None
-    assert found["seed"] == str(seed)
-    assert f"run/{found['arm']}{between}--s{found['seed']}" == f"run/{arm}{between}--s{seed}"
+    result = matched(f"run/{{arm}}{between}--s{{seed}}", f"run/{arm}{between}--s{seed}")
+    assert result is not None
+    assert result["seed"] == str(seed)
+    assert f"run/{result['arm']}{between}--s{result['seed']}" == f"run/{arm}{between}--s{seed}"
 
 
 def test_a_pattern_with_anything_and_a_word_twice() -> None:
@@ -226,9 +230,9 @@ def test_a_map_is_checked_where_it_stands(tmp_path: Path) -> None:
     file.write_text("arm: optimizer\nsead: seed\nmetrics:\n  acc: {metric: accuracy, split: dev}\n")
     with pytest.raises(SuiteError) as refused:
         read_map(file)
-    told = str(refused.value)
-    assert f"{file}:2:1: unknown key 'sead'; did you mean 'seed'?" in told
-    assert f"{file}:4:" in told
+    message = str(refused.value)
+    assert f"{file}:2:1: unknown key 'sead'; did you mean 'seed'?" in message
+    assert f"{file}:4:" in message
     file.write_text("arm: {column: a, value: b}\n")
     with pytest.raises(SuiteError, match="give 'column' or 'value'"):
         read_map(file)
@@ -243,11 +247,11 @@ def test_a_score_that_is_missing_or_not_finite_fails_its_trial(tmp_path: Path) -
         {"arm": "adam", "seed": 2, "accuracy": 80.0, "loss": "nan"},
         {"arm": "adam", "seed": 3, "accuracy": "NaN", "loss": 0.5},
     ]
-    found = of(tmp_path, rows)
-    assert [trial.status for trial in found.trials] == [Status.FAILED, Status.FAILED, Status.DONE, Status.FAILED]
-    assert one(found, "adam", 0).error == f"accuracy on test is empty or NaN ({tmp_path / 'r.csv'}:2)"
-    assert str(one(found, "adam", 1).error).startswith("accuracy on test is inf")
-    loss = scores(one(found, "adam", 2))["test", "loss"]
+    result = of(tmp_path, rows)
+    assert [trial.status for trial in result.trials] == [Status.FAILED, Status.FAILED, Status.DONE, Status.FAILED]
+    assert one(result, "adam", 0).error == f"accuracy on test is empty or NaN ({tmp_path / 'r.csv'}:2)"
+    assert str(one(result, "adam", 1).error).startswith("accuracy on test is inf")
+    loss = scores(one(result, "adam", 2))["test", "loss"]
     assert loss is not None
     assert math.isnan(loss), "another metric than the claim's may be missing"
 
@@ -268,8 +272,8 @@ def test_several_benchmarks_are_told_apart_by_their_column(tmp_path: Path) -> No
     ]
     given = {"benchmark": {"column": "dataset", "names": {"MNIST": "digits"}}}
     assert {trial.benchmark for trial in of(tmp_path, rows, given, made.TWO).trials} == {"digits", "letters"}
-    found = of(tmp_path, rows, {"benchmark": {"names": {"MNIST": "digits"}}}, made.TWO)
-    assert found.mapping["benchmark"]["column"] == "dataset", "the one column that fits with the translation"
+    result = of(tmp_path, rows, {"benchmark": {"names": {"MNIST": "digits"}}}, made.TWO)
+    assert result.mapping["benchmark"]["column"] == "dataset", "the one column that fits with the translation"
     with pytest.raises(HarnessError, match=r"r.csv:2: no benchmark 'MNIST' in 'two'; valid: digits, letters"):
         of(tmp_path, rows, text=made.TWO)
     without = [{key: value for key, value in row.items() if key != "dataset"} for row in rows[:2]]

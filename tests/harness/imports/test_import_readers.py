@@ -25,9 +25,9 @@ from harness.imports.wandb_log import read_log
 
 def run_of(source: ForeignSource, **fields: object) -> ForeignRun:
     """The one run that has these fields."""
-    found = [run for run in source.runs if all(str(run.fields.get(k)) == str(v) for k, v in fields.items())]
-    assert len(found) == 1
-    return found[0]
+    result = [run for run in source.runs if all(str(run.fields.get(k)) == str(v) for k, v in fields.items())]
+    assert len(result) == 1
+    return result[0]
 
 
 def test_a_table_of_each_kind_is_the_same_rows(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_mlflow_folder_and_database_give_the_same_runs(tmp_path: Path) -> None:
 @pytest.mark.full
 def test_parts_of_an_mlflow_folder_and_odd_runs(tmp_path: Path) -> None:
     client = made.write_mlflow((tmp_path / "mlruns").as_uri(), "acc", seeds=2)
-    (experiment,) = [one for one in client.search_experiments() if one.name == "digits"]
+    (experiment,) = [item for item in client.search_experiments() if item.name == "digits"]
     folder = tmp_path / "mlruns" / experiment.experiment_id
     failed, deleted = (client.create_run(experiment.experiment_id).info.run_id for _ in range(2))
     client.log_param(failed, "seed", "7")
@@ -84,8 +84,8 @@ def test_parts_of_an_mlflow_folder_and_odd_runs(tmp_path: Path) -> None:
     assert odd.ended == "is FAILED in MLflow"
     assert math.isnan(odd.series["acc"][0][1])
     assert source.notes == ("deleted in MLflow and left out: 1 run",)
-    (one,) = read_source(folder / failed).runs
-    assert (one.fields["seed"], one.fields["experiment"]) == ("7", "digits")
+    (item,) = read_source(folder / failed).runs
+    assert (item.fields["seed"], item.fields["experiment"]) == ("7", "digits")
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == before
     assert read_source(tmp_path / "mlruns").sha256 != source.sha256
     shutil.copytree(folder, tmp_path / "copy" / folder.name)
@@ -248,19 +248,19 @@ def test_tensorboard_files_restarted_truncated_and_empty(tmp_path: Path) -> None
 
 def study(storage: object) -> None:
     """Two trials of each arm, a pruned and a failed one."""
-    found = optuna.create_study(study_name="tuning", storage=storage, direction="maximize")  # type: ignore[arg-type]
+    result = optuna.create_study(study_name="tuning", storage=storage, direction="maximize")  # type: ignore[arg-type]
     for arm, seed in made.each(2):
-        trial = found.ask({"optimizer": optuna.distributions.CategoricalDistribution(["adam", "adamp"])})
+        trial = result.ask({"optimizer": optuna.distributions.CategoricalDistribution(["adam", "adamp"])})
         trial.set_user_attr("seed", seed)
         trial.set_user_attr("arm", arm)
         trial.set_user_attr("loss", 0.25)
         for step in range(3):
             trial.report(made.score(arm, seed, step), step)
-        found.tell(trial, made.score(arm, seed, 2))
-    pruned = found.ask()
+        result.tell(trial, made.score(arm, seed, 2))
+    pruned = result.ask()
     pruned.set_user_attr("seed", 9)
     pruned.report(1.0, 0)
-    found.tell(pruned, state=optuna.trial.TrialState.PRUNED)
+    result.tell(pruned, state=optuna.trial.TrialState.PRUNED)
 
 
 @pytest.mark.parametrize("form", ["sqlite", "journal"])
@@ -295,11 +295,11 @@ def test_a_database_that_only_looks_like_a_study(tmp_path: Path) -> None:
 
 def test_what_is_of_no_known_kind(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for path, told in (
+    for path, message in (
         (tmp_path / "none.csv", "no file or folder"),
         (tmp_path / "empty", "unknown contents; a folder of results is an MLflow store"),
     ):
-        with pytest.raises(HarnessError, match=told):
+        with pytest.raises(HarnessError, match=message):
             read_source(path)
     (tmp_path / "notes.md").write_text("x")
     with pytest.raises(HarnessError, match="unsupported file extension"):

@@ -67,25 +67,25 @@ def by_arm(rows: Rows) -> dict[str, list[float]]:
 
 def test_one_comparison_is_the_paired_t_test() -> None:
     rows = scores()
-    (one,) = judged(pd.DataFrame(rows))
+    (item,) = judged(pd.DataFrame(rows))
     arms = by_arm(rows)
     expected = ttest_rel(arms["adamp"], arms["adam"])
     low, high = expected.confidence_interval(0.95)
-    assert (one.test, one.word, one.n) == ("adamp − adam", "direction confirmed", 6)
-    assert one.difference == pytest.approx(np.mean(arms["adamp"]) - np.mean(arms["adam"]))
-    assert (one.p, one.low, one.high) == pytest.approx((expected.pvalue, low, high))
-    assert one.adjusted_p == one.p
+    assert (item.test, item.word, item.n) == ("adamp − adam", "direction confirmed", 6)
+    assert item.difference == pytest.approx(np.mean(arms["adamp"]) - np.mean(arms["adam"]))
+    assert (item.p, item.low, item.high) == pytest.approx((expected.pvalue, low, high))
+    assert item.adjusted_p == item.p
 
 
 def test_several_tests_share_one_correction() -> None:
     rows = scores(benchmarks=4)
     few = judged(rows, by="dataset")
     assert few.correction == "Holm over 4 tests"
-    assert [one.adjusted_p for one in few] == pytest.approx(list(holm([float(one.p or 1) for one in few])))
+    assert [item.adjusted_p for item in few] == pytest.approx(list(holm([float(item.p or 1) for item in few])))
     many = judged(rows, against=["adam", "adamw"], by="dataset")
     assert many.correction == "Benjamini–Hochberg over 8 tests"
-    expected = benjamini_hochberg([float(one.p or 1) for one in many])
-    assert [one.adjusted_p for one in many] == pytest.approx(list(expected))
+    expected = benjamini_hochberg([float(item.p or 1) for item in many])
+    assert [item.adjusted_p for item in many] == pytest.approx(list(expected))
 
 
 def test_announced_tests_are_a_family_of_their_own() -> None:
@@ -109,12 +109,12 @@ def test_scopes_over_benchmarks() -> None:
     assert (mean.n, mean.difference) == (6, pytest.approx(expected.mean()))
     (every,) = judged(rows, by="dataset", scope="all")
     each = judged(rows, by="dataset")
-    assert every.p == pytest.approx(max(float(one.p or 1) for one in each))
+    assert every.p == pytest.approx(max(float(item.p or 1) for item in each))
 
 
 def test_nothing_is_said_of_equal_arms() -> None:
-    (one,) = judged(scores(gain=0.0, seeds=5))
-    assert one.word == "undecided"
+    (item,) = judged(scores(gain=0.0, seeds=5))
+    assert item.word == "inconclusive"
     (small,) = judged(scores(gain=0.0, seeds=20), smallest=5.0)
     assert small.word == "no effect worth having"
 
@@ -125,9 +125,9 @@ def test_lower_is_better_by_name_and_times_are_ratios() -> None:
         for seed in range(5)
         for arm, shift in (("a", 0.0), ("b", 0.3 + 0.001 * seed))
     ]
-    (one,) = harness.judge(rows, method="a", against="b", metric="loss")
-    assert one.word == "direction confirmed"
-    assert one.difference == pytest.approx(0.302)
+    (item,) = harness.judge(rows, method="a", against="b", metric="loss")
+    assert item.word == "direction confirmed"
+    assert item.difference == pytest.approx(0.302)
     for row in rows:
         row["seconds"] = row.pop("loss")
     (time,) = harness.judge(rows, method="a", against="b", metric="seconds", unit="seconds")
@@ -186,19 +186,19 @@ def layouts(folder: Path) -> dict[str, Path]:
 
 
 def test_every_layout_and_file_gives_the_same(tmp_path: Path) -> None:
-    found = {}
+    result = {}
     for name, path in layouts(tmp_path).items():
-        (one,) = judged(path)
-        found[name] = (one.word, one.n, round(one.difference or 0, 9), round(one.p or 0, 12))
-    assert len(set(found.values())) == 1, found
+        (item,) = judged(path)
+        result[name] = (item.word, item.n, round(item.difference or 0, 9), round(item.p or 0, 12))
+    assert len(set(result.values())) == 1, result
 
 
 def test_half_a_surrogate_pair_is_a_name_like_another() -> None:
     """JSON can write one; to digest the design of such arms was an internal error."""
     odd = [{**row, "optimizer": str(row["optimizer"]) + "\udcff"} for row in scores()]
-    (one,) = judged(odd, method="adamp\udcff", against="adam\udcff")
+    (item,) = judged(odd, method="adamp\udcff", against="adam\udcff")
     (plain,) = judged(scores())
-    assert one.word == plain.word
+    assert item.word == plain.word
 
 
 MESSAGES: dict[str, tuple[Callable[[Rows], object], dict[str, object], str]] = {
@@ -259,9 +259,9 @@ MESSAGES: dict[str, tuple[Callable[[Rows], object], dict[str, object], str]] = {
 
 @pytest.mark.parametrize("doubt", MESSAGES)
 def test_every_doubt_has_one_message(doubt: str) -> None:
-    change, asked, message = MESSAGES[doubt]
+    change, requested, message = MESSAGES[doubt]
     with pytest.raises(HarnessError, match=f"(?i){message}") as raised:
-        judged(change(scores()), **asked)
+        judged(change(scores()), **requested)
     assert "\n" not in str(raised.value)
 
 
@@ -329,9 +329,9 @@ def test_a_score_that_is_missing_is_a_failure_and_no_win() -> None:
         {**row, "accuracy": ""} if row["optimizer"] == "adamp" and int(str(row["seed"])) < 3 else row
         for row in scores()
     ]
-    (one,) = judged(lost)
-    assert one.word == "invalid"
-    assert "3 of 6 trials of adamp failed" in one.meaning
+    (item,) = judged(lost)
+    assert item.word == "invalid"
+    assert "3 of 6 trials of adamp failed" in item.meaning
 
 
 def test_a_seed_without_a_partner_is_dropped_and_told() -> None:
@@ -378,10 +378,10 @@ def test_the_command_writes_verdicts_and_a_page(
         "dataset",
     ]
     assert run_main(arguments) == 0
-    said = capsys.readouterr().out
-    assert "d0: adamp − adam" in said
-    assert "Holm over 2 tests" in said
-    assert said.endswith("results-verdicts.html\n")
+    text = capsys.readouterr().out
+    assert "d0: adamp − adam" in text
+    assert "Holm over 2 tests" in text
+    assert text.endswith("results-verdicts.html\n")
     page = (tmp_path / "results-verdicts.html").read_text()
     assert "https://" not in page
     assert "<script src" not in page
@@ -390,7 +390,7 @@ def test_the_command_writes_verdicts_and_a_page(
     assert run_main([*arguments, "--format", "json", "--out", "other/page.html"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert (tmp_path / "other" / "page.html").is_file()
-    assert [one["word"] for one in record["verdicts"]] == ["direction confirmed"] * 2
+    assert [item["word"] for item in record["verdicts"]] == ["direction confirmed"] * 2
     assert record["verdicts"][0]["design"]["per_benchmark"][0]["n"] == 6
 
 

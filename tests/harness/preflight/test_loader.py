@@ -33,11 +33,11 @@ def result(
 
 
 def test_the_need_of_a_step_is_its_arithmetic_on_the_device() -> None:
-    found = result(0.002, loader_workers=4)
-    assert found.loader_items == pytest.approx(4 / 0.002)
+    match = result(0.002, loader_workers=4)
+    assert match.loader_items == pytest.approx(4 / 0.002)
     # A micro-batch of two items takes 10⁹ operations, half of 67 · 10¹² a second are reached.
-    assert found.step_items == pytest.approx(2 * 0.5 * 67e12 / 1e9)
-    assert found.headroom == pytest.approx(2000 / found.step_items)
+    assert match.step_items == pytest.approx(2 * 0.5 * 67e12 / 1e9)
+    assert match.headroom == pytest.approx(2000 / match.step_items)
 
 
 def test_more_threads_read_more_and_the_rest_stays() -> None:
@@ -58,11 +58,11 @@ def test_what_starves_is_told_with_what_it_takes() -> None:
 
 
 def test_what_lies_in_memory_needs_no_loader() -> None:
-    found = result(None)
-    assert found.loader_items is None
-    assert found.headroom is None
-    assert list(_loaders((found,))) == []
-    assert "memory" in _row(found)
+    match = result(None)
+    assert match.loader_items is None
+    assert match.headroom is None
+    assert list(_loaders((match,))) == []
+    assert "memory" in _row(match)
 
 
 @pytest.mark.parametrize(("scale", "files"), [("paper", True), ("mini", False)])

@@ -14,9 +14,8 @@ from harness.errors import HarnessError
 from harness.plan.planning import Selection, make_plan
 from harness.preflight import DEVICES, device
 from harness.preflight.measure import rows_of_tables
-from harness.preflight.rows import works_of
+from harness.preflight.rows import measured, works_of
 from harness.preflight.work import Workload, cells_of, fixtures, key_of
-from harness.preflight.workers import measured
 from harness.registry.user_methods import UserMethod
 from harness.suite import load_suite
 from harness.trial.spec import TrialSpec
