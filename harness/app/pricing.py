@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.app.jobs import missing_data
-from harness.plan.estimate import PlanEstimate, estimate
+from harness.plan.estimate import PlanEstimate, StoredCosts, estimate
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.results.listing import measured_costs
 from harness.store import open_reader
