@@ -23,7 +23,7 @@ from suites.data.splitting import drawn, shares_of
 from suites.data.tables import TableData
 from suites.models import estimators
 from suites.tasks.prediction_scores import class_scores, number_scores
-from suites.tasks.table_encoding import Encoding
+from suites.tasks.tabular import Encoding
 
 TABLE = "suites.data.tables:table"
 CLASSIFICATION = "suites.tasks.tabular:tabular-classification"
