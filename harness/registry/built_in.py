@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.registry.metadata import declared_by, named_sources, sources_file
 from harness.registry.shipped import COMPUTING
 from harness.registry.static import StaticModule, StaticPackages
-from harness.trial.options import Option
+from harness.trial.options import Option, Values
 from harness.vocabulary import Kind
 
 PACKAGES: Mapping[Kind, tuple[str, ...]] = {
@@ -34,8 +34,8 @@ class Row(TypedDict):
     """An entry as plain data: module, metadata and declared options (of a method: they follow from its metadata)."""
 
     module: str
-    metadata: dict[str, Any]
-    options: dict[str, dict[str, Any]]
+    metadata: Values
+    options: dict[str, Values]
 
 
 Index = dict[Kind, dict[str, Row]]
@@ -123,7 +123,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _shortened(option: Option) -> dict[str, Any]:
+def _shortened(option: Option) -> Values:
     """An option as plain data, without the values that an option has by default."""
     usual = _plain(Option("any"))
-    return {key: value for key, value in _plain(option).items() if key == "type" or value != usual[key]}
+    return Values({key: value for key, value in _plain(option).items() if key == "type" or value != usual[key]})

@@ -7,7 +7,7 @@ files are validated and planned without importing torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import make_dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from harness.base.metadata import MethodMetadata, Uniform
 from harness.base.metadata import ModelMetadata as ModelMetadata
 from harness.base.metadata import TaskMetadata as TaskMetadata
 from harness.base.yaml_nodes import read
-from harness.trial.options import Option, OptionType, option, options_of
+from harness.trial.options import Option, OptionType, Values, option, options_of
 from harness.vocabulary import Kind
 
 
@@ -54,13 +54,11 @@ def named_sources(module: Path, record: Callable[[str], Any]) -> tuple[DataMetad
         return ()
     declared = read(file).plain()
     shared = declared.get("shared", {})
-    return tuple(_source(name, {**shared, **fields}, record) for name, fields in declared["sources"].items())
+    return tuple(_source(name, Values({**shared, **fields}), record) for name, fields in declared["sources"].items())
 
 
-def _source(name: str, declared: Mapping[str, Any], record: Callable[[str], Any]) -> DataMetadata:
-    fields: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in declared.items()
-    }
+def _source(name: str, declared: Values, record: Callable[[str], Any]) -> DataMetadata:
+    fields = Values({key: tuple(value) if isinstance(value, list) else value for key, value in declared.items()})
     options, defaults = fields.pop("options", None), fields.pop("defaults", {})
     declared_options = record(options) if options else None
     if declared_options is not None and defaults:

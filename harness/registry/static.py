@@ -25,7 +25,11 @@ class NotStaticError(HarnessError):
     """A value that cannot be read from a syntax tree."""
 
 
-class StaticModule(dict[str, Any]):
+class Namespace(dict[str, Any]):
+    """Values of names in the scope of a module or class."""
+
+
+class StaticModule(Namespace):
     """The global names of a source file, evaluated on first use.
 
     Args:
@@ -79,7 +83,7 @@ class StaticModule(dict[str, Any]):
         except Exception as error:
             self._refuse(expression, f"{ast.unparse(expression)[:60]} ({type(error).__name__}: {error})")
 
-    def _function(self, definition: ast.FunctionDef, scope: dict[str, Any] | None = None) -> Any:
+    def _function(self, definition: ast.FunctionDef, scope: Namespace | None = None) -> Any:
         """The function without annotations: its signature, and its value where an expression calls it."""
         for argument in ast.walk(definition.args):
             if isinstance(argument, ast.arg):
@@ -95,7 +99,7 @@ class StaticModule(dict[str, Any]):
     def _class(self, definition: ast.ClassDef) -> Any:
         """A class as metadata refer to it: attributes and constructor, its own and those of bases in the packages."""
         bases = [base for base in map(self._readable, definition.bases) if isinstance(base, type)]
-        attributes: dict[str, Any] = {}
+        attributes = Namespace()
         for statement in definition.body:
             if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
                 attributes["__init__"] = self._function(statement, attributes)
@@ -110,8 +114,8 @@ class StaticModule(dict[str, Any]):
         except NotStaticError:
             return None
 
-    def _defined(self, definition: ast.FunctionDef | ast.ClassDef, scope: dict[str, Any] | None = None) -> Any:
-        names = dict(scope or {})
+    def _defined(self, definition: ast.FunctionDef | ast.ClassDef, scope: Namespace | None = None) -> Any:
+        names = Namespace(scope or {})
         for node in ast.walk(definition.args if isinstance(definition, ast.FunctionDef) else definition):
             if isinstance(node, ast.Name) and node.id in self._statements:
                 self[node.id]  # a class body looks globals up without __missing__
