@@ -1,8 +1,7 @@
-"""Metadata of tasks, data sources and models, and the options that they declare.
+"""Metadata of methods, tasks, data and models, with the options they declare.
 
 Each module under ``suites/tasks``, ``suites/data`` and ``suites/models`` ends with ``METADATA``, plain data only; named
-data sources are declared in YAML (:func:`named_sources`). The index is read from the syntax trees of these, so that
-files are validated and planned without importing torch.
+data sources are declared in YAML (:func:`named_sources`).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from harness.vocabulary import Kind
 
 @cache  # read once a process: every trial asks for its source
 def metadata_in(module: ModuleType) -> tuple[Any, ...]:
-    """The records of an imported module (``METADATA``: one or a tuple) and the sources declared beside it."""
+    """The records of an imported module and of its named sources."""
     own = getattr(module, "METADATA", ())
     return (
         *(own if isinstance(own, tuple) else (own,)),
@@ -34,20 +33,16 @@ def metadata_in(module: ModuleType) -> tuple[Any, ...]:
 
 
 def sources_file(module: Path) -> Path:
-    """The YAML file that declares the sources of a layout's module; it need not exist."""
+    """The YAML file of a module's named sources, which may be absent."""
     return module.parent / "sources" / f"{module.stem}.yaml"
 
 
 def named_sources(module: Path, record: Callable[[str], Any]) -> tuple[DataMetadata, ...]:
-    """The sources that are declared beside a layout's module, in YAML; none without such a file.
+    """The data sources declared in YAML beside a layout's module.
 
     ``suites/data/sources/<module>.yaml`` holds the fields of ``DataMetadata`` under ``sources``, by the name of the
-    source, and those that all of them share under ``shared``. ``options`` names a record of the module; ``defaults``
-    are defaults of it that differ for the source.
-
-    Args:
-        module: file of the layout.
-        record: returns the class of that name in the module.
+    source, and common ones under ``shared``. ``options`` names a record of the module (``record`` returns it),
+    ``defaults`` its defaults for the source.
     """
     file = sources_file(module)
     if not file.is_file():
@@ -75,7 +70,7 @@ def metadata_class(kind: Kind) -> type[Any]:
 
 
 def declared_by(kind: Kind, metadata: Any) -> dict[str, Option]:
-    """The declared options, or a method's hyper-parameters with the types of their defaults."""
+    """The declared options, or a method's hyper-parameters with default types."""
     if kind == "method":
         return {name: _hyper_parameter(name, metadata) for name in (*metadata.required, *metadata.defaults)}
     return options_of(metadata.options) if metadata.options is not None else {}

@@ -91,15 +91,12 @@ class Diagnostic(Protocol):
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
         """Return quantities of this step, without the ``mechanism.`` prefix."""
-        ...
 
     def summary(self) -> dict[str, float]:
         """Return quantities of the whole training, reported as final ``mechanism.*`` metrics."""
-        ...
 
     def state_dict(self) -> dict[str, Any]:
         """Return its state for checkpoints: tensors and plain data."""
-        ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state."""
