@@ -31,9 +31,8 @@ from suites.data.parallel import Parallel
 from suites.data.phrases import english_number, german_number
 from suites.data.types import Text
 from suites.models import language_models, transformer
-from suites.tasks.beam import BeamSearch
 from suites.tasks.norm_diagnostic import NormDiagnostic, distance, image_deviation
-from suites.tasks.subwords import END, PADDING, UNKNOWN, BytePairs, Pieces
+from suites.tasks.sentences import END, PADDING, UNKNOWN, BeamSearch, BytePairs, Pieces
 from suites.tasks.translation import bleu, chrf, mean_of
 
 TINY = Cell(
