@@ -16,6 +16,7 @@ from typing import Any, Unpack
 
 from harness.app.jobs import check_data
 from harness.app.notices import notices_of
+from harness.app.report import write_run_report
 from harness.app.request import Request, RunOptions, SharedExecutor
 from harness.app.running import Result, RunningSuite
 from harness.app.session import Session, now
@@ -30,8 +31,8 @@ from harness.judge.judging import record_judgement
 from harness.judge.remembered import judge_once
 from harness.plan.planning import Plan, Selection, make_plan, nothing_to_run, sources_of
 from harness.plan.selecting import Seeds, choose
+from harness.results.current import Reported
 from harness.results.listing import measured_costs
-from harness.results.reporting import Reported, write_run_report
 from harness.results.scratch import scratch_store
 from harness.store import Writer, default_database
 from harness.store.errors import StoreHeldError

@@ -505,7 +505,7 @@ def test_writing_needs_no_training_library(written: Written, tmp_path: Path) -> 
 import sys
 from dataclasses import replace
 from pathlib import Path
-from harness.results.reporting import Reported
+from harness.results.current import Reported
 from reports.site import write_site
 from harness.suite import load_suite
 from harness.plan.planning import Selection, make_plan

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from store_support import foreign_holder, outcome, planned
 
 from harness.cli.db import db_command as db
-from harness.cli.query import query_command as query
+from harness.cli.read import query_command as query
 from harness.store import StoreError, Writer
 
 
