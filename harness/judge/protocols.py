@@ -87,7 +87,8 @@ def judge_protocols(
 def told_points(tuning: Tuning, reader: Queries) -> dict[str, list[Point]]:
     """The stored configurations of a search by arm, in order; one that failed is tried again and not among them."""
     points: dict[str, list[Point]] = {arm: [] for arm in tuning.arms}
-    for row in reader.sweep_points(tuning.sweep_id):
+    sql = "SELECT * FROM sweep_points WHERE sweep_id = ? ORDER BY arm, number"
+    for row in reader.query(sql, [tuning.sweep_id]).dicts():
         if row["arm"] in points and row["status"] != "failed":
             given = (restored(row["params"]), row["value"], row["status"], list(row["trial_ids"] or []))
             points[row["arm"]].append(Point(row["number"], *given))
