@@ -103,7 +103,6 @@ class Session:
         if jobs := jobs_of(plan, stored, self.request):
             recorder = StoreRecorder(self.owner.record, self.run_id)
             shared = self._sharing()
-            shared.begin()
             self._dispatcher = self._dispatching(arranged(jobs, self.durations), recorder, self.watch, shared)
             self.owner.release()  # a command that is stopped while a trial runs must not hold the file
             for job, outcome in self._dispatcher.outcomes():

@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Iterator
 
 from harness.execute.outcome import Outcome
+from harness.execute.queue import Sharing
 from harness.execute.worker import Job
 from harness.store.following import OtherSessions
 from harness.store.paths import StorePaths
@@ -21,7 +22,7 @@ LOOK_SECONDS = 1.0
 """Between two looks whether a trial of another command was let go without a result."""
 
 
-class SharedTrials:
+class SharedTrials(Sharing):
     """The part of one session in the trials of a database; make one before asking what is stored.
 
     Args:
@@ -34,26 +35,15 @@ class SharedTrials:
         self._others = OtherSessions(paths, segment)
         self._elsewhere: dict[str, Job] = {}
         self._next_look = 0.0
-        self._begun = False
         self.taken: set[str] = set()
         """Trials whose result came from another command."""
-
-    def begin(self) -> None:
-        """Say that this session runs trials. Idempotent.
-
-        Raises:
-            StoreError: nothing can be written beside the database.
-        """
-        if not self._begun:
-            self._others.announce()
-            self._begun = True
 
     def discard(self, trial_ids: Collection[str]) -> None:
         """Ignore what others measured of trials until now: this session deletes them."""
         self._others.discard(trial_ids)
 
     def take(self, job: Job) -> bool:
-        """Lock a trial that starts now; raises as :meth:`begin`."""
+        """Lock a trial that starts now; raises as :meth:`TrialLocks.take`."""
         if self._locks.take(job.trial_id):
             # In this order: who had the trial before journalled its result before letting it go.
             self._others.look()

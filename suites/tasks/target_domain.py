@@ -18,7 +18,7 @@ from methods.alignment.knn_baselines import FEATURES, item_features
 from suites.data.csi_domains import Amplitudes, CsiDomain
 from suites.data.types import Labels
 from suites.tasks.reduction import embedding
-from suites.tasks.sensing_options import SensingOptions
+from suites.tasks.sensing_scores import SensingOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,11 +27,9 @@ class Target:
 
     Attributes:
         amplitudes: every window, (N, T, S).
-        support: places of the shots, (K,).
-        support_labels: their classes, (K,).
+        support, support_labels: places of the shots, (K,), and their classes.
         rest: places of the windows that are aligned and scored, (R,); none of a shot's recording.
-        recordings: their recordings, (R,).
-        items: their numbers in the whole source, (R,).
+        recordings, items: their recordings and their numbers in the whole source, (R,).
         hidden: their classes, (R,): for scoring, for measurements in hindsight, and for arms that declare the leak.
     """
 
@@ -45,10 +43,9 @@ class Target:
 
 
 def draw_shots(domain: CsiDomain, shots: int, streams: Streams, permute_hidden: bool) -> Target:
-    """Draw ``shots`` windows a class, each from a separate recording.
+    """Draw ``shots`` windows a class, each from a separate recording (else HarnessError).
 
-    The stream is ``split``. ``permute_hidden`` permutes the classes of all other windows. A class with too few
-    recordings is an error (HarnessError).
+    ``permute_hidden`` permutes the classes of all other windows.
     """
     try:
         split = choose_support(domain.labels, domain.recordings.tolist(), shots, streams.numpy("split", "support"))
@@ -76,10 +73,7 @@ def halve(recordings: Labels, hidden: Labels, generator: np.random.Generator) ->
 
 
 def help_set(target: Target, classes: int, options: SensingOptions, streams: Streams) -> HelpSet:
-    """Choose the help set; HarnessError if it is empty.
-
-    Hidden labels are used only with ``oracle_labels``.
-    """
+    """Choose the help set (HarnessError if empty); ``oracle_labels`` alone reads hidden labels."""
     flat = target.amplitudes.reshape(len(target.amplitudes), -1)
     if options.reduce == "umap":
         flat = embedding(flat, options.umap_dimensions, streams.number("umap") % 2**32)

@@ -17,7 +17,7 @@ import numpy as np
 from harness import stats
 from harness.judge.detail import finite
 from harness.plan.planning import Plan, Selection, Trial, make_plan
-from harness.results.reporting import Reported
+from harness.results.current import Reported
 from harness.store import Writer
 from harness.store.events import (
     ClaimsEvent,
