@@ -60,14 +60,14 @@ def test_gates_and_newest_verdicts_are_of_their_suite(tmp_path: Path, database: 
     judged(own, database, 0)
     judged(other, database, 1)
     with open_reader(database) as reader:
-        message = {suite: reader.query(sql.verdicts_of(suite, "mini")).dicts() for suite in ("known", "other")}
+        verdicts = {suite: reader.query(sql.verdicts_of(suite, "mini")).dicts() for suite in ("known", "other")}
         gates = {suite: reader.query("FROM gates WHERE suite = ?", [suite]).dicts() for suite in ("known", "other")}
         sides = {suite: reader.query(sql.sides_of(suite, "mini")).dicts() for suite in ("known", "other")}
         page = {
             suite: reader.query(sql.verdict("c", "mini", "published", suite)).dicts() for suite in ("known", "other")
         }
         newest = {row["suite"]: row["n"] for row in reader.verdicts(["c"], "mini").dicts()}
-    assert {suite: [row["n"] for row in rows] for suite, rows in told.items()} == {"known": [5], "other": [8]}
+    assert {suite: [row["n"] for row in rows] for suite, rows in verdicts.items()} == {"known": [5], "other": [8]}
     assert {suite: [row["n"] for row in rows] for suite, rows in page.items()} == {"known": [5], "other": [8]}
     assert {suite: [row["passed"] for row in rows] for suite, rows in gates.items()} == {
         "known": [True],
