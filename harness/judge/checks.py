@@ -1,7 +1,7 @@
-"""Checks of identities: functions of a suite's checks module, called by name in a process of their own.
+"""Checks of identities: functions of a suite's checks module, run in a separate process.
 
-A check needs torch, which the commands that only read must not load; and one that dies must not take the judge along.
-Run as a module with names as arguments it prints one line of JSON.
+A check needs torch, which commands that only read must not load. Run as a module with names as arguments it prints
+one line of JSON.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def code_of(place: str) -> str:
 
 
 def checks_of(designs: Iterable[ClaimDesign], reader: Queries, *, compute: bool) -> dict[str, CheckResult]:
-    """The check of each claim that has one: as stored under the same code, else computed anew where ``compute``."""
+    """The check of each claim, as stored under the same code, else computed."""
     checked = [design for design in designs if design.question.check not in (None, REPORTED)]
     wanted = {design.claim_id: place_of(design) for design in checked}
     earlier = {

@@ -69,9 +69,9 @@ def table_designs(
     scores: Sequence[ArmScore],
     perfect: float | None = None,
 ) -> list[ClaimDesign]:
-    """The claim of each method against each baseline, by benchmark where the scope is ``each``.
+    """The claim of each method against each baseline.
 
-    ``perfect`` is the best possible score, for relative error reductions.
+    By benchmark where the scope is ``each``. ``perfect`` is the best possible score, for relative error reductions.
     """
     cells = _cells(scores)
     places = [[name] for name in cells] if claim.question.scope == "each" else [list(cells)]

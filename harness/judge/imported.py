@@ -1,9 +1,6 @@
-"""Plans of imported trials, and what they say of a suite's claims: under a protocol of their own.
+"""Plans and verdicts of imported trials, under the protocol ``imported``.
 
-An imported trial is in no plan of the suite, so that no verdict, page or table of the suite takes it by itself. Here a
-plan is made whose links point at imported trials; the judge takes exactly these. Its verdicts are stored under the
-protocol ``imported``: those of trials that ran here stay as they are, with their looks and
-designs.
+An imported trial is in no plan of the suite; the plan made here links to imported trials alone.
 """
 
 from __future__ import annotations
@@ -35,7 +32,7 @@ Cell = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class StoredImport:
-    """A trial of an import (``run_id``): under which names, and from which file (``path``, where that lay)."""
+    """A trial of an import (``run_id``), its names and its file."""
 
     run_id: str
     benchmark: str
@@ -49,8 +46,7 @@ class StoredImport:
 def stored_imports(reader: Queries, suite: str, scale: str) -> list[StoredImport]:
     """The trials of a suite's imports at a scale, the oldest import first.
 
-    Of a file only the content that was imported last counts: an edited file stands in the place of what it was. Where
-    one content was imported by several mappings, each cell is that of the newest import that has it.
+    Of a file only the last imported content counts; of one content imported by several mappings, the newest import.
     """
     rows = reader.query(
         """
@@ -75,7 +71,7 @@ def stored_imports(reader: Queries, suite: str, scale: str) -> list[StoredImport
 
 
 def unused_imports(suite: str, scale: str, database: Path) -> int:
-    """How many trials of imports there are, which a judgement of the suite's own trials does not use."""
+    """Number of imported trials, which the suite's verdicts do not use."""
     if not database.exists():
         return 0
     with open_reader(database) as reader:
@@ -113,7 +109,6 @@ def _settings(suite: Suite, names: Iterable[str], scale: str) -> dict[str, Setti
 
 
 def _asked(one: StoredImport, suite: Suite, settings: Mapping[str, Setting], selection: Selection) -> bool:
-    """Whether a selection asks for it, and the suite still has its arm there."""
     base = settings.get(one.benchmark)
     # MIN..MAX buys nothing here: what is there of these seeds is there
     seeds = selection.seeds if selection.cap is None else range(selection.cap)
@@ -123,7 +118,7 @@ def _asked(one: StoredImport, suite: Suite, settings: Mapping[str, Setting], sel
 
 
 def _one_each(found: Sequence[StoredImport]) -> tuple[list[StoredImport], dict[Cell, tuple[str, ...]]]:
-    """A trial for each seed of a cell, that of the newest import; a cell that several files made says so."""
+    """The newest trial for each seed, with notes on several files."""
     chosen: dict[tuple[str, str, int], StoredImport] = {}
     notes: dict[Cell, list[str]] = defaultdict(list)
     files: dict[Cell, dict[str, None]] = defaultdict(dict)
@@ -154,7 +149,7 @@ def _trial(suite: Suite, base: Setting, one: StoredImport) -> Trial:
 
 
 def imported_suite(suite: Suite) -> Suite:
-    """The suite whose claims are judged under the protocol of imports; without sweeps and tuned claims."""
+    """The suite under the protocol of imports, without sweeps and tuned claims."""
     claims = [
         Claim(id=binding.id, unbound=CHECKED)
         if binding.check is not None
@@ -186,7 +181,7 @@ def judge_imported(suite: Suite, selection: Selection, database: Path) -> tuple[
 
 
 def labelled(judgement: Judgement, plan: Plan) -> Judgement:
-    """The judgement under the protocol of imports; each verdict that rests on imported trials says from which file."""
+    """The verdicts under the protocol of imports, with the files of their trials."""
     imported = plan.imported
     if imported is None:
         return judgement
@@ -207,7 +202,6 @@ def labelled(judgement: Judgement, plan: Plan) -> Judgement:
 def _with_origins(
     row: VerdictRow, trials: Collection[str], imported: Imported, cells: Mapping[str, Cell]
 ) -> VerdictRow:
-    """The row with where its trials come from: as warnings beside it, and as data under ``imported``."""
     counts: dict[Origin, int] = defaultdict(int)
     text: dict[str, None] = {}
     for trial in trials:

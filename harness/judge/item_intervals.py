@@ -1,4 +1,4 @@
-"""Seeds × items: on a fixed test set the interval over seeds alone ignores which items happened to be drawn."""
+"""Intervals over seeds and items of a fixed test set."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ class ItemSource:
         self.arrays = cache(self._read)
 
     def _read(self, trial_id: str) -> Arrays | None:
-        """Of a trial; None where it kept none, or they are lost or damaged."""
         if trial_id not in self._paths:
             return None
         try:
@@ -46,10 +45,9 @@ class ItemSource:
 
 
 def with_item_intervals(row: VerdictRow, units: Sequence[Unit], pairing: Pairing, items: ItemSource) -> VerdictRow:
-    """A verdict's row with the two-way interval of every comparison whose items are all there.
+    """A row with the two-way interval of every comparison whose items are stored.
 
-    Beside each comparison, and beside the verdict where it rests on one comparison. In a sequential run the interval
-    is as many standard errors wide as that over seeds.
+    In a sequential run the interval is as many standard errors wide as that over seeds.
     """
     compared = [
         (examined.block, arms, pairs)
@@ -69,7 +67,7 @@ def with_item_intervals(row: VerdictRow, units: Sequence[Unit], pairing: Pairing
 
 
 def interval_of(rows: NDArray[np.float64], row: VerdictRow, entry: MeasuredComparison) -> ItemInterval | None:
-    """The interval of a matrix of seeds × items, NaN where an item is not in a seed's test set; None without spread."""
+    """The interval of seeds × items (NaN: not in the test set); None without spread."""
     if len(rows) < 2:
         return None
     there = ~np.isnan(rows)
@@ -99,9 +97,9 @@ def interval_of(rows: NDArray[np.float64], row: VerdictRow, entry: MeasuredCompa
 def differences_by_item(
     block: DesignBlock, arms: Sequence[str], seeds: Sequence[int], source: ItemSource
 ) -> NDArray[np.float64] | None:
-    """Signed differences (seeds, items) of two arms, or of two gains; None where a trial's items are not usable.
+    """Signed differences (seeds, items) of two arms, or of two gains; None if unusable.
 
-    The arms of one seed must have been tested on the same items; the items of two seeds need not be the same.
+    The arms of one seed must have been tested on the same items.
     """
     by_seed: list[dict[Any, float]] = []
     for seed in seeds:
@@ -124,7 +122,7 @@ def differences_by_item(
 
 
 def _column(sides: Sequence[Arrays], scores: Sequence[float | None]) -> tuple[str, float] | None:
-    """The array whose mean is the metric in every trial, and the factor to the metric's unit (100 for percent)."""
+    """The array whose mean is the metric, and its factor to the metric's unit."""
     if any(score is None for score in scores):
         return None
     for key, values in sides[0].items():

@@ -1,4 +1,4 @@
-"""What a verdict does not say by its word: beside it in the terminal, in its record and on its page."""
+"""Warnings shown with a verdict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FEWEST = 3
 
 
 def warnings_beside(design: ClaimDesign, units: Sequence[Unit]) -> tuple[str, ...]:
-    """One sentence each: an arm that gives one number at every seed, failed trials, a claim judged as "not worse"."""
+    """Sentences on constant scores, failed trials, and a claim judged as not worse."""
     blocks = [examined for unit in units for examined in unit.blocks]
     message = [text for examined in blocks for text in _of_block(examined)]
     estimand = design.estimand
@@ -41,7 +41,7 @@ def _of_block(examined: ExaminedBlock) -> Iterator[str]:
 
 
 def equal_at_every_seed(scores: Mapping[int, float]) -> bool:
-    """Whether three seeds or more gave one number."""
+    """True if three seeds or more gave one number."""
     return len(scores) >= FEWEST and len(set(scores.values())) == 1
 
 
