@@ -24,7 +24,7 @@ from harness.trial.runtime import Components, Runtime
 
 @dataclass(frozen=True)
 class Cell:
-    """A benchmark and an arm with which a task learns in a minute.
+    """A benchmark and an arm with which a task learns quickly.
 
     Attributes:
         metric: the score on test, between that of the dummy baseline and ``perfect``.

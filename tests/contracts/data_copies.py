@@ -91,7 +91,7 @@ def write_hub(root: Path) -> None:
 
 
 def within(write: Callable[[Path], None], folder: str) -> Callable[[Path], None]:
-    """A writer of a published set, of which one folder is the user's."""
+    """A writer of a published set, with one folder as the user's."""
 
     def own(root: Path) -> None:
         write(root.parent / "published")

@@ -198,18 +198,16 @@ def test_editing_a_base_module_changes_what_reaches_it_and_nothing_else(monkeypa
     assert before["digits"] == after["digits"]
 
 
-TEACHER = """        prerequisites:
-          teacher:
-            task: synthetic
-            model: {name: scalar, start: 2.0}
-            recipe: {steps: 10, slots: {optimizer: {name: sgd, lr: 0.1}}}
-            seeds: SEEDS
-            always: true
-"""
-
-
 def with_teacher(tiny: Path, seeds: str) -> None:
-    tiny.write_text(tiny.read_text().replace("facts:\n", TEACHER.replace("SEEDS", seeds) + "facts:\n", 1))
+    teacher = {
+        "task": "synthetic",
+        "model": {"name": "scalar", "start": 2.0},
+        "recipe": {"steps": 10, "slots": {"optimizer": {"name": "sgd", "lr": 0.1}}},
+        "seeds": seeds,
+        "always": True,
+    }
+    block = json.dumps({"prerequisites": {"teacher": teacher}})[1:-1]
+    tiny.write_text(tiny.read_text().replace("facts:\n", f"        {block}\nfacts:\n", 1))
 
 
 @pytest.mark.parametrize(("seeds", "teachers"), [("shared", 1), ("paired", 3)])
@@ -228,6 +226,6 @@ def test_prerequisites_are_planned_once_and_before_what_needs_them(tiny: Path, s
 def test_another_teacher_is_another_student(tiny: Path) -> None:
     with_teacher(tiny, "shared")
     before = ids(plan_of(tiny))
-    tiny.write_text(tiny.read_text().replace("start: 2.0", "start: 3.0"))
+    tiny.write_text(tiny.read_text().replace('"start": 2.0', '"start": 3.0'))
     after = ids(plan_of(tiny))
     assert all(before[cell] != after[cell] for cell in before)
