@@ -10,7 +10,7 @@ from reports.site import write_site
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """Two scales of a suite with hostile names and all kinds of claims."""
+    """Two scales of a suite with hostile names and claims."""
     root = tmp_path_factory.mktemp("report")
     reported = plans(write_suite(root))
     database = root / "harness.duckdb"

@@ -86,7 +86,7 @@ class Parsed(HTMLParser):
         return [match[0] for match in result if match[1] not in SINGULAR]
 
     def statements(self) -> list[str]:
-        """The SQL of every command of the page, split as by a shell."""
+        """The SQL of every command of the page."""
         result = []
         for element in self.elements:
             if element.tag == "code" and "pre" in element.within:

@@ -9,7 +9,6 @@ import math
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -23,7 +22,7 @@ from harness.store.events import PlannedEvent, VerdictsEvent, read_event
 from harness.suite import load_suite
 from reports.data import sql
 from reports.links import address, slug, suite_path
-from reports.pages.index import COLUMNS, IndexEntry
+from reports.pages.index import difference_cell
 from reports.site import MANIFEST, write_site
 
 
@@ -401,26 +400,11 @@ def test_the_first_page_finds_every_claim_and_ablation(written: Written) -> None
 
 
 def test_a_claim_of_several_comparisons_shows_what_they_span() -> None:
-    line = IndexEntry(
-        results=None,
-        tone="",
-        word="inconclusive",
-        text="",
-        where="",
-        contrast="",
-        difference=None,  # type: ignore[arg-type]
-        interval=(None, None),
-        n=None,
-        unit="points",
-        anchor="",
-        stand_in_name="digits, not ImageNet",
-        several=(1.5, -0.25, 0.75),
-    )
-    (column,) = [column for column in COLUMNS if column.title == "Difference"]
-    cell = column.cell(line)
+    shared = (None, (None, None), None, "points", "digits, not ImageNet")
+    cell = difference_cell(*shared, several=(1.5, -0.25, 0.75))
     assert (cell.text, cell.order) == ("−0.250 to +1.50 points", -0.25)
     assert cell.below == "3 comparisons; on digits, not ImageNet"
-    assert column.cell(replace(line, several=())).text == "–"
+    assert difference_cell(*shared).text == "–"
 
 
 def test_identities_stand_apart_with_both_sides(written: Written) -> None:
@@ -478,7 +462,6 @@ def test_the_site_without_any_suite_is_a_page(tmp_path: Path) -> None:
 def test_writing_needs_no_training_library(written: Written, tmp_path: Path) -> None:
     code = f"""
 import sys
-from dataclasses import replace
 from pathlib import Path
 from harness.results.current import Reported
 from reports.site import write_site

@@ -204,7 +204,7 @@ TRUTH: dict[tuple[str | None, str | None], float] = {
 
 
 def factorial_world(folder: Path, better: str = "higher") -> tuple[World, np.ndarray]:
-    """Scores of a two by three factorial with fixed means and shared seeds."""
+    """Scores of a factorial with fixed means and shared seeds."""
     where = benchmark("a", metric=f"{{unit: percent, better: {better}}}")
     suite = write_suite(folder, [fact("c", better=better)], [binding("c")], benchmarks=where)
     suite.path.write_text(suite.path.read_text(encoding="utf-8") + ABLATE, encoding="utf-8")
