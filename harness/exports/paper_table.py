@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from harness.exports.verdict_marks import CellMark, Marks, marks_of
 from harness.results.current import ConfigurationTrial, CurrentResult, ResultFilter, cell_trials, current_results
-from harness.results.metric_facts import BESIDE, MetricFacts, metric_facts
+from harness.results.stored_runs import BESIDE, MetricFacts, metric_facts
 from harness.results.stored_runs import StoredRun, stored_runs
 from harness.store.queries import Queries
 from harness.vocabulary import UNFINISHED, Protocol, Role, Split, Status

@@ -1,14 +1,18 @@
-"""Stored runs: found by what a person types, and what their plans were made of."""
+"""Stored runs: found by id, beginning or tag; their plans, tags and metrics."""
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, choices
 from harness.plan.imported import ENVIRONMENT
+from harness.store import Writer, open_reader
+from harness.store.events import TaggedEvent
 from harness.store.queries import Queries
 from harness.vocabulary import Protocol
 
@@ -122,3 +126,73 @@ def stored_runs(reader: Queries, run_ids: Iterable[str]) -> dict[str, StoredRun]
     """Runs by id."""
     rows = reader.query("SELECT * FROM runs WHERE run_id = ANY(?)", [sorted(set(run_ids))]).dicts()
     return {str(row["run_id"]): StoredRun.of(row) for row in rows}
+
+
+TAG = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]{0,59}")
+TAKEN = ("latest",)
+
+
+def run_of(reader: Queries, text: str) -> str:
+    """The id of a run that is given by its id, the unique beginning of one, a tag of one run, or ``latest``.
+
+    Raises:
+        HarnessError: none or several.
+    """
+    tagged = reader.query("SELECT run_id FROM tags WHERE tag = ? ORDER BY run_id", [text]).rows
+    if len(tagged) > 1:
+        runs = ", ".join(str(run) for (run,) in tagged)
+        raise HarnessError(f"{len(tagged)} runs have the tag '{text}': {runs}; name one of them")
+    return str(tagged[0][0]) if tagged else str(find_run(reader, text)["run_id"])
+
+
+def tags_of(reader: Queries, run_id: str) -> list[str]:
+    """A run's tags in order."""
+    return [str(tag) for (tag,) in reader.query("SELECT tag FROM tags WHERE run_id = ? ORDER BY tag", [run_id]).rows]
+
+
+def tag_run(database: Path, run: str, names: Sequence[str], *, remove: bool = False) -> tuple[str, list[str]]:
+    """Give a run names, or take them from it; returns its id and the tags that it has now.
+
+    Raises:
+        HarnessError: no such run, a name that is none, or with ``remove`` one that the run does not have.
+    """
+    with open_reader(database) as reader:
+        run_id = run_of(reader, run)
+        existing = tags_of(reader, run_id)
+    for name in names:
+        if remove and name not in existing:
+            raise HarnessError(f"run {run_id} has no tag '{name}'; {choices(existing, name)}")
+        if not remove and (name in TAKEN or not TAG.fullmatch(name)):
+            raise HarnessError(
+                f"'{name}' is not a valid tag: a letter, then letters, digits and _ . + -, 60 at most; not 'latest'"
+            )
+    if names:
+        with Writer(database) as owner:
+            owner.record(TaggedEvent(run_id, () if remove else tuple(names), tuple(names) if remove else ()))
+            owner.flush()
+    left = set(existing) - set(names) if remove else {*existing, *names}
+    return run_id, sorted(left)
+
+
+BESIDE = ("mechanism.", "trivial.")
+"""Metrics that are measured beside the scores: a table has them where they are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFacts:
+    """What is known of a metric: unit and direction; ``better`` is empty where nobody says it."""
+
+    name: str
+    unit: str = ""
+    better: str = ""
+
+
+def metric_facts(reader: Queries, suite: str, runs: Iterable[StoredRun]) -> dict[str, MetricFacts]:
+    """Unit and direction by metric: what the newest runs' benchmarks declare, else what the suite's claims say."""
+    sql = "SELECT DISTINCT metric, unit, better FROM claims WHERE suite = ? AND metric IS NOT NULL ORDER BY ALL"
+    facts = {row[0]: MetricFacts(row[0], row[1] or "", row[2] or "") for row in reader.query(sql, [suite]).rows}
+    for run in reversed(list(runs)):
+        for benchmark in run.benchmarks.values():
+            for name, metric in (benchmark.get("metrics") or {}).items():
+                facts[name] = MetricFacts(name, str(metric.get("unit") or ""), str(metric.get("better") or ""))
+    return facts
