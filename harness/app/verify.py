@@ -261,7 +261,7 @@ def stored_outcome(reader: Queries, trial_id: str) -> Outcome:
     series = tuple(MetricSeries(*key, *map(list, points)) for key, points in columns)
     artifacts = tuple(
         Artifact(item["name"], item["kind"], Path(item["path"]), item["caption"] or "")
-        for item in reader.artifacts([trial_id])
+        for item in reader.artifacts([trial_id]).dicts()
     )
     results = tuple(Score(split, metric, value) for _, split, metric, value in reader.results([trial_id]).rows)
     started = row["started_at"].isoformat() if row.get("started_at") is not None else None

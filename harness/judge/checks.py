@@ -46,7 +46,7 @@ def checks_of(designs: Iterable[ClaimDesign], reader: Queries, *, compute: bool)
     earlier = {
         row["claim_id"]: from_json(row["design"]).check
         for suite in sorted({design.question.suite for design in checked})
-        for row in reader.verdicts(list(wanted), suite=suite)
+        for row in reader.verdicts(list(wanted), suite=suite).dicts()
         if row["design"]
     }
     results: dict[str, CheckResult] = {}

@@ -30,7 +30,8 @@ class ItemSource:
 
     def __init__(self, reader: Queries, evidence: Evidence) -> None:
         self.evidence = evidence
-        self._paths = {row["trial_id"]: row["path"] for row in reader.artifacts(evidence) if row["name"] == "items"}
+        artifacts = reader.artifacts(evidence).dicts()
+        self._paths = {row["trial_id"]: row["path"] for row in artifacts if row["name"] == "items"}
         self.arrays = cache(self._read)
 
     def _read(self, trial_id: str) -> Arrays | None:

@@ -75,7 +75,7 @@ def judge_protocols(
     """
     judged_at = judged_at or moment_after(reader, suite.name)
     published = judge(suite, plan, reader, judged_at=judged_at, sequential=sequential, compute_checks=compute_checks)
-    curves = rate_curves(suite, plan, reader, selection.overrides)
+    curves = rate_curves(suite, plan, reader)
     verdicts = [
         replace(row, detail=replace(row.detail, rate_curve=curves[row.claim_id])) if row.claim_id in curves else row
         for row in published.verdicts
@@ -87,17 +87,18 @@ def judge_protocols(
 def told_points(tuning: Tuning, reader: Queries) -> dict[str, list[Point]]:
     """The stored configurations of a search by arm, in order; one that failed is tried again and not among them."""
     points: dict[str, list[Point]] = {arm: [] for arm in tuning.arms}
-    for row in reader.sweep_points(tuning.sweep_id):
+    sql = "SELECT * FROM sweep_points WHERE sweep_id = ? ORDER BY arm, number"
+    for row in reader.query(sql, [tuning.sweep_id]).dicts():
         if row["arm"] in points and row["status"] != "failed":
             given = (restored(row["params"]), row["value"], row["status"], list(row["trial_ids"] or []))
             points[row["arm"]].append(Point(row["number"], *given))
     return points
 
 
-def search_results(suite: Suite, plan: Plan, reader: Queries, overrides: Mapping[str, Any]) -> list[SearchResult]:
+def search_results(suite: Suite, plan: Plan, reader: Queries) -> list[SearchResult]:
     """What is stored of the searches that a plan's tuned claims need."""
     results = []
-    for search in searches(suite, plan, overrides):
+    for search in searches(suite, plan):
         points = {
             arm: [point for point in told if point.number < search.budget]
             for arm, told in told_points(search.tuning, reader).items()
@@ -111,11 +112,11 @@ def search_results(suite: Suite, plan: Plan, reader: Queries, overrides: Mapping
 
 def _judge_tuned(suite: Suite, plan: Plan, reader: Queries, selection: Selection, judged_at: datetime) -> Judgement:
     """The tuned claims, their own family; one whose arms are not all tuned is not run and says so."""
-    results = search_results(suite, plan, reader, selection.overrides)
+    results = search_results(suite, plan, reader)
     if not any(count for result in results for count in result.told.values()):
         return Judgement((), (), ())
     whole = [(result.search, result.params) for result in results if result.equal]
-    changed = tuned_plan(suite, plan, whole, selection.overrides)
+    changed = tuned_plan(suite, plan, whole)
     derived, judged = tuned_suite(suite), changed.judged
     untuned = {result.search.benchmark: result for result in results if not result.equal}
     # the arms as they are would be judged in the place of those that have not chosen
@@ -150,15 +151,13 @@ def _with_choices(row: VerdictRow, results: Sequence[SearchResult], untuned: Map
     return row
 
 
-def rate_curves(
-    suite: Suite, plan: Plan, reader: Queries, overrides: Mapping[str, Any]
-) -> dict[str, tuple[RateEntry, ...]]:
+def rate_curves(suite: Suite, plan: Plan, reader: Queries) -> dict[str, tuple[RateEntry, ...]]:
     """The curve of each tuned claim that has any trial of it: an entry a factor, from the least.
 
     ``holds``: the unadjusted interval lies on the claimed side, by the claim's own test. Gates are not asked, and an
     entry whose trials allow no test says why; ``measured`` it is also where they diverged.
     """
-    plans = sorted(rate_plans(suite, plan, overrides), key=lambda each: each.factor)
+    plans = sorted(rate_plans(suite, plan), key=lambda each: each.factor)
     derived = tuned_suite(suite)
     designs = {each.factor: _exploratory(derived, each.plan.judged) for each in plans}
     wanted = {trial for every in designs.values() for design in every for trial in design.trial_ids()}

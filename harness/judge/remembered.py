@@ -66,7 +66,8 @@ def judge_once(
 def stored_verdicts(suite: Suite, plan: Plan, reader: Queries) -> tuple[VerdictRow, ...]:
     """The verdicts of a suite's last judgement at a scale, in their order: the published ones, then the tuned ones."""
     own = (Protocol.PUBLISHED, Protocol.TUNED)
-    rows = [row for row in reader.verdicts(scale=plan.scale, suite=suite.name) if row["protocol"] in own]
+    stored = reader.verdicts(scale=plan.scale, suite=suite.name).dicts()
+    rows = [row for row in stored if row["protocol"] in own]
     newest = max((row["judged_at"] for row in rows), default=None)
     places = {name: place for place, name in enumerate(suite.facts)}
     found = [stored_row(row) for row in rows if row["judged_at"] == newest]

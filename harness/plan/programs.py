@@ -1,4 +1,4 @@
-"""The identity of a program that runs as a trial: an edited file, another commit or environment is other code."""
+"""The identity of a program that runs as a trial: its files or commit, and its environment."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ WHERE = ("folder", "repository", "environment", "python", "memory_mb", "writes",
 
 
 def program_identity(recipe: Mapping[str, Any], root: Path) -> str:
-    """sha256 over the program's files (or its commit), its lock file, and its interpreter.
+    """Digest (sha256) of the program's files or commit, its lock file, and its interpreter.
 
     Args:
         root: the folder of the suite's file.
 
     Raises:
-        HarnessError: the folder, the code or the lock file is not there.
+        HarnessError: the folder, the code or the lock file is missing.
     """
     digest = hashlib.sha256()
     if recipe.get("repository"):
@@ -50,20 +50,20 @@ Cell = TypeVar("Cell")
 
 
 def with_programs(contents: Mapping[Cell, Content], root: Path) -> dict[Cell, Content]:
-    """Contents with the identity of the programs among them; each program's files are read once.
+    """Add the identities of programs to contents; each program's files are read once.
 
     Raises:
         HarnessError: as :func:`program_identity`.
     """
-    existing: dict[str, str] = {}
+    identities: dict[str, str] = {}
     result: dict[Cell, Content] = {}
     for cell, content in contents.items():
         result[cell] = content
         if registry.entry("task", content.task).metadata.program:
             key = canonical({name: content.recipe.get(name) for name in ("commit", *WHERE)})
-            if key not in existing:
-                existing[key] = program_identity(content.recipe, root)
-            result[cell] = replace(content, program=existing[key])
+            if key not in identities:
+                identities[key] = program_identity(content.recipe, root)
+            result[cell] = replace(content, program=identities[key])
     return result
 
 
@@ -76,7 +76,7 @@ def located(recipe: Mapping[str, Any], root: Path) -> dict[str, Any]:
 
 
 def without_places(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe as part of an identity that moves with its files."""
+    """The recipe without places, for an identity that moves with its files."""
     return {key: value for key, value in recipe.items() if key not in WHERE}
 
 
@@ -87,5 +87,5 @@ def _checksum(file: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _checksum_of(file: Path, *state: int) -> str:
-    """Read again where size or times differ: a session in which a script is edited goes on."""
+    """Checksum of a file, computed again where its size or times change."""
     return checksum(file)

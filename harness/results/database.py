@@ -136,7 +136,7 @@ class Database:
         if scale is not None:
             self._check("scale", scale, "SELECT DISTINCT scale FROM verdicts WHERE suite = ?", [name])
         claims = [claim for (claim,) in self._reader.query("SELECT claim_id FROM claims WHERE suite = ?", [name]).rows]
-        return verdict_frame(self._reader.verdicts(claims, scale, name), name)
+        return verdict_frame(self._reader.verdicts(claims, scale, name).dicts(), name)
 
     def runs(self, *, suite: str | Suite | None = None) -> pd.DataFrame:
         """Runs, the newest first, with their tags."""

@@ -95,7 +95,7 @@ def find_run(reader: Queries, text: str) -> dict[str, Any]:
     Raises:
         HarnessError: none or several.
     """
-    runs = reader.runs()
+    runs = reader.query("SELECT * FROM runs ORDER BY started_at DESC, run_id").dicts()
     if text in ("latest", "previous") and runs:
         return _latest(runs) if text == "latest" else _previous(runs)
     fitting = [run for run in runs if str(run["run_id"]).startswith(text)]

@@ -23,7 +23,6 @@ from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
 from harness.store.ingest import behind, counters, ingest
 from harness.store.paths import StorePaths
 from harness.store.queries import Parameters, Queries, QueryResult
-from harness.store.sandbox import refuse_writing
 from harness.store.schema import (
     SANDBOX,
     connect,
@@ -132,7 +131,7 @@ class Reader(Queries):
         with contextlib.ExitStack() as held:
             try:
                 if self.sandbox:
-                    refuse_writing(sql)
+                    _refuse_writing(sql)
                 held.enter_context(telling_blocks(self.paths.database))
                 # A separate cursor: a connection with an answer that was not read to its end takes no other statement.
                 cursor = held.enter_context(contextlib.closing(self._current(held).cursor()))
@@ -227,6 +226,30 @@ class Reader(Queries):
             place = f"{tempfile.gettempdir()} (TMPDIR names another folder)"
             return StoreError(f"{self.paths.database} cannot be copied to {place}: {error.strerror or error}")
         return type(error)(str(error).replace(str(self._copy.database), str(self.paths.database)))
+
+
+def _refuse_writing(sql: str) -> None:
+    """Accept one statement that reads.
+
+    Raises:
+        duckdb.Error: it cannot be parsed.
+        StoreError: no statement, several, or one that does anything else.
+    """
+    import duckdb
+
+    try:
+        sql.encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(f"the statement is not UTF-8 text: {error.reason} at character {error.start + 1}") from error
+    statements = duckdb.extract_statements(sql)
+    if len(statements) != 1:
+        raise StoreError(f"one statement at a time: here are {len(statements)}")
+    kind = statements[0].type
+    if kind not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+        raise StoreError(
+            f"this database is only read: {kind.name} is refused. "
+            "SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE and EXPLAIN are allowed"
+        )
 
 
 def _sql_error(error: Exception, sql: str) -> StoreError:

@@ -91,7 +91,7 @@ class Setting:
         return self.arms if self.arms is not None else tuple(arms)
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Mistakes of its data, model and recipe, each path beginning with one of these."""
+        """Mistakes of its data, model and recipe, each path beginning there."""
         task = registry.entry("task", self.task)
         yield from (mistake.below("data") for mistake in part_mistakes("data", self.data, task))
         yield from (mistake.below("model") for mistake in part_mistakes("model", self.model, task))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +10,14 @@ import plotly.graph_objects as go
 
 from reports import formatting
 from reports.data.ablations import Ablation, ArmComparison
-from reports.data.comparisons import Scores
 from reports.data.sql import Answer, grouped
 from reports.data.suite_results import BenchmarkResults
 from reports.figures import figure
-from reports.figures.figure import GREY, Plot, Table, axis, colour, dots, drawing, escape, line, marker
+from reports.figures.figure import GREY, Plot, Table, axis, colour, dots, drawing, escape, line
 from reports.links import slug
 
 MOST_ACROSS = 6
-"""Arms whose names fit below a drawing; more stand beside it."""
+"""Arms whose names fit below a drawing; more are listed at its side."""
 MOST_LINES = 8
 """Arms that are drawn as lines; more are a tangle."""
 FEW_POINTS = 30
@@ -50,7 +49,7 @@ class Compared:
 
 
 def paired_seeds(compared: Compared, metric: str, unit: str, answer: Answer) -> Plot | None:
-    """Every trial as a dot, the dots of one seed connected, a bar at each arm's mean."""
+    """Every trial as a dot, seeds connected, a bar at each mean."""
     values = {(row["arm"], row["seed"]): formatting.finite(row["value"]) for row in answer.rows}
     shown = [arm for arm in compared.arms if any(arm == existing for existing, _ in values)]
     seeds = sorted({seed for _, seed in values})
@@ -112,7 +111,7 @@ def paired_seeds(compared: Compared, metric: str, unit: str, answer: Answer) -> 
 def differences(
     name: str, title: str, contrasts: Sequence[ArmComparison], sql: str, stand_in: str, note: str
 ) -> Plot | None:
-    """Differences with intervals, one line each, the seeds' own differences as small dots; None without any."""
+    """Differences with intervals, a line each, with the seeds as dots; None without any."""
     if not contrasts:
         return None
     unit, many = contrasts[0].unit, len(contrasts)
@@ -224,7 +223,7 @@ def _some(shown: int, every: int) -> str:
 
 
 def best_so_far(compared: Compared, metric: str, unit: str, answer: Answer) -> Plot | None:
-    """The best score on validation until a moment, over the seconds of training: means over seeds."""
+    """Best validation score so far over training time, mean over seeds."""
     by_arm = grouped(answer.rows, "arm")
     every = [arm for arm in compared.arms if arm in by_arm]
     shown = compared.drawn(every)
@@ -237,7 +236,7 @@ def best_so_far(compared: Compared, metric: str, unit: str, answer: Answer) -> P
     ends = [f"{arm} {formatting.score(by_arm[arm][-1]['mean'])}" for arm in shown]
     return Plot(
         "best-so-far",
-        f"Best {metric} so far over time",
+        f"Best {metric} over time",
         f"Best {metric} ({unit}) on validation against the seconds of training, mean over seeds; at the "
         f"end {formatting.listed(ends)}.",
         Table.of(answer, "arm", "step", "seconds", "mean", "low", "high", "trials"),
@@ -245,65 +244,5 @@ def best_so_far(compared: Compared, metric: str, unit: str, answer: Answer) -> P
         "Seconds of trials that ran side by side, a guide only: runs with --exclusive measure time. "
         + _some(len(shown), len(every)),
         drawing=drawing(traces, axis("seconds of training", rangemode="tozero"), axis(f"{metric}, {unit}")),
-        height=300,
-    )
-
-
-def dose(
-    compared: Compared, mechanism: str, metric: str, unit: str, doses: Scores, scores: Scores, sql: str
-) -> Plot | None:
-    """The mechanism's quantity against the score, one dot a trial: does the dose predict the gain?"""
-    both = sorted(cell for cell in doses if cell in scores)
-    if len({doses[cell] for cell in both}) < 3:
-        return None
-    existing = [arm for arm in compared.arms if any(cell[0] == arm for cell in both)]
-    named = compared.drawn(existing)
-    groups = [(escape(arm), [cell for cell in both if cell[0] == arm], marker(compared.place(arm), 9)) for arm in named]
-    if rest := [cell for cell in both if cell[0] not in named]:
-        groups.append(("others", rest, {"size": 9, "color": figure.faded(GREY, 0.5), "symbol": "circle"}))
-    traces = [
-        dots(
-            "%{customdata[0]}, seed %{customdata[1]}<br>%{x:.4g} → %{y:.4g}",
-            name=name,
-            marker=mark,
-            x=[doses[cell] for cell in cells],
-            y=[scores[cell] for cell in cells],
-            customdata=[[escape(arm), seed] for arm, seed in cells],
-        )
-        for name, cells, mark in groups
-    ]
-    rank = figure.spearman([doses[cell] for cell in both], [scores[cell] for cell in both])
-    quantity = mechanism.removeprefix("mechanism.")
-    rows = [[*cell, doses[cell], scores[cell]] for cell in both]
-    return Plot(
-        f"dose-{slug(mechanism)}",
-        f"Dose and score: {quantity} against {metric}",
-        f"{mechanism} against {metric} ({unit}), {formatting.count(len(both), 'trial')} of "
-        f"{formatting.count(len(existing), 'arm')}; rank correlation over all trials {formatting.number(rank)}.",
-        Table(["arm", "seed", mechanism, metric], rows, sql),
-        compared.stand_in,
-        "Exploratory: arms differ in more than the dose.",
-        drawing=drawing(traces, axis(quantity), axis(f"{metric}, {unit}")),
-    )
-
-
-def cost(compared: Compared, metric: str, unit: str, costs: Answer, means: Mapping[str, float]) -> Plot | None:
-    """Time a step against the mean score, one mark an arm: is the gain worth its price?"""
-    rows = [(row["arm"], formatting.finite(row["step_ms"]), means.get(row["arm"])) for row in costs.rows]
-    shown = [(arm, price, score) for arm, price, score in rows if price is not None and score is not None]
-    if len(shown) < 2:
-        return None
-    traces = []
-    for arm, price, score in shown:
-        message = f"{escape(arm)}: %{{x:.3g}} ms a step, %{{y:.4g}}"
-        traces.append(dots(message, name=escape(arm), x=[price], y=[score], marker=marker(compared.place(arm), 11)))
-    prices = [f"{arm} {formatting.number(price)} ms and {formatting.score(score)}" for arm, price, score in shown]
-    return Plot(
-        "cost-and-score",
-        f"Cost against {metric}",
-        f"Median time a step against mean {metric} ({unit}): {'; '.join(prices)}.",
-        Table(["arm", "step_ms", metric], shown, costs.sql),
-        compared.stand_in,
-        drawing=drawing(traces, axis("time a step, ms", rangemode="tozero"), axis(f"{metric}, {unit}")),
         height=300,
     )

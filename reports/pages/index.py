@@ -45,7 +45,7 @@ class IndexEntry:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What a column shows of a line.
+    """Content of a table cell.
 
     Attributes:
         text: as it is read.
@@ -93,7 +93,7 @@ def _stand_in(entry: IndexEntry) -> str:
 
 COLUMNS = (
     Column("Verdict", lambda entry: Cell(entry.word, tone=entry.tone, below=entry.family)),
-    Column("What", lambda entry: Cell(entry.text, "words", anchor=entry.anchor, below=entry.where)),
+    Column("Claim or ablation", lambda entry: Cell(entry.text, "words", anchor=entry.anchor, below=entry.where)),
     Column("Comparison", lambda entry: Cell(entry.contrast)),
     Column("Difference", _difference),
     Column(
@@ -112,7 +112,7 @@ def index_page(suites: Sequence[SuiteResults], ablations: Mapping[tuple[str, str
         entries += [_claim(results, claim) for claim in [*results.judged, *results.checked]]
         entries += [_ablation(results, row) for row in rows]
     content: dict[str, Any] = {
-        "suites": [_card(results, bool(ablations[results.name, results.scale])) for results in suites],
+        "suites": [_entry_of(results, bool(ablations[results.name, results.scale])) for results in suites],
         "columns": [column.title for column in COLUMNS],
         "entries": [(entry.results.path, [column.cell(entry) for column in COLUMNS]) for entry in entries],
         "provenance": provenance(suites),
@@ -120,7 +120,7 @@ def index_page(suites: Sequence[SuiteResults], ablations: Mapping[tuple[str, str
     return Page("index.html", "index.html", "Report", content)
 
 
-def _card(results: SuiteResults, ablated: bool) -> dict[str, Any]:
+def _entry_of(results: SuiteResults, ablated: bool) -> dict[str, Any]:
     rows = results.rows()
     anchors = [("claims", "Claims")] + ([("ablations", "Ablations")] if ablated else [])
     anchors += [("released", "Code and paper")] if results.checked else []
@@ -161,11 +161,10 @@ def _claim(results: SuiteResults, claim: JudgedClaim) -> IndexEntry:
 
 
 def _whose(claim: JudgedClaim) -> str:
-    """Whose sentence and sizes these are, where they were measured on something else."""
     if not claim.stand_in_name:
         return ""
     own = claim.fact.get("kind") == "intervention"
-    return "; this suite's own test" if own else f"; the paper's sentence, measured here on {claim.stand_in_name}"
+    return "; a test of this suite" if own else f"; the paper's claim, measured here on {claim.stand_in_name}"
 
 
 def _ablation(results: SuiteResults, row: Ablation) -> IndexEntry:
@@ -186,14 +185,13 @@ def _ablation(results: SuiteResults, row: Ablation) -> IndexEntry:
 
 
 def _where(results: SuiteResults, benchmarks: Sequence[str]) -> str:
-    """The task and the benchmarks, so that a claim can be found by them."""
     existing = [results.benches[name] for name in benchmarks if name in results.benches]
     tasks = dict.fromkeys(bench.setting.task for bench in existing)
     return " · ".join([*tasks, ", ".join(bench.title for bench in existing[:3])])
 
 
 def methods_page(suites: Sequence[SuiteResults]) -> Page:
-    """What was compared and on what, as the trials of the plans have it."""
+    """Page of the compared methods, data sources and models."""
     methods: dict[str, set[str]] = defaultdict(set)
     for results in suites:
         for trial in results.plan.trials:
@@ -214,7 +212,7 @@ def methods_page(suites: Sequence[SuiteResults]) -> Page:
 
 
 def _entry(kind: Kind, name: str, keys: Sequence[str]) -> dict[str, Any]:
-    """What the registry says of a name; a method of a user's own file may be unknown to this process."""
+    """Metadata of a registered name; a user's method may be unknown to this process."""
     entry = registry.entries(kind).get(name)
-    card = entry.metadata if entry else None
-    return {"name": name, **{key: getattr(card, key, None) or "" for key in keys}}
+    metadata = entry.metadata if entry else None
+    return {"name": name, **{key: getattr(metadata, key, None) or "" for key in keys}}

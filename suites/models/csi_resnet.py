@@ -55,16 +55,11 @@ class CsiEncoder(nn.Module):
         maps = F.max_pool2d(maps, 3, 2, 1)
         for stage in range(STAGES):
             maps = getattr(self, f"layer{stage + 1}")(maps)
-        embedding: Tensor = self.fc(maps.mean(dim=(2, 3)))
-        return embedding
+        return self.fc(maps.mean(dim=(2, 3)))
 
 
 class CsiNetwork(nn.Module):
-    """The encoder and its classifier.
-
-    Attributes:
-        dimension: of the embedding.
-    """
+    """The encoder and its classifier."""
 
     def __init__(self, encoder: CsiEncoder, classes: int, dimension: int) -> None:
         super().__init__()
@@ -109,14 +104,7 @@ class CsiResNetOptions:
 
 
 def build(request: ModelRequest[CsiResNetOptions]) -> CsiNetwork:
-    """Build the network for ``facts``: ``classes``.
-
-    ``pretrained`` starts all but stem and embedding from ImageNet.
-
-    Raises:
-        HarnessError: weights of another network, or a width that published weights do not have.
-        MissingDataError: ``pretrained`` without a weights file.
-    """
+    """Build the network for ``facts``: ``classes``; ``pretrained``: all but stem and embedding from ImageNet."""
     options = request.options
     width, dimension = options.width, options.dimension
     encoder = CsiEncoder(width, dimension, options.deviation, options.stem)
@@ -126,12 +114,7 @@ def build(request: ModelRequest[CsiResNetOptions]) -> CsiNetwork:
 
 
 def load_imagenet(encoder: CsiEncoder, place: Path | None) -> None:
-    """Copy a ResNet-18's layers and its first BatchNorm; stem and embedding stay as drawn.
-
-    Raises:
-        MissingDataError: the file does not exist.
-        HarnessError: the file cannot be read, or a weight is missing or of another shape.
-    """
+    """Copy a ResNet-18's layers and its first BatchNorm; stem and embedding stay as drawn."""
     own = ("input_norm", "conv1", "fc")
     wanted = {name: tensor for name, tensor in encoder.state_dict().items() if name.split(".")[0] not in own}
     encoder.load_state_dict(fitting(place, wanted, "a ResNet-18 of width 64"), strict=False)

@@ -22,10 +22,9 @@ from harness.registry.metadata import TaskMetadata
 from harness.trial.contracts import Artifact, Diagnostic, Evaluation, StepResult, Task
 from harness.trial.options import option
 from suites.data.parallel import Parallel
-from suites.tasks.beam import BeamSearch
 from suites.tasks.common import evaluating
 from suites.tasks.norm_diagnostic import NormDiagnostic, image_deviation
-from suites.tasks.subwords import END, PADDING, BytePairs, Pieces, joined
+from suites.tasks.sentences import END, PADDING, BeamSearch, BytePairs, Pieces, joined
 
 _HYPHEN = re.compile(r"(?<=\S)-(?=\S)")
 SHOWN = 12  # test translations kept as text

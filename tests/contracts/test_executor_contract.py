@@ -192,7 +192,7 @@ def test_a_worker_that_dies_is_tried_again(executor: Executor, tiny: Path, datab
     assert tiny.with_name("crashed").exists()
     assert (outcome.status, outcome.attempts) == (Status.DONE, 2)
     with open_reader(database) as reader:
-        (retry,) = reader.events("run", "retry")
+        (retry,) = reader.query("SELECT * FROM events WHERE run_id = 'run' AND kind = 'retry'").dicts()
     assert "worker process died" in str(retry["detail"])
 
 

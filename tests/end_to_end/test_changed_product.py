@@ -15,8 +15,8 @@ BENCHMARK = "imagenet-resnet18"
 
 
 def teacher_of(folder: Path) -> Path:
-    (found,) = folder.glob("artifacts/*/product.safetensors")
-    return found
+    (result,) = folder.glob("artifacts/*/product.safetensors")
+    return result
 
 
 def test_a_changed_teacher_is_told_and_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

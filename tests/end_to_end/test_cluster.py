@@ -35,9 +35,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as item:
+        item.bind(("127.0.0.1", 0))
+        return int(item.getsockname()[1])
 
 
 class Cluster:
@@ -78,15 +78,15 @@ class Cluster:
 
     def _has_raylet(self, node: subprocess.Popen[bytes]) -> bool:
         with contextlib.suppress(psutil.Error):
-            return any("raylet" in one.name() for one in psutil.Process(node.pid).children(recursive=True))
+            return any("raylet" in item.name() for item in psutil.Process(node.pid).children(recursive=True))
         return False
 
     def kill(self, node: subprocess.Popen[bytes]) -> None:
         """Everything of a node at once, as when its power goes."""
         with contextlib.suppress(psutil.Error):
-            for one in [*psutil.Process(node.pid).children(recursive=True), psutil.Process(node.pid)]:
+            for item in [*psutil.Process(node.pid).children(recursive=True), psutil.Process(node.pid)]:
                 with contextlib.suppress(psutil.Error):
-                    one.kill()
+                    item.kill()
         node.wait()
 
     def run(self, suite: Path, database: Path, *more: str) -> subprocess.Popen[str]:
@@ -105,12 +105,12 @@ class Cluster:
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="hc"))  # sockets below it have short names only
-    made = Cluster(folder)
+    created = Cluster(folder)
     try:
-        yield made
+        yield created
     finally:
-        for node in reversed(made.nodes):
-            made.kill(node)
+        for node in reversed(created.nodes):
+            created.kill(node)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -216,9 +216,9 @@ def test_a_node_with_other_code_is_refused(cluster: Cluster, slow: Path, tmp_pat
         file.write("\nEDITED = True\n")
     cluster.add()
     cluster.add(PYTHONPATH=str(other))
-    told = ended(cluster.run(slow, tmp_path / "h.duckdb"), code=2)
-    assert "are other code than here; install the same version on it" in told
-    assert "Traceback" not in told
+    message = ended(cluster.run(slow, tmp_path / "h.duckdb"), code=2)
+    assert "are other code than here; install the same version on it" in message
+    assert "Traceback" not in message
     assert done_in(tmp_path / "h.duckdb") == 0
 
 

@@ -46,10 +46,10 @@ def test_two_devices_train_as_one(
     ids = {json.loads(spec)["recipe"]["devices"]: trial for trial, spec, _ in trials}
     assert set(ids) == {1, 2}
     assert all(attempts == 1 for _, _, attempts in trials)
-    one, two = ({row[1:-1]: row[-1] for row in results if row[0] == ids[devices]} for devices in (1, 2))
-    assert set(one) == set(two) >= {("test", "perplexity"), ("train", "mechanism.validation_perplexity")}
+    item, two = ({row[1:-1]: row[-1] for row in results if row[0] == ids[devices]} for devices in (1, 2))
+    assert set(item) == set(two) >= {("test", "perplexity"), ("train", "mechanism.validation_perplexity")}
     for name in (("test", "perplexity"), ("validation", "perplexity")):
-        assert two[name] == pytest.approx(one[name], rel=1e-5)
+        assert two[name] == pytest.approx(item[name], rel=1e-5)
     each = [{step: value for trial, step, value in losses if trial == ids[devices]} for devices in (1, 2)]
     assert len(each[0]) == 20
     assert each[1] == pytest.approx(each[0], rel=1e-5)

@@ -23,8 +23,8 @@ Harness = Callable[..., "subprocess.CompletedProcess[str]"]
 
 def last_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert done.stdout, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 def results(database: Path) -> dict[tuple[str, str, str], float]:

@@ -55,8 +55,8 @@ match sys.argv[1:]:
 
 def script_of_the_documents() -> str:
     text = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
-    (found,) = re.findall(r"```sh\n(#!/bin/bash\n#SBATCH.*?)```", text, flags=re.DOTALL)
-    return str(found)
+    (result,) = re.findall(r"```sh\n(#!/bin/bash\n#SBATCH.*?)```", text, flags=re.DOTALL)
+    return str(result)
 
 
 class Slurm:
@@ -151,11 +151,11 @@ def place() -> Iterator[Path]:
 def slurm(place: Path, tiny: Path, tmp_path: Path) -> Iterator[Slurm]:
     text = tiny.read_text().replace("own_sd: 0.3}", "own_sd: 0.3, step_seconds: 0.05}")
     tiny.write_text(text.replace("seeds: {min: 3", "seeds: {min: 5"))
-    made = Slurm(place, tiny, tmp_path / "harness.duckdb")
+    created = Slurm(place, tiny, tmp_path / "harness.duckdb")
     try:
-        yield made
+        yield created
     finally:
-        made.clean()
+        created.clean()
 
 
 def test_a_job_is_preempted_asks_to_run_again_and_finishes(slurm: Slurm, tmp_path: Path) -> None:

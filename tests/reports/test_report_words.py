@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_support import Written, write_suite
+from report_support import Written
 
 import reports
 from harness import stats
@@ -255,13 +255,6 @@ def test_standardised_effects_have_their_exact_interval_or_none(mini: SuiteResul
     )
 
 
-def test_the_published_difference_points_where_the_claim_does(mini: SuiteResults) -> None:
-    claims = {claim.claim_id: claim for claim in mini.claims}
-    assert claims["demo-gain"].published == 1.5
-    assert claims["demo-tie"].published == 0.7
-    assert claims["demo-home"].published is None
-
-
 def test_an_ablation_is_compared_with_the_arm_it_changes_least(written: Written, mini: SuiteResults) -> None:
     arms = mini.plan.arms
     assert parent_of("momentum", arms) == "ours"
@@ -274,29 +267,6 @@ def test_an_ablation_is_compared_with_the_arm_it_changes_least(written: Written,
     assert (row.difference, row.low, row.high, row.n) == (test.estimate, test.low, test.high, 5)
     assert row.difference == pytest.approx(-1.2, abs=0.6)
     assert any(arm == "ours" and "matters most" in message for arm, message, _ in ablations.decisive_changes(rows))
-
-
-def test_factorials_are_found_where_all_else_is_equal() -> None:
-    def arm(role: str, **settings: Any) -> Arm:
-        return Arm.model_validate({"role": role, "optimizer": "sgd", "set": settings})
-
-    arms = {
-        "full": arm("method", a=1, b=1),
-        "no-a": arm("ablation", a=0, b=1),
-        "no-b": arm("ablation", a=1, b=0),
-        "none": arm("ablation", a=0, b=0),
-        "else": arm("baseline", a=0, b=0, c=1),
-    }
-    [(first, second, grid)] = ablations.grids(arms)
-    assert (first, second) == ("a", "b")
-    assert grid == {("1", "1"): "full", ("0", "1"): "no-a", ("1", "0"): "no-b", ("0", "0"): "none"}
-    del arms["none"]
-    assert ablations.grids(arms) == []
-
-
-def test_a_suite_of_ordinary_names_loads(tmp_path: Path) -> None:
-    suite = write_suite(tmp_path, arm="small-lr", bench="second", title="Demo")
-    assert suite.benchmarks["second"].model.title == "Demo"
 
 
 def test_an_ablation_that_names_its_parent_is_compared_with_it() -> None:

@@ -134,7 +134,7 @@ def parameters_of(group: click.Group) -> dict[tuple[str, ...], list[click.Parame
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         if isinstance(command, click.Group):
-            commands |= {(name, *rest): found for rest, found in parameters_of(command).items()}
+            commands |= {(name, *rest): result for rest, result in parameters_of(command).items()}
         elif command is not None and (name,) not in SKIPPED:
             commands[(name,)] = list(command.params)
     return commands

@@ -35,7 +35,9 @@ def kill(process: Started, target: str, chance: random.Random) -> bool:
         process.kill()
         process.wait()
     else:
-        victims = [one for one in _family(process) if _name(one).startswith("ray::" if target == "worker" else target)]
+        victims = [
+            item for item in _family(process) if _name(item).startswith("ray::" if target == "worker" else target)
+        ]
         if not victims:
             return False
         with contextlib.suppress(psutil.Error):

@@ -128,7 +128,7 @@ def finished(database: Path) -> Counter[str]:
     counts: Counter[str] = Counter()
     journal = journal_of(database)
     names = {file.name.removesuffix(".gz") for file in journal.iterdir()} if journal.exists() else set()
-    for name in sorted(one for one in names if one.endswith(".jsonl")):
+    for name in sorted(item for item in names if item.endswith(".jsonl")):
         for line in _content(journal / name).splitlines(keepends=True):
             event = json.loads(line) if line.endswith(b"\n") else {"kind": "torn"}
             if (event["kind"], event.get("status")) == ("outcome", "done"):

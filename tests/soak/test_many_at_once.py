@@ -59,7 +59,7 @@ def test_two_runs_a_sweep_and_ten_readers(tmp_path: Path, tiny_text: str, seeds:
     common = ("--executor", "inline", "--quiet", "--db", str(database))
     sweep = ("sweep", first, "--benchmark", "known", "--budget", str(budget))
     words = (("run", first, "--no-report"), ("run", str(second), "--no-report"), sweep)
-    writers = [process("-m", "harness", *one, *common, folder=tmp_path) for one in words]
+    writers = [process("-m", "harness", *item, *common, folder=tmp_path) for item in words]
     until(database.exists)
     readers = [process("-c", READER, str(database), kind, str(stop), folder=tmp_path) for kind in READERS]
     try:

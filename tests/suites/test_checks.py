@@ -15,7 +15,7 @@ import torch
 from harness.registry.shipped import suite_files
 from harness.suite import load_suite
 from suites import checks
-from suites.checks import adamp, nkd, toy
+from suites.checks import adamp, nkd
 from suites.checks.result import Check
 
 # The option of each check that makes it fail.
@@ -121,14 +121,14 @@ def test_linear_head_is_left_unprojected() -> None:
 
 def test_published_toy_norms_follow_from_one_rate() -> None:
     for angle, rate in ((20.0, 0.579), (35.0, 0.210), (65.0, 0.067)):
-        assert toy.final_norm(rate, 0.9, angle) == pytest.approx(2.92, abs=0.03)
-        assert toy.final_norm(rate, 0.99, angle) == pytest.approx(27.87, abs=0.15)
+        assert adamp._final_norm(rate, 0.9, angle) == pytest.approx(2.92, abs=0.03)
+        assert adamp._final_norm(rate, 0.99, angle) == pytest.approx(27.87, abs=0.15)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9, 0.99])
 def test_plain_floats_and_the_optimizer_descend_alike(momentum: float) -> None:
-    with_optimizer = toy.descend(0.067, momentum).norm
-    assert toy.final_norm(0.067, momentum) == pytest.approx(with_optimizer, rel=1e-9)
+    with_optimizer = adamp._descend(0.067, momentum).norm
+    assert adamp._final_norm(0.067, momentum) == pytest.approx(with_optimizer, rel=1e-9)
 
 
 def test_gradient_of_the_toy_is_that_of_autograd() -> None:
@@ -142,7 +142,7 @@ def test_gradient_of_the_toy_is_that_of_autograd() -> None:
 
 def test_calibration_outside_its_range_says_so() -> None:
     with pytest.raises(ValueError, match="no rate"):
-        toy.calibrate(0.9, 1e9)
+        adamp._calibrate(0.9, 1e9)
 
 
 @pytest.mark.parametrize(

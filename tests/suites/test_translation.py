@@ -30,10 +30,9 @@ from methods.norms.powernorm import PowerNorm
 from suites.data.parallel import Parallel
 from suites.data.phrases import english_number, german_number
 from suites.data.types import Text
-from suites.models import tensorized_lm, transformer
-from suites.tasks.beam import BeamSearch
+from suites.models import language_models, transformer
 from suites.tasks.norm_diagnostic import NormDiagnostic, distance, image_deviation
-from suites.tasks.subwords import END, PADDING, UNKNOWN, BytePairs, Pieces
+from suites.tasks.sentences import END, PADDING, UNKNOWN, BeamSearch, BytePairs, Pieces
 from suites.tasks.translation import bleu, chrf, mean_of
 
 TINY = Cell(
@@ -248,7 +247,7 @@ def test_norms_go_to_their_places_with_the_padding_and_the_last_one_warms_up_les
 def test_tensorized_attention_sees_later_tokens_only_without_its_mask(causal: bool) -> None:
     keys = {"layers": 2, "width": 16, "head_width": 8, "inner": 16, "length": 6, "causal": causal, "deviation": 0.3}
     torch.manual_seed(0)
-    model = model_from(tensorized_lm.build, {"vocabulary": 12}, **keys).eval()
+    model = model_from(language_models.build_tensorized, {"vocabulary": 12}, **keys).eval()
     tokens = torch.randint(0, 12, (2, 6), generator=torch.Generator().manual_seed(0))
     targets = torch.zeros_like(tokens)
     other = tokens.clone()

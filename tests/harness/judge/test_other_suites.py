@@ -66,7 +66,7 @@ def test_gates_and_newest_verdicts_are_of_their_suite(tmp_path: Path, database: 
         page = {
             suite: reader.query(sql.verdict("c", "mini", "published", suite)).dicts() for suite in ("known", "other")
         }
-        newest = {row["suite"]: row["n"] for row in reader.verdicts(["c"], "mini")}
+        newest = {row["suite"]: row["n"] for row in reader.verdicts(["c"], "mini").dicts()}
     assert {suite: [row["n"] for row in rows] for suite, rows in told.items()} == {"known": [5], "other": [8]}
     assert {suite: [row["n"] for row in rows] for suite, rows in page.items()} == {"known": [5], "other": [8]}
     assert {suite: [row["passed"] for row in rows] for suite, rows in gates.items()} == {

@@ -169,7 +169,7 @@ def test_the_last_verdict_is_the_last_whatever_the_clock_says(
     ran(tiny, database, replace(SELECTION, seeds=(0, 1, 2, 3)))
     with open_reader(database) as reader:
         rows = reader.query("SELECT judged_at, n FROM verdicts ORDER BY judged_at").rows
-        (current,) = reader.verdicts(scale="mini")
+        (current,) = reader.verdicts(scale="mini").dicts()
     assert [count for _, count in rows] == [3, 4]
     assert rows[1][0] - rows[0][0] == timedelta(microseconds=1)
     assert current["n"] == 4

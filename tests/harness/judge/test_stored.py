@@ -94,7 +94,7 @@ def test_every_verdict_recomputes(tmp_path: Path, database: Path, sequential: bo
     with open_reader(database) as reader:
         for claim, row in rows.items():
             assert differing(reader, claim, "paper", WHEN) == [], (claim, row.verdict)
-        stored = {row["claim_id"]: row for row in reader.verdicts(scale="paper")}
+        stored = {row["claim_id"]: row for row in reader.verdicts(scale="paper").dicts()}
         assert from_json(stored["plain"]["design"]) == rows["plain"].detail
         assert rows["plain"].detail.shown[0].against == "other"
         gates = {row["claim_id"]: row for row in reader.query("FROM gates WHERE scale = 'paper'").dicts()}
