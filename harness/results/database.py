@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from harness.errors import HarnessError, choices
-from harness.results.stored_runs import run_of
+from harness.results.stored_runs import find_run
 from harness.results.verdict_records import verdict_frame
 from harness.store import default_database, open_reader
 from harness.store.queries import Parameters
@@ -156,7 +156,7 @@ class Database:
         if isinstance(suite := names.get("suite"), str | Suite):
             values["suite"] = _name(suite)
         run = names.get("run")
-        of_run = {} if run is None else {"run": run_of(self._reader, run)}
+        of_run = {} if run is None else {"run": find_run(self._reader, run).run_id}
         source = f"({_OF_RUN if of_run else _NEWEST}) c JOIN trials t USING (trial_id) {join}"
         where = " AND ".join(f"{_TABLES.get(key, 'r')}.{key} = ${key}" for key in values) or "true"
         frame = self.sql(f"SELECT {columns} FROM {source} WHERE {where} ORDER BY ALL", {**values, **of_run})
