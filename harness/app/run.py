@@ -39,6 +39,7 @@ from harness.store import Writer, default_database
 from harness.store.errors import StoreHeldError
 from harness.store.events import ClaimsEvent, EnvironmentEvent, RunEvent
 from harness.suite import Suite, load_suite, suite_from_dict, suite_to_json
+from harness.trial.options import Values
 
 
 def run(
@@ -73,7 +74,7 @@ def run(
         HarnessError: before anything runs, if the suite, the plan, the data or the executor is not available.
     """
     loaded = _suite(suite)
-    chosen = choose(scale, benchmarks, arms, seeds, overrides)
+    chosen = choose(scale, benchmarks, arms, seeds, Values(overrides or {}))
     if scratch and database is not None:
         raise HarnessError("'scratch' and 'database' exclude each other")
     with _store(database, scratch=scratch) as place:

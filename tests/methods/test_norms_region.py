@@ -307,7 +307,6 @@ def test_blended_regions_of_whole_weights_are_the_hard_ones(per_image, fixed_eps
 
 
 def test_a_soft_mask_learns_from_the_output():
-    """Through the hard mask the attention convolution hears of γ and β alone, through the soft one of the core too."""
     heard = {}
     for mask in ("hard", "soft"):
         torch.manual_seed(3)

@@ -1,4 +1,4 @@
-"""The weight probe: its quantities on weights whose answers are known, for any optimizer."""
+"""The weight diagnostic on weights with known answers, for any optimizer."""
 
 from __future__ import annotations
 

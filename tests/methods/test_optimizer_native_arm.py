@@ -67,7 +67,7 @@ def test_a_smoke_trial_gives_the_numbers_of_the_torch_form(
 ) -> None:
     steps = []
     native_step = kernel.step
-    monkeypatch.setattr(kernel, "step", lambda *given, **named: (steps.append(1), native_step(*given, **named)))
+    monkeypatch.setattr(kernel, "step", lambda *inputs, **named: (steps.append(1), native_step(*inputs, **named)))
     losses = []
     for form in ("torch", "native"):
         ended = outcome(suite, f"{kind}-{form}", tmp_path / form)
