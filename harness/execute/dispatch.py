@@ -10,7 +10,7 @@ from itertools import islice
 from harness.base import process_tree
 from harness.execute.executors.base import Executor, Progress
 from harness.execute.outcome import Outcome
-from harness.execute.queue import Alone, JobQueue, Sharing
+from harness.execute.queue import JobQueue, Sharing
 from harness.execute.resources import OUT_OF_MEMORY
 from harness.execute.worker import Job
 from harness.vocabulary import Status
@@ -90,7 +90,7 @@ class Dispatcher:
         self, recorder: Recorder, executor: Executor, policy: Policy, watch: Watch, sharing: Sharing | None = None
     ) -> None:
         self._recorder, self._executor, self._policy, self._watch = recorder, executor, policy, watch
-        self._sharing: Sharing = Alone() if sharing is None else sharing
+        self._sharing = Sharing() if sharing is None else sharing
         self._elsewhere = (0, False)
         self._waiting = JobQueue()
         self._running: dict[str, Job] = {}

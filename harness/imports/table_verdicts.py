@@ -144,17 +144,17 @@ class TableVerdicts:
 
     def write_page(self, path: str | Path) -> Path:
         """Write one HTML file with everything that the verdicts rest on; returns its path."""
-        from harness.registry.shipped import write_comparison
+        from harness.registry.shipped import page_writer
 
-        written: Path = write_comparison()(self, Path(path))
+        written: Path = page_writer("comparison")(self, Path(path))
         return written
 
     def _repr_html_(self) -> str:
         """The notebook's view: a table with a forest plot."""
-        from harness.registry.shipped import comparison_fragment
+        from harness.registry.shipped import page_writer
 
         try:
-            return str(comparison_fragment()(self))
+            return str(page_writer("fragment")(self))
         except HarnessError:
             return f"<pre>{html.escape(str(self))}</pre>"
 

@@ -15,6 +15,7 @@ from harness.plan.programs import located, without_places
 from harness.suite.cells import Content, Setting, needed, prerequisite_content
 from harness.suite.load import Suite
 from harness.suite.models import Dependency
+from harness.trial.options import Values
 from harness.trial.recipe import identity_of
 from harness.trial.spec import Part, Start, TrialSpec
 
@@ -67,8 +68,8 @@ class ConfigurationTrials:
     def _spec(self) -> TrialSpec:
         """The content without seed and dependencies."""
         cell = self._cell
-        recipe = located(cell.recipe, self._suite.path.parent) if cell.program else dict(cell.recipe)
-        data = data_identity(cell.data)
+        recipe = located(cell.recipe, self._suite.path.parent) if cell.program else Values(cell.recipe)
+        data = Values(data_identity(cell.data))
         return TrialSpec(
             cell.task, cell.data, data, cell.model, recipe, cell.slots, 0, self._base.scale, {}, self._reference
         )
@@ -132,7 +133,7 @@ class _Dependency:
         self._published: Start | None = None
         if wanted.weights is not None:
             model = Part.from_json(wanted.model) if wanted.model else None
-            self._published = Start(model, weights=wanted.weights, content=data_identity(Part(wanted.weights)))
+            self._published = Start(model, weights=wanted.weights, content=Values(data_identity(Part(wanted.weights))))
         else:
             self._own = prerequisite_content(base, wanted)
             self._trials = ConfigurationTrials(suite, base, f"prerequisite:{name}", self._own, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness.trial.options import Values
 from harness.trial.spec import FilledSlots, Part, TrialSpec
 
 FINGERPRINT = "imported"
@@ -47,4 +48,4 @@ class Imported:
 
 def imported_spec(arm: str, seed: int, scale: str) -> TrialSpec:
     """The content of an imported trial: two arms differ only in their name."""
-    return TrialSpec(TASK, Part("nothing"), {}, Part("none"), {"arm": arm}, FilledSlots(), seed, scale)
+    return TrialSpec(TASK, Part("nothing"), Values(), Part("none"), Values(arm=arm), FilledSlots(), seed, scale)

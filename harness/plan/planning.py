@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypedDict, TypeVar
+from typing import TypedDict, TypeVar
 
 from harness.errors import HarnessError, choices
 from harness.plan.cell_trials import ConfigurationTrials
@@ -15,6 +15,7 @@ from harness.plan.programs import with_programs
 from harness.suite.cells import ConfigurationError, Content, Setting, content, override_at, served_by, setting
 from harness.suite.load import Suite
 from harness.suite.models import Arm, Claim
+from harness.trial.options import Values
 from harness.trial.spec import Part, Start
 from harness.vocabulary import Scale
 
@@ -73,7 +74,7 @@ class Plan:
     absent: tuple[str, ...]
     arms: Mapping[str, Arm]
     imported: Imported | None = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Values = field(default_factory=Values)
 
     def trial_ids(self, benchmark: str, arm: str) -> dict[int, str]:
         """The trials of a configuration by seed."""
@@ -138,7 +139,7 @@ class Selection:
     seeds: tuple[int, ...] | None = None
     cap: int | None = None
     bought: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Values = field(default_factory=Values)
     added_arms: Mapping[str, Arm] = field(default_factory=dict)
 
 

@@ -7,19 +7,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from harness import registry
 from harness.data.checksums import canonical, checksum
 from harness.errors import HarnessError
 from harness.suite.cells import Content
 from harness.suite.programs import code_files
+from harness.trial.options import Values
 
 WHERE = ("folder", "repository", "environment", "python", "memory_mb", "writes", "expects", "code")
 """Keys of the recipe that say where things are: what they point at is the program's identity instead."""
 
 
-def program_identity(recipe: Mapping[str, Any], root: Path) -> str:
+def program_identity(recipe: Values, root: Path) -> str:
     """Digest (sha256) of the program's files or commit, its lock file, and its interpreter.
 
     Args:
@@ -67,17 +68,17 @@ def with_programs(contents: Mapping[Cell, Content], root: Path) -> dict[Cell, Co
     return result
 
 
-def located(recipe: Mapping[str, Any], root: Path) -> dict[str, Any]:
+def located(recipe: Values, root: Path) -> Values:
     """The recipe with absolute places, as a worker needs it."""
     places = {"folder": str((root / str(recipe.get("folder", "."))).resolve())}
     if recipe.get("python"):
         places["python"] = str((root / str(recipe["python"])).absolute())  # a link says which environment
-    return {**recipe, **places}
+    return Values({**recipe, **places})
 
 
-def without_places(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def without_places(recipe: Values) -> Values:
     """The recipe without places, for an identity that moves with its files."""
-    return {key: value for key, value in recipe.items() if key not in WHERE}
+    return Values({key: value for key, value in recipe.items() if key not in WHERE})
 
 
 def _checksum(file: Path) -> str:

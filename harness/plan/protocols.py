@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harness.plan.planning import Plan, Selection, deciding_arms, make_plan
 from harness.plan.tuning import Tuning, TuningRequest, make_tuning
@@ -18,6 +18,7 @@ from harness.suite.cells import content
 from harness.suite.models import Arm, Claim
 from harness.suite.search_models import SpaceRange, Sweep, TunedOn, TunedProtocol
 from harness.suite.spaces import declared, own_value, times, tuned_space, with_point
+from harness.trial.options import Scalar
 from harness.vocabulary import Protocol
 
 
@@ -28,6 +29,8 @@ class ChangedArm(NamedTuple):
     arm: Arm
 
 
+ChosenPoints = Mapping[str, Mapping[str, Scalar]]
+"""arm → hyper-parameter → the value that its search chose."""
 Changes = Mapping[str, Mapping[str, ChangedArm]]
 """benchmark → arm → what runs in its place."""
 
@@ -151,7 +154,9 @@ def _as_sweep(suite: Suite, plan: Plan, tuned: TunedProtocol, benchmark: str, bi
     )
 
 
-def tuned_plan(suite: Suite, plan: Plan, chosen: Sequence[tuple[EqualSearch, Mapping[str, Any]]]) -> ChangedPlan:
+def tuned_plan(
+    suite: Suite, plan: Plan, chosen: Sequence[tuple[EqualSearch, Mapping[str, Mapping[str, Scalar]]]]
+) -> ChangedPlan:
     """The arms of searches with their chosen hyper-parameters, over the plan's seeds."""
     changes = {
         search.benchmark: {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
+from harness.trial.options import Values
 
 if TYPE_CHECKING:
     from harness.plan.planning import Selection
@@ -28,7 +29,7 @@ def choose(
     benchmarks: Sequence[str] | None = None,
     arms: Sequence[str] | None = None,
     seeds: Seeds = None,
-    overrides: Mapping[str, object] | None = None,
+    overrides: Values | None = None,
 ) -> Chosen:
     """Select parts of a suite.
 
@@ -50,7 +51,7 @@ def choose(
         arms=tuple(text for text in arms or () if "=" not in text) or None,
         seeds=numbers,
         cap=maximum,
-        overrides=dict(overrides or {}),
+        overrides=overrides or Values(),
         added_arms={name: arm for name, arm, _ in added},
     )
     return Chosen(selection, tuple(method for _, _, method in added))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from harness.data.checksums import sha256_of
 from harness.errors import HarnessError, choices
@@ -15,6 +14,7 @@ from harness.suite.cells import content, setting
 from harness.suite.models import Arm
 from harness.suite.search_models import Sweep
 from harness.suite.spaces import Space, own_value, resolved, spaces_of
+from harness.trial.options import Scalar, Values
 
 SAMPLERS = ("random", "tpe", "grid")
 PRUNERS = ("none", "median")
@@ -33,7 +33,7 @@ class TuningRequest:
     pruner: str | None = None
     seeds: int | None = None
     fresh: int | None = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Values = field(default_factory=Values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Tuning:
     scale: str
     arms: Mapping[str, Arm]
     spaces: Mapping[str, Space]
-    fill: Mapping[str, Any]
+    fill: Values
     sampler: str
     pruner: str
     seeds: int
@@ -59,9 +59,9 @@ class Tuning:
     metric: str
     selection_metric: str
     better: str
-    overrides: Mapping[str, Any]
+    overrides: Values
     fresh: int
-    first: Mapping[str, Mapping[str, Any]]
+    first: Mapping[str, Values]
     study_id: str
     sweep_id: str
 
@@ -76,7 +76,7 @@ class Point:
     """One configuration of one arm; ``value`` is reported to the sampler."""
 
     number: int
-    params: dict[str, Any]
+    params: Mapping[str, Scalar]
     value: float | None = None
     status: str = "open"  # ``open``, ``told``, ``diverged``, ``pruned`` or ``failed``
     trial_ids: list[str] = field(default_factory=list)
@@ -88,14 +88,14 @@ class Point:
         return self.status != "open"
 
 
-def best_point(tuning: Tuning, points: Sequence[Point]) -> dict[str, Any]:
+def best_point(tuning: Tuning, points: Sequence[Point]) -> Values:
     """The best point on validation, of equals the first; {} without any."""
     sign = 1.0 if tuning.better == "higher" else -1.0
     scored = [p for p in points if p.status in ("told", "pruned") and p.value is not None and math.isfinite(p.value)]
     if not scored:
-        return {}
+        return Values()
     best = max(scored, key=lambda point: (sign * float(point.value or 0.0), -point.number))
-    return {"number": best.number, "params": best.params, "value": best.value}
+    return Values(number=best.number, params=best.params, value=best.value)
 
 
 def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = None) -> Tuning:
@@ -124,16 +124,16 @@ def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = No
     if request.budget < 1:
         raise HarnessError(f"--budget {request.budget}: at least 1 configuration is expected")
     arms = {name: suite.model.arms[name] for name in names}
-    fill = base.recipe.get("slots") or {}
+    fill = Values(base.recipe.get("slots") or {})
     metrics = suite.benchmarks[request.benchmark].model.metrics
     metric = own.metric if own.metric in metrics else next(iter(metrics))
     selected = own.selection_metric or metric
     better = own.selection_better if own.selection_metric else metrics[metric].better
-    seeds, overrides = request.seeds or own.seeds, {**own.set, **request.overrides}
+    seeds, overrides = request.seeds or own.seeds, Values({**own.set, **request.overrides})
     trials = _trials_of(suite, request, arms, overrides)
     cells = {name: content(base, arm, overrides) for name, arm in arms.items()}
     spaces = {name: resolved(space, cells[name]) for name, space in spaces_of(arms, fill, own.spaces).items()}
-    first = {name: {key: own_value(cells[name], key) for key in space} for name, space in spaces.items()}
+    first = {name: Values({key: own_value(cells[name], key) for key in space}) for name, space in spaces.items()}
     search = {
         "suite": suite.name,
         "benchmark": request.benchmark,
@@ -175,9 +175,7 @@ def _compared(suite: Suite, benchmark: str) -> tuple[str, ...]:
     return ()
 
 
-def _trials_of(
-    suite: Suite, request: TuningRequest, arms: Mapping[str, Arm], overrides: Mapping[str, Any]
-) -> dict[str, str]:
+def _trials_of(suite: Suite, request: TuningRequest, arms: Mapping[str, Arm], overrides: Values) -> dict[str, str]:
     """The trial of each unchanged arm, whose identity covers everything else."""
     chosen = Selection(
         scale=request.scale,

@@ -97,7 +97,7 @@ def configurations_plan(
         benchmarks=(tuning.benchmark,),
         arms=(),
         seeds=tuple(seeds),
-        overrides=dict(tuning.overrides),
+        overrides=tuning.overrides,
         added_arms=added,
     )
     return make_plan(tuning.suite, selection)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from harness.errors import HarnessError
 from harness.trial.data_parallel import Replicas
 from harness.trial.loading import Loader, PendingBatch, ready
+from harness.trial.options import Values
 from harness.trial.recipe import Recipe
 from harness.trial.result import Artifact as Artifact
 from harness.trial.seeds import Streams
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 OptionsT = TypeVar("OptionsT", covariant=True)
 """The dataclass of options that a metadata record names."""
+Facts = Mapping[str, int]
+"""Properties of the data that decide a model's shape: ``classes``, ``channels``, ``size``, ``vocabulary``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Slot:
 
     name: str
     factory: Callable[..., Any]
-    hyper_parameters: Mapping[str, Any]
+    hyper_parameters: Values
 
     def build(self, *args: Any, **more: Any) -> Any:
         """Call the method's class or factory with its hyper-parameters; ``more`` wins over them."""
@@ -75,7 +78,7 @@ class ModelRequest(Generic[OptionsT]):
     """
 
     options: OptionsT
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
     norms: Mapping[str, Slot] = field(default_factory=dict)
     prerequisites: Mapping[str, Path] = field(default_factory=dict)
 
@@ -88,15 +91,12 @@ class Diagnostic(Protocol):
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
         """Return quantities of this step, without the ``mechanism.`` prefix."""
-        ...
 
     def summary(self) -> dict[str, float]:
         """Return quantities of the whole training, reported as final ``mechanism.*`` metrics."""
-        ...
 
     def state_dict(self) -> dict[str, Any]:
         """Return its state for checkpoints: tensors and plain data."""
-        ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state."""
@@ -136,13 +136,13 @@ class TrialContext:
     recipe: Recipe
     options: Any
     load_data: Callable[[], Any]
-    build_model: Callable[[Mapping[str, Any]], nn.Module]
+    build_model: Callable[[Facts], nn.Module]
     slots: Mapping[str, Slot]
     streams: Streams
     device: torch.device
     scale: str
     folder: Path
-    load_prerequisite: Callable[[str, Mapping[str, Any]], nn.Module]
+    load_prerequisite: Callable[[str, Facts], nn.Module]
     prerequisites: tuple[str, ...] = ()
     loader: Loader = field(default_factory=lambda: Loader(torch.device("cpu")))
 

@@ -30,7 +30,6 @@ class Components(Protocol):
 
     def __call__(self, kind: Kind, name: str) -> Component:
         """Return the ``method``, ``task``, ``data`` source or ``model`` of that name."""
-        ...
 
 
 def _unheard(step: int, steps: int, loss: float) -> None:

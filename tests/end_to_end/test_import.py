@@ -24,7 +24,7 @@ ACC = ("--metric", "acc=accuracy")
 @pytest.fixture(autouse=True)
 def _pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pages of this tree, whatever package is installed."""
-    monkeypatch.setattr(reporting, "write_site", lambda: write_site)
+    monkeypatch.setattr(reporting, "page_writer", lambda name: write_site)
 
 
 @pytest.fixture

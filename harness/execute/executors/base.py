@@ -51,31 +51,24 @@ class Executor(Protocol):
     @property
     def ahead(self) -> int:
         """See the class."""
-        ...
 
     def has_room(self, job: Job) -> bool:
         """True if a job could start now, or soon: see ``ahead``."""
-        ...
 
     def submit(self, job: Job) -> None:
         """Start a job."""
-        ...
 
     def wait(self, timeout: float) -> list[Outcome]:
         """Outcomes of jobs that have ended; waits up to ``timeout`` seconds for the first."""
-        ...
 
     def progress(self) -> list[Progress]:
         """The newest heartbeat of each running trial."""
-        ...
 
     def cancel(self, trial_id: str) -> None:
         """End a job: a running one at once where the executor is isolated, else one that has not begun."""
-        ...
 
     def shutdown(self) -> None:
         """End running jobs and release everything."""
-        ...
 
 
 class InlineExecutor:

@@ -95,7 +95,7 @@ def test_reads_while_a_writer_writes(paths: StorePaths, eager: None) -> None:
                 with open_reader(paths.database) as fresh:
                     seen.append((first, fresh.query("SELECT count(*) FROM results").rows[0][0]))
 
-    with Writer(paths.database, ingest_seconds=0.02, snapshot_seconds=0.05) as writer:
+    with Writer(paths.database, ingest_seconds=0.02) as writer:
         thread = threading.Thread(target=poll)
         thread.start()
         for number in range(20):

@@ -62,7 +62,7 @@ def test_close_leaves_database_snapshot_and_archive(paths: StorePaths) -> None:
 
 
 def test_the_thread_keeps_database_and_snapshot_up_to_date(paths: StorePaths) -> None:
-    with Writer(paths.database, ingest_seconds=0.05, snapshot_seconds=0.1) as owner:
+    with Writer(paths.database, ingest_seconds=0.05) as owner:
         owner.record(outcome("t"))
         until(lambda: _has(paths.snapshot, "t"))
         with open_reader(paths.database) as reader:
@@ -120,7 +120,7 @@ WRITER = """
     database, run_id, first, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     names = [f"t{number}" for number in range(first, first + count)]
     say = threading.Lock()
-    with Writer(database, run_id, ingest_seconds=0.02, snapshot_seconds=0.05) as writer:
+    with Writer(database, run_id, ingest_seconds=0.02) as writer:
         writer.record(run_event(run_id))
         finished = writer.finished(names)
         writer.record(planned(run_id, *names))
@@ -269,7 +269,7 @@ def test_a_trial_of_a_dead_run_that_another_run_has_is_left_alone(paths: StorePa
 
 def test_a_foreign_process_holds_the_file_during_a_run(paths: StorePaths) -> None:
     messages: list[str] = []
-    with Writer(paths.database, "r", ingest_seconds=0.02, snapshot_seconds=0.05, tell=messages.append) as owner:
+    with Writer(paths.database, "r", ingest_seconds=0.02, tell=messages.append) as owner:
         owner.record(outcome("before"))
         owner.flush()
         with foreign_holder(paths.database) as holder:
@@ -313,7 +313,7 @@ def test_trouble_with_the_database_never_stops_the_journal(paths: StorePaths, mo
     messages: list[str] = []
     with Writer(paths.database, ingest_seconds=0.02, tell=messages.append) as owner:
 
-        def fail(*arguments: object) -> bool:
+        def fail(*arguments: object) -> None:
             raise duckdb.IOException("No space left on device")
 
         with monkeypatch.context() as patch:
