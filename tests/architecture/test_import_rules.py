@@ -27,7 +27,7 @@ PLANTED = {
     "core: a library more": ("core", "harness/trial/loop.py", "import pandas"),
     "methods: pandas": ("methods", "methods/optimizers/adamp.py", "import pandas"),
     "methods: the harness": ("methods", "methods/norms/powernorm.py", "import harness.trial.seeds"),
-    "heavy-methods: scikit-learn in an optimizer": ("heavy-methods", "methods/optimizers/baselines.py", "import sklearn"),
+    "heavy-methods: sklearn in an optimizer": ("heavy-methods", "methods/optimizers/baselines.py", "import sklearn"),
     "families: one imports another": ("families", "methods/alignment/mk_mmd.py", "import methods.distillation.kd"),
     "suites: data imports tasks": ("suites", "suites/data/digits.py", "import suites.tasks.classification"),
     "suites-engine: a task stores": ("suites-engine", "suites/tasks/classification.py", "import harness.store.writer"),
