@@ -1,8 +1,7 @@
-"""ImageFolder and token files: a user's own folder, archives, the cache, damaged copies."""
+"""Folders of images: archives, splits, the cache, damaged copies."""
 
 from __future__ import annotations
 
-import gzip
 import os
 import tarfile
 import zipfile
@@ -14,14 +13,13 @@ import pytest
 from PIL import Image
 from task_lab import Cell
 
-from harness.errors import HarnessError, MissingDataError
+from harness.errors import HarnessError
 from suites.data import imagefolder
 from suites.data.archive import SourcePath
 from suites.data.cache import cached
-from suites.data.types import Images, Text
+from suites.data.types import Images
 
 FOLDER = "suites.data.imagefolder:imagefolder"
-TOKENS = "suites.data.tokens:tokens"
 
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -83,10 +81,10 @@ def test_an_archive_reads_as_its_folder(tmp_path: Path, pack: Callable[[Path, Pa
 
 def test_without_a_test_folder_the_validation_folder_is_the_test(tmp_path: Path) -> None:
     root = write_images(tmp_path / "own", splits=("train", "val"))
-    data = images(root, validation=5)
+    data, other = images(root, validation=5), images(root, 1, validation=5)
     assert {name: len(part) for name, part in data.splits.items()} == {"train": 7, "validation": 5, "test": 12}
     assert not set(data.splits["train"].items) & set(data.splits["validation"].items)
-    assert set(images(root, 1, validation=5).splits["validation"].items) != set(data.splits["validation"].items)
+    assert set(other.splits["validation"].items) != set(data.splits["validation"].items)
 
 
 def test_by_class_no_class_is_in_two_splits(tmp_path: Path) -> None:
@@ -175,69 +173,6 @@ def test_damaged_archives_and_images_are_refused(tmp_path: Path) -> None:
     (root / "train" / "class0" / "0.png").write_bytes(b"no picture")
     with pytest.raises(HarnessError, match=r"class0/0.png is not an image"):
         images(root)
-
-
-def test_another_layout_is_refused_with_the_expected_one(tmp_path: Path) -> None:
-    (tmp_path / "own" / "cats").mkdir(parents=True)
-    Image.new("RGB", (6, 6)).save(tmp_path / "own" / "cats" / "0.png")
-    with pytest.raises(HarnessError, match="expected <split>/<class>/<name>"):
-        images(tmp_path / "own")
-
-
-TEXT = " \n = Title = \n \n the cat saw the dog \n = = Part = = \n the end \n"
-
-
-def write_text(root: Path, packed: bool = False) -> Path:
-    root.mkdir()
-    for split, text in (("train", TEXT), ("valid", " the zebra \n"), ("test", " = Other = \n a dog \n")):
-        if packed:
-            (root / f"wiki.{split}.tokens.gz").write_bytes(gzip.compress(text.encode()))
-        else:
-            (root / f"{split}.txt").write_text(text, encoding="utf-8")
-    return root
-
-
-def text(path: Path, **keys: object) -> Text:
-    data = Cell("", TOKENS, "", data_keys={"path": str(path), **keys}).data_for(0)
-    assert isinstance(data, Text)
-    return data
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_tokens_end_lines_and_map_unknown_words(tmp_path: Path, packed: bool) -> None:
-    data = text(write_text(tmp_path / "own", packed), min_count=1)
-    words = [data.vocabulary[number] for number in data.splits["train"]]
-    expected = "<eos> = Title = <eos> <eos> the cat saw the dog <eos> = = Part = = <eos> the end <eos>"
-    assert " ".join(words) == expected
-    assert [data.vocabulary[number] for number in data.splits["validation"]] == ["the", "<unk>", "<eos>"]
-    assert data.vocabulary[:4] == ("<unk>", "<eos>", "=", "the")
-    # Only the heading of the first level starts an article.
-    assert data.documents["train"].tolist() == [1]
-    assert data.documents["test"].tolist() == [0]
-
-
-def test_rare_words_become_unknown(tmp_path: Path) -> None:
-    data = text(write_text(tmp_path / "own"), min_count=3)
-    assert data.vocabulary == ("<unk>", "<eos>", "=", "the")
-
-
-def test_damaged_and_missing_token_files_are_refused(tmp_path: Path) -> None:
-    root = write_text(tmp_path / "own", packed=True)
-    file = root / "wiki.test.tokens.gz"
-    file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(HarnessError, match="cannot be read as tokens"):
-        text(root)
-    file.write_bytes(gzip.compress(b"\xff\xfe words"))
-    with pytest.raises(HarnessError, match="UTF-8"):
-        text(root)
-    file.write_bytes(gzip.compress(b""))
-    with pytest.raises(HarnessError, match="no tokens"):
-        text(root)
-    file.unlink()
-    with pytest.raises(
-        MissingDataError, match=r"own lacks test\.txt \(or test\.tokens, each also with \.gz\); it has wiki"
-    ):
-        text(root)
 
 
 ROOT = Path(os.environ.get("HARNESS_DATA", ""))
