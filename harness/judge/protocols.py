@@ -165,7 +165,7 @@ def rate_curves(suite: Suite, plan: Plan, reader: Queries) -> dict[str, tuple[Ra
     for each in plans:
         for design in designs[each.factor]:
             curves.setdefault(design.claim_id, []).append(_rate_entry(design, each, evidence))
-    # the recipe's own rate needs no trial of the curve's: alone it is no curve
+    # the recipe's own rate needs no trial of the curve's: it alone makes no curve
     return {name: tuple(entries) for name, entries in curves.items() if sum(entry.measured for entry in entries) > 1}
 
 
