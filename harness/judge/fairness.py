@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from harness.judge.design import DesignBlock
 from harness.judge.evidence import Evidence
 from harness.judge.pairs import Pairs
+from harness.trial.options import Values
 from harness.trial.recipe import RUNNING_KEYS
 from harness.trial.spec import TrialSpec
 
 BUDGET = ("steps", "epochs", "max_steps", "batch_size")
 ENVIRONMENT = ("threads", "precision", "devices")
+Changed = dict[str, tuple[object, object]]
+"""Values of both sides by key."""
 _NOT_COMPARED = ("slots", "optimizer", "norm", "objective", "adaptation", "diagnostics", *RUNNING_KEYS)
 
 
@@ -51,12 +53,12 @@ def changes(spec: TrialSpec, other_spec: TrialSpec) -> list[str]:
     item, other = spec.to_json(), other_spec.to_json()
     message = [_differs(name, *pair) for name, pair in _differing_keys(item, other).items()]
     for slot in sorted(set(item["slots"]) | set(other["slots"])):
-        pairs = _mapping(item["slots"].get(slot) or {}, other["slots"].get(slot) or {})
+        pairs = _mapping(Values(item["slots"].get(slot) or {}), Values(other["slots"].get(slot) or {}))
         message += [_differs(f"{slot}.{key}", *pair) for key, pair in pairs.items()]
     return message
 
 
-def _differs(name: str, value: Any, other: Any) -> str:
+def _differs(name: str, value: object, other: object) -> str:
     return f"{name}: {value} against {other}"
 
 
@@ -65,12 +67,12 @@ def _forbids(name: str) -> bool:
     return part == "data" or (part == "recipe" and key in (*BUDGET, *ENVIRONMENT))
 
 
-def _mapping(own: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def _mapping(own: Values, other: Values) -> Changed:
     keys = sorted(set(own) | set(other))
     return {key: (own.get(key), other.get(key)) for key in keys if own.get(key) != other.get(key)}
 
 
-def _differing_keys(own: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def _differing_keys(own: Values, other: Values) -> Changed:
     """Keys of recipe, data and model with the values of both."""
     return {
         f"{part}.{key}": pair
@@ -80,9 +82,9 @@ def _differing_keys(own: Mapping[str, Any], other: Mapping[str, Any]) -> dict[st
     }
 
 
-def _slots(own: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[bool, dict[str, tuple[Any, Any]]]]:
+def _slots(own: Values, other: Values) -> dict[str, tuple[bool, Changed]]:
     """Slots that differ: by another method, and shared hyper-parameters that differ."""
-    differing: dict[str, tuple[bool, dict[str, tuple[Any, Any]]]] = {}
+    differing: dict[str, tuple[bool, Changed]] = {}
     for slot in sorted(set(own) | set(other)):
         first, second = own.get(slot) or {}, other.get(slot) or {}
         if first == second:

@@ -214,7 +214,7 @@ class TestItems:
         assert row.detail.per_benchmark[0].two_way == result
         assert result.low < row.difference < result.high  # type: ignore[operator, union-attr]
         assert 0.9 < result.overlap <= 1.0  # type: ignore[operator, union-attr]
-        assert f"splits one pool of {result.items} items anew" in result.conditional_on  # type: ignore[union-attr]
+        assert f"splits one pool of {result.items} items again" in result.conditional_on  # type: ignore[union-attr]
         print_verdicts(world.suite, "mini", [row])
         message = " ".join(capsys.readouterr().out.split())
         assert "95 % seeds × items" in message
