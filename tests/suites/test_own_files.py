@@ -75,25 +75,10 @@ def test_an_arm_may_name_a_file(folder: Path, capsys: pytest.CaptureFixture[str]
 @pytest.mark.full
 def test_an_added_arm_is_trained_and_judged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = f"mine={folder / 'my.py'}:SignSGD"
-    chosen = (
-        "--benchmark",
-        "imagenet-resnet18",
-        "--arm",
-        own,
-        "--arm",
-        "adamw",
-        "--seeds",
-        "3",
-        "--no-tuned",
-        "--set",
-        "steps=4",
-        "--set",
-        "data.train=40",
-        "--set",
-        "optimizer.sgd.lr=0.01",
-    )
-    found = verdicts(folder, capsys, "adamp", *chosen, "--against", "adamw")
-    (verdict,) = [one for one in found if one["claim_id"] == "mine-over-adamw-top1-accuracy"]
+    chosen = f"--benchmark imagenet-resnet18 --arm {own} --arm adamw --seeds 3 --no-tuned --set steps=4"
+    more = "--set data.train=40 --set optimizer.sgd.lr=0.01 --against adamw"
+    rows = verdicts(folder, capsys, "adamp", *f"{chosen} {more}".split())
+    (verdict,) = [row for row in rows if row["claim_id"] == "mine-over-adamw-top1-accuracy"]
     assert verdict["n"] == 3
     assert verdict["verdict"] in ("inconclusive", "direction confirmed", "direction reversed")
     design = verdict["design"]
