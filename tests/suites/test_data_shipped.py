@@ -151,21 +151,6 @@ def test_help_topics_leak_little_between_splits(seed: int) -> None:
     assert len(train) > 40_000
 
 
-def test_without_removing_repeats_help_topics_leak() -> None:
-    # The test above could not fail if the measure were blind.
-    from pydoc_data.topics import topics
-
-    names = sorted(topics)
-    words = {name: tokens_of(topics[name]) for name in names}
-    order = np.random.default_rng(0).permutation(len(names))
-    held = {names[place] for place in order[: len(names) // 8]}
-    number: dict[str, int] = {}
-    texts: list[list[int]] = [[], []]
-    for name in names:
-        texts[name in held] += [number.setdefault(word, len(number)) for word in words[name]]
-    assert shared_ngrams(texts[1], texts[0], 8) > 0.2
-
-
 def test_the_vocabulary_is_that_of_the_training_text() -> None:
     data = load(TOPICS, 2, min_count=5)
     assert data.vocabulary[0] == "<unk>"

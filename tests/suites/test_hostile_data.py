@@ -113,7 +113,7 @@ def _with(content: bytearray, central: int, local: int, value: int) -> bytes:
 
 
 def before_the_beginning(content: bytearray) -> bytes:
-    """Move the start of a zip's list, so that everything lies before the beginning."""
+    """Move the start of a zip's list: everything lies before the beginning."""
     at = content.rfind(b"PK\x05\x06") + 16
     content[at : at + 4] = (int.from_bytes(content[at : at + 4], "little") + 100_000).to_bytes(4, "little")
     return bytes(content)

@@ -59,8 +59,8 @@ def verdicts(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> li
     arguments = ["--db", str(folder / "r" / "h.duckdb"), "--executor", "inline", "--no-report", "--json", *more]
     assert run_main(["run", *arguments]) == 0
     (run,) = json.loads(capsys.readouterr().out.splitlines()[-1])["runs"]
-    found: list[dict[str, object]] = run["verdicts"]
-    return found
+    result: list[dict[str, object]] = run["verdicts"]
+    return result
 
 
 def test_an_arm_may_name_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,9 +100,9 @@ def test_a_mistake_has_its_place(mistake: str, folder: Path, capsys: pytest.Capt
     before, after, message = MISTAKES[mistake]
     path.write_text(SUITE.replace(before, after))
     assert run_main(["validate", str(path)]) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert f"{path}:5:" in said
+    text = capsys.readouterr().err
+    assert message in text
+    assert f"{path}:5:" in text
 
 
 def test_against_needs_an_arm_of_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

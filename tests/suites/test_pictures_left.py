@@ -1,4 +1,4 @@
-"""What a trial leaves to look at: detections, neighbours, translations, predictions by item."""
+"""Artifacts of a trial: detections, neighbours, translations, predictions by item."""
 
 from __future__ import annotations
 
