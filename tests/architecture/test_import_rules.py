@@ -147,8 +147,6 @@ def test_no_function_takes_more_than_seven_arguments() -> None:
         "methods/optimizers/published_adamp.py:adamp_package",
         "methods/norms/powernorm.py:PowerNorm.__init__",
         "methods/distillation/uskd.py:USKD.__init__",
-        "harness/results/database.py:Database.results",
-        "harness/results/database.py:Database.series",
         "harness/app/run.py:run",
         "harness/cli/init.py:init_command",
         "harness/cli/report.py:report_command",

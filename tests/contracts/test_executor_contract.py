@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.app.recording import StoreRecorder
+from harness.app.session import StoreRecorder
 from harness.cli.run import run_command
 from harness.cli.sweep import sweep_command
 from harness.execute.dispatch import Dispatcher, Policy, Watch

@@ -1,4 +1,4 @@
-"""KNN-MMD's stopping rule against a plain transcription of the rule, epoch by epoch."""
+"""KNN-MMD's stopping rule against a plain transcription."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def plain(accuracy: list[float], loss: list[float], e_min: int, e_max: int, pati
 
 
 def test_equal_accuracy_decides_with_one_shot() -> None:
-    # Accuracy saturates at once, the loss falls for ever: at 201 it exceeds the relaxed best, then equals it 30 times.
+    # Accuracy saturates at once, the loss falls forever: at 201 it exceeds the relaxed best, then equals it 30 times.
     saturated, falling = [1.0] * 400, [1000.0 - e for e in range(400)]
     assert length(saturated, falling) == 231
     assert length(saturated, falling, StoppingOptions(triggers="paper")) == 351

@@ -34,7 +34,7 @@ def by_name(lines: list[VectorCheck]) -> dict[str, VectorCheck]:
 def trajectory(
     kind: str, options: dict[str, Any], seed: int, steps: int = 12
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """A case computed by the authors' package, with gradients on which each view fires."""
+    """A case computed by the authors' package, on which each view fires."""
     package = pytest.importorskip("adamp")
     generator = torch.Generator().manual_seed(seed)
     shapes = {"conv": (7, 3, 3, 3), "linear": (11, 13), "embed": (9, 6), "bias": (7,), "gain": (5,), "row": (1, 17)}

@@ -229,7 +229,6 @@ def test_checkpointing_and_sharing_count_once(kind, reentrant, calls):
 
 
 def test_a_shared_module_pools_its_calls():
-    """Two calls before one backward are one step on the tokens of both."""
     shared, whole = (PowerNorm(8, warmup_steps=0).double() for _ in range(2))
     for _ in range(4):
         x = torch.randn(6, 4, 8, dtype=torch.float64)
@@ -262,8 +261,6 @@ def test_update_statistics_off_leaves_no_trace():
 @pytest.mark.full
 @pytest.mark.parametrize(("place", "calls"), [("none", 2), ("outside", 1), ("outside", 2), ("inside", 2)])
 def test_compiled_code_counts_once(place, calls):
-    """Shared without checkpoints, compiled blocks inside checkpoints, checkpoints inside compiled code."""
-
     def wrap(block, calls):
         if place == "inside":
             return torch.compile(repeated(lambda x: checkpoint(block, x, use_reentrant=False), calls))

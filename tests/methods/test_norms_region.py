@@ -165,15 +165,6 @@ def test_learned_gradcheck():
     assert torch.autograd.gradcheck(norm, (data((2, 2, 5, 4)),))
 
 
-def test_threshold_zero_is_full_spatial_batch_normalization():
-    norm = RegionNormLearned(3, threshold=0.0).double()
-    for conv in (norm.gamma_conv, norm.beta_conv):
-        nn.init.zeros_(conv.weight)
-        nn.init.zeros_(conv.bias)
-    x = data()
-    torch.testing.assert_close(norm(x), functional.batch_norm(x, None, None, training=True))
-
-
 def test_learned_diagnostics():
     norm = RegionNormLearned(3, threshold=0.5)
     norm.record = True
@@ -279,12 +270,6 @@ def test_instance_image():
     torch.testing.assert_close(InstanceNormImage(3).double()(x, holes()), functional.instance_norm(x))
 
 
-def test_batch_of_one_basic_full_mask_is_instance_norm():
-    x = data((1, 3, 8, 8))
-    ours = RegionNormBasic(3).double()(x, torch.zeros(1, 1, 8, 8))
-    torch.testing.assert_close(ours, InstanceNormImage(3).double()(x))
-
-
 def test_errors_say_what_is_valid():
     x = torch.randn(2, 3, 8, 8)
     with pytest.raises(ValueError, match="needs the mask"):
@@ -307,7 +292,6 @@ def test_blended_regions_of_whole_weights_are_the_hard_ones(per_image, fixed_eps
 
 
 def test_a_soft_mask_learns_from_the_output():
-    """Through the hard mask the attention convolution hears of γ and β alone, through the soft one of the core too."""
     heard = {}
     for mask in ("hard", "soft"):
         torch.manual_seed(3)

@@ -269,7 +269,6 @@ def test_delta_zero_is_adamw() -> None:
 
 
 def test_torch_baselines_take_their_fused_kernel_where_it_applies() -> None:
-    """Where it does not, or a form is asked for, they are built as torch builds them; the numbers are the same."""
     for build, options in ((adam, {"lr": 1e-2}), (adamw, {"lr": 1e-2}), (sgd, {"lr": 1e-2, "momentum": 0.9})):
         fast, plain = parameters(), parameters()
         quick, usual = (
@@ -492,8 +491,6 @@ def test_wrong_options_are_refused(build: Callable[..., Any], options: dict[str,
 
 @both
 def test_differentiable_step(kind: str) -> None:
-    """The gradient of the second step's weights with respect to a factor of the loss, against differences."""
-
     def after_two_steps(scale: Tensor) -> Tensor:
         w = torch.arange(1.0, 13.0, dtype=torch.float64).reshape(3, 4).requires_grad_().clone()
         bias = torch.ones(3, dtype=torch.float64, requires_grad=True).clone()
@@ -533,7 +530,7 @@ def test_compiled_step_equals_eager_and_does_not_recompile(kind: str) -> None:
 
 
 class _NoReadback(TorchDispatchMode):
-    """Refuses every operation that reads a tensor on the host, as a device would have to be waited for."""
+    """Refuses every operation that reads a tensor on the host."""
 
     FORBIDDEN = ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal")
 

@@ -1,4 +1,4 @@
-"""A trial in a few lines, without the engine: what the tests of tasks, data and models share."""
+"""A trial in a few lines, without the engine."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ def info_of(module: str, name: str) -> Any:
     return next(info for info in metadata_in(importlib.import_module(module)) if info.name == name)
 
 
-def options_for(target: Callable[..., Any], **values: Any) -> Any:
-    """The options of a loading or building function, ``values`` over its defaults; a misspelt one fails."""
+def options_for(target: Callable[..., Any], **keys: Any) -> Any:
+    """The options of a loading or building function; a misspelt key fails."""
     module = importlib.import_module(target.__module__)
     metadata = next(metadata for metadata in metadata_in(module) if metadata.target == target.__name__)
-    return build(metadata.options, values)
+    return build(metadata.options, keys)
 
 
-def request_of(metadata: Any, root: Path, values: Mapping[str, Any], seed: int = 0) -> DataRequest[Any]:
+def request_of(metadata: Any, root: Path, keys: Mapping[str, Any], seed: int = 0) -> DataRequest[Any]:
     """A request to a data source, as a trial makes it."""
     files = {file: metadata.sha256.get(file, "") for file in metadata.files}
-    return DataRequest(build(metadata.options, values), root, Streams(seed), metadata.name, files)
+    return DataRequest(build(metadata.options, keys), root, Streams(seed), metadata.name, files)
 
 
-def request_for(load: Callable[..., Any], root: Path, source: str | None = None, **values: Any) -> DataRequest[Any]:
+def request_for(load: Callable[..., Any], root: Path, source: str | None = None, **keys: Any) -> DataRequest[Any]:
     """A request at seed 0 to a source that a function loads: that of this name, else the first, a layout's own."""
     metadata = metadata_in(importlib.import_module(load.__module__))
     metadata = next(
         metadata for metadata in metadata if metadata.target == load.__name__ and source in (None, metadata.name)
     )
-    return request_of(metadata, root, values)
+    return request_of(metadata, root, keys)
 
 
-def model_from(building: Callable[..., Any], facts: Mapping[str, Any], **values: Any) -> Any:
+def model_from(building: Callable[..., Any], facts: Mapping[str, Any], **keys: Any) -> Any:
     """A model for ``facts``."""
-    return building(ModelRequest(options_for(building, **values), facts))
+    return building(ModelRequest(options_for(building, **keys), facts))
 
 
 @dataclass(frozen=True)

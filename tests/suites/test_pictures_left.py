@@ -1,4 +1,4 @@
-"""Artifacts of a trial: detections, neighbours, translations, predictions by item."""
+"""Artifacts of trials: detections, neighbours, translations, predictions."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from harness.app.recording import StoreRecorder
+from harness.app.session import StoreRecorder
 from harness.cli.watch import Counting
 from harness.errors import HarnessError
 from harness.execute import dispatch
