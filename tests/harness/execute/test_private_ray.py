@@ -1,4 +1,4 @@
-"""The Ray that a command starts: its folder and its token are nobody else's, and nothing of it is left."""
+"""A command's Ray: its folder and token are private, and no process remains."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_dead_owner_s_folder_goes_with_its_orphans(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=False)
     try:
-        assert session.end_orphans(tmp_path) == 1  # no child of the owner's: known by its folder
+        assert session.end_orphans(tmp_path) == 1  # its folder shows it
         assert daemon.wait(5) == -signal.SIGKILL
         assert not folder.exists()
     finally:
@@ -94,7 +94,7 @@ def test_a_dead_owner_s_folder_goes_with_its_orphans(tmp_path: Path) -> None:
 
 
 def running(process: subprocess.Popen[str]) -> bool:
-    """Whether a trial runs: Ray's workers are called after it."""
+    """True while a trial runs: Ray's workers are named after it."""
     for item in process_tree.below(psutil.Process(process.pid)):
         with contextlib.suppress(psutil.Error, IndexError):
             if item.cmdline()[0].startswith("ray::known"):
@@ -150,7 +150,7 @@ def test_a_run_s_ray_is_private_and_leaves_nothing(tmp_path: Path, tiny: Path, p
 
 
 def test_workers_of_a_dead_session_are_known_by_the_files_that_they_have_open(tmp_path: Path) -> None:
-    """A worker calls itself ``ray::IDLE``, and is nobody's child once its raylet is gone."""
+    """Workers call themselves ``ray::IDLE``, and are nobody's children without their raylet."""
     for name in ("own", "other"):
         (tmp_path / name).mkdir()
     script = "import sys, time; file = open(sys.argv[1], 'w'); print(1, flush=True); time.sleep(60)"
