@@ -1,7 +1,7 @@
-"""Verdicts on a paper's claims, from stored trials alone, by the rules that the design fixed before results.
+"""Verdicts on claims, by rules fixed before results.
 
-The stages, in order: ``bindings`` (a claim's ``design``), ``evidence``, ``pairs``, ``tests``, ``gates``, ``units``,
-``correction``, ``verdicts``, ``rows``; ``seeds`` says which trials would resolve what is open.
+Stages in order: ``bindings``, ``evidence``, ``pairs``, ``tests``, ``mechanism``, ``units``, ``correction``,
+``verdicts``, ``rows``; ``seeds`` chooses the next seeds.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The one place that opens the database file to write, and releases it soon after.
+"""Open the database file to write; release it soon after.
 
 A connection costs some ten milliseconds to open. It is kept for a moment after its use, for the next use in this
 process, unless another process waits for the file. A mutex inside the process is held during each use, because closing
@@ -29,7 +29,7 @@ LINGER_SECONDS = 0.1
 
 
 class ProcessLock:
-    """The mutex of this process for one database, and the kept connection, which is touched under it alone."""
+    """A process's mutex for one database, and the connection it guards."""
 
     def __init__(self) -> None:
         self.mutex = threading.Lock()
@@ -126,7 +126,7 @@ def writing(paths: StorePaths, timeout: float = 10.0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def using(paths: StorePaths, timeout: float = 10.0, *, linger: bool = True) -> Iterator[DuckDBPyConnection]:
-    """Use the database at the newest schema, alone among our processes and threads.
+    """Open the database at the newest schema, or use the kept connection.
 
     Args:
         paths: of the database.

@@ -217,7 +217,7 @@ class Reader(Queries):
                 return
 
     def _is_stale(self) -> bool:
-        """True if a snapshot was not taken when the file was last written, or is gone."""
+        """True if the snapshot is gone or much older than the file."""
         return _age(self.paths.snapshot) - _age(self.paths.database) > _STALE_SNAPSHOT_SECONDS
 
     def _explained(self, error: OSError | StoreError) -> StoreError:

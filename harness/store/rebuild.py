@@ -34,7 +34,7 @@ _FINISHED = f"SELECT trial_id FROM trials WHERE {IS_FINAL}"
 
 @dataclass(frozen=True)
 class StoreProblem:
-    """A problem of a store; ``kind`` is file, schema, counts or journal."""
+    """A problem of a store; ``kind`` is one of the words used below."""
 
     kind: str
     message: str

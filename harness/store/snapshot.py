@@ -14,7 +14,7 @@ from harness.trial.files import sync
 
 
 def copy_current(paths: StorePaths, target: Path, timeout: float) -> None:
-    """Copy the file under the lock; without it where nothing can be written, so that nobody of ours writes.
+    """Copy the file under the lock; without it in a folder that nobody can write.
 
     Raises:
         StoreHeldError: not free within ``timeout`` seconds, or a foreign writer has the file open.

@@ -128,7 +128,7 @@ class Writer:
             return reader.finished(trial_ids)
 
     def reader(self) -> Reader:
-        """Open a reader of all that was recorded, also while the file is held.
+        """Open a reader of everything recorded, even while the file is held.
 
         Raises:
             StoreError: the database cannot be brought up to date for another reason.

@@ -58,10 +58,10 @@ def main(share: float, sizes: tuple[int, ...]) -> None:
             suite = suite_of(Path(folder), claims)
             for name, noise in NOISES.items():
                 for seeds in SEEDS:
-                    found = drawn(suite, seeds, _repeats(claims, seeds, share), noise)
-                    shares = {row["family"]: f"{100 * float(row['suites']):.1f}" for row in found.rows()}
+                    result = drawn(suite, seeds, _repeats(claims, seeds, share), noise)
+                    shares = {row["family"]: f"{100 * float(row['suites']):.1f}" for row in result.rows()}
                     words = [shares.get(family, "–") for family in ("primary", "secondary", "any")]
-                    print(f"| {name} | {claims} | {seeds} | {found.repeats} | {' | '.join(words)} |", flush=True)
+                    print(f"| {name} | {claims} | {seeds} | {result.repeats} | {' | '.join(words)} |", flush=True)
     if not sizes or 0 in sizes:
         print_power(share)
 
@@ -72,9 +72,9 @@ def print_power(share: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for effect, cap, seeds in ((0.75, 20, "3..20"), (0.75, 20, "20"), (1.0, 12, "3..12"), (1.0, 12, "12")):
             suite = suite_of(Path(folder), 5, cap=cap)
-            found = drawn(suite, seeds, max(2, round(share * 400)), SimulatedNoise(effect=effect))
-            confirmed = 100 * found.confirmed["primary"] / (5 * found.repeats)
-            print(f"| d = {effect} | {seeds} | {confirmed:.1f} % | {found.mean_pairs:.1f} |", flush=True)
+            result = drawn(suite, seeds, max(2, round(share * 400)), SimulatedNoise(effect=effect))
+            confirmed = 100 * result.confirmed["primary"] / (5 * result.repeats)
+            print(f"| d = {effect} | {seeds} | {confirmed:.1f} % | {result.mean_pairs:.1f} |", flush=True)
 
 
 if __name__ == "__main__":

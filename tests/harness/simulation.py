@@ -166,7 +166,7 @@ def evidence_of(case: Case, designs: Iterable[ClaimDesign]) -> dict[str, StoredT
     """What the trials of a case would store."""
     records = {}
     for design in designs:
-        truth = next(one for one in TRUTHS if one.name == design.claim_id)
+        truth = next(item for item in TRUTHS if item.name == design.claim_id)
         for side, arm in zip(("method", "baseline"), design.blocks[0].chain, strict=True):
             task = case.task(truth, side)
             for seed, trial in design.blocks[0].cells[arm].items():
@@ -204,10 +204,10 @@ def buy(designs: Sequence[ClaimDesign], evidence: Evidence) -> Judged:
     own = {design.blocks[0].benchmark: design.claim_id for design in designs}
     bought = {design.claim_id: MINIMUM for design in designs}
     while True:
-        asked = [cut(design, bought[design.claim_id]) for design in designs]
-        purchases = next_seeds(pending_of(asked, evidence, CAP))
+        requested = [cut(design, bought[design.claim_id]) for design in designs]
+        purchases = next_seeds(pending_of(requested, evidence, CAP))
         if not purchases:
-            return judged(asked, evidence)
+            return judged(requested, evidence)
         for purchase in purchases:
             bought[own[purchase.benchmark]] += 1
 
@@ -308,13 +308,13 @@ class SimulationTable:
 
     def lines(self) -> list[str]:
         """As text."""
-        told = [f"{'truth':<10}{'right verdict':<17}{'design':<12}verdicts"]
+        message = [f"{'truth':<10}{'right verdict':<17}{'design':<12}verdicts"]
         for truth in TRUTHS:
             for design in ("sequential", "fixed"):
                 words = self.words[truth.name, design].most_common()
                 shares = ", ".join(f"{word} {100 * count / self.suites:.1f} %" for word, count in words)
-                told.append(f"{truth.name:<10}{truth.right:<17}{design:<12}{shares}")
-        told += [
+                message.append(f"{truth.name:<10}{truth.right:<17}{design:<12}{shares}")
+        message += [
             "",
             "right: the very word of the truth; yes/no: reproduced or not, an inconclusive claim counting as not",
             f"{'':<12}{'right':>8}{'inconclusive':>14}{'wrong':>8}{'yes/no':>9}{'trials':>9}"
@@ -325,8 +325,8 @@ class SimulationTable:
             false = f"{100 * self.false_suites[design] / self.suites:.2f} %"
             answered = f"{100 * self.answered(design):.1f} %"
             counts = f"{right:>8}{inconclusive:>14}{wrong:>8}{answered:>9}{self.trials[design]:>9}"
-            told.append(f"{design:<12}{counts}  {false}")
-        return [*told, f"sequential seeds use {100 * self.cost:.1f} % of the trials of {CAP} fixed seeds"]
+            message.append(f"{design:<12}{counts}  {false}")
+        return [*message, f"sequential seeds use {100 * self.cost:.1f} % of the trials of {CAP} fixed seeds"]
 
 
 def tabulate(cases: Sequence[Case], processes: int, told: Callable[[str], None]) -> SimulationTable:

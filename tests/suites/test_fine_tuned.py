@@ -39,10 +39,10 @@ def file(tmp_path: Path) -> str:
 
 
 def test_the_body_is_the_files_and_the_head_is_new(file: str) -> None:
-    given, scratch, tuned = network(7, 3), network(4, 0), network(4, 0, weights=file)
+    value, scratch, tuned = network(7, 3), network(4, 0), network(4, 0, weights=file)
     for name, tensor in tuned.state_dict().items():
         # the head is that of the seed, as without weights: arms of a seed share it
-        other = scratch if name.startswith("head.") else given
+        other = scratch if name.startswith("head.") else value
         assert torch.equal(tensor, other.state_dict()[name]), name
     assert not torch.equal(tuned.state_dict()["body.0.weight"], scratch.state_dict()["body.0.weight"])
 

@@ -152,8 +152,8 @@ class TestRegistration:
     def test_steps_of_the_recipe(self, tmp_path: Path, database: Path) -> None:
         judged(world(tmp_path), database, 0, 6)
         longer = benchmark("a").replace("steps: 20", "steps: 40")
-        told = changed(judged(world(tmp_path, benchmarks=longer), database, 1, 6))
-        assert told == ["a/ours: recipe.steps 20 → 40", "a/base: recipe.steps 20 → 40"]
+        message = changed(judged(world(tmp_path, benchmarks=longer), database, 1, 6))
+        assert message == ["a/ours: recipe.steps 20 → 40", "a/base: recipe.steps 20 → 40"]
 
     def test_what_only_one_side_has_is_named_once(self) -> None:
         before = {"against": ["base"], "a/ours: recipe.steps": 2, "a/base: recipe.steps": 2}
@@ -176,10 +176,10 @@ def test_they_are_told_under_the_table(tmp_path: Path, database: Path, capsys: p
     here = world(tmp_path, judge="{kappa: 0.9}")
     row = judged(here, database, 1, 6)
     print_verdicts(here.suite, "mini", [row])
-    told = capsys.readouterr().out
-    assert "warning: base gives score 50 at each of 6 seeds of a: does it use its seed? (c)" in told
-    assert "seeds were added after a first analysis (3, 6 pairs): the sequential test applies (c)" in told
-    assert "changed since registration: kappa 0.5 → 0.9 (c)" in told
+    message = capsys.readouterr().out
+    assert "warning: base gives score 50 at each of 6 seeds of a: does it use its seed? (c)" in message
+    assert "seeds were added after a first analysis (3, 6 pairs): the sequential test applies (c)" in message
+    assert "changed since registration: kappa 0.5 → 0.9 (c)" in message
 
 
 class TestItems:
@@ -210,15 +210,15 @@ class TestItems:
         world = self.stored(tmp_path, database)
         with open_reader(database) as reader:
             row = judge(world.suite, world.plan, reader, judged_at=WHEN).verdicts[0]
-        found = row.detail.two_way
-        assert row.detail.per_benchmark[0].two_way == found
-        assert found.low < row.difference < found.high  # type: ignore[operator, union-attr]
-        assert 0.9 < found.overlap <= 1.0  # type: ignore[operator, union-attr]
-        assert f"splits one pool of {found.items} items anew" in found.conditional_on  # type: ignore[union-attr]
+        result = row.detail.two_way
+        assert row.detail.per_benchmark[0].two_way == result
+        assert result.low < row.difference < result.high  # type: ignore[operator, union-attr]
+        assert 0.9 < result.overlap <= 1.0  # type: ignore[operator, union-attr]
+        assert f"splits one pool of {result.items} items anew" in result.conditional_on  # type: ignore[union-attr]
         print_verdicts(world.suite, "mini", [row])
-        told = " ".join(capsys.readouterr().out.split())
-        assert "95 % seeds × items" in told
-        assert "the interval over seeds is conditional on these items (c)" in told
+        message = " ".join(capsys.readouterr().out.split())
+        assert "95 % seeds × items" in message
+        assert "the interval over seeds is conditional on these items (c)" in message
 
     def test_a_sequential_run_keeps_its_width(self, tmp_path: Path, database: Path) -> None:
         world = self.stored(tmp_path, database)

@@ -129,7 +129,7 @@ def planned(database: Path) -> list[PlannedEvent]:
     from harness.store.events import read_event
 
     journal = database.with_name(database.name + ".journal")
-    events = [read_event(line.content) for one in segments(journal) for line in one.lines() if line.content]
+    events = [read_event(line.content) for item in segments(journal) for line in item.lines() if line.content]
     return [event for event in events if isinstance(event, PlannedEvent)]
 
 

@@ -36,7 +36,7 @@ def test_scores_are_those_that_trials_report(tmp_path: Path) -> None:
         around = Runtime(tmp_path / trial.trial_id, torch.device("cpu"), registry.load, data_root())
         outcome = training.train(trial.spec, around)
         results = {(split, name): value for split, name, value in outcome.results}
-        (truth,) = [one for one in TRUTHS if one.name == "quarter"]
+        (truth,) = [item for item in TRUTHS if item.name == "quarter"]
         task = case.task(truth, trial.arm.removeprefix("quarter-"))
         assert results["test", "score"] == simulate.score(task, trial.seed)
 
