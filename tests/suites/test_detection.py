@@ -42,9 +42,6 @@ def _random_boxes(count: int, seed: int = 0, size: float = 32) -> torch.Tensor:
     return torch.cat([torch.minimum(draws[:, :2], draws[:, 2:]), torch.maximum(draws[:, :2], draws[:, 2:]) + 1], 1)
 
 
-# geometry
-
-
 def test_suppression_is_greedy_within_each_class() -> None:
     boxes, classes = _random_boxes(30), torch.arange(30) % 2
     scores = torch.rand(30, generator=torch.Generator().manual_seed(2)).round(decimals=1)
@@ -156,9 +153,6 @@ def test_ssd_loss_takes_the_hardest_three_negatives_a_positive() -> None:
     assert more == pytest.approx(4 * 1.5, rel=1e-4)  # smooth L1 of 2 is 1.5, four numbers
 
 
-# augmentation
-
-
 def test_mirrored_boxes_follow_their_pixels() -> None:
     images = torch.zeros(2, 1, 8, 8)
     images[:, 0, 2:4, 1:3] = 1
@@ -179,9 +173,6 @@ def test_zoomed_boxes_follow_their_pixels_and_those_outside_go() -> None:
     assert result.tolist() == [[8.0, 0.0, 16.0, 8.0]]
     assert labels.tolist() == [1]
     assert float(batch.images[0, 0, 1:7, 9:15].mean()) == pytest.approx(1)
-
-
-# average precision
 
 
 def _split(seed: int = 0, count: int = 12, classes: int = 3) -> BoxSplit:
@@ -241,9 +232,6 @@ def test_crowds_are_neither_hits_nor_misses() -> None:
     )
     result = (torch.tensor([[0.0, 0, 10, 10], [14, 14, 28, 28]]), torch.tensor([0.5, 0.9]), torch.tensor([0, 0]))
     assert average_precision(split, [result], 1)[0] == pytest.approx(100)
-
-
-# published layouts
 
 
 def _picture(path: Path, width: int, height: int) -> None:
@@ -394,9 +382,6 @@ def test_pasted_digits_fill_their_boxes() -> None:
         assert window.max() > 0.5
         assert (window > 0.3).any(0)[[0, -1]].all()
         assert (window > 0.3).any(1)[[0, -1]].all()
-
-
-# models and task
 
 
 def test_detectors_have_the_shapes_of_their_papers_and_normed_heads() -> None:

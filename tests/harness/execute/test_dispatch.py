@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -20,7 +17,7 @@ from harness.app.session import StoreRecorder
 from harness.cli.watch import Counting
 from harness.execute import dispatch
 from harness.execute.dispatch import Dispatcher, Policy, Watch
-from harness.execute.executors import ExecutorOptions, InlineExecutor, Progress, RayExecutor, session
+from harness.execute.executors import ExecutorOptions, Progress, RayExecutor
 from harness.execute.worker import Job
 from harness.store import Outcome, Writer, open_reader
 from harness.trial.spec import FilledSlots, Part, TrialSpec
@@ -247,39 +244,6 @@ def test_counting_estimates_what_is_left(monkeypatch: pytest.MonkeyPatch) -> Non
     assert watch.remaining == "6 s"
     watch.finished(jobs[3], Outcome("d", Status.CANCELLED))  # never begun: what it starts from failed
     assert watch.remaining == "3 s"
-
-
-def test_inline_runs_in_order_and_keeps_its_place(tmp_path: Path) -> None:
-    executor = InlineExecutor()
-    assert executor.has_room(job("a"))
-    executor.submit(job("a"))
-    assert not executor.has_room(job("b"))
-    executor.cancel("a")
-    assert executor.wait(0) == []
-    assert math.isinf(job("a").timeout_seconds)
-
-
-def test_orphans_of_a_dead_owner_are_ended_and_nobody_elses(tmp_path: Path) -> None:
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
-    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
-    code = (
-        "import os, sys; from pathlib import Path; from harness.execute.executors.session import note_children\n"
-        "import subprocess\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(120)'])\n"
-        f"note_children(Path({str(tmp_path)!r})); os.kill(os.getpid(), 9)"
-    )
-    owner = subprocess.run([sys.executable, "-c", code], check=False)
-    try:
-        assert owner.returncode == -signal.SIGKILL
-        assert session.end_orphans(tmp_path) == 1
-        assert list(tmp_path.iterdir()) == []
-        own = session.note_children(tmp_path)
-        assert session.end_orphans(tmp_path) == 0  # this process lives
-        assert sleeper.poll() is None
-        assert bystander.poll() is None
-        assert list(tmp_path.iterdir()) == [own]
-    finally:
-        sleeper.kill()
-        bystander.kill()
 
 
 def test_a_trial_above_its_memory_is_ended(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,20 +76,27 @@ def test_the_token_is_for_its_owner_alone(
     assert (mode(file), file.read_text()) == (0o600, token)
 
 
-def test_a_dead_owner_s_folder_goes_with_its_orphans(tmp_path: Path) -> None:
+def test_orphans_of_a_dead_command_are_ended_with_its_folder_and_no_others(tmp_path: Path) -> None:
     folder = make_folder()
-    daemon = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)", f"--dir={folder}/ray"])
+    sleep = [sys.executable, "-c", "import time; time.sleep(120)"]
+    daemon, bystander = subprocess.Popen([*sleep, f"--dir={folder}/ray"]), subprocess.Popen(sleep)
     code = (
+        f"import subprocess; subprocess.Popen({sleep!r})\n"
         "import os; from pathlib import Path; from harness.execute.executors.session import note_children\n"
         f"note_children(Path({str(tmp_path)!r}), Path({str(folder)!r})); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)
     try:
-        assert session.end_orphans(tmp_path) == 1  # its folder shows it
+        assert session.end_orphans(tmp_path) == 2  # a child, and a daemon that names the folder
         assert daemon.wait(5) == -signal.SIGKILL
         assert not folder.exists()
+        own = session.note_children(tmp_path)
+        assert session.end_orphans(tmp_path) == 0  # this process lives
+        assert bystander.poll() is None
+        assert list(tmp_path.iterdir()) == [own]
     finally:
         daemon.kill()
+        bystander.kill()
         remove_folder(folder)
 
 
