@@ -1,9 +1,9 @@
 """Whole-system simulation: suites whose truth is known, from plan to verdict, with fixed seeds and with added seeds.
 
-``python tests/harness/simulation.py`` judges ten suites of four primary comparisons each (a true effect of Δ, of 0.25 Δ,
-none, and reversed) at the paper's scale, again and again with other noise, and prints how often verdicts are right and
-what they cost. A few of the suites really run through ``harness run``; what they store must be what is simulated for
-them.
+``python tests/harness/simulation.py`` judges ten suites of four primary comparisons each (a true effect of Δ, of 0.25
+Δ, none, and reversed) at the paper's scale, again and again with other noise, and prints how often verdicts are right
+and what they cost. A few of the suites really run through ``harness run``; what they store must be what is simulated
+for them.
 """
 
 from __future__ import annotations
