@@ -35,7 +35,6 @@ class Compared:
     Attributes:
         arms: in the order of the suite, which gives each its colour.
         leading: those that are drawn where not all can be.
-        stand_in: what they were measured on, where that is not the paper's setting.
     """
 
     arms: Sequence[str]

@@ -24,12 +24,8 @@ class Cell:
     """Content of a table cell.
 
     Attributes:
-        text: as it is read.
         kind: ``n`` for a number, ``words`` for long text.
-        tone: with its symbol and colour, where the text is a verdict.
         anchor: where on the page of its suite the text leads.
-        below: a smaller line.
-        tag: a mark behind it.
         order: what the column is sorted by, where that is not the text.
     """
 
@@ -57,7 +53,7 @@ def difference_cell(
     several: Sequence[float] = (),
 ) -> Cell:
     """A difference with its interval, or the range of ``several`` comparisons."""
-    on = f"; on {stand_in_name}" * bool(stand_in_name)
+    on = f"; stand-in: {stand_in_name}" * bool(stand_in_name)
     if difference is not None:
         text = f"{formatting.number(difference, sign=True)} {unit}"
         return Cell(text, "n", below=f"{formatting.interval(*interval)}, n {n}{on}", order=difference)
@@ -130,7 +126,7 @@ def _origin(claim: JudgedClaim) -> str:
     if not claim.stand_in_name:
         return ""
     own = claim.fact.get("kind") == "intervention"
-    return "; a test of this suite" if own else f"; the paper's claim, measured here on {claim.stand_in_name}"
+    return "; a test of this suite" if own else f"; the paper's claim, measured on a stand-in: {claim.stand_in_name}"
 
 
 def _ablation(results: SuiteResults, row: Ablation) -> IndexRow:

@@ -1,8 +1,4 @@
-"""How often a design says a false word, and how often a true one: the table of docs/verdicts.md.
-
-``python tests/harness/false_words.py`` prints it; ``--share 0.1`` draws a tenth of the suites, ``--claims 10``
-suites of that many claims alone, ``--claims 0`` only what a design finds.
-"""
+"""False positives of suites over many simulations."""
 
 from __future__ import annotations
 

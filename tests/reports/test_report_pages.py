@@ -275,11 +275,11 @@ def test_a_published_size_beside_a_stand_in_is_the_papers_own(written: Written) 
     for page, theirs in ((mini, True), (paper, False)):
         line = next(e for e in page.classed("claim") if e.attributes["id"] == "claim-demo-gain")
         assert "Ours is 1.5 points above Plain." in line.text
-        assert ("the paper's claim, measured here on not the paper's recipe" in line.text) is theirs
+        assert ("the paper's claim, measured on a stand-in: not the paper's recipe" in line.text) is theirs
         assert ("published, the paper's own, on other data" in line.text) is theirs
     first = parsed(written.folder / "index.html")
     rows = [row for row in first.of("tr") if "Ours is 1.5 points above Plain." in row.text]
-    assert ["the paper's claim, measured here on" in row.text for row in rows] == [True, False]
+    assert ["the paper's claim, measured on a stand-in:" in row.text for row in rows] == [True, False]
 
 
 def test_a_mechanism_that_did_not_act_shows_the_effect_that_was_measured(written: Written) -> None:
@@ -403,7 +403,7 @@ def test_a_claim_of_several_comparisons_shows_what_they_span() -> None:
     shared = (None, (None, None), None, "points", "digits, not ImageNet")
     cell = difference_cell(*shared, several=(1.5, -0.25, 0.75))
     assert (cell.text, cell.order) == ("−0.250 to +1.50 points", -0.25)
-    assert cell.below == "3 comparisons; on digits, not ImageNet"
+    assert cell.below == "3 comparisons; stand-in: digits, not ImageNet"
     assert difference_cell(*shared).text == "–"
 
 

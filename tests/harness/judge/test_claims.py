@@ -1,4 +1,4 @@
-"""Claims of every scope and kind over several benchmarks, the tests they share, and the families they belong to."""
+"""Kinds and scopes of claims."""
 
 from __future__ import annotations
 
