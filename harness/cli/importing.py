@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ def import_command(files: tuple[Path, ...], suite: str, scale: str, database: Pa
     read = [read_file(file, mapping, target, kind) for file in files]  # all are understood before one is stored
     stored = store_files(read, database, command_line(), dry_run)
     if form == "json":
-        rows = [imported.as_dict() for imported in stored]
+        rows = [asdict(imported) for imported in stored]
         click.echo(json.dumps({"suite": loaded.name, "scale": scale, "dry_run": dry_run, "files": rows}))
         return
     for imported in stored:
@@ -114,12 +115,12 @@ def _show(imported: ImportedFile, dry_run: bool) -> None:
     """Print a file's imported configurations, its failures and a summary."""
     from harness.cli.terminal import counted, note, print_table
 
-    rows = [(benchmark, arm, str(len(seeds)), _seeds(seeds)) for (benchmark, arm), seeds in imported.cells.items()]
+    rows = [(arm["benchmark"], arm["arm"], str(len(arm["seeds"])), _seeds(arm["seeds"])) for arm in imported.cells]
     note(f"{imported.file}: {imported.kind}, sha256 {imported.sha256[:12]}", "bold")
     print_table(("benchmark", "arm", "trials", "seeds"), rows, right=("trials",))
     note(imported.mapping)
-    for label, error in imported.failed[:SHOWN]:
-        note(f"failed: {label}: {error}", "yellow")
+    for trial in imported.failed[:SHOWN]:
+        note(f"failed: {trial['trial']}: {trial['error']}", "yellow")
     if len(imported.failed) > SHOWN:
         note(f"failed: {len(imported.failed) - SHOWN} more", "yellow")
     for text in imported.notes:
