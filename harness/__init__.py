@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.app.report import ReportRequest as ReportRequest
+    from harness.app.report import write_report as write_report
     from harness.app.request import Request as Request
     from harness.app.run import run as run
     from harness.app.run import run_suite as run_suite
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from harness.plan.planning import make_plan as make_plan
     from harness.results.database import Database as Database
     from harness.results.database import open as open
-    from harness.results.reporting import ReportRequest as ReportRequest
-    from harness.results.reporting import write_report as write_report
     from harness.store import open_reader as open_reader
     from harness.suite import Suite as Suite
     from harness.suite import load_suite as load_suite
@@ -30,7 +30,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Database": "harness.results.database",
     "HarnessError": "harness.errors",
-    "ReportRequest": "harness.results.reporting",
+    "ReportRequest": "harness.app.report",
     "Request": "harness.app.request",
     "Selection": "harness.plan.planning",
     "Suite": "harness.suite",
@@ -45,7 +45,7 @@ _HOMES = {
     "run_suite": "harness.app.run",
     "suite_from_dict": "harness.suite",
     "suite_to_yaml": "harness.suite",
-    "write_report": "harness.results.reporting",
+    "write_report": "harness.app.report",
 }
 __all__ = list(_HOMES)
 

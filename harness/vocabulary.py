@@ -127,7 +127,6 @@ class Verdict(StrEnum):
     HOLDS = "holds", Tone.HOLDS, 160, "both sides were computed and agree within the tolerance"
     DIRECTION_ONLY = "direction only", Tone.PART, 130, f"{_ABOVE}; the estimate is below κ of the published size", True
     INCONCLUSIVE = "inconclusive", Tone.OPEN, 90, _OPEN
-    UNDECIDED = "undecided", Tone.OPEN, 100, _OPEN
     NOT_REPRODUCED = "not reproduced", Tone.NULL, 70, _EXCLUDED
     NO_EFFECT = "no effect worth having", Tone.NULL, 80, _EXCLUDED
     CONTRADICTED = "contradicted", Tone.AGAINST, 50, _OTHER, True
@@ -142,13 +141,18 @@ class Verdict(StrEnum):
 
     @classmethod
     def of(cls, words: str) -> Verdict:
-        """The verdict before what stands in brackets: ``inconclusive (distribution-sensitive)`` is inconclusive.
+        """The verdict of a text, without its bracket: ``inconclusive (distribution-sensitive)`` is inconclusive.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the text names no verdict.
         """
-        word = words.partition(" (")[0].strip()
+        word = present_text(words).partition(" (")[0].strip()
         for verdict in cls:
             if verdict == word:
                 return verdict
-        raise ValueError(f"no verdict '{words}'")
+        raise ValueError(f"unknown verdict '{words}'")
+
+
+def present_text(verdict: str) -> str:
+    """Replace the name that ``inconclusive`` had at stand-ins up to schema 7."""
+    return verdict.replace("undecided", "inconclusive")

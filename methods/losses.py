@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loss:
-    """A scalar loss, cross-entropy included, and its summands by name, weighted and detached."""
+    """A scalar loss with cross-entropy, and its weighted, detached summands."""
 
     total: Tensor
     terms: Mapping[str, Tensor] = field(default_factory=dict)

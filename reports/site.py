@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import HarnessError
-from harness.results.reporting import Reported
+from harness.results.current import Reported
 from harness.store import Reader, open_reader
 from reports.data.ablations import ablations
 from reports.data.outputs import Picture

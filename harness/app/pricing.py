@@ -9,9 +9,10 @@ from harness.app.jobs import missing_data
 from harness.plan.estimate import PlanEstimate, StoredCosts, estimate
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.results.listing import measured_costs
+from harness.store import open_reader
 from harness.suite import Suite
 from harness.suite.warnings import untuned_arms
-from harness.sweep.planned import TunedConfiguration, tuned_cells
+from harness.sweep.planned import TunedCost, tuned_cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +22,12 @@ class PricedPlan:
     Attributes:
         estimate: trials and core-seconds by configuration.
         tuned: the arms of the tuned protocol.
-        costs: medians of stored trials.
         warnings: untuned arms and missing data, one sentence each.
     """
 
     plan: Plan
     estimate: PlanEstimate
-    tuned: list[TunedConfiguration]
-    costs: StoredCosts
+    tuned: list[TunedCost]
     warnings: list[str]
 
 
@@ -44,8 +43,11 @@ def price(suite: Suite, selection: Selection, database: Path, *, tuned: bool = T
     """
     plan = make_plan(suite, selection)
     cells = tuned_cells(suite, plan, selection.overrides) if tuned else []
-    costs = measured_costs(plan, database, [trial for cell in cells for trial in cell.known])
+    costs = StoredCosts()
+    if database.exists():
+        with open_reader(database) as reader:
+            costs = measured_costs(plan, reader, [trial for cell in cells for trial in cell.known])
     cost = estimate(plan, replace(costs, stored=frozenset()) if force else costs)
     warnings = [arm.message for arm in untuned_arms(suite, plan.scale) if (arm.benchmark, arm.arm) in plan.cells]
     warnings += [f"nothing will run: {text}" for text in missing_data(plan)]
-    return PricedPlan(plan, cost, cells, costs, warnings)
+    return PricedPlan(plan, cost, [cell.cost(costs, plan.scale) for cell in cells], warnings)

@@ -16,6 +16,7 @@ from typing import Any, Unpack
 
 from harness.app.jobs import check_data
 from harness.app.notices import notices_of
+from harness.app.report import write_run_report
 from harness.app.request import Request, RunOptions, SharedExecutor
 from harness.app.running import Result, RunningSuite
 from harness.app.session import Session, now
@@ -30,8 +31,8 @@ from harness.judge.judging import record_judgement
 from harness.judge.remembered import judge_once
 from harness.plan.planning import Plan, Selection, make_plan, nothing_to_run, sources_of
 from harness.plan.selecting import Seeds, choose
+from harness.results.current import Reported
 from harness.results.listing import measured_costs
-from harness.results.reporting import Reported, write_run_report
 from harness.results.scratch import scratch_store
 from harness.store import Writer, default_database
 from harness.store.errors import StoreHeldError
@@ -161,7 +162,9 @@ def _run_trials(running: RunningSuite, stored: Mapping[str, str]) -> None:
     """Run the trials of the plan, added seeds, and the tuned protocol."""
     request, result = running.request, running.result
     if request.force or len(stored) < len(result.plan.trials):
-        for cell, seconds in measured_costs(result.plan, request.database).core_seconds.items():
+        with running.session.owner.reader() as reader:
+            costs = measured_costs(result.plan, reader)
+        for cell, seconds in costs.core_seconds.items():
             running.session.durations.ended(*cell, seconds)  # for the order in which trials begin
     running.run(result.plan, stored)
     if request.selection.cap is not None:

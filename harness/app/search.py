@@ -13,7 +13,7 @@ from harness.execute.worker import Job
 from harness.judge.protocols import told_points
 from harness.plan.planning import Plan
 from harness.plan.tuning import Point, Tuning
-from harness.store import Reader, open_reader
+from harness.store import Reader
 from harness.store.events import SweepPointEvent
 from harness.sweep.planned import configurations_plan
 from harness.sweep.study import Drawing, should_prune
@@ -125,7 +125,7 @@ class Search:
         """
         stored = self.session.stored(plan)
         if stored:
-            with open_reader(self.session.request.database) as reader:
+            with self.owner.reader() as reader:
                 scores = self._scores(reader, list(stored))
             for trial_id, status in stored.items():
                 yield trial_id, status, scores.get(trial_id)

@@ -15,7 +15,7 @@ from harness.app.shared_trials import SharedTrials
 from harness.data.folders import check_folders
 from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
 from harness.execute.outcome import Outcome
-from harness.execute.sharing import Sharing
+from harness.execute.queue import Sharing
 from harness.execute.worker import Job
 from harness.plan.planning import Plan, Trial
 from harness.plan.remaining import Durations
@@ -103,7 +103,6 @@ class Session:
         if jobs := jobs_of(plan, stored, self.request):
             recorder = StoreRecorder(self.owner.record, self.run_id)
             shared = self._sharing()
-            shared.begin()
             self._dispatcher = self._dispatching(arranged(jobs, self.durations), recorder, self.watch, shared)
             self.owner.release()  # a command that is stopped while a trial runs must not hold the file
             for job, outcome in self._dispatcher.outcomes():

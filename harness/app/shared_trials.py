@@ -34,26 +34,15 @@ class SharedTrials:
         self._others = OtherSessions(paths, segment)
         self._elsewhere: dict[str, Job] = {}
         self._next_look = 0.0
-        self._begun = False
         self.taken: set[str] = set()
         """Trials whose result came from another command."""
-
-    def begin(self) -> None:
-        """Say that this session runs trials. Idempotent.
-
-        Raises:
-            StoreError: nothing can be written beside the database.
-        """
-        if not self._begun:
-            self._others.announce()
-            self._begun = True
 
     def discard(self, trial_ids: Collection[str]) -> None:
         """Ignore what others measured of trials until now: this session deletes them."""
         self._others.discard(trial_ids)
 
     def take(self, job: Job) -> bool:
-        """Lock a trial that starts now; raises as :meth:`begin`."""
+        """Lock a trial that starts now; raises as :meth:`TrialLocks.take`."""
         if self._locks.take(job.trial_id):
             # In this order: who had the trial before journalled its result before letting it go.
             self._others.look()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator
 
 import psutil
@@ -93,3 +95,9 @@ def _is_kept(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
         return KEPT in process.environ()
     return False
+
+
+def end_as_interrupted() -> None:
+    """Make SIGTERM raise KeyboardInterrupt, so that a scheduler ends a command as Ctrl-C does."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)

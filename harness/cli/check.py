@@ -1,4 +1,4 @@
-"""``harness validate``, ``harness conformance`` and ``harness doctor``."""
+"""``harness validate``, ``conformance``, ``doctor`` and ``data``."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def conformance_command(directory: Path) -> int:
 
 @click.command(name="doctor", epilog="Example: harness doctor")
 @database_option
-@click.option("--ray/--no-ray", default=True, help="Start Ray and run one task.", show_default=True)
+@click.option("--ray/--no-ray", default=True, help="Start Ray and run one task.")
 @json_option
 def doctor_command(database: Path, ray: bool, as_json: bool) -> int:
     """Check versions, devices, Ray, data and database, with advice.
@@ -115,3 +115,52 @@ def doctor_command(database: Path, ray: bool, as_json: bool) -> int:
         for finding in findings:
             click.echo(f"{'ok ' if finding.works else 'NO '} {finding.what}: {finding.detail}")
     return 0 if all(finding.works or not finding.needed for finding in findings) else 1
+
+
+_names = click.argument("names", nargs=-1, required=True, metavar="NAME…")
+
+
+@click.group(name="data", epilog="Example: harness data verify digits")
+def data_command() -> None:
+    """List, fetch and verify data sets."""
+
+
+@data_command.command("list", epilog="Example: harness data list")
+def list_sources() -> None:
+    """List every data source: origin, licence, home, and if it is on this machine."""
+    from harness import registry
+    from harness.cli.terminal import print_table
+    from harness.data.locate import is_here
+    from harness.trial.spec import Part
+
+    facts = ("origin", "size", "licence", "home")
+    rows = [
+        (name, "yes" if is_here(Part(name)) else "no", *(str(getattr(entry.metadata, key)) for key in facts))
+        for name, entry in registry.entries("data").items()
+    ]
+    print_table(("name", "here", *facts), rows)
+
+
+@data_command.command("verify", epilog="Example: harness data verify cifar100-subset-100")
+@_names
+def verify_sources(names: tuple[str, ...]) -> int:
+    """Compare files with their checksums; the exit code is 1 if one is missing or differs."""
+    from harness.data.download import verify
+
+    good = True
+    for name in names:
+        for line in verify(name):
+            click.echo(f"{name}: {line.file}: {line.verdict}")
+            good = good and line.good
+    return 0 if good else 1
+
+
+@data_command.command("fetch", epilog="Example: harness data fetch wikitext2")
+@_names
+def fetch_sources(names: tuple[str, ...]) -> None:
+    """Download data sets into HARNESS_DATA and verify them."""
+    from harness.data.download import fetch
+
+    for name in names:
+        for line in fetch(name):
+            click.echo(f"{name}: {line}")

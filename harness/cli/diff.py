@@ -30,6 +30,9 @@ Examples:
 RUN is an id, its unique beginning, 'latest', or 'previous' (the run of the same suite and scale before it).
 docs/tables.md has a job for continuous integration.
 """
+_REGRESSION = "Exit with code 1 if an arm is worse by more than this in --metric, in its unit."
+_BETTER = "State which values are better.  [default: from the benchmark]"
+_ALL = "Also compare mechanisms, dummy baselines and other splits; show every change."
 NUMBERS = ("first", "second", "n", "difference", "95 % interval")
 SHOWN = 8
 """Changes of one kind that are printed without --all."""
@@ -40,23 +43,9 @@ LONGEST = 60
 @click.argument("first", metavar="RUN")
 @click.argument("second", metavar="RUN")
 @click.option("--metric", metavar="M", help="Compare only this final metric.")
-@click.option(
-    "--regression",
-    type=FiniteRange(min=0),
-    metavar="SIZE",
-    help="Exit with code 1 if an arm is worse by more than this in --metric, in its unit.",
-)
-@click.option(
-    "--better",
-    type=click.Choice(["higher", "lower"]),
-    help="State which values are better.  [default: from the benchmark]",
-)
-@click.option(
-    "--all",
-    "everything",
-    is_flag=True,
-    help="Also compare mechanisms, dummy baselines and other splits; show every change.",
-)
+@click.option("--regression", type=FiniteRange(0), metavar="SIZE", help=_REGRESSION)
+@click.option("--better", type=click.Choice(["higher", "lower"]), help=_BETTER)
+@click.option("--all", "everything", is_flag=True, help=_ALL)
 @database_option
 @json_option
 def diff_command(first: str, second: str, metric: str | None, database: Path, as_json: bool, **values: Any) -> int:

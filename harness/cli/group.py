@@ -55,23 +55,23 @@ COMMANDS = {
     "claims": Command("Judge the claims of a suite from stored trials.", "report:claims_command", _CONCLUDE),
     "judge": Command("Compare two methods in a table of results; no suite needed.", "judge:judge_command", _CONCLUDE),
     "report": Command("Write the HTML report, or serve it (--serve).", "report:report_command", _CONCLUDE),
-    "list": Command("List suites, benchmarks, methods, data, runs, trials and more.", "stored:list_command", _READ),
-    "query": Command("Query the database in SQL, read-only.", "query:query_command", _READ),
+    "list": Command("List suites, benchmarks, methods, data, runs, trials and more.", "read:list_command", _READ),
+    "query": Command("Query the database in SQL, read-only.", "read:query_command", _READ),
     "diff": Command("Compare two runs: settings, code, environment and scores.", "diff:diff_command", _READ),
-    "export": Command("Export tables for a paper, data frames or trackers.", "export:export_command", _READ),
+    "export": Command("Export tables for a paper, data frames or trackers.", "read:export_command", _READ),
     "init": Command("Create a suite file for your script or images.", "init:init_command", _PREPARE),
     "validate": Command("Check suite files and show every problem with its place.", "check:validate_command", _PREPARE),
     "preflight": Command(
         "Build every configuration and take one step on tiny data.", "preflight:preflight_command", _PREPARE
     ),
-    "data": Command("List, fetch and verify data sets.", "data:data_command", _PREPARE),
+    "data": Command("List, fetch and verify data sets.", "check:data_command", _PREPARE),
     "doctor": Command("Check versions, devices, Ray, data and database.", "check:doctor_command", _PREPARE),
     "import": Command("Import external results as trials of a suite.", "importing:import_command", _STORE),
     "db": Command("Tag runs; delete and restore trials; check the database.", "db:db_command", _STORE),
 }
 # Commands without a line in the listing; the last field names the command that they belong to.
 UNLISTED = {
-    "show": Command("Show one trial: its content, results and artifacts.", "stored:show_command", "list"),
+    "show": Command("Show one trial: its content, results and artifacts.", "read:show_command", "list"),
     "conformance": Command("Check the methods against reference vectors.", "check:conformance_command", "doctor"),
 }
 ALIASES = (
@@ -115,13 +115,8 @@ class LazyGroup(click.Group):
         width = max(map(len, self.entries))
         for section in dict.fromkeys(entry.section for entry in self.entries.values()):
             with formatter.section(section):
-                formatter.write_dl(
-                    [
-                        (name.ljust(width), entry.help)
-                        for name, entry in self.entries.items()
-                        if entry.section == section
-                    ]
-                )
+                entries = [(name, entry) for name, entry in self.entries.items() if entry.section == section]
+                formatter.write_dl([(name.ljust(width), entry.help) for name, entry in entries])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -130,10 +125,8 @@ class LazyGroup(click.Group):
         for alias in self.aliases:
             if alias.matches(args):
                 args = alias.replace(args)
-                former, present = (
-                    " ".join(filter(None, (ctx.command_path, alias.name, alias.option))),
-                    f"{ctx.command_path} {' '.join(alias.words)}",
-                )
+                former = " ".join(filter(None, (ctx.command_path, alias.name, alias.option)))
+                present = f"{ctx.command_path} {' '.join(alias.words)}"
                 click.echo(f"hint: '{former}' is now '{present}'; the former name works in this version", err=True)
                 break
         if args and not args[0].startswith("-") and args[0] not in self.all_entries:
@@ -147,7 +140,7 @@ class LazyGroup(click.Group):
     entries=COMMANDS,
     unlisted=UNLISTED,
     aliases=ALIASES,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
     epilog="Example: harness run suites/adamp.yaml\n\n'harness COMMAND -h' shows the options of a command.",
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")

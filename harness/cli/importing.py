@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import PATH, command_line, database_option, format_option, scale_option
+from harness.cli.options import PATH, command_line, database_option, format_option, grouped, scale_option
 
 if TYPE_CHECKING:
-    from harness.imports.mapping import Flags
     from harness.imports.record import ImportedFile
 
 EXAMPLE = """
@@ -31,44 +30,31 @@ KINDS = click.Choice(["table", "mlflow", "wandb", "tensorboard", "optuna"])
 SHOWN = 6
 
 
+_columns = grouped(
+    click.option("--benchmark-column", metavar="NAME", help="Read the benchmark from this column, parameter or tag."),
+    click.option("--arm-column", metavar="NAME", help="… the arm.  [default: the column that has the suite's arms]"),
+    click.option("--seed-column", metavar="NAME", help="… the seed.  [default: seed, fold or similar]"),
+    click.option("--split-column", metavar="NAME", help="… the split."),
+    click.option("--step-column", metavar="NAME", help="… the step, in a table of curves."),
+    click.option("--metric-column", metavar="NAME", help="… the metric's name, in a table with one row per number."),
+    click.option("--value-column", metavar="NAME", help="… the number, in such a table."),
+)
+_METRIC, _METRIC_NAMES = "Map an external number to a metric of the suite.", "THEIRS=OURS[@SPLIT][*FACTOR]"
+_SPLITS, _SPLIT = click.Choice(["train", "validation", "test"]), "Assign all to this split.  [default: from the metric]"
+_PATTERN = "Extract fields from a text: 'path={arm}/seed{seed}'."
+_ARM = "Map an external arm to one of the suite; without OURS, skip it."
+
+
 @click.command("import", epilog=EXAMPLE)
 @click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE…")
 @click.option("--suite", required=True, metavar="SUITE", help="Import the results as trials of this suite.")
 @click.option("--benchmark", metavar="B", help="Assign all results to this benchmark of the suite.")
 @click.option("--map", "map_file", type=PATH, metavar="map.yaml", help="Read the mapping of names from this file.")
-@click.option(
-    "--arm",
-    "arms",
-    multiple=True,
-    metavar="THEIRS=OURS",
-    help="Map an external arm to one of the suite; without OURS, skip it.",
-)
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    metavar="THEIRS=OURS[@SPLIT][*FACTOR]",
-    help="Map an external number to a metric of the suite.",
-)
-@click.option("--benchmark-column", metavar="NAME", help="Read the benchmark from this column, parameter or tag.")
-@click.option("--arm-column", metavar="NAME", help="… the arm.  [default: the column that has the suite's arms]")
-@click.option("--seed-column", metavar="NAME", help="… the seed.  [default: seed, fold or similar]")
-@click.option("--split-column", metavar="NAME", help="… the split.")
-@click.option("--step-column", metavar="NAME", help="… the step, in a table of curves.")
-@click.option("--metric-column", metavar="NAME", help="… the metric's name, in a table with one row for each number.")
-@click.option("--value-column", metavar="NAME", help="… the number, in such a table.")
-@click.option(
-    "--split",
-    type=click.Choice(["train", "validation", "test"]),
-    help="Assign all results to this split.  [default: from the metric]",
-)
-@click.option(
-    "--pattern",
-    "patterns",
-    multiple=True,
-    metavar="NAME=PATTERN",
-    help="Extract fields from a text: 'path={arm}/seed{seed}'.",
-)
+@click.option("--arm", "arms", multiple=True, metavar="THEIRS=OURS", help=_ARM)
+@click.option("--metric", "metrics", multiple=True, metavar=_METRIC_NAMES, help=_METRIC)
+@_columns
+@click.option("--split", type=_SPLITS, help=_SPLIT)
+@click.option("--pattern", "patterns", multiple=True, metavar="NAME=PATTERN", help=_PATTERN)
 @click.option("--where", multiple=True, metavar="NAME=VALUE", help="Import only these results.")
 @click.option("--table", metavar="NAME", help="Read this table of a database.")
 @click.option("--as", "kind", type=KINDS, help="Read files as this kind.  [default: detected]")
@@ -76,22 +62,22 @@ SHOWN = 6
 @database_option
 @click.option("--dry-run", is_flag=True, help="Show the trials to import and store nothing.")
 @format_option
-def import_command(files: tuple[Path, ...], suite: str, scale: str, database: Path, form: str, **options: Any) -> None:
+def import_command(files: tuple[Path, ...], suite: str, scale: str, database: Path, form: str, **names: Any) -> None:
     """Import external results as trials of a suite; they are marked as imported.
 
     Importing the same file again adds nothing.
     """
-    from harness.imports.mapping import ImportMap, read_map, with_flags
-    from harness.imports.naming import ImportTarget
-    from harness.imports.record import read_file, store_files
+    from harness.app.imports import ImportRequest, import_results
+    from harness.imports.mapping import WORDS, Flags
     from harness.suite import load_suite
 
-    map_file, kind, dry_run = (options[name] for name in ("map_file", "kind", "dry_run"))
     loaded = load_suite(suite)
-    target = ImportTarget.of(loaded, scale)
-    mapping = with_flags(read_map(map_file) if map_file is not None else ImportMap(), _flags(options))
-    read = [read_file(file, mapping, target, kind) for file in files]  # all are understood before one is stored
-    stored = store_files(read, database, command_line(), dry_run)
+    map_file, kind, dry_run = (names.pop(name) for name in ("map_file", "kind", "dry_run"))
+    columns = {word: column for word in WORDS if (column := names.pop(f"{word}_column")) is not None}
+    flags = Flags(columns=columns, **names)  # the other options have the names of its fields
+    stored = import_results(
+        files, loaded, database, ImportRequest(scale, map_file, flags, kind, dry_run, command_line())
+    )
     if form == "json":
         rows = [asdict(imported) for imported in stored]
         click.echo(json.dumps({"suite": loaded.name, "scale": scale, "dry_run": dry_run, "files": rows}))
@@ -101,14 +87,6 @@ def import_command(files: tuple[Path, ...], suite: str, scale: str, database: Pa
     if not dry_run:
         scaled = "" if scale == "mini" else f" --scale {scale}"
         click.echo(f"'harness claims {suite}{scaled} --imported only' judges the imported results")
-
-
-def _flags(options: dict[str, Any]) -> Flags:
-    from harness.imports.mapping import WORDS, Flags
-
-    columns = {word: column for word in WORDS if (column := options[f"{word}_column"]) is not None}
-    names = ("benchmark", "arms", "metrics", "metric_column", "value_column", "patterns", "where", "split", "table")
-    return Flags(columns=columns, **{name: options[name] for name in names})
 
 
 def _show(imported: ImportedFile, dry_run: bool) -> None:
@@ -127,10 +105,10 @@ def _show(imported: ImportedFile, dry_run: bool) -> None:
         note(text, "yellow")
     if imported.left_out:
         note(f"{counted(imported.left_out, 'result')} left out by the mapping")
-    click.echo(_told(imported, dry_run))
+    click.echo(_summary(imported, dry_run))
 
 
-def _told(imported: ImportedFile, dry_run: bool) -> str:
+def _summary(imported: ImportedFile, dry_run: bool) -> str:
     from harness.cli.terminal import counted
 
     there = f"{imported.known} {'was' if imported.known == 1 else 'were'} already there"

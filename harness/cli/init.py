@@ -18,34 +18,21 @@ Examples:
 """
 
 
+_SCRIPT = "Create a suite for this training script, which trains one arm with one seed."
+_DATA = "Create a suite for this image folder: train/CLASS/, test/CLASS/."
+
+
 @click.command("init", epilog=EXAMPLE)
 @click.argument("file", type=PATH, default=Path("mine.yaml"), metavar="[FILE.yaml]")
-@click.option(
-    "--script",
-    type=PATH,
-    metavar="FILE",
-    help="Create a suite for this training script, which trains one arm with one seed.",
-)
-@click.option(
-    "--data",
-    "folder",
-    type=PATH,
-    metavar="DIR",
-    help="Create a suite for this image folder: train/CLASS/, test/CLASS/.",
-)
+@click.option("--script", type=PATH, metavar="FILE", help=_SCRIPT)
+@click.option("--data", "folder", type=PATH, metavar="DIR", help=_DATA)
 @click.option("--table", type=PATH, metavar="FILE", help="Print the 'harness judge' command for this table of results.")
 @click.option("--arm", "arms", multiple=True, metavar="NAME", help="Add an arm; the first is the baseline.")
 @click.option("--option", metavar="NAME", help="Pass the arm's name to the script by this option.")
 @click.option("--metric", metavar="M", help="Compare this metric, which the script prints at its end.")
 @click.option("--better", type=click.Choice(["higher", "lower"]), help="State which values of the metric are better.")
-@click.option("--unit", default="", metavar="percent|…", help="State the unit of the metric.")
-@click.option(
-    "--seeds",
-    type=click.IntRange(3, 100),
-    default=6,
-    show_default=True,
-    help="Run at least this many seeds of each arm.",
-)
+@click.option("--unit", default="", show_default=False, metavar="percent|…", help="State the unit of the metric.")
+@click.option("--seeds", type=click.IntRange(3, 100), default=6, help="Run at least this many seeds of each arm.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init_command(
     file: Path,
@@ -92,7 +79,7 @@ def init_command(
 
 
 def _judging(table: Path) -> str:
-    """The command that judges a table, as far as the table itself says it."""
+    """Return the command that judges a table, with its columns."""
     from harness.imports.result_files import read_table
 
     rows = read_table(table)

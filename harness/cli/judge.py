@@ -27,6 +27,14 @@ Examples:
 The table has one row for each result (a column names the arm) or one column for each arm. Results are paired by seed,
 fold or another column, and the p values of all comparisons are corrected together.
 """
+_SCOPE = "Test each benchmark, whether all show the effect, or their mean."
+_BETTER = "State which values are better.  [default: from the metric's name]"
+_UNIT = "State the unit of the metric; seconds are compared as ratios."
+_PRIMARY = "Mark a test as announced before the results: BENCHMARK/A/B or a part; Holm correction among these."
+_SMALLEST = "Set the smallest effect size of interest, in the metric's unit."
+_ALPHA = click.FloatRange(0, 1, min_open=True, max_open=True)
+_DIVERGENCE = "Treat a missing or infinite score as a lost pair (invalid) or as the worst score."
+_OUT = "Write the page to this file.  [default: FILE-verdicts.html in the current folder]"
 NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %")
 
 
@@ -37,60 +45,18 @@ NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %")
 @click.option("--metric", required=True, metavar="M", help="Compare this metric, as the table names it.")
 @click.option("--pair", metavar="COLUMN", help="Pair results by this column.  [default: seed, fold or similar]")
 @click.option("--by", multiple=True, metavar="COLUMN", help="Test each value of this column (a benchmark) separately.")
-@click.option(
-    "--scope",
-    type=click.Choice(["each", "all", "mean"]),
-    default="each",
-    show_default=True,
-    help="Test each benchmark, whether all show the effect, or their mean.",
-)
-@click.option(
-    "--better",
-    type=click.Choice(["higher", "lower"]),
-    help="State which values are better.  [default: from the metric's name]",
-)
-@click.option(
-    "--unit",
-    default="",
-    metavar="percent|fraction|…",
-    help="State the unit of the metric; seconds are compared as ratios.",
-)
-@click.option(
-    "--primary",
-    multiple=True,
-    metavar="TEST",
-    help="Mark a test as announced before the results: BENCHMARK/A/B or a part; Holm correction among these.",
-)
-@click.option(
-    "--smallest",
-    type=FiniteRange(min=0, min_open=True),
-    metavar="X",
-    help="Set the smallest effect size of interest, in the metric's unit.",
-)
+@click.option("--scope", type=click.Choice(["each", "all", "mean"]), default="each", help=_SCOPE)
+@click.option("--better", type=click.Choice(["higher", "lower"]), help=_BETTER)
+@click.option("--unit", default="", show_default=False, metavar="percent|fraction|…", help=_UNIT)
+@click.option("--primary", multiple=True, metavar="TEST", help=_PRIMARY)
+@click.option("--smallest", type=FiniteRange(0, min_open=True), metavar="X", help=_SMALLEST)
 @click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Use only these rows.")
 @click.option("--arm-column", metavar="COLUMN", help="Read the arms from this column, if several are possible.")
-@click.option(
-    "--alpha",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.05,
-    show_default=True,
-    help="Set the significance level.",
-)
-@click.option(
-    "--on-divergence",
-    type=click.Choice(["invalid", "worst"]),
-    default="invalid",
-    show_default=True,
-    help="Treat a missing or infinite score as a lost pair (invalid) or as the worst score.",
-)
+@click.option("--alpha", type=_ALPHA, default=0.05, help="Set the significance level.")
+@click.option("--on-divergence", type=click.Choice(["invalid", "worst"]), default="invalid", help=_DIVERGENCE)
 @click.option("--table", metavar="NAME", help="Read this table of a DuckDB or SQLite file.")
-@click.option(
-    "--out",
-    type=PATH,
-    metavar="FILE.html",
-    help="Write the page to this file.  [default: FILE-verdicts.html in the current folder]",
-)
-@click.option("--page/--no-page", default=True, show_default=True, help="Write an HTML page.")
+@click.option("--out", type=PATH, metavar="FILE.html", help=_OUT)
+@click.option("--page/--no-page", default=True, help="Write an HTML page.")
 @format_option
 def judge_command(file: Path, table: str | None, out: Path | None, page: bool, form: str, **values: Any) -> None:
     """Compare methods in a table of results; no suite needed.
@@ -120,24 +86,15 @@ def _filter(text: str) -> tuple[str, str]:
 
 
 def _record(verdicts: TableVerdicts, written: Path | None) -> Any:
-    """The verdicts as JSON data."""
-    return plain(
-        {
-            "table": verdicts.table.name,
-            "sha256": verdicts.table.sha256,
-            "layout": verdicts.layout,
-            "metric": verdicts.metric,
-            "better": verdicts.better,
-            "unit": verdicts.unit,
-            "correction": verdicts.correction,
-            "notes": list(verdicts.notes),
-            "page": None if written is None else str(written),
-            "verdicts": [
-                record | {"design": item.row.detail.to_json()}
-                for record, item in zip(verdicts.records(), verdicts, strict=True)
-            ],
-        }
-    )
+    """Return the verdicts as JSON data."""
+    names = ("layout", "metric", "better", "unit", "correction", "notes")
+    rows = [
+        record | {"design": item.row.detail.to_json()}
+        for record, item in zip(verdicts.records(), verdicts, strict=True)
+    ]
+    table = {"table": verdicts.table.name, "sha256": verdicts.table.sha256}
+    page = {"page": None if written is None else str(written)}
+    return plain({**table, **{name: getattr(verdicts, name) for name in names}, **page, "verdicts": rows})
 
 
 def print_table_verdicts(verdicts: TableVerdicts) -> None:
@@ -145,12 +102,8 @@ def print_table_verdicts(verdicts: TableVerdicts) -> None:
     unit = f", {verdicts.unit}" if verdicts.unit else ""
     title = f"{verdicts.metric}{unit}: {verdicts.better} is better, + is better for the method"
     announced = ("announced",) if verdicts.question.primary else ()
-    print_table(
-        ("test", "verdict", *announced, *NUMBERS),
-        [_row(item, bool(announced)) for item in verdicts],
-        right=NUMBERS,
-        title=title,
-    )
+    rows = [_row(item, bool(announced)) for item in verdicts]
+    print_table(("test", "verdict", *announced, *NUMBERS), rows, right=NUMBERS, title=title)
     note(f"{verdicts.layout}; {verdicts.correction}")
     for text in verdicts.notes:
         note(text, "yellow")

@@ -32,31 +32,44 @@ class FiniteRange(click.FloatRange):
 
 PATH = click.Path(path_type=Path)
 _DATABASE = "Use this database.  [default: $HARNESS_DB or results/harness.duckdb]"
-_GPUS, _FORMATS = "Give each trial this share of a GPU.", click.Choice(["table", "json"])
+_FORMAT = "Choose the output format."
 _MEMORY = "Stop a trial that uses more memory, with its child processes.  [default: no limit]"
 _OVERRIDE = "Override a recipe key, data.KEY or model.KEY in every arm of the selected benchmarks."
-
-database_option = click.option("--db", "database", type=PATH, default=default_database, help=_DATABASE)
-override_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_OVERRIDE)
 _EXECUTOR = "Run trials in parallel with Ray, or one by one in this process (for debugging)."
-executor_option = click.option(
-    "--executor", type=click.Choice(["ray", "inline"]), default="ray", show_default=True, help=_EXECUTOR
+
+database_option = click.option(
+    "--db", "database", type=PATH, default=default_database, show_default=False, help=_DATABASE
 )
-address_option = click.option("--address", metavar="auto|HOST:PORT", help="Use this Ray cluster.")
-gpus_option = click.option("--gpus-per-trial", type=FiniteRange(min=0), metavar="F", help=_GPUS)
-memory_option = click.option("--memory-per-trial", type=FiniteRange(min=1), metavar="MIB", help=_MEMORY)
+override_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_OVERRIDE)
+executor_option = click.option("--executor", type=click.Choice(["ray", "inline"]), default="ray", help=_EXECUTOR)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-format_option = click.option(
-    "--format", "form", type=_FORMATS, default="table", show_default=True, help="Choose the output format."
+format_option = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help=_FORMAT)
+
+
+def grouped(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """Return a decorator that adds several options, in their order."""
+
+    def decorated(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorated
+
+
+execution_options = grouped(
+    executor_option,
+    click.option("--address", metavar="auto|HOST:PORT", help="Use this Ray cluster."),
+    click.option("--gpus-per-trial", type=FiniteRange(0), metavar="F", help="Give each trial this share of a GPU."),
+    click.option("--memory-per-trial", type=FiniteRange(1), metavar="MIB", help=_MEMORY),
 )
+"""Where and how trials run."""
 
 
 def scale_option(default: Scale = Scale.MINI) -> Callable[[Function], Function]:
     """Add ``--scale``."""
     kind = click.Choice([scale.value for scale in Scale])  # for enum members click would offer the names
-    return click.option(
-        "--scale", type=kind, default=default.value, show_default=True, help="Choose the size of the benchmarks."
-    )
+    return click.option("--scale", type=kind, default=default.value, help="Choose the size of the benchmarks.")
 
 
 def selection_options(default: Scale = Scale.MINI, seeds: str | None = None) -> Callable[[Function], Function]:
@@ -66,36 +79,29 @@ def selection_options(default: Scale = Scale.MINI, seeds: str | None = None) -> 
         default: the default of ``--scale``.
         seeds: fixed seeds, for a command without ``--seeds``.
     """
+    arm = "Use only this arm; NAME=FILE.py:CLASS adds one."
+    seeds_help = "Use seeds 0…N−1, or MIN and up to MAX as needed."
     options = [
-        override_option,
-        click.option("--seeds", metavar="N|MIN..MAX", help="Use seeds 0…N−1, or MIN and up to MAX as needed."),
-        click.option(
-            "--arm", "arms", multiple=True, metavar="A", help="Use only this arm; NAME=FILE.py:CLASS adds one."
-        ),
-        click.option("--benchmark", "benchmarks", multiple=True, metavar="B", help="Use only this benchmark."),
         scale_option(default),
+        click.option("--benchmark", "benchmarks", multiple=True, metavar="B", help="Use only this benchmark."),
+        click.option("--arm", "arms", multiple=True, metavar="A", help=arm),
+        *([] if seeds else [click.option("--seeds", metavar="N|MIN..MAX", help=seeds_help)]),
+        override_option,
     ]
 
     def decorated(function: Function) -> Function:
         @functools.wraps(function)
         def command(**values: Any) -> Any:
-            names = ("scale", "benchmarks", "arms", "overrides")
-            selected = {name: values.pop(name) for name in names}
-            return function(chosen=_chosen(**selected, seeds=values.pop("seeds", seeds)), **values)
+            from harness.plan.selecting import choose
 
-        for option in options if seeds is None else [options[0], *options[2:]]:
-            command = option(command)
-        return command  # type: ignore[return-value]
+            scale, benchmarks, arms, texts = (values.pop(name) for name in ("scale", "benchmarks", "arms", "overrides"))
+            requested = values.pop("seeds", seeds)
+            chosen = choose(scale, benchmarks or None, arms, requested, parse_overrides(texts))
+            return function(chosen=chosen, **values)
+
+        return grouped(*options)(command)  # type: ignore[return-value]
 
     return decorated
-
-
-def _chosen(
-    scale: str, benchmarks: tuple[str, ...], arms: tuple[str, ...], overrides: tuple[str, ...], seeds: str | None
-) -> Chosen:
-    from harness.plan.selecting import choose
-
-    return choose(scale, benchmarks or None, arms, seeds, parse_overrides(overrides))
 
 
 def parse_overrides(texts: tuple[str, ...]) -> dict[str, Any]:

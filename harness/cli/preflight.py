@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,20 +18,8 @@ from harness.vocabulary import Scale
 if TYPE_CHECKING:
     from harness.preflight import ConfigurationResult, PreflightReport
 
-COLUMNS = (
-    "benchmark",
-    "arm",
-    "parameters",
-    "step GB",
-    "batch GB",
-    "GFLOP/step",
-    "steps",
-    "hours",
-    "loader",
-    "missing",
-    "result",
-)
-LEFT = ("benchmark", "arm", "missing", "result")
+NUMBERS = ("parameters", "step GB", "batch GB", "GFLOP/step", "steps", "hours", "loader")
+COLUMNS = ("benchmark", "arm", *NUMBERS, "missing", "result")
 _SHARE, _JOBS = FiniteRange(0, 1, min_open=True), click.IntRange(1, 64)
 _SECONDS = FiniteRange(0, min_open=True)
 _UTILISATION = "Assume that training reaches this share of the device's peak."
@@ -41,14 +29,14 @@ _TIMEOUT = "Fail a configuration after this many seconds."
 @click.command(name="preflight", epilog="Example: harness preflight adamp --device a100 --utilisation 0.4")
 @click.argument("suites", nargs=-1, required=True, metavar="SUITE…")
 @selection_options(Scale.PAPER, seeds="1")
-@click.option(
-    "--device", "device_name", default="h100", show_default=True, metavar="D", help="Estimate the hours on this device."
-)
-@click.option("--utilisation", type=_SHARE, default=0.4, show_default=True, metavar="F", help=_UTILISATION)
-@click.option("--jobs", type=_JOBS, default=2, show_default=True, metavar="N", help="Use this many processes.")
-@click.option("--timeout", type=_SECONDS, default=300.0, show_default=True, metavar="S", help=_TIMEOUT)
+@click.option("--device", "device_name", default="h100", metavar="D", help="Estimate the hours on this device.")
+@click.option("--utilisation", type=_SHARE, default=0.4, metavar="F", help=_UTILISATION)
+@click.option("--jobs", type=_JOBS, default=2, metavar="N", help="Use this many processes.")
+@click.option("--timeout", type=_SECONDS, default=300.0, metavar="S", help=_TIMEOUT)
 @format_option
-def preflight_command(suites: tuple[str, ...], chosen: Chosen, form: str, device_name: str, **options: Any) -> int:
+def preflight_command(
+    suites: tuple[str, ...], chosen: Chosen, form: str, device_name: str, utilisation: float, jobs: int, timeout: float
+) -> int:
     """Build every configuration, take one step on tiny data and score it.
 
     Nothing is stored.
@@ -58,18 +46,13 @@ def preflight_command(suites: tuple[str, ...], chosen: Chosen, form: str, device
     many times faster a device could be before it waits for files read by this machine. Missing published weights are
     reported and replaced by random ones.
     """
-    from harness.errors import HarnessError
-    from harness.plan.planning import make_plan
-    from harness.preflight import PreflightSettings, device, preflight
+    from harness.app.preflight import check_suites
+    from harness.preflight import PreflightSettings, device
     from harness.suite import load_suite
 
-    settings = PreflightSettings(device(device_name), **options)
-    loaded = [load_suite(suite) for suite in suites]
-    plans = [make_plan(suite, chosen.selection) for suite in loaded]
-    own = (*chosen.methods, *(part for suite in loaded for part in suite.own_methods))
-    if not any(plan.trials for plan in plans):
-        raise HarnessError(f"nothing to build: no benchmark has the scale '{chosen.selection.scale}'")
-    report = preflight(plans, settings, own, None if form == "json" else _print_progress)
+    settings = PreflightSettings(device(device_name), utilisation, jobs, timeout)
+    progress = None if form == "json" else _print_progress
+    report = check_suites([load_suite(suite) for suite in suites], chosen, settings, progress)
     if form == "json":
         click.echo(json.dumps(report.as_dict()))
     else:
@@ -93,7 +76,7 @@ def _show(report: PreflightReport) -> None:
 
     for suite, cells in itertools.groupby(report.cells, key=lambda cell: cell.suite):
         title = f"{suite}; hours on {report.device.title} at {report.utilisation:.0%}"
-        print_table(COLUMNS, map(_row, cells), right=set(COLUMNS) - set(LEFT), title=title)
+        print_table(COLUMNS, map(_row, cells), right=NUMBERS, title=title)
     for line in _loaders(report.cells):
         note(line)
     for name, count in report.missing.items():

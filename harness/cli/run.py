@@ -5,25 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli import options as shared
-from harness.cli.simulate import print_simulation, simulation_of, simulation_options
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from harness.app.pricing import PricedPlan
     from harness.app.suite_run import SuiteRun
     from harness.app.verify import Verification
     from harness.execute.dispatch import Watch
-    from harness.plan.estimate import StoredCosts
     from harness.plan.planning import Selection
     from harness.suite import Suite
-    from harness.sweep.planned import TunedConfiguration
-
+    from harness.sweep.planned import TunedCost
 
 EXAMPLES = """
 \b
@@ -32,38 +30,26 @@ Examples:
   harness run adamp --arm mine=./my.py:MyAdam --against adamw --benchmark imagenet-resnet18
   harness run mine.yaml
 """
+_TUNED = "Also tune the arms of claims marked 'tuned:', and judge these claims with tuned settings."
+_TRACK = "Also log each finished trial to this tracker."
 
 
 @click.command(name="run", epilog=EXAMPLES)
 @click.argument("suites", nargs=-1, required=True, metavar="SUITE…")
 @shared.selection_options()
-@shared.executor_option
-@shared.address_option
-@shared.gpus_option
-@shared.memory_option
+@shared.execution_options
 @shared.database_option
 @click.option("--time-budget", metavar="30m", help="Start no further trial after this time.")
 @click.option("--exclusive", is_flag=True, help="Run one trial at a time, so that timings are comparable.")
-@click.option(
-    "--tuned/--no-tuned",
-    default=True,
-    show_default=True,
-    help="Also tune the arms of claims marked 'tuned:', and judge these claims with tuned settings.",
-)
+@click.option("--tuned/--no-tuned", default=True, help=_TUNED)
 @click.option("--against", multiple=True, metavar="B", help="Compare the arms added by --arm with this arm.")
-@click.option("--report/--no-report", default=True, help="Write the HTML report at the end.", show_default=True)
+@click.option("--report/--no-report", default=True, help="Write the HTML report at the end.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and run nothing.")
 @click.option("--fail-fast", is_flag=True, help="Stop after the first failure.")
 @click.option("--force", is_flag=True, help="Delete the plan's stored results, then run.")
 @click.option("--scratch", is_flag=True, help="Use a temporary database, removed at the end.")
 @click.option("--quiet", is_flag=True, help="Print only the verdicts and the path of the report.")
-@click.option(
-    "--track",
-    "trackers",
-    multiple=True,
-    metavar="mlflow:URI|tensorboard:DIR",
-    help="Also log each finished trial to this tracker.",
-)
+@click.option("--track", "trackers", multiple=True, metavar="mlflow:URI|tensorboard:DIR", help=_TRACK)
 @shared.json_option
 def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **options: Any) -> int:
     """Run a suite; stored trials are reused.
@@ -99,30 +85,26 @@ def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **optio
         return 0
     from harness.app.request import Request
     from harness.app.run import run_suites
-    from harness.cli.tracking import tracking_watch
-    from harness.cli.watch import make_watch
+    from harness.cli.watch import Tracking, make_watch
     from harness.exports.trackers import tracker_of
 
     trackers = {text: tracker_of(text) for text in options["trackers"]}
+    names = ("executor", "address", "gpus_per_trial", "memory_per_trial", "exclusive", "fail_fast")
     request = Request.of(
         database,
         chosen,
         shared.command_line(),
-        executor=options["executor"],
-        address=options["address"],
-        gpus_per_trial=options["gpus_per_trial"],
-        memory_per_trial=options["memory_per_trial"],
         time_budget=shared.seconds(options["time_budget"]),
-        exclusive=options["exclusive"],
-        fail_fast=options["fail_fast"],
         tuned=tuned,
         force=force,
+        **{name: options[name] for name in names},
     )
 
     @contextlib.contextmanager
     def watch_of(suite: Suite) -> Iterator[Watch]:
-        with make_watch(suite.name, quiet=options["quiet"] or as_json) as watch:
-            yield tracking_watch(watch, trackers, suite, chosen.selection)
+        tracking = Tracking(trackers, suite, chosen.selection) if trackers else None
+        with make_watch(suite.name, quiet=options["quiet"] or as_json, tracking=tracking) as watch:
+            yield watch
 
     runs = run_suites(loaded, request, watch_of, report=options["report"])
     _show_runs(runs, as_json)
@@ -158,11 +140,45 @@ and --random-seed belong to it.
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """The settings of a simulation."""
+
+    law: str = "normal"
+    correlation: float = 0.0
+    effect: float = 0.0
+    repeats: int = 200
+    random_seed: int = 0
+
+
+_simulation_options = shared.grouped(
+    click.option("--simulate", is_flag=True, help="Estimate the false-positive rate by simulation; see below."),
+    click.option(
+        "--law",
+        type=click.Choice(["normal", "t3", "binomial", "skewed"]),
+        help="Draw scores from this law; binomial: of 100 items; skewed: lognormal on the first arm.  "
+        "[default: normal]",
+    ),
+    click.option(
+        "--correlation",
+        type=click.FloatRange(0, 1, max_open=True),
+        help="Correlate an arm's scores between benchmarks under one seed.  [default: 0]",
+    ),
+    click.option(
+        "--effect",
+        type=float,
+        help="Make the first arm of each claim better by this many standard deviations of a pair.  [default: 0]",
+    ),
+    click.option("--repeats", type=click.IntRange(1), help="Simulate this many suites.  [default: 200]"),
+    click.option("--random-seed", type=click.IntRange(0), help="Seed the simulation's draws.  [default: 0]"),
+)
+
+
 @click.command(name="plan", epilog=PLAN_EXAMPLES)
 @click.argument("suite", metavar="SUITE")
 @shared.selection_options()
 @shared.database_option
-@simulation_options
+@_simulation_options
 @shared.json_option
 def plan_command(
     suite: str, chosen: shared.Chosen, database: Path, as_json: bool, simulate: bool, **options: Any
@@ -170,12 +186,32 @@ def plan_command(
     """Show the trials of a suite, those already stored, and the cost of the rest; nothing is run."""
     from harness.suite import load_suite
 
-    simulation = simulation_of(simulate, **options)
+    options = {name: value for name, value in options.items() if value is not None}
+    if options and not simulate:
+        raise HarnessError(f"--{next(iter(options)).replace('_', '-')} requires --simulate")
     loaded = load_suite(suite)
-    if simulation is not None:
-        print_simulation(loaded, chosen.selection, simulation, as_json)
+    if simulate:
+        _show_simulation(loaded, chosen.selection, as_json, Simulation(**options))
     else:
         _show_plan(loaded, chosen.selection, database, as_json)
+
+
+def _show_simulation(suite: Suite, selection: Selection, as_json: bool, settings: Simulation) -> None:
+    """Judge a suite on random scores many times; print the share with a finding."""
+    from harness.judge.simulating import SimulatedNoise, simulate_suite
+
+    law, repeats, effect = settings.law, settings.repeats, settings.effect
+    noise = SimulatedNoise(law, settings.correlation, effect)
+    result = simulate_suite(suite, selection, noise, repeats, seed=settings.random_seed)
+    if as_json:
+        answer = {"suite": suite.name, "repeats": repeats, "mean_pairs": result.mean_pairs, "families": result.rows()}
+        click.echo(json.dumps(answer))
+        return
+    click.echo(f"{suite.name}: {repeats} suites of {law} scores, {result.mean_pairs:.1f} seeds a test")
+    label = "with a finding" if effect else "with a false finding"
+    for row in result.rows():
+        share = f"{row['suites']:7.1%} ± {row['error']:.1%} of suites {label}"
+        click.echo(f"  {row['family']:<12}{row['tests']:>4} tests {share}, {row['confirmed']:.1%} of tests confirmed")
 
 
 def _show_plan(
@@ -183,78 +219,79 @@ def _show_plan(
 ) -> None:
     """Print a plan and its tuned protocol as tables or as JSON."""
     from harness.app.pricing import price
-    from harness.cli.terminal import counted, note, print_table
 
     priced = price(suite, selection, database, tuned=tuned, force=force)
-    plan, cost = priced.plan, priced.estimate
-    tuning = [_tuned_row(cell, priced.costs, plan.scale) for cell in priced.tuned]
+    cost, tuning = priced.estimate, priced.tuned
     if as_json:
-        row = {**cost.as_dict(), "tuned": tuning, "warnings": priced.warnings, "trial_list": plan.identities()}
-        click.echo(json.dumps(row))
+        tuned_rows = {"tuned": list(map(asdict, tuning)), "warnings": priced.warnings}
+        click.echo(json.dumps({**cost.as_dict(), **tuned_rows, "trial_list": priced.plan.identities()}))
         return
-    numbers = ("seeds", "stored", "core-seconds", "MB")
-    rows = []
-    for cell in cost.cells:
-        seconds = f"{'~' if cell.guessed else ''}{cell.core_seconds:.0f}"
-        memory = f"{cell.memory_mb:.0f}" if cell.memory_mb else ""
-        own = plan.settings[cell.benchmark].own
-        stand_in = ", ".join(cell.stand_in) or ("none: your own" if own else "as published")
-        rows.append((cell.benchmark, cell.arm, stand_in, str(cell.seeds), str(cell.stored), seconds, memory))
-    columns = ("benchmark", "arm", "stand-in", *numbers)
-    print_table(columns, rows, right=numbers, title=f"{suite.name} at {selection.scale}")
-    for name in cost.absent:
-        note(f"{name}: not defined at this scale")
-    for name, base in plan.settings.items():
-        if base.elsewhere:
-            note(f"{name}: its results are imported: 'harness import FILE --suite {suite.path}'")
-    click.echo(
-        f"{counted(len(cost.cells), 'cell')}, {counted(cost.trials, 'trial')}, {cost.reused} stored already; "
-        f"about {cost.core_seconds:.0f} core-seconds to run" + (" (~: estimated)" if cost.guessed else "")
-    )
+    _show_configurations(suite, priced)
     if tuning:
         _show_tuned(tuning)
     for message in priced.warnings:
         click.echo(f"warning: {message}", err=True)
 
 
-def _tuned_row(cell: TunedConfiguration, costs: StoredCosts, scale: str) -> dict[str, Any]:
-    """An arm's trials under the tuned protocol and their maximum cost."""
-    return {
-        "benchmark": cell.benchmark,
-        "arm": cell.arm,
-        "configurations": cell.configurations,
-        "tuning_trials": cell.tuning_trials,
-        "judged_trials": cell.judged_trials,
-        "rate_trials": cell.rate_trials,
-        "stored": len(cell.known & costs.stored),
-        "core_seconds": cell.core_seconds(costs, scale),
-    }
+def _show_configurations(suite: Suite, priced: PricedPlan) -> None:
+    from harness.cli.terminal import counted, note, print_table
+
+    plan, cost = priced.plan, priced.estimate
+    numbers = ("seeds", "stored", "core-seconds", "MB")
+    rows = []
+    for each in cost.cells:
+        seconds = f"{'~' if each.guessed else ''}{each.core_seconds:.0f}"
+        memory = f"{each.memory_mb:.0f}" if each.memory_mb else ""
+        own = plan.settings[each.benchmark].own
+        stand_in = ", ".join(each.stand_in) or ("none: your own" if own else "as published")
+        rows.append((each.benchmark, each.arm, stand_in, str(each.seeds), str(each.stored), seconds, memory))
+    print_table(("benchmark", "arm", "stand-in", *numbers), rows, right=numbers, title=f"{suite.name} at {plan.scale}")
+    for name in cost.absent:
+        note(f"{name}: not defined at this scale")
+    for name, base in plan.settings.items():
+        if base.elsewhere:
+            note(f"{name}: its results are imported: 'harness import FILE --suite {suite.path}'")
+    click.echo(
+        f"{counted(len(cost.cells), 'configuration')}, {counted(cost.trials, 'trial')}, {cost.reused} stored already; "
+        f"about {cost.core_seconds:.0f} core-seconds to run" + (" (~: estimated)" if cost.guessed else "")
+    )
 
 
-def _show_tuned(rows: list[dict[str, Any]]) -> None:
+def _show_tuned(rows: list[TunedCost]) -> None:
     from harness.cli.terminal import counted, print_table
 
     numbers = ("configurations", "tuning", "judged", "rates", "stored", "core-seconds")
-    shown = [(row["benchmark"], row["arm"], *(str(round(value)) for value in list(row.values())[2:])) for row in rows]
+    shown = [
+        (
+            row.benchmark,
+            row.arm,
+            str(row.configurations),
+            str(row.tuning_trials),
+            str(row.judged_trials),
+            str(row.rate_trials),
+            str(row.stored),
+            str(round(row.core_seconds)),
+        )
+        for row in rows
+    ]
     print_table(("benchmark", "arm", *numbers), shown, right=numbers, title="tuned protocol, in trials")
-    existing = sum(row["tuning_trials"] + row["rate_trials"] for row in rows)
-    judged = sum(row["judged_trials"] for row in rows)
+    tuning = sum(row.tuning_trials + row.rate_trials for row in rows)
+    judged = sum(row.judged_trials for row in rows)
     click.echo(
-        f"{counted(existing, 'trial')} of tuning and learning-rate sensitivity, {judged} with chosen values (none "
-        f"if an arm chooses its own); at most {sum(row['core_seconds'] for row in rows):.0f} core-seconds to run"
+        f"{counted(tuning, 'trial')} of tuning and learning-rate sensitivity, {judged} with chosen values (none "
+        f"if an arm chooses its own); at most {sum(row.core_seconds for row in rows):.0f} core-seconds to run"
     )
+
+
+_ADOPT = "If all numbers agree, accept the trials of older code as trials of this code."
 
 
 @click.command(name="verify", epilog="Example: harness verify adamp --sample 20 --adopt")
 @click.argument("suite", metavar="SUITE")
 @shared.selection_options()
 @shared.database_option
-@click.option(
-    "--sample", type=click.IntRange(min=1), default=12, show_default=True, help="Run this many stored trials again."
-)
-@click.option(
-    "--adopt", is_flag=True, help="If all numbers agree, accept the trials of older code as trials of this code."
-)
+@click.option("--sample", type=click.IntRange(min=1), default=12, help="Run this many stored trials again.")
+@click.option("--adopt", is_flag=True, help=_ADOPT)
 @shared.executor_option
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @shared.json_option
@@ -294,11 +331,10 @@ def _show_verified(verified: Verification, *, adopt: bool) -> None:
             click.echo(f"DIFFERS  {again.label}: {what}; {code}")
     for group in verified.uncovered:
         click.echo(f"not covered: {group}: what its trials start from is gone")
-    numbers = sum(again.numbers for again in verified.repetitions)
     current, older = verified.current, verified.older
     click.echo(
         f"{counted(len(verified.repetitions), 'trial')} of {current + older} ran again, "
-        f"{counted(numbers, 'number')} compared; stored: {current} of this code, {older} of older code"
+        f"{counted(verified.numbers, 'number')} compared; stored: {current} of this code, {older} of older code"
     )
     if not current + older:
         click.echo("no stored trials to verify; run them with 'harness run'")

@@ -14,33 +14,23 @@ if TYPE_CHECKING:
     from harness.app.sweep import SweepResult
 
 
+_ARM = "Tune this arm, or NAME=FILE.py:CLASS; the first is the baseline."
+_BUDGET = "Try this many configurations of each arm."
+_FRESH = "Compare the chosen configurations on this many new seeds."
+
+
 @click.command(name="sweep", epilog="Example: harness sweep adamp --benchmark imagenet-resnet18 --budget 24")
 @click.argument("suite", metavar="SUITE")
 @click.option("--benchmark", required=True, metavar="B", help="Tune on this benchmark.")
-@click.option(
-    "--arm", "arms", multiple=True, metavar="A", help="Tune this arm, or NAME=FILE.py:CLASS; the first is the baseline."
-)
-@click.option(
-    "--budget",
-    type=click.IntRange(1, 100_000),
-    required=True,
-    metavar="N",
-    help="Try this many configurations of each arm.",
-)
+@click.option("--arm", "arms", multiple=True, metavar="A", help=_ARM)
+@click.option("--budget", type=click.IntRange(1, 100_000), required=True, metavar="N", help=_BUDGET)
 @shared.scale_option()
 @click.option("--sampler", metavar="random|tpe|grid", help="Choose configurations this way.  [default: from the suite]")
-@click.option(
-    "--pruner", metavar="none|median", help="Stop weak configurations early this way.  [default: from the suite]"
-)
+@click.option("--pruner", metavar="none|median", help="Stop weak ones early this way.  [default: from the suite]")
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Run this many seeds of each configuration.")
-@click.option(
-    "--fresh", type=click.IntRange(min=2), metavar="N", help="Compare the chosen configurations on this many new seeds."
-)
+@click.option("--fresh", type=click.IntRange(min=2), metavar="N", help=_FRESH)
 @shared.override_option
-@shared.executor_option
-@shared.address_option
-@shared.gpus_option
-@shared.memory_option
+@shared.execution_options
 @shared.database_option
 @click.option("--quiet", is_flag=True, help="Print only the result.")
 @shared.json_option
@@ -75,12 +65,12 @@ def _print(result: SweepResult) -> None:
 
     rows = []
     for arm, chosen in result.chosen.items():
-        value = chosen.get("params", {}).items()
-        parameters = ", ".join(f"{k}={setting(v)}" if isinstance(v, float) else f"{k}={v}" for k, v in value)
+        params = chosen.get("params", {}).items()
+        parameters = ", ".join(f"{k}={setting(v)}" if isinstance(v, float) else f"{k}={v}" for k, v in params)
         best = score(chosen["value"]) if chosen else "none"
         rows.append((arm, str(result.summary["told"][arm]), best, parameters))
     title = f"sweep {result.sweep_id}: {counted(result.ran, 'trial')} ran"
-    print_table(("arm", "told", "best on validation", "chosen"), rows, title=title)
+    print_table(("arm", "tried", "best on validation", "chosen"), rows, title=title)
     for pair, differences in result.summary.get("differences", {}).items():
         picked = sorted({0, len(differences) // 4, len(differences) // 2, len(differences) - 1})
         line = ", ".join(f"{number(differences[k], sign=True)} at {k + 1}" for k in picked)

@@ -7,8 +7,10 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
+import click
 from rich.console import Console
 from rich.live import Live as RichLive
 from rich.table import Table
@@ -23,16 +25,73 @@ from harness.execute.worker import Job
 from harness.plan.remaining import Cell, Durations
 from harness.vocabulary import Status
 
+if TYPE_CHECKING:
+    from harness.exports.trackers import Tracker
+    from harness.plan.planning import Selection
+    from harness.suite import Suite
+
 
 def waiting_for(jobs: int, holder: str) -> str:
     """Describe trials of another command that this one waits for."""
     return f"waiting for {counted(jobs, 'trial')} of another run" + (f" ({holder})" if holder else "")
 
 
-class Counting(Watch):
+class Tracking:
+    """Writes finished trials to trackers.
+
+    A failing tracker stops nothing: it is one warning, tried again with the next trial, and given up after
+    ``ATTEMPTS`` failures in a row.
+    """
+
+    ATTEMPTS = 3
+
+    def __init__(self, trackers: Mapping[str, Tracker], suite: Suite, selection: Selection) -> None:
+        self.trackers, self.suite = dict(trackers), suite
+        self.arms = {*suite.model.arms, *selection.added_arms}
+        self._failed = dict.fromkeys(trackers, 0)
+
+    def write(self, job: Job, outcome: Outcome) -> None:
+        """Write a finished trial to every tracker."""
+        from harness.exports.tracked import as_ended, kind_of
+
+        for name, tracker in list(self.trackers.items()):
+            try:
+                kind = kind_of(job.arm, self.arms)
+                tracker.write(as_ended(self.suite.name, (job.benchmark, job.arm), kind, job.spec, outcome))
+            except Exception as error:  # a full disk or a fault of the tracker must not end a run
+                self._warn(name, job, error)
+            else:
+                self._failed[name] = 0
+
+    def _warn(self, name: str, job: Job, error: Exception) -> None:
+        self._failed[name] += 1
+        given_up = self._failed[name] >= self.ATTEMPTS
+        if given_up:
+            del self.trackers[name]
+        if self._failed[name] == 1 or given_up:
+            last = f"; given up after {self.ATTEMPTS} trials in a row, 'harness export' writes them later"
+            reason = f"{type(error).__name__}: {error}"
+            message = f"--track {name}: {job.label} was not written ({reason}){last if given_up else ''}"
+            click.echo(f"warning: {message}", err=True)
+
+
+class Quiet(Watch):
+    """Shows nothing; finished trials go to trackers."""
+
+    def __init__(self, tracking: Tracking | None = None) -> None:
+        self._tracking = tracking
+
+    def finished(self, job: Job, outcome: Outcome) -> None:
+        """A trial ended."""
+        if self._tracking is not None:
+            self._tracking.write(job, outcome)
+
+
+class Counting(Quiet):
     """Counts trials and estimates the time left, by configuration."""
 
-    def __init__(self, suite: str) -> None:
+    def __init__(self, suite: str, tracking: Tracking | None = None) -> None:
+        super().__init__(tracking)
         self.suite = suite
         self.total = self.done = self.failed = 0
         self.began = time.monotonic()
@@ -65,6 +124,7 @@ class Counting(Watch):
 
     def finished(self, job: Job, outcome: Outcome) -> None:
         """A trial ended."""
+        super().finished(job, outcome)
         if self.running.pop(job.trial_id, None) is None:  # never begun
             self._waiting[job.benchmark, job.arm] -= 1
         self._since.pop(job.trial_id, None)
@@ -104,8 +164,8 @@ class Counting(Watch):
 class Plain(Counting):
     """Prints one line for each finished trial, at most one a second; failures always."""
 
-    def __init__(self, suite: str) -> None:
-        super().__init__(suite)
+    def __init__(self, suite: str, tracking: Tracking | None = None) -> None:
+        super().__init__(suite, tracking)
         self._last = 0.0
 
     def finished(self, job: Job, outcome: Outcome) -> None:
@@ -133,8 +193,8 @@ class Plain(Counting):
 class Live(Counting):
     """A live table of running trials, throughput, time left and failures."""
 
-    def __init__(self, suite: str) -> None:
-        super().__init__(suite)
+    def __init__(self, suite: str, tracking: Tracking | None = None) -> None:
+        super().__init__(suite, tracking)
         self._console = Console(file=raw_of(sys.stderr))
         self.holder = ""
         self.shown = RichLive(get_renderable=self._table, console=self._console, refresh_per_second=4, transient=True)
@@ -176,13 +236,13 @@ class Live(Counting):
 
 
 @contextlib.contextmanager
-def make_watch(suite: str, quiet: bool = False) -> Iterator[Watch]:
+def make_watch(suite: str, quiet: bool = False, tracking: Tracking | None = None) -> Iterator[Watch]:
     """Yield the watch that fits the terminal."""
     if quiet:
-        yield Watch()
+        yield Quiet(tracking)
     elif sys.stderr.isatty() and not os.environ.get("CI"):
-        live = Live(suite)
+        live = Live(suite, tracking)
         with live.shown:
             yield live
     else:
-        yield Plain(suite)
+        yield Plain(suite, tracking)

@@ -10,9 +10,8 @@ from itertools import islice
 from harness.base import process_tree
 from harness.execute.executors.base import Executor, Progress
 from harness.execute.outcome import Outcome
-from harness.execute.queue import JobQueue
+from harness.execute.queue import Alone, JobQueue, Sharing
 from harness.execute.resources import OUT_OF_MEMORY
-from harness.execute.sharing import Alone, Sharing
 from harness.execute.worker import Job
 from harness.vocabulary import Status
 
@@ -23,7 +22,7 @@ STARTUP_SECONDS = 120.0  # for a worker to import what it needs, before its tria
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How to go on after failures, and when to stop.
+    """Rules for failures and for the end of a run.
 
     Attributes:
         attempts: tries of a trial whose worker died; an error of the code itself is never tried again.
@@ -55,36 +54,36 @@ class Recorder:
 
 
 class Watch:
-    """Is told what happens, and tells nobody; subclasses show it."""
+    """Receives what happens in a run and shows nothing; subclasses show it."""
 
     def warned(self, message: str) -> None:
         """Show a warning before anything runs."""
 
     def queued(self, jobs: Sequence[Job]) -> None:
-        """More jobs wait."""
+        """Show that more jobs wait."""
 
     def started(self, job: Job) -> None:
-        """A trial began."""
+        """Show that a trial began."""
 
     def progressed(self, progress: list[Progress]) -> None:
-        """Heartbeats came in."""
+        """Show heartbeats."""
 
     def finished(self, job: Job, outcome: Outcome) -> None:
-        """A trial ended for good."""
+        """Show that a trial ended for good."""
 
     def taken(self, job: Job, outcome: Outcome) -> None:
-        """A trial has the result that another command measured."""
+        """Show that another command measured a trial's result."""
 
     def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
-        """So many trials are run by another command; ``idle``: there is nothing else to do, and ``holder`` says who."""
+        """Show how many trials another command runs; ``idle``: this one only waits for ``holder``."""
 
 
 class Dispatcher:
-    """Feeds jobs to an executor; ``outcomes`` yields each trial's last outcome as it comes in.
+    """Feeds jobs to an executor; ``outcomes`` yields each trial's last outcome as it arrives.
 
-    ``stopped`` says why no further trial was begun, or is None.
-    More jobs may be submitted between outcomes: sequential seeds and sweeps ask for the next trials that way.
-    What ``sharing`` does not let it start is run by another command, whose results are among the outcomes.
+    ``stopped`` is the reason why no further trial was begun, or None. More jobs may be submitted between outcomes:
+    sequential seeds and sweeps request the next trials so. Another command runs what ``sharing`` refuses to start; its
+    results are among the outcomes.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class Dispatcher:
     ) -> None:
         self._recorder, self._executor, self._policy, self._watch = recorder, executor, policy, watch
         self._sharing: Sharing = Alone() if sharing is None else sharing
-        self._told_elsewhere = (0, False)
+        self._elsewhere = (0, False)
         self._waiting = JobQueue()
         self._running: dict[str, Job] = {}
         self._began: dict[str, float] = {}
@@ -124,7 +123,7 @@ class Dispatcher:
             self._keep_watch()
 
     def _passed_on(self, job: Job, outcome: Outcome) -> Iterator[tuple[Job, Outcome]]:
-        """A trial's last outcome, and what becomes of those that start from it."""
+        """Yield a trial's last outcome and those of its cancelled dependants."""
         if outcome.status == Status.DONE:
             self._waiting.ended(job.trial_id)
         yield job, outcome
@@ -132,7 +131,7 @@ class Dispatcher:
             yield from self._cancel_dependants(job)
 
     def _from_others(self) -> Iterator[tuple[Job, Outcome]]:
-        """What other commands measured meanwhile; what they gave up is queued again, before all others."""
+        """Yield results of other commands; a trial that they gave up is queued before all others."""
         for job, outcome in self._sharing.ended():
             if outcome is None:
                 self._waiting.again(job)
@@ -141,11 +140,11 @@ class Dispatcher:
                 yield from self._passed_on(job, outcome)
 
     def _next_ended(self) -> list[Outcome]:
-        """Outcomes of what runs here; where that is nothing, a pause while others run the rest."""
+        """Return outcomes of running trials; without any, pause while others run the rest."""
         jobs, idle = elsewhere = (self._sharing.waiting, not self._running)
-        if elsewhere != self._told_elsewhere and (jobs or self._told_elsewhere[0]):
+        if elsewhere != self._elsewhere and (jobs or self._elsewhere[0]):
             self._watch.elsewhere(jobs, self._sharing.holder if jobs and idle else "", idle=idle)
-        self._told_elsewhere = elsewhere
+        self._elsewhere = elsewhere
         if self._running:
             return self._executor.wait(POLL_SECONDS)
         if self._sharing.waiting:
@@ -172,9 +171,9 @@ class Dispatcher:
             self._watch.started(job)
 
     def _cancel_dependants(self, failed: Job) -> Iterator[tuple[Job, Outcome]]:
-        """What starts from a prerequisite that failed cannot run; it is journalled as cancelled, with the reason."""
+        """Record jobs whose dependency failed as cancelled, with the reason."""
         for job in self._waiting.failed(failed.trial_id):
-            error = f"its prerequisite {failed.label} ({failed.trial_id[:12]}) did not succeed"
+            error = f"its dependency {failed.label} ({failed.trial_id[:12]}) did not succeed"
             outcome = Outcome(job.trial_id, Status.CANCELLED, error=error)
             self._recorder.ended(outcome)
             self._watch.finished(job, outcome)
@@ -182,7 +181,7 @@ class Dispatcher:
             yield from self._cancel_dependants(job)
 
     def _settled(self, job: Job, outcome: Outcome) -> Outcome:
-        """An executor's outcome as it is journalled: what the watchdog ended is a timeout, and each took some time."""
+        """Complete an executor's outcome: a trial that the watchdog ended is a timeout, and each has a duration."""
         self._alive.discard(job.trial_id)
         self._pids.pop(job.trial_id, None)
         held = self._over_memory.pop(job.trial_id, None)
@@ -201,7 +200,7 @@ class Dispatcher:
         return outcome
 
     def _try_again(self, job: Job, outcome: Outcome) -> bool:
-        """EventLog an outcome; True where the trial gets another attempt."""
+        """Record an outcome; True where the trial gets another attempt."""
         self._recorder.ended(outcome)
         if outcome.crashed and outcome.status == Status.FAILED and job.attempt < self._policy.attempts:
             self._recorder.retried(job, outcome.error)
@@ -218,9 +217,8 @@ class Dispatcher:
             self._last_beat = now
             self._take_beats(now)
             self._check_memory()
-        for trial_id in islice(
-            (one for one in reversed(self._running) if one not in self._alive), self._executor.ahead
-        ):
+        silent = (trial_id for trial_id in reversed(self._running) if trial_id not in self._alive)
+        for trial_id in islice(silent, self._executor.ahead):
             self._began[trial_id] = now  # it waits for its place: its time has not begun
         for trial_id, job in self._running.items():
             patience = job.timeout_seconds + (0.0 if trial_id in self._alive else STARTUP_SECONDS)
@@ -252,7 +250,7 @@ class Dispatcher:
                 self._executor.cancel(trial_id)
 
     def abandon(self) -> None:
-        """After an interruption: kill what runs and journal it as cancelled."""
+        """After an interruption: kill running trials and record them as cancelled."""
         for trial_id in list(self._running):
             self._executor.cancel(trial_id)
             outcome = Outcome(trial_id, Status.CANCELLED, error="interrupted by the user")

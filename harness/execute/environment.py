@@ -1,4 +1,4 @@
-"""What a trial ran in: versions, hardware, the state of the code. Reads metadata, imports nothing heavy."""
+"""The environment of trials: versions, hardware, state of the code. Reads metadata, imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PACKAGES = (
 
 @cache
 def environment() -> dict[str, Any]:
-    """Versions and hardware. ``class`` is what a pair must share: torch version and device model."""
+    """Versions and hardware. Pairs must share ``class``: torch version and device model."""
     versions = {}
     for name in PACKAGES:
         try:
@@ -71,7 +71,7 @@ def cpu_model() -> str:
 
 @cache
 def gpu_model() -> str:
-    """The first GPU's name by the driver's own records; empty without one."""
+    """The first GPU's name from the driver's records; empty without one."""
     for info in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         for line in info.read_text(encoding="utf-8").splitlines():
             if line.startswith("Model:"):
@@ -80,7 +80,7 @@ def gpu_model() -> str:
 
 
 def git_state(folder: Path | None = None) -> tuple[str, bool]:
-    """Commit and whether tracked files differ from it; ('', False) outside a repository."""
+    """The commit, and True if tracked files differ from it; ('', False) outside a repository."""
 
     def git(*arguments: str) -> str:
         where = folder or Path(__file__).parent

@@ -1,4 +1,4 @@
-"""The outcome of a trial, as it travels from a worker to the journal."""
+"""The outcome of a trial, for workers and the event log."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ class Outcome:
     """One ended attempt at a trial: plain data. None: unknown, and the stored value stays.
 
     Attributes:
-        attempts: which attempt it was, from 1.
+        attempts: number of the attempt, from 1.
         started_at: ISO text in UTC.
         node: the name of the machine.
-        error: the message of a failure, or why the trial diverged.
-        results: final numbers; with ``series`` and ``artifacts`` stored only where the status is final.
+        error: the message of a failure, or the reason of a divergence.
+        results: final numbers; stored, as are ``series`` and ``artifacts``, only where the status is final.
         wall_seconds: of the trial alone; ``cpu_seconds``: of its process, all threads together.
-        peak_memory_mb: the process's highest resident memory in MiB.
-        crashed: the worker died, and another attempt may succeed. Not journalled.
+        peak_memory_mb: highest resident memory of the process in MiB.
+        gpu_joules: energy that the GPU counted during the trial.
+        crashed: the worker died, and another attempt may succeed; not in the event log.
     """
 
     trial_id: str
@@ -49,7 +50,7 @@ class Outcome:
 
     def score(self, split: str, metric: str) -> float | None:
         """A final number, or None."""
-        return next((one.value for one in self.results if (one.split, one.metric) == (split, metric)), None)
+        return next((item.value for item in self.results if (item.split, item.metric) == (split, metric)), None)
 
     def check(self) -> None:
         """Reject an outcome that could not be ingested.
@@ -70,7 +71,7 @@ class Outcome:
                 raise HarnessError(f"series {series.name!r} of trial {self.trial_id} has unequal lengths: {each}")
 
     def to_json(self) -> dict[str, Any]:
-        """The parts of the journal's event."""
+        """Return the parts of the event."""
         return {
             **{name: value for name in COLUMNS if (value := getattr(self, name)) is not None},
             "results": [score._asdict() for score in self.results],
@@ -80,10 +81,10 @@ class Outcome:
 
     @classmethod
     def from_json(cls, parts: Mapping[str, Any]) -> Self:
-        """An outcome from the parts of the journal's event.
+        """Read an outcome from the parts of its event.
 
         Raises:
-            KeyError, TypeError, ValueError, AttributeError: the event makes no sense.
+            KeyError, TypeError, ValueError, AttributeError: a malformed event.
         """
         status = Status(parts["status"])
         if status not in FINAL | UNFINISHED:
@@ -92,11 +93,11 @@ class Outcome:
         columns.setdefault("attempts", parts.get("attempt"))
         return cls(
             **columns | {"trial_id": parts["trial_id"], "status": status},
-            results=tuple(Score(*map(one.get, Score._fields)) for one in parts.get("results") or ()),
-            series=tuple(_series(one) for one in parts.get("series") or ()),
+            results=tuple(Score(*map(item.get, Score._fields)) for item in parts.get("results") or ()),
+            series=tuple(_series(item) for item in parts.get("series") or ()),
             artifacts=tuple(
-                Artifact(one["name"], one["kind"], Path(one["path"]), one.get("caption"))
-                for one in parts.get("artifacts") or ()
+                Artifact(item["name"], item["kind"], Path(item["path"]), item.get("caption"))
+                for item in parts.get("artifacts") or ()
             ),
         )
 

@@ -1,18 +1,20 @@
-"""Jobs that wait: each is ready once nothing that it starts from is queued or running; every step takes O(log n)."""
+"""Jobs that wait for each other, and the permission to run them."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
 
 
 class JobQueue:
-    """Jobs in the order in which they came, those that wait for others aside.
+    """Jobs in order of arrival, those that wait for others aside.
 
-    A job waits for the trials among its ``needs`` that are themselves queued or running here; others have theirs.
+    A job waits for those of its ``needs`` that are queued or running here; the others have their trained weights.
     """
 
     def __init__(self) -> None:
@@ -40,20 +42,20 @@ class JobQueue:
                 heapq.heappush(self._ready, (place, job))
 
     def first(self) -> Job | None:
-        """The first that may start; None where all wait for others."""
+        """Return the first job that may start; None where all wait for others."""
         return self._ready[0][1] if self._ready else None
 
     def take(self) -> Job:
-        """The first that may start, which leaves the queue and counts as running."""
+        """Remove the first job that may start; it counts as running."""
         return heapq.heappop(self._ready)[1]
 
     def again(self, job: Job) -> None:
-        """A further attempt at a job that ran, before all others."""
+        """Queue another attempt at a job, before all others."""
         heapq.heappush(self._ready, (self._first, job))
         self._first -= 1
 
     def ended(self, trial_id: str) -> None:
-        """A trial ended well: what waited for it alone is ready, in its old place."""
+        """Make dependants ready, in their old places, after a success."""
         self._open.discard(trial_id)
         for name in self._dependants.pop(trial_id, ()):
             if name in self._blocked:
@@ -64,10 +66,54 @@ class JobQueue:
                     heapq.heappush(self._ready, (place, job))
 
     def failed(self, trial_id: str) -> list[Job]:
-        """A trial did not end well: the jobs that waited for it, in order, which can no longer run and are gone."""
+        """Remove and return, in order, the dependants of a failed trial."""
         self._open.discard(trial_id)
         names = [name for name in self._dependants.pop(trial_id, ()) if name in self._blocked]
         gone = sorted((self._blocked.pop(name) for name in names), key=lambda entry: entry[0])
         for _, job, _ in gone:
             self._open.discard(job.trial_id)
         return [job for _, job, _ in gone]
+
+
+class Sharing(Protocol):
+    """Decides which trials this command runs, and which another one."""
+
+    def take(self, job: Job) -> bool:
+        """Return True where this command may run the trial; otherwise ``ended`` returns the job later."""
+        ...
+
+    def release(self, trial_id: str) -> None:
+        """Release a trial whose outcome is stored."""
+        ...
+
+    def ended(self) -> Iterator[tuple[Job, Outcome | None]]:
+        """Yield jobs that need no more waiting, with another command's result; None: no command runs them."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """The number of trials of other commands that this one waits for."""
+        ...
+
+    @property
+    def holder(self) -> str:
+        """A description of the commands that may run them; empty if unknown."""
+        ...
+
+
+class Alone:
+    """Sharing with nobody: for trials that leave nothing in the store."""
+
+    waiting = 0
+    holder = ""
+
+    def take(self, job: Job) -> bool:
+        """Return True."""
+        return True
+
+    def release(self, trial_id: str) -> None:
+        """Do nothing: no trial was locked."""
+
+    def ended(self) -> Iterator[tuple[Job, Outcome | None]]:
+        """Yield nothing."""
+        return iter(())

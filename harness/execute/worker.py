@@ -28,11 +28,11 @@ CHECKPOINT_SECONDS = 60.0
 class Job:
     """A trial to run, as it travels to a worker: plain data and paths.
 
-    ``prerequisites`` has the folders of products by name; ``needs`` the trials that must end before this one begins;
-    ``keep_product`` says that others start from its weights. ``own_methods`` are registered
-    again in the worker's process. ``code`` is the fingerprint that its identity is made of (empty: not to be compared),
-    ``data`` where the run's machine has its data (None: where this one has them).
-    At least ``checkpoint_seconds`` lie between two checkpoints. Above ``memory_mib`` the dispatcher ends it.
+    ``prerequisites`` has folders of trained weights by name, ``needs`` the trials that must end before. Other trials
+    start from its weights where ``keep_product``. ``own_methods`` are registered again in the worker's process,
+    ``code`` is the fingerprint in its identity (empty: not compared), ``data`` the run's data folder (None: this
+    machine's). At least ``checkpoint_seconds`` lie between two checkpoints. Above ``memory_mib`` the dispatcher ends
+    it.
     """
 
     trial_id: str
@@ -58,13 +58,13 @@ class Job:
 
     @property
     def threads(self) -> int:
-        """CPUs that it takes: those that compute, or that read files where these are more."""
+        """CPUs of the trial: computing threads, or reading threads where these are more."""
         recipe = self.spec.recipe
         return max(int(recipe.get("threads", 1)), int(recipe.get("loader_workers") or 0))
 
 
 Beat = Callable[[int, int, float], None]
-"""Is told (steps done, steps in all, loss)."""
+"""Receives (steps done, steps in all, loss)."""
 
 
 def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
@@ -99,7 +99,7 @@ def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
 
 
 def sealed(job: Job, outcome: Outcome) -> Outcome:
-    """The outcome, once the files of a trial with a result are read-only."""
+    """Write-protect the files of a trial with a result."""
     if outcome.status.final:
         seal(job.folder)
     return outcome
@@ -148,7 +148,7 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
 
 
 def _remove_parts(folder: Path) -> None:
-    """Remove what attempts left that were killed while they wrote: checkpoints are as large as their networks."""
+    """Remove half-written files of killed attempts: checkpoints are as large as their networks."""
     import psutil
 
     for part in folder.glob("*.part"):
@@ -158,13 +158,13 @@ def _remove_parts(folder: Path) -> None:
 
 
 NO_MEMORY = ("not enough memory", "can't allocate memory")
-"""What torch's allocators say."""
+"""Messages of torch's allocators."""
 LONGEST = 4000
 """Characters of an error's text that are kept."""
 
 
 def _text_of(error: BaseException) -> str:
-    """What an error says, within limits; one whose text cannot be made says so."""
+    """The error's text, shortened; a note where it cannot be made."""
     try:
         text = str(error)
     except Exception as other:
@@ -173,10 +173,10 @@ def _text_of(error: BaseException) -> str:
 
 
 def _message(error: BaseException) -> str:
-    """The error with the place in our code where it came up; out of memory says so first."""
+    """The error with its place in the code; one about memory begins with ``OUT_OF_MEMORY``."""
     kind = type(error).__name__
     text = _text_of(error)
-    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or any(told in text for told in NO_MEMORY):
+    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or any(phrase in text for phrase in NO_MEMORY):
         kind = f"{OUT_OF_MEMORY} {kind}"
     frames = traceback.extract_tb(error.__traceback__)
     where = "".join(f"\n  {Path(f.filename).name}:{f.lineno} in {f.name}: {f.line}" for f in frames[-6:])

@@ -13,8 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from harness.base import yaml_nodes
 from harness.errors import HarnessError, SuiteError, choices
-from harness.suite.schema_errors import schema_problem
-from harness.suite.strict import Identifier, Strict
+from harness.suite.strict import Identifier, Strict, schema_problem
 
 Word = Literal["benchmark", "arm", "seed", "split", "step"]
 """The words under which a result is stored, besides its metric."""

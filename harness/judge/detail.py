@@ -10,9 +10,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import AfterValidator, TypeAdapter
 
 from harness.judge.design import (
     PREFIX,
@@ -25,6 +25,7 @@ from harness.judge.design import (
     StatisticalRules,
 )
 from harness.judge.mechanism import Mechanism, MechanismReading
+from harness.vocabulary import present_text
 
 VERSION = 1
 
@@ -101,7 +102,7 @@ class MeasuredComparison:
     shares: tuple[str, ...] = ()
     contrast: str = ""
     stand_in_name: str = ""
-    verdict: str | None = None
+    verdict: Annotated[str, AfterValidator(present_text)] | None = None
     reason: str | None = None
     unequal: tuple[str, ...] = ()
     active: bool | None = None

@@ -97,12 +97,15 @@ def _paper(reading: Reading, certain: bool, negligible: bool, criteria: Criteria
 def _direction(reading: Reading, certain: bool, negligible: bool, criteria: Criteria) -> Verdict:
     if certain:
         return Verdict.CONFIRMED if reading.above else Verdict.REVERSED
-    return Verdict.NO_EFFECT if negligible else Verdict.UNDECIDED
+    return Verdict.NO_EFFECT if negligible else Verdict.INCONCLUSIVE
 
 
 def least_favourable(words: Sequence[str]) -> int:
-    """Index of the verdict that a claim over several benchmarks gets: as good as its worst one."""
-    return min(range(len(words)), key=lambda i: Verdict.of(words[i]).rank)
+    """Index of the verdict that a claim over several benchmarks gets: as good as its worst one.
+
+    Of two inconclusive ones the distribution-sensitive one.
+    """
+    return min(range(len(words)), key=lambda i: (Verdict.of(words[i]).rank, words[i] != SENSITIVE))
 
 
 def decide_absolute(p: float, low: float, high: float, margin: float, adjusted_p: float, alpha: float) -> Verdict:

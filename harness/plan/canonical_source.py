@@ -115,15 +115,15 @@ class _Stripped(ast.NodeTransformer):
         """What stands under ``if TYPE_CHECKING:`` never runs."""
         if "TYPE_CHECKING" not in ast.dump(node.test):
             return self.generic_visit(node)
-        kept = [self.visit(one) for one in node.orelse]
-        return [one for one in kept if one is not None] or None
+        kept = [self.visit(item) for item in node.orelse]
+        return [item for item in kept if item is not None] or None
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Metadata and declared options count by their name alone, an artifact without its caption."""
         if _declares(node):
             node.args, node.keywords = [], []
         elif _name(node.func) == "Artifact":
-            node.args, node.keywords = node.args[:3], [one for one in node.keywords if one.arg != "caption"]
+            node.args, node.keywords = node.args[:3], [item for item in node.keywords if item.arg != "caption"]
         return self.generic_visit(node)
 
     def visit_Import(self, node: ast.Import) -> ast.AST | None:
@@ -136,7 +136,7 @@ class _Stripped(ast.NodeTransformer):
             return None
         imports = [Import(node.level, node.module or "", alias.name) for alias in node.names]
         kept = self._import(node, imports, node.names)
-        if kept is not None and any(self.ours(one) for one in imports):
+        if kept is not None and any(self.ours(item) for item in imports):
             node.module, node.level = "", 0
         return kept
 
@@ -144,12 +144,12 @@ class _Stripped(ast.NodeTransformer):
         self, node: ast.Import | ast.ImportFrom, imports: Iterable[Import], names: Iterable[ast.alias]
     ) -> ast.AST | None:
         kept = []
-        for one, alias in zip(imports, names, strict=True):
-            ours = self.ours(one)
+        for item, alias in zip(imports, names, strict=True):
+            ours = self.ours(item)
             if ours is None:
                 continue
             if ours:
-                self.imports.append(one)
+                self.imports.append(item)
                 # what is imported is told beside the form; here stands what the code calls it
                 alias = ast.alias("", alias.asname or alias.name)
             kept.append(alias)
@@ -188,9 +188,11 @@ def _places(tree: ast.AST) -> Iterator[ast.AST]:
         elif isinstance(node, ast.Assert) and node.msg is not None:
             yield node.msg
         elif isinstance(node, ast.Call) and (_speaks(node) or _declares(node)):
-            yield from (*node.args, *(one.value for one in node.keywords))
+            yield from (*node.args, *(item.value for item in node.keywords))
         elif isinstance(node, ast.ClassDef) and node.name.endswith(("Error", "Warning")):
-            yield from (one for one in ast.walk(node) if isinstance(one, ast.Call) and _name(one.func) == "__init__")
+            yield from (
+                item for item in ast.walk(node) if isinstance(item, ast.Call) and _name(item.func) == "__init__"
+            )
 
 
 def _speaks(node: ast.Call) -> bool:

@@ -66,9 +66,8 @@ class ConfigurationTrials:
     @cached_property
     def _spec(self) -> TrialSpec:
         """The content without a seed and without what it starts from."""
-        cell, recipe = self._cell, self._cell.recipe
-        if cell.program:
-            recipe = located(recipe, self._suite.path.parent)
+        cell = self._cell
+        recipe = located(cell.recipe, self._suite.path.parent) if cell.program else dict(cell.recipe)
         data = data_identity(cell.data)
         return TrialSpec(
             cell.task, cell.data, data, cell.model, recipe, cell.slots, 0, self._base.scale, {}, self._reference

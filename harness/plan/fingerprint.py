@@ -74,14 +74,14 @@ def _fingerprint(roots: tuple[str, ...]) -> str:
 @cache
 def reached(roots: tuple[str, ...]) -> tuple[str, ...]:
     """Every module that counts and is reached by import from the roots, sorted."""
-    found: set[str] = set()
+    result: set[str] = set()
     waiting = list(roots)
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found.add(name)
+        if name not in result:
+            result.add(name)
             waiting.extend(module for module, _ in _module(name).targets)
-    return tuple(sorted(found))
+    return tuple(sorted(result))
 
 
 @cache
@@ -112,7 +112,7 @@ def _module(name: str) -> Module:
     if native.exists():
         digest = hashlib.sha256(digest.encode() + _without_comments(content(native))).hexdigest()
     package = "" if name.endswith(".py") else name if path.name == "__init__.py" else name.rpartition(".")[0]
-    targets = [target for one in form.imports for target in _targets(one, package)]
+    targets = [target for item in form.imports for target in _targets(item, package)]
     if name.endswith(".py"):  # a user's file may import its neighbours
         targets += [(file, "") for file in _neighbours(path)]
     return Module(digest, tuple(targets))
@@ -131,13 +131,13 @@ def _read(path: Path, top: str) -> CanonicalSource:
     """A source file's normal form, kept by its content."""
     source = content(path)
     key = _KNOWN.key(top.encode() + b"\0" + source)
-    known = _KNOWN.get(key)
-    if known is None:
+    existing = _KNOWN.get(key)
+    if existing is None:
         form = normal_form(source, lambda one: _ours(one, top))
-        known = [form.digest, [[one.level, one.base, one.name] for one in form.imports]]
-        _KNOWN.put(key, known)
-    imports = tuple(Import(int(level), str(base), str(name)) for level, base, name in known[1])
-    return CanonicalSource(str(known[0]), imports)
+        existing = [form.digest, [[one.level, one.base, one.name] for one in form.imports]]
+        _KNOWN.put(key, existing)
+    imports = tuple(Import(int(level), str(base), str(name)) for level, base, name in existing[1])
+    return CanonicalSource(str(existing[0]), imports)
 
 
 def _ours(one: Import, top: str) -> bool | None:

@@ -141,8 +141,8 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
     arms = {**suite.model.arms, **wanted.added_arms}
     must_exist("benchmark", wanted.benchmarks, suite.benchmarks)
     must_exist("arm", wanted.arms, arms)
-    asked = [name for name in suite.benchmarks if wanted.benchmarks is None or name in wanted.benchmarks]
-    settings = {name: base for name in asked if (base := setting(suite, name, wanted.scale)) is not None}
+    requested = [name for name in suite.benchmarks if wanted.benchmarks is None or name in wanted.benchmarks]
+    settings = {name: base for name in requested if (base := setting(suite, name, wanted.scale)) is not None}
     served = {name: served_by(suite, name, wanted.scale) for name in suite.benchmarks}
     primary = {(served[name], arm) for name, arm in primary_cells(suite)}
     contents = with_programs(_contents(arms, wanted, settings), suite.path.parent)
@@ -162,7 +162,7 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
         for (name, arm), cell in cells.items():
             if seed in seeds[name, arm]:
                 links.append(Link(name, arm, seed, cell.add(seed, trials).trial_id))
-    absent = tuple(name for name in asked if name not in settings)
+    absent = tuple(name for name in requested if name not in settings)
     return Plan(suite.name, wanted.scale, tuple(trials.values()), tuple(links), settings, absent, arms)
 
 

@@ -55,16 +55,16 @@ def with_programs(contents: Mapping[Cell, Content], root: Path) -> dict[Cell, Co
     Raises:
         HarnessError: as :func:`program_identity`.
     """
-    known: dict[str, str] = {}
-    found: dict[Cell, Content] = {}
+    existing: dict[str, str] = {}
+    result: dict[Cell, Content] = {}
     for cell, content in contents.items():
-        found[cell] = content
+        result[cell] = content
         if registry.entry("task", content.task).metadata.program:
             key = canonical({name: content.recipe.get(name) for name in ("commit", *WHERE)})
-            if key not in known:
-                known[key] = program_identity(content.recipe, root)
-            found[cell] = replace(content, program=known[key])
-    return found
+            if key not in existing:
+                existing[key] = program_identity(content.recipe, root)
+            result[cell] = replace(content, program=existing[key])
+    return result
 
 
 def located(recipe: Mapping[str, Any], root: Path) -> dict[str, Any]:

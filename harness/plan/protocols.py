@@ -97,7 +97,7 @@ def searches(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[Equ
     tuned = tuned_section(suite, plan.scale)
     if tuned is None:
         return []
-    made = []
+    created = []
     for benchmark, bindings in _claims_by_benchmark(suite, plan).items():
         on = tuned.benchmarks.get(benchmark, TunedOn())
         section = _as_sweep(suite, tuned, plan.settings[benchmark], bindings, overrides)
@@ -106,10 +106,10 @@ def searches(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[Equ
             request = TuningRequest(benchmark, budget, tuple(section.arms), plan.scale, overrides=overrides)
             tuning = make_tuning(suite, request, section)
             if tuned.sampler == "grid":
-                grids = (math.prod(len(given.choices or ()) for given in s.values()) for s in tuning.spaces.values())
+                grids = (math.prod(len(value.choices or ()) for value in s.values()) for s in tuning.spaces.values())
                 budget = min(budget, *grids)
-            made.append(EqualSearch(tuning, budget))
-    return made
+            created.append(EqualSearch(tuning, budget))
+    return created
 
 
 def _claims_by_benchmark(suite: Suite, plan: Plan) -> dict[str, list[Claim]]:
@@ -203,7 +203,7 @@ def _changed_plan(
     links = [link for link in plan.links if link.arm not in changes.get(link.benchmark, {})]
     for benchmark, arms in changes.items():
         at = {name: sorted(plan.trial_ids(benchmark, name)) for name in arms}
-        first = {name: tuple(given if seeds is None else given[: seeds[benchmark]]) for name, given in at.items()}
+        first = {name: tuple(value if seeds is None else value[: seeds[benchmark]]) for name, value in at.items()}
         wanted = Selection(
             scale=plan.scale,
             benchmarks=(benchmark,),

@@ -32,7 +32,7 @@ class Durations:
         }  # the terminal reads in a thread
         if not ended:
             return {}
-        overall = statistics.median(one for seconds in ended.values() for one in seconds)
+        overall = statistics.median(item for seconds in ended.values() for item in seconds)
         own = ((cell, ended.get((cell[0], _own_arm(cell[1])))) for cell in cells)
         return {cell: statistics.median(seconds) if seconds else overall for cell, seconds in own}
 

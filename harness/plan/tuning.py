@@ -93,10 +93,10 @@ class Point:
 def best_point(tuning: Tuning, points: Sequence[Point]) -> dict[str, Any]:
     """The configuration with the best value on validation; of equals the first; {} where none was told."""
     sign = 1.0 if tuning.better == "higher" else -1.0
-    told = [p for p in points if p.status in ("told", "pruned") and p.value is not None and math.isfinite(p.value)]
-    if not told:
+    message = [p for p in points if p.status in ("told", "pruned") and p.value is not None and math.isfinite(p.value)]
+    if not message:
         return {}
-    best = max(told, key=lambda point: (sign * float(point.value or 0.0), -point.number))
+    best = max(message, key=lambda point: (sign * float(point.value or 0.0), -point.number))
     return {"number": best.number, "params": best.params, "value": best.value}
 
 
@@ -107,12 +107,12 @@ def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = No
         HarnessError: an unknown benchmark, arm, sampler or pruner, a scale that the benchmark lacks, no space.
     """
     own = section or suite.model.sweep or Sweep()
-    for what, name, known in (
+    for what, name, existing in (
         ("benchmark", request.benchmark, suite.benchmarks),
         *(("arm", arm, suite.model.arms) for arm in request.arms),
     ):
-        if name not in known:
-            raise HarnessError(f"no {what} '{name}' in this suite; {choices(list(known), name)}")
+        if name not in existing:
+            raise HarnessError(f"no {what} '{name}' in this suite; {choices(list(existing), name)}")
     base = setting(suite, request.benchmark, request.scale)
     if base is None:
         raise HarnessError(f"benchmark '{request.benchmark}' has no scale '{request.scale}'")

@@ -79,7 +79,7 @@ def compared(suite: Suite, selection: Selection, against: Sequence[str]) -> Suit
     claims, facts = list(suite.model.claims), dict(suite.facts)
     for arm in selection.added_arms:
         for metric, names in _measured(suite, selection, against).items():
-            known = suite.benchmarks[names[0]].model.metrics[metric]
+            existing = suite.benchmarks[names[0]].model.metrics[metric]
             for other in against:
                 own = Claim(
                     id=f"{comparison_id(arm, [other])}-{metric}",
@@ -90,20 +90,20 @@ def compared(suite: Suite, selection: Selection, against: Sequence[str]) -> Suit
                     benchmarks=names,
                 )
                 claims.append(own)
-                facts[own.id] = own.fact(suite.name, known)
+                facts[own.id] = own.fact(suite.name, existing)
     return replace(suite, model=suite.model.model_copy(update={"claims": claims}), facts=facts)
 
 
 def _measured(suite: Suite, selection: Selection, against: Sequence[str]) -> dict[str, list[str]]:
     """The benchmarks that run every arm of ``against``, by the metric that they put first."""
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     arms = {**suite.model.arms, **selection.added_arms}
     for name, benchmark in suite.benchmarks.items():
         base = setting(suite, name, selection.scale)
         if base is None or (selection.benchmarks is not None and name not in selection.benchmarks):
             continue
         if set(against) <= set(arms_of(base, arms, replace(selection, arms=None))):
-            found.setdefault(next(iter(benchmark.model.metrics)), []).append(name)
-    if not found:
+            result.setdefault(next(iter(benchmark.model.metrics)), []).append(name)
+    if not result:
         raise HarnessError(f"no chosen benchmark at {selection.scale} runs {', '.join(against)}")
-    return found
+    return result

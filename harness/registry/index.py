@@ -64,16 +64,16 @@ class Entry(Generic[MetadataT]):
         target = str(self.metadata.target)  # type: ignore[attr-defined]
         if self.module.endswith(".py"):
             own = getattr(self.metadata, "options", None) if self.kind != "method" else None
-            found = getattr(load_file(Path(self.module)), target)
-            return Component(found, own) if own is not None else Component(found)
+            result = getattr(load_file(Path(self.module)), target)
+            return Component(result, own) if own is not None else Component(result)
         try:
             module = importlib.import_module(self.module)
-            found = getattr(module, target)
+            result = getattr(module, target)
         except (ImportError, AttributeError) as error:
             where = f"{self.module}:{target}"
             raise HarnessError(f"{self.kind} '{self.name}': cannot load {where}: {error}") from error
         declared = [metadata.options for metadata in metadata_in(module) if metadata.name == self.metadata.name]  # type: ignore[attr-defined]
-        return Component(found, declared[0]) if self.kind != "method" and declared[0] else Component(found)
+        return Component(result, declared[0]) if self.kind != "method" and declared[0] else Component(result)
 
 
 def load_file(path: Path) -> ModuleType:
@@ -156,10 +156,10 @@ def entry(kind: Kind, name: str) -> Entry[Any]:
     Raises:
         HarnessError: there is none of that name; the message lists the valid ones.
     """
-    found = entries(kind)
-    if name not in found:
+    result = entries(kind)
+    if name not in result:
         raise HarnessError(unknown(kind, name))
-    return found[name]
+    return result[name]
 
 
 def load(kind: Kind, name: str) -> Component:

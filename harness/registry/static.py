@@ -66,10 +66,10 @@ class StaticModule(dict[str, Any]):
         module = statement.module or ""
         if module in RECORDS or module.partition(".")[0] in sys.stdlib_module_names:
             return getattr(importlib.import_module(module), original)
-        found = self._find(module)
-        if found is None or original not in found:
+        result = self._find(module)
+        if result is None or original not in result:
             self._refuse(statement, f"'{name}' of {module}")
-        return found[original]
+        return result[original]
 
     def _evaluate(self, expression: ast.expr) -> Any:
         try:
@@ -89,7 +89,7 @@ class StaticModule(dict[str, Any]):
 
     def _dataclass(self, definition: ast.ClassDef) -> Any:
         """A record of options: its fields, without methods."""
-        definition.body = [one for one in definition.body if not isinstance(one, ast.FunctionDef)]
+        definition.body = [item for item in definition.body if not isinstance(item, ast.FunctionDef)]
         return self._defined(definition)
 
     def _class(self, definition: ast.ClassDef) -> Any:

@@ -72,12 +72,12 @@ def found_in(file: Path, target: str) -> Any:
         HarnessError: the file does not run, or has none of that name; the message lists those that it has.
     """
     module = load_file(file)
-    found = getattr(module, target, None)
-    if found is None:
-        parts = {name: one for name, one in vars(module).items() if inspect.isclass(one) or inspect.isfunction(one)}
-        own = [name for name, one in parts.items() if one.__module__ == module.__name__]
+    result = getattr(module, target, None)
+    if result is None:
+        parts = {name: item for name, item in vars(module).items() if inspect.isclass(item) or inspect.isfunction(item)}
+        own = [name for name, item in parts.items() if item.__module__ == module.__name__]
         raise HarnessError(f"{file} has no '{target}'; {choices(own, target)}")
-    return found
+    return result
 
 
 def user_method(file: Path, target: str, slot: Slot) -> UserMethod:
@@ -86,14 +86,14 @@ def user_method(file: Path, target: str, slot: Slot) -> UserMethod:
     Raises:
         HarnessError: the file or the class is not there, or it is no optimizer where one is needed.
     """
-    found = found_in(file, target)
+    result = found_in(file, target)
     family = "own"
     if slot == "optimizer":
         import torch
 
-        if not (inspect.isclass(found) and issubclass(found, torch.optim.Optimizer)):
+        if not (inspect.isclass(result) and issubclass(result, torch.optim.Optimizer)):
             raise HarnessError(f"{file}: '{target}' is not a torch.optim.Optimizer, which the slot 'optimizer' takes")
-        family = "adam" if "betas" in inspect.signature(found).parameters else "sgd"
+        family = "adam" if "betas" in inspect.signature(result).parameters else "sgd"
     return UserMethod(f"{target} ({file.name})", file, target, slot, family)
 
 

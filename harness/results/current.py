@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from harness.errors import HarnessError, choices
+from harness.plan.planning import Plan
 from harness.results.stored_runs import find_run
 from harness.store.queries import Queries
+from harness.suite import Suite
 from harness.vocabulary import Status
 
 CELL = (
@@ -29,6 +31,14 @@ CELL = (
     "environment_id",
 )
 RESULT = ("suite", "scale", "benchmark", "arm", "protocol", "seed", "split", "metric", "value", "trial_id", "run_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A suite and the plan whose trials are its results."""
+
+    suite: Suite
+    plan: Plan
 
 
 @dataclass(frozen=True, slots=True)

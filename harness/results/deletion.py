@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,10 +86,6 @@ class Deletion:
     unended: int
     verdicts: tuple[Withdrawn, ...]
 
-    def as_dict(self) -> dict[str, object]:
-        """Plain data."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class StoredDeletion:
@@ -168,7 +164,7 @@ def select_trials(reader: Reader, which: TrialFilter) -> list[SelectedTrial]:
     params: dict[str, Any] = {}
     if which.trials:
         conditions.append("t.trial_id = ANY($trials)")
-        params["trials"] = [_whole_id(reader, text) for text in which.trials]
+        params["trials"] = [whole_id(reader, text) for text in which.trials]
     if which.run is not None:
         conditions.append("n.run_id = $run AND NOT n.reused")
         params["run"] = run_of(reader, which.run)
@@ -185,7 +181,12 @@ def select_trials(reader: Reader, which: TrialFilter) -> list[SelectedTrial]:
     return sorted(trials, key=lambda each: (each.suite, each.benchmark, each.arm, each.seed, each.scale, each.trial_id))
 
 
-def _whole_id(reader: Reader, text: str) -> str:
+def whole_id(reader: Reader, text: str) -> str:
+    """Return the id of the one trial that begins so.
+
+    Raises:
+        HarnessError: no or several trials begin so.
+    """
     rows = reader.query("SELECT trial_id FROM trials WHERE starts_with(trial_id, ?)", [text]).rows
     if len(rows) != 1:
         what = "no trial begins" if not rows else f"{len(rows)} trials begin"

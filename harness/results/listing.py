@@ -11,7 +11,7 @@ from harness.errors import HarnessError, choices
 from harness.plan.estimate import StoredCosts
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.registry.shipped import suite_files
-from harness.store import open_reader
+from harness.store import Queries, open_reader
 from harness.suite import Suite, load_suite
 from harness.suite.cells import setting
 from harness.vocabulary import WRITTEN_SCALES, Kind
@@ -68,13 +68,10 @@ def listed(kind: str, database: Path, *, stale: bool = False) -> list[dict[str, 
     return rows
 
 
-def measured_costs(plan: Plan, database: Path, further: Collection[str] = ()) -> StoredCosts:
-    """Finished trials of a plan and of ``further``, and what done ones of its cells took; empty without a database."""
-    if not database.exists():
-        return StoredCosts()
-    with open_reader(database) as reader:
-        stored = frozenset(reader.finished([*(trial.trial_id for trial in plan.trials), *further]))
-        rows = reader.query(_COSTS, (plan.suite, plan.scale)).rows
+def measured_costs(plan: Plan, reader: Queries, further: Collection[str] = ()) -> StoredCosts:
+    """Finished trials of a plan and of ``further``, and the costs of done ones of its configurations."""
+    stored = frozenset(reader.finished([*(trial.trial_id for trial in plan.trials), *further]))
+    rows = reader.query(_COSTS, (plan.suite, plan.scale)).rows
     seconds = {(b, a): float(s) for b, a, s, _ in rows if s is not None}
     memory = {(b, a): float(m) for b, a, _, m in rows if m is not None}
     return StoredCosts(stored, seconds, memory)

@@ -12,9 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.results.progress import RunProgress, run_progress
-from harness.results.reporting import ReportRequest, write_report
-from harness.store import open_reader
+from harness.results.progress import RunProgress
 
 HOST = "127.0.0.1"
 LIVE_SECONDS = 1.0
@@ -160,21 +158,3 @@ def serve(report: ServedReport, port: int, every: float, tell: Callable[[str], N
     finally:
         stop.set()
         server.server_close()
-
-
-def browse(request: ReportRequest, port: int, every: float, tell: Callable[[str], None]) -> None:
-    """Write a report, serve it and follow the runs on its database until interrupted.
-
-    Args:
-        port: of the loopback address; 0 takes a free one.
-        every: seconds between looks at the store.
-        tell: is called with the address.
-    """
-
-    def progress() -> RunProgress | None:
-        with open_reader(request.database) as reader:
-            return run_progress(reader)
-
-    # A run judges at its end; judging at every look would only fill the store.
-    write = functools.partial(write_report, request, judging=False)
-    serve(ServedReport(request.database, write, progress), port, every, tell)

@@ -1,23 +1,25 @@
-"""The one place that opens the database file: for uses that follow one another once, and released soon after.
+"""The one place that opens the database file to write, and releases it soon after.
 
 A connection costs some ten milliseconds to open. It is kept for a moment after its use, for the next use in this
-process, unless another process waits for the file. The mutex of the process (``locking``) is held during each use, so
-threads take turns.
+process, unless another process waits for the file. A mutex inside the process is held during each use, because closing
+*any* descriptor of a file drops this process's POSIX lock on it, which is the lock that DuckDB holds: nobody may copy
+the file while a connection is open here.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.store.locking import all_process_locks, file_lock, is_free, process_lock
+from harness.store.locking import busy, file_lock, is_free
 from harness.store.paths import StorePaths
-from harness.store.schema import connect, open_for_writing
+from harness.store.schema import open_for_writing
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -26,53 +28,108 @@ LINGER_SECONDS = 0.1
 """How long an unused connection is kept."""
 
 
-class OpenConnection:
-    """A connection with the lock that guards it; the process's mutex is held whenever it is used or closed."""
+class ProcessLock:
+    """The mutex of this process for one database, and the kept connection, which is touched under it alone."""
 
-    def __init__(self, connection: DuckDBPyConnection, held: contextlib.ExitStack, *, writes: bool) -> None:
-        self.connection, self.writes = connection, writes
-        self._held = held
+    def __init__(self) -> None:
+        self.mutex = threading.Lock()
+        self.kept: DuckDBPyConnection | None = None
+        self._held = contextlib.ExitStack()
         self._timer: threading.Timer | None = None
 
-    def close(self) -> None:
-        """Close the connection, then let others have the file."""
-        self.keep_open()
-        self._held.close()
+    @contextlib.contextmanager
+    def entered(self, paths: StorePaths, timeout: float) -> Iterator[float]:
+        """Hold the mutex; gives the moment until which to wait for other locks.
 
-    def fail(self) -> None:
-        """Close after an exception; a guard of the connection may turn it into one with a message."""
-        self.keep_open()
-        self._held.__exit__(*sys.exc_info())
+        Raises:
+            StoreHeldError: another thread holds it for longer than ``timeout`` seconds.
+        """
+        paths.check()
+        deadline = time.monotonic() + timeout
+        if not self.mutex.acquire(timeout=timeout):
+            raise busy(paths, "another thread of this process")
+        try:
+            yield deadline
+        finally:
+            self.mutex.release()
 
-    def keep_open(self) -> None:
-        """Cancel a pending :meth:`close_soon`."""
+    def open(self, paths: StorePaths, deadline: float) -> DuckDBPyConnection:
+        """The kept connection, opened if there is none or another process waits."""
+        if self.kept is not None and is_free(paths.turnstile):
+            self._keep_open()
+            return self.kept
+        self.close()
+        with contextlib.ExitStack() as held:
+            held.enter_context(_file_locks(paths, deadline))
+            self.kept = held.enter_context(open_for_writing(paths))
+            self._held = held.pop_all()
+        return self.kept
+
+    def close(self, *, failed: bool = False) -> None:
+        """Close the kept connection, then release the file.
+
+        ``failed``: an exception is being handled; a guard of the connection may turn it into one with a message.
+        """
+        self._keep_open()
+        self.kept = None
+        held, self._held = self._held, contextlib.ExitStack()
+        held.__exit__(*(sys.exc_info() if failed else (None, None, None)))
+
+    def close_soon(self) -> None:
+        """Close unless it is used again within ``LINGER_SECONDS``."""
+        self._timer = threading.Timer(LINGER_SECONDS, self._close_unused)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _keep_open(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def close_soon(self, paths: StorePaths) -> None:
-        """Close unless it is used again within ``LINGER_SECONDS``."""
-        self._timer = threading.Timer(LINGER_SECONDS, _close_unused, (paths, self))
-        self._timer.daemon = True
-        self._timer.start()
+    def _close_unused(self) -> None:
+        with self.mutex:
+            if self._timer is threading.current_thread():
+                self.close()
 
 
-def _close_unused(paths: StorePaths, unused: OpenConnection) -> None:
-    gate = process_lock(paths)
-    with gate.mutex:
-        if gate.kept is unused and unused._timer is threading.current_thread():
-            gate.close_kept()
+_locks: dict[Path, ProcessLock] = {}
+_locks_guard = threading.Lock()
+
+
+def process_lock(paths: StorePaths) -> ProcessLock:
+    """The mutex and connection of a database in this process."""
+    with _locks_guard:
+        return _locks.setdefault(paths.database, ProcessLock())
 
 
 @contextlib.contextmanager
-def using(
-    paths: StorePaths, *, write: bool, timeout: float = 10.0, linger: bool = True
-) -> Iterator[DuckDBPyConnection]:
-    """Use the database; to write, at the newest schema, alone among our processes and threads.
+def _file_locks(paths: StorePaths, deadline: float) -> Iterator[None]:
+    with contextlib.ExitStack() as held:
+        with file_lock(paths.turnstile, deadline, paths):
+            held.enter_context(file_lock(paths.lock, deadline, paths))
+        yield
+
+
+@contextlib.contextmanager
+def writing(paths: StorePaths, timeout: float = 10.0) -> Iterator[None]:
+    """Hold the database alone among our processes and threads, without a connection.
+
+    Raises:
+        StoreHeldError: not free within ``timeout`` seconds.
+    """
+    lock = process_lock(paths)
+    with lock.entered(paths, timeout) as deadline:
+        lock.close()
+        with _file_locks(paths, deadline):
+            yield
+
+
+@contextlib.contextmanager
+def using(paths: StorePaths, timeout: float = 10.0, *, linger: bool = True) -> Iterator[DuckDBPyConnection]:
+    """Use the database at the newest schema, alone among our processes and threads.
 
     Args:
         paths: of the database.
-        write: otherwise the connection may only read, together with other readers.
         timeout: seconds to wait for other threads and for our other processes.
         linger: keep the connection open for a moment, for the next use.
 
@@ -80,58 +137,41 @@ def using(
         StoreHeldError: not free within ``timeout`` seconds.
         StoreError: the file cannot be opened; see :func:`harness.store.schema.open_for_writing`.
     """
-    with process_lock(paths).entered(paths, timeout, keep=True) as (gate, deadline):
-        kept = gate.kept
-        if isinstance(kept, OpenConnection) and (kept.writes or not write) and is_free(paths.turnstile):
-            kept.keep_open()
-            current = kept
-        else:
-            gate.close_kept()
-            current = _opened(paths, deadline, write=write)
-        gate.kept = current
+    lock = process_lock(paths)
+    with lock.entered(paths, timeout) as deadline:
         try:
-            yield current.connection
+            yield lock.open(paths, deadline)
         except BaseException:
-            gate.kept = None
-            current.fail()
+            lock.close(failed=True)
             raise
         if linger:
-            current.close_soon(paths)
+            lock.close_soon()
         else:
-            gate.close_kept()
+            lock.close()
 
 
-def _opened(paths: StorePaths, deadline: float, *, write: bool) -> OpenConnection:
-    mode = fcntl.LOCK_EX if write else fcntl.LOCK_SH
-    with contextlib.ExitStack() as held:
-        with file_lock(paths.turnstile, mode, deadline, paths):
-            held.enter_context(file_lock(paths.lock, mode, deadline, paths))
-        if write:
-            connection = held.enter_context(open_for_writing(paths))
-        else:
-            connection = held.enter_context(contextlib.closing(connect(paths.database, read_only=True)))
-        return OpenConnection(connection, held.pop_all(), writes=write)
-
-
-def release(paths: StorePaths, *, writer: bool = True) -> None:
-    """Close the connection of this process, if it is open and unused.
-
-    ``writer``: also one that writes, which belongs to the session's writer.
-    """
-    gate = process_lock(paths)
-    with gate.mutex:
-        if isinstance(gate.kept, OpenConnection) and (writer or not gate.kept.writes):
-            gate.close_kept()
+def release(paths: StorePaths) -> None:
+    """Close the connection of this process, if it is open and unused."""
+    lock = process_lock(paths)
+    with lock.mutex:
+        lock.close()
 
 
 def _release_before_fork() -> None:
     """A child must not inherit an open database."""
-    for gate in all_process_locks():
-        if gate.mutex.acquire(blocking=False):
+    for lock in list(_locks.values()):
+        if lock.mutex.acquire(blocking=False):
             try:
-                gate.close_kept()
+                lock.close()
             finally:
-                gate.mutex.release()
+                lock.mutex.release()
 
 
-os.register_at_fork(before=_release_before_fork)
+def _drop_after_fork() -> None:
+    """Replace the mutexes in a forked child: nothing there would release them."""
+    global _locks_guard
+    _locks_guard = threading.Lock()
+    _locks.clear()
+
+
+os.register_at_fork(before=_release_before_fork, after_in_child=_drop_after_fork)

@@ -178,10 +178,14 @@ class LogSegment:
     def behind(self, offset: int) -> bool:
         """True if bytes after ``offset`` exist; reads none of them."""
         try:
-            return self.plain.stat().st_size > offset
+            descriptor = os.open(self.plain, os.O_RDONLY)  # network file systems know the size of an opened file
         except FileNotFoundError:
             # gzip's trailer holds the length modulo 2**32.
             return _archived_size(self.archived) not in (offset % (1 << 32), None)
+        try:
+            return os.fstat(descriptor).st_size > offset
+        finally:
+            os.close(descriptor)
 
     def lines(self, offset: int = 0, *, strict: bool = False) -> Iterator[LogLine]:
         """Whole lines from ``offset`` on; a torn tail is left alone, since its writer may yet finish it.

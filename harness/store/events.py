@@ -17,7 +17,7 @@ from harness.store.errors import StoreError
 from harness.store.fold import PendingRows, Touched
 from harness.store.rows import Key, Row, arrow_series, convert, converted, moment
 from harness.store.tables import TABLES
-from harness.vocabulary import FINAL, Protocol, Status
+from harness.vocabulary import FINAL, Protocol, Status, present_text
 
 VERSION = 1
 
@@ -360,6 +360,9 @@ class VerdictsEvent(Event):
         of = {"scale": self.scale, "protocol": Protocol.PUBLISHED, "suite": self.suite}
         around = of | {"judged_at": self.judged_at or self.at}
         verdicts = converted("verdicts", self.verdicts, **around)
+        for row in verdicts:
+            if row.get("verdict"):
+                row["verdict"] = present_text(row["verdict"])
         sides = converted("verdict_trials", self.trials, **around)
         names = ("claim_id", "scale", "protocol", "suite")
         gates: dict[Key, list[Row]] = {tuple(verdict[name] for name in names): [] for verdict in verdicts}

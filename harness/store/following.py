@@ -24,39 +24,19 @@ _CHUNK = 1 << 16
 class OtherSessions:
     """Results that others log from now on; make one before asking the database what is stored.
 
-    Every session that runs trials says that it is there before it runs any (``announce``), so that looking for others
-    costs reading a counter, not a folder of many log segments.
-
     Args:
         paths: of the database.
         own: the log segment that this session writes.
     """
 
     def __init__(self, paths: StorePaths, own: str) -> None:
-        self._journal, self._counter = paths.journal, paths.sessions / "count"
-        self._own = own
-        self._count = self._counted()
-        self._known = {segment.name for segment in segments(self._journal)}
+        self._journal = paths.journal
+        present = segments(self._journal)
+        self._seen = {own, *(segment.name for segment in present)}
         # Archived ones are at their end; what stands in the others already is in the database's answer.
-        living = (LogSegment(self._journal, name) for name in self._known - {own})
-        self._offsets = {segment.name: _whole_lines(segment.plain) for segment in living if not segment.is_archived}
+        living = (segment for segment in present if segment.name != own and not segment.is_archived)
+        self._offsets = {segment.name: _whole_lines(segment.plain) for segment in living}
         self._results: dict[str, Outcome] = {}
-
-    def announce(self) -> None:
-        """Let others know of this session's log segment.
-
-        Raises:
-            StoreError: nothing can be written beside the database.
-        """
-        try:
-            self._counter.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._counter, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-            try:
-                os.write(descriptor, b".")
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise StoreError(f"no session can be noted in {self._counter.parent}: {error.strerror}") from error
 
     def result(self, trial_id: str) -> Outcome | None:
         """Another session's outcome of a trial (final numbers, no series), as of the last :meth:`look`."""
@@ -69,16 +49,13 @@ class OtherSessions:
 
     def look(self) -> None:
         """Read what others have logged since the last call."""
-        count = self._counted()
-        if count != self._count:
-            self._count = count
-            present = {segment.name for segment in segments(self._journal)}
-            self._offsets |= dict.fromkeys(present - self._known - {self._own}, 0)
-            self._known |= present
+        new = {segment.name for segment in segments(self._journal)} - self._seen
+        self._seen |= new
+        self._offsets |= dict.fromkeys(new, 0)
         for name, offset in list(self._offsets.items()):
             segment = LogSegment(self._journal, name)
             was_archived = segment.is_archived
-            if _size(segment.plain) > offset or segment.behind(offset):
+            if segment.behind(offset):
                 self._offsets[name] = self._read(segment, offset)
             if was_archived:
                 del self._offsets[name]  # it does not grow any more
@@ -116,21 +93,6 @@ class OtherSessions:
     def _drop(self, trial_ids: Iterable[str]) -> None:
         for trial_id in trial_ids:
             self._results.pop(trial_id, None)
-
-    def _counted(self) -> int:
-        return _size(self._counter)
-
-
-def _size(path: Path) -> int:
-    """The length of a file, read through a new descriptor (network file systems); else 0."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return 0
-    try:
-        return os.fstat(descriptor).st_size
-    finally:
-        os.close(descriptor)
 
 
 def _whole_lines(path: Path) -> int:

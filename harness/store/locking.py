@@ -1,16 +1,9 @@
-"""Who may open the database file, and for how long.
+"""File locks: who may open the database, whose log segment is alive, and who holds what.
 
-DuckDB lets one process write and shuts all others out, even read-only ones. So each of our processes passes
-three locks before opening the file:
-
-1. a mutex inside the process, because closing *any* descriptor of a file drops this process's POSIX lock
-   on it, which is the lock that DuckDB holds: nobody may copy the file while a connection is open here;
-2. the turnstile, a lock that a writer holds from the moment it begins to wait: readers that find it taken
-   turn away, so that a stream of readers cannot starve the writer;
-3. the lock itself, shared by readers, exclusive for writers.
-
-Locks 2 and 3 are ``flock`` locks: they belong to an open file description, so they exclude threads as well
-as processes, and the kernel drops them when their holder dies.
+DuckDB lets one process write and shuts all others out, even read-only ones. Each of our processes that opens the
+file therefore holds two ``flock`` locks (``connections``): the turnstile while it waits, so that a process that keeps a
+connection open for its next use sees that others wait; and the lock itself while the file is open. They belong to an
+open file description, so they exclude threads as well as processes, and the kernel drops them when their holder dies.
 """
 
 from __future__ import annotations
@@ -20,11 +13,11 @@ import errno
 import fcntl
 import os
 import re
-import threading
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from harness.store.errors import StoreError, StoreHeldError, StoreReadOnlyError
 from harness.store.paths import StorePaths
@@ -32,122 +25,25 @@ from harness.store.paths import StorePaths
 _POLL_SECONDS = 0.002
 
 
-class Closable(Protocol):
-    """An open connection."""
-
-    def close(self) -> None:
-        """Close it."""
-        ...
-
-
-class ProcessLock:
-    """The mutex of this process for one database, and the kept connection."""
-
-    def __init__(self) -> None:
-        self.mutex = threading.Lock()
-        self.kept: Closable | None = None
-
-    @contextlib.contextmanager
-    def entered(self, paths: StorePaths, timeout: float, *, keep: bool = False) -> Iterator[tuple[ProcessLock, float]]:
-        """Hold the mutex; gives this object and the moment until which to wait for other locks.
-
-        ``keep``: leave an open connection open.
-
-        Raises:
-            StoreHeldError: another thread holds it for longer than ``timeout`` seconds.
-        """
-        paths.check()
-        deadline = time.monotonic() + timeout
-        if not self.mutex.acquire(timeout=timeout):
-            raise _busy(paths, "another thread of this process")
-        try:
-            if not keep:
-                self.close_kept()
-            yield self, deadline
-        finally:
-            self.mutex.release()
-
-    def close_kept(self) -> None:
-        """Close the open connection, if there is one; the caller holds the mutex."""
-        kept, self.kept = self.kept, None
-        if kept is not None:
-            kept.close()
-
-
-_gates: dict[Path, ProcessLock] = {}
-_gates_guard = threading.Lock()
-
-
-def process_lock(paths: StorePaths) -> ProcessLock:
-    """The mutex and connection of a database in this process."""
-    with _gates_guard:
-        return _gates.setdefault(paths.database, ProcessLock())
-
-
-def all_process_locks() -> list[ProcessLock]:
-    """Those of all databases that this process has opened."""
-    return list(_gates.values())
-
-
-def _drop_process_locks() -> None:
-    """Replace the mutexes in a forked child: nothing there would release them."""
-    global _gates_guard
-    _gates_guard = threading.Lock()
-    _gates.clear()
-
-
-os.register_at_fork(after_in_child=_drop_process_locks)
-
-
-@contextlib.contextmanager
-def writing(paths: StorePaths, timeout: float = 10.0) -> Iterator[None]:
-    """Hold the database alone among our processes and threads.
-
-    Raises:
-        StoreHeldError: not free within ``timeout`` seconds.
-    """
-    with (
-        process_lock(paths).entered(paths, timeout) as (_, deadline),
-        file_lock(paths.turnstile, fcntl.LOCK_EX, deadline, paths),
-        file_lock(paths.lock, fcntl.LOCK_EX, deadline, paths),
-    ):
-        yield
-
-
-@contextlib.contextmanager
-def looking(paths: StorePaths, timeout: float = 0.1) -> Iterator[None]:
-    """Hold the database together with our other readers, for a short read.
-
-    Raises:
-        StoreHeldError: one of our writers is at work or waits, and ``timeout`` seconds did not change that.
-    """
-    with contextlib.ExitStack() as held:
-        _, deadline = held.enter_context(process_lock(paths).entered(paths, timeout))
-        with file_lock(paths.turnstile, fcntl.LOCK_SH, deadline, paths):
-            held.enter_context(file_lock(paths.lock, fcntl.LOCK_SH, deadline, paths))
-        yield
-
-
-def _busy(paths: StorePaths, holder: str) -> StoreHeldError:
+def busy(paths: StorePaths, holder: str) -> StoreHeldError:
+    """The error where another of our threads or processes has the database."""
     return StoreHeldError(f"{paths.database} is in use by {holder}", holder, foreign=False)
 
 
 @contextlib.contextmanager
-def file_lock(path: Path, mode: int, deadline: float, paths: StorePaths) -> Iterator[None]:
-    """Hold one of the lock files, shared or alone.
+def file_lock(path: Path, deadline: float, paths: StorePaths) -> Iterator[None]:
+    """Hold one of the lock files.
 
     Raises:
         StoreHeldError: not free until ``deadline``.
+        StoreReadOnlyError: nothing can be written there.
         StoreError: the file cannot be made, or its file system does not lock files.
     """
-    descriptor = _lock_file(path, mode, paths)
-    if descriptor is None:
-        yield
-        return
+    descriptor = _lock_file(path, paths)
     try:
         while True:
             try:
-                fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError as error:
                 if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
@@ -156,7 +52,7 @@ def file_lock(path: Path, mode: int, deadline: float, paths: StorePaths) -> Iter
                         f"processes could write at once; keep the database on a disk of this machine"
                     ) from error
                 if time.monotonic() >= deadline:
-                    raise _busy(paths, lock_holder(path) or "another harness process") from None
+                    raise busy(paths, lock_holder(path) or "another harness process") from None
                 time.sleep(_POLL_SECONDS)
         try:
             yield
@@ -167,23 +63,13 @@ def file_lock(path: Path, mode: int, deadline: float, paths: StorePaths) -> Iter
         os.close(descriptor)
 
 
-def _lock_file(path: Path, mode: int, paths: StorePaths) -> int | None:
-    """The open lock file; None for a reader of a folder in which nothing can be written, so that nobody writes.
-
-    Raises:
-        StoreError: it cannot be made.
-    """
+def _lock_file(path: Path, paths: StorePaths) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        text = f"{paths.database} cannot be written: {path.name}: {error.strerror}"
-        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise StoreError(text) from error
-        if mode != fcntl.LOCK_SH:
-            raise StoreReadOnlyError(text) from error
-        with contextlib.suppress(OSError):
-            return os.open(path, os.O_RDONLY)
-        return None
+        refused = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+        kind = StoreReadOnlyError if refused else StoreError
+        raise kind(f"{paths.database} cannot be written: {path.name}: {error.strerror}") from error
 
 
 def is_free(path: Path) -> bool:
@@ -243,6 +129,26 @@ def keeping_out(path: Path, mode: int) -> Iterator[BinaryIO]:
             holder = lock_holder(path) or "another process"
             raise StoreHeldError(f"{path} is held by {holder}: close it first", holder) from error
         yield file
+
+
+def copy_database(paths: StorePaths, target: Path) -> None:
+    """Copy the file, and its WAL if there is one, to ``target``; the caller holds the lock and no connection.
+
+    Raises:
+        StoreHeldError: this process or a foreign writer has the file open.
+    """
+    with keeping_out(paths.database, fcntl.LOCK_SH) as source, target.open("wb") as copy:
+        shutil.copyfileobj(source, copy, 1 << 22)
+        if wal_bytes(paths) > 0:
+            shutil.copyfile(paths.wal, target.with_name(target.name + ".wal"))
+
+
+def wal_bytes(paths: StorePaths) -> int:
+    """Size of DuckDB's write-ahead log; 0 after a checkpoint."""
+    try:
+        return paths.wal.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def held_here(path: Path) -> StoreHeldError:

@@ -1,9 +1,8 @@
-"""Read the database, the one way in which this program does.
+"""Read the database: its snapshot, in place, where that contains the whole event log; else a private copy.
 
-A query first gets a short look at the file itself. Where that cannot be (a writer waits, a foreign process
-holds it, it is behind the event log) or takes longer than 200 ms, the reader makes a private copy of the
-snapshot, adds the event log's events after the snapshot's counter, and asks that. Either way an answer is
-two seconds old at most.
+Writers publish a snapshot and go on logging. A reader never opens the file itself, so it waits for nobody and nobody
+waits for it: where the event log is ahead, it copies the snapshot and ingests the rest. An answer contains all that was
+logged when its reader was opened, and all but the last second of what was logged since.
 """
 
 from __future__ import annotations
@@ -13,23 +12,20 @@ import os
 import re
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from harness.store.connections import release, using
+from harness.store.connections import using
 from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
 from harness.store.ingest import behind, counters, ingest
-from harness.store.locking import looking
 from harness.store.paths import StorePaths
 from harness.store.queries import Parameters, Queries, QueryResult
 from harness.store.sandbox import refuse_writing
 from harness.store.schema import (
     SANDBOX,
-    Config,
     connect,
     is_damage,
     open_for_writing,
@@ -37,7 +33,7 @@ from harness.store.schema import (
     telling_blocks,
     usable_schema,
 )
-from harness.store.snapshot import copy_database
+from harness.store.snapshot import copy_current
 
 T = TypeVar("T")
 
@@ -46,20 +42,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-    Take = Callable[[DuckDBPyConnection, str, Any, threading.Event], T]
-    """Runs a statement and takes its answer in some form, until the event says that its time is up."""
-
-LOOK_SECONDS = 0.2
-"""Longest look at the file itself."""
-
-WAIT_SECONDS = 0.1
-"""Longest wait for a writer before reading the file itself."""
+    Take = Callable[[DuckDBPyConnection, str, Any], T]
+    """Runs a statement and takes its answer in some form."""
 
 FRESH_SECONDS = 1.0
-"""A file or copy that is behind a living writer's event log is fresh enough for this long."""
+"""Shortest time between two updates from the event log of a living writer."""
 
-COPY_SECONDS = 1.0
-"""Longest wait to copy the file from a writer: after it, the snapshot and the event log make a copy."""
+HELD_SECONDS = 1.0
+"""Longest wait for a writer, where there is no snapshot or it is old."""
 
 _STALE_SNAPSHOT_SECONDS = 60.0
 
@@ -69,24 +59,16 @@ MOST_BYTES = 256 << 20
 """Of an answer to what a person typed; it is held in memory."""
 
 
-class _SlowError(Exception):
-    """The look took too long."""
-
-
-class _StaleError(Exception):
-    """The file is behind the event log, or of an older schema."""
-
-
 def open_reader(database: str | os.PathLike[str], *, sandbox: bool = False, consistent: bool = False) -> Reader:
     """A reader of the database; use as a context manager.
 
     Args:
         database: path of the file.
         sandbox: for SQL that a person typed: reading statements only, no files, settings locked.
-        consistent: all queries see one moment (a private copy), as a report needs.
+        consistent: all queries see one moment, as a report needs.
 
     Raises:
-        StoreError: the database does not exist.
+        StoreError: the database does not exist, or no temporary folder can be made.
     """
     return Reader(StorePaths.of(database), sandbox=sandbox, consistent=consistent)
 
@@ -94,24 +76,26 @@ def open_reader(database: str | os.PathLike[str], *, sandbox: bool = False, cons
 class Reader(Queries):
     """Answers queries; see :func:`open_reader`. Safe to use from one thread at a time.
 
-    Answers never go back in time. ``source`` says where the last one came from (``database`` or ``copy``);
-    ``holder`` names the foreign process that held the file then, or is None.
+    Answers never go back in time. ``own``: of a writer of this process, which reads the file itself while it can.
     """
 
-    def __init__(self, paths: StorePaths, *, sandbox: bool = False, consistent: bool = False) -> None:
-        self.paths = paths
-        self.sandbox = sandbox
-        self.consistent = consistent
-        self.source = "database"
-        self.holder: str | None = None
-        self._slow: set[str] = set()
-        self._seen: dict[str, int] = {}
-        self._copy: _PrivateCopy | None = None
-        self._spill: tempfile.TemporaryDirectory[str] | None = None
-        self._config: Config = SANDBOX if sandbox else {}
+    def __init__(
+        self, paths: StorePaths, *, sandbox: bool = False, consistent: bool = False, own: bool = False
+    ) -> None:
         paths.check()
         if not paths.database.exists():
             raise _missing(paths)
+        self.paths, self.sandbox, self.consistent, self._own = paths, sandbox, consistent, own
+        self._connection: DuckDBPyConnection | None = None
+        self._counted: dict[str, int] = {}
+        self._refreshed = 0.0
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="harness-reader-", ignore_cleanup_errors=True)
+        except OSError as error:
+            raise self._explained(error) from error
+        # A statement may read and write in DuckDB's folder for what spills; by default that is beside the database.
+        self._config = {**SANDBOX, "temp_directory": f"{self._folder.name}/spill"} if sandbox else {}
+        self._copy = StorePaths.of(Path(self._folder.name) / paths.database.name)
 
     def __enter__(self) -> Self:
         return self
@@ -120,14 +104,9 @@ class Reader(Queries):
         self.close()
 
     def close(self) -> None:
-        """Remove the private copy and the folder for spilling."""
-        if self._spill is not None:
-            self._spill.cleanup()
-            self._spill = None
-        if self._copy is not None:
-            self._copy.close()
-            self._copy = None
-        release(self.paths, writer=False)
+        """Close the snapshot or remove the private copy."""
+        self._close_connection()
+        self._folder.cleanup()
 
     def query(self, sql: str, params: Parameters = ()) -> QueryResult:
         """The answer to one statement.
@@ -146,169 +125,108 @@ class Reader(Queries):
         return self._answer(sql, params, _frame)
 
     def _answer(self, sql: str, params: Parameters, take: Take[T]) -> T:
-        if self.sandbox:
-            self._refuse(sql)
-        if not self.consistent and sql not in self._slow:
-            try:
-                answer = self._look(sql, params, take)
-            except _SlowError:
-                self._slow.add(sql)
-            except _StaleError:
-                pass
-            except StoreHeldError as held:
-                self.holder = held.holder if held.foreign else None
-            else:
-                self.source, self.holder = "database", None
-                return answer
-        if self._copy is None:
-            self._copy = _PrivateCopy(self.paths, self._config)
-        elif not self.consistent:
-            self._copy.refresh(self._seen)
-        self._seen = self._copy.counted
-        answer = self._run(self._copy.connection, sql, params, take)
-        self.source = "copy"
-        return answer
-
-    def _refuse(self, sql: str) -> None:
-        """Refuse what does more than read; give what spills its own folder.
-
-        A statement may read and write in DuckDB's own folder for that, beside the database.
-        """
-        import duckdb
-
-        try:
-            refuse_writing(sql)
-        except duckdb.Error as error:
-            raise _sql_error(error, sql) from error
-        if self._spill is None:
-            self._spill = tempfile.TemporaryDirectory(prefix="harness-query-", ignore_cleanup_errors=True)
-            self._config = {**self._config, "temp_directory": self._spill.name}
-
-    def _look(self, sql: str, params: Parameters, take: Take[T]) -> T:
-        with self._opened() as connection:
-            newest = schema_number()
-            if usable_schema(self.paths.database, connection, newest) < newest or self._is_behind(connection):
-                raise _StaleError
-            return self._run(connection, sql, params, take, LOOK_SECONDS)
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[DuckDBPyConnection]:
-        """The file itself; for a person's SQL by a connection with separate settings."""
-        if not self.sandbox:
-            with using(self.paths, write=False, timeout=WAIT_SECONDS) as connection:
-                yield connection
-            return
-        with (
-            looking(self.paths, WAIT_SECONDS),
-            contextlib.closing(connect(self.paths.database, read_only=True, config=self._config)) as connection,
-        ):
-            yield connection
-
-    def _run(
-        self, connection: DuckDBPyConnection, sql: str, params: Parameters, take: Take[T], seconds: float | None = None
-    ) -> T:
         """Run a statement; a block that DuckDB cannot read is reported with what mends the file."""
         import duckdb
 
         values = dict(params) if isinstance(params, dict) else list(params)
-        # A separate cursor: a connection with an answer that was not read to its end takes no other statement.
-        with (
-            telling_blocks(self.paths.database),
-            contextlib.closing(connection.cursor()) as cursor,
-            _limited(cursor, seconds) as expired,
-        ):
+        with contextlib.ExitStack() as held:
             try:
-                return take(cursor, sql, values, expired)
+                if self.sandbox:
+                    refuse_writing(sql)
+                held.enter_context(telling_blocks(self.paths.database))
+                # A separate cursor: a connection with an answer that was not read to its end takes no other statement.
+                cursor = held.enter_context(contextlib.closing(self._current(held).cursor()))
+                return take(cursor, sql, values)
             except duckdb.Error as error:
-                if expired.is_set():
-                    raise _SlowError from error
                 if is_damage(error):
                     raise
                 raise _sql_error(error, sql) from error
 
-    def _is_behind(self, connection: DuckDBPyConnection) -> bool:
-        """True if the file lacks events that nobody ingests, or seen ones."""
-        counted = counters(connection)
-        if _is_before(counted, self._seen):
-            return True
-        late = behind(self.paths.journal, counted)
-        age = min(_age(self.paths.database), _age(self.paths.wal), key=abs)
-        fresh = abs(age) <= FRESH_SECONDS  # a file from the future was written before the clock was put back
-        if late and not (fresh and all(segment.is_alive for segment in late)):
-            return True
-        self._seen = counted
-        return False
+    def _current(self, held: contextlib.ExitStack) -> DuckDBPyConnection:
+        """A connection that sees what has been logged."""
+        if self._own:
+            try:
+                return held.enter_context(using(self.paths, HELD_SECONDS))
+            except StoreHeldError:
+                self._own = False  # for good: the copy may be ahead of the file
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._snapshot() or self._private_copy()
+        elif not self.consistent:
+            late = behind(self.paths.journal, self._counted)
+            due = time.monotonic() - self._refreshed >= FRESH_SECONDS
+            if late and (due or not all(segment.is_alive for segment in late)):
+                self._close_connection()
+                connection = self._connection = self._private_copy()
+        return connection
 
+    def _close_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
-class _PrivateCopy:
-    """A temporary copy of the database, updated from the event log."""
+    def _snapshot(self) -> DuckDBPyConnection | None:
+        """The snapshot in place; None if it lacks part of the event log or cannot be read."""
+        import duckdb
 
-    def __init__(self, paths: StorePaths, config: Config) -> None:
-        self._source = paths
-        self._config = config
-        self._folder = tempfile.TemporaryDirectory(prefix="harness-reader-", ignore_cleanup_errors=True)
-        self._paths = StorePaths.of(Path(self._folder.name) / "copy.duckdb")
+        if self._is_stale():
+            return None
+        with contextlib.suppress(StoreError, duckdb.Error), contextlib.ExitStack() as unusable:
+            connection = connect(self.paths.snapshot, read_only=True, config=self._config)
+            unusable.callback(connection.close)
+            newest = schema_number()
+            if usable_schema(self.paths.snapshot, connection, newest) == newest:
+                self._counted = counters(connection)
+                if not behind(self.paths.journal, self._counted):
+                    self._refreshed = time.monotonic()
+                    unusable.pop_all()
+                    return connection
+        return None
+
+    def _private_copy(self) -> DuckDBPyConnection:
+        """The copy with the whole event log; made first, if there is none."""
         try:
-            self._fill()
-            self._catch_up()
-            self.connection = connect(self._paths.database, read_only=True, config=config)
-        except BaseException as error:
-            self._folder.cleanup()
-            if isinstance(error, OSError | StoreError):
-                raise self._told(error) from error
-            raise
-        self._refreshed = time.monotonic()
-
-    def _told(self, error: OSError | StoreError) -> StoreError:
-        """The copy's error, naming the database and the folder for copies."""
-        if isinstance(error, OSError):
-            place = f"{tempfile.gettempdir()} (TMPDIR names another folder)"
-            return StoreError(f"{self._source.database} cannot be copied to {place}: {error.strerror or error}")
-        if isinstance(error, StoreDamagedError):
-            return StoreDamagedError(str(error).replace(str(self._paths.database), str(self._source.database)))
-        return error
+            if not self._copy.database.exists():
+                self._fill()
+            with open_for_writing(self._copy) as connection:
+                ingest(connection, self.paths.journal)
+                self._counted = counters(connection)
+            self._refreshed = time.monotonic()
+            return connect(self._copy.database, read_only=True, config=self._config)
+        except (OSError, StoreError) as error:
+            raise self._explained(error) from error
 
     def _fill(self) -> None:
         """Copy the newest whole database there is; none is fine, since the event log can make it."""
-        snapshot, database = self._source.snapshot, self._source.database
-        stale = _age(snapshot) - _age(database) > _STALE_SNAPSHOT_SECONDS
+        stale = self._is_stale()
         for from_file in (stale, not stale):
             try:
                 if from_file:
-                    with looking(self._source, timeout=COPY_SECONDS):
-                        copy_database(self._source, self._paths.database)
+                    copy_current(self.paths, self._copy.database, HELD_SECONDS)
                 else:
-                    shutil.copyfile(snapshot, self._paths.database)
-                opened = connect(self._paths.database, read_only=True)
+                    shutil.copyfile(self.paths.snapshot, self._copy.database)
+                opened = connect(self._copy.database, read_only=True)
             except (FileNotFoundError, StoreHeldError, StoreDamagedError):
-                self._paths.remove()
-            except StoreError as error:
+                self._copy.remove()
+            except StoreError:
                 if from_file:
-                    raise StoreError(str(error).replace(str(self._paths.database), str(database))) from error
-                self._paths.remove()
+                    raise
+                self._copy.remove()
             else:
                 with contextlib.closing(opened):
-                    usable_schema(database, opened, schema_number())
+                    usable_schema(self.paths.database, opened, schema_number())
                 return
 
-    def _catch_up(self) -> None:
-        with open_for_writing(self._paths) as connection:
-            ingest(connection, self._source.journal)
-            self.counted = counters(connection)
+    def _is_stale(self) -> bool:
+        """True if a snapshot was not taken when the file was last written, or is gone."""
+        return _age(self.paths.snapshot) - _age(self.paths.database) > _STALE_SNAPSHOT_SECONDS
 
-    def refresh(self, seen: dict[str, int]) -> None:
-        """Add new events, unless just done and nothing later was ``seen``."""
-        if time.monotonic() - self._refreshed < FRESH_SECONDS and not _is_before(self.counted, seen):
-            return
-        if behind(self._source.journal, self.counted):
-            self.connection.close()
-            self._catch_up()
-            self.connection = connect(self._paths.database, read_only=True, config=self._config)
-        self._refreshed = time.monotonic()
-
-    def close(self) -> None:
-        self.connection.close()
-        self._folder.cleanup()
+    def _explained(self, error: OSError | StoreError) -> StoreError:
+        """The copy's error, naming the database and the folder for copies."""
+        if isinstance(error, OSError):
+            place = f"{tempfile.gettempdir()} (TMPDIR names another folder)"
+            return StoreError(f"{self.paths.database} cannot be copied to {place}: {error.strerror or error}")
+        return type(error)(str(error).replace(str(self._copy.database), str(self.paths.database)))
 
 
 def _sql_error(error: Exception, sql: str) -> StoreError:
@@ -321,9 +239,7 @@ def _sql_error(error: Exception, sql: str) -> StoreError:
     return StoreError(f"the query failed: {text}")
 
 
-def _table(
-    connection: DuckDBPyConnection, sql: str, params: Any, expired: threading.Event, most: int | None = None
-) -> QueryResult:
+def _table(connection: DuckDBPyConnection, sql: str, params: Any, most: int | None = None) -> QueryResult:
     # An empty list of parameters is not the same as none: it has DuckDB prepare the statement.
     connection.execute(sql, params) if params else connection.execute(sql)
     described = connection.description or []
@@ -331,50 +247,20 @@ def _table(
     held = 0
     while chunk := connection.fetchmany(_ROWS_AT_ONCE):
         rows.extend(chunk)
-        if most is not None and len(rows) > most:
-            raise StoreError(f"the answer has more than {most:,} rows; say LIMIT, or 'harness export --to parquet DIR'")
         if most is not None:
             held += sum(len(value) for row in chunk for value in row if isinstance(value, str | bytes))
-            if held > MOST_BYTES:
-                text = f"the answer has more than {MOST_BYTES >> 20} MB of text"
-                raise StoreError(f"{text}; say LIMIT, or 'harness export --to parquet DIR'")
-        if expired.is_set():
-            raise _SlowError
+            if len(rows) > most or held > MOST_BYTES:
+                size = f"{most:,} rows" if len(rows) > most else f"{MOST_BYTES >> 20} MB of text"
+                raise StoreError(f"the answer has more than {size}; say LIMIT, or 'harness export --to parquet DIR'")
     return QueryResult([column[0] for column in described], [str(column[1]) for column in described], rows)
 
 
-def _arrow(connection: DuckDBPyConnection, sql: str, params: Any, expired: threading.Event) -> pa.Table:
+def _arrow(connection: DuckDBPyConnection, sql: str, params: Any) -> pa.Table:
     return connection.sql(sql, params=params or None).to_arrow_table()
 
 
-def _frame(connection: DuckDBPyConnection, sql: str, params: Any, expired: threading.Event) -> pd.DataFrame:
+def _frame(connection: DuckDBPyConnection, sql: str, params: Any) -> pd.DataFrame:
     return connection.sql(sql, params=params or None).df()
-
-
-@contextlib.contextmanager
-def _limited(connection: DuckDBPyConnection, seconds: float | None) -> Iterator[threading.Event]:
-    """Interrupt the statement when its time is up, and set the event."""
-    expired = threading.Event()
-    if seconds is None:
-        yield expired
-        return
-
-    def end() -> None:
-        expired.set()
-        connection.interrupt()
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield expired
-    finally:
-        timer.cancel()
-        timer.join()
-
-
-def _is_before(counted: dict[str, int], seen: dict[str, int]) -> bool:
-    return any(counted.get(segment, 0) < end for segment, end in seen.items())
 
 
 def _age(path: Path) -> float:

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import first_line
+from harness.store.connections import writing
 from harness.store.encoding import stamp
 from harness.store.errors import StoreError
 from harness.store.event_log import LogSegment, segments
 from harness.store.ingest import counters, ingest, refused_events
-from harness.store.locking import keeping_out, looking, writing
+from harness.store.locking import copy_database, keeping_out
 from harness.store.paths import StorePaths
 from harness.store.queries import IS_FINAL
 from harness.store.schema import connect, open_for_writing, schema_number, schema_of
-from harness.store.snapshot import copy_database, take_snapshot
+from harness.store.snapshot import copy_current, take_snapshot
 from harness.store.tables import STORED, TABLES
 
 if TYPE_CHECKING:
@@ -151,8 +152,7 @@ def check(database: str | os.PathLike[str]) -> list[StoreProblem]:
     problems = _damages(segments(paths.journal))
     with tempfile.TemporaryDirectory(prefix="harness-check-", ignore_cleanup_errors=True) as folder:
         copy = StorePaths.of(Path(folder) / "copy.duckdb")
-        with looking(paths, timeout=5.0):
-            copy_database(paths, copy.database)
+        copy_current(paths, copy.database, timeout=5.0)
         try:
             problems += _check_copy(paths, copy, StorePaths.of(Path(folder) / "fresh.duckdb"))
         except StoreError as error:

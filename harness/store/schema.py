@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 from harness.store.encoding import stamp
 from harness.store.errors import StoreDamagedError, StoreDiskError, StoreError, StoreHeldError
 from harness.store.event_log import sync_folder
-from harness.store.locking import held_here, holder_in
+from harness.store.locking import copy_database, held_here, holder_in
 from harness.store.paths import StorePaths
-from harness.store.snapshot import copy_database
 from harness.store.tables import Migration, migrations
 
 if TYPE_CHECKING:

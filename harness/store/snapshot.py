@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 import threading
 from pathlib import Path
 
-from harness.store.locking import keeping_out, writing
+from harness.store.connections import writing
+from harness.store.errors import StoreReadOnlyError
+from harness.store.locking import copy_database, wal_bytes
 from harness.store.paths import StorePaths
 from harness.trial.files import sync
 
 
-def copy_database(paths: StorePaths, target: Path) -> None:
-    """Copy the file, and its WAL if there is one, to ``target``; the caller holds the lock and no connection.
+def copy_current(paths: StorePaths, target: Path, timeout: float) -> None:
+    """Copy the file under the lock; without it where nothing can be written, so that nobody of ours writes.
 
     Raises:
-        StoreHeldError: this process or a foreign writer has the file open.
+        StoreHeldError: not free within ``timeout`` seconds, or a foreign writer has the file open.
     """
-    with keeping_out(paths.database, fcntl.LOCK_SH) as source, target.open("wb") as copy:
-        shutil.copyfileobj(source, copy, 1 << 22)
-        if wal_bytes(paths) > 0:
-            shutil.copyfile(paths.wal, target.with_name(target.name + ".wal"))
-
-
-def wal_bytes(paths: StorePaths) -> int:
-    """Size of DuckDB's write-ahead log; 0 after a checkpoint."""
     try:
-        return paths.wal.stat().st_size
-    except FileNotFoundError:
-        return 0
+        with writing(paths, timeout):
+            copy_database(paths, target)
+    except StoreReadOnlyError:
+        copy_database(paths, target)
 
 
 def take_snapshot(paths: StorePaths) -> bool:

@@ -17,14 +17,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from harness.store.connections import release, using
+from harness.store.connections import release, using, writing
 from harness.store.errors import StoreDiskError, StoreError, StoreHeldError
 from harness.store.event_log import EventLog, LogSegment, segments
 from harness.store.events import AbandonedEvent, Event, SessionEvent
 from harness.store.ingest import counters, ingest, refused_events
-from harness.store.locking import writing
 from harness.store.paths import StorePaths
-from harness.store.readers import Reader, open_reader
+from harness.store.readers import Reader
 from harness.store.schema import ROOM
 from harness.store.snapshot import remove_left_overs, take_snapshot
 
@@ -136,7 +135,7 @@ class Writer:
             return reader.finished(trial_ids)
 
     def reader(self) -> Reader:
-        """Open a reader of all that was recorded, also while held.
+        """Open a reader of all that was recorded, also while the file is held.
 
         Raises:
             StoreError: the database cannot be brought up to date for another reason.
@@ -146,9 +145,8 @@ class Writer:
                 self._ingest_all()
         except StoreHeldError as held:
             self._tell_held(held)
-            # A copy that has the whole event log: what is a second old could have a trial run that has just ended.
-            return open_reader(self.paths.database, consistent=True)
-        return open_reader(self.paths.database)
+            return Reader(self.paths)
+        return Reader(self.paths, own=True)
 
     def nameless(self, trial_ids: Iterable[str]) -> set[str]:
         """Those of the trials whose row lacks its content: the line that had it is damaged or lost."""
@@ -211,7 +209,7 @@ class Writer:
     def _hold(self, use: Callable[[DuckDBPyConnection], T]) -> T:
         """Use the database alone."""
         own_thread = threading.current_thread() is self._thread  # it comes back after a pause, not at once
-        with using(self.paths, write=True, linger=not own_thread) as connection:
+        with using(self.paths, linger=not own_thread) as connection:
             return use(connection)
 
     def _ingest_all(self) -> None:

@@ -1,8 +1,8 @@
-"""``ablate:`` in suite files: from one key an arm expands to the arms of an ablation design.
+"""Designs of ``ablate:`` in suite files: from one key an arm expands to the arms of an ablation design.
 
-A factor has levels; each level is a set of changes to the arm. Every arm that a design needs is named after what it
-changes (``adamp-no-projection`` for the level ``off``, ``adamp-delta-inf`` for any other), and an arm that exists with
-equal content is used instead of a second one.
+A factor has levels; each level is a set of changes to the arm. Generated arms are named after their
+changes (``adamp-no-projection`` for the level ``off``, ``adamp-delta-inf`` for any other). An existing arm with equal
+content is used instead of a second one.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from pydantic import ValidationError
+
 from harness.base.yaml_nodes import Node
 from harness.errors import Place, Problem, SuiteError, choices
 from harness.suite.models import Ablate, Arm, SuiteFile
+from harness.suite.settings import Settings
 from harness.suite.values import Mistake, MistakesError
-from harness.vocabulary import SLOTS, Role
+from harness.vocabulary import SLOTS
 
 MAX_ARMS = 64
 """Arms of one design: a factorial of six factors."""
@@ -25,17 +28,21 @@ MAX_ARMS = 64
 FilePath = tuple[str | int, ...]
 Combination = tuple[str | None, ...]
 """The level of each factor, None where it is as in the arm that is ablated."""
+Levels = Mapping[str, tuple[FilePath, ...]]
+"""By generated arm the paths of the levels that make it."""
 
 
 class DesignError(MistakesError):
-    """A design that cannot be made; paths are those of the file, of :func:`changed` those below the changes."""
+    """An invalid design; paths are those of the file, of :func:`changed` those below the changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """One entry of ``ablate:``, where it stands, and the arm of each of its cells.
+    """One entry of ``ablate:``.
 
-    ``parents`` has what each cell's arm is compared with.
+    Attributes:
+        path: its place in the file.
+        parents: the arm to compare each arm with.
     """
 
     arm: str
@@ -47,22 +54,26 @@ class Design:
     parents: Mapping[Combination, str]
     benchmarks: tuple[str, ...] | None
 
+    def level_paths(self, levels: Combination) -> tuple[FilePath, ...]:
+        """The paths of the levels that a combination changes."""
+        changed = zip(self.factors, levels, strict=True)
+        return tuple((*self.path, "factors", factor, level) for factor, level in changed if level is not None)
+
 
 def _entries(model: SuiteFile) -> Iterator[tuple[str, FilePath, Ablate]]:
-    """Every entry: its arm, path in the file and content."""
-    for arm, value in model.ablate.items():
-        if isinstance(value, list):
-            yield from ((arm, ("ablate", arm, number), entry) for number, entry in enumerate(value))
+    for arm, entries in model.ablate.items():
+        if isinstance(entries, list):
+            yield from ((arm, ("ablate", arm, number), entry) for number, entry in enumerate(entries))
         else:
-            yield arm, ("ablate", arm), value
+            yield arm, ("ablate", arm), entries
 
 
-def _cells(entry: Ablate) -> dict[Combination, Combination]:
-    """The cells that a design runs, each with the one that it is compared with; the arm itself is all None."""
-    levels = [tuple(value) for value in entry.factors.values()]
+def _combinations(entry: Ablate) -> dict[Combination, Combination]:
+    """Combinations that a design runs, each with the one to compare with."""
+    levels = [tuple(names) for names in entry.factors.values()]
     whole: Combination = (None,) * len(levels)
     if entry.design == "factorial":
-        return {cell: whole for cell in product(*((None, *names) for names in levels)) if cell != whole}
+        return {chosen: whole for chosen in product(*((None, *names) for names in levels)) if chosen != whole}
     if entry.design == "cumulative":
         first = [names[0] for names in levels]
         steps: list[Combination] = [
@@ -76,24 +87,23 @@ def _cells(entry: Ablate) -> dict[Combination, Combination]:
     }
 
 
-def _name(arm: str, factors: tuple[str, ...], cell: Combination) -> str:
-    """A readable name: ``adamp-no-projection-delta-inf``."""
+def _name(arm: str, factors: tuple[str, ...], levels: Combination) -> str:
     changed = [
         f"no-{factor}" if level == "off" else f"{factor}-{level}"
-        for factor, level in zip(factors, cell, strict=True)
+        for factor, level in zip(factors, levels, strict=True)
         if level is not None
     ]
     return "-".join([arm, *changed])
 
 
-def changed(arm: Arm, changes: Mapping[str, Any]) -> Arm:
-    """An arm with changes: ``slot`` or ``slot.hyper_parameter`` (``slot.place.hyper_parameter``), else recipe keys.
+def changed(arm: Arm, changes: Settings) -> Arm:
+    """Apply changes: ``slot``, ``slot.hyper_parameter``, ``slot.place.hyper_parameter``, else recipe keys.
 
     Raises:
         DesignError: a hyper-parameter of a slot that the arm does not fill.
     """
-    slots: dict[str, Any] = {slot: getattr(arm, slot) for slot in SLOTS}
-    recipe = dict(arm.set)
+    slots: dict[str, str | Settings | None] = {slot: getattr(arm, slot) for slot in SLOTS}
+    recipe = Settings(arm.set)
     for key, value in changes.items():
         slot, *rest = key.split(".")
         filled = _mapping(slots[slot]) if slot in SLOTS else None
@@ -105,81 +115,92 @@ def changed(arm: Arm, changes: Mapping[str, Any]) -> Arm:
             problem = f"'{key}': the arm does not fill the slot '{slot}'; give '{slot}: {{name: …}}'"
             raise DesignError(Mistake((), problem))
         elif len(rest) == 1:
-            slots[slot] = {**filled, rest[0]: value}
+            slots[slot] = Settings({**filled, rest[0]: value})
         elif rest[0] not in filled:
             raise DesignError(Mistake((), f"'{key}': the slot '{slot}' has no place '{rest[0]}'; {choices(filled)}"))
         else:
-            slots[slot] = {**filled, rest[0]: {**(_mapping(filled[rest[0]]) or {}), rest[1]: value}}
-    return Arm.model_construct(role=Role.ABLATION, about="", protocol=arm.protocol, parent=None, set=recipe, **slots)
+            slots[slot] = Settings({**filled, rest[0]: {**(_mapping(filled[rest[0]]) or {}), rest[1]: value}})
+    plain = {"role": "ablation", **{slot: value for slot, value in slots.items() if value is not None}}
+    if recipe:
+        plain["set"] = recipe
+    if arm.protocol != "published":
+        plain["protocol"] = arm.protocol
+    try:
+        return Arm.model_validate(plain)
+    except ValidationError as error:
+        raise DesignError(
+            *(Mistake((), f"{detail['loc'][0]}: {detail['msg']}") for detail in error.errors())
+        ) from error
 
 
-def _mapping(slot: Any) -> dict[str, Any] | None:
-    return slot if isinstance(slot, dict) or slot is None else {"name": slot}
+def _mapping(slot: Any) -> Settings | None:
+    return None if slot is None else Settings(slot if isinstance(slot, dict) else {"name": slot})
 
 
-def _content(arm: Arm) -> tuple[Any, ...]:
-    """What decides whether two arms are one."""
-    slots = {slot: _plain(getattr(arm, slot)) for slot in SLOTS}
-    return repr(sorted(slots.items())), repr(sorted(arm.set.items(), key=lambda one: one[0]))
+def _content(arm: Arm) -> tuple[str, str]:
+    """The slots and overrides that decide whether two arms are equal."""
+    slots = {slot: _sorted(getattr(arm, slot)) for slot in SLOTS}
+    return repr(sorted(slots.items())), repr(sorted(arm.set.items(), key=lambda item: item[0]))
 
 
-def _plain(value: Any) -> Any:
+def _sorted(value: Any) -> Any:
     if not isinstance(value, dict):
         return None if value is None else [("name", value)]
     if "name" in value:
         return sorted(value.items())
-    return sorted((place, _plain(item)) for place, item in value.items())
+    return sorted((place, _sorted(method)) for place, method in value.items())
 
 
 def designs_of(model: SuiteFile) -> list[Design]:
     """Every design of a suite; the same before and after its arms are added.
 
     Raises:
-        DesignError: a design that :func:`expand` refuses.
+        DesignError: a design that :func:`expand` rejects.
     """
     return [design for design, _ in _planned(model)]
 
 
-def _planned(model: SuiteFile) -> list[tuple[Design, dict[str, Arm]]]:
+def _planned(model: SuiteFile) -> list[tuple[Design, dict[Combination, Arm]]]:
     """Designs, and the arms that each adds."""
     arms = dict(model.arms)
     names = {_content(arm): name for name, arm in reversed(arms.items())}
     planned = []
     for arm, path, entry in _entries(model):
-        if mistakes := list(_wrong(model, arm, path, entry)):
+        if mistakes := list(_mistakes(model, arm, path, entry)):
             raise DesignError(*mistakes)
         factors = tuple(entry.factors)
+        levels = tuple(tuple(names_of_levels) for names_of_levels in entry.factors.values())
         cells: dict[Combination, str] = {(None,) * len(factors): arm}
         parents: dict[Combination, str] = {}
-        added: dict[str, Arm] = {}
-        for cell, before in _cells(entry).items():
-            created = _made(model.arms[arm], entry, cell, path)
-            name = names.get(_content(created)) or _name(arm, factors, cell)
-            if name == arm:
-                problem = f"the levels {_said(factors, cell)} change nothing"
-                raise DesignError(Mistake(_at(path, factors, cell), problem))
-            if _content(created) not in names:
-                if name in arms:
-                    problem = f"the design makes the arm '{name}', which exists with another content"
-                    raise DesignError(Mistake(_at(path, factors, cell), problem))
-                about = f"{arm} with {_said(factors, cell)}"
-                created = created.model_copy(update={"parent": cells[before], "about": about})
-                arms[name] = added[name] = created
-                names[_content(created)] = name
-            cells[cell], parents[cell] = name, cells[before]
-        levels = tuple(tuple(value) for value in entry.factors.values())
         benchmarks = None if entry.benchmarks is None else tuple(entry.benchmarks)
-        planned.append((Design(arm, path, entry.design, factors, levels, cells, parents, benchmarks), added))
+        design = Design(arm, path, entry.design, factors, levels, cells, parents, benchmarks)
+        added: dict[Combination, Arm] = {}
+        for chosen, before in _combinations(entry).items():
+            generated = _changed_arm(model.arms[arm], entry, chosen, path)
+            name = names.get(_content(generated)) or _name(arm, factors, chosen)
+            levels_text = ", ".join(f"{path[-2]} {path[-1]}" for path in design.level_paths(chosen))
+            last = design.level_paths(chosen)[-1]
+            if name == arm:
+                raise DesignError(Mistake(last, f"the levels {levels_text} change nothing"))
+            if _content(generated) not in names:
+                if name in arms:
+                    problem = f"the design generates the arm '{name}', which exists with other content"
+                    raise DesignError(Mistake(last, problem))
+                about = f"{arm} with {levels_text}"
+                arms[name] = added[chosen] = generated.model_copy(update={"parent": cells[before], "about": about})
+                names[_content(generated)] = name
+            cells[chosen], parents[chosen] = name, cells[before]
+        planned.append((design, added))
     return planned
 
 
-def _wrong(model: SuiteFile, arm: str, path: FilePath, entry: Ablate) -> Iterator[Mistake]:
+def _mistakes(model: SuiteFile, arm: str, path: FilePath, entry: Ablate) -> Iterator[Mistake]:
     if arm not in model.arms:
-        yield Mistake(path, f"no arm '{arm}' to ablate; {choices(model.arms, arm)}")
+        yield Mistake(path, f"unknown arm '{arm}' to ablate; {choices(model.arms, arm)}")
         return
     for name in entry.benchmarks or ():
         if name not in model.benchmarks:
-            message = f"no benchmark '{name}' in this suite; {choices(model.benchmarks, name)}"
+            message = f"unknown benchmark '{name}'; {choices(model.benchmarks, name)}"
             yield Mistake((*path, "benchmarks"), message)
     for factor, levels in entry.factors.items():
         if len(levels) > 1 and entry.design in ("leave-one-out", "cumulative"):
@@ -191,102 +212,58 @@ def _wrong(model: SuiteFile, arm: str, path: FilePath, entry: Ablate) -> Iterato
         yield Mistake((*path, "factors"), message)
 
 
-def _made(arm: Arm, entry: Ablate, cell: Combination, path: FilePath) -> Arm:
-    """The arm of a cell."""
-    created = arm
+def _changed_arm(arm: Arm, entry: Ablate, chosen: Combination, path: FilePath) -> Arm:
+    result = arm
     seen: dict[str, str] = {}
-    for (factor, levels), level in zip(entry.factors.items(), cell, strict=True):
+    for (factor, levels), level in zip(entry.factors.items(), chosen, strict=True):
         if level is None:
             continue
         where = (*path, "factors", factor, level)
         for key in levels[level]:
             if key in seen:
-                problem = f"'{key}' is changed by '{seen[key]}' and by '{factor}': their effects cannot be told apart"
+                problem = f"'{key}' is changed by '{seen[key]}' and '{factor}': their effects cannot be separated"
                 raise DesignError(Mistake((*where, key), problem))
             seen[key] = factor
         try:
-            created = changed(created, levels[level])
+            result = changed(result, levels[level])
         except DesignError as error:
             raise DesignError(*(mistake.below(*where) for mistake in error.mistakes)) from error
-    return created
+    return result
 
 
-def _at(path: FilePath, factors: tuple[str, ...], cell: Combination) -> FilePath:
-    """Where the last changed factor of a cell stands."""
-    factor, level = next((f, at) for f, at in reversed(list(zip(factors, cell, strict=True))) if at is not None)
-    return (*path, "factors", factor, str(level))
+def expand(model: SuiteFile, node: Node) -> tuple[SuiteFile, Levels]:
+    """Add the arms of all designs to a suite and its benchmarks.
 
-
-def _said(factors: tuple[str, ...], cell: Combination) -> str:
-    return ", ".join(f"{factor} {level}" for factor, level in zip(factors, cell, strict=True) if level is not None)
-
-
-def expand(model: SuiteFile, node: Node) -> Node:
-    """The suite's node with the arms of its designs added, to the benchmarks that run them too.
-
-    A design runs on its ``benchmarks``, else on those that run the arm itself. Added arms and their keys have the
-    places of the levels that make them, so that later problems point there.
+    A design runs on its ``benchmarks``, else on those that run the arm itself.
 
     Raises:
-        SuiteError: a design names what does not exist, changes nothing, or is too large.
+        SuiteError: a design names an unknown arm or benchmark, changes nothing, or is too large.
     """
     try:
         planned = _planned(model)
     except DesignError as error:
         raise SuiteError([Problem(node.find(m.path), m.message) for m in error.mistakes]) from error
-    widened = node.value["arms"].copy()
+    arms, levels = dict(model.arms), {}
     running = {
         name: list(used.arms) if used.arms is not None else list(model.arms) for name, used in model.benchmarks.items()
     }
     for design, added in planned:
-        path = design.path
-        for cell, name in design.cells.items():
-            if name in added:
-                widened.value[name] = _node(node, path, design, cell, added[name])
-                widened.key_places[name] = node.find(_at(path, design.factors, cell))
+        for chosen, arm in added.items():
+            name = design.cells[chosen]
+            arms[name], levels[name] = arm, design.level_paths(chosen)
         for name, listed in running.items():
             here = name in design.benchmarks if design.benchmarks is not None else design.arm in listed
-            listed += [item for item in dict.fromkeys(design.cells.values()) if here and item not in listed]
-    expanded = node.copy()
-    expanded.value |= {"arms": widened, "benchmarks": _benchmarks(node.value["benchmarks"], running)}
-    return expanded
+            listed += [arm for arm in dict.fromkeys(design.cells.values()) if here and arm not in listed]
+    benchmarks = {name: used.model_copy(update={"arms": running[name]}) for name, used in model.benchmarks.items()}
+    return model.model_copy(update={"arms": arms, "benchmarks": benchmarks}), levels
 
 
-def _node(node: Node, path: FilePath, design: Design, cell: Combination, arm: Arm) -> Node:
-    """An added arm as the file could have it, each changed value at its own place."""
-    place = node.find(_at(path, design.factors, cell))
-    places: dict[str, Place] = {}
-    for factor, level in zip(design.factors, cell, strict=True):
-        if level is not None:
-            changes = node.at((*path, "factors", factor, level))
-            places |= {key: changes.key_places[key] for key in changes.value}
-    value = arm.model_dump(exclude_defaults=True, include={*SLOTS, "set", "protocol", "parent", "about"})
-    created = Node.of({"role": "ablation", **value}, place)
-    for slot in SLOTS:
-        for key, where in places.items():
-            if key.split(".")[0] == slot and slot in created.value:
-                _put(created, key.split("."), where)
-    if recipe := created.value.get("set"):
-        recipe.key_places |= {key: where for key, where in places.items() if key in recipe.value}
-    return created
-
-
-def _put(made: Node, steps: list[str], where: Place) -> None:
-    """Give the key at a path its own place."""
-    for step in steps:
-        if not isinstance(made.value, dict) or step not in made.value:
-            return
-        made.key_places[step] = where
-        made = made.value[step]
-
-
-def _benchmarks(given: Node, running: Mapping[str, list[str]]) -> Node:
-    created = given.copy()
-    for name, arms in running.items():
-        own = given.value[name]
-        own = own.copy() if isinstance(own.value, dict) else Node(own.place, {})  # nothing after the name
-        place = own.find(("arms",))
-        own.value["arms"] = Node.of(arms, place)
-        own.key_places.setdefault("arms", place)
-        created.value[name] = own
-    return created
+def place_of_change(node: Node, levels: tuple[FilePath, ...], path: FilePath) -> Place:
+    """Place of the change behind a generated arm's value."""
+    for level in reversed(levels):
+        for key in node.at(level).value:
+            steps = [key] if path[:1] == ("set",) else key.split(".")
+            value_path = path[1:] if path[:1] == ("set",) else path
+            if value_path and all(step == other for step, other in zip(value_path, steps, strict=False)):
+                return node.find((*level, key))
+    return node.find(levels[-1])

@@ -1,4 +1,4 @@
-"""From a suite to the complete content of each cell: scale over paper, arm over recipe, defaults filled in."""
+"""Complete content of each configuration: scale over paper, arm over recipe, defaults."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from harness.registry.metadata import TaskMetadata
 from harness.suite.load import LoadedBenchmark, Suite
 from harness.suite.models import Arm, Dependency, ScaleBlock
 from harness.suite.programs import program_mistakes
+from harness.suite.settings import Settings
 from harness.suite.values import (
     Mistake,
     MistakesError,
@@ -30,16 +31,13 @@ from harness.trial.spec import FilledSlots, Part
 from harness.vocabulary import SLOTS, Kind, Role
 
 SMOKE_STEPS = 4
+PARTS = ("data", "model", "recipe")
 LENGTHS = {"steps": "epochs", "epochs": "steps"}
 """Each length of a training with the one that it replaces."""
 
 
 class ConfigurationError(MistakesError):
-    """A cell's content is not valid.
-
-    The paths of its mistakes begin with ``data``, ``model`` or ``recipe``, or with ``arm`` where the mistake is in what
-    the arm itself says.
-    """
+    """Invalid content; paths begin with ``data``, ``model`` or ``recipe``, or with ``arm`` for values of the arm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +52,9 @@ class Setting:
     benchmark: str
     scale: str
     task: str
-    data: Mapping[str, Any]
-    model: Mapping[str, Any]
-    recipe: Mapping[str, Any]
+    data: Settings
+    model: Settings
+    recipe: Settings
     stand_in: tuple[str, ...]
     about: str
     served_by: str
@@ -68,11 +66,11 @@ class Setting:
 
     @property
     def stand_in_name(self) -> str:
-        """What stands in for the paper's setting: ``noisy 8×8 digits, not ImageNet``; empty where nothing does."""
+        """Short name of the stand-in: ``noisy 8×8 digits, not ImageNet``; empty as published."""
         return self.named(self.stand_in)
 
     def named(self, parts: Collection[str]) -> str:
-        """A short name where ``parts`` of the paper's setting were changed: the first words of ``about``."""
+        """Short name of changed ``parts`` of the paper's setting."""
         if not parts:
             return ""
         clauses = re.split(r"[,;]\s", self.about or str(self.data.get("name", "")))
@@ -85,7 +83,7 @@ class Setting:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether its results come from elsewhere: nothing runs here."""
+        """True if its results are imported and nothing runs here."""
         return registry.entry("task", self.task).metadata.elsewhere
 
     def runs(self, arms: Iterable[str]) -> tuple[str, ...]:
@@ -93,7 +91,7 @@ class Setting:
         return self.arms if self.arms is not None else tuple(arms)
 
     def mistakes(self) -> Iterator[Mistake]:
-        """What is wrong with its data, model and recipe, each path beginning with one of these."""
+        """Mistakes of its data, model and recipe, each path beginning with one of these."""
         task = registry.entry("task", self.task)
         yield from (mistake.below("data") for mistake in part_mistakes("data", self.data, task))
         yield from (mistake.below("model") for mistake in part_mistakes("model", self.model, task))
@@ -101,14 +99,14 @@ class Setting:
         if task.metadata.program:
             yield from (mistake.below("recipe") for mistake in program_mistakes(self.recipe))
 
-    def overridden(self, overrides: Mapping[str, Any]) -> Setting:
-        """With dotted overrides: ``KEY`` of the recipe, ``data.KEY``, ``model.KEY``; a length replaces a length."""
+    def overridden(self, overrides: Settings) -> Setting:
+        """Apply dotted overrides; a length replaces a length."""
         if not overrides:
             return self
-        parts = {part: copy.deepcopy(dict(getattr(self, part))) for part in ("data", "model", "recipe")}
+        parts: dict[str, Settings] = {part: copy.deepcopy(getattr(self, part)) for part in PARTS}
         for key, value in overrides.items():
             part, *above, last = path_of(key)
-            target = parts[part]
+            target: Settings = parts[part]
             for step in above:
                 if not isinstance(target.get(step), dict):
                     target[step] = {}  # where a value stood, the check finds a mapping
@@ -126,19 +124,19 @@ class Content:
     task: str
     data: Part
     model: Part
-    recipe: Mapping[str, Any]
+    recipe: Settings
     slots: FilledSlots
     program: str = ""
 
 
 def path_of(key: str) -> tuple[str, ...]:
-    """Where a dotted override goes: its part and the steps below."""
+    """The part that a dotted override changes, and the steps below it."""
     steps = tuple(key.split("."))
-    return steps if steps[0] in ("data", "model", "recipe") and len(steps) > 1 else ("recipe", *steps)
+    return steps if steps[0] in PARTS and len(steps) > 1 else ("recipe", *steps)
 
 
 def override_at(path: Sequence[str | int], overrides: Iterable[str]) -> str | None:
-    """The override that set what stands at a path, the last one that did; None where none did."""
+    """The last override that set the value at a path; None where none did."""
     for key in reversed(list(overrides)):
         if all(step == other for step, other in zip(path, path_of(key), strict=False)):
             return key
@@ -151,7 +149,7 @@ def block_of(benchmark: LoadedBenchmark, scale: str) -> ScaleBlock | None:
 
 
 def served_by(suite: Suite, name: str, scale: str) -> str | None:
-    """The benchmark whose block serves this one at a scale: itself, or one that says ``stands_for`` it."""
+    """The benchmark whose block serves this one: itself, or one with it in ``stands_for``."""
     if block_of(suite.benchmarks[name], scale) is not None:
         return name
     for other, benchmark in suite.benchmarks.items():
@@ -162,7 +160,7 @@ def served_by(suite: Suite, name: str, scale: str) -> str | None:
 
 
 def setting(suite: Suite, name: str, scale: str) -> Setting | None:
-    """A benchmark at a scale; None where it has no block there and none stands for it."""
+    """A benchmark at a scale; None without a block that serves it."""
     server_name = served_by(suite, name, scale)
     if server_name is None:
         return None
@@ -170,11 +168,11 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
     block = block_of(server, scale)
     assert block is not None
     paper = server.model.paper or ScaleBlock()
-    data, model = replaced(paper.data, block.data), replaced(paper.model, block.model)
-    recipe = deep_merge(paper.recipe, block.recipe)
+    data, model = paper.data.replaced(block.data), paper.model.replaced(block.model)
+    recipe = paper.recipe.merged(block.recipe)
     if ("steps" in block.recipe) != ("epochs" in block.recipe):
         recipe.pop("epochs" if "steps" in block.recipe else "steps", None)  # a length replaces a length
-    source = registry.entries("data").get(str(data.get("name")))
+    source = registry.entries("data").get(str(data.name))
     origin = "generated" if source and source.metadata.origin == "generated" else "real"
     differs = {f"data:{origin}": data != paper.data, "model": model != paper.model}
     differs["recipe"] = recipe != paper.recipe or scale == "smoke"
@@ -205,7 +203,7 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
 
 
 def _own(suite: Suite, benchmark: LoadedBenchmark) -> bool:
-    """Whether it belongs to no paper: the suite names none, no setting is published, no claim has a number."""
+    """True without a paper: the suite names none, no setting is published, no claim has a number."""
     if suite.model.paper is not None or benchmark.model.paper is not None:
         return False
     printed = (fact.published for fact in suite.facts.values())
@@ -213,77 +211,60 @@ def _own(suite: Suite, benchmark: LoadedBenchmark) -> bool:
 
 
 def stand_in_names(names: Iterable[str]) -> str:
-    """The names of several stand-ins in one phrase, each once; those after the second are counted."""
+    """Distinct names of stand-ins in one phrase; those after the second are counted."""
     existing = list(dict.fromkeys(filter(None, names)))
     more = f" and {len(existing) - 2} more" if len(existing) > 2 else ""
     return "; ".join(existing[:2]) + more
 
 
-def replaced(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Another source or model replaces the whole part; the same one has single keys overridden."""
-    if "name" in over and over["name"] != base.get("name"):
-        return dict(over)
-    return deep_merge(base, over)
-
-
-def deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``over`` on top of ``base``, mapping by mapping."""
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        merged[key] = deep_merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return merged
-
-
 def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None) -> Content:
-    """What an arm's trial computes from: defaults, recipe, scale, ``set:``, then the command line's overrides.
+    """Resolve the content of an arm's trials: defaults, recipe, scale, ``set:``, then ``overrides``.
 
     Raises:
         ConfigurationError: unknown or wrong values, or a slot that the task lacks or that nothing fills.
     """
-    cell = base if base.elsewhere else base.overridden({**arm.set, **(overrides or {})})
-    result = list(cell.mistakes())
-    if result:
-        raise ConfigurationError(*result)
+    cell = base if base.elsewhere else base.overridden(Settings({**arm.set, **(overrides or {})}))
+    if problems := list(cell.mistakes()):
+        raise ConfigurationError(*problems)
     task = registry.entry("task", cell.task)
-    recipe = {**defaults(COMMON_KEYS), **defaults(task.options), **cell.recipe}
-    if cell.elsewhere:
-        return Content(cell.task, _complete("data", cell.data), _complete("model", cell.model), recipe, FilledSlots())
+    recipe = Settings({**defaults(COMMON_KEYS), **defaults(task.options), **cell.recipe})
     data, model = _complete("data", cell.data), _complete("model", cell.model)
+    if cell.elsewhere:
+        return Content(cell.task, data, model, recipe, FilledSlots())
     # the files that it starts from are part of what it computes
     model = Part(model.name, {**model.values, **model_identity(model)})
     return Content(cell.task, data, model, recipe, _filled(task, arm, recipe))
 
 
 def prerequisite_content(base: Setting, wanted: Dependency) -> Content:
-    """What a prerequisite's trial computes from: its own parts, the benchmark's data where it names none."""
-    smoke = {"max_steps": SMOKE_STEPS, "evaluations": 1} if base.scale == "smoke" else {}
-    data, recipe = wanted.data or base.data, {**wanted.recipe, **smoke}
-    cell = replace(base, task=wanted.task, data=data, model=wanted.model, recipe=recipe)
+    """Resolve a dependency's content: its own parts, with the benchmark's data where it names none."""
+    recipe = Settings(wanted.recipe)
+    if base.scale == "smoke":
+        recipe.update(max_steps=SMOKE_STEPS, evaluations=1)
+    cell = replace(base, task=wanted.task, data=wanted.data or base.data, model=wanted.model, recipe=recipe)
     return content(cell, Arm(role=Role.BASELINE))
 
 
 def needed(base: Setting, slots: FilledSlots) -> dict[str, Dependency]:
-    """The prerequisites that an arm needs: those that its methods ask for, and those that every arm starts from."""
-    requested = {need for method in slots for need in registry.entry("method", method.name).metadata.needs}
-    return {name: wanted for name, wanted in base.prerequisites.items() if wanted.always or name in requested}
+    """Dependencies of an arm: those of its methods, and those that every arm starts from."""
+    required = {need for method in slots for need in registry.entry("method", method.name).metadata.needs}
+    return {name: wanted for name, wanted in base.prerequisites.items() if wanted.always or name in required}
 
 
-def _complete(kind: Kind, part: Mapping[str, Any]) -> Part:
-    entry = registry.entry(kind, str(part.get("name")))
-    return Part(entry.name, {**defaults(entry.options), **{k: v for k, v in part.items() if k != "name"}})
+def _complete(kind: Kind, part: Settings) -> Part:
+    entry = registry.entry(kind, str(part.name))
+    return Part(entry.name, {**defaults(entry.options), **part.options})
 
 
-def _filled(task: registry.Entry[TaskMetadata], arm: Arm, recipe: Mapping[str, Any]) -> FilledSlots:
+def _filled(task: registry.Entry[TaskMetadata], arm: Arm, recipe: Settings) -> FilledSlots:
     filled: dict[str, Part] = {}
     valid = list(task.metadata.slots)
     for slot in SLOTS:
         path: tuple[str, ...] = ("arm", slot)
         value = getattr(arm, slot)
         if value is not None and slot not in valid:
-            raise ConfigurationError(
-                Mistake(path, f"the task '{task.name}' has no slot '{slot}'; {choices(valid, slot)}")
-            )
+            problem = f"the task '{task.name}' has no slot '{slot}'; {choices(valid, slot)}"
+            raise ConfigurationError(Mistake(path, problem))
         if value is None:
             value, path = recipe["slots"].get(slot), ("recipe", "slots", slot)
         if value is not None and slot in valid:
@@ -295,32 +276,34 @@ def _filled(task: registry.Entry[TaskMetadata], arm: Arm, recipe: Mapping[str, A
     return FilledSlots(filled)
 
 
-def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, Any]) -> Part:
-    """A method with every hyper-parameter: its defaults, the recipe's for its family, for it, those given with it."""
-    result = [mistake.below(*path) for mistake in slot_mistakes(slot, method)]
-    if result:
-        raise ConfigurationError(*result)
-    value = {"name": method} if isinstance(method, str) else dict(method)
-    entry = registry.entry("method", value.pop("name"))
+def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Settings) -> Part:
+    """A method with defaults, shared values, then its own values."""
+    problems = [mistake.below(*path) for mistake in slot_mistakes(slot, method)]
+    if problems:
+        raise ConfigurationError(*problems)
+    own = Settings({"name": method} if isinstance(method, str) else method)
+    entry = registry.entry("method", str(own.name))
     complete = defaults(entry.options)
     for group, values in shared_values(recipe, slot, entry).items():
         of_method = mistakes(values, entry.options, "hyper-parameter", f"the method '{entry.name}'")
-        result += [mistake.below("recipe", slot, group) for mistake in of_method]
+        problems += [mistake.below("recipe", slot, group) for mistake in of_method]
         complete.update(values)
-    if result:
-        raise ConfigurationError(*result)
-    complete.update(value)
+    if problems:
+        raise ConfigurationError(*problems)
+    complete.update(own.options)
     absent = [name for name in entry.metadata.required if complete.get(name) is None]
     if absent and slot != "objective":  # an objective requires shapes only, and the task knows those
         raise ConfigurationError(Mistake(path, f"the method '{entry.name}' needs '{absent[0]}'"))
     return Part(entry.name, complete)
 
 
-def shared_values(recipe: Mapping[str, Any], slot: str, method: registry.Entry[Any]) -> dict[str, Mapping[str, Any]]:
-    """What a recipe says of a method in a slot: for its family, then for the method itself."""
-    shared = recipe.get(slot) or {}
-    groups = {group: shared.get(group) or {} for group in (method.metadata.family, method.name)}
+def shared_values(recipe: Settings, slot: str, method: registry.Entry[Any]) -> dict[str, Settings]:
+    """Values of a recipe for a method in a slot: of its family, then of the method itself."""
+    groups = {
+        group: Settings((recipe.get(slot) or {}).get(group) or {}) for group in (method.metadata.family, method.name)
+    }
     if method.module.endswith(".py"):  # a user's class shares with a family what it takes
         family = groups[method.metadata.family]
-        groups[method.metadata.family] = {key: value for key, value in family.items() if key in method.options}
+        shared = {key: value for key, value in family.items() if key in method.options}
+        groups[method.metadata.family] = Settings(shared)
     return groups

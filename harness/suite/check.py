@@ -1,35 +1,36 @@
-"""Checks a suite as a whole: names that must exist, values that must be declared, cells that must resolve."""
+"""Checks a suite as a whole: names, declared values, configurations that must resolve."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from harness import registry
 from harness.base.yaml_nodes import Node
 from harness.errors import Place, Problem, SuiteError, choices
 from harness.registry.metadata import TaskMetadata
-from harness.suite.cells import ConfigurationError, Setting, content, override_at, replaced, setting
+from harness.suite.cells import PARTS, ConfigurationError, Setting, content, override_at, setting
 from harness.suite.check_sections import check_claims, check_ranges, check_sweep, check_tuned
 from harness.suite.load import LoadedBenchmark, Suite, absent, find_suite, read_suite
 from harness.suite.models import Dependency, ScaleBlock
 from harness.suite.programs import check_program
+from harness.suite.settings import Settings
 from harness.suite.values import Mistake, part_mistakes, recipe_mistakes, slot_mistakes
 from harness.vocabulary import SLOTS, WRITTEN_SCALES
 
 
 def load_suite(which: str | Path) -> Suite:
-    """Load a suite by path, or by name where it is shipped, and check it as a whole.
+    """Load a suite by path or name and check it.
 
     Raises:
-        SuiteError: with every problem that there is, each at its place.
+        SuiteError: with every problem, each at its place.
     """
     return checked(read_suite(find_suite(which)))
 
 
 def checked(suite: Suite) -> Suite:
-    """The suite, once it is sound as a whole; raises as :func:`load_suite`."""
+    """Check a suite and return it; raises as :func:`load_suite`."""
     problems = check_suite(suite)
     if problems:
         raise SuiteError(problems)
@@ -39,8 +40,8 @@ def checked(suite: Suite) -> Suite:
 def check_suite(suite: Suite) -> list[Problem]:
     """Every problem of a suite that its single files do not show."""
     problems = [*_benchmarks(suite), *_stand_ins(suite), *_arms(suite)]
-    if not problems:  # cells resolve only where the parts are sound
-        problems = [*_cells(suite), *check_ranges(suite)]
+    if not problems:  # configurations resolve only where the parts are valid
+        problems = [*_configurations(suite), *check_ranges(suite)]
     return [*problems, *check_claims(suite), *check_sweep(suite), *check_tuned(suite)]
 
 
@@ -71,14 +72,14 @@ def _unknown_metric(metric: str, task: registry.Entry[TaskMetadata]) -> str:
 
 
 def _stand_ins(suite: Suite) -> Iterator[Problem]:
-    """One block at most stands for a benchmark at a scale."""
+    """At most one block serves another benchmark at a scale."""
     for scale in WRITTEN_SCALES:
         first: dict[str, str] = {}
         for name, benchmark in suite.benchmarks.items():
             block: ScaleBlock | None = getattr(benchmark.model, scale)
             for other in block.stands_for if block is not None else ():
                 if other in first:
-                    problem = f"'{first[other]}' already stands for '{other}' at {scale}"
+                    problem = f"'{first[other]}' already serves '{other}' at {scale}"
                     yield Problem(benchmark.node.find((scale, "stands_for")), problem)
                 first.setdefault(other, name)
 
@@ -89,20 +90,20 @@ def _block(
     node, paper = benchmark.node, benchmark.model.paper
     parts: tuple[Literal["data", "model"], ...] = ("data", "model")
     for part in parts:
-        value: Mapping[str, Any] = getattr(block, part)
+        value: Settings = getattr(block, part)
         if value or paper is None:
-            whole = value if scale == "paper" or paper is None else replaced(getattr(paper, part), value)
+            whole = value if scale == "paper" or paper is None else getattr(paper, part).replaced(value)
             here = (m for m in part_mistakes(part, whole, task) if not m.path or m.path[0] in value or not whole)
             yield from _problems(node, (scale, part), here)
     yield from _problems(node, (scale, "recipe"), recipe_mistakes(block.recipe, task))
     if task.metadata.program:
         yield from check_program(node, (scale, "recipe"), block.recipe, suite.path.parent)
     elif not task.metadata.elsewhere:
-        yield from _length(node, (scale, "recipe"), {**(paper.recipe if paper is not None else {}), **block.recipe})
+        yield from _length(node, (scale, "recipe"), [*(paper.recipe if paper is not None else ()), *block.recipe])
     if block.recipe.get("steps") is not None and block.recipe.get("epochs") is not None:
         yield Problem(node.find((scale, "recipe", "epochs")), "give 'steps' or 'epochs', not both")
     for name, wanted in block.prerequisites.items():
-        yield from _prerequisite(node, (scale, "prerequisites", name), wanted, task)
+        yield from _dependency(node, (scale, "prerequisites", name), wanted)
     place = (scale, "stands_for")
     yield from absent(node, place, "no benchmark", block.stands_for, suite.benchmarks)
     for other in block.stands_for:
@@ -116,20 +117,16 @@ def _block(
 
 
 def _problems(node: Node, path: tuple[str, ...], mistakes: Iterator[Mistake]) -> Iterator[Problem]:
-    """Mistakes below a path of a file, at their places."""
     for mistake in mistakes:
         yield Problem(node.find((*path, *mistake.path)), mistake.message)
 
 
-def _length(node: Node, path: tuple[str, ...], recipe: Mapping[str, Any]) -> Iterator[Problem]:
+def _length(node: Node, path: tuple[str, ...], recipe: Collection[str]) -> Iterator[Problem]:
     if "steps" not in recipe and "epochs" not in recipe:
         yield Problem(node.find(path), "the recipe needs a length: 'steps' or 'epochs'")
 
 
-def _prerequisite(
-    node: Node, path: tuple[str, ...], wanted: Dependency, benchmark_task: registry.Entry[TaskMetadata]
-) -> Iterator[Problem]:
-    """``benchmark_task`` reads the data where the prerequisite names none."""
+def _dependency(node: Node, path: tuple[str, ...], wanted: Dependency) -> Iterator[Problem]:
     if wanted.weights is not None:
         if wanted.weights not in registry.entries("data"):
             yield Problem(node.find((*path, "weights")), registry.unknown("data", wanted.weights, "weights"))
@@ -151,8 +148,8 @@ def _sources(benchmark: LoadedBenchmark) -> Iterator[Problem]:
     if paper is None:
         return
     listed = set(benchmark.model.sources)
-    parts = (f"{part}.{leaf}" for part in ("data", "model", "recipe") for leaf in _leaves(getattr(paper, part)))
-    leaves = {leaf for leaf in parts if leaf not in ("data.name", "model.name")}
+    every = {f"{part}.{leaf}" for part in PARTS for leaf in getattr(paper, part).leaves()}
+    leaves = every - {"data.name", "model.name"}
     for leaf in sorted(leaves):
         parents = {".".join(leaf.split(".")[:n]) for n in range(2, leaf.count(".") + 2)}
         if not parents & listed:
@@ -160,21 +157,16 @@ def _sources(benchmark: LoadedBenchmark) -> Iterator[Problem]:
             yield Problem(place, f"'{leaf}' has no entry in 'sources:' (trust and place of this published value)")
     for source in sorted(listed):
         if not any(leaf == source or leaf.startswith(source + ".") for leaf in leaves):
-            message = f"'{source}' is no leaf of 'paper'; {choices(leaves, source)}"
+            message = f"'{source}' is not a value of 'paper'; {choices(leaves, source)}"
             yield Problem(node.find(("sources", source)), message)
-
-
-def _leaves(value: Any, prefix: str = "") -> list[str]:
-    if isinstance(value, dict) and value:
-        return [leaf for key, below in value.items() for leaf in _leaves(below, f"{prefix}{key}.")]
-    return [prefix[:-1]]
 
 
 def _arms(suite: Suite) -> Iterator[Problem]:
     for name, arm in suite.model.arms.items():
         yield from _parent(suite, name)
         for slot in SLOTS:
-            yield from _problems(suite.node, ("arms", name, slot), slot_mistakes(slot, getattr(arm, slot)))
+            for mistake in slot_mistakes(slot, getattr(arm, slot)):
+                yield Problem(suite.place("arms", name, slot, *mistake.path), mistake.message)
 
 
 def _parent(suite: Suite, name: str) -> Iterator[Problem]:
@@ -197,8 +189,8 @@ def _parent(suite: Suite, name: str) -> Iterator[Problem]:
         yield Problem(suite.node.find(place), f"parents go round in a circle: {' → '.join([*seen, name])}")
 
 
-def _cells(suite: Suite) -> Iterator[Problem]:
-    """Every arm resolves on every benchmark at every scale; what is wrong on several is told of the first."""
+def _configurations(suite: Suite) -> Iterator[Problem]:
+    """Configurations that do not resolve; a problem of several is reported for the first."""
     problems: dict[tuple[Place, str], Problem] = {}
     for name in suite.benchmarks:
         for scale in WRITTEN_SCALES:
@@ -210,21 +202,21 @@ def _cells(suite: Suite) -> Iterator[Problem]:
                     content(base, suite.model.arms[arm])
                 except ConfigurationError as error:
                     for mistake in error.mistakes:
-                        place = place_in_cell(suite, base, arm, mistake.path)
+                        place = place_in_configuration(suite, base, arm, mistake.path)
                         message = f"on benchmark '{name}' at {scale}: {mistake.message}"
                         problems.setdefault((place, mistake.message), Problem(place, message))
     yield from problems.values()
 
 
-def place_in_cell(suite: Suite, base: Setting, arm: str, path: tuple[str | int, ...]) -> Place:
-    """Where in the files a value of a cell comes from: the arm, its ``set:``, the benchmark's, or its block."""
+def place_in_configuration(suite: Suite, base: Setting, arm: str, path: tuple[str | int, ...]) -> Place:
+    """Source of a configuration's value: the arm, its ``set:``, the benchmark's, or its block."""
     if path[0] == "arm":
-        return suite.node.find(("arms", arm, *path[1:]))
-    for owner, overrides in (
+        return suite.place("arms", arm, *path[1:])
+    for section, overrides in (
         (("arms", arm), suite.model.arms[arm].set),
         (("benchmarks", base.benchmark), suite.benchmarks[base.benchmark].used.set),
     ):
         key = override_at(path, overrides)
         if key is not None:
-            return suite.node.find((*owner, "set", key))
+            return suite.place(*section, "set", key)
     return suite.benchmarks[base.served_by].node.find((base.scale, *path))

@@ -13,6 +13,7 @@ from harness.suite.cells import Setting, override_at, setting
 from harness.suite.load import Suite, absent
 from harness.suite.models import REPORTED, Claim, Threshold
 from harness.suite.search_models import SpaceRange
+from harness.suite.settings import Settings
 from harness.suite.values import wrong
 from harness.trial.options import Option
 from harness.vocabulary import SLOTS, WRITTEN_SCALES
@@ -21,7 +22,7 @@ MAX_PRIMARY = 5
 
 
 def check_claims(suite: Suite) -> Iterator[Problem]:
-    """Every claim of the paper is bound once or unbound with a reason, to what exists and runs."""
+    """Claims bound twice, not at all, or to unknown arms and benchmarks."""
     seen: set[str] = set()
     primary: dict[tuple[Any, ...], int] = {}
     for number, binding in enumerate(suite.model.claims):
@@ -39,7 +40,7 @@ def check_claims(suite: Suite) -> Iterator[Problem]:
             yield Problem(suite.node.find(("claims",)), message)
     if len(primary) > MAX_PRIMARY:
         last = list(primary.values())[MAX_PRIMARY]
-        problem = f"{len(primary)} primary contrasts; at most {MAX_PRIMARY} (Holm inside them)"
+        problem = f"{len(primary)} primary comparisons; at most {MAX_PRIMARY} (Holm inside them)"
         yield Problem(suite.node.find(("claims", last, "primary")), problem)
 
 
@@ -63,7 +64,7 @@ def _binding(suite: Suite, path: Path_, binding: Claim) -> Iterator[Problem]:
 
 
 def _runs(suite: Suite, path: Path_, binding: Claim, deciding: Sequence[str | None]) -> Iterator[Problem]:
-    """The arms that decide a claim run on its benchmarks, at some scale at least."""
+    """Deciding arms that run on none of a claim's benchmarks."""
     for name in binding.benchmarks:
         if name not in suite.benchmarks:
             continue
@@ -86,7 +87,6 @@ def _metric(suite: Suite, path: Path_, binding: Claim) -> Iterator[Problem]:
 
 
 def _against_itself(suite: Suite, path: Path_, binding: Claim) -> Iterator[Problem]:
-    """Comparisons that say nothing: an arm with itself, one arm twice, more benchmarks than are named."""
     node = suite.node
     if binding.arm is not None and binding.arm in binding.against:
         yield Problem(node.find((*path, "against")), f"the arm '{binding.arm}' is compared with itself")
@@ -103,7 +103,7 @@ def _against_itself(suite: Suite, path: Path_, binding: Claim) -> Iterator[Probl
 
 
 def _units(suite: Suite, path: Path_, binding: Claim) -> Iterator[Problem]:
-    """A claim's unit and direction are those of the metric of that name, where a benchmark has it."""
+    """Units and directions that differ from the metric's."""
     fact = suite.facts.get(binding.id)
     if fact is None or fact.metric != (binding.metric or fact.metric):
         return
@@ -118,17 +118,16 @@ def _units(suite: Suite, path: Path_, binding: Claim) -> Iterator[Problem]:
 
 
 def _order(suite: Suite, path: Path_, binding: Claim) -> Iterator[Problem]:
-    """A chain and "best of all" are different claims: neither may be taken in silence."""
     fact = suite.facts.get(binding.id)
     if fact is None or fact.kind != "ordering" or len(binding.against) < 2 or binding.order is not None:
         return
     problem = f"the ordering '{binding.id}' has {len(binding.against)} arms in 'against:' and no 'order:'"
-    cure = "say 'chain' (arm > first > second …) or 'best' (arm above each)"
+    cure = "give 'chain' (arm > first > second …) or 'best' (arm above each)"
     yield Problem(suite.node.find((*path, "against")), f"{problem}; {cure}")
 
 
 def check_sweep(suite: Suite) -> Iterator[Problem]:
-    """The arms, benchmarks and metrics that the section names; nothing where a suite has no section."""
+    """Unknown arms, benchmarks and metrics of ``sweep:``."""
     sweep = suite.model.sweep
     if sweep is None:
         return
@@ -147,7 +146,7 @@ def check_sweep(suite: Suite) -> Iterator[Problem]:
 
 
 def check_tuned(suite: Suite) -> Iterator[Problem]:
-    """The claims, arms, benchmarks and metrics that ``tuned:`` names; nothing where a suite has no section."""
+    """Unknown claims, arms, benchmarks and metrics of ``tuned:``."""
     tuned = suite.model.tuned
     if tuned is None:
         return
@@ -164,17 +163,17 @@ def check_tuned(suite: Suite) -> Iterator[Problem]:
                 yield from absent(node, path, what, [other.selection_metric], task.metadata.metrics)
     for binding in suite.tuned_claims:
         if binding.protocol != "published":
-            problem = f"the claim '{binding.id}' says 'protocol: tuned', so that no published verdict stands beside it"
+            problem = f"the claim '{binding.id}' has 'protocol: tuned': it has no published verdict to compare with"
             yield Problem(node.find(("tuned", "claims")), problem)
 
 
 def check_ranges(suite: Suite) -> Iterator[Problem]:
-    """Overrides of ``sweep:`` and the values that ranges reach, on a suite whose parts are sound."""
+    """Invalid overrides and ranges of ``sweep:`` and ``tuned:``; the suite's parts are valid."""
     sweep, tuned = suite.model.sweep, suite.model.tuned
     if sweep is not None:
         settings = _settings(suite, sweep.benchmarks)
         for key, value in sweep.set.items():
-            if problem := _override(settings, key, value, bool(sweep.benchmarks)):
+            if problem := _rejection(settings, key, value, bool(sweep.benchmarks)):
                 yield Problem(suite.node.find(("sweep", "set", key)), problem)
         yield from _spaces(suite, "sweep", sweep.spaces, sweep.benchmarks)
     if tuned is not None:
@@ -182,7 +181,6 @@ def check_ranges(suite: Suite) -> Iterator[Problem]:
 
 
 def _settings(suite: Suite, named: Sequence[str]) -> list[Setting]:
-    """The benchmarks that a section names, else all, at every scale that they have."""
     names = [name for name in named if name in suite.benchmarks] or list(suite.benchmarks)
     return [base for name in names for scale in WRITTEN_SCALES if (base := setting(suite, name, scale))]
 
@@ -192,43 +190,42 @@ def _spaces(
 ) -> Iterator[Problem]:
     settings = _settings(suite, named)
     for group, ranges in spaces.items():
-        for key, values in ranges.items():
+        for key, space in ranges.items():
             slot, _, rest = key.partition(".")
             if slot in SLOTS:
-                problem = _hyper_parameter(slot, rest, values)
-            elif values is None:
+                problem = _hyper_parameter(slot, rest, space)
+            elif space is None:
                 general = spaces.get("*", {}) if group != "*" else {}
                 problem = None if key in general else f"no range '{key}' to drop; {choices(general, key)}"
             else:
-                reached = [_override(settings, key, value, bool(named)) for value in _values(values)]
-                problem = next(filter(None, reached), None)
+                rejections = [_rejection(settings, key, value, bool(named)) for value in _values(space)]
+                problem = next(filter(None, rejections), None)
             if problem:
                 yield Problem(suite.node.find((section, "spaces", group, key)), problem)
 
 
-def _values(given: SpaceRange | None) -> Sequence[Any]:
-    """The values that show whether a range is valid; none of one that is dropped, or relative to an arm's own."""
-    if given is None:
+def _values(space: SpaceRange | None) -> Sequence[Any]:
+    """The values by which a range is checked; none of a dropped one or of factors."""
+    if space is None or space.factors is not None:
         return ()
-    if given.factors is not None:
-        return ()
-    return given.choices if given.choices is not None else (given.low, given.high)
+    return space.choices if space.choices is not None else (space.low, space.high)
 
 
-def _override(settings: Sequence[Setting], key: str, value: Any, everywhere: bool) -> str | None:
-    """Why an override is refused: by one of the benchmarks with ``everywhere``, else by all of them."""
-    refusals = []
+def _rejection(settings: Sequence[Setting], key: str, value: Any, everywhere: bool) -> str | None:
+    """Problem of an override: of one of the benchmarks with ``everywhere``, else of all of them."""
+    problems = []
     for base in settings:
-        wrong_here = [m.message for m in base.overridden({key: value}).mistakes() if override_at(m.path, [key])]
-        if wrong_here:
-            refusals.append(wrong_here[0])
+        mistakes = base.overridden(Settings({key: value})).mistakes()
+        here = [mistake.message for mistake in mistakes if override_at(mistake.path, [key])]
+        if here:
+            problems.append(here[0])
         elif not everywhere:
             return None
-    return refusals[0] if refusals else None
+    return problems[0] if problems else None
 
 
-def _hyper_parameter(slot: str, name: str, given: SpaceRange | None) -> str | None:
-    """What is wrong with a range of ``slot.hyper_parameter`` or ``slot.METHOD.hyper_parameter``."""
+def _hyper_parameter(slot: str, name: str, space: SpaceRange | None) -> str | None:
+    """Problem of a range of ``slot.hyper_parameter`` or ``slot.METHOD.hyper_parameter``."""
     method, dot, inner = name.partition(".")
     requested, methods = inner if dot else name, registry.entries("method")
     if dot:
@@ -240,7 +237,7 @@ def _hyper_parameter(slot: str, name: str, given: SpaceRange | None) -> str | No
     declared: list[Option] = [options[requested] for options in chosen if requested in options]
     if not declared:
         return f"no '{requested}' to tune; {choices({key for options in chosen for key in options}, requested)}"
-    for value in _values(given):
+    for value in _values(space):
         message = [wrong(requested, value, key) for key in declared]
         if all(message):
             return message[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -16,11 +16,12 @@ from harness.base.yaml_nodes import Node
 from harness.errors import HarnessError, Place, Problem, SuiteError, choices
 from harness.registry.shipped import suite_files, suites_folder
 from harness.registry.user_methods import UserMethod
-from harness.suite.ablate import expand
+from harness.suite.ablate import Levels, expand, place_of_change
 from harness.suite.models import Benchmark, Claim, PaperClaim, PaperClaims, SuiteFile, UsedBenchmark
 from harness.suite.own_files import with_own_files
-from harness.suite.schema_errors import schema_problem
 from harness.suite.short_forms import in_full
+from harness.suite.strict import schema_problem
+from harness.vocabulary import WRITTEN_SCALES
 
 Model = TypeVar("Model", bound=BaseModel)
 Reader = Callable[[Path], Node]
@@ -31,7 +32,7 @@ MOST_NAMES = 1000
 
 
 def _reader() -> Reader:
-    """Reads each file once, since many benchmarks share a parent, and ends where files inherit one another for ever."""
+    """A cached reader of files that rejects endless inheritance."""
     once = cache(yaml_nodes.read)
     left = itertools.count(MOST_FILES, -1)
 
@@ -55,9 +56,12 @@ class LoadedBenchmark:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A whole suite: its own file, its benchmarks and the claims of its paper by id, its own questions after them.
+    """A whole suite: its file, benchmarks and claims.
 
-    ``own_methods`` are the classes of a user's files that fill slots, or its data and models.
+    Attributes:
+        facts: the claims by id as stated: the paper's, then the suite's own.
+        own_methods: methods, data and models of a user's files.
+        generated: the levels of ``ablate:`` that made an arm.
     """
 
     path: Path
@@ -66,6 +70,13 @@ class Suite:
     benchmarks: Mapping[str, LoadedBenchmark]
     facts: Mapping[str, PaperClaim]
     own_methods: tuple[UserMethod, ...] = ()
+    generated: Levels = field(default_factory=dict)
+
+    def place(self, *path: str | int) -> Place:
+        """Place of a value in the suite's file; of a generated arm's value that of the change that set it."""
+        if path[:1] == ("arms",) and len(path) > 1 and path[1] in self.generated:
+            return place_of_change(self.node, self.generated[str(path[1])], path[2:])
+        return self.node.find(path)
 
     @property
     def name(self) -> str:
@@ -74,7 +85,7 @@ class Suite:
 
     @property
     def tuned_claims(self) -> list[Claim]:
-        """The claims that are judged under the tuned protocol beside the published one."""
+        """The claims that are also judged under the tuned protocol."""
         tuned = self.model.tuned
         bound = [binding for binding in self.model.claims if binding.arm is not None and binding.check is None]
         if tuned is None or tuned.claims == "primaries":
@@ -83,26 +94,26 @@ class Suite:
 
 
 def absent(
-    node: Node, path: tuple[str | int, ...], says: str, names: Iterable[str | None], known: Collection[str]
+    node: Node, path: tuple[str | int, ...], says: str, names: Iterable[str | None], valid: Collection[str]
 ) -> Iterator[Problem]:
-    """A problem for each name at or below a path of a file that is not known (None is no name): ``SAYS 'NAME'; …``."""
+    """Problems of unknown names at or below a path of a file: ``SAYS 'NAME'; …``; None is skipped."""
     for name in names:
-        if name is not None and name not in known:
-            yield Problem(node.find((*path, name)), f"{says} '{name}'; {choices(known, name)}")
+        if name is not None and name not in valid:
+            yield Problem(node.find((*path, name)), f"{says} '{name}'; {choices(valid, name)}")
 
 
 def read_suite(path: Path) -> Suite:
-    """The suite of a file, each part valid in itself; ``harness.suite.load_suite`` also checks the whole.
+    """Read a suite's files; ``harness.suite.load_suite`` also checks the whole.
 
     Raises:
-        SuiteError: a file that is no valid suite, benchmark or claims file.
+        SuiteError: a file that is not a valid suite, benchmark or claims file.
     """
     read = _reader()
     return _assembled(path, _inherited(path, read), read)
 
 
 def assembled(node: Node, path: Path) -> Suite:
-    """As :func:`read_suite`, of what a file at ``path`` would hold; there need not be one."""
+    """As :func:`read_suite`, from the content of a file at ``path``."""
     read = _reader()
     return _assembled(path, _with_parents(path, node, read, (path.resolve(),)), read)
 
@@ -114,16 +125,16 @@ def _assembled(path: Path, node: Node, read: Reader) -> Suite:
         if len(names) > MOST_NAMES:
             problem = Problem(node.find((part,)), f"{len(names):,} {part}, more than {MOST_NAMES:,}")
             raise SuiteError([problem])
+    levels: Levels = {}
     if model.ablate:
-        node = expand(model, node)
-        model = _validate(SuiteFile, node)
+        model, levels = expand(model, node)
     benchmarks = {name: _benchmark(path, model, node, name, used, read) for name, used in model.benchmarks.items()}
     claims, facts = _claims(model, node, benchmarks, _facts(path, model, node))
-    return Suite(path, model.model_copy(update={"claims": claims}), node, benchmarks, facts, own_methods)
+    return Suite(path, model.model_copy(update={"claims": claims}), node, benchmarks, facts, own_methods, levels)
 
 
 def unusable(path: Path) -> str | None:
-    """Why no file can have this name: too long, a null character, a loop of links; None where one can."""
+    """Error of a name that no file can have, else None."""
     try:
         path.exists()
         path.stat()
@@ -135,7 +146,7 @@ def unusable(path: Path) -> str | None:
 
 
 def find_suite(which: str | Path) -> Path:
-    """The file of a suite given by path or by the name of a shipped one."""
+    """The file of a suite by its path or shipped name."""
     path = Path(which)
     if (wrong := unusable(path)) is not None:
         raise HarnessError(f"no suite file '{which}': {wrong}")
@@ -147,20 +158,20 @@ def find_suite(which: str | Path) -> Path:
     raise HarnessError(f"no suite file '{which}' and no shipped suite of that name; {choices(shipped, str(which))}")
 
 
-def _inherited(path: Path, read: Reader, seen: tuple[Path, ...] = (), asked: Place | None = None) -> Node:
-    """A file on top of what it inherits, depth first, later parents over earlier ones."""
+def _inherited(path: Path, read: Reader, seen: tuple[Path, ...] = (), child: Place | None = None) -> Node:
+    """A file merged over its parents, later parents over earlier ones."""
     try:
         real = path.resolve(strict=False)
     except (OSError, RuntimeError) as error:
-        raise SuiteError([Problem(asked or Place(path, 1, 1), f"cannot be followed: {error}")]) from error
+        raise SuiteError([Problem(child or Place(path, 1, 1), f"cannot be followed: {error}")]) from error
     if len(seen) > DEEPEST:
-        raise SuiteError([Problem(asked or Place(path, 1, 1), f"inherits more than {DEEPEST} files deep")])
+        raise SuiteError([Problem(child or Place(path, 1, 1), f"inherits more than {DEEPEST} files deep")])
     if real in seen:
         loop = " → ".join(p.name for p in (*seen[seen.index(real) :], real))
-        raise SuiteError([Problem(asked or Place(path, 1, 1), f"inheritance goes round in a circle: {loop}")])
-    if asked is not None and not path.is_file():
+        raise SuiteError([Problem(child or Place(path, 1, 1), f"inheritance goes round in a circle: {loop}")])
+    if child is not None and not path.is_file():
         why = "is a folder" if path.is_dir() else "does not exist"
-        raise SuiteError([Problem(asked, f"inherits '{path}', which {why}")])
+        raise SuiteError([Problem(child, f"inherits '{path}', which {why}")])
     return _with_parents(path, read(path), read, (*seen, real))
 
 
@@ -178,9 +189,9 @@ def _with_parents(path: Path, node: Node, read: Reader, seen: tuple[Path, ...]) 
     if merged is None:
         return node
     merged = merged.copy()  # the parent's own node stays as it is
-    for key in ("abstract", "inherits"):  # neither is handed down
+    for key in ("abstract", "inherits"):  # not inherited
         merged.value.pop(key, None)
-    for scale in ("paper", "small", "mini"):  # nor does a child stand for what its parent stands for
+    for scale in WRITTEN_SCALES:  # a child does not serve its parent's benchmarks
         block = merged.value.get(scale)
         if block is not None and isinstance(block.value, dict) and "stands_for" in block.value:
             merged.value[scale] = block.copy()
@@ -202,7 +213,7 @@ def _benchmark(
     if used.define is not None:
         node = suite_node.at(("benchmarks", name, "define"))
         if used.define.inherits:
-            message = "what stands in 'define:' inherits nothing; use 'file:' for that"
+            message = "'define:' inherits nothing; use 'file:' for that"
             raise SuiteError([Problem(node.find(("inherits",)), message)])
         return LoadedBenchmark(name, used.define, node, used)
     if used.file is not None:
@@ -210,7 +221,9 @@ def _benchmark(
         if (wrong := unusable(file)) is not None:
             raise SuiteError([Problem(suite_node.find(("benchmarks", name, "file")), f"cannot be read: {wrong}")])
         if not file.exists():
-            raise SuiteError([Problem(suite_node.find(("benchmarks", name, "file")), f"no such file: {file}")])
+            raise SuiteError(
+                [Problem(suite_node.find(("benchmarks", name, "file")), f"the file {file} does not exist")]
+            )
     else:
         tried = [root / "benchmarks" / suite.suite / f"{name}.yaml" for root in (path.parent, suites_folder())]
         file = next((file for file in tried if file.exists()), tried[0])
@@ -231,7 +244,7 @@ def _benchmark(
 
 
 def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, PaperClaim]:
-    """The claims by id: inline, from the named file, or from ``claims/<suite>.yaml`` beside the suite."""
+    """The paper's claims by id: inline, from a named file, or from ``claims/<suite>.yaml``."""
     if isinstance(suite.facts, list) and suite.facts:
         listed, where = suite.facts, node.value["facts"]
     else:
@@ -242,14 +255,14 @@ def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, PaperClaim]:
         if not file.exists():
             if named is None:
                 return {}
-            raise SuiteError([Problem(node.find(("facts",)), f"no such file of facts: {file}")])
+            raise SuiteError([Problem(node.find(("facts",)), f"the file of facts {file} does not exist")])
         where = yaml_nodes.read(file, top=list)
         listed = _validate(PaperClaims, where).root
     facts: dict[str, PaperClaim] = {}
     problems = []
     for number, fact in enumerate(listed):
         if fact.id in facts:
-            problems.append(Problem(where.find((number, "id")), f"the claim '{fact.id}' stands twice"))
+            problems.append(Problem(where.find((number, "id")), f"the claim '{fact.id}' is duplicated"))
         if fact.suite != suite.suite:
             message = f"belongs to suite '{fact.suite}', not '{suite.suite}'"
             problems.append(Problem(where.find((number, "suite")), message))
@@ -262,7 +275,7 @@ def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, PaperClaim]:
 def _claims(
     suite: SuiteFile, node: Node, benchmarks: Mapping[str, LoadedBenchmark], facts: Mapping[str, PaperClaim]
 ) -> tuple[list[Claim], dict[str, PaperClaim]]:
-    """The claims, and the facts with those that claims of the suite state themselves."""
+    """The suite's claims, and all stated claims by id."""
     claims: list[Claim] = []
     every = dict(facts)
     for number, claim in enumerate(suite.claims):

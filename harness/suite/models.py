@@ -13,6 +13,7 @@ from harness.suite.paper_claims import PaperClaim as PaperClaim
 from harness.suite.paper_claims import PaperClaims as PaperClaims
 from harness.suite.paper_claims import Published as Published
 from harness.suite.search_models import Sweep, TunedProtocol
+from harness.suite.settings import Settings
 from harness.suite.strict import Identifier as Identifier
 from harness.suite.strict import Name as Name
 from harness.suite.strict import Strict as Strict
@@ -35,7 +36,7 @@ class Paper(Strict):
 
 
 class Seeds(Strict):
-    """How many seeds: at least, for cells of primary contrasts, at most."""
+    """Numbers of seeds: least, for primary comparisons, most."""
 
     min: Annotated[int, Field(ge=1, le=1000)] = 3
     primary: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -49,25 +50,24 @@ class Seeds(Strict):
 
 
 class Arm(Strict):
-    """What fills the slots, plus overrides of recipe keys. ``parent``: the arm that an ablation changes."""
+    """Methods by slot and overrides of recipe keys; ``parent``: the arm that an ablation changes."""
 
     role: Annotated[Role, Field(strict=False)]
     about: str = ""
-    optimizer: str | dict[str, Any] | None = None
-    norm: str | dict[str, Any] | None = None
-    objective: str | dict[str, Any] | None = None
-    adaptation: str | dict[str, Any] | None = None
-    set: dict[str, Any] = {}
+    optimizer: str | Settings | None = None
+    norm: str | Settings | None = None
+    objective: str | Settings | None = None
+    adaptation: str | Settings | None = None
+    set: Settings = Settings()
     protocol: Literal["published", "tuned"] = "published"
     parent: Name | None = None
 
 
-Changes = Annotated[dict[str, Any], Field(min_length=1)]
-Levels = Annotated[dict[Identifier, Changes], Field(min_length=1)]
+Levels = Annotated[dict[Identifier, Annotated[Settings, Field(min_length=1)]], Field(min_length=1)]
 
 
 class Ablate(Strict):
-    """What an arm expands to. ``factors`` has, by factor, levels of changes to the arm.
+    """A design of ablations: ``factors`` has levels of changes to the arm.
 
     ``leave-one-out``: one factor at its level at a time. ``one-change``: every level of every factor, one at a time.
     ``cumulative``: factors in order, each on top of those before, compared with the step before. ``factorial``: every
@@ -83,14 +83,14 @@ Ablations = Annotated[
     Annotated[Ablate, Tag("Ablate")] | Annotated[list[Ablate], Tag("list[Ablate]")],
     Discriminator(lambda value: "list[Ablate]" if isinstance(value, list) else "Ablate"),
 ]
-"""One design or several; told apart before they are checked, so that a mistake is reported once."""
+"""One design or several, distinguished before validation so that a mistake is reported once."""
 
 
 class Metric(Strict):
     """A final metric: unit and direction as in the claims.
 
-    ``floor`` is the smallest difference worth having at paper scale, ``smallest`` on a stand-in, or
-    ``relative_smallest``, as a share of the baseline's mean. They are chosen from the metric alone, never from results.
+    ``floor`` is the smallest effect size of interest at paper scale, ``smallest`` on a stand-in, or
+    ``relative_smallest``, as a share of the baseline's mean. ``trivial`` is the score of a dummy baseline.
     """
 
     unit: str
@@ -110,34 +110,34 @@ class Metric(Strict):
 
 
 class Dependency(Strict):
-    """A trial whose product a benchmark starts from: a teacher, a backbone; ``data`` is the benchmark's own if empty.
+    """A trial whose trained weights a benchmark starts from; ``data`` defaults to the benchmark's.
 
-    ``weights`` names a source of published weights instead. ``seeds``: one product for every seed (``shared``: the
-    interval is conditional on it), or one a seed (``paired``). Without ``always`` it is only needed by arms whose
-    methods say so (``MethodMetadata.needs``).
+    ``weights`` names a source of published weights instead. ``seeds``: one trial for every seed (``shared``: the
+    interval is conditional on it), or one a seed (``paired``). Without ``always`` only arms whose methods need it
+    (``MethodMetadata.needs``) start from it.
     """
 
     about: str = ""
     task: str = "classification"
-    data: dict[str, Any] = {}
-    model: dict[str, Any] = {}
-    recipe: dict[str, Any] = {}
+    data: Settings = Settings()
+    model: Settings = Settings()
+    recipe: Settings = Settings()
     weights: str | None = None
     seeds: Literal["shared", "paired"] = "shared"
     always: bool = False
 
 
 class ScaleBlock(Strict):
-    """What a scale changes against ``paper``; under ``paper`` itself, everything.
+    """Changes of a scale against ``paper``; under ``paper`` itself, everything.
 
-    ``competent``: by metric the figure that a baseline must reach, or an arm whose score on the same seeds it must: a
-    trivial predictor. A baseline below it makes its claims ``weak baseline``.
+    ``competent``: baseline thresholds by metric, a number or an arm (a dummy baseline) to reach on the same seeds. A
+    baseline below it makes its claims ``weak baseline``.
     """
 
     about: str = ""
-    data: dict[str, Any] = {}
-    model: dict[str, Any] = {}
-    recipe: dict[str, Any] = {}
+    data: Settings = Settings()
+    model: Settings = Settings()
+    recipe: Settings = Settings()
     prerequisites: dict[Identifier, Dependency] = {}
     stands_for: list[Name] = []
     competent: dict[str, float | Name] = {}
@@ -145,7 +145,7 @@ class ScaleBlock(Strict):
 
 
 class Source(Strict):
-    """Where a leaf of a published recipe comes from."""
+    """Origin of a value of a published recipe."""
 
     trust: Literal["published", "upstream", "derived", "third-party", "unknown: our choice"]
     place: str
@@ -169,18 +169,18 @@ class Benchmark(Strict):
 
 
 class UsedBenchmark(Strict):
-    """How a suite uses a benchmark: its file (or an inline definition), arms and overrides of recipe keys."""
+    """A suite's use of a benchmark: file or inline definition, arms, overrides of recipe keys."""
 
     file: str | None = None
     define: Benchmark | None = None
     arms: list[Name] | None = None
-    set: dict[str, Any] = {}
+    set: Settings = Settings()
 
 
 class MechanismCheck(Strict):
-    """Does the cause act? ``metric`` of ``arm`` compared with ``value``.
+    """Check of a claim's cause: ``metric`` of ``arm`` compared with ``value``.
 
-    As a ratio to that of ``relative_to``, or less that of ``minus``: a ratio is for what cannot be zero or negative.
+    Taken as a ratio to ``relative_to`` (of positive quantities) or less that of ``minus``.
     """
 
     metric: Annotated[str, StringConstraints(pattern=r"^mechanism\.")]
@@ -193,17 +193,17 @@ class MechanismCheck(Strict):
     @model_validator(mode="after")
     def _one_reference(self) -> MechanismCheck:
         if self.relative_to is not None and self.minus is not None:
-            raise ValueError("a gate is a ratio ('relative_to') or a difference ('minus'), not both")
+            raise ValueError("a mechanism check is a ratio ('relative_to') or a difference ('minus'), not both")
         return self
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """The arms that it looks at."""
+        """The arms that it reads."""
         return tuple(arm for arm in (self.arm, self.relative_to, self.minus) if arm is not None)
 
     @property
     def of(self) -> str:
-        """Whose metric it is, in words."""
+        """Its arms as text: ``adamp / adam``, ``adamp − adam``."""
         return f"{self.arm} / {self.relative_to}" if self.relative_to else " − ".join(self.arms)
 
     def __str__(self) -> str:
@@ -217,12 +217,12 @@ class Threshold(Strict):
 
 
 class Claim(Strict):
-    """A claim of a paper or of the suite, bound to benchmarks and arms, or unbound with a reason.
+    """A claim, bound to benchmarks and arms or unbound with a reason.
 
-    A claim of a paper has its ``id``, and its words and numbers stand in the facts. A claim of the suite has a ``kind``
-    of its own: an ``intervention`` changes a cause, and the gain must change with it; a ``comparison`` is any question
-    without a printed number (no ``benchmarks``: those that have the metric). Its ``statement``, and numbers that are
-    ``published`` somewhere, stand in the claim itself.
+    A claim of a paper has an ``id``; its sentence and numbers are in the facts. A claim of the suite has a ``kind``: an
+    ``intervention`` changes a cause, and the gain must change with it; a ``comparison`` is any question without a
+    printed number (default ``benchmarks``: those that have the metric). It has its ``statement`` and ``published``
+    numbers itself.
 
     ``order`` is required by orderings over several arms: ``chain`` (arm > against[0] > against[1] …) or ``best``
     (arm above each); a difference may have it too, and then all of ``against`` decides, else the first of them.
@@ -269,7 +269,7 @@ class Claim(Strict):
         return self.against if kind == "ordering" or self.order is not None else self.against[:1]
 
     def fact(self, suite: str, metric: Metric) -> PaperClaim:
-        """The words and numbers of a claim with a kind of its own, in the form of a paper's claim."""
+        """Sentence and numbers of a claim of the suite, in the form of a paper's claim."""
         assert self.kind is not None
         assert self.arm is not None
         assert self.metric is not None
@@ -318,7 +318,7 @@ class Claim(Strict):
 
 
 class ComparisonEntry(Claim):
-    """An entry of ``compare:``: each of ``against`` is a claim of its own; ``jointly``: the arm above all of them."""
+    """An entry of ``compare:``, each of ``against`` a claim; ``jointly``: one claim."""
 
     id: Identifier | None = None  # type: ignore[assignment]
     jointly: bool = False
@@ -359,5 +359,5 @@ class SuiteFile(Strict):
     @field_validator("benchmarks", mode="before")
     @classmethod
     def _empty_means_default(cls, value: Any) -> Any:
-        """``imagenet-resnet18:`` with nothing after it takes the benchmark as its file has it."""
+        """Take the benchmark of the file for ``imagenet-resnet18:`` without a value."""
         return {k: {} if v is None else v for k, v in value.items()} if isinstance(value, dict) else value

@@ -17,7 +17,7 @@ PARTS = ("data", "model")
 
 
 def with_own_files(node: Node, root: Path) -> tuple[Node, tuple[UserMethod, ...]]:
-    """The node with every file replaced by its name, and what workers register again.
+    """Replace every file by its registered name; return the parts for workers too.
 
     Args:
         root: the suite's folder, from which files are named.
@@ -30,16 +30,16 @@ def with_own_files(node: Node, root: Path) -> tuple[Node, tuple[UserMethod, ...]
     return changed, tuple(result.values())
 
 
-def _visited(node: Node, key: str, root: Path, found: dict[str, UserMethod]) -> Node:
+def _visited(node: Node, key: str, root: Path, parts: dict[str, UserMethod]) -> Node:
     value = node.value
     if isinstance(value, list):
-        items = [_visited(child, key, root, found) for child in value]
+        items = [_visited(child, key, root, parts) for child in value]
         return node if all(a is b for a, b in zip(items, value, strict=True)) else _with(node, items)
     if not isinstance(value, dict):
         return node
     if (key in SLOTS or key in PARTS) and "file" in value:
-        return _named(node, key, root, found)
-    children = {name: _visited(child, _key_of(key, name), root, found) for name, child in value.items()}
+        return _named(node, key, root, parts)
+    children = {name: _visited(child, _key_of(key, name), root, parts) for name, child in value.items()}
     if all(children[name] is child for name, child in value.items()):
         return node
     copy = node.copy()
@@ -48,7 +48,7 @@ def _visited(node: Node, key: str, root: Path, found: dict[str, UserMethod]) -> 
 
 
 def _key_of(above: str, name: str) -> str:
-    """What a mapping fills: a place below a slot fills the slot."""
+    """The slot or part of a mapping; a place below a slot belongs to the slot."""
     return above if above in SLOTS and name not in (*SLOTS, *PARTS) else name
 
 
@@ -56,7 +56,7 @@ def _with(node: Node, items: list[Node]) -> Node:
     return Node(node.place, items, node.key_places, node.size, node.height)
 
 
-def _named(node: Node, key: str, root: Path, found: dict[str, UserMethod]) -> Node:
+def _named(node: Node, key: str, root: Path, parts: dict[str, UserMethod]) -> Node:
     file = node.value["file"]
     if not isinstance(file.value, str):
         raise SuiteError([Problem(file.place, "'file' is the path of a Python file")])
@@ -64,7 +64,7 @@ def _named(node: Node, key: str, root: Path, found: dict[str, UserMethod]) -> No
     if not path.is_file():
         raise SuiteError([Problem(file.place, f"no file {path}")])
     if path.suffix != ".py":
-        raise SuiteError([Problem(file.place, f"{path} is no Python file")])
+        raise SuiteError([Problem(file.place, f"{path} is not a Python file")])
     target = node.value.get("class") or node.value.get("function")
     try:
         if key in SLOTS:
@@ -76,7 +76,7 @@ def _named(node: Node, key: str, root: Path, found: dict[str, UserMethod]) -> No
         register(part)
     except HarnessError as error:
         raise SuiteError([Problem((target or file).place, str(error))]) from error
-    found[f"{part.kind}/{part.name}"] = part
+    parts[f"{part.kind}/{part.name}"] = part
     named = node.copy()
     for word in ("file", "class", "function"):
         named.value.pop(word, None)

@@ -1,4 +1,4 @@
-"""The claims of a paper as its fact file has them, and the form of a suite's own claims."""
+"""The claims of a paper as its fact file has them."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ class PaperClaim(Strict):
 
     @property
     def _gain(self) -> float | None:
-        """The difference of the gains over each one's own baseline, where the setting is mixed."""
+        """Difference of the gains over their baselines, in a mixed setting."""
         return self.published.gain_difference if self.published.gain_difference is not None else self.gain_difference
 
     @property
     def direction(self) -> int:
-        """+1 where the claim says that the method's number is higher, −1 where lower (docs/verdicts.md)."""
+        """+1 if the claimed number of the method is higher, −1 if lower (docs/verdicts.md)."""
         p = self.published
         printed = (self._gain if self.setting == "mixed" else None) or p.difference or p.computed_difference
         return (1 if printed > 0 else -1) if printed else (1 if self.better == "higher" else -1)
 
     @property
     def effect(self) -> float | None:
-        """Δ: the published difference in the metric's unit, signed; None where none is printed."""
+        """Signed published difference in the metric's unit, or None."""
         p = self.published
         if self.setting == "mixed":
             return self._gain

@@ -37,7 +37,7 @@ def suite_from_dict(data: Mapping[str, Any], folder: str | Path = ".") -> Suite:
 
 
 def suite_to_yaml(suite: Suite) -> str:
-    """The whole suite as one file, with its benchmarks, claims and what it inherits; read again it is equal.
+    """Write a suite as one file, with its benchmarks, claims and parents.
 
     Relative paths of data and programs stay as they are, and begin at the folder of the file.
     """

@@ -1,4 +1,4 @@
-"""What a suite says of programs that run as trials: commands whose names in braces exist, results that can be read."""
+"""Checks of programs that run as trials: their commands, results and files."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 
 from harness.base.yaml_nodes import Node
 from harness.errors import HarnessError, Problem, choices
+from harness.suite.settings import Settings
 from harness.suite.values import Mistake
 from harness.trial.programs import known_values, placeholders, result_problems, words_of
 
 COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
-def program_mistakes(recipe: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Of a program's recipe, once an arm's values are in it; paths begin with a key of the recipe."""
+def program_mistakes(recipe: Settings) -> Iterator[Mistake]:
+    """Mistakes of a program's recipe with an arm's values; paths begin with a key of the recipe."""
     if "command" not in recipe:
         yield Mistake((), "the program needs a 'command', as in [python, train.py, --seed, '{seed}']")
         return
@@ -43,8 +44,8 @@ def program_mistakes(recipe: Mapping[str, Any]) -> Iterator[Mistake]:
         yield Mistake(("commit",), f"'{commit}' is not the whole name of a commit (40 hexadecimal digits)")
 
 
-def check_program(node: Node, path: tuple[str, ...], recipe: Mapping[str, Any], root: Path) -> Iterator[Problem]:
-    """The files that a program is made of are there; ``root`` is the suite's folder."""
+def check_program(node: Node, path: tuple[str, ...], recipe: Settings, root: Path) -> Iterator[Problem]:
+    """Missing files of a program; ``root`` is the suite's folder."""
     if recipe.get("repository"):
         return
     folder = root / str(recipe.get("folder", "."))
@@ -62,7 +63,7 @@ def check_program(node: Node, path: tuple[str, ...], recipe: Mapping[str, Any], 
 
 
 def code_files(recipe: Mapping[str, Any], folder: Path) -> list[Path]:
-    """The files that are a program's code, sorted; none where ``code: []`` says so and a lock file stands for it.
+    """A program's code files, sorted; none with ``code: []`` and a lock file.
 
     Raises:
         HarnessError: a pattern leads out of the folder, or none has a file; no code and no lock file.
@@ -70,9 +71,7 @@ def code_files(recipe: Mapping[str, Any], folder: Path) -> list[Path]:
     patterns = recipe.get("code", ("**/*.py",))
     if not patterns:
         if not recipe.get("environment"):
-            raise HarnessError(
-                "'code: []' says that nothing here is its code: name the file that pins it, 'environment:'"
-            )
+            raise HarnessError("'code: []' declares no code of the program: name the file that pins it, 'environment:'")
         return []
     result: set[Path] = set()
     for pattern in patterns:
@@ -85,7 +84,7 @@ def code_files(recipe: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def _hidden(file: Path) -> bool:
-    """Caches, repositories and environments are no code of the program."""
+    """Caches, repositories and environments do not belong to the program's code."""
     return any(
         part.startswith(".") or part in ("__pycache__", "node_modules", "venv", "results") for part in file.parts
     )

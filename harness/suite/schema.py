@@ -11,17 +11,21 @@ from harness.trial.options import Option
 from harness.trial.recipe import COMMON_KEYS
 from harness.vocabulary import WRITTEN_SCALES
 
+
+class JsonSchema(dict[str, Any]):
+    """A JSON Schema or a part of one."""
+
+
 _TYPES = {"int": "integer", "float": "number", "bool": "boolean", "str": "string", "list": "array", "dict": "object"}
 
 
-def json_schema() -> dict[str, Any]:
-    """One schema for suite files; ``$defs`` has those of benchmark and claims files and of declared options.
+def json_schema() -> JsonSchema:
+    """Schema of suite files; ``$defs`` has those of benchmark and claims files and of options.
 
-    ``recipe.TASK``, ``data.NAME`` and ``model.NAME`` are what a recipe, a data source and a model may say; a block of a
-    benchmark is held to those of the task, the source and the model that it names.
+    ``recipe.TASK``, ``data.NAME`` and ``model.NAME`` have the options of a task, a data source and a model.
     """
     schema = SuiteFile.model_json_schema(mode="validation")
-    definitions: dict[str, Any] = schema.setdefault("$defs", {})
+    definitions: JsonSchema = schema.setdefault("$defs", {})
     for name, model in (("BenchmarkFile", Benchmark), ("PaperClaims", PaperClaims)):
         part = model.model_json_schema(mode="validation")
         definitions.update(part.pop("$defs", {}))
@@ -41,27 +45,28 @@ def json_schema() -> dict[str, Any]:
         definitions[benchmark]["allOf"] = [
             rule for scale in WRITTEN_SCALES for rule in _where_named("task", "recipe", (scale, "recipe"))
         ]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "suite", **schema}
+    return JsonSchema({"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "suite", **schema})
 
 
-def _where_named(key: str, kind: str, path: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """Where ``key`` names an entry, what lies at ``path`` is held to that entry's options."""
+def _where_named(key: str, kind: str, path: tuple[str, ...] = ()) -> list[JsonSchema]:
+    """Apply an entry's options at ``path`` if ``key`` names the entry."""
     rules = []
     for name in registry.entries("task" if kind == "recipe" else "data" if kind == "data" else "model"):
-        held: dict[str, Any] = {"$ref": f"#/$defs/{kind}.{name}"}
+        held = JsonSchema({"$ref": f"#/$defs/{kind}.{name}"})
         for part in reversed(path):
-            held = {"properties": {part: held}}
-        rules.append({"if": {"properties": {key: {"const": name}}, "required": [key]}, "then": held})
+            held = JsonSchema(properties={part: held})
+        condition = {"properties": {key: {"const": name}}, "required": [key]}
+        rules.append(JsonSchema({"if": condition, "then": held}))
     return rules
 
 
-def _options(declared: Mapping[str, Option]) -> dict[str, Any]:
+def _options(declared: Mapping[str, Option]) -> JsonSchema:
     properties = {name: _option(item) for name, item in declared.items()}
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+    return JsonSchema(type="object", properties=properties, additionalProperties=False)
 
 
-def _option(declared: Option) -> dict[str, Any]:
-    schema: dict[str, Any] = {"description": declared.about}
+def _option(declared: Option) -> JsonSchema:
+    schema = JsonSchema(description=declared.about)
     if declared.type != "any":
         kind = _TYPES[declared.type]
         schema["type"] = [kind, "null"] if declared.optional else kind
@@ -71,4 +76,6 @@ def _option(declared: Option) -> dict[str, Any]:
         schema["enum"] = [*declared.choices, *([None] if declared.optional else [])]
     limits = {"minimum": declared.low, "maximum": declared.high}
     schema |= {name: limit for name, limit in limits.items() if limit is not None}
-    return schema if declared.required else {**schema, "default": declared.default}
+    if not declared.required:
+        schema["default"] = declared.default
+    return schema

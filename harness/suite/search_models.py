@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from harness.suite.settings import Settings
 from harness.suite.strict import Identifier, Name, Strict
 
 
@@ -36,9 +37,9 @@ class SpaceRange(Strict):
 
 
 class Sweep(Strict):
-    """How arms are tuned: the same sampler and number of configurations for each.
+    """Tuning of arms: one sampler and number of configurations for all.
 
-    What an arm's methods declare is tuned without being named. ``spaces`` widens, narrows or (``null``) drops ranges,
+    Ranges that an arm's methods declare are tuned by default. ``spaces`` widens, narrows or (``null``) drops ranges,
     by arm (``"*"``: every arm): ``slot.hyper_parameter``, ``slot.METHOD.hyper_parameter`` where a slot is filled per
     place, or a recipe key. ``set`` overrides recipe keys in every arm, in the comparison too. ``benchmarks`` are those
     that the section is made for; on one that does not run all ``arms``, those that it runs are tuned. ``seeds`` are
@@ -56,14 +57,14 @@ class Sweep(Strict):
     metric: Identifier | None = None
     selection_metric: Identifier | None = None
     selection_better: Literal["higher", "lower"] = "higher"
-    set: dict[str, Any] = {}
+    set: Settings = Settings()
     spaces: dict[Name, dict[str, SpaceRange | None]] = {}
 
 
 class RateCurve(Strict):
-    """The paired difference of a claim with every arm at ``factors`` times its own value of ``key``.
+    """Learning-rate sensitivity: a claim's difference at ``factors`` times each arm's ``key``.
 
-    ``seeds``: how many of the claim's first seeds.
+    ``seeds``: number of the claim's first seeds.
     """
 
     key: Name = "optimizer.lr"
@@ -72,7 +73,7 @@ class RateCurve(Strict):
 
 
 class TunedOn(Strict):
-    """What of the tuned protocol is otherwise on one benchmark: a dear one takes less, its metric may choose."""
+    """Changes of the tuned protocol on one benchmark."""
 
     budget: Annotated[int, Field(ge=1, le=1000)] | None = None
     seeds: Annotated[int, Field(ge=1, le=100)] | None = None

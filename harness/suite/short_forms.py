@@ -1,9 +1,8 @@
-"""Short forms of a suite of one's own, written out in full before they are checked.
+"""Short forms of user suites, expanded before they are checked.
 
-A benchmark that is no file stands in the suite itself, without scales: its keys are those of ``mini``. A program's keys
-(``command``, ``results``, …) stand beside its metrics. An arm without a role has one by ``compare:``, and its
-``values`` are what a command's ``{arm.KEY}`` names. Every value keeps its place, so that an error points at what was
-written.
+A benchmark without a file is defined in the suite, without scales: its keys are those of ``mini``. A program's keys
+(``command``, ``results``, …) are next to its metrics. An arm without a role gets one by ``compare:``; its ``values``
+replace a command's ``{arm.KEY}``. Every value keeps its place for errors.
 """
 
 from __future__ import annotations
@@ -13,41 +12,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from harness.base.yaml_nodes import Node
-from harness.suite.models import Benchmark, UsedBenchmark
+from harness.suite.models import UsedBenchmark
 
-PROGRAM = {
-    **{
-        key: key
-        for key in (
-            "command",
-            "repository",
-            "commit",
-            "code",
-            "environment",
-            "python",
-            "results",
-            "values",
-            "variables",
-            "expects",
-            "paired",
-            "resumes",
-            "memory_mb",
-            "writes",
-        )
-    },
-    "in": "folder",
-    "folder": "folder",
-    "timeout": "timeout_seconds",
-    "cpus": "threads",
-    "steps": "steps",
-}
-"""Keys of a program as a suite says them, and as its recipe calls them."""
+_SAME = "command repository commit code environment python results values variables expects paired resumes memory_mb"
+PROGRAM = {key: key for key in f"{_SAME} writes folder steps".split()}
+PROGRAM |= {"in": "folder", "timeout": "timeout_seconds", "cpus": "threads"}
+"""Keys of a program in a suite, and in its recipe."""
 ELSEWHERE = "imported"
-"""The task of a benchmark that only declares metrics, for results that ``harness import`` takes in."""
+"""The task of a benchmark that only declares metrics, for imported results."""
 PARTS = ("data", "model", "recipe", "prerequisites", "competent", "about")
 """Keys of a benchmark that belong to its scale."""
 _USED = frozenset(UsedBenchmark.model_fields)
-_WHOLE = frozenset(Benchmark.model_fields)
 
 
 def in_full(node: Node) -> Node:
@@ -133,7 +108,6 @@ def _put(node: Node, key: str, child: Node) -> None:
 
 
 def _compared(node: Node) -> set[str]:
-    """The arms that ``compare:`` asks about."""
     listed = node.value["compare"].value
     entries = [item.value for item in listed if isinstance(item.value, dict)] if isinstance(listed, list) else []
     return {item["arm"].value for item in entries if "arm" in item and isinstance(item["arm"].value, str)}
@@ -161,22 +135,22 @@ def _arm(name: str, arm: Node, methods: set[str] | None) -> Node:
     return full
 
 
-def _benchmark(name: str, given: Node) -> Node:
+def _benchmark(name: str, written: Node) -> Node:
     """``{task, metrics, data, …}`` or ``{command, metrics, …}`` as what stands under ``define:``."""
-    if not isinstance(given.value, dict) or "file" in given.value or "define" in given.value:
-        return given
-    own = given.value.keys() - _USED
+    if not isinstance(written.value, dict) or "file" in written.value or "define" in written.value:
+        return written
+    own = written.value.keys() - _USED
     if not own:
-        return given
-    define, block = Node(given.place, {}), Node(given.place, {})
-    used = Node(given.place, {})
-    is_program = "command" in own or _text(given, "task") == "command"
-    for key, child in given.value.items():
-        place = given.key_places[key]
+        return written
+    define, block = Node(written.place, {}), Node(written.place, {})
+    used = Node(written.place, {})
+    is_program = "command" in own or _text(written, "task") == "command"
+    for key, child in written.value.items():
+        place = written.key_places[key]
         if key in _USED:
             target, called = used, key
         elif is_program and key in PROGRAM:
-            target, called = _below(block, "recipe", given), PROGRAM[key]
+            target, called = _below(block, "recipe", written), PROGRAM[key]
         elif key in PARTS:
             target, called = block, key
         else:
@@ -190,13 +164,13 @@ def _benchmark(name: str, given: Node) -> Node:
         target.key_places[called] = place
     for key, value in (("benchmark", name), ("title", name)):
         if key not in define.value:
-            _put(define, key, Node.of(value, given.place))
+            _put(define, key, Node.of(value, written.place))
     if "metrics" in define.value:
         define.value["metrics"] = _metrics(define.value["metrics"])
     if is_program:
-        _complete_program(define, block, given)
-    elif _text(given, "task") == ELSEWHERE:
-        _nothing_of_ours(block, given)
+        _complete_program(define, block, written)
+    elif _text(written, "task") == ELSEWHERE:
+        _without_parts(block, written)
     if block.value and "mini" not in define.value:
         _put(define, "mini", block)
     elif block.value:
@@ -204,36 +178,36 @@ def _benchmark(name: str, given: Node) -> Node:
         for key in block.value.keys() - inner.value.keys():
             _put(inner, key, block.value[key])
         define.value["mini"] = inner
-    used.value["define"], used.key_places["define"] = define, given.place
+    used.value["define"], used.key_places["define"] = define, written.place
     return used
 
 
-def _below(block: Node, part: str, given: Node) -> Node:
+def _below(block: Node, part: str, written: Node) -> Node:
     if part not in block.value or not isinstance(block.value[part].value, dict):
-        _put(block, part, Node(given.place, {}))
+        _put(block, part, Node(written.place, {}))
     below: Node = block.value[part]
     return below
 
 
-def _complete_program(define: Node, block: Node, given: Node) -> None:
-    """What every program has: no data of ours, no network, and the metrics without which a trial has failed."""
-    _nothing_of_ours(block, given)
+def _complete_program(define: Node, block: Node, written: Node) -> None:
+    """Add the parts of every program: its task, no data, no model, its expected metrics."""
+    _without_parts(block, written)
     if "task" not in define.value:
-        _put(define, "task", Node.of("command", given.place))
-    recipe, metrics = _below(block, "recipe", given), define.value.get("metrics")
+        _put(define, "task", Node.of("command", written.place))
+    recipe, metrics = _below(block, "recipe", written), define.value.get("metrics")
     if "expects" not in recipe.value and metrics is not None and isinstance(metrics.value, dict):
         _put(recipe, "expects", Node.of(list(metrics.value), metrics.place))
 
 
-def _nothing_of_ours(block: Node, given: Node) -> None:
-    """No data and no network of this project: a program brings its own, and imported results had theirs."""
+def _without_parts(block: Node, written: Node) -> None:
+    """Name no data and no model of this project."""
     for key, name in (("data", "nothing"), ("model", "none")):
         if key not in block.value:
-            _put(block, key, Node.of({"name": name}, given.place))
+            _put(block, key, Node.of({"name": name}, written.place))
 
 
 def _metrics(metrics: Node) -> Node:
-    """``accuracy: higher`` says no unit."""
+    """Expand ``accuracy: higher`` to a metric without a unit."""
     if not isinstance(metrics.value, dict):
         return metrics
     full = metrics.copy()
@@ -246,8 +220,3 @@ def _metrics(metrics: Node) -> Node:
 def _text(node: Node, key: str) -> str:
     child = node.value.get(key)
     return str(child.value) if child is not None else ""
-
-
-def known_keys() -> Iterable[str]:
-    """Every key that a benchmark may have in the suite's file."""
-    return sorted(_USED | _WHOLE | PROGRAM.keys() | set(PARTS))

@@ -15,30 +15,27 @@ from harness.errors import HarnessError
 from harness.suite.cells import Content
 from harness.suite.models import Arm
 from harness.suite.search_models import SpaceRange, TunedProtocol
+from harness.suite.settings import Settings
 from harness.suite.values import fillings
 from harness.vocabulary import SLOTS
 
 Space = dict[str, SpaceRange]
-Given = Mapping[str, Mapping[str, SpaceRange | None]]
+SpaceChanges = Mapping[str, Mapping[str, SpaceRange | None]]
 
 
 def declared(arm: Arm, fill: Mapping[str, Any]) -> Space:
-    """The ranges that an arm's methods declare; ``fill`` are the recipe's own methods, for slots that are left open.
+    """The ranges that an arm's methods declare; ``fill``: the recipe's methods for open slots.
 
-    What an ablation fixes is what it is, and is not tuned.
+    Values that an ablation fixes are not tuned.
     """
     space: Space = {}
     for slot in SLOTS:
         value = _filled(arm, slot, fill)
         fixed = set(value) if arm.role == "ablation" and isinstance(value, dict) else set()
         for place, method in fillings(value) if value is not None else ():
-            prefix, metadata = (
-                f"{slot}.{_name(method)}" if place else slot,
-                registry.entry("method", _name(method)).metadata,
-            )
-            space |= {
-                f"{prefix}.{key}": _range(values) for key, values in metadata.search_space.items() if key not in fixed
-            }
+            prefix = f"{slot}.{_name(method)}" if place else slot
+            ranges = registry.entry("method", _name(method)).metadata.search_space
+            space |= {f"{prefix}.{key}": _range(declared) for key, declared in ranges.items() if key not in fixed}
     return space
 
 
@@ -50,15 +47,15 @@ def _name(value: Any) -> str:
     return value if isinstance(value, str) else str(value.get("name"))
 
 
-def _range(one: Any) -> SpaceRange:
-    """A range of ``methods.metadata`` as a suite writes it."""
-    if type(one).__name__ == "Choice":
-        return SpaceRange(choices=list(one.values))
-    return SpaceRange(low=one.low, high=one.high, log=one.log, integer=type(one).__name__ == "Integer")
+def _range(space: Any) -> SpaceRange:
+    """A range of ``methods.metadata`` as a suite has it."""
+    if type(space).__name__ == "Choice":
+        return SpaceRange(choices=list(space.values))
+    return SpaceRange(low=space.low, high=space.high, log=space.log, integer=type(space).__name__ == "Integer")
 
 
-def spaces_of(arms: Mapping[str, Arm], fill: Mapping[str, Any], given: Given) -> dict[str, Space]:
-    """The space of each arm: what its methods declare, changed by the suite's for all (``"*"``), then for the arm.
+def spaces_of(arms: Mapping[str, Arm], fill: Mapping[str, Any], changes: SpaceChanges) -> dict[str, Space]:
+    """The space of each arm: its methods' ranges, then the suite's for ``"*"``, then its own.
 
     Raises:
         HarnessError: an arm without any range.
@@ -67,7 +64,7 @@ def spaces_of(arms: Mapping[str, Arm], fill: Mapping[str, Any], given: Given) ->
     for name, arm in arms.items():
         space: dict[str, SpaceRange | None] = dict(declared(arm, fill))
         for group in ("*", name):
-            space.update(given.get(group, {}))
+            space.update(changes.get(group, {}))
         spaces[name] = {key: item for key, item in sorted(space.items()) if item is not None}
         if not spaces[name]:
             raise HarnessError(f"sweep: the arm '{name}' has nothing to tune; declare a range under 'sweep: spaces:'")
@@ -75,7 +72,7 @@ def spaces_of(arms: Mapping[str, Arm], fill: Mapping[str, Any], given: Given) ->
 
 
 def resolved(space: Space, cell: Content) -> Space:
-    """A space with factors as choices: times what the arm has itself; a key that it has no number for is left out."""
+    """A space with factors as choices, multiples of the arm's own values; keys without a value are dropped."""
     plain: Space = {}
     for key, value in space.items():
         if value.factors is None:
@@ -87,15 +84,12 @@ def resolved(space: Space, cell: Content) -> Space:
 
 
 def times(own: float, factor: float) -> float:
-    """An arm's own number times a factor, in two digits, as people write a rate; by 1 it stays what it is."""
+    """An arm's own number times a factor, to two digits; unchanged by a factor of 1."""
     return own if factor == 1 else float(f"{own * factor:.2g}")
 
 
-def ends(space: Space, params: Mapping[str, Any]) -> dict[str, str]:
-    """The hyper-parameters that lie at an end of what there was to choose from: ``least`` or ``largest``.
-
-    An arm that chose an end might have chosen what lies beyond it. Of two choices each is an end, and none is named.
-    """
+def ends(space: Space, params: Mapping[str, str | int | float | bool]) -> dict[str, str]:
+    """Hyper-parameters at an end of their space: ``least`` or ``largest``; of two choices none is reported."""
     result = {}
     for key, value in space.items():
         numbers = [value.low, value.high] if value.choices is None else value.choices
@@ -107,13 +101,13 @@ def ends(space: Space, params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def tuned_space(tuned: TunedProtocol, name: str, cell: Content) -> Space:
-    """What an arm tunes under ``tuned:``, as choices and ranges; empty where it has nothing of it."""
-    value = {**tuned.spaces.get("*", {}), **tuned.spaces.get(name, {})}
-    return resolved({key: item for key, item in value.items() if item is not None}, cell)
+    """Choices and ranges of an arm under ``tuned:``; empty where none applies to it."""
+    space = {**tuned.spaces.get("*", {}), **tuned.spaces.get(name, {})}
+    return resolved({key: values for key, values in space.items() if values is not None}, cell)
 
 
 def own_value(cell: Content, key: str) -> float | None:
-    """The number that an arm has for a key of a space; None where it has none."""
+    """An arm's number for a key of a space, or None."""
     head, _, rest = key.partition(".")
     if head in SLOTS:
         method, dot, inner = rest.partition(".")
@@ -121,21 +115,19 @@ def own_value(cell: Content, key: str) -> float | None:
         hyper = inner if dot else rest
         value: Any = next((part.values[hyper] for part in parts if hyper in part.values), None)
     else:
-        value = cell.recipe
-        for step in key.removeprefix("recipe.").split("."):
-            value = value.get(step) if isinstance(value, Mapping) else None
+        value = cell.recipe.at(key.removeprefix("recipe."))
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def with_point(arm: Arm, fill: Mapping[str, Any], params: Mapping[str, Any]) -> Arm:
-    """The arm with a point's hyper-parameters in its slots, and recipe keys under ``set:``.
+    """Put a point's values into an arm's slots and overrides.
 
     Raises:
         HarnessError: a hyper-parameter of a method that the arm does not have in that slot.
     """
-    slots = {slot: _filled(arm, slot, fill) for slot in SLOTS}
-    changed: dict[str, Any] = {}
-    overrides = dict(arm.set)
+    slots: dict[str, Any] = {slot: _filled(arm, slot, fill) for slot in SLOTS}
+    changed: dict[str, Settings] = {}
+    overrides = Settings(arm.set)
     for key, value in params.items():
         head, _, rest = key.partition(".")
         if head in slots and rest:
@@ -145,21 +137,22 @@ def with_point(arm: Arm, fill: Mapping[str, Any], params: Mapping[str, Any]) -> 
     return arm.model_copy(update={**changed, "set": overrides, "protocol": "tuned"})
 
 
-def _with(filled: Any, key: str, rest: str, value: Any) -> dict[str, Any]:
-    """A filled slot with one hyper-parameter changed, in every place of the method that the key names."""
+def _with(filled: Any, key: str, rest: str, value: Any) -> Settings:
+    """A slot with one hyper-parameter changed in all its places."""
     method, dot, inner = rest.partition(".")
     if filled is None:
         raise HarnessError(f"sweep: '{key}' has a range, but the arm leaves that slot open")
     if isinstance(filled, str) or "name" in filled:
         if dot and method != _name(filled):
             raise HarnessError(f"sweep: '{key}' names '{method}', but the slot has '{_name(filled)}'")
-        own = {"name": filled} if isinstance(filled, str) else dict(filled)
-        return {**own, inner if dot else rest: value}
+        own = {"name": filled} if isinstance(filled, str) else filled
+        return Settings({**own, inner if dot else rest: value})
     names = {_name(item) for item in filled.values()}
     if not dot or method not in names:
         expected = ", ".join(f"'{key.split('.')[0]}.{name}.{inner if dot else rest}'" for name in sorted(names))
         raise HarnessError(f"sweep: '{key}': that slot is filled per place; valid: {expected}")
-    return {
-        place: {**({"name": item} if isinstance(item, str) else item), inner: value} if _name(item) == method else item
-        for place, item in filled.items()
-    }
+    places = Settings(filled)
+    for place, item in filled.items():
+        if _name(item) == method:
+            places[place] = {**({"name": item} if isinstance(item, str) else item), inner: value}
+    return places

@@ -74,7 +74,7 @@ def for_script(script: Path, start: FirstSuite, root: Path) -> str:
 
 
 def for_folder(folder: Path, start: FirstSuite) -> str:
-    """The text of a suite that trains two optimizers on a folder of images by class.
+    """Write a suite that trains optimizers on a folder of images.
 
     Raises:
         HarnessError: the folder is missing or has no folder for each split.

@@ -1,4 +1,4 @@
-"""The one check of values against what is declared: for files, ``set:``, ``--set``, search ranges and ablations."""
+"""Check of values against declared options: of files, ``set:``, ``--set``, search ranges and ablations."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Literal
 from harness import registry
 from harness.errors import HarnessError, choices
 from harness.registry.metadata import TaskMetadata
+from harness.suite.settings import Settings
 from harness.trial.options import Option
 from harness.trial.recipe import COMMON_KEYS
 from harness.vocabulary import SLOTS
@@ -27,13 +28,13 @@ _TYPES: Mapping[str, tuple[tuple[Any, ...], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """What is wrong with a value, and the path to it from the top of what was checked."""
+    """A problem of a value, and the path to it."""
 
     path: tuple[str | int, ...]
     message: str
 
     def below(self, *path: str | int) -> Mistake:
-        """The same mistake seen from further up."""
+        """The same mistake with a longer path."""
         return Mistake((*path, *self.path), self.message)
 
 
@@ -46,7 +47,7 @@ class MistakesError(HarnessError):
 
 
 def wrong(name: str, value: Any, key: Option) -> str | None:
-    """What is wrong with a value, or None."""
+    """The problem of a value, or None."""
     types, expected = _TYPES[key.type]
     if value is None:
         return None if key.optional else f"'{name}' is empty; {expected} is expected"
@@ -70,101 +71,98 @@ def wrong(name: str, value: Any, key: Option) -> str | None:
     return None
 
 
-def mistakes(given: Mapping[str, Any], declared: Mapping[str, Option], what: str, of: str = "") -> Iterator[Mistake]:
-    """Names that nothing declares, wrong types, values outside choices or limits.
+def mistakes(values: Settings, declared: Mapping[str, Option], what: str, of: str = "") -> Iterator[Mistake]:
+    """Unknown names, wrong types, values outside choices or limits.
 
     Args:
-        given: values by name.
-        declared: the options that there are.
-        what: how the message calls an option (``recipe key``).
-        of: what has these options, where the message shall say it (``the model 'resnet18'``).
+        what: the message's name of an option (``recipe key``).
+        of: the message's name of the whole (``the model 'resnet18'``).
     """
-    for name, value in given.items():
+    for name, value in values.items():
         if name not in declared:
-            owner = f" of {of}" if of else ""
-            yield Mistake((name,), f"unknown {what} '{name}'{owner}; {choices(declared, name)}")
+            suffix = f" of {of}" if of else ""
+            yield Mistake((name,), f"unknown {what} '{name}'{suffix}; {choices(declared, name)}")
         elif message := wrong(name, value, declared[name]):
             yield Mistake((name,), message)
 
 
 def part_mistakes(
-    kind: Literal["data", "model"], given: Mapping[str, Any], task: registry.Entry[TaskMetadata]
+    kind: Literal["data", "model"], part: Settings, task: registry.Entry[TaskMetadata]
 ) -> Iterator[Mistake]:
-    """Of a data source or a model: its name, the kind of data that the task reads, its options."""
-    name, existing = given.get("name"), registry.entries(kind)
-    if not isinstance(name, str) or name not in existing:
-        named = registry.unknown(kind, str(name)) if name else f"'{kind}' needs a name; {choices(existing)}"
-        yield Mistake(("name",), named)
+    """Mistakes of a data source or a model: its name, its kind of data, its options."""
+    name, entries = part.name, registry.entries(kind)
+    if name is None or name not in entries:
+        named = registry.unknown(kind, str(part["name"])) if part.get("name") else None
+        yield Mistake(("name",), named or f"'{kind}' needs a name; {choices(entries)}")
         return
-    metadata, keys = existing[name].metadata, existing[name].options
+    metadata, keys = entries[name].metadata, entries[name].options
     if kind == "data" and metadata.content not in task.metadata.reads:
-        fitting = [other for other, entry in existing.items() if entry.metadata.content in task.metadata.reads]
+        fitting = [other for other, entry in entries.items() if entry.metadata.content in task.metadata.reads]
         problem = f"the task '{task.name}' cannot read the data '{name}' ({metadata.content})"
         yield Mistake(("name",), f"{problem}; {choices(fitting, name)}")
     for key, declared in keys.items():
-        if declared.required and key not in given:
+        if declared.required and key not in part:
             yield Mistake((), f"the {kind} '{name}' needs '{key}': {declared.about}")
-    yield from mistakes({k: v for k, v in given.items() if k != "name"}, keys, "key", f"the {kind} '{name}'")
+    yield from mistakes(part.options, keys, "key", f"the {kind} '{name}'")
 
 
-def recipe_mistakes(given: Mapping[str, Any], task: registry.Entry[TaskMetadata]) -> Iterator[Mistake]:
-    """Of a recipe: the keys that every recipe has, those of the task, and the hyper-parameters under its slots."""
+def recipe_mistakes(recipe: Settings, task: registry.Entry[TaskMetadata]) -> Iterator[Mistake]:
+    """Mistakes of a recipe: common keys, keys of the task, hyper-parameters under its slots."""
     declared = {**COMMON_KEYS, **task.options}
-    for mistake in mistakes(given, declared, "recipe key"):
+    for mistake in mistakes(recipe, declared, "recipe key"):
         hint = "" if mistake.path[0] in declared else _as_hyper_parameter(str(mistake.path[0]))
         yield Mistake(mistake.path, mistake.message + hint)
-    fill = given.get("slots")
+    fill = recipe.get("slots")
     for slot, value in fill.items() if isinstance(fill, dict) else ():
         if slot not in SLOTS:
             yield Mistake(("slots", slot), f"no slot '{slot}'; {choices(SLOTS, slot)}")
         else:
             yield from (mistake.below("slots", slot) for mistake in slot_mistakes(slot, value))
     for slot in SLOTS:
-        if isinstance(given.get(slot), dict):
-            yield from (mistake.below(slot) for mistake in _shared_mistakes(slot, given[slot]))
+        if isinstance(recipe.get(slot), dict):
+            yield from (mistake.below(slot) for mistake in _shared_mistakes(slot, Settings(recipe[slot])))
 
 
 def _as_hyper_parameter(name: str) -> str:
-    """How a hyper-parameter is named that was taken for a recipe key; nothing where no method has it."""
     dotted = [f"{slot}.{group}.{name}" for slot in SLOTS for group, taken in _groups(slot).items() if name in taken]
     return f"; methods take it as {' or '.join(dotted[:3])}" if dotted else ""
 
 
-def _shared_mistakes(slot: str, shared: Mapping[str, Any]) -> Iterator[Mistake]:
-    """``optimizer: {adam: {lr: …}}``: families and methods that exist, hyper-parameters that they take."""
-    existing = _groups(slot)
-    if not set(shared) <= set(existing):  # a family that only a plug-in may have
+def _shared_mistakes(slot: str, shared: Settings) -> Iterator[Mistake]:
+    """Mistakes of ``optimizer: {adam: {lr: …}}``: families, methods and their hyper-parameters."""
+    groups = _groups(slot)
+    if not set(shared) <= set(groups):  # a family that only a plug-in may have
         registry.import_plug_ins("method")
-        existing = _groups(slot)
-    for group, value in shared.items():
-        if group not in existing:
-            yield Mistake((group,), f"no family or method '{group}'; {choices(existing, group)}")
-        elif not isinstance(value, dict):
+        groups = _groups(slot)
+    for group, values in shared.items():
+        if group not in groups:
+            yield Mistake((group,), f"no family or method '{group}'; {choices(groups, group)}")
+        elif not isinstance(values, dict):
             yield Mistake((group,), f"'{group}': a mapping of hyper-parameters is expected")
         else:
-            checked = mistakes(value, existing[group], "hyper-parameter", f"'{group}'")
+            checked = mistakes(Settings(values), groups[group], "hyper-parameter", f"'{group}'")
             yield from (mistake.below(group) for mistake in checked)
 
 
 def _groups(slot: str) -> dict[str, dict[str, Option]]:
     """Hyper-parameters by family and by method of a slot."""
-    existing: dict[str, dict[str, Option]] = {}
+    groups: dict[str, dict[str, Option]] = {}
     for entry in registry.entries("method").values():
         if entry.metadata.slot == slot:
             for group in (entry.metadata.family, entry.name):
-                existing.setdefault(group, {}).update(entry.options)
-    return existing
+                groups.setdefault(group, {}).update(entry.options)
+    return groups
 
 
 def slot_mistakes(slot: str, value: Any) -> Iterator[Mistake]:
-    """Of what fills a slot: a method's name, or a mapping with its hyper-parameters, or one of these for each place."""
+    """Mistakes of a slot: a method's name, or its hyper-parameters, or one of these a place."""
     if value is not None:
         for path, method in fillings(value):
             yield from (mistake.below(*path) for mistake in _method_mistakes(slot, method))
 
 
 def fillings(value: Any) -> list[tuple[tuple[str, ...], Any]]:
-    """The methods in a slot, each with its path below the slot: none, or the place that it fills."""
+    """The methods in a slot, each with its path below the slot: none, or its place."""
     if isinstance(value, dict) and value and "name" not in value:
         return [((place,), method) for place, method in value.items()]
     return [((), value)]
@@ -175,15 +173,14 @@ def _method_mistakes(slot: str, method: Any) -> Iterator[Mistake]:
     name = method.get("name") if isinstance(method, dict) else method
     entry = methods.get(name) if isinstance(name, str) else None
     if entry is None:
-        fitting = [other for other, existing in methods.items() if existing.metadata.slot == slot]
+        fitting = [other for other, candidate in methods.items() if candidate.metadata.slot == slot]
         yield Mistake((), registry.unknown("method", str(name), slot, fitting))
     elif entry.metadata.slot != slot:
         yield Mistake((), f"the method '{name}' fills the slot '{entry.metadata.slot}', not '{slot}'")
     elif isinstance(method, dict):
-        values = {key: value for key, value in method.items() if key != "name"}
-        yield from mistakes(values, entry.options, "hyper-parameter", f"the method '{name}'")
+        yield from mistakes(Settings(method).options, entry.options, "hyper-parameter", f"the method '{name}'")
 
 
-def defaults(keys: Mapping[str, Option]) -> dict[str, Any]:
+def defaults(keys: Mapping[str, Option]) -> Settings:
     """The default of every key that has one."""
-    return {name: key.default for name, key in keys.items() if not key.required}
+    return Settings({name: key.default for name, key in keys.items() if not key.required})

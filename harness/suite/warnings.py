@@ -1,4 +1,4 @@
-"""What is valid but probably not meant."""
+"""Warnings of a suite: valid, but probably not intended."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from harness.vocabulary import WRITTEN_SCALES
 
 @dataclass(frozen=True, slots=True)
 class UntunedArm:
-    """An arm at its optimizer's default for what the recipe sets for another arm's optimizer.
+    """An arm at a default that the recipe tunes for another arm.
 
     Attributes:
         method: the optimizer that keeps its default.
-        hyper_parameter: which number that is, and ``default`` its value.
+        hyper_parameter: its name, with the value ``default``.
         tuned_arm: an arm that the recipe tunes.
-        setting: by which key of the recipe: ``optimizer.adam.lr``.
+        setting: the key of the recipe: ``optimizer.adam.lr``.
     """
 
     benchmark: str
@@ -45,14 +45,12 @@ class UntunedArm:
 
 
 def warnings_of(suite: Suite) -> list[Problem]:
-    """Cells that serve no claim and no ablation, arms that no benchmark uses or that are left untuned, and claims in
-    percent whose numbers look like shares.
-    """
+    """Unused configurations and arms, unequal tuning, percentages that look like shares."""
     scales: dict[tuple[str, str], list[str]] = {}
     for scale in WRITTEN_SCALES:
         for untuned in untuned_arms(suite, scale):
             scales.setdefault((untuned.arm, untuned.message), []).append(scale)
-    untuned_at = [(suite.node.find(("arms", arm)), f"{text} at {', '.join(at)}") for (arm, text), at in scales.items()]
+    untuned_at = [(suite.place("arms", arm), f"{text} at {', '.join(at)}") for (arm, text), at in scales.items()]
     return [*_idle(suite), *_shares(suite), *_unequal_spaces(suite), *(Problem(*warning) for warning in untuned_at)]
 
 
@@ -80,7 +78,7 @@ def _shares(suite: Suite) -> Iterator[Problem]:
 
 
 def _unequal_spaces(suite: Suite) -> Iterator[Problem]:
-    """Tuned claims whose arms choose among other values: equal budgets are not equal chances then."""
+    """Tuned claims whose arms have different spaces at equal budgets."""
     tuned = suite.model.tuned
     if tuned is None:
         return
@@ -112,14 +110,14 @@ def _idle(suite: Suite) -> Iterator[Problem]:
         for arm in sorted(running):
             if (name, arm) not in serving and arms[arm].role != "ablation":
                 place = suite.node.find(("benchmarks", name))
-                yield Problem(place, f"the cell {name}/{arm} serves no claim and no ablation")
+                yield Problem(place, f"the configuration {name}/{arm} serves no claim and no ablation")
     for arm in arms:
         if arm not in used:
-            yield Problem(suite.node.find(("arms", arm)), f"no benchmark uses the arm '{arm}'")
+            yield Problem(suite.place("arms", arm), f"no benchmark uses the arm '{arm}'")
 
 
 def untuned_arms(suite: Suite, scale: str) -> list[UntunedArm]:
-    """Arms that a recipe leaves at their optimizer's defaults while it tunes another arm's: an unequal comparison.
+    """Arms at their optimizer's defaults while the recipe tunes another arm's.
 
     A number (the learning rate, the weight decay) is tuned where the recipe gives it for the family or the method of
     some arm's optimizer. An arm whose optimizer has a number of that name, to which neither the recipe nor the arm
@@ -147,7 +145,7 @@ def _untuned_on(suite: Suite, base: Setting) -> Iterator[UntunedArm]:
 
 
 def _optimizer(base: Setting, arm: Arm) -> tuple[registry.Entry[Any], set[str]] | None:
-    """An arm's optimizer and the hyper-parameters that the recipe or the arm gives it; None where none is trained."""
+    """An arm's optimizer with the hyper-parameters that recipe and arm set; None without one."""
     recipe = base.overridden(arm.set).recipe
     value = arm.optimizer if arm.optimizer is not None else recipe.get("slots", {}).get("optimizer")
     if value is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,20 @@ from harness.plan.tuning import Tuning
 from harness.suite import Suite
 from harness.suite.spaces import with_point
 from harness.sweep.study import Drawing
+
+
+@dataclass(frozen=True, slots=True)
+class TunedCost:
+    """Trials of an arm under the tuned protocol, how many are stored, and the maximum cost of the others."""
+
+    benchmark: str
+    arm: str
+    configurations: int
+    tuning_trials: int
+    judged_trials: int
+    rate_trials: int
+    stored: int
+    core_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +48,19 @@ class TunedConfiguration:
     rate_trials: int
     known: frozenset[str]
 
-    def to_run(self, stored: Iterable[str]) -> int:
-        """How many trials are still to run at most."""
-        return len(self.known - set(stored)) + self.judged_trials
-
-    def core_seconds(self, costs: StoredCosts, scale: str) -> float:
-        """Of the trials that are still to run."""
-        return costs.price(self.benchmark, self.arm, scale)[0] * self.to_run(costs.stored)
+    def cost(self, costs: StoredCosts, scale: str) -> TunedCost:
+        """Return its trials and the maximum cost of those that are not stored."""
+        left = len(self.known - costs.stored) + self.judged_trials
+        return TunedCost(
+            self.benchmark,
+            self.arm,
+            self.configurations,
+            self.tuning_trials,
+            self.judged_trials,
+            self.rate_trials,
+            stored=len(self.known & costs.stored),
+            core_seconds=costs.price(self.benchmark, self.arm, scale)[0] * left,
+        )
 
 
 def tuned_cells(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[TunedConfiguration]:

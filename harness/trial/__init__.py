@@ -1,1 +1,1 @@
-"""What makes a number: the loop, its contracts, seeds, schedules; the only harness code that a fingerprint covers."""
+"""The training loop, its contracts, seeds and schedules: the only harness code that a fingerprint covers."""

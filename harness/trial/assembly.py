@@ -1,4 +1,4 @@
-"""Puts a trial together from its spec: data, model, methods, with the initial weights that its pair shares."""
+"""Assembly of a trial from its spec: data, model and methods, with the initial weights that its pair shares."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.trial.spec import FilledSlots, Part, TrialSpec
 
 @dataclass(frozen=True, slots=True)
 class Initialisation:
-    """How a trial's networks begin: the arm's own, the reference whose weights it takes over, its prerequisites'."""
+    """Initial weights of a trial's networks: the arm's model, and those of its dependencies."""
 
     spec: TrialSpec
     streams: Streams
@@ -29,8 +29,9 @@ class Initialisation:
     runtime: Runtime
 
     def build(self, facts: Mapping[str, Any]) -> nn.Module:
-        """The arm's model; every parameter and buffer that the reference arm's model has in equal name and shape is
-        copied from it, so that an arm's extra layers do not shift the initial weights of the rest.
+        """Build the arm's model; what the reference arm's model has in equal name and shape is copied from it.
+
+        An arm's extra layers thus do not shift the initial weights of the rest.
         """
         model = self._model(self.spec.model, self.slots, facts)
         reference = self.spec.reference
@@ -40,14 +41,14 @@ class Initialisation:
         return self._placed(model)
 
     def prerequisite(self, name: str, facts: Mapping[str, Any]) -> nn.Module:
-        """The network of a prerequisite with its weights, in evaluation mode, without gradients.
+        """Return a dependency's network with trained weights, frozen, in evaluation mode.
 
         Raises:
             ValueError: its weights come without a network.
         """
         start = self.spec.prerequisites[name]
         if start.model is None:
-            raise ValueError(f"the prerequisite '{name}' names no model")
+            raise ValueError(f"the dependency '{name}' names no model")
         model = self._model(start.model, loaded(start.slots, self.runtime.components), facts)
         model.load_state_dict(load_trained_weights(self.runtime.prerequisites[name]))
         return self._placed(model).eval().requires_grad_(False)
@@ -79,7 +80,7 @@ def share_weights(source: nn.Module, target: nn.Module) -> list[str]:
 
 
 def loaded(slots: FilledSlots, components: Components) -> dict[str, Slot]:
-    """The methods of filled slots, ready to be built."""
+    """Return the methods of slots, ready to be built."""
     ready = {}
     for name, part in slots.methods.items():
         hyper = {key: tuple(value) if isinstance(value, list) else value for key, value in part.values.items()}
@@ -88,7 +89,7 @@ def loaded(slots: FilledSlots, components: Components) -> dict[str, Slot]:
 
 
 def assemble(spec: TrialSpec, runtime: Runtime) -> Task:
-    """The task of a trial, with everything that it may use, not yet built."""
+    """Return the task of a trial, not yet built."""
     streams = Streams(spec.seed)
     slots = loaded(spec.slots, runtime.components)
     started = Initialisation(spec, streams, slots, runtime)

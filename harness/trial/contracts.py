@@ -1,4 +1,4 @@
-"""The contracts between the engine and what it runs: tasks, data sources, models, methods.
+"""Contracts between the engine and tasks, data sources, models and methods.
 
 An author of a task writes ``build``, ``training_step`` and ``evaluate``; the shared loop in ``harness.trial.loop``
 does the rest (optimizer, schedule, precision, logging, selection, divergence, checkpoints).
@@ -32,7 +32,7 @@ OptionsT = TypeVar("OptionsT", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A method in its slot, ready to be built: ``slot.build(params)`` adds the hyper-parameters."""
+    """A method in its slot, ready to be built with its hyper-parameters."""
 
     name: str
     factory: Callable[..., Any]
@@ -45,15 +45,15 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class DataRequest(Generic[OptionsT]):
-    """What a data source is asked for.
+    """The arguments of a data source.
 
     Attributes:
         options: the source's options.
         root: the folder that holds its files (``HARNESS_DATA``); unused by generated and shipped sources.
         streams: random streams; splits come from ``split``, generated content from ``data``.
-        name: of the source: a layout's code serves a user's own folder and every source that is stored this way.
-        files: what a named source is made of (``data:…``, below ``root``), each with its sha256, as the trial's
-            identity holds them; a user's own folder is ``options.path`` instead.
+        name: of the source; one layout's code serves a user's folder and every source that is stored this way.
+        files: the files of a named source (``data:…``, below ``root``), each with its sha256, as the trial's identity
+            holds them; a user's folder is ``options.path`` instead.
     """
 
     options: OptionsT
@@ -65,13 +65,13 @@ class DataRequest(Generic[OptionsT]):
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest(Generic[OptionsT]):
-    """What a model builder is asked for.
+    """The arguments of a model builder.
 
     Attributes:
         options: the model's options.
-        facts: what the task knows of the data (``classes``, ``channels``, ``size``, ``vocabulary``).
+        facts: properties of the data (``classes``, ``channels``, ``size``, ``vocabulary``).
         norms: norm slots by place (``encoder``, ``decoder``; ``all`` where one norm serves every place).
-        prerequisites: weights to start from by name (``backbone``): a product's folder or a file.
+        ``prerequisites``: weights to start from by name (``backbone``): a trial's folder or a file.
     """
 
     options: OptionsT
@@ -81,30 +81,30 @@ class ModelRequest(Generic[OptionsT]):
 
 
 class Diagnostic(Protocol):
-    """Measures what the paper says happens; asked at about fifty log-spaced steps only."""
+    """Measures the mechanism that a paper describes, at about fifty log-spaced steps."""
 
     def before_step(self) -> None:
-        """Called after the gradients are there and before the optimizer steps."""
+        """Look at the gradients before the optimizer steps."""
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-        """Quantities of this step, without the ``mechanism.`` prefix."""
+        """Return quantities of this step, without the ``mechanism.`` prefix."""
         ...
 
     def summary(self) -> dict[str, float]:
-        """Quantities of the whole training, reported as final ``mechanism.*`` metrics."""
+        """Return quantities of the whole training, reported as final ``mechanism.*`` metrics."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """What it has seen so far: tensors and plain data, for checkpoints."""
+        """Return its state for checkpoints: tensors and plain data."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """A training step's loss (scalar tensor, before backward) and numbers worth logging."""
+    """A training step's loss (scalar tensor, before backward) and numbers to log."""
 
     loss: Tensor
     logged: Mapping[str, Tensor | float] = field(default_factory=dict)
@@ -112,7 +112,7 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Scores on one split, in the units of the claims (percent is 0–100), and per-item outputs where small."""
+    """Scores on one split, in the units of the claims (percent is 0–100), and small per-item outputs."""
 
     metrics: Mapping[str, float]
     items: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -123,17 +123,13 @@ class TrialContext:
     """Everything a task may use.
 
     Attributes:
-        recipe: what every task shares of the recipe.
+        recipe: the part of the recipe that all tasks share.
         options: the task's own part of the recipe, as its metadata declares it.
-        data: the data request and loader: ``context.load_data()``.
-        model: parameters of the model; ``context.build_model(facts)`` builds it from the stream ``init``.
+        build_model: ``context.build_model(facts)`` builds the arm's model from the stream ``init``.
         slots: methods by slot name; norm slots by place under ``norm.<place>``.
-        streams: named random streams.
-        device: where to compute.
-        scale: ``mini``, ``small``, ``paper`` or ``smoke``.
-        folder: where artifacts of this trial may be written (pictures, samples).
-        load_prerequisite: ``context.load_prerequisite("teacher", facts)`` builds the network that a prerequisite
-            trained, with its weights, in evaluation mode and without gradients; ``prerequisites`` names them.
+        folder: for the files of this trial (pictures, samples).
+        load_prerequisite: ``context.load_prerequisite("teacher", facts)`` builds a dependency's network with its
+            trained weights, in evaluation mode and without gradients; ``prerequisites`` names them.
         loader: reads files, ahead of the training where the recipe gives it threads.
     """
 
@@ -160,7 +156,7 @@ class Task(ABC):
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
-        # Who says anew what the batches are, and not what is read for them, means what he says.
+        # A subclass that overrides ``batches`` alone does not read ahead by its base's ``readings``.
         if "batches" in vars(cls) and "readings" not in vars(cls):
             cls.readings = Task.readings  # type: ignore[method-assign]
 
@@ -174,7 +170,7 @@ class Task(ABC):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """Load the data, build the network(s) and return the module that is trained and saved."""
+        """Load the data, build the networks, return the module that is trained."""
 
     @abstractmethod
     def steps_per_epoch(self) -> int:
@@ -182,47 +178,48 @@ class Task(ABC):
 
     @abstractmethod
     def batches(self, epoch: int) -> Iterator[Any]:
-        """The batches of one epoch, on the device, in an order drawn from the streams ``order`` and ``augment``.
+        """Yield the batches of an epoch, on the device.
 
-        Must be a function of (seed, epoch) alone: a resumed trial skips to its place.
+        Their order and augmentation, from the streams ``order`` and ``augment``, are a function of (seed, epoch) alone:
+        a resumed trial skips to its place.
         """
 
     def readings(self, epoch: int) -> Iterator[PendingBatch[Any]]:
-        """The same batches, before they are read: the loop takes these, so that files are read ahead of the training.
+        """Yield the same batches unread, so that the loop reads files ahead.
 
-        Only a task that reads files in training needs its own; its ``batches`` are then
+        Only a task that reads files in training overrides it; its ``batches`` are then
         ``self.loader.ahead(self.readings(epoch))``.
         """
         return map(ready, self.batches(epoch))
 
     @abstractmethod
     def training_step(self, batch: Any, step: int) -> StepResult:
-        """Forward pass and loss of one batch; ``step`` counts from 0."""
+        """Return the loss of one batch; ``step`` counts from 0."""
 
     @abstractmethod
     def evaluate(self, split: str) -> Evaluation:
-        """Scores on ``validation`` or ``test``, the network in evaluation mode, without gradients."""
+        """Score ``validation`` or ``test``, the network in evaluation mode, without gradients."""
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Groups for the optimizer slot; a group's ``lr_scale`` multiplies the scheduled learning rate."""
+        """Groups for the optimizer slot; ``lr_scale`` multiplies a group's learning rate."""
         return [{"params": [p for p in model.parameters() if p.requires_grad]}]
 
     def clipped(self, model: nn.Module) -> list[nn.Parameter] | None:
-        """The parameters whose joint gradient ``clip_norm`` limits; None: all that the optimizer moves."""
+        """Parameters whose joint gradient ``clip_norm`` limits; None: all that the optimizer moves."""
         return None
 
     def probe(self, model: nn.Module) -> Diagnostic | None:
-        """The probe of the paper's mechanism, or None."""
+        """Return the diagnostic of the paper's mechanism, or None."""
         return None
 
     def optimize(self, batch: Any, step: int, update: Callable[[StepResult], None]) -> StepResult:
-        """One optimization step; a task with several networks overrides this and calls ``update`` as it needs."""
+        """Take one optimization step; tasks with several networks override this."""
         result = self.training_step(batch, step)
         update(result)
         return result
 
     def share(self, batch: Any, replicas: Replicas) -> Any:
-        """This process's part of a batch, where a trial has several devices.
+        """Return this process's part of a batch.
 
         Raises:
             HarnessError: the task's loss is not a mean over items that may be computed apart.
@@ -230,21 +227,21 @@ class Task(ABC):
         raise HarnessError(f"devices: the task '{self.metadata.name}' cannot share out its batches; set devices to 1")
 
     def gather(self, replicas: Replicas) -> None:  # noqa: B027 (most tasks hold nothing apart)
-        """Before a checkpoint: bring together in the first process what the processes hold apart."""
+        """Collect in the first process, before a checkpoint, what others hold."""
 
     def state(self) -> dict[str, Any]:
-        """What the task carries from step to step beside the model (memories, further optimizers): for checkpoints."""
+        """Return the state beside the model (memories, further optimizers) for checkpoints."""
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:  # noqa: B027 (most tasks carry nothing)
         """Go on from a state."""
 
     def product(self, model: nn.Module) -> Mapping[str, Tensor]:
-        """What others may start from, saved where this trial is a prerequisite: the trained weights."""
+        """Tensors that others start from, where this trial is a dependency."""
         return model.state_dict()
 
     def mechanisms(self) -> dict[str, float]:
-        """Final ``mechanism.*`` quantities beyond the probe's, without the prefix."""
+        """Final quantities of the mechanism that need no diagnostic of the training."""
         return {}
 
     def artifacts(self) -> list[Artifact]:

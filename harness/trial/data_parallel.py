@@ -1,9 +1,8 @@
-"""Data-parallel training: the same step in several processes, each on its rows of the batch, gradients averaged.
+"""Data-parallel training: one step in several processes, each on its rows of the batch, gradients averaged.
 
-This is what ``DistributedDataParallel`` computes (Li et al., VLDB 2020, arXiv 2006.15704), asked for after the backward
+The result is that of ``DistributedDataParallel`` (Li et al., VLDB 2020, arXiv 2006.15704), computed after the backward
 pass instead of by hooks during it: tasks with several networks or several updates a step need no wrapper around each.
-The process group is set up by whoever starts the processes (``harness.execute.executors.processes``); here it is only
-used.
+``harness.execute.executors.processes`` sets up the process group.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ class Replicas:
 
     @property
     def first(self) -> bool:
-        """Whether this process scores, keeps checkpoints and reports."""
+        """True in the process that scores, keeps checkpoints and reports."""
         return self.rank == 0
 
     def rows(self, items: int) -> slice:
-        """Which of a batch's items are this process's.
+        """Return this process's items of a batch.
 
         Raises:
-            HarnessError: they cannot be shared out evenly; unequal shares would weigh items unequally.
+            HarnessError: the batch does not divide evenly; unequal shares would weigh items unequally.
         """
         if items % self.count:
             raise HarnessError(f"devices: {self.count}: a batch of {items} cannot be shared out evenly")
@@ -63,11 +62,11 @@ class Replicas:
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         torch.distributed.all_reduce(flat)
         flat /= self.count
-        for gradient, mean in zip(gradients, flat.split([one.numel() for one in gradients]), strict=True):
+        for gradient, mean in zip(gradients, flat.split([item.numel() for item in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
     def mean(self, value: float, device: torch.device) -> float:
-        """The mean of a number over the processes; not a number where it is none in any."""
+        """The mean of a number over the processes; NaN where any of them is."""
         if self.count == 1:
             return value
         shared = torch.tensor([value], dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
@@ -75,7 +74,7 @@ class Replicas:
         return float(shared) / self.count
 
     def agreed(self, wish: bool, device: torch.device) -> bool:
-        """What the first process wishes, in all of them."""
+        """Return the first process's decision in all of them."""
         if self.count == 1:
             return wish
         shared = torch.tensor([float(wish)], device=device)
@@ -91,8 +90,8 @@ def replicas() -> Replicas:
 
 
 def rows_of(batch: Batch, items: int, rows: slice) -> Batch:
-    """A batch's rows: of a dataclass, every tensor field whose first dimension is the ``items`` is cut."""
-    values = {one.name: getattr(batch, one.name) for one in dataclasses.fields(batch)}  # type: ignore[arg-type]
+    """Rows of a batch: of a dataclass, every tensor field whose first dimension is ``items`` is cut."""
+    values = {item.name: getattr(batch, item.name) for item in dataclasses.fields(batch)}  # type: ignore[arg-type]
     tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
     changed = {name: value[rows] for name, value in tensors.items() if value.dim() and value.shape[0] == items}
     return dataclasses.replace(batch, **changed)  # type: ignore[type-var]

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever kills the process that writes them."""
+"""Atomic file writes: a file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """A path beside ``path`` to write to, which is renamed to ``path`` in the end; its folder is made.
+    """Yield a temporary path that is renamed to ``path`` at the end; its folder is created.
 
-    ``durable``: its content is on the disk before its name is, so that a loss of power leaves no empty file.
+    ``durable``: the content is on the disk before the name is, so that a loss of power leaves no empty file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -27,10 +27,10 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Make a file's content, or the names in a folder, durable.
+    """Flush a file, or the names in a folder, to the disk.
 
     Raises:
-        OSError: the disk does not take it; some network file systems do not sync folders.
+        OSError: the disk refuses; some network file systems do not sync folders.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:

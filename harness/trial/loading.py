@@ -1,12 +1,9 @@
 """Reads a trial's files ahead of its training: threads decode the next batches while the network computes.
 
-A task says of each batch what is to be read and what is made of it (``PendingBatch``); a ``Loader`` has the items read
-by its threads, a bounded number of batches ahead, and gives the batches in their order. All random numbers are drawn
-when a batch is listed and when it is made, both by the training's own thread and of the batch's own place in a stream:
-batches are the same to the last bit for any number of threads, and after a resumption.
-
-Threads and not processes: decoding and resizing hold no lock of Python's, nothing is started or copied between
-processes, and nothing is left behind where a trial's process is killed.
+A task lists the files of each batch and the function that makes it of their content (``PendingBatch``). A ``Loader``
+reads a bounded number of batches ahead in threads and yields them in order. The training's thread draws all random
+numbers, each from the batch's place in a stream: batches are bit-equal for any number of threads, and after a
+resumption. Threads suffice since decoding and resizing release Python's lock.
 """
 
 from __future__ import annotations
@@ -39,14 +36,14 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class FileRows:
-    """One tensor of a batch that is read from files, a row a file.
+    """One tensor of a batch, read from files, a row a file.
 
     Attributes:
         files: of the rows, in order.
         read: (number of the row, its file) to an array of ``shape``; a pure function, called by several threads.
         shape: of a row.
         dtype: of the tensor.
-        put: writes what was read (second) into its row of the tensor (first).
+        put: copies an array (second) into its row of the tensor (first).
     """
 
     files: Sequence[Path]
@@ -65,27 +62,27 @@ class PendingBatch(Generic[T]):
     """A batch that is not read yet.
 
     Attributes:
-        rows: what is read of files; nothing where the data lie in memory.
-        made: makes the batch of the tensors (files, *shape) that were read, on the trial's device.
+        rows: files to read; empty where the data lie in memory.
+        make: makes the batch of the tensors (files, *shape), on the trial's device.
     """
 
     rows: tuple[FileRows, ...]
-    made: Callable[..., T]
+    make: Callable[..., T]
 
     def then(self, change: Callable[[T], S]) -> PendingBatch[S]:
-        """The same files, and ``change`` of what is made of them."""
-        made = self.made
-        return PendingBatch(self.rows, lambda *tensors: change(made(*tensors)))
+        """The same files with ``change`` applied to the batch."""
+        make = self.make
+        return PendingBatch(self.rows, lambda *tensors: change(make(*tensors)))
 
 
 def ready(batch: S) -> PendingBatch[S]:
-    """The reading of a batch that is there."""
+    """Wrap a batch that needs no reading."""
     return PendingBatch((), lambda: batch)
 
 
 @dataclass(slots=True)
 class _Started(Generic[T]):
-    """A reading whose rows are being read into ``tensors`` of the host's memory."""
+    """A batch that is being read into ``tensors`` of the host's memory."""
 
     reading: PendingBatch[T]
     tensors: list[Tensor]
@@ -105,8 +102,8 @@ class Loader:
     """Reads batches for one trial.
 
     Args:
-        device: where batches go; memory is pinned for a GPU, so that copies to it do not wait.
-        workers: threads that read; 0: the caller reads whatever it asks for, and nothing ahead.
+        device: of the batches; memory is pinned for a GPU, so that copies to it do not wait.
+        workers: threads that read; 0: the caller reads each batch itself, and nothing ahead.
     """
 
     def __init__(self, device: torch.device, workers: int = 0) -> None:
@@ -116,16 +113,14 @@ class Loader:
         self._closed = Event()
 
     def now(self, reading: PendingBatch[S]) -> S:
-        """One batch, read at once by all threads."""
+        """Read one batch at once with all threads."""
         return self._finish(self._start(reading))
 
     def ahead(self, readings: Iterable[PendingBatch[S]]) -> Iterator[S]:
-        """Batches in the order of their readings; the next ones are read while the caller works on one.
-
-        What is not read from files is made when it is asked for, and nothing is taken ahead.
+        """Yield batches in order; the next ones are read while the caller works on one.
 
         Raises:
-            HarnessError: a file cannot be read; told with its path when its batch's turn comes.
+            HarnessError: a file cannot be read; raised with its path when its batch's turn comes.
         """
         coming, more = iter(readings), True
         started: deque[_Started[S]] = deque()
@@ -140,18 +135,18 @@ class Loader:
                     return
                 yield self._finish(started.popleft())
         finally:
-            for one in started:
-                one.cancel()
+            for batch in started:
+                batch.cancel()
 
     def close(self) -> None:
-        """End the threads after the items that they hold; what was asked for and not read is dropped."""
+        """End the threads after their current items; unread batches are dropped."""
         self._closed.set()
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
     def _depth(self, last: _Started[Any]) -> int:
-        """How many batches are read ahead of the one that is asked for."""
+        """Number of batches to read ahead."""
         if not self.workers or not last.reads:
             return 0
         rows = sum(len(tensor) for tensor in last.tensors)
@@ -196,7 +191,7 @@ class Loader:
     def _finish(self, started: _Started[S]) -> S:
         if started.futures:
             try:
-                for future in started.futures:  # in their order: of several files that fail the first one is told
+                for future in started.futures:  # in order: the first of several errors is raised
                     future.result()
             except BaseException:
                 started.cancel()
@@ -205,4 +200,4 @@ class Loader:
             for chunk in started.chunks:
                 self._read(started, *chunk)
         tensors = (tensor.to(self.device, non_blocking=self._pinned) for tensor in started.tensors)
-        return started.reading.made(*tensors)
+        return started.reading.make(*tensors)

@@ -1,4 +1,4 @@
-"""The shared loop: trains any task under its recipe and gathers series, final results and the mechanism's traces.
+"""The shared loop: trains any task under its recipe, and collects series, final results and mechanism traces.
 
 Every random number is a function of (stream, seed, step), so the numbers do not depend on what ran before in the
 process, on the executor, or on the order of trials.
@@ -25,11 +25,10 @@ from harness.trial.assembly import assemble
 from harness.trial.contracts import Diagnostic, Evaluation, StepResult, Task
 from harness.trial.data_parallel import replicas
 from harness.trial.loading import PendingBatch
-from harness.trial.recipe import Recipe
+from harness.trial.recipe import Recipe, evenly, factors, log_spaced
 from harness.trial.result import Artifact, MetricSeries, Score, TrainingResult
 from harness.trial.runtime import Runtime
 from harness.trial.saved import drop_checkpoint, load_checkpoint, save_checkpoint, save_trained_weights
-from harness.trial.schedules import evenly, factors, log_spaced
 from harness.trial.seeds import seed_torch
 from harness.trial.spec import TrialSpec
 
@@ -50,7 +49,7 @@ class DivergedError(Exception):
 
 
 def settle(recipe: Recipe) -> None:
-    """Threads and determinism of this process, as the recipe has them."""
+    """Set threads and determinism of this process from the recipe."""
     torch.set_num_threads(recipe.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     # It also fills every new tensor with NaN, a tenth of a small network's step; what is read here was written before.
@@ -60,7 +59,7 @@ def settle(recipe: Recipe) -> None:
 
 
 def train(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
-    """Run a trial's content to its end.
+    """Run a trial to its end.
 
     Raises:
         OutOfTimeError: the deadline passed; checked between steps.
@@ -81,7 +80,7 @@ def _of_epoch(epoch: int, batch: Any) -> tuple[int, Any]:
 
 
 def build_optimizer(task: Task, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer slot over the task's parameter groups; a group's ``lr_scale`` multiplies its learning rate."""
+    """Build the optimizer slot over the task's parameter groups."""
     slot = task.context.slots["optimizer"]
     groups = []
     for group in task.parameter_groups(model):
@@ -114,7 +113,7 @@ class Loop:
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.selected: Evaluation | None = None  # on validation, of the weights that the recipe selects so far
         self.started = time.perf_counter()
-        self.last_beat = time.monotonic()  # the worker has just told that it begins
+        self.last_beat = time.monotonic()  # the worker has just sent one
         self.last_checkpoint = time.monotonic()
         self.probing = False
         # Losses of steps that are queued but not read yet; on a CPU, and between processes, each is read at once.
@@ -129,7 +128,7 @@ class Loop:
             )
 
     def run(self) -> TrainingResult:
-        """Every step that is still to come, then the final scores."""
+        """Take every remaining step, then compute the final scores."""
         logged = evenly(self.total, min(self.total, LOGGED_STEPS)) | {0}
         probed = log_spaced(self.total) if self.probe is not None else set()
         evaluated = evenly(self.total, min(self.total, self.recipe.evaluations))
@@ -162,7 +161,7 @@ class Loop:
         return outcome
 
     def _batches(self) -> Iterator[Any]:
-        """The batches that are still to come, read ahead."""
+        """Yield the remaining batches, read ahead."""
         for epoch, batch in self.task.loader.ahead(self._readings()):
             if time.monotonic() > self.runtime.deadline:
                 raise OutOfTimeError(f"out of time at step {self.step} of {self.total}")
@@ -171,7 +170,7 @@ class Loop:
             yield batch
 
     def _readings(self) -> Iterator[PendingBatch[tuple[int, Any]]]:
-        """Epochs and batches that are still to be read; after a resumption those that are done are passed over."""
+        """Yield the remaining batches with their epochs; after a resumption finished ones are skipped."""
         epoch, done, left = self.epoch, self.position, self.total - self.step
         while left > 0:
             listed = done
@@ -196,14 +195,14 @@ class Loop:
                 **{name: getattr(self, name).state_dict() for name in _STATEFUL},
                 "elapsed": time.perf_counter() - self.started,
                 "best": None if self.best is None else list(self.best),
-                "series": [dataclasses.asdict(one) for one in self.series.values()],
+                "series": [dataclasses.asdict(series) for series in self.series.values()],
                 "probe": None if self.probe is None else self.probe.state_dict(),
                 "task": self.task.state(),
             }
             save_checkpoint(self.runtime.folder, state)
 
     def _resume(self) -> None:
-        """Go on from the last checkpoint: the rest of the training is bit-equal to an undisturbed one."""
+        """Continue from the last checkpoint, bit-equal to an undisturbed training."""
         state = load_checkpoint(self.runtime.folder)
         if state is None:
             return
@@ -212,13 +211,13 @@ class Loop:
             getattr(self, name).load_state_dict(state[name])
         self.started = time.perf_counter() - state["elapsed"]
         self.best = None if state["best"] is None else (state["best"][0], state["best"][1])
-        self.series = {(one["split"], one["name"]): MetricSeries(**one) for one in state["series"]}
+        self.series = {(item["split"], item["name"]): MetricSeries(**item) for item in state["series"]}
         if self.probe is not None and state["probe"] is not None:
             self.probe.load_state_dict(state["probe"])
         self.task.restore(state["task"])
 
     def take_step(self, step: int, batch: Any) -> StepResult:
-        """One step of the task on a batch, with the schedule's learning rate and the step's own noise."""
+        """Take a step with the schedule's learning rate and its own noise."""
         if not self.model.training:  # after a score; asking every module at every step takes a twentieth of small ones
             self.model.train()
         seed_torch(self.noise(step))  # dropout and the like
@@ -264,7 +263,7 @@ class Loop:
         """Read the losses of all steps but the last few.
 
         Raises:
-            DivergedError: one is not finite; of the step at which it was, however late it is read.
+            DivergedError: at the first step whose loss is not finite.
         """
         while len(self.unread) > unread:
             step, loss = self.unread.popleft()
@@ -340,8 +339,7 @@ class Loop:
         artifacts: list[Artifact] = []
         for split in ("validation", "test"):
             # After a resumption the selected weights may have to be scored again.
-            known = self.selected if split == "validation" else None
-            evaluation = known or self._score(split)
+            evaluation = (self.selected if split == "validation" else None) or self._score(split)
             results += [Score(split, name, float(value)) for name, value in evaluation.metrics.items()]
             if split == "test" and evaluation.items:
                 artifacts += self._keep_items(evaluation.items)
@@ -352,7 +350,7 @@ class Loop:
         return TrainingResult("done", _checked(self.task, results), list(self.series.values()), artifacts, self.total)
 
     def _keep_items(self, items: Mapping[str, np.ndarray]) -> list[Artifact]:
-        """Per-item outputs, so that an interval can hold item noise too; left out above a size."""
+        """Save per-item outputs below a size, for intervals with item noise."""
         kept = {name: array for name, array in items.items() if array.size <= LARGEST_ITEMS}
         if not kept:
             return []
@@ -363,10 +361,10 @@ class Loop:
 
 
 def _checked(task: Task, results: list[Score]) -> list[Score]:
-    """Results as they may be stored: every metric declared by the task's metadata, or a mechanism's, and reported once.
+    """Return results whose metrics are declared, or a mechanism's, and unique.
 
     Raises:
-        HarnessError: a metric that the metadata does not declare, or that is reported twice: a mistake of the task.
+        HarnessError: an undeclared or repeated metric: a mistake of the task.
     """
     seen: set[tuple[str, str]] = set()
     for split, metric, _ in results:

@@ -1,6 +1,4 @@
-"""Declared options: the fields of a frozen dataclass, each with type, default, limits and meaning.
-
-A recipe, a task, a data source and a model each declare theirs once::
+"""Declared options: the fields of a frozen dataclass, each with type, default, limits and meaning::
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class DigitsOptions:
@@ -8,7 +6,8 @@ A recipe, a task, a data source and a model each declare theirs once::
         augment: str = option("none", "of training images", choices=AUGMENTATIONS)
         path: str = option(REQUIRED, "folder, absolute or below HARNESS_DATA")
 
-Validation, help and the index read the declarations (``options_of``); what computes reads a typed record (``build``).
+Recipes, tasks, data sources and models declare theirs so. Validation, help and the index read the declarations
+(``options_of``); computing code reads a typed record (``build``).
 """
 
 from __future__ import annotations
@@ -48,8 +47,7 @@ class Option:
         about: its meaning in a few words.
         choices: the only valid values, where there are any.
         low, high: limits of numbers, inclusive.
-        required: whether it must be given.
-        optional: whether null is a valid value (``X | None``).
+        optional: null is a valid value (``X | None``).
         items: of a list: the type of its elements.
     """
 
@@ -66,7 +64,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class NoOptions:
-    """The options of what has none."""
+    """An empty record of options."""
 
 
 def option(
@@ -77,9 +75,9 @@ def option(
     low: float | None = None,
     high: float | None = None,
 ) -> Any:
-    """A field of a dataclass of options; ``REQUIRED`` as default: it must be given.
+    """A field of a dataclass of options; ``REQUIRED`` as default: a value is necessary.
 
-    Without ``about`` it is the option of that name of the class it derives from, with another default.
+    Without ``about`` it is the option of that name of the base class, with another default.
     """
     metadata = {"about": about, "choices": choices, "low": low, "high": high}
     if isinstance(default, dict):
@@ -98,7 +96,7 @@ def options_of(declared: type[Any]) -> dict[str, Option]:
 
 
 def build(declared: type[Record], values: Mapping[str, Any]) -> Record:
-    """The typed record of resolved values, defaults where none is given.
+    """Make the typed record of resolved values; missing ones take their defaults.
 
     Raises:
         HarnessError: a value for an option that is not declared, or none for a required one.
@@ -108,9 +106,9 @@ def build(declared: type[Record], values: Mapping[str, Any]) -> Record:
     for name in values:
         if name not in fields:
             raise HarnessError(f"no option '{name}'; {choices(fields, name)}")
-    given = {name: _typed(value, hints[name]) for name, value in values.items()}
+    provided = {name: _typed(value, hints[name]) for name, value in values.items()}
     try:
-        return declared(**given)
+        return declared(**provided)
     except TypeError as error:
         raise HarnessError(f"options: {error}") from error
 
@@ -119,7 +117,7 @@ _READ: dict[type[Any], dict[str, Any]] = {}
 
 
 def _hints(declared: type[Any]) -> dict[str, Any]:
-    """The annotations of a dataclass as types; read once, which costs more than a step of a small network."""
+    """Annotations of a dataclass as types, kept since reading them is slow."""
     if declared not in _READ:
         _READ[declared] = get_type_hints(declared)
     return _READ[declared]
@@ -140,7 +138,7 @@ def _option(declared: type[Any], field: dataclasses.Field[Any], hint: Any) -> Op
 
 
 def _metadata(declared: type[Any], name: str) -> Mapping[str, Any] | None:
-    """Meaning and limits of an option, from the nearest class that says them."""
+    """Meaning and limits of an option, from the nearest declaring class."""
     for base in declared.__mro__:
         field = base.__dict__.get("__dataclass_fields__", {}).get(name)
         if field is not None and field.metadata.get("about") is not None:
@@ -149,7 +147,7 @@ def _metadata(declared: type[Any], name: str) -> Mapping[str, Any] | None:
 
 
 def _without_none(hint: Any) -> tuple[Any, bool]:
-    """The annotation without ``None``, and whether it had one."""
+    """The annotation without ``None``, and True if it had one."""
     if get_origin(hint) not in (Union, UnionType):
         return hint, False
     kept = [part for part in get_args(hint) if part is not NoneType]
@@ -157,7 +155,7 @@ def _without_none(hint: Any) -> tuple[Any, bool]:
 
 
 def _typed(value: Any, hint: Any) -> Any:
-    """A plain value as its annotation says: whole numbers of floats as floats, lists as tuples."""
+    """A plain value as its annotation requires: whole numbers of floats as floats, lists as tuples."""
     bare, _ = _without_none(hint)
     if value is not None and bare in (int, float):
         return bare(value)

@@ -1,7 +1,7 @@
-"""A trial that is a program of somebody else: how its command and its results are written down.
+"""Command and results of a trial that is an external program.
 
-Such a task is no ``Task``: nothing is built, and no loop of ours runs. Its metadata says ``program=True`` and names a
-function ``run(spec, runtime) -> TrainingResult``.
+Its task is not a ``Task``: its metadata has ``program=True`` and names a function
+``run(spec, runtime) -> TrainingResult``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ PLACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 
 
 def words_of(command: Any) -> list[str]:
-    """A command as words: a list as it is, a text as a shell splits it; no shell reads it.
+    """Split a command into words: a list stays as it is, a text is split as by a shell; no shell reads it.
 
     Raises:
-        HarnessError: it is neither, or empty, or a quotation is left open.
+        HarnessError: it is neither, or empty, or has an open quotation.
     """
     if isinstance(command, str):
         try:
@@ -42,46 +42,47 @@ def words_of(command: Any) -> list[str]:
 
 
 def placeholders(text: str) -> list[str]:
-    """The names in braces; doubled braces are braces."""
-    return [found.group(1) for found in PLACE.finditer(text) if found.group(1) is not None]
+    """Return the names in braces; doubled braces are braces."""
+    return [place.group(1) for place in PLACE.finditer(text) if place.group(1) is not None]
 
 
 def filled(text: str, values: Mapping[str, Any]) -> str:
-    """The text with each ``{name}`` replaced.
+    """Replace each ``{name}`` of a text.
 
     Raises:
-        HarnessError: a name that there is not.
+        HarnessError: an unknown name.
     """
 
-    def put(found: re.Match[str]) -> str:
-        if found.group(1) is None:
-            return found.group(0)[0]
-        if found.group(1) not in values:
-            raise HarnessError(f"'{text}': no '{{{found.group(1)}}}'; {choices(values, found.group(1))}")
-        return as_argument(values[found.group(1)])
+    def put(place: re.Match[str]) -> str:
+        name = place.group(1)
+        if name is None:
+            return place.group(0)[0]
+        if name not in values:
+            raise HarnessError(f"'{text}': unknown '{{{name}}}'; {choices(values, name)}")
+        return as_argument(values[name])
 
     return PLACE.sub(put, text)
 
 
 def as_argument(value: Any) -> str:
-    """A value as a command line has it: ``true``, ``0.001``."""
+    """A value as a command line writes it: ``true``, ``0.001``."""
     return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
 
 
 def known_values(recipe: Mapping[str, Any], seed: int, folder: str, data: str) -> dict[str, Any]:
-    """What a command may name: ``{seed}``, ``{folder}`` (of the trial), ``{data}`` and ``{arm.KEY}``.
+    """Return the values that a command may name: ``{seed}``, ``{folder}``, ``{data}``, ``{steps}`` and ``{arm.KEY}``.
 
     ``{steps}`` is the recipe's length, or less where a sweep or a smoke test cuts it.
     """
-    known = {"seed": seed, "folder": folder, "data": data}
+    named = {"seed": seed, "folder": folder, "data": data}
     if recipe.get("steps") is not None:
-        known["steps"] = min(recipe["steps"], recipe.get("max_steps") or recipe["steps"])
-    given = recipe.get("values")
-    return known | {f"arm.{key}": value for key, value in flat(given if isinstance(given, Mapping) else {})}
+        named["steps"] = min(recipe["steps"], recipe.get("max_steps") or recipe["steps"])
+    values = recipe.get("values")
+    return named | {f"arm.{key}": value for key, value in flat(values if isinstance(values, Mapping) else {})}
 
 
 def final_of(value: object) -> tuple[str, str] | None:
-    """Which record is final: (``last``, ''), (``max``, NAME) or (``min``, NAME); None for anything else."""
+    """Parse the record that is final: (``last``, ''), (``max``, NAME) or (``min``, NAME); None for anything else."""
     if value == "last":
         return "last", ""
     if isinstance(value, Mapping) and len(value) == 1:
@@ -92,13 +93,13 @@ def final_of(value: object) -> tuple[str, str] | None:
 
 
 def result_problems(results: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What is wrong with ``results:``, with the place below it."""
+    """Yield each problem of ``results:``, with its place below that key."""
     for key, value in results.items():
         if key not in KEYS:
             yield (key,), f"unknown key '{key}'; {choices(KEYS, key)}"
         elif key == "pattern":
             for text in value if isinstance(value, list | tuple) else [value]:
-                yield from (((key,), told) for told in _pattern_problems(text))
+                yield from (((key,), message) for message in _pattern_problems(text))
         elif key == "names" and not (isinstance(value, Mapping) and all(isinstance(v, str) for v in value.values())):
             yield (key,), "'names' is a mapping: {metric: the program's name for it}"
         elif key == "output" and value != "json":
@@ -109,9 +110,9 @@ def result_problems(results: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...
             yield (key,), f"'split' is {value!r}; {choices(SPLITS, str(value))}"
         elif key in ("lines", "csv", "tensorboard", "step") and not isinstance(value, str):
             yield (key,), f"'{key}' is a name"
-    given = [key for key in SOURCES if key in results]
-    if len(given) > 1:
-        yield (given[1],), f"numbers come back in one way: '{given[0]}' or '{given[1]}'"
+    sources = [key for key in SOURCES if key in results]
+    if len(sources) > 1:
+        yield (sources[1],), f"numbers come back in one way: '{sources[0]}' or '{sources[1]}'"
 
 
 def _pattern_problems(text: object) -> Iterator[str]:

@@ -1,19 +1,59 @@
-"""The recipe: the options that every benchmark shares; a task adds its own (``TaskMetadata.options``)."""
+"""The recipe: options that every benchmark shares, and the learning-rate schedule among them.
+
+A task adds its own options (``TaskMetadata.options``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from harness.errors import HarnessError, choices
 from harness.trial.options import Option, build, option, options_of
-from harness.trial.schedules import SCHEDULES
+
+
+def _constant(recipe: Course, step: int, warm: int, total: int) -> float:
+    return 1.0
+
+
+def _cosine(recipe: Course, step: int, warm: int, total: int) -> float:
+    return _towards_last(recipe, 0.5 * (1 + math.cos(math.pi * _progress(step, warm, total))))
+
+
+def _step(recipe: Course, step: int, warm: int, total: int) -> float:
+    return recipe.gamma ** sum(step >= _at(milestone, total) for milestone in recipe.milestones)
+
+
+def _linear(recipe: Course, step: int, warm: int, total: int) -> float:
+    return _towards_last(recipe, 1 - _progress(step, warm, total))
+
+
+def _inverse_sqrt(recipe: Course, step: int, warm: int, total: int) -> float:
+    return math.sqrt(max(1, warm) / max(1, step + 1))
+
+
+def _progress(step: int, warm: int, total: int) -> float:
+    """Finished share of the steps after the warm-up."""
+    return (step - warm) / max(1, total - warm)
+
+
+def _towards_last(recipe: Course, shape: float) -> float:
+    """Scale a falling shape (1 to 0) to end at ``min_lr_ratio``."""
+    return recipe.min_lr_ratio + (1 - recipe.min_lr_ratio) * shape
+
+
+SCHEDULES: Mapping[str, Callable[[Course, int, int, int], float]] = MappingProxyType(
+    {"constant": _constant, "cosine": _cosine, "step": _step, "linear": _linear, "inverse-sqrt": _inverse_sqrt}
+)
+"""Factor at a step after the warm-up, by name: of (recipe, step, steps of warm-up, all steps)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotTables:
-    """Recipe keys that only planning reads: what of them reaches a trial stands in its slots."""
+    """Recipe keys that only planning reads: their content reaches a trial through its slots."""
 
     slots: Mapping[str, Any] = option({}, "methods for the slots that an arm leaves open: {optimizer: sgd}")
     optimizer: Mapping[str, Any] = option({}, "hyper-parameters by family or method: {adam: {lr: 1e-3}}")
@@ -24,7 +64,7 @@ class SlotTables:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """Recipe keys of the whole training: how long, how fast, which of its weights count. None changes a step."""
+    """Keys of the whole training; none changes a single step."""
 
     steps: int | None = option(None, "optimizer steps; give this or epochs", low=1)
     epochs: float | None = option(None, "passes over the training data; give this or steps", low=0)
@@ -52,13 +92,13 @@ class Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe(Course):
-    """How a trial trains: the keys that every benchmark shares, beside the task's own (``Task.options``)."""
+    """The recipe keys that every benchmark shares, beside the task's own (``Task.options``)."""
 
     batch_size: int = option(32, "items (or sequences) a step, over all devices", low=1)
     eval_batch: int = option(256, "items a batch in evaluation", low=1)
     clip_norm: float | None = option(None, "largest norm of the whole gradient", low=0)
     precision: str = option("float32", "arithmetic of forward and backward", choices=("float32", "bfloat16", "float16"))
-    diagnostics: str = option("summary", "mechanism probes", choices=("off", "summary", "layers"))
+    diagnostics: str = option("summary", "mechanism diagnostics", choices=("off", "summary", "layers"))
     threads: int = option(1, "CPU threads of the trial: part of its identity", low=1, high=256)
     devices: int = option(1, "devices of the trial", low=1)
     loader_workers: int | None = option(
@@ -68,7 +108,7 @@ class Recipe(Course):
 
     @property
     def readers(self) -> int:
-        """Threads that read files: what ``loader_workers`` says, else as many as the CPUs that the trial was given."""
+        """Threads that read files: ``loader_workers``, else as many as the trial's CPUs."""
         return self.threads if self.loader_workers is None else self.loader_workers
 
 
@@ -83,15 +123,49 @@ _NOT_IDENTITY = (*SLOT_KEYS, *RUNNING_KEYS)
 
 
 def recipe_from(values: Mapping[str, Any]) -> Recipe:
-    """The recipe among resolved values."""
+    """Return the recipe among resolved values."""
     return build(Recipe, {name: value for name, value in values.items() if name in _TRAINING})
 
 
 def task_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The task's own among resolved recipe values."""
+    """Return the task's own among resolved recipe values."""
     return {name: value for name, value in values.items() if name not in COMMON_KEYS}
 
 
 def identity_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe without what changes only how a trial is run, and without what stands in its slots."""
+    """Return the recipe without the keys of slots and of mere running."""
     return {name: value for name, value in values.items() if name not in _NOT_IDENTITY}
+
+
+def factors(recipe: Course, total: int) -> Callable[[int], float]:
+    """The learning rate's factor as a function of the step, from 0.
+
+    ``warmup`` up to 1 is a share of the ``total`` steps, above 1 a number of steps; the factor rises linearly to 1, and
+    the schedule runs over the remaining steps. ``inverse-sqrt`` falls as 1/√step after the warm-up (Vaswani et al.
+    2017).
+
+    Raises:
+        HarnessError: unknown schedule.
+    """
+    if recipe.schedule not in SCHEDULES:
+        raise HarnessError(f"unknown schedule '{recipe.schedule}'; {choices(dict(SCHEDULES), recipe.schedule)}")
+    warm = round(recipe.warmup * total) if recipe.warmup <= 1 else int(recipe.warmup)
+    after = SCHEDULES[recipe.schedule]
+    return lambda step: (step + 1) / warm if step < warm else after(recipe, step, warm, total)
+
+
+def _at(milestone: float, total: int) -> int:
+    """The step of a milestone: up to 1 a share of the steps, above 1 a step."""
+    return round(milestone * total) if milestone <= 1 else int(milestone)
+
+
+def evenly(total: int, count: int) -> set[int]:
+    """Evenly spaced steps, ``count`` of them, the last step included."""
+    return {max(0, round(total * (k + 1) / count) - 1) for k in range(count)}
+
+
+def log_spaced(total: int, count: int = 50) -> set[int]:
+    """About ``count`` steps, dense at the start, with both ends."""
+    if total <= count:
+        return set(range(total))
+    return {min(total - 1, round(total ** (k / (count - 1))) - 1) for k in range(count)}

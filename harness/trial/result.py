@@ -1,4 +1,4 @@
-"""What a training leaves: final numbers, series, files. Plain data that needs no torch to be read."""
+"""Results of a training: final numbers, series, files. Plain data that needs no torch to be read."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Artifact:
 
 @dataclass(slots=True)
 class TrainingResult:
-    """How a training ended."""
+    """The end of a training."""
 
     status: str
     results: list[Score]

@@ -1,4 +1,4 @@
-"""What a training needs from outside: where to find its parts, where to compute and write, when to stop."""
+"""Surroundings of a training: its parts, its device and folder, its deadline."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from harness.vocabulary import Kind
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A method, task, data source or model, imported: its class or function and the record of its options.
+    """An imported method, task, data source or model: its class or function and the record of its options.
 
-    A method takes its hyper-parameters as they are and has no such record.
+    A method takes its hyper-parameters as they are and has the empty record.
     """
 
     target: Callable[..., Any]
@@ -26,10 +26,10 @@ class Component:
 
 
 class Components(Protocol):
-    """Finds what a spec names; the registry does (``harness.registry.load``)."""
+    """Finds the parts that a spec names; the registry does (``harness.registry.load``)."""
 
     def __call__(self, kind: Kind, name: str) -> Component:
-        """The ``method``, ``task``, ``data`` source or ``model`` of that name."""
+        """Return the ``method``, ``task``, ``data`` source or ``model`` of that name."""
         ...
 
 
@@ -39,18 +39,17 @@ def _unheard(step: int, steps: int, loss: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Where a trial runs.
+    """Surroundings of one trial.
 
     Attributes:
-        folder: where it writes checkpoints, artifacts and its product.
-        device: where it computes.
+        folder: for checkpoints, artifacts and trained weights.
         components: finds the methods, task, data source and model that the spec names.
         data_root: the folder that holds data sets.
-        beat: is told (steps done, steps in all, loss) about once a second.
+        beat: receives (steps done, steps in all, loss) about once a second.
         deadline: of ``time.monotonic()``; checked between steps.
-        prerequisites: folders or files of the products that it starts from, by name.
-        keep_product: whether another trial starts from its weights.
-        checkpoint_seconds: at least so long between two checkpoints.
+        ``prerequisites``: folders or files of the weights that it starts from, by name.
+        keep_product: another trial starts from its weights.
+        checkpoint_seconds: the least time between two checkpoints.
     """
 
     folder: Path

@@ -1,6 +1,6 @@
-"""What a trial saves of its networks: checkpoints to go on from, and its product for others (a teacher, a backbone).
+"""Files of a trial's networks: checkpoints to continue from, and trained weights for dependants.
 
-Files appear whole or not at all, and are read back without unpickling objects.
+Files appear whole or not at all, and are read without unpickling objects.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DIGEST = 32
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint: tensors and plain data only, and behind them a checksum."""
+    """Write a checkpoint of tensors and plain data, followed by a checksum."""
     import torch
 
     with replacing(folder / CHECKPOINT, durable=True) as part:
@@ -41,7 +41,7 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The last checkpoint, or None where there is none that is as it was written (a damaged one is as good as none)."""
+    """Return the last checkpoint; None where there is none, or only a damaged one."""
     import torch
 
     path = folder / CHECKPOINT
@@ -62,17 +62,17 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
 
 
 def drop_checkpoint(folder: Path) -> None:
-    """The trial has ended: what it would go on from is of no use."""
+    """Delete the checkpoint of a trial that has ended."""
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def has_trained_weights(folder: Path) -> bool:
-    """Whether a trial's product is there."""
+    """True if a trial's trained weights are in its folder."""
     return (folder / PRODUCT).is_file()
 
 
 def save_trained_weights(folder: Path, tensors: Mapping[str, Tensor]) -> Path:
-    """Write a product with its checksum; the file appears whole or not at all."""
+    """Write trained weights with their checksum."""
     from safetensors.torch import save_file
 
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -82,7 +82,6 @@ def save_trained_weights(folder: Path, tensors: Mapping[str, Tensor]) -> Path:
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    """Over names, kinds, shapes and bytes."""
     import torch
 
     digest = _hash()
@@ -93,10 +92,10 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
 
 
 def load_trained_weights(source: Path) -> dict[str, Tensor]:
-    """The tensors of a product: a trial's folder, or a ``.safetensors`` or ``.pt`` file of published weights.
+    """Return the tensors of a trial's folder, or of published weights.
 
     Raises:
-        MissingDataError: there is no such file, or it is a product and not as it was written.
+        MissingDataError: the file is missing, or a trial's weights are damaged.
     """
     import torch
     from safetensors.torch import load_file
@@ -110,24 +109,24 @@ def load_trained_weights(source: Path) -> dict[str, Tensor]:
         return load_file(str(path))
     loaded = torch.load(path, map_location="cpu", weights_only=True)
     inner = next((loaded[key] for key in ("state_dict", "model") if isinstance(loaded.get(key), dict)), loaded)
-    found: dict[str, Tensor] = inner
-    return found
+    weights: dict[str, Tensor] = inner
+    return weights
 
 
 def _verified(path: Path) -> dict[str, Tensor]:
-    """A product whose checksum fits; a damaged one is set aside, so that the next run makes it again."""
+    """Read a trial's weights; a damaged file is set aside, so that the next run writes another."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), "pt") as file:
             noted = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        # Products of earlier versions have no notes at all.
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        # Weights of earlier versions have no checksum.
         if noted and noted.get(_CHECKSUM) != _checksum(tensors):
             raise ValueError("its checksum does not fit")
     except (SafetensorError, ValueError, OSError) as error:
         aside = path.with_suffix(".damaged")
         path.rename(aside)
-        told = f"{path} is damaged ({error}); it is kept as {aside.name}: run again to make it anew"
-        raise MissingDataError(told) from error
+        message = f"{path} is damaged ({error}); it is kept as {aside.name}: run again to train it again"
+        raise MissingDataError(message) from error
     return tensors

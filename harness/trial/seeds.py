@@ -80,9 +80,9 @@ def _must_be_known(stream: str) -> None:
 
 
 def seed_torch(number: int) -> None:
-    """``torch.manual_seed`` for the devices that are there.
+    """``torch.manual_seed`` for the devices that exist.
 
-    For accelerators that are not, it keeps a stack trace of every call: a tenth of a small network's step, and memory.
+    For absent accelerators it keeps a stack trace of every call: a tenth of a small network's step, and memory.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The complete content of a trial: everything that its numbers are computed from, without names of suites or arms."""
+"""The content of a trial: everything that decides its numbers, without names of suites or arms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A data source, a model or a method by name, with the value of every option."""
+    """A data source, model or method: its name and the value of every option."""
 
     name: str
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -20,13 +20,13 @@ class Part:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        """A part from plain data."""
+        """Read a part from plain data."""
         return cls(str(plain["name"]), {key: value for key, value in plain.items() if key != "name"})
 
 
 @dataclass(frozen=True, slots=True)
 class FilledSlots:
-    """The methods of an arm: by slot, or by ``slot.place`` where a slot is given per place (``norm.encoder``)."""
+    """The methods of an arm by slot, or by ``slot.place`` (``norm.encoder``)."""
 
     methods: Mapping[str, Part] = field(default_factory=dict)
 
@@ -34,7 +34,7 @@ class FilledSlots:
         return iter(self.methods.values())
 
     def of(self, slot: str) -> FilledSlots:
-        """Those of one slot."""
+        """Return the methods of one slot."""
         return FilledSlots({key: part for key, part in self.methods.items() if key.partition(".")[0] == slot})
 
     def to_json(self) -> dict[str, Any]:
@@ -50,22 +50,22 @@ class FilledSlots:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        """Filled slots from plain data."""
+        """Read slots from plain data."""
         methods: dict[str, Part] = {}
         for slot, filled in plain.items():
-            places = {slot: filled} if "name" in filled else {f"{slot}.{place}": one for place, one in filled.items()}
-            methods.update({key: Part.from_json(one) for key, one in places.items()})
+            places = {slot: filled} if "name" in filled else {f"{slot}.{place}": item for place, item in filled.items()}
+            methods.update({key: Part.from_json(item) for key, item in places.items()})
         return cls(methods)
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A network that a trial starts from: that of the reference arm, or of a prerequisite with its weights.
+    """A network that a trial starts from: the reference arm's, or a dependency's with its weights.
 
     Attributes:
         model: None where published weights are read as they are.
-        trial_id: the trial whose product it is.
-        weights: the source of published weights instead, with ``content``, what identifies it.
+        trial_id: the trial that trained the weights.
+        weights: the source of published weights instead, with ``content``, its identity.
     """
 
     model: Part | None
@@ -84,7 +84,7 @@ class Start:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        """A start from plain data."""
+        """Read a start from plain data."""
         model = Part.from_json(plain["model"]) if plain["model"] else None
         slots = FilledSlots.from_json(plain.get("slots", {}))
         return cls(model, slots, plain.get("trial_id"), plain.get("weights"), plain.get("content"))
@@ -92,13 +92,13 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class TrialSpec:
-    """What a worker runs a trial from.
+    """The content that a worker runs a trial from.
 
     Attributes:
-        content: what identifies the data: version and checksums.
+        content: the data's identity: version and checksums.
         recipe: the value of every key of the recipe, the task's own among them.
-        prerequisites: by name.
-        reference: the network whose initial weights the arm's takes over, where that is another one.
+        ``prerequisites``: dependencies by name.
+        reference: the network whose initial weights the arm's model copies, where that is another one.
     """
 
     task: str
@@ -128,9 +128,9 @@ class TrialSpec:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        """A spec from plain data."""
+        """Read a spec from plain data."""
         data = Part.from_json({key: value for key, value in plain["data"].items() if key != "content"})
-        starts = {name: Start.from_json(one) for name, one in plain["prerequisites"].items()}
+        starts = {name: Start.from_json(item) for name, item in plain["prerequisites"].items()}
         reference = Start.from_json(plain["reference"]) if "reference" in plain else None
         return cls(
             str(plain["task"]),

@@ -14,15 +14,7 @@ from methods.alignment.mk_mmd import SIGMAS, class_mk_mmd
 
 
 def purity(labels: NDArray[np.integer], true_labels: NDArray[np.integer]) -> float:
-    """Share of correct help-set labels, in [0, 1].
-
-    Args:
-        labels: the assigned labels, (H,).
-        true_labels: the true labels of the same items, (H,).
-
-    Raises:
-        ValueError: other shapes, or an empty help set.
-    """
+    """Share of correct help-set labels (H,), in [0, 1] (ValueError if empty or unequal)."""
     if labels.shape != true_labels.shape or labels.size == 0:
         raise ValueError(
             f"purity: the lists must be non-empty and of one length, got {labels.shape} and {true_labels.shape}"
@@ -55,16 +47,8 @@ def class_alignment(
     """Per-class MK-MMD with its split-half floor, without gradient.
 
     The biased estimate grows as samples shrink, so the floor is comparable only if source and target
-    classes are of similar size.
-
-    Args:
-        source: embeddings, (N, F).
-        source_labels: (N,).
-        target: embeddings, (M, F).
-        target_labels: true classes, (M,).
-        classes: C.
-        seed: of the random halves.
-        sigmas: standard deviations of the Gaussian kernels.
+    classes are of similar size. Embeddings are (N, F) and (M, F), labels (N,) and (M,), the target's the true ones;
+    ``seed`` is of the random halves.
     """
     with torch.no_grad():
         between = class_mk_mmd(source, source_labels, target, target_labels, classes, sigmas)
@@ -89,15 +73,7 @@ def misaligned_share(
 ) -> float:
     """Share of target class centroids nearest to another class's source centroid.
 
-    Args:
-        source: embeddings, (N, F).
-        source_labels: (N,).
-        target: embeddings, (M, F).
-        target_labels: true classes, (M,).
-        classes: C; classes that one side lacks are skipped.
-
-    Returns:
-        A share in [0, 1]; NaN if no class is on both sides.
+    Arguments as of ``class_alignment``. Classes that one side lacks are skipped; NaN if no class is on both sides.
     """
     with torch.no_grad():
         ours, in_source = _centroids(source, source_labels, classes)
@@ -118,10 +94,6 @@ def _centroids(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, 
 
 
 def fluctuation(values: Sequence[float], last: int = 50) -> float:
-    """Standard deviation (n − 1) of the last epochs' values.
-
-    Returns:
-        In the values' unit; NaN for fewer than two.
-    """
+    """Standard deviation (n − 1) of the last epochs' values; NaN for fewer than two."""
     tail = np.asarray(values[-last:], dtype=np.float64)
     return float(tail.std(ddof=1)) if tail.size > 1 else float("nan")

@@ -7,31 +7,127 @@ the gain of the released code's default mode from the true labels of test items.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from methods.alignment.neighbours import CONFIDENCES, Votes, neighbour_count, vote
 from methods.checks import check_choice
-
-MODES: tuple[int, ...] = (0, 1, 2)
-SPECTRAL_MARGIN = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Embedding:
-    """Target items reduced by UMAP.
+class TargetSplit:
+    """Places of a target domain's items.
 
     Attributes:
-        values: (N, d), float32.
-        init: initialisation of UMAP: ``spectral``, or ``random`` if d ≥ N − 1.
-        random_state: the seed.
+        support: the shots, class by class, (C·k,).
+        rest: items of recordings without a shot: pseudo-labelled, aligned and scored.
+
+    The other items of the recordings with a shot are dropped: one second of a recording resembles the next too much to
+    be scored.
     """
 
-    values: NDArray[np.float32]
-    init: str
-    random_state: int
+    support: NDArray[np.int64]
+    rest: NDArray[np.int64]
+
+
+def choose_support(
+    labels: NDArray[np.integer], recordings: Sequence[Hashable], shots: int, generator: np.random.Generator
+) -> TargetSplit:
+    """Draw ``shots`` items of every class, each from a different recording.
+
+    Only the drawn items' ``labels`` (N,) may be used afterwards. ``generator`` is of the stream ``split``.
+
+    Raises:
+        ValueError: lengths that do not fit, or a class with fewer than k recordings (one with none left to score).
+    """
+    if len(recordings) != len(labels) or shots < 1:
+        raise ValueError(
+            f"support set: {len(labels)} labels, {len(recordings)} recordings, {shots} shots: one recording a label "
+            "and at least one shot are needed"
+        )
+    names = {name: number for number, name in enumerate(dict.fromkeys(recordings))}
+    recording = np.array([names[name] for name in recordings])
+    support: list[int] = []
+    used: set[int] = set()
+    for label in np.unique(labels):
+        places = generator.permutation(np.flatnonzero(labels == label))
+        chosen: list[int] = []
+        for place in places:
+            if len(chosen) < shots and int(recording[place]) not in used:
+                chosen.append(int(place))
+                used.add(int(recording[place]))
+        if len(chosen) < shots:
+            raise ValueError(f"support set: class {label} has {len(chosen)} separate recordings, needs {shots}")
+        support += chosen
+    taken = np.isin(recording, list(used))
+    return TargetSplit(np.array(support, dtype=np.int64), np.flatnonzero(~taken))
+
+
+CONFIDENCES: tuple[str, ...] = ("farthest", "nearest")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Votes:
+    """Result of the neighbours' vote on each item.
+
+    Attributes:
+        labels: the winning class, (N,); of equal votes the lowest.
+        distances: distance to the farthest, or nearest, neighbour that voted for it, (N,): smaller is more confident.
+    """
+
+    labels: NDArray[np.int64]
+    distances: NDArray[np.float64]
+
+
+def neighbour_count(shots: int, neighbours: int = 0) -> int:
+    """Number of voting neighbours, at most the shots of a class; 0 gives shots//2 + 1."""
+    if shots < 1 or neighbours < 0:
+        raise ValueError(f"KNN: shots must be at least 1 and neighbours at least 0, got {shots} and {neighbours}")
+    return min(neighbours, shots) if neighbours else shots // 2 + 1
+
+
+def vote(
+    items: NDArray[np.floating],
+    support: NDArray[np.floating],
+    support_labels: NDArray[np.integer],
+    neighbours: int,
+    confidence: str = "farthest",
+) -> Votes:
+    """Euclidean K-nearest-neighbour vote of the shots (S, D) on items (N, D).
+
+    ``confidence`` is the agreeing neighbour that measures the distance: ``farthest`` (the released code) or ``nearest``
+    (the paper's Algorithm 1 as relayed).
+
+    Raises:
+        ValueError: shapes that do not fit, no support, too many neighbours, an unknown confidence.
+    """
+    if items.ndim != 2 or support.ndim != 2 or items.shape[1] != support.shape[1]:
+        raise ValueError(f"KNN: items and support must share a width, got {items.shape} and {support.shape}")
+    if support_labels.shape != support.shape[:1]:
+        raise ValueError(f"KNN: {support.shape[0]} support rows have labels of {support_labels.shape}")
+    if not 1 <= neighbours <= support.shape[0]:
+        raise ValueError(f"KNN: neighbours must lie in 1..{support.shape[0]}, got {neighbours}")
+    check_choice("KNN", "confidence", confidence, CONFIDENCES)
+    if items.shape[0] == 0:
+        return Votes(np.empty(0, np.int64), np.empty(0))
+    wide = (torch.from_numpy(np.array(values, dtype=np.float64)) for values in (items, support))
+    distances = torch.cdist(*wide, compute_mode="donot_use_mm_for_euclid_dist").numpy()
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :neighbours]
+    reach = np.take_along_axis(distances, nearest, axis=1)
+    voted = support_labels.astype(np.int64)[nearest]
+    counts = (voted[:, :, None] == np.arange(voted.max() + 1)).sum(axis=1)
+    winner = counts.argmax(axis=1)
+    agrees = voted == winner[:, None]
+    if confidence == "farthest":
+        return Votes(winner, np.where(agrees, reach, -np.inf).max(axis=1))
+    return Votes(winner, np.where(agrees, reach, np.inf).min(axis=1))
+
+
+MODES: tuple[int, ...] = (0, 1, 2)
+SPECTRAL_MARGIN = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,15 +138,11 @@ class HelpSet:
         places: their places among the items that are not shots, (H,).
         labels: their assigned classes, (H,).
         votes: the KNN's class for *every* such item, (R,): the method's own baseline.
-        mode: 0, 1 or 2.
-        oracle: true if ``labels`` are the true ones.
     """
 
     places: NDArray[np.int64]
     labels: NDArray[np.int64]
     votes: NDArray[np.int64]
-    mode: int
-    oracle: bool
 
 
 def umap_init(items: int, dimensions: int) -> str:
@@ -58,15 +150,10 @@ def umap_init(items: int, dimensions: int) -> str:
     return "random" if dimensions >= items - SPECTRAL_MARGIN else "spectral"
 
 
-def reduce(features: NDArray[np.floating], *, dimensions: int = 128, random_state: int) -> Embedding:
-    """Reduce items to ``dimensions`` by UMAP, fitted on them alone.
+def reduce(features: NDArray[np.floating], *, dimensions: int = 128, random_state: int) -> NDArray[np.float32]:
+    """Reduce N ≥ 3 flat items (N, D) to (N, dimensions) by UMAP, fitted on them alone.
 
-    McInnes et al. 2018, arXiv 1802.03426.
-
-    Args:
-        features: flattened raw items, (N, D); N ≥ 3.
-        dimensions: d.
-        random_state: required; the same seed gives the same embedding.
+    McInnes et al. 2018, arXiv 1802.03426. The same ``random_state`` gives the same embedding.
 
     Raises:
         ValueError: fewer than three items or dimensions below 1.
@@ -79,11 +166,10 @@ def reduce(features: NDArray[np.floating], *, dimensions: int = 128, random_stat
         )
     import umap
 
-    init = umap_init(features.shape[0], dimensions)
     reducer = umap.UMAP(
         n_components=dimensions,
         n_neighbors=min(15, features.shape[0] - 1),
-        init=init,
+        init=umap_init(features.shape[0], dimensions),
         random_state=random_state,
         n_jobs=1,
     )
@@ -91,7 +177,7 @@ def reduce(features: NDArray[np.floating], *, dimensions: int = 128, random_stat
         # A seed makes UMAP run on one thread and warn each time.
         warnings.filterwarnings("ignore", category=UserWarning, module="umap")
         values = reducer.fit_transform(np.ascontiguousarray(features))
-    return Embedding(np.asarray(values, dtype=np.float32), init, random_state)
+    return np.asarray(values, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +218,8 @@ def make_help_set(
 ) -> HelpSet:
     """Label items by their nearest shots and keep the most confident.
 
-    The released pipeline passes the result of ``reduce`` over all target items.
-
     Args:
-        embedding: the items that are not shots, (R, d).
+        embedding: the items that are not shots, (R, d); the released pipeline reduces all target items first.
         support: the shots in the same space, (S, d).
         support_labels: the shots' classes, (S,).
         classes: C.
@@ -160,11 +244,10 @@ def make_help_set(
         if hidden_labels.shape != votes.labels.shape:
             raise ValueError(f"help set: {votes.labels.shape[0]} items have hidden labels of {hidden_labels.shape}")
         labels = np.asarray(hidden_labels, dtype=np.int64)[places]
-    return HelpSet(places, labels, votes.labels, options.mode, options.oracle_labels)
+    return HelpSet(places, labels, votes.labels)
 
 
 def _surest(votes: Votes, classes: int, options: HelpSetOptions) -> NDArray[np.int64]:
-    """Places of the items to keep."""
     order, share = np.argsort(votes.distances, kind="stable"), options.share
     if options.mode == 1:
         return order[: int(len(order) * share)]
@@ -179,15 +262,7 @@ def _surest(votes: Votes, classes: int, options: HelpSetOptions) -> NDArray[np.i
 def corrupt_labels(
     labels: NDArray[np.int64], share: float, classes: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Replace a share of the labels by other classes.
-
-    The share, the intervention's dose, is rounded to whole items.
-
-    Args:
-        labels: (H,).
-        share: of the items, in [0, 1].
-        classes: C ≥ 2.
-        generator: source of the draws.
+    """Replace a share of the labels (H,), in whole items, by other classes: the intervention's dose.
 
     Raises:
         ValueError: a share out of range or fewer than two classes.

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.alignment.neighbours import neighbour_count, vote
+from methods.alignment.help_set import neighbour_count, vote
 from methods.checks import check_choice
 from methods.metadata import MethodMetadata
 
@@ -19,15 +19,10 @@ FEATURES: tuple[str, ...] = ("raw", "static", "motion")
 
 
 def item_features(items: NDArray[np.floating], kind: str) -> NDArray[np.float64]:
-    """Flat features (N, D) of items with last axes time and subcarrier.
+    """Flat features (N, D) of items (N, …, T, S) with last axes time and subcarrier.
 
-    Args:
-        items: (N, …, T, S), amplitudes.
-        kind: ``raw``: unchanged; ``static``: averaged over time; ``motion``: each subcarrier standardised over
-            time (a constant one becomes 0).
-
-    Raises:
-        ValueError: an unknown kind or too few axes.
+    ``raw``: unchanged; ``static``: averaged over time; ``motion``: each subcarrier standardised over time (a constant
+    one becomes 0). An unknown kind or too few axes are a ValueError.
     """
     if items.ndim < 3:
         raise ValueError(f"KNN baselines: items must be (N, …, time, subcarrier), got {items.shape}")
@@ -43,11 +38,7 @@ def item_features(items: NDArray[np.floating], kind: str) -> NDArray[np.float64]
 
 
 class KNNPredictor:
-    """The class of an item's nearest shots, by ``features``.
-
-    Args:
-        neighbours: number of voting neighbours, capped at the shots a class; 0: shots//2 + 1.
-    """
+    """The class of an item's nearest shots, by ``features``; ``neighbours`` as in ``neighbour_count``."""
 
     features: ClassVar[str]
 
@@ -61,17 +52,7 @@ class KNNPredictor:
         support_labels: NDArray[np.integer],
         source_labels: NDArray[np.integer],
     ) -> NDArray[np.int64]:
-        """Classes of target items.
-
-        Args:
-            items: (N, …, T, S).
-            support: the shots, (K, …, T, S).
-            support_labels: (K,).
-            source_labels: unused: the source does not help a KNN on the shots.
-
-        Returns:
-            (N,).
-        """
+        """Classes (N,) of items (N, …, T, S) by shots (K, …, T, S); the source is not used."""
         shots = int(np.bincount(np.asarray(support_labels, dtype=np.int64)).max())
         return vote(
             item_features(items, self.features),
@@ -109,11 +90,7 @@ class Majority:
         support_labels: NDArray[np.integer],
         source_labels: NDArray[np.integer],
     ) -> NDArray[np.int64]:
-        """Return one class for all N items, from ``source_labels`` alone.
-
-        Raises:
-            ValueError: no source labels.
-        """
+        """Return one class for all N items, from ``source_labels`` alone (ValueError if empty)."""
         if len(source_labels) == 0:
             raise ValueError("majority: source labels are required")
         winner = np.bincount(np.asarray(source_labels, dtype=np.int64)).argmax()

@@ -30,9 +30,6 @@ class KNNMMD(Adaptation):
             the help set.
         support: ``paper`` keeps the shots for validation; ``released`` adds them, with their labels, to the help set.
         root: ``guarded``, or ``released`` with a NaN gradient if both samples are equal.
-
-    Raises:
-        ValueError: an unknown option, a negative weight.
     """
 
     name = "knn-mmd"

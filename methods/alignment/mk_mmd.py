@@ -41,27 +41,18 @@ ROOTS: tuple[str, ...] = tuple(ROOT_FORMS)
 
 
 def gaussian_kernels(x: Tensor, y: Tensor, sigmas: Sequence[float] = SIGMAS) -> Tensor:
-    """exp(−‖x − y‖²/(2σ²)) for each σ, (K, N, M).
+    """exp(−‖x − y‖²/(2σ²)) of (N, F) and (M, F) for each of K sigmas in the features' unit, (K, N, M).
 
     Distances are computed from differences, not from ‖x‖² + ‖y‖² − 2⟨x, y⟩, which loses near points to rounding.
-
-    Args:
-        x: (N, F).
-        y: (M, F).
-        sigmas: K standard deviations, in the features' unit.
     """
     squared = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()
     return torch.stack([torch.exp(squared * (-0.5 / sigma**2)) for sigma in sigmas])
 
 
 def mk_mmd_loss(x: Tensor, y: Tensor, sigmas: Sequence[float] = SIGMAS, root: str = "guarded") -> Tensor:
-    """MK-MMD of two samples, a scalar in [0, √2].
+    """MK-MMD of two samples (N, F) and (M, F), a scalar in [0, √2], in float32 or wider.
 
-    Args:
-        x: (N, F), N ≥ 1, any floating type; computed in float32 or wider.
-        y: (M, F), M ≥ 1.
-        sigmas: standard deviations of the Gaussian kernels, in the features' unit.
-        root: ``guarded`` (gradient 0 if x and y are equal) or ``released`` (NaN then).
+    ``root`` is ``guarded`` (gradient 0 if x and y are equal) or ``released`` (NaN then).
 
     Raises:
         ValueError: an empty sample, different widths, no kernel, or an unknown root.
@@ -96,19 +87,7 @@ def class_mk_mmd(
     """MK-MMD of two samples class by class, for all classes at once.
 
     One kernel matrix serves all classes, with class-indicator weights 1/n_c: no loop over classes and no device
-    synchronisation.
-
-    Args:
-        x: (N, F).
-        x_labels: (N,) indices below ``classes``.
-        y: (M, F).
-        y_labels: (M,).
-        classes: C.
-        sigmas: standard deviations of the Gaussian kernels.
-        root: see ``mk_mmd_loss``.
-
-    Raises:
-        ValueError: as ``mk_mmd_loss``, or labels that do not fit the samples.
+    synchronisation. Labels are (N,) and (M,), indices below ``classes``; the rest and errors as in ``mk_mmd_loss``.
     """
     check_samples(x, y, sigmas, root)
     for name, features, labels in (("x", x, x_labels), ("y", y, y_labels)):
@@ -135,7 +114,6 @@ def _class_weights(labels: Tensor, classes: int, dtype: torch.dtype) -> tuple[Te
 
 
 def _class_means(kernels: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """leftᵀ·K·right per class, (K, C), in full precision even under autocast."""
     with torch.autocast(kernels.device.type, enabled=False):
         return (left * (kernels @ right)).sum(dim=1)
 

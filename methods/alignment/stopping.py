@@ -40,17 +40,6 @@ class StoppingOptions:
                 f"got {self.earliest}, {self.latest}, {self.patience}"
             )
 
-    @classmethod
-    def scaled(cls, latest: int, triggers: str = "released") -> StoppingOptions:
-        """The released proportions (200 : 350 : 30) for a shorter training."""
-        released = cls()
-        return cls(
-            earliest=round(latest * released.earliest / released.latest),
-            latest=latest,
-            patience=max(1, round(latest * released.patience / released.latest)),
-            triggers=triggers,
-        )
-
 
 @dataclass(slots=True)
 class _State:
@@ -69,9 +58,6 @@ class StoppingRule:
 
     Relayed and released rule (papers' Table IV; train.py): at ``earliest`` the counters reset, the best accuracy
     × 0.8, the best loss × 1.2, so that a training lasts 230 to 351 epochs.
-
-    Args:
-        options: the constants.
     """
 
     def __init__(self, options: StoppingOptions | None = None) -> None:
@@ -94,14 +80,10 @@ class StoppingRule:
         return self._state.stopped
 
     def update(self, accuracy: float, loss: float) -> bool:
-        """Count one epoch.
+        """Count one epoch; return True to stop now.
 
-        Args:
-            accuracy: on the shots, in [0, 1] or percent; one unit throughout.
-            loss: on the shots; NaN counts as no improvement.
-
-        Returns:
-            True to stop now.
+        ``accuracy`` on the shots is in [0, 1] or percent, one unit throughout; a ``loss`` of NaN counts as no
+        improvement.
 
         Raises:
             RuntimeError: the rule has already stopped.
@@ -130,11 +112,7 @@ class StoppingRule:
         return asdict(self._state)
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Continue from ``state_dict``.
-
-        Raises:
-            TypeError: unknown or missing keys.
-        """
+        """Continue from ``state_dict`` (TypeError for unknown or missing keys)."""
         missing = set(asdict(_State())) - set(state)
         if missing:
             raise TypeError(f"stopping rule: the state lacks {', '.join(sorted(missing))}")

@@ -14,15 +14,9 @@ PREFIXES: tuple[str, ...] = ("mkmmd",)
 
 
 def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
-    """Run MK-MMD on a case; compare the loss and its gradients.
+    """Compare the loss of a case and its gradients; ``case`` has ``sigmas``.
 
-    Args:
-        name: name of the case; it starts with one of ``PREFIXES``.
-        case: ``sigmas``, standard deviations of the kernels.
-        arrays: ``x``, ``y``, ``loss``, ``grad_x``, ``grad_y``.
-
-    Raises:
-        KeyError: the case or its file lacks a key.
+    ``arrays`` has ``x``, ``y``, ``loss``, ``grad_x``, ``grad_y``. A missing key is a KeyError.
     """
     x, y = (tensor_of(arrays[key]).requires_grad_() for key in ("x", "y"))
     loss = mk_mmd_loss(x, y, [float(sigma) for sigma in case["sigmas"]])

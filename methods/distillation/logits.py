@@ -1,4 +1,4 @@
-"""Numerics of logits, exact where a probability rounds to 0 or 1, and quantities of a batch.
+"""Numerics of logits, exact where probabilities round, and quantities of a batch.
 
 1 − p[y] is never formed by subtraction: it is the mass of the other classes, taken by logsumexp over them.
 

@@ -177,7 +177,7 @@ class NKD(Objective):
 
 
 def matching_scale(student: Tensor, teacher: Tensor, label: Tensor, temperature: float, gamma: float) -> Tensor:
-    """Ratio of the norms of NKD's and KD's gradients on this batch, a scalar without gradient."""
+    """Ratio of NKD's to KD's gradient norm on this batch, without gradient."""
     with torch.enable_grad():
         logits = widen(student.detach()).requires_grad_()
         (theirs,) = torch.autograd.grad(nkd_loss(logits, teacher, label, temperature, gamma), logits)

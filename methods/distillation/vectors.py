@@ -20,7 +20,7 @@ PREFIXES: tuple[str, ...] = ("nkd", "dkd", "kd", "wsld", "uskd")
 
 
 def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
-    """Compare loss and gradients of a case, whose name starts with one of ``PREFIXES``.
+    """Compare loss and gradients of a case.
 
     ``case`` has the hyper-parameters by their names in the released code (``temp``, ``gamma``, …); ``arrays`` has
     ``student``, ``label`` or ``soft_label``, ``loss``, ``grad_<input>`` and their inputs. A missing key is a KeyError.

@@ -75,7 +75,10 @@ def check_groups(name: str, channels: int, groups: int) -> None:
 
 
 def group_rms_inverse(x: Tensor, groups: int, eps: float) -> Tensor:
-    """1/√(mean of x² over each channel group + eps) for every token of (T, B, C): (T, B, groups, 1)."""
+    """1/√(mean of x² over each channel group + eps) of (T, B, C).
+
+    One value for every token and group, (T, B, groups, 1).
+    """
     return (x.unflatten(-1, (groups, -1)).square().mean(-1, keepdim=True) + eps).rsqrt()
 
 

@@ -17,7 +17,7 @@ PREFIXES = ("powernorm", "rn_b", "rn_l")
 
 
 def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
-    """Compare every output of a case, whose name begins with one of ``PREFIXES`` (else ValueError).
+    """Compare every output of a case (ValueError for an unknown name).
 
     ``case`` is its entry of ``index.json``, ``arrays`` its arrays by key (``vectors/README.md``).
     """

@@ -103,7 +103,9 @@ def comparison_page(verdicts: TableVerdicts) -> Page:
         "verdicts_pair": verdicts.pair,
         "words": [word for word in Verdict if word in {Verdict.of(item.word) for item in verdicts}],
     }
-    methods, others = (formatting.listed(list(names)) for names in (verdicts.question.methods, verdicts.question.against))
+    methods, others = (
+        formatting.listed(list(names)) for names in (verdicts.question.methods, verdicts.question.against)
+    )
     return Page("index.html", "comparison.html", f"{methods} against {others}: {verdicts.metric}", content)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.optimizers.adamp import AdamP
-from methods.optimizers.adamw import adamw
+from methods.optimizers.baselines import adamw
 from methods.optimizers.diagnostics import WeightDiagnostic
 from methods.optimizers.sgdp import SGDP
 from suites.checks import toy

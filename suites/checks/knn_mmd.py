@@ -45,7 +45,7 @@ def help_set_stays_in_test_set(share: float = 0.5) -> Check:
     """Half of the scored windows stay in the help set (p 0.5)."""
     from harness.trial.seeds import Streams
     from suites.data.csi_domains import CsiDomain
-    from suites.tasks.sensing_options import SensingOptions
+    from suites.tasks.sensing_scores import SensingOptions
     from suites.tasks.target_domain import draw_shots, help_set
 
     draws = np.random.default_rng(1)

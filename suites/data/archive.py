@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import lzma
 import struct
 import tarfile
@@ -19,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from harness.base.limits import room_for, too_large
+from harness.base.limits import content_of, room_for, too_large
 from harness.errors import HarnessError, MissingDataError
 from harness.trial.contracts import DataRequest
 from suites.data.cache import checksum
@@ -166,20 +167,29 @@ def missing(source: str, path: Path) -> MissingDataError:
 
 
 def text_of(path: Path, source: str) -> str:
-    """Read the text of a list or table."""
+    """Read the text of a list or table, plain or gzipped."""
     if not path.is_file():
         raise missing(source, path)
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        content = content_of(path)
+    except (OSError, EOFError, zlib.error) as error:
         raise HarnessError(f"{source}: {path} cannot be read: {error}") from error
+    return text_in(content, f"{source}: {path}")
 
 
-@contextmanager
-def telling_csv(where: str) -> Iterator[None]:
-    """Turn errors of the csv reader into located messages."""
+def text_in(content: bytes, where: str) -> str:
+    """Decode the text of a file."""
     try:
-        yield
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{where} cannot be read as text in UTF-8: {error}") from error
+
+
+def csv_lines(text: str, where: str, delimiter: str = ",") -> list[tuple[int, list[str]]]:
+    """Line number and values of each row that is not empty; the first is the header."""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        return [(rows.line_num, row) for row in rows if row]
     except csv.Error as error:
         raise HarnessError(f"{where} is not valid csv: {error}") from error
 

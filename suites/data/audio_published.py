@@ -13,16 +13,13 @@ Recordings stay in their files.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from harness.errors import HarnessError
 from harness.trial.contracts import DataRequest
-from suites.data.archive import missing, telling_csv, text_of
+from suites.data.archive import csv_lines, missing, text_of
 from suites.data.sounds import RateOptions, SoundFiles, Sounds, SoundSplit
 
 TOP_TAGS = 50
@@ -75,10 +72,6 @@ def load_speech_commands(request: DataRequest[RateOptions]) -> Sounds:
     """Read single words by the published lists.
 
     Every folder that does not begin with ``_`` is a word.
-
-    Raises:
-        MissingDataError: a list is missing.
-        HarnessError: a list names a missing file.
     """
     lists = {"validation": "validation_list.txt", "test": "testing_list.txt"}
     folder = _folder(request.root, "speech-commands", *lists.values())
@@ -98,15 +91,10 @@ def load_speech_commands(request: DataRequest[RateOptions]) -> Sounds:
 
 
 def load_magnatagatune(request: DataRequest[RateOptions]) -> Sounds:
-    """Read clips with the 50 most frequent tags, split by folder.
-
-    Raises:
-        MissingDataError: the table is missing.
-        HarnessError: other columns than published.
-    """
+    """Read clips with the 50 most frequent tags, split by folder."""
     folder = _folder(request.root, "magnatagatune", "annotations_final.csv")
     file = folder / "annotations_final.csv"
-    header, *table = list(_tabbed(file, "magnatagatune")) or [[""]]
+    header, *table = _tabbed(file, "magnatagatune") or [[""]]
     if header[0] != "clip_id" or header[-1] != "mp3_path" or len(header) < 3:
         raise HarnessError(f"magnatagatune: {file} begins with {header[:2]}; expected clip_id, the tags, mp3_path")
     if not table:
@@ -140,10 +128,6 @@ def load_dcase2017(request: DataRequest[RateOptions]) -> Sounds:
 
     The testing set joins the training, the evaluation set is the test. A tenth of the training, drawn by the stream
     ``split``, validates.
-
-    Raises:
-        MissingDataError: a table is missing.
-        HarnessError: a row of another form, an unknown label.
     """
     tables = {part: f"groundtruth_weak_label_{part}_set.csv" for part in ("training", "testing", "evaluation")}
     folder = _folder(request.root, "dcase2017-task4", *tables.values())
@@ -169,7 +153,5 @@ def _weak(file: Path, audio: Path) -> list[Recording]:
     return [(audio / f"Y{name}", targets) for name, targets in tags.items() if (audio / f"Y{name}").is_file()]
 
 
-def _tabbed(file: Path, source: str) -> Iterator[list[str]]:
-    """Non-empty rows of a tab-separated table."""
-    with telling_csv(f"{source}: {file}"):
-        yield from filter(None, csv.reader(io.StringIO(text_of(file, source), newline=""), delimiter="\t"))
+def _tabbed(file: Path, source: str) -> list[list[str]]:
+    return [row for _, row in csv_lines(text_of(file, source), f"{source}: {file}", "\t")]

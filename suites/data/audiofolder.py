@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,15 +12,15 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import SPLITS, SourcePath, Tree, open_tree, place_of, telling_csv
+from suites.data.archive import SPLITS, SourcePath, Tree, csv_lines, open_tree, place_of, text_in
 from suites.data.cache import cached
 from suites.data.sounds import SUFFIXES, RateOptions, Sounds, SoundSplit, Waves, decode, fitted
+from suites.data.splitting import SPELLED
 from suites.data.types import Array, Labels, held_out
 
 READER = "audiofolder/1"
-SPELLINGS = {spelling: part for part, spellings in SPLITS.items() for spelling in spellings}
-FSDD = re.compile(r"(?P<digit>\d)_(?P<speaker>[A-Za-z]+)_(?P<take>\d+)\.wav")
-ESC = re.compile(r"(?P<number>\d{3}) - (?P<name>[^/]+)/(?P<fold>\d)-(?P<clip>[^/]+)\.(ogg|wav)")
+FSDD = re.compile(r"(?:.*/)?(?P<digit>\d)_(?P<speaker>[A-Za-z]+)_(?P<take>\d+)\.wav")
+ESC = re.compile(r".*\d{3} - (?P<name>[^/]+)/(?P<fold>\d)-[^/]+\.(ogg|wav)")
 
 
 def recordings(tree: Tree) -> list[str]:
@@ -101,11 +99,7 @@ class Esc10Options(RateOptions):
 
 
 def load_folder(request: DataRequest[AudioFolderOptions]) -> Sounds:
-    """Read a user's recordings in ``<split>/<class>/<name>``.
-
-    Raises:
-        HarnessError: ``train/<class>/`` or ``test/<class>/`` is empty.
-    """
+    """Read a user's recordings in ``<split>/<class>/<name>``."""
     options = request.options
     rate, length = options.rate, round(options.seconds * options.rate)
     place = place_of(request)
@@ -124,25 +118,29 @@ def load_folder(request: DataRequest[AudioFolderOptions]) -> Sounds:
 
 
 def _part(name: str) -> str | None:
-    return SPELLINGS.get(PurePosixPath(name).parts[-3].lower())
+    return SPELLED.get(PurePosixPath(name).parts[-3].lower())
+
+
+def _matched(pattern: re.Pattern[str], names: list[str], source: str, form: str) -> list[re.Match[str]]:
+    matches = []
+    for name in names:
+        match = pattern.fullmatch(name)
+        if match is None:
+            raise HarnessError(f"{source}: {name} is not named {form}")
+        matches.append(match)
+    return matches
 
 
 def load_fsdd(request: DataRequest[FsddOptions]) -> Sounds:
     """Read spoken digits, with disjoint speakers between splits.
 
     The stream ``split`` assigns the speakers.
-
-    Raises:
-        HarnessError: a file name of another form, or no speaker left for training.
     """
     options = request.options
     waves, names = decoded(place_of(request), 8000, options.samples)
-    matches = [FSDD.fullmatch(PurePosixPath(name).name) for name in names]
-    bad = [name for name, match in zip(names, matches, strict=True) if match is None]
-    if bad:
-        raise HarnessError(f"fsdd: {bad[0]} is not named {{digit}}_{{speaker}}_{{take}}.wav")
-    digits = np.array([int(match["digit"]) for match in matches if match], dtype=np.int64)
-    speakers = np.array([match["speaker"] for match in matches if match])
+    matches = _matched(FSDD, names, "fsdd", "{digit}_{speaker}_{take}.wav")
+    digits = np.array([int(match["digit"]) for match in matches], dtype=np.int64)
+    speakers = np.array([match["speaker"] for match in matches])
     everyone = sorted(set(speakers.tolist()))
     counts = [options.test_speakers, options.validation_speakers]
     if sum(counts) >= len(everyone):
@@ -159,19 +157,13 @@ def load_esc10(request: DataRequest[Esc10Options]) -> Sounds:
     """Read environmental sounds by the published folds.
 
     One fold tests, the one before it validates, the rest trains.
-
-    Raises:
-        HarnessError: a file name of another form.
     """
     rate, test = request.options.rate, request.options.test_fold
     waves, names = decoded(place_of(request), rate, 5 * rate)
-    matches = [ESC.search(name) for name in names]
-    bad = [name for name, match in zip(names, matches, strict=True) if match is None]
-    if bad:
-        raise HarnessError(f"esc10: {bad[0]} is not named 'NNN - Class/{{fold}}-{{clip}}.ogg'")
-    classes = tuple(sorted({match["name"] for match in matches if match}))
-    targets = np.array([classes.index(match["name"]) for match in matches if match], dtype=np.int64)
-    folds = np.array([int(match["fold"]) for match in matches if match])
+    matches = _matched(ESC, names, "esc10", "'NNN - Class/{fold}-{clip}.ogg'")
+    classes = tuple(sorted({match["name"] for match in matches}))
+    targets = np.array([classes.index(match["name"]) for match in matches], dtype=np.int64)
+    folds = np.array([int(match["fold"]) for match in matches])
     parts = {"test": folds == test, "validation": folds == (test - 2) % 5 + 1}
     parts["train"] = ~(parts["test"] | parts["validation"])
     return _sounds(waves, targets, {name: mask.nonzero()[0] for name, mask in parts.items()}, classes, rate)
@@ -182,26 +174,17 @@ def read_tags(content: bytes, where: str) -> tuple[tuple[str, ...], dict[str, li
 
     Returns the tags, and each file's values.
     """
-    try:
-        rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
-    except UnicodeDecodeError as error:
-        raise HarnessError(f"{where} is not UTF-8 text: {error}") from error
-    with telling_csv(where):
-        return _tags_in(rows, where)
-
-
-def _tags_in(rows: csv.DictReader[str], where: str) -> tuple[tuple[str, ...], dict[str, list[int]]]:
-    header = list(rows.fieldnames or ())
+    (_, header), *rows = csv_lines(text_in(content, where), where) or [(1, [])]
     if "file" not in header or len(header) < 3:
         raise HarnessError(f"{where} has the columns {header}; expected 'file' and one column a tag")
-    tags = tuple(name for name in header if name != "file")
+    place = header.index("file")
     table: dict[str, list[int]] = {}
-    for row in rows:
-        values = [row[tag] for tag in tags]
-        if any(value not in ("0", "1") for value in values):
-            raise HarnessError(f"{where}, line {rows.line_num}: tags are 0 or 1, got {values}")
-        table[row["file"]] = [int(value) for value in values]
-    return tags, table
+    for line, row in rows:
+        values = row[:place] + row[place + 1 :]
+        if len(row) != len(header) or any(value not in ("0", "1") for value in values):
+            raise HarnessError(f"{where}, line {line}: tags are 0 or 1, got {values}")
+        table[row[place]] = [int(value) for value in values]
+    return tuple(header[:place] + header[place + 1 :]), table
 
 
 def load_tags(request: DataRequest[AudioTagsOptions]) -> Sounds:
@@ -220,7 +203,7 @@ def _tagged(request: DataRequest[TaggedOptions], seconds: float) -> Sounds:
     tags: tuple[str, ...] = ()
     with open_tree(place.path, source) as tree:
         for name in tree.names():
-            part = SPELLINGS.get(PurePosixPath(name).stem) if name.endswith(".csv") else None
+            part = SPELLED.get(PurePosixPath(name).stem) if name.endswith(".csv") else None
             if part is None:
                 continue
             columns, table = read_tags(tree.read(name), f"{source}: {name}")

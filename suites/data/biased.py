@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from harness.trial.contracts import DataRequest
 from harness.trial.options import option
-from suites.data.digits import CLASSES, enlarge, read_digits, split_counts
+from suites.data.digits import CLASSES, divided, enlarge, read_digits
 from suites.data.types import Images, ImageSplit, Labels
 
 Pixels = npt.NDArray[np.float32]
@@ -96,15 +96,14 @@ def biased_splits(
 ) -> tuple[dict[str, ImageSplit], dict[str, Labels]]:
     """Paint splits; return them and their groups.
 
-    XX
-        their own bias, ``hard`` always with another's.
+    ``biased`` and ``hard`` are the test items, always with the bias of their own class or of another.
 
-        Args:
-            strokes: by split (N, H, W) in 0–1, labels, item numbers.
-            rho: share of a class with its own bias, in training.
-            classes: number of classes, and of biases.
-            paint: paints strokes on their backgrounds.
-            draws: source of biases and backgrounds.
+    Args:
+        strokes: by split (N, H, W) in 0–1, labels, item numbers.
+        rho: share of a class with its own bias, in training.
+        classes: number of classes, and of biases.
+        paint: paints strokes on their backgrounds.
+        draws: source of biases and backgrounds.
     """
     plans = [(name, name, rho if name == "train" else 1 / classes) for name in strokes]
     plans += [("biased", "test", 1.0), ("hard", "test", 0.0)]
@@ -135,9 +134,6 @@ def load_digits(request: DataRequest[BiasedDigitsOptions]) -> BiasedImages:
     Colour has 3 channels and 10 classes, texture 1 channel and the digits 0–8.
 
     Splits by the stream ``split``, biases, phases and noise by the stream ``data``.
-
-    Raises:
-        HarnessError: no item remains for the test.
     """
     options = request.options
     texture = options.bias == "texture"
@@ -145,12 +141,9 @@ def load_digits(request: DataRequest[BiasedDigitsOptions]) -> BiasedImages:
     images, labels = read_digits()
     kept = (labels < classes).nonzero()[0]
     order = kept[request.streams.numpy("split", "biased-digits").permutation(len(kept))]
-    places = split_counts("biased-digits", len(order), {"train": options.train, "validation": options.validation})
     large = enlarge(images, options.size)
-    strokes = {
-        name: (large[chosen], labels[chosen], chosen.astype(np.int64))
-        for name, chosen in ((name, order[place]) for name, place in places.items())
-    }
+    parts = divided("biased-digits", order, options.train, options.validation)
+    strokes = {name: (large[chosen], labels[chosen], chosen) for name, chosen in parts.items()}
     draws = request.streams.numpy("data", "biased-digits")
 
     def paint(images: Pixels, bias: Labels, draws: np.random.Generator) -> Pixels:

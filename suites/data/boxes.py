@@ -35,6 +35,8 @@ READER = "boxes/1"
 LONGEST_NAME = 255
 """Longest file name of common file systems."""
 Floats = npt.NDArray[np.float32]
+Box = tuple[float, float, float, float, int]
+Row = tuple[int, float, float, float, float, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class Listed:
     """
 
     file: str
-    rows: tuple[tuple[int, float, float, float, float, int], ...]
+    rows: tuple[Row, ...]
     dropped: int = 0
 
 
@@ -118,7 +120,7 @@ def read_coco(content: bytes, folder: str, where: str) -> tuple[list[Listed], tu
         categories = sorted(data["categories"], key=lambda entry: entry["id"])
         number = {category["id"]: place for place, category in enumerate(categories)}
         sizes = {image["id"]: _size(image) for image in data["images"]}
-        rows: dict[int, list[tuple[int, float, float, float, float, int]]] = {image: [] for image in sizes}
+        rows: dict[int, list[Row]] = {image: [] for image in sizes}
         dropped: dict[int, int] = dict.fromkeys(sizes, 0)
         for entry in data["annotations"]:
             width, height = sizes[entry["image_id"]]
@@ -153,10 +155,10 @@ def _finite(value: Any) -> float:
     return number
 
 
-def read_voc(content: bytes, where: str) -> tuple[list[tuple[str, float, float, float, float, int]], int]:
+def read_voc(content: bytes, where: str) -> tuple[list[tuple[str, Box]], int]:
     """Read the boxes of one annotation, and the number of dropped ones.
 
-    Rows are (class, left, top, right, bottom, difficult) in shares of the sides.
+    Boxes are left, top, right, bottom in shares of the sides, and 1 if difficult.
     """
     try:
         root = ElementTree.fromstring(content)
@@ -169,7 +171,7 @@ def read_voc(content: bytes, where: str) -> tuple[list[tuple[str, float, float, 
                 continue
             # pixels count from 1 and both ends belong to the box
             box = (max(x1 - 1, 0) / width, max(y1 - 1, 0) / height, min(x2, width) / width, min(y2, height) / height)
-            rows.append((_text(node, "name"), *box, int(node.findtext("difficult") or 0)))
+            rows.append((_text(node, "name"), (*box, int(node.findtext("difficult") or 0))))
     except (ElementTree.ParseError, ValueError, ZeroDivisionError) as error:
         raise HarnessError(f"{where} is not a VOC annotation: {error}") from error
     return rows, dropped
@@ -189,23 +191,21 @@ def list_voc(tree: Tree, source: str) -> tuple[dict[str, list[Listed]], tuple[st
     splits = {stem: name for name, stem in sets.items() if stem in ("train", "val", "test")}
     if "train" not in splits:
         raise HarnessError(f"{source}: lacks ImageSets/Main/train.txt; expected Pascal VOC's layout")
-    annotated: dict[str, list[tuple[str, list[tuple[str, float, float, float, float, int]], int]]] = {}
+    annotated: list[tuple[str, str, list[tuple[str, Box]], int]] = []
     for split, name in splits.items():
         prefix = name[: name.index("ImageSets/Main/")]
-        annotated[split] = []
         for identity in _identities(tree.read(name), f"{source}: {name}"):
             xml, image = f"{prefix}Annotations/{identity}.xml", f"{prefix}JPEGImages/{identity}.jpg"
             for file in (xml, image):
                 if file not in names:
                     raise HarnessError(f"{source}: {name} names {identity}, but {file} is missing")
-            annotated[split].append((image, *read_voc(tree.read(xml), f"{source}: {xml}")))
-    classes = tuple(sorted({row[0] for listed in annotated.values() for _, rows, _ in listed for row in rows}))
+            annotated.append((split, image, *read_voc(tree.read(xml), f"{source}: {xml}")))
+    classes = tuple(sorted({label for _, _, rows, _ in annotated for label, _ in rows}))
     if not classes:
         raise HarnessError(f"{source}: no annotation has a box")
-    listed = {
-        split: [Listed(f, tuple((classes.index(r[0]), *r[1:]) for r in rows), lost) for f, rows, lost in images]
-        for split, images in annotated.items()
-    }
+    listed: dict[str, list[Listed]] = {split: [] for split in splits}
+    for split, image, rows, dropped in annotated:
+        listed[split].append(Listed(image, tuple((classes.index(label), *box) for label, box in rows), dropped))
     return listed, classes
 
 
@@ -275,10 +275,6 @@ def load_tree(request: DataRequest[HeldOutBoxOptions], lister: Lister) -> BoxedI
     """Read all splits of a folder or archive, with a cache.
 
     Without a ``test`` the published validation is the test, and ``validation`` images are moved out of training.
-
-    Raises:
-        MissingDataError: the source does not exist.
-        HarnessError: another checksum, a damaged file, another layout.
     """
     place, source, size = place_of(request), request.name, request.options.size
     with open_tree(place.path, source) as tree:
@@ -294,8 +290,11 @@ def load_tree(request: DataRequest[HeldOutBoxOptions], lister: Lister) -> BoxedI
         split: [(number[split, image.file], image) for image in sorted(images_of, key=lambda image: image.file)]
         for split, images_of in listed.items()
     }
-    parts = _published(parts, request)
-    splits = {name: _split(images, rows, size) for name, rows in parts.items() if rows}
+    splits = {}
+    for name, rows in _published(parts, request).items():
+        if rows:
+            chosen = np.array([place for place, _ in rows], dtype=np.int64)
+            splits[name] = boxed(np.ascontiguousarray(images[chosen]), [image for _, image in rows], chosen, size)
     dropped = sum(image.dropped for images_of in listed.values() for image in images_of)
     if dropped:
         warnings.warn(f"{source}: {dropped} boxes without area are ignored", stacklevel=2)
@@ -314,11 +313,6 @@ def _published(parts: dict[str, Part], request: DataRequest[HeldOutBoxOptions]) 
         chosen = held_out(request, np.arange(len(train)), wanted)
         train, validation = ([train[place] for place in chosen[name]] for name in ("train", "validation"))
     return {"train": train, "validation": validation, "test": test}
-
-
-def _split(images: Array, rows: Part, size: int) -> BoxSplit:
-    chosen = np.array([place for place, _ in rows], dtype=np.int64)
-    return boxed(np.ascontiguousarray(images[chosen]), [image for _, image in rows], chosen, size)
 
 
 def boxed(images: Array | BoxFiles, listed: Sequence[Listed], items: Labels, size: int) -> BoxSplit:

@@ -7,8 +7,6 @@ action: ``ID<n>/<action>/<recording>.csv`` (WiFall) or ``ID<n>/<action>.csv`` (W
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import warnings
 from collections.abc import Mapping
@@ -20,7 +18,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import SourcePath, open_tree, place_of, telling_csv
+from suites.data.archive import SourcePath, csv_lines, open_tree, place_of, text_in
 from suites.data.cache import cached
 from suites.data.csi_domains import Amplitudes, CsiDomains, CsiWindows, DivisionOptions, divide
 from suites.data.types import Array
@@ -65,30 +63,23 @@ def list_recordings(names: list[str], source: str) -> list[_Recording]:
 
 def parse(content: bytes, where: str) -> Amplitudes:
     """Parse the amplitudes (packets, subcarriers) of one csv."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise HarnessError(f"{where} is not UTF-8 text: {error}") from error
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    cells = []
-    with telling_csv(where):
-        if COLUMN not in (rows.fieldnames or ()):
-            raise HarnessError(
-                f"{where} lacks the column '{COLUMN}'; it has {', '.join(map(str, rows.fieldnames or ()))}"
-            )
-        for number, row in enumerate(rows, start=2):
-            cell = (row[COLUMN] or "").strip()
-            if not (cell.startswith("[") and cell.endswith("]")):
-                raise HarnessError(f"{where}, line {number}: 'data' must be a list in brackets, got {cell[:40]!r}")
-            cells.append(cell[1:-1])
+    (_, header), *rows = csv_lines(text_in(content, where), where) or [(1, [])]
+    if COLUMN not in header:
+        raise HarnessError(f"{where} lacks the column '{COLUMN}'; it has {', '.join(header)}")
+    place, cells = header.index(COLUMN), []
+    for line, row in rows:
+        cell = row[place].strip() if place < len(row) else ""
+        if not (cell.startswith("[") and cell.endswith("]")):
+            raise HarnessError(f"{where}, line {line}: 'data' must be a list in brackets, got {cell[:40]!r}")
+        cells.append(cell[1:-1])
     if not cells:
         raise HarnessError(f"{where} contains no packets")
     length = cells[0].count(",") + 1
-    wrong = next((n for n, cell in enumerate(cells, start=2) if cell.count(",") + 1 != length), None)
+    wrong = next((line for (line, _), cell in zip(rows, cells, strict=True) if cell.count(",") + 1 != length), None)
     if length % 2 or wrong is not None:
-        place = f", line {wrong}" if wrong is not None else ""
+        at = f", line {wrong}" if wrong is not None else ""
         raise HarnessError(
-            f"{where}{place}: each row must have real and imaginary part of the same subcarriers, the first row has "
+            f"{where}{at}: each row must have real and imaginary part of the same subcarriers, the first row has "
             f"{length} numbers"
         )
     try:

@@ -11,7 +11,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import open_tree, place_of
+from suites.data.archive import open_tree, place_of, text_in
 from suites.data.imagefolder import CLASS_FROM, list_images, own_splits
 from suites.data.table_files import as_numbers, distinct
 from suites.data.tables import RowOptions, places_of, rows_for, strata_of, target_of
@@ -74,12 +74,7 @@ class TextFolderOptions:
 
 
 def load_text_table(request: DataRequest[TextTableOptions]) -> Documents:
-    """Read two columns of a user's table at ``path``.
-
-    Raises:
-        MissingDataError: the table does not exist.
-        HarnessError: a damaged file, a missing column, a row without a text, or an impossible split.
-    """
+    """Read two columns of a user's table at ``path``."""
     options, source = request.options, request.name
     rows = rows_for(request)
     cells = rows.column(options.text, "text")
@@ -98,25 +93,13 @@ def load_text_table(request: DataRequest[TextTableOptions]) -> Documents:
 
 
 def load_text_folder(request: DataRequest[TextFolderOptions]) -> Documents:
-    """Read a user's folder or archive: ``[<split>/]<class>/<name>.txt``.
-
-    Raises:
-        MissingDataError: it does not exist.
-        HarnessError: another layout, a file that is not UTF-8, or an impossible split.
-    """
+    """Read a user's folder or archive: ``[<split>/]<class>/<name>.txt``."""
     options, source = request.options, request.name
     with open_tree(place_of(request).path, source) as tree:
         listing = list_images(tree.names(), source, options.class_from, SUFFIXES, "texts")
-        texts = tuple(_decoded(tree.read(name), f"{source}: {name}") for name in listing.files)
+        texts = tuple(text_in(tree.read(name), f"{source}: {name}") for name in listing.files)
     places = own_splits(listing, options.split, request, "texts")
     return _documents(texts, listing.labels, listing.classes, places, options.path, source)
-
-
-def _decoded(content: bytes, where: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise HarnessError(f"{where} cannot be read as UTF-8: {error}") from error
 
 
 def _documents(

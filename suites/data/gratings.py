@@ -14,7 +14,7 @@ import numpy.typing as npt
 from harness.errors import HarnessError
 from harness.trial.contracts import DataRequest
 from harness.trial.options import option
-from suites.data.pairs import ImagePairs, PairSplit
+from suites.data.imagepairs import ImagePairs, PairSplit
 from suites.data.types import Array
 
 WAVES = 8
@@ -36,11 +36,7 @@ class GratingsOptions:
 
 
 def load(request: DataRequest[GratingsOptions]) -> ImagePairs:
-    """Generate pictures (N, 3, size, size) and masks from the stream ``data``.
-
-    Raises:
-        HarnessError: the least hole ratio is above the largest.
-    """
+    """Generate pictures (N, 3, size, size) and masks from the stream ``data``."""
     options = request.options
     size, low, high = options.size, options.least_hole, options.most_hole
     if low > high:

@@ -1,4 +1,4 @@
-"""Python's help topics (``pydoc_data.topics``) as running text for language models.
+"""Python's help topics (``pydoc_data.topics``) as running text, and their paragraphs by topic.
 
 Topics quote each other at length: otherwise 44 % of the validation's 8-grams would occur in training. So every
 paragraph is kept once, in its first topic, *before* the split; whole topics then go to one split.
@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from harness.errors import HarnessError
 from harness.trial.contracts import DataRequest
 from harness.trial.options import option
+from suites.data.documents import Documents, DocumentSplit
+from suites.data.splitting import USUAL, drawn, shares_of
 from suites.data.types import Text, vocabulary_of
 
 MODULE = "pydoc_data.topics"
 END = "<eop>"
+TOPICS = ("assignment", "debugger", "formatstrings", "string-methods", "typesmapping")
+LEAST_WORDS = 8  # shorter paragraphs are titles and examples
 _PARAGRAPHS = re.compile(r"\n\s*\n")
 _TOKENS = re.compile(r"\w+|([^\w\s])\1*")  # a repeated sign, such as a rule under a title, is one token
 _RULE = re.compile(r"^([^\w\s])\1{2,}$")
@@ -72,12 +77,8 @@ class HelpTopicsOptions:
     held_out: float = option(0.12, "share of the tokens in validation and in test, each", low=0.01, high=0.4)
 
 
-def load(request: DataRequest[HelpTopicsOptions]) -> Text:
-    """Split topics at random; take the vocabulary from the training text.
-
-    Raises:
-        HarnessError: this Python has no help topics, or too few for three splits.
-    """
+def load_topics(request: DataRequest[HelpTopicsOptions]) -> Text:
+    """Split topics at random; take the vocabulary from the training text."""
     options = request.options
     try:
         topics: dict[str, str] = importlib.import_module(MODULE).topics
@@ -104,3 +105,29 @@ def load(request: DataRequest[HelpTopicsOptions]) -> Text:
 
 def _document(paragraphs: list[list[str]]) -> list[str]:
     return [token for paragraph in paragraphs for token in (*paragraph, END)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HelpParagraphsOptions:
+    """Options of the data source ``help-paragraphs``."""
+
+    split: Mapping[str, Any] = option(dict(USUAL), "shares or counts of random splits")
+
+
+def load_paragraphs(request: DataRequest[HelpParagraphsOptions]) -> Documents:
+    """Split paragraphs at random, evenly by topic; drop repeated ones."""
+    try:
+        topics: dict[str, str] = importlib.import_module(MODULE).topics
+        paragraphs = [(text, label) for label, name in enumerate(TOPICS) for text in topics[name].split("\n\n")]
+    except (ImportError, AttributeError, KeyError) as error:
+        raise HarnessError(f"{request.name}: this Python lacks a topic of {MODULE}: {error}") from error
+    kept: dict[tuple[str, ...], tuple[str, int]] = {}
+    for text, label in paragraphs:
+        tokens = tuple(tokens_of(text))
+        if len(tokens) >= LEAST_WORDS:
+            kept.setdefault(tokens, (text, label))
+    texts = tuple(text for text, _ in kept.values())
+    labels = np.array([label for _, label in kept.values()], dtype=np.int64)
+    places = drawn(request, shares_of(request.options.split, request.name) or USUAL, labels, things="paragraphs")
+    splits = {name: DocumentSplit(tuple(texts[at] for at in part), labels[part], part) for name, part in places.items()}
+    return Documents(splits, TOPICS, MODULE)

@@ -61,12 +61,7 @@ class _Image(NamedTuple):
 
 
 def load_hub(request: DataRequest[HubImageOptions]) -> Images:
-    """Read a user's folder or Parquet file at ``path``.
-
-    Raises:
-        MissingDataError: it does not exist.
-        HarnessError: a damaged file, no column of images or labels, a missing image.
-    """
+    """Read a user's folder or Parquet file at ``path``."""
     options, place = request.options, place_of(request)
 
     def make() -> dict[str, Array]:

@@ -122,9 +122,6 @@ def load_biased_mnist(request: DataRequest[BiasedMnistOptions]) -> BiasedImages:
 
     Averaging reduces the side to ``size``. With ``bias: texture`` gratings replace the colours (1 channel, the digits
     0–8). The stream ``data`` draws biases and phases.
-
-    Raises:
-        HarnessError: ``size`` does not divide 28.
     """
     options = request.options
     size = options.size

@@ -264,12 +264,7 @@ def load_classes(request: DataRequest[ChosenClassesOptions]) -> Images:
 
 
 def load_own(request: DataRequest[ImageFolderOptions]) -> Images:
-    """Read a user's folder or archive at ``path``.
-
-    Raises:
-        MissingDataError: it does not exist.
-        HarnessError: a damaged image, another layout, or an impossible split.
-    """
+    """Read a user's folder or archive at ``path``."""
     options = request.options
     images, listing = read(place_of(request), options.size, options.class_from)
     unsplit = bool((listing.parts == UNSPLIT).all())

@@ -63,12 +63,7 @@ class ImageNetOptions(CropOptions):
 
 
 def load(request: DataRequest[ImageNetOptions]) -> Images:
-    """Images by file, labels by the alphabetical order of class folders.
-
-    Raises:
-        MissingDataError: ``imagenet/train`` or ``imagenet/val`` is missing.
-        HarnessError: the class folders of the two differ.
-    """
+    """Images by file, labels by the alphabetical order of class folders."""
     options = request.options
     folders = {name: request.root / "imagenet" / part for name, part in (("train", "train"), ("test", "val"))}
     for folder in folders.values():

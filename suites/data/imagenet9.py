@@ -8,15 +8,13 @@ ReBias's repository publishes three clusterings as
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 
 from harness.errors import HarnessError
 from harness.trial.contracts import DataRequest
-from suites.data.archive import missing, telling_csv, text_of
+from suites.data.archive import csv_lines, missing, text_of
 from suites.data.biased import BiasedImages
 from suites.data.imagenet import MEAN, STD, CropOptions, list_split
 from suites.data.types import ImageFiles, ImageSplit, Labels
@@ -52,20 +50,19 @@ def _split(folder: Path, options: CropOptions, first: int, *, whole: bool) -> Im
     return ImageSplit(options.files(files, "imagenet9"), joined, items)
 
 
-def read_clusters(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+def read_clusters(file: Path) -> dict[str, tuple[str, tuple[int, int, int]]]:
     """Class and the three clusters of each image, by ``<wnid>/<name>``."""
-    rows = csv.DictReader(io.StringIO(text_of(file, "imagenet9"), newline=""))
-    with telling_csv(f"imagenet9: {file}"):
-        return _clusters_in(rows, file)
-
-
-def _clusters_in(rows: csv.DictReader[str], file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    if tuple(rows.fieldnames or ()) != COLUMNS:
-        raise HarnessError(f"imagenet9: {file} has the columns {rows.fieldnames}; expected {', '.join(COLUMNS)}")
-    try:
-        return {row["path"]: (row["category"], tuple(int(row[name]) for name in COLUMNS[2:])) for row in rows}
-    except (TypeError, ValueError) as error:
-        raise HarnessError(f"imagenet9: {file}, line {rows.line_num}: a cluster is not a number: {error}") from error
+    (_, header), *rows = csv_lines(text_of(file, "imagenet9"), f"imagenet9: {file}") or [(1, [])]
+    if tuple(header) != COLUMNS:
+        raise HarnessError(f"imagenet9: {file} has the columns {header}; expected {', '.join(COLUMNS)}")
+    clusters = {}
+    for line, row in rows:
+        try:
+            path, category, first, second, third = row
+            clusters[path] = (category, (int(first), int(second), int(third)))
+        except ValueError as error:
+            raise HarnessError(f"imagenet9: {file}, line {line}: a cluster is not a number: {error}") from error
+    return clusters
 
 
 def _clusters(split: ImageSplit, file: Path) -> Labels:
@@ -86,10 +83,6 @@ def load(request: DataRequest[CropOptions]) -> BiasedImages:
     """Images by file: ``train``, ``test`` (with clusters), ``biased``, ``hard``.
 
     ``test`` and ``biased`` are the validation images.
-
-    Raises:
-        MissingDataError: a folder or the file of clusters is missing.
-        HarnessError: the file of clusters lacks a validation image, or gives it another class.
     """
     options = request.options
     train = _split(request.root / "imagenet" / "train", options, 0, whole=True)

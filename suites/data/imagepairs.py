@@ -1,4 +1,4 @@
-"""Photographs and hole masks in folders, as folder or archive.
+"""Images with hole masks, for inpainting; photographs and masks in folders, as folder or archive.
 
 The folders are ``train``, ``val``, ``masks_train``, ``masks_val``. One layout serves user folders and the crops of
 COCO photographs. All are decoded into memory.
@@ -21,9 +21,8 @@ from harness.trial.seeds import Streams
 from suites.data.archive import SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
 from suites.data.imagefolder import SUFFIXES, decode
-from suites.data.pairs import ImagePairs, PairSplit
 from suites.data.photographs import opened
-from suites.data.types import Array, Labels
+from suites.data.types import Array, ImageFiles, Labels
 
 READER = "imagepairs/1"
 # Common names of a folder; the first is ours.
@@ -35,6 +34,63 @@ FOLDERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "test_masks": ("masks_test", "test_masks", "masks_val", "val_masks"),
     }
 )
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFiles:
+    """Hole masks in files, resized to the images with nearest.
+
+    Attributes:
+        files: the image files.
+        white: true if white is the hole, else black.
+    """
+
+    files: ImageFiles
+    white: bool = True
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class PairSplit:
+    """Images and masks of one split.
+
+    In training each image gets a random mask; elsewhere image number i has mask number i modulo their number.
+
+    Attributes:
+        images: (N, 3, H, W) ``uint8``, or files.
+        masks: (M, 1, H, W) ``uint8`` with 1 = hole, or files.
+        items: (N,) number of each image in the whole source.
+    """
+
+    images: Array | ImageFiles
+    masks: Array | MaskFiles
+    items: Labels
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.items):
+            raise ValueError(f"a split has {len(self.images)} images and {len(self.items)} item numbers")
+        if not len(self.masks):
+            raise ValueError("a split has no masks")
+        arrays = isinstance(self.images, np.ndarray) and isinstance(self.masks, np.ndarray)
+        if arrays and self.images.shape[2:] != self.masks.shape[2:]:  # type: ignore[union-attr]
+            raise ValueError("images and masks differ in height or width")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePairs:
+    """Splits ``train``, ``test`` and perhaps ``validation``."""
+
+    splits: Mapping[str, PairSplit]
+
+    @property
+    def size(self) -> int:
+        """Height in pixels."""
+        return int(self.splits["train"].images.shape[2])
 
 
 def list_pairs(names: Sequence[str], source: str) -> dict[str, tuple[str, ...]]:

@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 from harness.trial.contracts import DataRequest
 from harness.trial.options import option
 from suites.data.archive import missing, text_of
-from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
+from suites.data.imagepairs import ImagePairs, MaskFiles, PairSplit
 from suites.data.types import ImageFiles, held_out
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
@@ -80,12 +80,7 @@ class MaskedOptions:
 
 
 def load(request: DataRequest[MaskedOptions]) -> ImagePairs:
-    """Splits of files; without a validation split, training images are used.
-
-    Raises:
-        MissingDataError: images, masks or a list are missing.
-        HarnessError: nothing remains to train or test on, or a list has another form.
-    """
+    """Splits of files; without a validation split, training images are used."""
     options, source = request.options, request.name
     if source == "celeba":
         files = celeba_files(request.root)

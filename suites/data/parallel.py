@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.base.limits import content_of
 from harness.errors import HarnessError
 from harness.trial.contracts import DataRequest
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import folder_of, missing
+from suites.data.archive import folder_of, text_of
 
 Lines = tuple[str, ...]
 PREPARED = {"train": "train", "validation": "valid", "test": "test"}
@@ -45,22 +44,11 @@ class Parallel:
                 raise ValueError(f"{split}: {len(source)} source lines and {len(target)} target lines")
 
 
-def lines_of(path: Path, source: str) -> Lines:
-    """Read the lines of a file, without surrounding blanks."""
-    if not path.is_file():
-        raise missing(source, path)
-    try:
-        data = content_of(path)
-        text = data.decode("utf-8")
-    except (OSError, EOFError, ValueError) as error:
-        raise HarnessError(f"{path} cannot be read as lines in UTF-8: {error}") from error
-    # Only line feeds end lines: str.splitlines would also cut at separators inside sentences.
-    return tuple(line.strip() for line in text.removesuffix("\n").split("\n"))
-
-
 def pairs_of(files: tuple[Path, Path], source: str) -> tuple[Lines, Lines]:
     """Read both sides of a split, dropping pairs with an empty side."""
-    left, right = (lines_of(path, source) for path in files)
+    # Only line feeds end lines: str.splitlines would also cut at separators inside sentences.
+    texts = (text_of(path, source).removesuffix("\n").split("\n") for path in files)
+    left, right = ([line.strip() for line in lines] for lines in texts)
     if len(left) != len(right):
         raise HarnessError(
             f"{source}: {files[0]} has {len(left)} lines and {files[1]} has {len(right)}: line n of one must translate "

@@ -8,8 +8,9 @@ quantities, countries and languages come from babel's CLDR.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import cache
 
 import numpy as np
@@ -25,24 +26,18 @@ Draws = np.random.Generator
 NAMES = (
     "Anna Peter Maria Lukas Sofia Jonas Emma Paul Clara Felix Laura David Nina Simon Julia Martin Eva Thomas Lena Max"
 ).split()
-THINGS = (
-    ("Briefe", "letters"),
-    ("Bücher", "books"),
-    ("Karten", "cards"),
-    ("Bilder", "pictures"),
-    ("Äpfel", "apples"),
-    ("Stühle", "chairs"),
-    ("Lampen", "lamps"),
-    ("Hefte", "notebooks"),
-    ("Uhren", "clocks"),
-    ("Rosen", "roses"),
-)
+_THINGS = (
+    "Briefe letters Bücher books Karten cards Bilder pictures Äpfel apples Stühle chairs Lampen lamps Hefte notebooks "
+    "Uhren clocks Rosen roses"
+).split()
+THINGS: tuple[Pair, ...] = tuple(zip(_THINGS[::2], _THINGS[1::2], strict=True))
 # countries without an article in German, and languages, by their codes in CLDR
 COUNTRIES = (
     "FR DE AT IT ES PT PL DK SE NO FI GR HU BG RO HR RS JP CN IN BR MX CA EG KE MA PE CL KR AU NZ IS IE "
     "BE LU EE LV LT MT AR BO CO CU EC GH ID JO KZ MG MY NG PK TH TN UY VN"
 ).split()
 LANGUAGES = "de en fr it es pt pl da sv no fi el hu bg ro hr sr ja zh ar tr ru nl cs ko hi".split()
+NAMED = {"country": (tuple(COUNTRIES), "territories"), "language": (tuple(LANGUAGES), "languages")}
 DISTANCES = ("length-kilometer", "length-mile")
 SPANS = ("duration-day", "duration-week", "duration-month", "duration-year")
 # 0 to 19, and the tens from 20.
@@ -61,6 +56,7 @@ ENGLISH = (
     "twenty thirty forty fifty sixty seventy eighty ninety".split(),
 )
 LONGEST = 20
+FIRST_DAY = date(1950, 1, 1)
 
 
 def german_number(number: int) -> str:
@@ -95,77 +91,39 @@ def _names_of(codes: tuple[str, ...], kind: str) -> tuple[Pair, ...]:
     return tuple((german[code], english[code]) for code in codes)
 
 
-class Filler:
-    """Draws values for a template, as pairs of German and English."""
-
-    def __init__(self, draws: Draws) -> None:
-        self.draws = draws
-
-    def _one(self, values: Sequence[Pair]) -> Pair:
-        return values[int(self.draws.integers(len(values)))]
-
-    def person(self) -> Pair:
-        """A first name."""
-        name = NAMES[int(self.draws.integers(len(NAMES)))]
+def filling(slot: str, draws: Draws) -> Pair:
+    """Draw a value for a slot of a template, in German and English."""
+    if slot == "person":
+        name = NAMES[int(draws.integers(len(NAMES)))]
         return name, name
-
-    def thing(self) -> Pair:
-        """Things in the plural."""
-        return self._one(THINGS)
-
-    def country(self) -> Pair:
-        """A country."""
-        return self._one(_names_of(tuple(COUNTRIES), "territories"))
-
-    def language(self) -> Pair:
-        """A language."""
-        return self._one(_names_of(tuple(LANGUAGES), "languages"))
-
-    def number(self) -> Pair:
-        """2 to 999 in words, small ones more often."""
-        number = int(self.draws.integers(2, 1000 if self.draws.random() < 0.5 else 60))
+    if slot in ("thing", "country", "language"):
+        values = THINGS if slot == "thing" else _names_of(*NAMED[slot])
+        return values[int(draws.integers(len(values)))]
+    if slot == "number":  # small ones more often
+        number = int(draws.integers(2, 1000 if draws.random() < 0.5 else 60))
         return german_number(number), english_number(number)
-
-    def price(self) -> Pair:
-        """A decimal fraction in digits."""
+    if slot == "price":
         from babel.numbers import format_decimal
 
-        value = int(self.draws.integers(100, 500_000)) / 100
-        german, english = (format_decimal(value, "#,##0.00", locale=language) for language in ("de", "en"))
-        return german, english
+        value = int(draws.integers(100, 500_000)) / 100
+        return format_decimal(value, "#,##0.00", locale="de"), format_decimal(value, "#,##0.00", locale="en")
+    if slot in ("distance", "span"):
+        return _quantity(draws, *((DISTANCES, 999) if slot == "distance" else (SPANS, 30)))
+    from babel.dates import format_date
 
-    def distance(self) -> Pair:
-        """A number of kilometres or miles."""
-        return self._quantity(DISTANCES, 999)
+    at = FIRST_DAY + timedelta(days=int(draws.integers(30_000)))
+    german, english = ("d. MMMM y", "d MMMM y") if slot == "day" else ("EEEE", "EEEE")
+    return format_date(at, german, locale="de"), format_date(at, english, locale="en")
 
-    def span(self) -> Pair:
-        """A number of days, weeks, months or years."""
-        return self._quantity(SPANS, 30)
 
-    def _quantity(self, units: Sequence[str], most: int) -> Pair:
-        from babel.units import format_unit
+def _quantity(draws: Draws, units: Sequence[str], most: int) -> Pair:
+    from babel.units import format_unit
 
-        value, unit = int(self.draws.integers(2, most + 1)), units[int(self.draws.integers(len(units)))]
-        # the German dative plural, which CLDR's forms by number lack
-        german = format_unit(value, unit, "long", locale="de")
-        dative = german if german.endswith("n") or unit in DISTANCES else f"{german}n"
-        return dative, format_unit(value, unit, "long", locale="en")
-
-    def day(self) -> Pair:
-        """A date with its year."""
-        return self._date("d. MMMM y", "d MMMM y")
-
-    def weekday(self) -> Pair:
-        """A day of the week."""
-        return self._date("EEEE", "EEEE")
-
-    def _date(self, german: str, english: str) -> Pair:
-        from datetime import date, timedelta
-
-        from babel.dates import format_date
-
-        at = date(1950, 1, 1) + timedelta(days=int(self.draws.integers(30_000)))
-        return format_date(at, german, locale="de"), format_date(at, english, locale="en")
+    value, unit = int(draws.integers(2, most + 1)), units[int(draws.integers(len(units)))]
+    # the German dative plural, which CLDR's forms by number lack
+    german = format_unit(value, unit, "long", locale="de")
+    dative = german if german.endswith("n") or unit in DISTANCES else f"{german}n"
+    return dative, format_unit(value, unit, "long", locale="en")
 
 
 # German and English in turn. Slots are drawn in the order of the German side; a digit distinguishes two of a kind.
@@ -201,12 +159,7 @@ TEMPLATES: tuple[Pair, ...] = tuple(zip(_SENTENCES[::2], _SENTENCES[1::2], stric
 def phrase(draws: Draws) -> Pair:
     """Fill a random template; return one pair."""
     german, english = TEMPLATES[int(draws.integers(len(TEMPLATES)))]
-    filler = Filler(draws)
-    makers: Mapping[str, Callable[[], Pair]] = {
-        name: getattr(filler, name)
-        for name in ("person", "thing", "country", "language", "number", "price", "distance", "span", "day", "weekday")
-    }
-    filled = {slot: makers[slot.rstrip("23")]() for slot in re.findall(r"\{(\w+)\}", german)}
+    filled = {slot: filling(slot.rstrip("23"), draws) for slot in re.findall(r"\{(\w+)\}", german)}
     return (
         german.format(**{slot: pair[0] for slot, pair in filled.items()}),
         english.format(**{slot: pair[1] for slot, pair in filled.items()}),
@@ -236,11 +189,7 @@ class PhrasesOptions:
 
 
 def load(request: DataRequest[PhrasesOptions]) -> Parallel:
-    """Draw distinct phrases, test first: it must not depend on ``train``.
-
-    Raises:
-        HarnessError: babel is not installed, or there are fewer phrases than requested.
-    """
+    """Draw distinct phrases, test first: it must not depend on ``train``."""
     options = request.options
     try:
         import babel  # noqa: F401

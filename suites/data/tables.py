@@ -156,12 +156,7 @@ def strata_of(target: Cells) -> Labels:
 
 
 def load_table(request: DataRequest[TableOptions]) -> TableData:
-    """Read and split a user's table with numeric and categorical columns.
-
-    Raises:
-        MissingDataError: the table does not exist.
-        HarnessError: a damaged file, a missing or mixed column, or an impossible split.
-    """
+    """Read and split a user's table with numeric and categorical columns."""
     options, source = request.options, request.name
     rows = rows_for(request)
     for name in (*options.categorical, *options.ignore):
@@ -233,11 +228,7 @@ class BundledTableOptions:
 
 
 def load_bundled(request: DataRequest[BundledTableOptions]) -> TableData:
-    """Read the table of the source's name, split at random.
-
-    Raises:
-        HarnessError: an impossible split.
-    """
+    """Read the table of the source's name, split at random."""
     from sklearn import datasets
 
     name = request.name.replace("-", "_")

@@ -1,1 +1,5 @@
-"""Models: one family a module, each builds an ``nn.Module`` from a ``ModelRequest``."""
+"""Models.
+
+Every builder raises HarnessError for options, facts or weights that do not fit, and MissingDataError for weights that
+are missing.
+"""

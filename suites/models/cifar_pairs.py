@@ -44,8 +44,7 @@ class Staged(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Class logits (B, classes)."""
-        logits: Tensor = self.head(self.features(images))
-        return logits
+        return self.head(self.features(images))
 
 
 def shuffled(images: Tensor, groups: int) -> Tensor:

@@ -69,11 +69,7 @@ class ConvNetOptions:
 
 
 def build(request: ModelRequest[ConvNetOptions]) -> ConvNet:
-    """Build the network for ``facts``: ``channels`` and ``classes``.
-
-    Raises:
-        HarnessError: widths and strides differ in number, or a width cannot be divided into groups.
-    """
+    """Build the network for ``facts``: ``channels`` and ``classes``."""
     options, facts = request.options, request.facts
     widths, strides = list(options.widths), list(options.strides)
     if not widths or len(widths) != len(strides):

@@ -55,8 +55,7 @@ class CsiEncoder(nn.Module):
         maps = F.max_pool2d(maps, 3, 2, 1)
         for stage in range(STAGES):
             maps = getattr(self, f"layer{stage + 1}")(maps)
-        embedding: Tensor = self.fc(maps.mean(dim=(2, 3)))
-        return embedding
+        return self.fc(maps.mean(dim=(2, 3)))
 
 
 class CsiNetwork(nn.Module):
@@ -112,10 +111,6 @@ def build(request: ModelRequest[CsiResNetOptions]) -> CsiNetwork:
     """Build the network for ``facts``: ``classes``.
 
     ``pretrained`` starts all but stem and embedding from ImageNet.
-
-    Raises:
-        HarnessError: weights of another network, or a width that published weights do not have.
-        MissingDataError: ``pretrained`` without a weights file.
     """
     options = request.options
     width, dimension = options.width, options.dimension
@@ -126,12 +121,7 @@ def build(request: ModelRequest[CsiResNetOptions]) -> CsiNetwork:
 
 
 def load_imagenet(encoder: CsiEncoder, place: Path | None) -> None:
-    """Copy a ResNet-18's layers and its first BatchNorm; stem and embedding stay as drawn.
-
-    Raises:
-        MissingDataError: the file does not exist.
-        HarnessError: the file cannot be read, or a weight is missing or of another shape.
-    """
+    """Copy a ResNet-18's layers and its first BatchNorm; stem and embedding stay as drawn."""
     own = ("input_norm", "conv1", "fc")
     wanted = {name: tensor for name, tensor in encoder.state_dict().items() if name.split(".")[0] not in own}
     encoder.load_state_dict(fitting(place, wanted, "a ResNet-18 of width 64"), strict=False)

@@ -14,7 +14,7 @@ from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
 from suites.models.cnn import ConvNet
 from suites.models.embedding import load_weights
-from suites.models.resnet import torchvision_body
+from suites.models.imagenet_zoo import torchvision_body
 
 BACKBONES = ("cnn", "resnet18", "vgg16-bn")
 RATIOS = (1.0, 2.0, 0.5)
@@ -144,10 +144,6 @@ def build(request: ModelRequest[DetectorOptions]) -> nn.Module:
     """The detector for ``facts``: ``channels`` and ``classes``.
 
     With ``pretrained`` the backbone starts from the dependency ``backbone``.
-
-    Raises:
-        HarnessError: an unsupported pair of head and backbone, or channels that a backbone does not take.
-        MissingDataError: ``pretrained`` without weights.
     """
     options, channels, classes = request.options, int(request.facts["channels"]), int(request.facts["classes"])
     kind, name, head = options.kind, options.backbone, options.head

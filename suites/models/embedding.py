@@ -15,7 +15,8 @@ from harness.registry.metadata import ModelMetadata
 from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
 from suites.models.cnn import ConvNet
-from suites.models.resnet import BLOCKS, SmallResNet, torchvision_body
+from suites.models.imagenet_zoo import torchvision_body
+from suites.models.resnet import BLOCKS, SmallResNet
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 BACKBONES = ("cnn", "resnet-cifar", "resnet50")
@@ -63,10 +64,6 @@ def build(request: ModelRequest[EmbeddingOptions]) -> EmbeddingNetwork:
     """The embedding network for ``facts``: ``channels``.
 
     With ``pretrained`` the backbone starts from the weights file in the dependency ``backbone``.
-
-    Raises:
-        HarnessError: a channel count that ``resnet50`` does not take, or weights of another network.
-        MissingDataError: ``pretrained`` without a weights file.
     """
     options = request.options
     body, width = _backbone(options.backbone, request)
@@ -90,21 +87,12 @@ def load_weights(body: nn.Module, place: Path | None) -> None:
     """Copy a backbone's weights from a file or a folder's only file.
 
     Heads are ignored. Names are those of the body, with or without ``body.`` before them.
-
-    Raises:
-        MissingDataError: the file does not exist.
-        HarnessError: the file cannot be read, or a weight is missing or of another shape.
     """
     body.load_state_dict(fitting(place, body.state_dict(), "of this backbone"), strict=False)
 
 
 def fitting(place: Path | None, wanted: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
-    """Select the weights of a file that a network needs; batch counters are optional.
-
-    Raises:
-        MissingDataError: the file does not exist.
-        HarnessError: the file cannot be read, or a weight is missing or of another shape.
-    """
+    """Select the weights of a file that a network needs; batch counters are optional."""
     weights = read_backbone(place)
     lacking = [name for name in wanted if name not in weights and not name.endswith("num_batches_tracked")]
     wrong = [name for name in wanted if name in weights and weights[name].shape != wanted[name].shape]
@@ -114,13 +102,8 @@ def fitting(place: Path | None, wanted: Mapping[str, Tensor], network: str) -> d
 
 
 def read_backbone(place: Path | None) -> dict[str, Tensor]:
-    """Read a backbone's weights by name, without ``body.``, from file or folder.
-
-    Raises:
-        MissingDataError: the file does not exist.
-        HarnessError: the file cannot be read.
-    """
-    return {name.removeprefix("body."): tensor for name, tensor in _read_weights(_weights_file(place)).items()}
+    """Read a backbone's weights by name, without ``body.``, from file or folder."""
+    return {name.removeprefix("body."): tensor for name, tensor in read_tensors(_weights_file(place)).items()}
 
 
 def _weights_file(place: Path | None) -> Path:
@@ -135,12 +118,8 @@ def _weights_file(place: Path | None) -> Path:
     return files[0]
 
 
-def _read_weights(file: Path) -> Mapping[str, Tensor]:
-    """Read tensors by name without running code.
-
-    Raises:
-        HarnessError: the file is damaged or contains more than tensors.
-    """
+def read_tensors(file: Path) -> Mapping[str, Tensor]:
+    """Read tensors by name without running code."""
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -1,4 +1,4 @@
-"""scikit-learn's estimators as models, fitted once, without gradients."""
+"""Models over feature vectors: scikit-learn's estimators, fitted once, a perceptron and a linear model."""
 
 from __future__ import annotations
 
@@ -41,11 +41,7 @@ class Estimator(nn.Module):
         self.register_buffer("random_state", torch.tensor(random_state))
 
     def fit(self, features: Any, targets: np.ndarray, threads: int) -> None:
-        """Fit features (N, F), dense or sparse, and targets (N,): class numbers or numbers.
-
-        Raises:
-            HarnessError: the estimator rejects its parameters or the data.
-        """
+        """Fit features (N, F), dense or sparse, and targets (N,): class numbers or numbers."""
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         taken = self.estimator.get_params(deep=False)
@@ -82,11 +78,7 @@ class EstimatorOptions:
 
 
 def estimator_class(name: str, classes: int) -> Any:
-    """Import a scikit-learn estimator for that many classes, or for numbers.
-
-    Raises:
-        HarnessError: an unknown estimator, or one for another task; the message names the nearest.
-    """
+    """Import a scikit-learn estimator for that many classes, or for numbers."""
     from sklearn.base import is_classifier, is_regressor
 
     wanted = "classifier" if classes else "regressor"
@@ -129,12 +121,8 @@ def _usable(wanted: str) -> list[str]:
     return names
 
 
-def build(request: ModelRequest[EstimatorOptions]) -> Estimator:
-    """Build the unfitted estimator for ``facts``: perhaps ``classes``.
-
-    Raises:
-        HarnessError: an unknown estimator or parameter, or no probabilities of classes.
-    """
+def build_estimator(request: ModelRequest[EstimatorOptions]) -> Estimator:
+    """Build the unfitted estimator for ``facts``: perhaps ``classes``."""
     options, classes = request.options, int(request.facts.get("classes", 0))
     imported = estimator_class(options.estimator, classes)
     takes = imported().get_params(deep=False)
@@ -158,10 +146,68 @@ def build(request: ModelRequest[EstimatorOptions]) -> Estimator:
     return Estimator(options.estimator, estimator, classes, state)
 
 
-METADATA = ModelMetadata(
-    name="sklearn",
-    target="build",
-    summary="an estimator of scikit-learn, fitted once: forests, boosted trees, linear models, neighbours",
-    source="Pedregosa et al., Scikit-learn: Machine Learning in Python, JMLR 2011",
-    options=EstimatorOptions,
+class Perceptron(nn.Module):
+    """Linear layers, each but the last with optional norm, ReLU and dropout."""
+
+    def __init__(self, features: int, outputs: int, hidden: tuple[int, ...], dropout: float, norm: str) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = features
+        for width in hidden:
+            layers.append(nn.Linear(before, width, bias=norm == "none"))
+            if norm != "none":
+                layers.append(nn.BatchNorm1d(width) if norm == "batch" else nn.LayerNorm(width))
+            layers.append(nn.ReLU())
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+            before = width
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(before, outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, features) to (B, outputs)."""
+        return self.head(self.body(features))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerceptronOptions:
+    """Options of the model ``mlp``."""
+
+    hidden: tuple[int, ...] = option((64, 64), "width of each hidden layer")
+    dropout: float = option(0.0, "dropout after each hidden layer", low=0, high=0.95)
+    norm: str = option("none", "norm of each hidden layer", choices=("none", "batch", "layer"))
+
+
+def build_perceptron(request: ModelRequest[PerceptronOptions]) -> Perceptron:
+    """Build the network for ``facts``: ``features`` and ``outputs``."""
+    options, facts = request.options, request.facts
+    return Perceptron(int(facts["features"]), int(facts["outputs"]), options.hidden, options.dropout, options.norm)
+
+
+def build_linear(request: ModelRequest[Any]) -> Perceptron:
+    """One linear layer for ``facts``: ``features`` and ``outputs``."""
+    return Perceptron(int(request.facts["features"]), int(request.facts["outputs"]), (), 0.0, "none")
+
+
+METADATA = (
+    ModelMetadata(
+        name="mlp",
+        target="build_perceptron",
+        summary="a multi-layer perceptron over feature vectors",
+        source="Rumelhart, Hinton and Williams, Learning representations by back-propagating errors, Nature 1986",
+        options=PerceptronOptions,
+    ),
+    ModelMetadata(
+        name="linear",
+        target="build_linear",
+        summary="one linear layer over feature vectors: logistic or least-squares regression by gradients",
+        source="Cox, The regression analysis of binary sequences, JRSS B 1958",
+    ),
+    ModelMetadata(
+        name="sklearn",
+        target="build_estimator",
+        summary="an estimator of scikit-learn, fitted once: forests, boosted trees, linear models, neighbours",
+        source="Pedregosa et al., Scikit-learn: Machine Learning in Python, JMLR 2011",
+        options=EstimatorOptions,
+    ),
 )

@@ -22,6 +22,7 @@ from harness.trial.contracts import ModelRequest
 from harness.trial.options import build as build_options
 from harness.trial.options import option
 from suites.models import cnn, imagenet_zoo, resnet
+from suites.models.embedding import read_tensors
 from suites.models.imagenet_zoo import TIMM, TORCHVISION
 
 NAME = "fine-tuned"
@@ -49,12 +50,7 @@ class FineTunedOptions:
 
 
 def build(request: ModelRequest[FineTunedOptions]) -> nn.Module:
-    """Build the network for ``facts``: ``channels`` and ``classes``.
-
-    Raises:
-        MissingDataError: the file does not exist.
-        HarnessError: not a safetensors file, tensors of another network, or an unknown option.
-    """
+    """Build the network for ``facts``: ``channels`` and ``classes``."""
     options = request.options
     network = _network(request)
     head = head_of(network)
@@ -88,11 +84,7 @@ def head_of(network: nn.Module) -> str:
 
 
 def require_content(path: Path, expected: str) -> None:
-    """Reject a file that differs from the planned one.
-
-    Raises:
-        HarnessError: the checksums differ; the message names both.
-    """
+    """Reject a file that differs from the planned one."""
     if expected and path.is_file() and (actual := checksum(path)) != expected:
         raise HarnessError(
             f"{NAME}: weights: {path} has sha256 {actual}, but {expected} was planned; run the suite again"
@@ -100,15 +92,7 @@ def require_content(path: Path, expected: str) -> None:
 
 
 def read_weights(path: Path, prefix: str = "") -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file with ``prefix``, which is removed.
-
-    Raises:
-        MissingDataError: the file does not exist.
-        HarnessError: another kind of file, damaged, or no name with the prefix.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+    """Read the tensors of a safetensors file with ``prefix``, which is removed."""
     if not path.is_file():
         raise MissingDataError(f"{NAME}: weights: {path} does not exist")
     if path.suffix != SUFFIX:
@@ -117,10 +101,7 @@ def read_weights(path: Path, prefix: str = "") -> dict[str, Tensor]:
             f"Convert it: safetensors.torch.save_file(torch.load('{path.name}', weights_only=True), "
             f"'{path.stem}{SUFFIX}')"
         )
-    try:
-        tensors = load_file(str(path))
-    except (SafetensorError, OSError) as error:
-        raise HarnessError(f"{NAME}: weights: {path} cannot be read as a safetensors file: {error}") from error
+    tensors = read_tensors(path)
     selected = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     if not selected:
         some = ", ".join(list(tensors)[:LISTED]) or "none"
@@ -129,11 +110,7 @@ def read_weights(path: Path, prefix: str = "") -> dict[str, Tensor]:
 
 
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], where: str, replaced: str | None = None) -> None:
-    """Load all tensors of a network except those of the layer ``replaced``.
-
-    Raises:
-        HarnessError: missing or unexpected names, or different shapes, all in one message.
-    """
+    """Load all tensors of a network except those of the layer ``replaced``."""
 
     def kept(name: str) -> bool:
         return replaced is None or not name.startswith(f"{replaced}.")

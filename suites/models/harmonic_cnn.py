@@ -129,11 +129,7 @@ class HarmonicCNNOptions:
 
 
 def build(request: ModelRequest[HarmonicCNNOptions]) -> HarmonicCNN:
-    """Build the network for ``facts``: ``classes`` and ``rate``.
-
-    Raises:
-        HarnessError: too many harmonics for the rate.
-    """
+    """Build the network for ``facts``: ``classes`` and ``rate``."""
     options, facts = request.options, request.facts
     rate, harmonics = int(facts["rate"]), options.harmonics
     if midi(rate / (2 * harmonics)) <= LOWEST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from torch import nn
@@ -13,6 +14,7 @@ from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
 
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2", "shufflenet_v2_x1_0")
+ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "mobilenet_v2")
 TIMM = (
     "mobilenetv1_100",
     "regnetx_016",
@@ -33,11 +35,7 @@ class ImageNetZooOptions:
 
 
 def build(request: ModelRequest[ImageNetZooOptions]) -> nn.Module:
-    """Build an architecture with random weights, for ``facts``: ``channels`` and ``classes``.
-
-    Raises:
-        HarnessError: the images do not have three channels, or timm is needed and not installed.
-    """
+    """Build an architecture with random weights, for ``facts``: ``channels`` and ``classes``."""
     name, facts = request.options.arch, request.facts
     if int(facts["channels"]) != 3:
         raise HarnessError(f"imagenet-zoo: {name} takes 3 channels, got {facts['channels']}")
@@ -47,21 +45,54 @@ def build(request: ModelRequest[ImageNetZooOptions]) -> nn.Module:
 
         if drop:
             raise HarnessError(f"imagenet-zoo: {name} has no drop_path; set it to 0")
-        network: nn.Module = getattr(models, name)(weights=None, num_classes=classes)
-        return network
+        return getattr(models, name)(weights=None, num_classes=classes)
     if importlib.util.find_spec("timm") is None:
         raise HarnessError(f"imagenet-zoo: {name} comes from timm, which is not installed: pip install timm")
     import timm
 
     more = {"drop_path_rate": drop} if drop else {}
-    built: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, **more)
-    return built
+    return timm.create_model(name, pretrained=False, num_classes=classes, **more)
 
 
-METADATA = ModelMetadata(
-    name="imagenet-zoo",
-    target="build",
-    summary="an ImageNet architecture of torchvision or timm with random weights: ResNets, MobileNets, DeiT, Swin",
-    source="as torchvision and timm build them; the tables of yzd-v/cls_KD, nkd.md, name the architectures",
-    options=ImageNetZooOptions,
+def torchvision_body(name: str, channels: int, model: str) -> nn.Sequential:
+    """Build the feature maps of a torchvision ResNet, with published names.
+
+    Weights are random. Other than three channels are an error (HarnessError naming ``model``).
+    """
+    from torchvision import models
+
+    if channels != 3:
+        raise HarnessError(f"{model}: {name} takes 3 channels, got {channels}")
+    whole = getattr(models, name)(weights=None)
+    parts = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+    return nn.Sequential(OrderedDict((part, getattr(whole, part)) for part in parts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchvisionOptions:
+    """Options of the model ``torchvision``."""
+
+    arch: str = option("resnet18", "name in torchvision", choices=ARCHITECTURES)
+
+
+def build_torchvision(request: ModelRequest[TorchvisionOptions]) -> nn.Module:
+    """Build a torchvision architecture with random weights, for ``facts``: ``channels`` and ``classes``."""
+    return build(ModelRequest(ImageNetZooOptions(arch=request.options.arch), request.facts))
+
+
+METADATA = (
+    ModelMetadata(
+        name="imagenet-zoo",
+        target="build",
+        summary="an ImageNet architecture of torchvision or timm with random weights: ResNets, MobileNets, DeiT, Swin",
+        source="as torchvision and timm build them; the tables of yzd-v/cls_KD, nkd.md, name the architectures",
+        options=ImageNetZooOptions,
+    ),
+    ModelMetadata(
+        name="torchvision",
+        target="build_torchvision",
+        summary="an ImageNet architecture of torchvision with random weights",
+        source="He et al. 2016 (ResNet), Sandler et al. 2018 (MobileNetV2), as torchvision builds them",
+        options=TorchvisionOptions,
+    ),
 )

@@ -198,11 +198,7 @@ class GeneratorOptions:
 
 
 def build(request: ModelRequest[GeneratorOptions]) -> InpaintingNetworks:
-    """Build both networks.
-
-    Raises:
-        HarnessError: a missing norm of a place, or images whose side is not divisible by four.
-    """
+    """Build both networks."""
     options, norms = request.options, {}
     for place in PLACES:
         slot = request.norms.get(place) or request.norms.get("all")

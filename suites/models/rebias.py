@@ -13,7 +13,8 @@ from harness.registry.metadata import ModelMetadata
 from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
 from suites.models.cnn import Classifier, he_initialise
-from suites.models.resnet import SmallResNet, torchvision_body
+from suites.models.imagenet_zoo import torchvision_body
+from suites.models.resnet import SmallResNet
 
 PAIRS = ("kernels", "resnet-cifar", "resnet18")
 
@@ -110,11 +111,7 @@ class RebiasOptions:
 
 
 def build(request: ModelRequest[RebiasOptions]) -> RebiasPair:
-    """Both networks for ``facts``: ``channels`` and ``classes``.
-
-    Raises:
-        HarnessError: an even kernel, or a channel count that ``resnet18`` does not take.
-    """
+    """Both networks for ``facts``: ``channels`` and ``classes``."""
     options, channels, classes = request.options, int(request.facts["channels"]), int(request.facts["classes"])
     pair, widths = options.pair, list(options.widths)
     if pair == "kernels":

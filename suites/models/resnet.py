@@ -1,8 +1,7 @@
-"""Residual networks: small ones for 8–64 pixels, and torchvision's ImageNet models."""
+"""Residual networks for 8–64 pixels: small ones, and pre-activation ones with more channels instead of depth."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,9 +12,7 @@ from harness.errors import HarnessError
 from harness.registry.metadata import ModelMetadata
 from harness.trial.contracts import ModelRequest
 from harness.trial.options import option
-from suites.models.cnn import Classifier
-
-ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "mobilenet_v2")
+from suites.models.cnn import Classifier, he_initialise
 
 
 def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -109,11 +106,7 @@ class SmallResNetOptions:
 
 
 def build_small(request: ModelRequest[SmallResNetOptions]) -> SmallResNet:
-    """Build a small network for ``facts``: ``channels`` and ``classes``.
-
-    Raises:
-        HarnessError: no number of blocks has this depth.
-    """
+    """Build a small network for ``facts``: ``channels`` and ``classes``."""
     options, facts = request.options, request.facts
     block, depth = options.block, options.depth
     step = 3 * CONVOLUTIONS[block]
@@ -125,38 +118,67 @@ def build_small(request: ModelRequest[SmallResNetOptions]) -> SmallResNet:
     return SmallResNet(*sizes, block, options.stem_stride)
 
 
-def torchvision_body(name: str, channels: int, model: str) -> nn.Sequential:
-    """Build the feature maps of a torchvision ResNet, with published names.
+WIDE_STAGES = (16, 32, 64)
 
-    Weights are random. Other than three channels are an error (HarnessError naming ``model``).
+
+class WideBlock(nn.Module):
+    """BN, ReLU, 3×3, BN, ReLU, dropout, 3×3, plus the input.
+
+    If shapes differ the shortcut is a 1×1 convolution of the activated input (Zagoruyko & Komodakis 2016, figure 1).
     """
-    from torchvision import models
 
-    if channels != 3:
-        raise HarnessError(f"{model}: {name} takes 3 channels, got {channels}")
-    whole = getattr(models, name)(weights=None)
-    parts = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-    return nn.Sequential(OrderedDict((part, getattr(whole, part)) for part in parts))
+    def __init__(self, inputs: int, width: int, stride: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.dropout = dropout
+        same = inputs == width and stride == 1
+        self.shortcut = None if same else nn.Conv2d(inputs, width, 1, stride, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The block's sum."""
+        active = F.relu(self.norm1(images))
+        out = F.relu(self.norm2(self.conv1(active)))
+        out = self.conv2(F.dropout(out, self.dropout, self.training))
+        return out + (images if self.shortcut is None else self.shortcut(active))
+
+
+class WideResNet(Classifier):
+    """WRN-depth-width: a 3×3 stem, three stages at 16k, 32k, 64k channels.
+
+    Input (B, channels, H, W), output (B, classes). Convolutions start from He's normal distribution (fan-out) as in the
+    published code.
+    """
+
+    def __init__(self, channels: int, classes: int, blocks: int, width: int, dropout: float) -> None:
+        layers: list[nn.Module] = [nn.Conv2d(channels, WIDE_STAGES[0], 3, 1, 1, bias=False)]
+        before = WIDE_STAGES[0]
+        for stage, base in enumerate(WIDE_STAGES):
+            for index in range(blocks):
+                layers.append(WideBlock(before, base * width, 2 if stage and not index else 1, dropout))
+                before = base * width
+        super().__init__(nn.Sequential(*layers, nn.BatchNorm2d(before), nn.ReLU()), before, classes)
+        he_initialise(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TorchvisionOptions:
-    """Options of the model ``torchvision``."""
+class WideResNetOptions:
+    """Options of the model ``wide-resnet``."""
 
-    arch: str = option("resnet18", "name in torchvision", choices=ARCHITECTURES)
+    depth: int = option(10, "layers with weights, 6n+4", low=10)
+    width: int = option(2, "factor k on the channels 16, 32, 64", low=1)
+    dropout: float = option(0.0, "dropout between the two convolutions of a block", low=0, high=1)
 
 
-def build_torchvision(request: ModelRequest[TorchvisionOptions]) -> nn.Module:
-    """Build a torchvision architecture with random weights, for ``facts``: ``channels`` and ``classes``.
-
-    Raises:
-        HarnessError: the images do not have three channels.
-    """
-    from torchvision import models
-
-    if int(request.facts["channels"]) != 3:
-        raise HarnessError(f"torchvision: {request.options.arch} takes 3 channels, got {request.facts['channels']}")
-    return getattr(models, request.options.arch)(weights=None, num_classes=int(request.facts["classes"]))
+def build_wide(request: ModelRequest[WideResNetOptions]) -> WideResNet:
+    """Build the network for ``facts``: ``channels`` and ``classes``."""
+    options, facts = request.options, request.facts
+    depth = options.depth
+    if (depth - 4) % 6 or depth < 10:
+        raise HarnessError(f"wide-resnet: depth {depth}; valid: 6n+4, so 10, 16, 22, 28, 34, …")
+    return WideResNet(int(facts["channels"]), int(facts["classes"]), (depth - 4) // 6, options.width, options.dropout)
 
 
 METADATA = (
@@ -168,10 +190,10 @@ METADATA = (
         options=SmallResNetOptions,
     ),
     ModelMetadata(
-        name="torchvision",
-        target="build_torchvision",
-        summary="an ImageNet architecture of torchvision with random weights",
-        source="He et al. 2016 (ResNet), Sandler et al. 2018 (MobileNetV2), as torchvision builds them",
-        options=TorchvisionOptions,
+        name="wide-resnet",
+        target="build_wide",
+        summary="WRN-depth-width: pre-activation residual blocks with wide channels, for 8–64 pixel images",
+        source="Zagoruyko & Komodakis, Wide Residual Networks, BMVC 2016, arXiv 1605.07146",
+        options=WideResNetOptions,
     ),
 )

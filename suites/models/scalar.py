@@ -1,8 +1,9 @@
-"""The smallest trainable module: one number."""
+"""Models without layers: one number, and none for programs with their own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,11 +32,28 @@ class ScalarOptions:
     start: float = option(0.0, "start of the number, up to noise of sd 0.01")
 
 
-def build(request: ModelRequest[ScalarOptions]) -> nn.Module:
+def build_scalar(request: ModelRequest[ScalarOptions]) -> nn.Module:
     """Build a scalar that starts near ``start``."""
     return Scalar(request.options.start)
 
 
-METADATA = ModelMetadata(
-    name="scalar", target="build", summary="one number: for the synthetic task", source="none", options=ScalarOptions
+def build_none(request: ModelRequest[Any]) -> nn.Module:
+    """A module without parameters."""
+    return nn.Identity()
+
+
+METADATA = (
+    ModelMetadata(
+        name="scalar",
+        target="build_scalar",
+        summary="one number: for the synthetic task",
+        source="none",
+        options=ScalarOptions,
+    ),
+    ModelMetadata(
+        name="none",
+        target="build_none",
+        summary="no network: for programs with their own",
+        source="none: nothing is computed",
+    ),
 )

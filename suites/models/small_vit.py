@@ -35,8 +35,7 @@ class TokenBlock(nn.Module):
         query, key, value = parts.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch, count, width)
         tokens = tokens + self.projection(mixed)
-        out: Tensor = tokens + self.mlp(self.norm2(tokens))
-        return out
+        return tokens + self.mlp(self.norm2(tokens))
 
 
 class SmallViT(nn.Module):
@@ -73,13 +72,11 @@ class SmallViT(nn.Module):
         tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
         if tokens.shape[1] > MOST_TOKENS:
             raise HarnessError(f"small-vit: {tokens.shape[1] - 1} patches; at most {MOST_TOKENS - 1}")
-        out: Tensor = self.norm(self.blocks(tokens + self.pos_embed[:, : tokens.shape[1]]))[:, 0]
-        return out
+        return self.norm(self.blocks(tokens + self.pos_embed[:, : tokens.shape[1]]))[:, 0]
 
     def forward(self, images: Tensor) -> Tensor:
         """Class logits (B, classes)."""
-        logits: Tensor = self.head(self.features(images))
-        return logits
+        return self.head(self.features(images))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +92,7 @@ class SmallViTOptions:
 
 
 def build(request: ModelRequest[SmallViTOptions]) -> SmallViT:
-    """Build the network for ``facts``: ``channels`` and ``classes``.
-
-    Raises:
-        HarnessError: heads do not divide the width, or the patch not the side.
-    """
+    """Build the network for ``facts``: ``channels`` and ``classes``."""
     options, facts = request.options, request.facts
     width, heads, patch, size = options.width, options.heads, options.patch, int(facts["size"])
     if width % heads:

@@ -41,11 +41,7 @@ class Features:
 
 
 def taps_of(network: nn.Module) -> Taps:
-    """Return the network's ``taps``, or find them by names.
-
-    Raises:
-        HarnessError: the network's structure is unknown.
-    """
+    """Return the network's ``taps``, or find them by names."""
     own = getattr(network, "taps", None)
     if isinstance(own, Taps):
         return own

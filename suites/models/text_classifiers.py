@@ -89,11 +89,7 @@ def build_bag(request: ModelRequest[BagOfEmbeddingsOptions]) -> BagOfEmbeddings:
 
 
 def build_transformer(request: ModelRequest[TextTransformerOptions]) -> TextTransformer:
-    """Build the network for ``facts``: ``vocabulary``, ``padding``, ``classes`` and ``steps``.
-
-    Raises:
-        HarnessError: the width is not a multiple of the heads.
-    """
+    """Build the network for ``facts``: ``vocabulary``, ``padding``, ``classes`` and ``steps``."""
     options = request.options
     if options.width % options.heads:
         raise HarnessError(f"text-transformer: width {options.width} is not a multiple of the {options.heads} heads")

@@ -263,11 +263,7 @@ class TransformerOptions:
 
 
 def build(request: ModelRequest[TransformerOptions]) -> Transformer:
-    """Build the model for ``facts``: ``vocabulary``, ``padding`` (its number), ``steps``.
-
-    Raises:
-        HarnessError: the width is odd or not a multiple of the heads.
-    """
+    """Build the model for ``facts``: ``vocabulary``, ``padding`` (its number), ``steps``."""
     width, heads = request.options.width, request.options.heads
     if width % heads or width % 2:
         raise HarnessError(f"transformer: width {width} must be even and a multiple of the {heads} heads")

@@ -77,11 +77,7 @@ class TiedVocabulary(nn.Module):
 
 
 def vocabulary_for(name: str, request: ModelRequest[Any], deviation: float | None = None) -> TiedVocabulary:
-    """Build the vocabulary of a language model from ``width`` and ``cutoffs``.
-
-    Raises:
-        HarnessError: cutoffs do not fit the number of words.
-    """
+    """Build the vocabulary of a language model from ``width`` and ``cutoffs``."""
     options = request.options
     try:
         return TiedVocabulary(int(request.facts["vocabulary"]), options.width, options.cutoffs, deviation)
@@ -114,9 +110,6 @@ def norm_for(request: ModelRequest[Any], place: str, warmup_share: float = 1.0) 
         request: with norm slots by place, the option ``width``, and the fact ``steps``: training forwards of the run.
         place: ``encoder``, ``decoder`` or ``language`` (the one stack of a language model).
         warmup_share: the warm-up of this norm as a share of the slot's.
-
-    Raises:
-        HarnessError: there are slots by place, but not for this place.
     """
     norms, width = request.norms, request.options.width
     slot = norms.get(place) or norms.get("all")

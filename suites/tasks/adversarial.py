@@ -60,13 +60,9 @@ class Adversarial(Classification):
     options: AdversarialOptions  # type: ignore[assignment]
 
     def build(self) -> nn.Module:
-        """Load images as pixels in 0–1 (else HarnessError), build the network."""
         self.data = self.context.load_data()
         zeros, ones = torch.zeros(self.data.channels), torch.ones(self.data.channels)
-        parts, loader = self.data.splits.items(), self.loader
-        self.splits = {name: ImageBatches(split, zeros, ones, self.device, loader) for name, split in parts}
-        self.in_files = self.splits["train"].files is not None
-        self.check_batch_size()
+        self.read_splits(lambda split: ImageBatches(split, zeros, ones, self.device, self.loader))
         self._check_pixels()
         self.model = self.context.build_model(self.facts).to(self.device)
         return self.model
@@ -94,7 +90,6 @@ class Adversarial(Classification):
         return Task.share(self, batch, replicas)
 
     def training_step(self, batch: ClassificationBatch, step: int) -> StepResult:
-        """Cross-entropy of one attacked batch."""
         generator = self.streams.torch("attack", step)
         with evaluating(self.model):
             moved = self.attack(training=True).perturb(self.model, batch.images, batch.labels, generator)
@@ -136,18 +131,12 @@ class Adversarial(Classification):
 
 @dataclass(frozen=True, slots=True)
 class PGD:
-    """Projected gradient descent on inputs within a ball (Madry et al. 2018).
+    """Projected gradient descent on inputs within a ball (Madry et al. 2018, section 2.1).
 
-    arXiv 1706.06083, section 2.1. An untargeted attack on the cross-entropy; images are pixels in 0–1 and stay there.
-
-    Attributes:
-        threat: ``linf`` or ``l2``, the norm of the ball.
-        radius: of the ball, in the units of the pixels (4/255, 80/255).
-        step: length of a step: in the same norm, or with the rule ``sign`` per pixel.
-        steps: number of steps.
-        random_start: begin at a uniform point of the ball instead of its centre.
-        rule: ``steepest`` steps along the ball's own steepest direction (the sign, or the normalised gradient);
-            ``sign`` along the sign of the gradient for every ball, which then only projects.
+    An untargeted attack on the cross-entropy; images are pixels in 0–1 and stay there. ``threat`` (``linf`` or ``l2``)
+    is the norm of the ball, ``radius`` is in the units of the pixels (4/255, 80/255). The ``rule`` ``steepest`` steps
+    along the ball's own steepest direction (the sign, or the normalised gradient); ``sign`` along the sign of the
+    gradient for every ball, with ``step`` per pixel, and only then projects.
     """
 
     threat: str
@@ -160,10 +149,9 @@ class PGD:
     def perturb(
         self, logits: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, generator: Generator
     ) -> Tensor:
-        """Move images within the ball to raise the cross-entropy.
+        """Move images (B, C, H, W) within the ball to raise the cross-entropy.
 
-        Images are (B, C, H, W), ``labels`` (B,). ``logits`` is the attacked network: its parameters get no
-        gradient. The random start comes from ``generator``, on the CPU.
+        ``logits`` is the attacked network, whose parameters get no gradient; random starts are drawn on the CPU.
         """
         moved = images
         if self.random_start:

@@ -32,16 +32,14 @@ class AudioBatch:
 
 
 class Excerpts:
-    """Excerpts of ``length`` samples from one split, padded with zeros if shorter.
-
-    Length 0 takes whole recordings, which then must be an array.
-    """
+    """Excerpts of ``length`` samples of a split, zero padded; 0: whole recordings of an array."""
 
     def __init__(self, split: SoundSplit, length: int, device: torch.device, loader: Loader | None = None) -> None:
         held = split.waves
         if not length and isinstance(held, SoundFiles):
             raise HarnessError("audio: recordings in files differ in length; set samples to the length of an excerpt")
         self.files = held if isinstance(held, SoundFiles) else None
+        self.in_files = self.files is not None
         self.waves = None if isinstance(held, SoundFiles) else held
         self.length = length or int(held.shape[1])  # type: ignore[union-attr]
         targets = torch.tensor(split.targets, device=device)
@@ -119,13 +117,8 @@ class Audio(ShuffledTask):
     least_batch = 2
 
     def build(self) -> nn.Module:
-        """Load the recordings, build the network."""
         self.data = self.context.load_data()
-        length = self.options.samples
-        parts = self.data.splits.items()
-        self.splits = {name: Excerpts(split, length, self.device, self.loader) for name, split in parts}
-        self.in_files = self.splits["train"].files is not None
-        self.check_batch_size()
+        self.read_splits(lambda split: Excerpts(split, self.options.samples, self.device, self.loader))
         targets = self.data.splits["train"].targets
         if self.data.tags:
             self.prior = targets.mean(axis=0)
@@ -135,12 +128,7 @@ class Audio(ShuffledTask):
         self.model = self.context.build_model(facts).to(self.device)
         return self.model
 
-    def batches(self, epoch: int) -> Iterator[AudioBatch]:
-        """Batches of a fresh permutation with random excerpts."""
-        return self.loader.ahead(self.readings(epoch))
-
     def readings(self, epoch: int) -> Iterator[PendingBatch[AudioBatch]]:
-        """Pending form of ``batches``."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):
             shares = torch.rand(len(places), generator=generator)
@@ -150,7 +138,6 @@ class Audio(ShuffledTask):
         return AudioBatch(waves, self.splits["train"].targets[places.to(self.device, non_blocking=True)])
 
     def training_step(self, batch: AudioBatch, step: int) -> StepResult:
-        """The loss of one batch."""
         logits = self.model(batch.waves)
         if self.data.tags:
             return StepResult(F.binary_cross_entropy_with_logits(logits, batch.targets))
@@ -195,13 +182,10 @@ class Audio(ShuffledTask):
 
 
 def tag_scores(probabilities: np.ndarray, targets: np.ndarray, threshold: float) -> dict[str, float]:
-    """ROC-AUC, average precision (means over tags) and F1, in percent.
+    """ROC-AUC, average precision (means over tags) and F1 of (N, C), in percent.
 
-    Args:
-        probabilities: (N, C) in 0–1.
-        targets: (N, C) zeros and ones. A tag that is never true has neither area, one that is always true no ROC-AUC:
-            the means omit them; NaN if no tag is left.
-        threshold: probability above which a tag is predicted.
+    A tag that is never true has neither area, one that is always true no ROC-AUC: the means omit them; NaN if no tag
+    remains.
     """
     from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 

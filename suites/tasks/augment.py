@@ -85,9 +85,9 @@ def mirrored(batch: int, generator: Generator) -> Tensor:
 
 
 def crop_boxes(batch: int, generator: Generator) -> Tensor:
-    """Random boxes (B, 4) as shares: top, left, height, width.
+    """Random boxes (B, 4) as shares: top, left, height, width; area 8–100 %, aspect 3/4–4/3.
 
-    Area 8–100 %, aspect 3/4–4/3. A box that does not fit is cut to the image, where torchvision draws again.
+    A box that does not fit is cut to the image, where torchvision draws again.
     """
     area = torch.empty(batch).uniform_(0.08, 1.0, generator=generator)
     aspect = torch.empty(batch).uniform_(math.log(3 / 4), math.log(4 / 3), generator=generator).exp()
@@ -103,10 +103,9 @@ def resized_crop(images: Tensor, generator: Generator) -> Tensor:
 
 
 def enlarged(images: Tensor, boxes: Tensor, padding: str) -> Tensor:
-    """Resize boxes of images bilinearly to the whole image.
+    """Resize boxes (B, 4) of images bilinearly to the whole image.
 
-    ``boxes`` (B, 4) are top, left, height, width as shares. Outside the image, ``padding`` applies: ``zeros`` or
-    ``reflection``.
+    Boxes are top, left, height, width as shares; ``padding`` (``zeros`` or ``reflection``) applies outside the image.
     """
     top, left, height, width = boxes.to(images.device, images.dtype).unbind(1)
     zero = torch.zeros_like(top)
@@ -118,18 +117,11 @@ def enlarged(images: Tensor, boxes: Tensor, padding: str) -> Tensor:
 
 
 def mix_batch(images: Tensor, generator: Generator, options: MixingOptions) -> tuple[Tensor, Tensor, float]:
-    """Apply CutMix or mixup with a shuffled copy of the batch.
+    """Apply CutMix or mixup with a shuffled copy of the batch (B, C, H, W).
 
     CutMix draws the kept area from Beta(α, α) (Yun et al. 2019), mixup the weight (Zhang et al. 2018). With both on, a
-    coin decides; with both off nothing is drawn.
-
-    Args:
-        images: (B, C, H, W).
-        generator: source of the draws; the number of draws does not depend on the outcome.
-        options: the mixing options.
-
-    Returns:
-        The mixed images, the partner (B,) of each item, and the weight of each item's own label.
+    coin decides; with both off nothing is drawn. The number of draws does not depend on the outcome. Returns the mixed
+    images, the partner (B,) of each item, and the weight of each item's own label.
     """
     if not options.mixes:
         return images, torch.arange(len(images), device=images.device), 1.0

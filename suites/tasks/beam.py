@@ -14,13 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BeamSearch:
-    """Settings and procedure of the search for translations.
+    """Search for translations with ``beam`` hypotheses a sentence.
 
-    Attributes:
-        beam: hypotheses kept a sentence.
-        penalty: exponent of the length by which a hypothesis' log probability is divided.
-        end: the token that ends a sentence, and begins the decoder's input.
-        padding: token that is never chosen.
+    A hypothesis' log probability is divided by its length to the power ``penalty``. The token ``end`` ends a sentence
+    and begins the decoder's input; ``padding`` is never chosen.
     """
 
     beam: int
@@ -29,18 +26,10 @@ class BeamSearch:
     padding: int
 
     def search(self, model: Transformer, source: Tensor, limit: int) -> list[list[int]]:
-        """Return the best translation of each row.
+        """Return the best translation of each row (B, S), padded, without the end token.
 
-        A hypothesis is scored by its log probability over (its length, the end included) to the power ``penalty``. A
-        sentence is done when ``beam`` hypotheses are finished, or at the limit, where the open ones are ended.
-
-        Args:
-            model: in evaluation mode.
-            source: (B, S), ``padding`` after the shorter ones.
-            limit: largest number of tokens, the end included.
-
-        Returns:
-            Token numbers by sentence, without the end.
+        A sentence is done when ``beam`` hypotheses are finished, or at the ``limit`` of tokens, where the open ones are
+        ended.
         """
         caches = model.start(source, self.beam)
         first = torch.arange(len(source), device=source.device)[:, None] * self.beam
@@ -58,10 +47,7 @@ class BeamSearch:
         return [max(finished, key=lambda hypothesis: hypothesis[0])[1] for finished in beams.finished]
 
     def _allowed(self, logits: Tensor, count: int, *, last: bool) -> Tensor:
-        """Log probabilities (count, beam, V) of the next tokens.
-
-        −∞ for padding and, at the limit, for all but the end.
-        """
+        """Log probabilities (count, beam, V): −∞ for padding and, at the limit, for all but the end."""
         steps = logits.float().log_softmax(-1).view(count, self.beam, -1)
         steps[..., self.padding] = -torch.inf
         if last:
@@ -69,11 +55,7 @@ class BeamSearch:
         return steps
 
     def _advance(self, beams: _Beams, steps: Tensor, length: int) -> Tensor:
-        """Finish ended hypotheses among the best ``beam`` and refill the beams.
-
-        Returns:
-            Parents (B, beam) of the new hypotheses.
-        """
+        """Finish ended hypotheses among the best, refill the beams; return parents (B, beam)."""
         totals = (beams.scores[..., None] + steps).flatten(1)
         # twice the beam: enough to refill it if all the best hypotheses end
         best, places = totals.topk(min(2 * self.beam, totals.shape[1]), dim=1)
@@ -105,14 +87,7 @@ class BeamSearch:
 
 @dataclass(slots=True)
 class _Beams:
-    """Open and finished hypotheses of B sentences.
-
-    Attributes:
-        tokens: (B, beam, length), the end token first.
-        scores: (B, beam) log probabilities; −∞ where there is no hypothesis.
-        finished: by sentence (score, tokens without the end).
-        done: by sentence, true if it is finished.
-    """
+    """Open and finished hypotheses of B sentences."""
 
     tokens: Tensor
     scores: Tensor

@@ -20,8 +20,8 @@ Detection = tuple[Tensor, Tensor, Tensor]
 def radius(height: float, width: float, least: float = NEAR) -> float:
     """Largest corner shift that keeps an overlap of ``least`` with the box.
 
-    The smallest of three cases: both corners move inwards, outwards, or the same way (Law & Deng 2018, section 3.2),
-    each as the exact root of its quadratic.
+    The smallest of three cases (Law & Deng 2018, section 3.2), each as the exact root of its quadratic: both corners
+    move inwards, outwards, or the same way.
     """
     total, area = height + width, height * width
     same = (total - math.sqrt(total**2 - 4 * area * (1 - least) / (1 + least))) / 2
@@ -31,17 +31,11 @@ def radius(height: float, width: float, least: float = NEAR) -> float:
 
 
 def targets(boxes: Sequence[Target], classes: int, side: int, stride: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Targets of a batch of images.
+    """Targets of a batch of images: heat maps, places, sizes, offsets.
 
-    Args:
-        boxes: an image's boxes (M, 4) in pixels and labels (M,).
-        classes: number of classes.
-        side: of the maps.
-        stride: pixels a map position.
-
-    Returns:
-        Heat maps (B, classes, side, side) with Gaussian bumps of height 1; and per box: places (K, 3) image, row,
-        column; sizes (K, 2) in map positions; offsets (K, 2) of the centre within its position, x first.
+    Heat maps are (B, classes, side, side) with Gaussian bumps of height 1. Per box (M, 4) in pixels: places (K, 3)
+    image, row, column; sizes (K, 2) in map positions of ``stride`` pixels; offsets (K, 2) of the centre within its
+    position, x first.
     """
     heat = torch.zeros(len(boxes), classes, side, side)
     places, sizes, offsets = [], [], []

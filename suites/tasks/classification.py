@@ -66,7 +66,6 @@ class Classification(ImageTask):
     options: ClassificationOptions
 
     def build(self) -> nn.Module:
-        """Load the images, build the network."""
         self.load_images()
         self.model = self.context.build_model(self.facts).to(self.device)
         if self.options.frozen_bn:
@@ -75,7 +74,6 @@ class Classification(ImageTask):
         return self.model
 
     def readings(self, epoch: int) -> Iterator[PendingBatch[ClassificationBatch]]:
-        """Pending batches of a fresh permutation, augmented from separate streams."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):
             yield train.reading(places, self.options.augment, generator).then(partial(self._batch, generator))
@@ -100,7 +98,6 @@ class Classification(ImageTask):
         return StepResult(loss)
 
     def share(self, batch: ClassificationBatch, replicas: Replicas) -> ClassificationBatch:
-        """This process's part of the images; BatchNorm sees only that part."""
         return rows_of(batch, self.recipe.batch_size, replicas.rows(self.recipe.batch_size))
 
     def scores(self, split: str) -> Evaluation:
@@ -123,10 +120,7 @@ def classified(task: ImageTask, network: nn.Module, split: str) -> Evaluation:
 
 
 def score(logits: Tensor, labels: Tensor, majority: int) -> dict[str, float]:
-    """``SCORES`` of logits (N, classes) against labels (N,), in percent.
-
-    The dummy baseline always predicts ``majority``, the most frequent class in training.
-    """
+    """``SCORES`` of logits (N, classes) in percent; the dummy baseline predicts ``majority``."""
     metrics = {
         "top1-accuracy": share_of(logits.argmax(1) == labels),
         "loss": float(F.cross_entropy(logits, labels)),

@@ -1,9 +1,10 @@
-"""Any program as a trial: a command line, in any language, whose numbers come back as lines, a table or text."""
+"""Any program as a trial: a command line whose numbers come back as text."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Mapping
@@ -47,39 +48,32 @@ class CommandOptions:
     results: Mapping[str, Any] = option({}, "how numbers come back: lines, output, csv, tensorboard or pattern")
     values: Mapping[str, Any] = option({}, "what the arms differ in: {arm.KEY} in the command")
     variables: Mapping[str, Any] = option({}, "environment variables, with the same names in braces")
-    expects: tuple[str, ...] = option(
-        (), "metrics without which a trial has failed; those of the benchmark unless said"
-    )
+    expects: tuple[str, ...] = option((), "metrics without which a trial has failed; by default the benchmark's")
     paired: str = option("seed", "what equal seeds share, as the script states", choices=("seed", "none"))
-    resumes: bool = option(False, "the program goes on from its folder (HARNESS_RESUME=1); else it begins anew")
+    resumes: bool = option(False, "the program continues from its folder (HARNESS_RESUME=1); else it starts again")
     memory_mb: float | None = option(None, "the program and its children are ended above this", low=1)
     writes: tuple[str, ...] | None = option(None, "accepted and ignored: a program may write where its user may")
 
 
 def run(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
-    """Run the program once, to its end, its deadline or its limit.
+    """Run the program once, to its end, its deadline (OutOfTimeError) or its memory limit.
 
     Raises:
-        OutOfTimeError: it ran past the deadline; every process of it is ended.
-        HarnessError: it cannot be started, or its results cannot be read as the suite says.
+        HarnessError: it cannot be started, or its results cannot be read.
     """
     options = build(CommandOptions, task_values(spec.recipe))
     folder = runtime.folder
     resuming = _prepared(folder, options.resumes)
     program = _program(spec, options, folder, str(runtime.data_root), resuming, runtime.deadline)
     reader = reader_of(options.results, folder, folder / RESULTS)
-
-    def told(step: int, loss: float) -> None:
-        runtime.beat(step, step, loss)
-
-    ended = run_program(program, reader, told)
+    ended = run_program(program, reader, lambda step, loss: runtime.beat(step, step, loss))
     if ended.cause == "time":
         raise OutOfTimeError(f"out of time: the program was ended{_last_lines(ended)}")
     return _result(options, reader, ended, folder)
 
 
 def _prepared(folder: Path, resumes: bool) -> bool:
-    """The trial's folder, empty unless the program goes on in it; whether an earlier attempt was there."""
+    """Create the trial's folder, or empty it unless the program resumes; return true if it resumes."""
     marker = folder / STARTED
     again = marker.exists()
     if again and not resumes:
@@ -92,7 +86,6 @@ def _prepared(folder: Path, resumes: bool) -> bool:
 def _program(
     spec: TrialSpec, options: CommandOptions, folder: Path, data: str, resuming: bool, deadline: float
 ) -> Program:
-    """The command line with everything filled in."""
     where = _checkout(options, folder) if options.repository else Path(options.folder)
     if not where.is_dir():
         raise HarnessError(f"the program's folder {where} does not exist here")
@@ -115,7 +108,7 @@ def _program(
 
 
 def _checkout(options: CommandOptions, folder: Path) -> Path:
-    """The repository at its commit: in one folder for all trials of it, beside theirs."""
+    """Check out the repository in one folder for all of its trials."""
     target = folder.parent / "programs" / options.commit
     if target.is_dir():
         return target
@@ -168,8 +161,6 @@ def _result(options: CommandOptions, reader: RecordReader, ended: Ended, folder:
 
 
 def _code(code: int) -> str:
-    import signal
-
     if code < 0:
         try:
             return f"the signal {signal.Signals(-code).name}"

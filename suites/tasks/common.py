@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -50,12 +50,12 @@ class ShuffledTask(Task):
 
     Attributes:
         splits: items by split; ``train`` is shuffled.
-        model: the model to evaluate.
         least_batch: fewest items that a batch may have.
         in_files: true if training items are read from files; their indices then stay on the host.
         validated: metrics of the last evaluation on validation.
     """
 
+    data: Any
     splits: Mapping[str, Sized]
     model: nn.Module
     least_batch: ClassVar[int] = 1
@@ -65,6 +65,12 @@ class ShuffledTask(Task):
         super().__init__(context)
         self.validated: Mapping[str, float] = {}
 
+    def read_splits(self, batches_of: Callable[[Any], Any]) -> None:
+        """Turn each split of ``data`` into batches and check the batch size (HarnessError)."""
+        parts = {name: batches_of(split) for name, split in self.data.splits.items()}
+        self.splits, self.in_files = parts, parts["train"].in_files
+        self.check_batch_size()
+
     def check_batch_size(self) -> None:
         """Reject a batch size that the training data cannot fill (HarnessError)."""
         size, most = self.recipe.batch_size, len(self.splits["train"])
@@ -72,7 +78,6 @@ class ShuffledTask(Task):
             raise HarnessError(f"batch_size {size} must lie in {self.least_batch}–{most}, the training items")
 
     def steps_per_epoch(self) -> int:
-        """Number of whole batches."""
         return len(self.splits["train"]) // self.recipe.batch_size
 
     def shuffled(self, epoch: int) -> Iterator[tuple[Tensor, torch.Generator]]:
@@ -83,6 +88,10 @@ class ShuffledTask(Task):
             order = order.to(self.device)
         for index in range(self.steps_per_epoch()):
             yield order[index * size : (index + 1) * size], self.streams.torch("augment", epoch, index)
+
+    def batches(self, epoch: int) -> Iterator[Any]:
+        """Augmented batches of a fresh permutation, with separate random streams."""
+        return self.loader.ahead(self.readings(epoch))
 
     def evaluate(self, split: str) -> Evaluation:
         """``scores`` of a split in evaluation mode; empty without that split."""
@@ -99,15 +108,12 @@ class ShuffledTask(Task):
         """Evaluation of an existing split."""
 
     def probe(self, model: nn.Module) -> Diagnostic | None:
-        """Norms, angular updates and projected shares of the weights."""
-        return weight_probe(model)
+        return weight_probe(model) if self.trains else None
 
     def state(self) -> dict[str, Any]:
-        """The last scores on validation."""
         return {"validated": dict(self.validated)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Restore a state."""
         self.validated = dict(state["validated"])
 
 
@@ -124,7 +130,6 @@ class NetworkWithLoss(nn.Module):
         self.network, self.loss = network, loss
 
     def forward(self, inputs: Tensor) -> Any:
-        """The network's outputs."""
         return self.network(inputs)
 
 
@@ -138,32 +143,26 @@ class LatestDiagnostic:
         """Measure nothing; subclasses may override it."""
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-        """The last measurement."""
         return self.last
 
     def summary(self) -> dict[str, float]:
-        """The last measurement."""
         return dict(self.last)
 
     def state_dict(self) -> dict[str, dict[str, float]]:
-        """The last measurement."""
         return {"last": dict(self.last)}
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, float]]) -> None:
-        """Restore a state."""
         self.last = dict(state["last"])
 
 
 class ImageBatches:
-    """One split's images as batches on the device, from array or files.
-
-    They are normalised by ``mean`` and ``std`` per channel, in units 0–1.
-    """
+    """A split's images, normalised by ``mean`` and ``std`` (in 0–1), as batches on the device."""
 
     def __init__(
         self, split: ImageSplit, mean: Tensor, std: Tensor, device: torch.device, loader: Loader | None = None
     ) -> None:
         self.files = split.images if isinstance(split.images, ImageFiles) else None
+        self.in_files = self.files is not None
         self.images = None if isinstance(split.images, ImageFiles) else on_device(split.images, device)
         self.labels = torch.tensor(split.labels, device=device)
         self.scale = full_scale(split.images)
@@ -178,14 +177,10 @@ class ImageBatches:
         """Normalised images (B, C, H, W) and labels; files are cut centrally."""
         return self.loader.now(self.reading(places))
 
-    def take_augmented(self, places: Tensor, kind: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Augmented images and labels; files are cropped before resizing."""
-        return self.loader.now(self.reading(places, kind, generator))
-
     def reading(
         self, places: Tensor, kind: str = "none", generator: torch.Generator | None = None
     ) -> PendingBatch[tuple[Tensor, Tensor]]:
-        """Pending form of ``take_augmented``; ``kind`` none needs no generator."""
+        """Pending images, augmented by ``kind`` (files are cropped before resizing), and labels."""
         if self.files is None:
             return PendingBatch((), partial(self._made, places, kind, generator))
         if kind not in ("imagenet", "flip"):
@@ -243,12 +238,6 @@ def channel_statistics(data: Images) -> tuple[Tensor, Tensor]:
     return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32).clamp(min=1e-6)
 
 
-def split_batches(data: Images, device: torch.device, loader: Loader | None = None) -> dict[str, ImageBatches]:
-    """Every split as batches, normalised by ``channel_statistics``."""
-    mean, std = channel_statistics(data)
-    return {name: ImageBatches(split, mean, std, device, loader) for name, split in data.splits.items()}
-
-
 @dataclass(frozen=True, slots=True)
 class ImageBatch:
     """Images (B, C, H, W) and labels (B,)."""
@@ -263,12 +252,7 @@ class ImageTask(ShuffledTask):
     data: Images
     splits: dict[str, ImageBatches]
 
-    def batches(self, epoch: int) -> Iterator[Any]:
-        """Augmented batches of a fresh permutation, with separate random streams."""
-        return self.loader.ahead(self.readings(epoch))
-
     def readings(self, epoch: int) -> Iterator[PendingBatch[Any]]:
-        """Pending form of ``batches``."""
         for places, generator in self.shuffled(epoch):
             reading = self.splits["train"].reading(places, self.options.augment, generator)
             yield reading.then(lambda taken: ImageBatch(*taken))
@@ -276,9 +260,8 @@ class ImageTask(ShuffledTask):
     def load_images(self) -> None:
         """Load and normalise the data; reject too large a batch size (HarnessError)."""
         self.data = self.context.load_data()
-        self.splits = split_batches(self.data, self.device, self.loader)
-        self.in_files = self.splits["train"].files is not None
-        self.check_batch_size()
+        mean, std = channel_statistics(self.data)
+        self.read_splits(lambda split: ImageBatches(split, mean, std, self.device, self.loader))
 
     @property
     def facts(self) -> dict[str, int]:
@@ -330,18 +313,14 @@ def batch_norms(model: nn.Module) -> list[_BatchNorm]:
 
 
 def batch_norm_momentum(model: nn.Module, momentum: float | None) -> AbstractContextManager[None]:
-    """Set the momentum of every BatchNorm temporarily.
-
-    With 0 running statistics stay unchanged, with None they average all batches.
-    """
+    """Set every BatchNorm's momentum temporarily: 0 freezes statistics, None averages all batches."""
     return changed(batch_norms(model), "momentum", momentum)
 
 
 def calibrate_batch_norms(model: nn.Module, inputs: Iterable[Tensor]) -> None:
     """Set running statistics of BatchNorm to their average over ``inputs``.
 
-    One forward pass in training mode normalises each layer by its batch, as in training, so the
-    averages are those of the initial network.
+    One forward pass in training mode: the averages are those of the initial network.
     """
     with changed(model.modules(), "training", True), batch_norm_momentum(model, None), torch.no_grad():
         for layer in batch_norms(model):

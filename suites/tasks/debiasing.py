@@ -44,10 +44,9 @@ class DebiasingOptions(AugmentOptions):
 class Debiasing(ImageTask):
     """ReBias (Bahng et al., ICML 2020, equation 4): two minimisations in turn.
 
-    On each batch, as released, first
-    the biased network g on CE(g) − λ_g·HSIC(f, g), then the target f on CE(f) + λ_f·HSIC(f, g), on pooled features with
-    Gaussian kernels. f's features are computed once a batch: the first update leaves f alone. With both weights 0 it
-    is plain training of f (g is then not updated).
+    On each batch, as released, first the biased network g on CE(g) − λ_g·HSIC(f, g), then the target f on
+    CE(f) + λ_f·HSIC(f, g), on pooled features with Gaussian kernels. f's features are computed once a batch. With both
+    weights 0 it is plain training of f.
     """
 
     metadata = TaskMetadata(
@@ -66,7 +65,6 @@ class Debiasing(ImageTask):
     model: RebiasPair
 
     def build(self) -> nn.Module:
-        """Load the images, build both networks; require a pair (HarnessError)."""
         self.load_images()
         model = self.context.build_model(self.facts).to(self.device)
         if not isinstance(model, RebiasPair):
@@ -81,7 +79,6 @@ class Debiasing(ImageTask):
         return self.options.independence == 0 and self.options.dependence == 0
 
     def optimize(self, batch: ImageBatch, step: int, update: Callable[[StepResult], None]) -> StepResult:
-        """Update the biased network, then the target."""
         if self.options.sigma_rule == "median" and step % self.steps_per_epoch() == 0 and not self.plain:
             self.sigmas = self.median_distances(step // self.steps_per_epoch())
         features = self.model.target.features(batch.images)
@@ -120,7 +117,7 @@ class Debiasing(ImageTask):
     def median_distances(self, epoch: int) -> tuple[float, float]:
         """Median distances of features on a quarter epoch: the kernels' σ.
 
-        As released, they include distances of items to themselves, and features are those of training mode.
+        As released: in training mode, distances of items to themselves included.
         """
         distances: tuple[list[Tensor], list[Tensor]] = ([], [])
         for batch in islice(self.batches(epoch), int(SIGMA_SHARE * self.steps_per_epoch()) + 1):
@@ -151,13 +148,12 @@ class Debiasing(ImageTask):
         return cell_accuracy(correct.cpu().numpy(), labels, groups, self.options.cell_items)
 
     def probe(self, model: nn.Module) -> Diagnostic | None:
-        """Norms, angular updates and projected shares of the target's weights."""
         return TargetDiagnostic(self.model.target)
 
     def mechanisms(self) -> dict[str, float]:
-        """Shares right in 0–1 of both networks on biased and unbiased images.
+        """Shares right in 0–1 of both networks, on biased and unbiased images.
 
-        Biased images are test images like the training's (``biased``), unbiased ones are validation images.
+        Biased images are test images like the training's, unbiased ones those of validation.
         """
         networks = {"target": self.model.target, "biased_network": self.model.biased}
         splits = {"biased": "biased", "unbiased": "validation" if "validation" in self.splits else "test"}
@@ -169,11 +165,9 @@ class Debiasing(ImageTask):
             }
 
     def state(self) -> dict[str, list[float]]:
-        """Widths of the kernels."""
         return {"sigmas": list(self.sigmas)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Restore a state."""
         self.sigmas = (float(state["sigmas"][0]), float(state["sigmas"][1]))
 
 
@@ -185,25 +179,19 @@ class TargetDiagnostic(WeightDiagnostic):
         self.target = target
 
     def before_step(self) -> None:
-        """Measure if the target has gradients."""
         self.active = any(parameter.grad is not None for parameter in self.target.parameters())
         if self.active:
             super().before_step()
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-        """Quantities of the target's update, otherwise none."""
         return super().after_step(optimizer) if self.active else {}
 
 
 def cell_accuracy(correct: np.ndarray, labels: np.ndarray, groups: np.ndarray, least: int) -> float:
     """Unbiased accuracy in percent: mean over groupings of the mean accuracy of a pair.
 
-    Args:
-        correct: (N,), true for items classified correctly.
-        labels: (N,) classes.
-        groups: (N, R) bias of each item under R groupings (texture clusters), as in the released evaluator; a
-            pair is of class and group.
-        least: fewest items of a counted pair; HarnessError if no pair has so many.
+    ``groups`` (N, R) is the bias of each item under R groupings (texture clusters), as in the released evaluator; a
+    pair is of class and group and counts with ``least`` items (HarnessError if no pair does).
     """
     means = []
     for grouping in groups.T:
@@ -235,8 +223,7 @@ def hsic(left: Tensor, right: Tensor, estimator: str = "unbiased") -> Tensor:
 
     0 in expectation for independent items. ``biased`` is tr(KHLH)/(N−1)² (Gretton et al. 2005, equation 9),
     ``unbiased`` is HSIC₁ of Song et al. 2012, equation 5, on kernels with zeroed diagonals; it needs four items
-    (ValueError). The released ReBias code subtracts the *vector* of the diagonal from every row instead; for kernels
-    of diagonal 1 that subtracts 1 from every entry, which the centring removes, so both give one value.
+    (ValueError). The released ReBias code subtracts the *vector* of the diagonal instead; the centring removes it.
     """
     count = len(left)
     if estimator == "biased":

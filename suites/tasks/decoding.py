@@ -1,9 +1,8 @@
 """Decoding of image files to squares, for sources larger than memory.
 
-JPEG files are decoded by torchvision's operator if available, which gives the same pixels as Pillow and is faster;
-other files by Pillow. Pixels are resized by torch on 8-bit integers, in a third of Pillow's time; one pixel of two
-hundred then differs from Pillow's by one level. Every function may be called by several threads: the slow parts
-release Python's lock.
+JPEG files are decoded by torchvision's operator if available (equal pixels, faster), other files by Pillow. torch
+resizes 8-bit integers in a third of Pillow's time; one pixel of two hundred then differs from Pillow's by one level.
+Every function may be called by several threads.
 """
 
 from __future__ import annotations
@@ -61,10 +60,7 @@ def decode_centre(file: Path, size: int, resize: int) -> Array:
 
 
 def decode_box(file: Path, box: Sequence[float], size: int) -> Array:
-    """Resize a file's box to a square (3, size, size).
-
-    The box is top, left, height, width as shares of the image, rounded to whole pixels.
-    """
+    """Resize a box (top, left, height, width in shares) of a file to (3, size, size)."""
     image = pixels(file)
     place = []
     for side, first, length in zip(image.shape[:2], box[:2], box[2:], strict=True):
@@ -80,11 +76,7 @@ def decode_square(file: Path, size: int) -> Array:
 
 
 def pixels(file: Path) -> Array:
-    """Read the colours of an image file, (H, W, 3) ``uint8``.
-
-    Raises:
-        HarnessError: the file cannot be read or decoded.
-    """
+    """Read the colours of an image file, (H, W, 3) ``uint8`` (else HarnessError)."""
     try:
         content = bytearray(file.read_bytes())
     except OSError as error:
@@ -124,9 +116,9 @@ def resized(image: Array, height: int, width: int) -> Array:
 
 
 def decode_mask(file: Path, size: int, white: bool) -> Array:
-    """Read a mask file as (1, size, size) ``uint8``, 1 = hole.
+    """Read a mask file as (1, size, size), 1 = hole; ``white`` false: black is the hole.
 
-    Resized with nearest, thresholded at above 0 as released. ``white`` false: black is the hole.
+    Resized with nearest, thresholded at above 0 as released.
     """
     picture = opened(file, "L", str(file), "a mask").resize((size, size), Image.Resampling.NEAREST)
     lit = np.asarray(picture)[None] > 0

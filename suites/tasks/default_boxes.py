@@ -18,15 +18,10 @@ LEAST_SCORE, CANDIDATES = 0.01, 200
 
 
 def match(defaults: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Match default boxes with true ones: class (A,) and box (A, 4).
+    """Match default boxes (A, 4) with true ones: class (A,) and box (A, 4).
 
-
-    Class 0 is background. Every true box has its best default box, and further ones overlapping it by over a half.
-
-    Args:
-        defaults: (A, 4) centre and size.
-        boxes: (M, 4) corners, in the same unit.
-        labels: (M,) from 0.
+    Default boxes are centre and size, true ones (M, 4) corners. Class 0 is background. Every true box has its best
+    default box, and further ones overlapping it by over a half.
     """
     if not len(boxes):
         return torch.zeros(len(defaults), dtype=torch.long, device=defaults.device), _corners(defaults)
@@ -53,10 +48,7 @@ def decode(offsets: Tensor, defaults: Tensor) -> Tensor:
 
 
 def loss(outputs: tuple[Tensor, Tensor], boxes: Sequence[Target], defaults: Tensor, size: int) -> Tensor:
-    """Cross-entropy with hard negatives plus smooth L1, per positive.
-
-    The hardest three negatives a positive count.
-    """
+    """Cross-entropy with the hardest three negatives plus smooth L1, per positive."""
     logits, offsets = outputs
     matched = [match(defaults, corner.to(logits.device) / size, label.to(logits.device)) for corner, label in boxes]
     classes = torch.stack([classes_of for classes_of, _ in matched])
@@ -78,10 +70,7 @@ def loss(outputs: tuple[Tensor, Tensor], boxes: Sequence[Target], defaults: Tens
 def suppress(boxes: Tensor, scores: Tensor, classes: Tensor, threshold: float) -> Tensor:
     """Non-maximum suppression per class; indices of kept boxes, best first.
 
-    Args:
-        boxes: (N, 4) corners.
-        scores, classes: (N,).
-        threshold: largest overlap with a better box of the class.
+    ``threshold`` is the largest overlap with a better box of the class.
     """
     # Not torchvision's batched_nms: it separates the classes by an offset, which rounds the corners.
     kept = torch.zeros_like(classes, dtype=torch.bool)

@@ -43,6 +43,7 @@ class BoxBatches:
     def __init__(self, data: BoxedImages, split: BoxSplit, device: torch.device, loader: Loader | None = None) -> None:
         self.split, images = split, split.images
         self.files = images if isinstance(images, BoxFiles) else None
+        self.in_files = self.files is not None
         self.images = None if isinstance(images, BoxFiles) else on_device(images, device)
         self.scale = full_scale(images)
         self.mean, self.std = (torch.tensor(x, device=device).view(1, -1, 1, 1) for x in (data.mean, data.std))
@@ -92,10 +93,7 @@ def mirrored(batch: DetectionBatch, chosen: Tensor) -> DetectionBatch:
 
 
 def zoomed(batch: DetectionBatch, windows: Tensor) -> DetectionBatch:
-    """Enlarge windows (B, 3) of images; drop boxes with centres outside.
-
-    Windows are left, top, side in shares of the image.
-    """
+    """Enlarge windows (B, 3) (left, top, side in shares); drop boxes with centres outside."""
     side = batch.images.shape[-1]
     left, top, share = windows.unbind(1)
     images = enlarged(batch.images, torch.stack([top, left, share, share], dim=1), padding="zeros")
@@ -139,12 +137,8 @@ class ObjectDetection(ShuffledTask):
     splits: dict[str, BoxBatches]
 
     def build(self) -> nn.Module:
-        """Load the images, build the detector; reject other models (HarnessError)."""
         self.data = self.context.load_data()
-        parts = self.data.splits.items()
-        self.splits = {name: BoxBatches(self.data, split, self.device, self.loader) for name, split in parts}
-        self.in_files = self.splits["train"].files is not None
-        self.check_batch_size()
+        self.read_splits(lambda split: BoxBatches(self.data, split, self.device, self.loader))
         facts = {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
         self.model = self.context.build_model(facts).to(self.device)
         if isinstance(self.model, SSD):
@@ -156,12 +150,7 @@ class ObjectDetection(ShuffledTask):
             raise HarnessError("detection: the model must be a detector: model {name: detector}")
         return self.model
 
-    def batches(self, epoch: int) -> Iterator[DetectionBatch]:
-        """Augmented batches of a fresh permutation."""
-        return self.loader.ahead(self.readings(epoch))
-
     def readings(self, epoch: int) -> Iterator[PendingBatch[DetectionBatch]]:
-        """Pending form of ``batches``."""
         for places, generator in self.shuffled(epoch):
             reading = self.splits["train"].reading(places.tolist())
             yield reading.then(partial(self._augmented, generator=generator))
@@ -176,7 +165,6 @@ class ObjectDetection(ShuffledTask):
         return mirrored(batch, torch.rand(len(batch.images), generator=generator) < 0.5)
 
     def training_step(self, batch: DetectionBatch, step: int) -> StepResult:
-        """The detector's loss on one batch."""
         outputs = self.model(batch.images)
         if isinstance(self.model, SSD):
             return StepResult(matching.loss(outputs, batch.boxes, self.defaults, self.data.size))
@@ -211,7 +199,6 @@ class ObjectDetection(ShuffledTask):
         return torch.tensor(box)[None], torch.ones(1), torch.tensor([label])
 
     def artifacts(self) -> list[Artifact]:
-        """One picture: test images with true boxes beside the detections."""
         from suites.tasks.pictures import as_pixels, save_rows, with_boxes
 
         part = self.splits["test"]
@@ -231,11 +218,7 @@ class ObjectDetection(ShuffledTask):
         return [Artifact("detections", "picture", path, caption)]
 
     def probe(self, model: nn.Module) -> Diagnostic | None:
-        """Norms, angular updates and projected shares of the weights.
-
-        A head's last convolution has no norm behind it, so, like a linear head, it is not scale-invariant and has the
-        role ``linear``.
-        """
+        """As usual, but a head's last convolution has the role ``linear``: no norm is behind it."""
         assert isinstance(model, CenterNet | SSD)
         last = {id(parameter) for layer in model.outputs() for parameter in layer.parameters()}
         named, roles = dict(model.named_parameters()), roles_of(model)
@@ -244,13 +227,7 @@ class ObjectDetection(ShuffledTask):
 
 
 def average_precision(split: BoxSplit, detections: Sequence[Detection], classes: int) -> tuple[float, float]:
-    """COCO's average precision (.50–.95, and at .50) in 0–100, by faster-coco-eval.
-
-    Args:
-        split: the true boxes.
-        detections: per image boxes (K, 4) in pixels, scores (K,), classes (K,).
-        classes: number of classes.
-    """
+    """COCO's average precision (.50–.95, and at .50) in 0–100, by faster-coco-eval."""
     from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untyped]
 
     truth: dict[str, list[dict[str, object]]] = {

@@ -1,7 +1,4 @@
-"""Distillation: image classification by an objective, with or without a teacher.
-
-The objective's own parameters (weak heads, connectors) train beside the student and are not among the trained weights.
-"""
+"""Distillation: image classification by an objective, with or without a teacher."""
 
 from __future__ import annotations
 
@@ -36,10 +33,12 @@ from suites.tasks.common import (
     evaluating,
     share_of,
 )
-from suites.tasks.weight_decay import DECAYED, decay_groups
 
 PROBED_IMAGES = 1024
 NEEDS_TEACHER = {"teacher", "teacher_feature", "teacher_head"}
+DECAYED = ("all", "no-norms", "weights")
+TABLES = ("cls_token", "dist_token", "pos_embed", "relative_position_bias_table")
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +67,8 @@ class Distillation(ImageTask):
 
     The teacher is the dependency ``teacher``, in evaluation mode; ``teacher_mode: train`` puts its BatchNorm and
     stochastic depth into training mode, as the released loop does by accident. A benchmark that needs its teacher
-    ``always`` gives it to every arm: mechanisms are measured against it, but objectives that
-    do not need it never read it.
+    ``always`` gives it to every arm: mechanisms are measured against it. The objective's own parameters (weak heads,
+    connectors) train beside the student and are not among the trained weights.
     """
 
     metadata = TaskMetadata(
@@ -88,7 +87,6 @@ class Distillation(ImageTask):
     teacher_taps: Taps
 
     def build(self) -> nn.Module:
-        """Load the images, build student, teacher and objective."""
         self.load_images()
         self.model = self.context.build_model(self.facts).to(self.device)
         self.taps = taps_of(self.model)
@@ -148,7 +146,6 @@ class Distillation(ImageTask):
         return logits, feature, self.teacher.get_submodule(self.teacher_taps.head) if last else None
 
     def readings(self, epoch: int) -> Iterator[PendingBatch[StudentBatch]]:
-        """Pending batches of a fresh permutation, with item numbers."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):
             finish = partial(self._student_batch, places, epoch, generator)
@@ -179,7 +176,6 @@ class Distillation(ImageTask):
         )
 
     def training_step(self, batch: StudentBatch, step: int) -> StepResult:
-        """The objective's loss of one batch, its terms logged."""
         if self.teacher is not None:
             self.teacher.train(self.options.teacher_mode == "train")
         progress = step / self.recipe.total_steps(self.steps_per_epoch())
@@ -188,7 +184,6 @@ class Distillation(ImageTask):
         return StepResult(loss.total, {f"term.{name}": value for name, value in loss.terms.items()})
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """One group, or a second one without weight decay."""
         return decay_groups(model, self.options.decayed)
 
     def scores(self, split: str) -> Evaluation:
@@ -202,19 +197,15 @@ class Distillation(ImageTask):
         return classified(self, self.model, split)
 
     def probe(self, model: nn.Module) -> Diagnostic | None:
-        """The objective's own quantities on the batches of recorded steps."""
         return ObjectiveDiagnostic(self)
 
     def product(self, model: nn.Module) -> Mapping[str, Tensor]:
-        """The student alone, the part that is deployed."""
         return self.model.state_dict()
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """The teacher's running statistics, which move in ``teacher_mode: train``."""
         return {"teacher": dict(self.teacher.named_buffers())} if self.teacher is not None else {}
 
     def restore(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Restore a state."""
         if self.teacher is not None:
             with torch.no_grad():
                 for name, buffer in self.teacher.named_buffers():
@@ -272,9 +263,10 @@ class Distillation(ImageTask):
         }
 
     def _compared_gap(self, held: inputs.DistillationBatch) -> Tensor:
-        """Gap of the non-target sums that the objective compares, at its temperature.
+        """Mean gap |Σ T − Σ S| of the compared non-target sums.
 
-        Mean |Σ T − Σ S|. NKD and DKD drop the target before the softmax; others compare parts of the whole softmax.
+        At the objective's temperature. NKD and DKD drop the target before the softmax; others compare parts of the
+        whole softmax.
         """
         hyper = self.context.slots["objective"].hyper_parameters
         name = self.context.slots["objective"].name
@@ -297,13 +289,11 @@ class ObjectiveDiagnostic(LatestDiagnostic):
         self.task = task
 
     def before_step(self) -> None:
-        """Measure before the weights change."""
         seen = self.task.seen
         quantities = {} if seen is None else self.task.objective.diagnostics(seen)
         self.last = {name: float(value) for name, value in quantities.items()}
 
     def summary(self) -> dict[str, float]:
-        """Gradient shares at the last recorded step."""
         return {name: value for name, value in self.last.items() if name.startswith("grad_share_")}
 
 
@@ -313,6 +303,28 @@ def _read(network: nn.Module, taps: Taps, images: Tensor, which: str | None) -> 
     with tapped(network, taps, middle=which == "middle", last=which == "last") as features:
         logits = network(images)
     return logits, features.middle if which == "middle" else features.last
+
+
+def decay_groups(model: nn.Module, decayed: str) -> list[dict[str, Any]]:
+    """Group parameters as mmcls's ``paramwise_cfg``: with weight decay, and without.
+
+    ``all`` is one group. ``no-norms`` exempts the norms' parameters (ShuffleNetV2 upstream), ``weights`` every
+    bias, every norm, and the tables and tokens of transformers (DeiT and Swin upstream).
+    """
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if decayed == "all":
+        return [{"params": [p for _, p in trained]}]
+    of_norms = {id(p) for part in model.modules() if isinstance(part, NORMS) for p in part.parameters()}
+
+    def spared(name: str, p: nn.Parameter) -> bool:
+        table = p.ndim < 2 or name.rpartition(".")[2] in TABLES
+        return id(p) in of_norms or (decayed == "weights" and table)
+
+    groups: list[dict[str, Any]] = [
+        {"params": [p for name, p in trained if not spared(name, p)]},
+        {"params": [p for name, p in trained if spared(name, p)], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
 
 
 METADATA = Distillation.metadata

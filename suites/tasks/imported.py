@@ -24,11 +24,7 @@ class ImportedOptions:
 
 
 def run(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
-    """Refuse to run.
-
-    Raises:
-        HarnessError: always; plans contain no trial of this task.
-    """
+    """Refuse to run (HarnessError); plans contain no trial of this task."""
     raise HarnessError("these results are imported: use 'harness import FILE --suite SUITE'")
 
 

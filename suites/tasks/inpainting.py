@@ -18,7 +18,7 @@ from harness.registry.metadata import TaskMetadata
 from harness.trial.contracts import Artifact, Diagnostic, Evaluation, StepResult
 from harness.trial.loading import FileRows, Loader, PendingBatch
 from harness.trial.options import option
-from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
+from suites.data.imagepairs import ImagePairs, MaskFiles, PairSplit
 from suites.data.types import ImageFiles
 from suites.models.inpainting import PLACES, Generator, InpaintingNetworks, initialise_as_released
 from suites.tasks.common import LatestDiagnostic, ShuffledTask, changed, evaluating
@@ -48,17 +48,13 @@ class PairBatches:
         self.split, images, masks = split, split.images, split.masks
         self.image_files = images if isinstance(images, ImageFiles) else None
         self.mask_files = masks if isinstance(masks, MaskFiles) else None
+        self.in_files = self.image_files is not None or self.mask_files is not None
         self.images = None if isinstance(images, ImageFiles) else on_device(images, device)
         self.masks = None if isinstance(masks, MaskFiles) else on_device(masks, device)
         self.device, self.loader = device, loader or Loader(device)
 
     def __len__(self) -> int:
         return len(self.split)
-
-    @property
-    def in_files(self) -> bool:
-        """True if images or masks are read from files."""
-        return self.image_files is not None or self.mask_files is not None
 
     def take(self, places: Tensor, masks: Tensor) -> InpaintingBatch:
         """Images and holes by their indices (B,)."""
@@ -135,13 +131,9 @@ class Inpainting(ShuffledTask):
     model: InpaintingNetworks
 
     def build(self) -> nn.Module:
-        """Load the images, build and check the networks (HarnessError)."""
         self.data = self.context.load_data()
+        self.read_splits(lambda split: PairBatches(split, self.device, self.loader))
         self.trains = self.options.predictor == "network"
-        parts = self.data.splits.items()
-        self.splits = {name: PairBatches(split, self.device, self.loader) for name, split in parts}
-        self.in_files = self.splits["train"].in_files
-        self.check_batch_size()
         model = self.context.build_model({"size": self.data.size}).to(self.device)
         if not isinstance(model, InpaintingNetworks):
             raise HarnessError("inpainting: the model must be a generator with norms by place: {name: rn-inpainting}")
@@ -155,19 +147,13 @@ class Inpainting(ShuffledTask):
         return self.model
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """The generator, and the discriminator at its share of the rate."""
         groups: list[dict[str, Any]] = [{"params": list(self.model.generator.parameters())}]
         if self.model.discriminator is not None:
             rate = self.options.discriminator_rate
             groups.append({"params": list(self.model.discriminator.parameters()), "lr_scale": rate})
         return groups
 
-    def batches(self, epoch: int) -> Iterator[InpaintingBatch]:
-        """Batches of a fresh permutation, with a random mask per image."""
-        return self.loader.ahead(self.readings(epoch))
-
     def readings(self, epoch: int) -> Iterator[PendingBatch[InpaintingBatch]]:
-        """Pending form of ``batches``."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):
             masks = torch.randint(len(train.split.masks), (len(places),), generator=generator)
@@ -185,10 +171,7 @@ class Inpainting(ShuffledTask):
         return batch.images * (1 - batch.holes) + batch.holes
 
     def optimize(self, batch: InpaintingBatch, step: int, update: Callable[[StepResult], None]) -> StepResult:
-        """The discriminator's update on the present prediction, then the generator's.
-
-        One optimizer has both networks' parameters and updates those with a gradient.
-        """
+        """Update the discriminator on the present prediction, then the generator."""
         prediction = self.model(self._filled(batch), batch.holes)
         if self.model.discriminator is not None:
             update(self.discriminator_step(batch, prediction.detach()))
@@ -257,7 +240,6 @@ class Inpainting(ShuffledTask):
         return Evaluation(metrics, {"item": items, "hole_psnr": each["hole-psnr"].cpu().numpy()})
 
     def probe(self, model: nn.Module) -> Diagnostic | None:
-        """Shift of the statistics by holes, and RN-L's regions."""
         batch, random = self._held_out(), self.options.region == "random"
         return RegionDiagnostic(self.model.generator, lambda: self.model(self._filled(batch), batch.holes), random)
 
@@ -267,7 +249,6 @@ class Inpainting(ShuffledTask):
 
     def mechanisms(self) -> dict[str, float]:
         """Hole PSNR over mean and diffusion fills (dB), effect of batch mates.
-
 
         ``batch_mates`` is the mean distance, in holes, between predictions in the evaluation batch and alone.
         """
@@ -283,7 +264,6 @@ class Inpainting(ShuffledTask):
         return report
 
     def artifacts(self) -> list[Artifact]:
-        """One picture: rows of test images: network input, filled, truth."""
         _, batch = next(self.evaluation_batches("test", self.recipe.eval_batch))
         with evaluating(self.model):
             rows = torch.cat((self._filled(batch), self.composite(batch), batch.images), 3)[:SHOWN]
@@ -297,12 +277,8 @@ class Inpainting(ShuffledTask):
 class RegionDiagnostic(LatestDiagnostic):
     """Diagnostics of statistics shifted by holes and of RN-L's regions.
 
-    Called at every update, it measures after the generator's.
-
-    Args:
-        generator: the network with the norms.
-        forward: passes fixed images through the network.
-        random_region: report the overlap of a random region of equal share instead of RN-L's own.
+    Called at every update, it measures after the generator's. ``forward`` passes fixed images through the network;
+    ``random_region`` reports the overlap of a random region of equal share instead of RN-L's own.
     """
 
     def __init__(self, generator: Generator, forward: Callable[[], object], random_region: bool) -> None:
@@ -311,11 +287,9 @@ class RegionDiagnostic(LatestDiagnostic):
         self.active = False
 
     def before_step(self) -> None:
-        """Activate the measurement for the generator's update."""
         self.active = next(self.generator.parameters()).grad is not None
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-        """Quantities of ``measure`` after the generator's update, otherwise none."""
         if not self.active:
             return {}
         self.last = self.measure()

@@ -23,10 +23,9 @@ def psnr(error: Tensor) -> Tensor:
 
 
 def ssim_map(a: Tensor, b: Tensor, window: int = WINDOW) -> Tensor:
-    """Structural similarity (Wang et al. 2004) at places inside the image.
+    """Structural similarity (Wang et al. 2004) at places inside, (B, C, H−w+1, W−w+1).
 
-
-    (B, C, H−w+1, W−w+1). As released: a uniform window, sample covariances, K1 0.01, K2 0.03, range 1.
+    As released: a uniform window, sample covariances, K1 0.01, K2 0.03, range 1.
     """
     count = window * window
 
@@ -44,16 +43,10 @@ def ssim_map(a: Tensor, b: Tensor, window: int = WINDOW) -> Tensor:
 
 
 def item_scores(composite: Tensor, truth: Tensor, hole: Tensor) -> dict[str, Tensor]:
-    """Every score of every image.
+    """Scores (B,) of every image by name, from (B, 3, H, W) in 0–1 and holes (B, 1, H, W).
 
-    Args:
-        composite: (B, 3, H, W) in 0–1: the prediction in the hole, the truth elsewhere.
-        truth: (B, 3, H, W).
-        hole: (B, 1, H, W), 1 = hole.
-
-    Returns:
-        (B,) by name. ``psnr``, ``ssim``, ``l1`` are of the whole image, ``hole-…`` of the hole alone; ``l1-grey``
-        is the released code's L1: of the images' channel means. NaN if an image has no hole.
+    ``psnr``, ``ssim``, ``l1`` are of the whole image, ``hole-…`` of the hole alone; ``l1-grey`` is the released code's
+    L1: of the images' channel means. NaN if an image has no hole.
     """
     a, b = eight_bits(composite), eight_bits(truth)
     weight = hole.double().clamp(0, 1)
@@ -76,10 +69,7 @@ def item_scores(composite: Tensor, truth: Tensor, hole: Tensor) -> dict[str, Ten
 
 
 def summarise(scores: dict[str, Tensor], ratio: Tensor) -> dict[str, float]:
-    """Means over images, and hole PSNR and L1 by hole ratio (N,).
-
-    A bin includes its upper edge; bins without images are omitted.
-    """
+    """Means over images, and hole PSNR and L1 by hole ratio (N,), upper edges included."""
     metrics = {name: float(values.nanmean()) for name, values in scores.items()}
     for low, high in BINS:
         inside = (ratio * 100 > low) & (ratio * 100 <= high)

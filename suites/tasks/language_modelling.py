@@ -70,7 +70,6 @@ class LanguageModelling(Task):
     validated: float | None = None  # perplexity of the present weights on validation, if computed
 
     def build(self) -> nn.Module:
-        """Load the text (HarnessError if too short), build the model."""
         self.data = self.context.load_data()
         self.length = self.options.length
         self.texts = {name: self._text(name, tokens) for name, tokens in self.data.splits.items()}
@@ -94,11 +93,9 @@ class LanguageModelling(Task):
         return torch.tensor(np.asarray(tokens), device=self.device)
 
     def steps_per_epoch(self) -> int:
-        """Whole windows in a lane."""
         return (len(self.texts["train"]) // self.recipe.batch_size - 1) // self.length
 
     def batches(self, epoch: int) -> Iterator[LanguageBatch]:
-        """Window after window of the lanes of one epoch."""
         text = self.texts["train"]
         if self.options.rotate:
             text = text.roll(-int(self.streams.numpy("order", epoch).integers(len(text))))
@@ -122,12 +119,10 @@ class LanguageModelling(Task):
         return StepResult(losses.mean())
 
     def share(self, batch: LanguageBatch, replicas: Replicas) -> LanguageBatch:
-        """This process's lanes with their memory."""
         self.lanes = replicas.rows(self.recipe.batch_size)
         return rows_of(batch, self.recipe.batch_size, self.lanes)
 
     def gather(self, replicas: Replicas) -> None:
-        """Combine the memories of all processes' lanes."""
         if self.remembered and replicas.count > 1:
             own = torch.zeros_like(self.model.carried)
             own[:, :, self.lanes] = self.model.carried[:, :, self.lanes]
@@ -160,7 +155,6 @@ class LanguageModelling(Task):
         return Evaluation({**scores, "trivial.perplexity": trivial})
 
     def probe(self, model: nn.Module) -> Diagnostic | None:
-        """Diagnostics of norms for arms with a norm slot, otherwise of weights."""
         if self.compares_norms:
             total = self.recipe.total_steps(self.steps_per_epoch())
             self.norm_probe = NormDiagnostic(model, total, lambda: self.model(*self.last)[0].mean())

@@ -22,12 +22,10 @@ LEAST = 1e-7  # a probability of 0 would have an infinite loss
 
 
 def class_scores(probabilities: Numbers, labels: Classes) -> dict[str, float]:
-    """Accuracy, mean recall and ROC-AUC in percent, log loss in nats.
+    """Accuracy, mean recall and ROC-AUC in percent, log loss in nats, of (N, K) in 0–1.
 
-    Args:
-        probabilities: (N, K) in 0–1.
-        labels: (N,) class numbers. Recall and area are means over the classes that occur; the area is that of the
-            second class for K = 2, else of each class against all others. NaN if only one class occurs.
+    Recall and area are means over the classes that occur; the area is that of the second class for K = 2, else of each
+    class against all others. NaN if only one class occurs.
     """
     from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
@@ -70,14 +68,7 @@ def with_trivial_classes(probabilities: Numbers, labels: Classes, prior: Numbers
 def class_evaluation(
     probabilities: Numbers, labels: Classes, prior: Numbers, items: Classes, names: Sequence[str]
 ) -> Evaluation:
-    """Scores with those of the dummy baseline; outcomes and costs by item.
-
-    Args:
-        probabilities, labels: as in ``class_scores``.
-        prior: (K,) as in ``frequencies``.
-        items: (N,) number of each item in the whole data.
-        names: names of the classes.
-    """
+    """Scores with those of the dummy baseline; outcomes and costs by item."""
     predicted = probabilities.argmax(1)
     by_item = {
         "item": items,
@@ -91,10 +82,7 @@ def class_evaluation(
 
 
 def number_scores(predicted: Numbers, targets: Numbers) -> dict[str, float]:
-    """Root mean square and mean absolute error, and R².
-
-    Errors are in the target's unit. R² is NaN for fewer than two targets, or equal ones.
-    """
+    """Root mean square and mean absolute error, and R² (NaN without spread)."""
     errors = predicted - targets
     spread = float(((targets - targets.mean()) ** 2).sum())
     return {

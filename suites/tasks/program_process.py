@@ -1,4 +1,7 @@
-"""A program as a group of processes that ends as a whole: with its deadline, its limit of memory, and this process."""
+"""A program as a group of processes that ends as a whole.
+
+It ends at its deadline, at its memory limit, and with this process.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,11 @@ from suites.tasks.program_results import RecordReader
 
 POLL_SECONDS = 0.1
 MEMORY_SECONDS = 0.5
-KEPT_BYTES = 4 * 2**20
-"""Of what it prints: so much of the beginning and as much of the end."""
+KEPT_BYTES = 4 * 2**20  # of the beginning of the output, and of its end
 LINE_CHARACTERS = 10_000
 LINES = 40
-GRACE_SECONDS = 5.0
-"""Between SIGTERM and SIGKILL at the deadline: time to write a checkpoint."""
-PATIENCE_SECONDS = 1.0
-"""For children that end with the program."""
+GRACE_SECONDS = 5.0  # between SIGTERM and SIGKILL at the deadline: time to write a checkpoint
+PATIENCE_SECONDS = 1.0  # for children that end with the program
 
 # Ends the group when this process is gone, however it went: a pipe closes with its last holder.
 _GUARD = "import os,sys;sys.stdin.buffer.read();os.killpg(int(sys.argv[1]),9)"
@@ -48,7 +48,7 @@ class Program:
 
 @dataclass(slots=True)
 class Ended:
-    """An ended program: its code (negative: a signal), why it was ended, processes that it left, its last lines."""
+    """An ended program: exit code, cause, remaining processes, last lines."""
 
     code: int
     cause: Literal["", "time", "memory"]
@@ -57,7 +57,7 @@ class Ended:
 
 
 class _Output:
-    """Takes what a program prints: to a file of limited size, line by line to the reader, the last lines kept."""
+    """Copies output to a file of limited size and to the reader."""
 
     def __init__(self, stream: IO[bytes], path: Path, reader: RecordReader) -> None:
         self._stream, self._path, self._reader = stream, path, reader
@@ -87,7 +87,7 @@ class _Output:
             if rest:
                 self._take(rest)
             if self._end:
-                file.write(b"\n... what stood here was left out ...\n")
+                file.write(b"\n... the middle of the output was omitted ...\n")
                 file.writelines(self._end)
 
     def _keep(self, chunk: bytes) -> None:
@@ -105,11 +105,7 @@ class _Output:
 
 
 def run_program(program: Program, reader: RecordReader, beat: Callable[[int, float], None]) -> Ended:
-    """Run a program to its end, its deadline or its limit; no process of it is left when this returns.
-
-    Raises:
-        HarnessError: it cannot be started.
-    """
+    """Run a program and end all its processes (HarnessError if it cannot be started)."""
     try:
         process = subprocess.Popen(
             program.words,
@@ -134,7 +130,7 @@ def run_program(program: Program, reader: RecordReader, beat: Callable[[int, flo
         cause = _watched(process, program, reader, beat)
         left = _left(process.pid) if not cause else 0
     finally:
-        _end_group(process.pid)
+        _signal_group(process.pid, signal.SIGKILL)
         process.wait()
         guard.kill()
         guard.wait()
@@ -145,7 +141,6 @@ def run_program(program: Program, reader: RecordReader, beat: Callable[[int, flo
 def _watched(
     process: subprocess.Popen[bytes], program: Program, reader: RecordReader, beat: Callable[[int, float], None]
 ) -> Literal["", "time", "memory"]:
-    """Wait for its end; ends it where it is over time or memory."""
     looked = 0.0
     while True:
         with suppress(subprocess.TimeoutExpired):
@@ -172,12 +167,8 @@ def _signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-def _end_group(group: int) -> None:
-    _signal_group(group, signal.SIGKILL)
-
-
 def _left(group: int) -> int:
-    """The number of processes that outlive the program; workers that are just ending get a moment."""
+    """Number of processes that outlive the program by ``PATIENCE_SECONDS``."""
     until = time.monotonic() + PATIENCE_SECONDS
     while (left := len(process_tree.group(group))) and time.monotonic() < until:
         time.sleep(0.05)

@@ -1,7 +1,7 @@
 """Readers of a program's numbers: JSON lines, table, TensorBoard events, pattern.
 
-Every source yields records in order: perhaps a step, a split, and numbers by name. The numbers of
-a trial come from the last record that has them, or from the record in which a named one is best.
+A record has perhaps a step, a split, and numbers by name. The numbers of a trial come from the last record that has
+them, or from the record in which a named one is best.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from harness.base.event_files import PATTERN, scalars_of
 from harness.base.values import number_of
@@ -39,10 +39,8 @@ class Record:
     at: float
 
 
-class RecordReader(ABC):
-    """Collects records of a running program; ``look`` polls, ``finish`` ends it."""
-
-    source: ClassVar[str]
+class RecordReader:
+    """Collects records of a running program; subclasses override what their source needs."""
 
     def __init__(self, results: Mapping[str, Any]) -> None:
         self.records: list[Record] = []
@@ -51,16 +49,14 @@ class RecordReader(ABC):
         self._split = results.get("split", "test")
         self._began = time.monotonic()
 
-    def printed(self, line: str) -> None:  # noqa: B027 (most sources ignore it)
+    def printed(self, line: str) -> None:
         """Receive a line of output."""
 
-    @abstractmethod
     def look(self) -> None:
-        """Read new records."""
+        """Read new records while the program runs."""
 
     def finish(self) -> None:
-        """Read the rest."""
-        self.look()
+        """Read the rest after its end."""
 
     def newest(self) -> tuple[int, float] | None:
         """Step and loss (or first number) of the newest record."""
@@ -85,11 +81,7 @@ class RecordReader(ABC):
         return list(by_name.values())
 
     def take(self, values: Mapping[str, Any]) -> None:
-        """Add a record from plain data, skipping values that are not numbers.
-
-        Raises:
-            HarnessError: there are more than ``MOST_RECORDS``.
-        """
+        """Add a record, skipping values that are not numbers (HarnessError if too many)."""
         if len(self.records) >= MOST_RECORDS:
             raise HarnessError(f"more than {MOST_RECORDS:,} records: let the program log every hundredth step")
         lowered = {str(key).lower(): value for key, value in values.items()}
@@ -105,7 +97,6 @@ class RecordReader(ABC):
             self.records.append(Record(whole, where, {metric: number}, time.monotonic() - self._began))
 
     def _place(self, name: str, split: str) -> tuple[str, str]:
-        """Split and metric of a program's name (``val/acc``), by ``names``."""
         named = self._names.get(name, name)
         first, slash, rest = named.partition("/")
         splits = {"val": "validation", "valid": "validation", "eval": "validation", "dev": "validation"}
@@ -114,11 +105,8 @@ class RecordReader(ABC):
         return splits.get(split, split) or self._split, named
 
 
-class _Growing(RecordReader):
-    """A file that grows line by line; it may not exist yet.
-
-    An incomplete line is read when its end arrives.
-    """
+class _Growing(RecordReader, ABC):
+    """A file that grows line by line; it may not exist yet."""
 
     def __init__(self, results: Mapping[str, Any], path: Path) -> None:
         super().__init__(results)
@@ -127,53 +115,36 @@ class _Growing(RecordReader):
         self._line = 0
 
     def look(self) -> None:
-        """Read new complete lines."""
+        self._read_lines(complete=True)
+
+    def finish(self) -> None:
+        self._read_lines(complete=False)  # the last line may lack its end
+
+    def _read_lines(self, *, complete: bool) -> None:
         try:
             with self.path.open("rb") as file:
                 file.seek(self._read)
                 new = file.read()
         except FileNotFoundError:
             return
-        whole = new.rfind(b"\n") + 1
-        self._read += whole
-        for line in new[:whole].decode("utf-8", "replace").splitlines():
+        new = new[: new.rfind(b"\n") + 1] if complete else new
+        self._read += len(new)
+        for line in new.decode("utf-8", "replace").splitlines():
             self._line += 1
             if line.strip():
                 self.line(line)
 
-    def finish(self) -> None:
-        """Read the rest; the last line may lack its end."""
-        self.look()
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self._read)
-                rest = file.read().decode("utf-8", "replace").strip()
-        except FileNotFoundError:
-            return
-        if rest:
-            self._line += 1
-            self.line(rest)
-
     @abstractmethod
-    def line(self, text: str) -> None:
-        """Parse a line."""
+    def line(self, text: str) -> None: ...
 
     def refuse(self, why: str) -> HarnessError:
-        """Build the error of a line that cannot be read."""
         return HarnessError(f"{self.path}:{self._line}: {why}")
 
 
 class JsonLines(_Growing):
     """``lines``: a JSON object a line, as ``harness.client`` writes them."""
 
-    source = "lines"
-
     def line(self, text: str) -> None:
-        """Parse a record.
-
-        Raises:
-            HarnessError: it is not a JSON object.
-        """
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -186,18 +157,11 @@ class JsonLines(_Growing):
 class CsvLines(_Growing):
     """``csv``: a header, then a record a line."""
 
-    source = "csv"
-
     def __init__(self, results: Mapping[str, Any], path: Path) -> None:
         super().__init__(results, path)
         self._head: list[str] = []
 
     def line(self, text: str) -> None:
-        """Parse the header or a record.
-
-        Raises:
-            HarnessError: it has more fields than the header.
-        """
         cells = [cell.strip() for cell in next(csv.reader([text]))]
         if not self._head:
             self._head = cells
@@ -210,10 +174,7 @@ class CsvLines(_Growing):
 class Printed(RecordReader):
     """``output: json``: JSON objects among the printed lines."""
 
-    source = "output"
-
     def printed(self, line: str) -> None:
-        """Parse the line if it is a record."""
         if line.lstrip().startswith("{"):
             try:
                 values = json.loads(line)
@@ -222,14 +183,9 @@ class Printed(RecordReader):
             if isinstance(values, Mapping):
                 self.take(values)
 
-    def look(self) -> None:
-        """Do nothing: lines arrive through ``printed``."""
-
 
 class Pattern(RecordReader):
     """``pattern``: regular expressions with named groups, searched in printed lines."""
-
-    source = "pattern"
 
     def __init__(self, results: Mapping[str, Any]) -> None:
         super().__init__(results)
@@ -237,29 +193,19 @@ class Pattern(RecordReader):
         self._patterns = [re.compile(text) for text in (pattern if isinstance(pattern, list | tuple) else [pattern])]
 
     def printed(self, line: str) -> None:
-        """Add a record for each match."""
         for pattern in self._patterns:
             for match in pattern.finditer(line):
                 self.take({name: text for name, text in match.groupdict().items() if text is not None})
 
-    def look(self) -> None:
-        """Do nothing: lines arrive through ``printed``."""
-
 
 class TensorBoard(RecordReader):
-    """``tensorboard``: the scalars of event files below a folder, read without TensorFlow."""
-
-    source = "tensorboard"
+    """``tensorboard``: the scalars of event files below a folder, read at the end."""
 
     def __init__(self, results: Mapping[str, Any], path: Path) -> None:
         super().__init__(results)
         self.path = path
 
-    def look(self) -> None:
-        """Do nothing: event files are read at the end."""
-
     def finish(self) -> None:
-        """Read all scalars, in the order of files and time."""
         for file in sorted(self.path.rglob(PATTERN)):
             for step, name, value in scalars_of(file):
                 self.take({"step": step, name: value})
@@ -275,9 +221,7 @@ def reader_of(results: Mapping[str, Any], folder: Path, default: Path) -> Record
         return CsvLines(results, folder / str(results["csv"]))
     if "tensorboard" in results:
         return TensorBoard(results, folder / str(results["tensorboard"]))
-    if "lines" in results:
-        return JsonLines(results, folder / str(results["lines"]))
-    return JsonLines(results, default)
+    return JsonLines(results, folder / str(results["lines"]) if "lines" in results else default)
 
 
 def final_scores(reader: RecordReader, results: Mapping[str, Any]) -> list[Score]:

@@ -109,7 +109,7 @@ def main() -> None:
         source, target, dimensions, random_state = json.loads(line)
         try:
             rows = np.load(source, allow_pickle=False)
-            np.save(target, reduce(rows, dimensions=dimensions, random_state=random_state).values)
+            np.save(target, reduce(rows, dimensions=dimensions, random_state=random_state))
             failed = ""
         except Exception as error:
             failed = f"{type(error).__name__}: {error}"

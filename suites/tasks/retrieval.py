@@ -33,10 +33,9 @@ SHOWN, NEAREST = 6, 5  # queries of the picture, and neighbours of each
 
 
 class Triplets(nn.Module):
-    """Triplet loss over the semi-hard triplets of a batch.
+    """Mean triplet loss over the semi-hard triplets of a batch: Schroff et al. 2015, equation 3.
 
-    In these the negative is farther than the positive, within the margin. Schroff et al. 2015, equation 3, on Euclidean
-    distances of unit embeddings; mean over the triplets.
+    In these the negative is farther than the positive, within the margin, by Euclidean distance of unit embeddings.
     """
 
     def __init__(self, margin: float) -> None:
@@ -85,7 +84,6 @@ class Retrieval(ImageTask):
     model: NetworkWithLoss  # gives embeddings (B, dimension) of length one
 
     def build(self) -> nn.Module:
-        """Load the images, build embedding network and loss."""
         self.load_images()
         self._check_classes()
         classes, self.train_labels = self.splits["train"].labels.unique(return_inverse=True)
@@ -121,13 +119,11 @@ class Retrieval(ImageTask):
         return ProxyAnchorLoss(classes, dimension, margin=self.options.margin, alpha=self.options.alpha)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """The network, and the proxies at ``proxy_lr_scale`` times its learning rate."""
         groups: list[dict[str, Any]] = [{"params": list(self.model.network.parameters())}]
         proxies = list(self.model.loss.parameters())
         return [*groups, {"params": proxies, "lr_scale": self.options.proxy_lr_scale}] if proxies else groups
 
     def readings(self, epoch: int) -> Iterator[PendingBatch[ImageBatch]]:
-        """Pending batches of a fresh permutation, or of randomly drawn classes."""
         train, each = self.splits["train"], self.options.images_per_class
         for index, (places, generator) in enumerate(self.shuffled(epoch)):
             if each:
@@ -143,7 +139,6 @@ class Retrieval(ImageTask):
         return torch.cat([_some(self.by_class[number], each, generator) for number in chosen])
 
     def training_step(self, batch: ImageBatch, step: int) -> StepResult:
-        """The metric-learning loss of one batch."""
         if self.options.bn == "frozen":
             freeze_batch_norms(self.model)  # train() may have been called since
         if self.options.warm_epochs:
@@ -171,7 +166,6 @@ class Retrieval(ImageTask):
         return neighbours(queries, others, max(RANKS), self.recipe.eval_batch)
 
     def artifacts(self) -> list[Artifact]:
-        """One picture: test queries, evenly spaced, with their nearest neighbours."""
         from suites.tasks.pictures import as_pixels, framed, save_rows
 
         part, gallery = self.splits["test"], self.splits[self._gallery_of("test")]
@@ -197,13 +191,9 @@ def _some(places: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 
 def neighbours(queries: Tensor, gallery: Tensor | None, most: int, batch: int) -> Tensor:
-    """The ``most`` nearest gallery items per query, by exact cosine similarity.
+    """Indices of the ``most`` nearest gallery items (G, D) per query (Q, D), by exact cosine similarity.
 
-    Args:
-        queries: (Q, D) of length one.
-        gallery: (G, D) of length one; None: the queries themselves, each without itself.
-        most: number of neighbours; fewer if the gallery is smaller.
-        batch: queries at a time.
+    Without a gallery: among the queries themselves, each without itself. ``batch`` queries are compared at a time.
     """
     others = queries if gallery is None else gallery
     most = min(most, len(others) - (gallery is None))

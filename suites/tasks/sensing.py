@@ -23,8 +23,7 @@ from methods.alignment.stopping import StoppingOptions, StoppingRule
 from suites.data.csi_domains import CsiDomains
 from suites.data.types import Labels
 from suites.tasks.common import LatestDiagnostic, NetworkWithLoss, batch_norm_momentum, evaluating, share_of
-from suites.tasks.sensing_options import STOPS, SensingOptions
-from suites.tasks.sensing_scores import Epochs, alignment, scores
+from suites.tasks.sensing_scores import STOPS, Epochs, SensingOptions, alignment, scores
 from suites.tasks.target_domain import Target, draw_shots, halve, help_set, purities
 
 
@@ -78,7 +77,6 @@ class Sensing(Task):
     seen: AdaptationBatch
 
     def build(self) -> nn.Module:
-        """Draw the shots, choose the help set, build network and adaptation."""
         data: CsiDomains = self.context.load_data()
         self.names, self.classes = data.classes, len(data.classes)
         self.target = draw_shots(data.target, self.options.shots, self.streams, self.options.permute_hidden)
@@ -131,11 +129,9 @@ class Sensing(Task):
             raise HarnessError(f"sensing: {error}") from error
 
     def steps_per_epoch(self) -> int:
-        """Number of whole source batches, in in-domain training too."""
         return self.steps
 
     def batches(self, epoch: int) -> Iterator[SensingBatch]:
-        """Source batches in fresh order, with target and help batches."""
         size = min(self.recipe.batch_size, len(self.source))
         orders = -(-self.steps * size // len(self.source))
         order = torch.cat([self._order(len(self.source), epoch, part) for part in range(orders)])
@@ -238,11 +234,9 @@ class Sensing(Task):
         return history.only(self.scored)
 
     def clipped(self, model: nn.Module) -> list[nn.Parameter] | None:
-        """The encoder alone, as released, or all parameters."""
         return list(self.model.network.encoder.parameters()) if self.options.clip == "encoder" else None
 
     def probe(self, model: nn.Module) -> Diagnostic | None:
-        """The adaptation's own diagnostics."""
         return AdaptationDiagnostic(self) if self.trains else None
 
     def mechanisms(self) -> dict[str, float]:
@@ -265,11 +259,9 @@ class Sensing(Task):
         return {name: value for name, value in report.items() if np.isfinite(value)}
 
     def state(self) -> dict[str, Any]:
-        """State of the stopping rule and the epochs."""
         return {"rule": self.rule.state_dict(), "epochs": self.epochs.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Restore a state."""
         self.rule.load_state_dict(state["rule"])
         self.epochs = Epochs.restored(state["epochs"])
 
@@ -282,7 +274,6 @@ class AdaptationDiagnostic(LatestDiagnostic):
         self.task = task
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-        """The diagnostics of the batch before the step."""
         quantities = self.task.method.diagnostics(self.task.seen)
         self.last = {name: float(value) for name, value in quantities.items()}
         return self.last

@@ -56,21 +56,17 @@ class Synthetic(Task):
     model: nn.Module
 
     def build(self) -> nn.Module:
-        """Build the scalar."""
         self.context.load_data()
         self.model = self.context.build_model({})
         return self.model
 
     def steps_per_epoch(self) -> int:
-        """Return ten, by convention."""
         return 10
 
     def batches(self, epoch: int) -> Iterator[int]:
-        """Step numbers."""
         yield from range(10)
 
     def training_step(self, batch: int, step: int) -> StepResult:
-        """Squared distance to the optimum, shape ()."""
         if self.options.fails:
             raise RuntimeError("this arm fails because its option 'fails' is set")
         time.sleep(self.options.step_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,16 +10,17 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.metadata import TaskMetadata
-from harness.trial.contracts import Diagnostic, Evaluation, StepResult
+from harness.trial.contracts import Evaluation, StepResult
 from harness.trial.data_parallel import Replicas, rows_of
 from harness.trial.options import option
-from suites.data.tables import TableData
+from suites.data.tables import TableData, TableSplit
 from suites.models.estimators import Estimator
 from suites.tasks.common import ShuffledTask
 from suites.tasks.prediction_scores import (
@@ -28,11 +30,91 @@ from suites.tasks.prediction_scores import (
     frequencies,
     with_trivial_numbers,
 )
-from suites.tasks.table_encoding import Encoding, class_numbers, classes_of, numbers_of
 
 LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
     {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}
 )
+Features = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """Columns as features, fitted to the training rows.
+
+    A missing number becomes the training median, with an extra column of 0 and 1 that marks gaps if training has any.
+    A missing category is a separate category. Each column keeps its ``categories`` most frequent in training; all
+    others, and those unseen in training, share one.
+    """
+
+    numbers: Any
+    levels: Any
+
+    @classmethod
+    def of(cls, train: TableSplit, categories: int) -> Encoding:
+        """Fit the encoding to the training rows (HarnessError without columns)."""
+        from sklearn.impute import SimpleImputer
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+        numbers = levels = None
+        if train.numbers.shape[1]:
+            filled = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+            numbers = make_pipeline(filled, StandardScaler()).fit(train.numbers)
+        if train.levels.shape[1]:
+            levels = OneHotEncoder(
+                max_categories=categories, handle_unknown="infrequent_if_exist", sparse_output=False, dtype=np.float32
+            ).fit(train.levels)
+        if numbers is None and levels is None:
+            raise HarnessError("the table has no column to predict from")
+        return cls(numbers, levels)
+
+    def __call__(self, split: TableSplit) -> Features:
+        """Encode the rows of a split as (N, features)."""
+        parts = []
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Found unknown categories")  # they count as rare ones
+            if self.numbers is not None:
+                parts.append(self.numbers.transform(split.numbers).astype(np.float32))
+            if self.levels is not None:
+                parts.append(self.levels.transform(split.levels).astype(np.float32))
+        return np.concatenate(parts, axis=1)
+
+
+def classes_of(table: TableData) -> tuple[str, ...]:
+    """Classes of a target over all splits: numbers by size, texts alphabetically.
+
+    A single class, or too many different numbers, are a HarnessError.
+    """
+    targets = np.concatenate([split.targets for split in table.splits.values()])
+    values = np.unique(targets)
+    if len(values) < 2:
+        raise HarnessError(f"{table.path}: '{table.target}' is always '{_text(values[0])}'; two classes are needed")
+    if targets.dtype.kind == "f" and len(values) > max(20, len(targets) // 10):
+        raise HarnessError(
+            f"{table.path}: '{table.target}' has {len(values)} different numbers in {len(targets)} rows, too many for "
+            f"classes; use the task tabular-regression, or another target"
+        )
+    return tuple(map(_text, values))
+
+
+def class_numbers(split: TableSplit, classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """Class number of each row, (N,)."""
+    number = {name: place for place, name in enumerate(classes)}
+    return np.array([number[_text(value)] for value in split.targets], dtype=np.int64)
+
+
+def numbers_of(table: TableData, split: TableSplit) -> npt.NDArray[np.float64]:
+    """Targets as numbers, (N,) (HarnessError for texts)."""
+    if split.targets.dtype.kind != "f":
+        raise HarnessError(
+            f"{table.path}: the target '{table.target}' is text ('{split.targets[0]}'), but a regression predicts "
+            f"numbers; use the task tabular-classification, or another target"
+        )
+    return np.asarray(split.targets, dtype=np.float64)
+
+
+def _text(value: Any) -> str:
+    return f"{value:.15g}" if isinstance(value, float | np.floating) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +155,6 @@ class Tabular(ShuffledTask):
     least_batch: ClassVar[int] = 2
 
     def build(self) -> nn.Module:
-        """Load the table, fit the encoding, build the model; fit an estimator."""
         self.data: TableData = self.context.load_data()
         self.targets = self.read_targets()
         encoding = Encoding.of(self.data.splits["train"], self.options.categories)
@@ -107,23 +188,17 @@ class Tabular(ShuffledTask):
         """Facts for the model beside the number of ``features``."""
 
     def batches(self, epoch: int) -> Iterator[RowBatch]:
-        """Batches of a fresh permutation."""
         train = self.splits["train"]
         for places, _ in self.shuffled(epoch):
             yield RowBatch(train.features[places], train.targets[places])
 
     def share(self, batch: RowBatch, replicas: Replicas) -> RowBatch:
-        """This process's part of the rows."""
         return rows_of(batch, self.recipe.batch_size, replicas.rows(self.recipe.batch_size))
 
     def outputs(self, split: str) -> np.ndarray:
         """Outputs of the model for all rows of a split, (N, outputs)."""
         parts = self.splits[split].features.split(self.recipe.eval_batch)
         return torch.cat([self.model(part) for part in parts]).double().cpu().numpy()
-
-    def probe(self, model: nn.Module) -> Diagnostic | None:
-        """Diagnostics of a network's weights; none for an estimator."""
-        return super().probe(model) if self.trains else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +234,12 @@ class TabularClassification(Tabular):
         return targets
 
     def taught(self, targets: np.ndarray) -> np.ndarray:
-        """Class numbers."""
         return targets
 
     def facts(self) -> dict[str, int]:
-        """Number of classes."""
         return {"outputs": len(self.classes), "classes": len(self.classes)}
 
     def training_step(self, batch: RowBatch, step: int) -> StepResult:
-        """Cross-entropy of one batch."""
         smoothing = self.options.label_smoothing
         return StepResult(F.cross_entropy(self.model(batch.features), batch.targets, label_smoothing=smoothing))
 
@@ -194,7 +266,6 @@ class TabularRegression(Tabular):
     options: TabularRegressionOptions
 
     def read_targets(self) -> dict[str, np.ndarray]:
-        """The numbers; mean and deviation come from the training rows."""
         targets = {name: numbers_of(self.data, split) for name, split in self.data.splits.items()}
         self.mean, self.deviation = float(targets["train"].mean()), float(targets["train"].std())
         if self.deviation == 0:
@@ -202,15 +273,12 @@ class TabularRegression(Tabular):
         return targets
 
     def taught(self, targets: np.ndarray) -> np.ndarray:
-        """Standardised targets."""
         return ((targets - self.mean) / self.deviation).astype(np.float32)
 
     def facts(self) -> dict[str, int]:
-        """A single output."""
         return {"outputs": 1}
 
     def training_step(self, batch: RowBatch, step: int) -> StepResult:
-        """The loss of one batch."""
         return StepResult(LOSSES[self.options.loss](self.model(batch.features)[:, 0], batch.targets))
 
     def scores(self, split: str) -> Evaluation:

@@ -13,13 +13,12 @@ import numpy.typing as npt
 from harness.errors import HarnessError
 from harness.trial.seeds import Streams
 from methods.alignment.diagnostics import purity
-from methods.alignment.help_set import Embedding, HelpSet, HelpSetOptions, make_help_set, umap_init
+from methods.alignment.help_set import HelpSet, HelpSetOptions, choose_support, make_help_set
 from methods.alignment.knn_baselines import FEATURES, item_features
-from methods.alignment.support import choose_support
 from suites.data.csi_domains import Amplitudes, CsiDomain
 from suites.data.types import Labels
 from suites.tasks.reduction import embedding
-from suites.tasks.sensing_options import SensingOptions
+from suites.tasks.sensing_scores import SensingOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,11 +27,9 @@ class Target:
 
     Attributes:
         amplitudes: every window, (N, T, S).
-        support: places of the shots, (K,).
-        support_labels: their classes, (K,).
+        support, support_labels: places of the shots, (K,), and their classes.
         rest: places of the windows that are aligned and scored, (R,); none of a shot's recording.
-        recordings: their recordings, (R,).
-        items: their numbers in the whole source, (R,).
+        recordings, items: their recordings and their numbers in the whole source, (R,).
         hidden: their classes, (R,): for scoring, for measurements in hindsight, and for arms that declare the leak.
     """
 
@@ -46,10 +43,9 @@ class Target:
 
 
 def draw_shots(domain: CsiDomain, shots: int, streams: Streams, permute_hidden: bool) -> Target:
-    """Draw ``shots`` windows a class, each from a separate recording.
+    """Draw ``shots`` windows a class, each from a separate recording (else HarnessError).
 
-    The stream is ``split``. ``permute_hidden`` permutes the classes of all other windows. A class with too few
-    recordings is an error (HarnessError).
+    ``permute_hidden`` permutes the classes of all other windows.
     """
     try:
         split = choose_support(domain.labels, domain.recordings.tolist(), shots, streams.numpy("split", "support"))
@@ -77,24 +73,19 @@ def halve(recordings: Labels, hidden: Labels, generator: np.random.Generator) ->
 
 
 def help_set(target: Target, classes: int, options: SensingOptions, streams: Streams) -> HelpSet:
-    """Choose the help set; HarnessError if it is empty.
-
-    Hidden labels are used only with ``oracle_labels``.
-    """
+    """Choose the help set (HarnessError if empty); ``oracle_labels`` alone reads hidden labels."""
     flat = target.amplitudes.reshape(len(target.amplitudes), -1)
-    space = Embedding(flat, "none", 0)
     if options.reduce == "umap":
-        dimensions, state = options.umap_dimensions, streams.number("umap") % 2**32
-        space = Embedding(embedding(flat, dimensions, state), umap_init(len(flat), dimensions), state)
-    chosen = _choose(target, space, classes, options, options.oracle_labels)
+        flat = embedding(flat, options.umap_dimensions, streams.number("umap") % 2**32)
+    chosen = _choose(target, flat, classes, options, options.oracle_labels)
     if not len(chosen.places):
         raise HarnessError(f"sensing: help_share {options.help_share} of {len(target.rest)} windows is empty")
     return chosen
 
 
-def _choose(target: Target, space: Embedding, classes: int, options: SensingOptions, oracle: bool = False) -> HelpSet:
+def _choose(target: Target, space: Amplitudes, classes: int, options: SensingOptions, oracle: bool = False) -> HelpSet:
     selection = HelpSetOptions(options.help_share, options.help_mode, options.neighbours, options.confidence, oracle)
-    items, shots = space.values[target.rest], space.values[target.support]
+    items, shots = space[target.rest], space[target.support]
     hidden = target.hidden if oracle else None
     return make_help_set(items, shots, target.support_labels, classes, selection, hidden_labels=hidden)
 
@@ -107,7 +98,7 @@ def purities(target: Target, classes: int, options: SensingOptions) -> dict[str,
     report: dict[str, float] = {}
     for kind in FEATURES:
         values = item_features(target.amplitudes, kind).astype(np.float32)
-        chosen = _choose(target, Embedding(values, kind, 0), classes, options)
+        chosen = _choose(target, values, classes, options)
         if len(chosen.places):
             share = purity(chosen.labels, target.hidden[chosen.places])
             report[f"purity.{kind}"] = share

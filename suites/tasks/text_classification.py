@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.metadata import TaskMetadata
-from harness.trial.contracts import Diagnostic, Evaluation, StepResult
+from harness.trial.contracts import Evaluation, StepResult
 from harness.trial.data_parallel import Replicas, rows_of
 from harness.trial.options import option
 from suites.data.documents import Documents
@@ -50,10 +50,7 @@ class TextClassificationOptions:
 
 
 class TextClassification(ShuffledTask):
-    """Cross-entropy on the classes of texts.
-
-    An estimator of scikit-learn reads the same tokens as TF-IDF weights (N, vocabulary), without their order.
-    """
+    """Cross-entropy on the classes of texts; an estimator reads TF-IDF weights (N, vocabulary)."""
 
     metadata = TaskMetadata(
         name="text-classification",
@@ -71,7 +68,6 @@ class TextClassification(ShuffledTask):
     least_batch = 2
 
     def build(self) -> nn.Module:
-        """Load the texts, number their tokens, build the model; fit an estimator."""
         self.data = self.context.load_data()
         cut = {name: [self._tokens(text) for text in part.texts] for name, part in self.data.splits.items()}
         options = self.options
@@ -123,7 +119,6 @@ class TextClassification(ShuffledTask):
         self.weights = {name: weights.transform(some) for name, some in texts.items()}
 
     def batches(self, epoch: int) -> Iterator[TextBatch]:
-        """Batches of a fresh permutation, as long as their longest text."""
         train = self.splits["train"]
         for places, _ in self.shuffled(epoch):
             yield TextBatch(self._cut(train.tokens[places]), train.labels[places])
@@ -133,12 +128,10 @@ class TextClassification(ShuffledTask):
         return tokens[:, : int(used[-1]) + 1 if len(used) else 1]
 
     def training_step(self, batch: TextBatch, step: int) -> StepResult:
-        """Cross-entropy of one batch."""
         smoothing = self.options.label_smoothing
         return StepResult(F.cross_entropy(self.model(batch.tokens), batch.labels, label_smoothing=smoothing))
 
     def share(self, batch: TextBatch, replicas: Replicas) -> TextBatch:
-        """This process's part of the texts."""
         return rows_of(batch, self.recipe.batch_size, replicas.rows(self.recipe.batch_size))
 
     def scores(self, split: str) -> Evaluation:
@@ -152,10 +145,6 @@ class TextClassification(ShuffledTask):
             return self.model.answers(self.weights[split])
         parts = self.splits[split].tokens.split(self.recipe.eval_batch)
         return torch.cat([self.model(self._cut(part)) for part in parts]).double().cpu().numpy()
-
-    def probe(self, model: nn.Module) -> Diagnostic | None:
-        """Diagnostics of a network's weights; none for an estimator."""
-        return super().probe(model) if self.trains else None
 
 
 def _identity(tokens: Any) -> Any:

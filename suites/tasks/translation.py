@@ -24,8 +24,7 @@ from harness.trial.options import option
 from suites.data.parallel import Parallel
 from suites.tasks.beam import BeamSearch
 from suites.tasks.common import evaluating
-from suites.tasks.image_reference import image_deviation
-from suites.tasks.norm_diagnostic import NormDiagnostic
+from suites.tasks.norm_diagnostic import NormDiagnostic, image_deviation
 from suites.tasks.subwords import END, PADDING, BytePairs, Pieces, joined
 
 _HYPHEN = re.compile(r"(?<=\S)-(?=\S)")
@@ -36,11 +35,9 @@ SIDES, ORDER = ("text", "images"), 10.0
 
 @dataclass(frozen=True, slots=True)
 class TranslationBatch:
-    """Sentence pairs as token numbers: source, decoder input and targets.
+    """Token numbers of sentence pairs: source (B, S), decoder input and targets (B, T).
 
-    Their shapes are (B, S), (B, T) and (B, T).
-
-    ``count`` is the number of target tokens without padding, counted on the host to save a device synchronisation.
+    ``count``, of target tokens without padding, is counted on the host to save a device synchronisation.
     """
 
     tokens: Tensor
@@ -93,8 +90,7 @@ class Sample(TypedDict):
 class Translation(Task):
     """Label-smoothed cross-entropy a target token, over batches of similar length.
 
-    A batch holds up to ``max_tokens`` tokens on its longer side, padding included. Batches are formed once a
-    training and come in a new order in each epoch. Decoding is by beam search; a beam of one is greedy.
+    Batches are formed once a training and come in a new order in each epoch. A beam of one is greedy decoding.
     """
 
     metadata = TaskMetadata(
@@ -116,7 +112,6 @@ class Translation(Task):
     samples: Sequence[Sample] = ()
 
     def build(self) -> nn.Module:
-        """Load the text, train the encoding, form batches, build the model."""
         self.data = self.context.load_data()
         lines = [line for side in self.data.splits["train"] for line in side]
         self.words = Pieces(lines, self.data.joiner) if self.data.joiner else BytePairs(lines, self.options.merges)
@@ -147,11 +142,9 @@ class Translation(Task):
         return side_by_side([place for place in order if lengths[place] <= longest], lengths, self.options.max_tokens)
 
     def steps_per_epoch(self) -> int:
-        """Steps of one pass over the batches; the last may accumulate fewer."""
         return math.ceil(len(self.places) / self.accumulate)
 
     def batches(self, epoch: int) -> Iterator[tuple[TranslationBatch, ...]]:
-        """The batches of one epoch, grouped by accumulation."""
         order = self.streams.numpy("order", epoch).permutation(len(self.places)).tolist()
         for start in range(0, len(order), self.accumulate):
             chosen = order[start : start + self.accumulate]
@@ -180,9 +173,9 @@ class Translation(Task):
         return StepResult(loss)
 
     def _gradient(self, batch: TranslationBatch, smoothing: float, total: int) -> tuple[Tensor, Tensor]:
-        """A batch's loss as a constant, and a zero with its gradient.
+        """Return a loss as a constant, and a zero with its gradient.
 
-        The batch's graph is freed at once.
+        The batch's graph is freed.
         """
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         loss = self._loss(batch, smoothing) / total
@@ -219,7 +212,6 @@ class Translation(Task):
         return Evaluation(scored, {"chrf": each})
 
     def artifacts(self) -> list[Artifact]:
-        """Translations of the test, evenly spaced, with source, reference and chrF."""
         path = self.context.folder / "translations.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(list(self.samples), ensure_ascii=False, indent=1), encoding="utf-8")
@@ -263,7 +255,6 @@ class Translation(Task):
             self.model.load_state_dict(present)
 
     def probe(self, model: nn.Module) -> Diagnostic | None:
-        """Diagnostics of norms for arms that fill a norm slot."""
         if not any(name.split(".")[0] == "norm" for name in self.context.slots):
             return None
         self.norm_probe = NormDiagnostic(model, self.total, lambda: self._loss(self.last, 0.0) / self.last.count)
@@ -284,11 +275,9 @@ class Translation(Task):
         return report
 
     def state(self) -> dict[str, list[dict[str, Tensor]]]:
-        """Weights after the last epochs."""
         return {"kept": list(self.kept)}
 
     def restore(self, state: Mapping[str, Sequence[dict[str, Tensor]]]) -> None:
-        """Restore a state."""
         self.kept.extend(state["kept"])
 
 

@@ -91,7 +91,7 @@ def test_every_rule_is_tried() -> None:
 
 @pytest.mark.parametrize("folder", ALLOWED)
 def test_only_listed_packages_are_imported(folder: str) -> None:
-    known = ALLOWED[folder] | set(sys.stdlib_module_names) | set(PACKAGES)
+    existing = ALLOWED[folder] | set(sys.stdlib_module_names) | set(PACKAGES)
     others = {}
     for path in sorted((ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_bytes())):
@@ -101,13 +101,13 @@ def test_only_listed_packages_are_imported(folder: str) -> None:
                 names = [node.module or ""]
             else:
                 continue
-            others.update({name: path for name in names if name.partition(".")[0] not in known})
+            others.update({name: path for name in names if name.partition(".")[0] not in existing})
     assert not others
 
 
 def test_the_engine_names_no_other_package_even_in_strings() -> None:
     """Only the registry's ``shipped`` and ``index`` say where shipped methods, suites and pages are."""
-    found = []
+    result = []
     for path in sorted((ROOT / "harness").rglob("*.py")):
         if path.parent.name == "registry":
             continue
@@ -120,12 +120,12 @@ def test_the_engine_names_no_other_package_even_in_strings() -> None:
             for node in ast.walk(tree)
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         }
-        found += [
+        result += [
             f"{path.relative_to(ROOT)}: {text!r}"
             for text in texts
             if text not in docs and text.partition(".")[0] in ("methods", "suites", "reports") and "." in text
         ]
-    assert not found
+    assert not result
 
 
 def test_no_class_name_stands_twice() -> None:
@@ -166,7 +166,7 @@ def test_no_function_takes_more_than_seven_arguments() -> None:
             for node in ast.walk(tree):
                 if isinstance(node, ast.FunctionDef):
                     arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-                    count = len([one for one in arguments if one.arg not in ("self", "cls")])
+                    count = len([item for item in arguments if item.arg not in ("self", "cls")])
                     if count > 7:
                         long.add(f"{path.relative_to(ROOT)}:{owners.get(id(node), '')}{node.name}")
     assert long == published

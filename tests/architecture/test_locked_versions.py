@@ -37,9 +37,9 @@ def pyproject() -> dict[str, Any]:
 def asked() -> list[Requirement]:
     """What pyproject asks for: to run, for the extras, and to build."""
     project = pyproject()["project"]
-    extras = [one for lines in project["optional-dependencies"].values() for one in lines]
+    extras = [item for lines in project["optional-dependencies"].values() for item in lines]
     wanted = map(Requirement, [*project["dependencies"], *extras, *pyproject()["build-system"]["requires"]])
-    return [one for one in wanted if LOCK.canonical(one.name) != LOCK.OWN]
+    return [item for item in wanted if LOCK.canonical(item.name) != LOCK.OWN]
 
 
 @pytest.mark.parametrize("wanted", asked(), ids=str)
@@ -59,26 +59,26 @@ def needed_by(name: str, extras: frozenset[str]) -> list[Requirement]:
         return []
     wanted = map(Requirement, installed.requires or ())
     return [
-        one
-        for one in wanted
-        if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in (*extras, ""))
+        item
+        for item in wanted
+        if item.marker is None or any(item.marker.evaluate({"extra": extra}) for extra in (*extras, ""))
     ]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems need other packages")
 def test_whatever_those_need_is_locked_too() -> None:
-    waiting = [(one.name, frozenset(one.extras)) for one in asked()]
+    waiting = [(item.name, frozenset(item.extras)) for item in asked()]
     seen: set[tuple[str, frozenset[str]]] = set()
     while waiting:
         at = waiting.pop()
         if at in seen:
             continue
         seen.add(at)
-        for one in needed_by(*at):
-            version = LOCKED.get(LOCK.canonical(one.name))
-            assert version is not None, f"{one} of {at[0]} is not locked"
-            assert one.specifier.contains(version, prereleases=True), f"{at[0]} asks for {one}, {version} is locked"
-            waiting.append((one.name, frozenset(one.extras)))
+        for item in needed_by(*at):
+            version = LOCKED.get(LOCK.canonical(item.name))
+            assert version is not None, f"{item} of {at[0]} is not locked"
+            assert item.specifier.contains(version, prereleases=True), f"{at[0]} asks for {item}, {version} is locked"
+            waiting.append((item.name, frozenset(item.extras)))
     assert len(seen) > len(asked())
 
 
@@ -92,10 +92,10 @@ def test_the_file_is_plain_and_names_no_host() -> None:
 
 def test_another_version_a_missing_and_a_further_package_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LOCK, "locked", lambda: {"click": "0.1", "no-such-package": "1.0"})
-    told = LOCK.differences()
-    assert f"click: {distribution('click').version} is installed, 0.1 is locked" in told
-    assert "no-such-package: 1.0 is locked, none is installed" in told
-    assert f"pytest {distribution('pytest').version} is installed and not locked" in told
+    message = LOCK.differences()
+    assert f"click: {distribution('click').version} is installed, 0.1 is locked" in message
+    assert "no-such-package: 1.0 is locked, none is installed" in message
+    assert f"pytest {distribution('pytest').version} is installed and not locked" in message
 
 
 def test_the_gate_installs_them() -> None:

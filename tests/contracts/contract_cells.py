@@ -155,7 +155,7 @@ def task_of(plan: Plan, folder: Path) -> Task:
 
 def series_of(outcome: TrainingResult) -> dict[tuple[str, str], list[tuple[int, float]]]:
     """Every curve of a training as (step, value): all that is kept but the seconds."""
-    return {(one.split, one.name): list(zip(one.step, one.value, strict=True)) for one in outcome.series}
+    return {(item.split, item.name): list(zip(item.step, item.value, strict=True)) for item in outcome.series}
 
 
 def with_shuffled_targets(kind: Any, name: str) -> Any:

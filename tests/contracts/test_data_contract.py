@@ -78,13 +78,15 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def load(part: Mapping[str, Any], root: Path, seed: int = 0) -> Any:
     source, entry = registry.load("data", str(part["name"])), SOURCES[str(part["name"])]
-    known = entry.options
+    existing = entry.options
     wanted = {} if part["name"] in SHIPPED else {"validation": 1, "size": 64}
     # A layout of small images has its own sizes.
-    wanted = {key: value for key, value in wanted.items() if key in known and known[key].default in (0, 224, 256, 512)}
-    given = {key: value for key, value in part.items() if key != "name"}
+    wanted = {
+        key: value for key, value in wanted.items() if key in existing and existing[key].default in (0, 224, 256, 512)
+    }
+    values = {key: value for key, value in part.items() if key != "name"}
     files = {file: entry.metadata.sha256.get(file, "") for file in entry.metadata.files}
-    options = build(source.options, {**wanted, **given})
+    options = build(source.options, {**wanted, **values})
     return source.target(DataRequest(options, root, Streams(seed), entry.name, files))
 
 

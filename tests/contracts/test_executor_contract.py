@@ -62,9 +62,9 @@ class Noting(torch.optim.SGD):
 
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=RAY if name == "ray" else []) for name in EXECUTORS])
 def executor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
-    made = EXECUTORS[request.param](ExecutorOptions(tmp_path_factory.mktemp("sessions")))
-    yield made
-    made.shutdown()
+    created = EXECUTORS[request.param](ExecutorOptions(tmp_path_factory.mktemp("sessions")))
+    yield created
+    created.shutdown()
 
 
 def job_of(suite: Path, method: str | None = None, timeout_seconds: float = 120.0, **recipe: Any) -> Job:
@@ -207,12 +207,12 @@ def test_a_trial_computes_on_its_threads(executor: Executor, tiny: Path) -> None
 
 def test_progress_is_told_while_a_trial_runs(executor: Executor, tiny: Path) -> None:
     job = job_of(tiny, steps=30, step_seconds=0.1)
-    told: list[Any] = []
+    message: list[Any] = []
     over = threading.Event()
 
     def look() -> None:
         while not over.wait(0.05):
-            told.extend(executor.progress())
+            message.extend(executor.progress())
 
     looking = threading.Thread(target=look)
     looking.start()
@@ -221,7 +221,7 @@ def test_progress_is_told_while_a_trial_runs(executor: Executor, tiny: Path) -> 
     finally:
         over.set()
         looking.join()
-    steps = [(one.trial_id, one.step, one.steps) for one in told if one.steps]
+    steps = [(item.trial_id, item.step, item.steps) for item in message if item.steps]
     assert steps
     assert all(trial == job.trial_id and 0 < step <= total == 30 for trial, step, total in steps)
     assert executor.progress() == []

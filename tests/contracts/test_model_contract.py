@@ -126,8 +126,8 @@ def built(name: str, seed: int = 0) -> nn.Module:
 def outputs(name: str, network: nn.Module) -> list[Tensor]:
     """What a network gives for inputs of one seed: one tensor, several, or losses and a memory."""
     torch.manual_seed(7)
-    given = network(*MODELS[name].given())
-    parts = list(given) if isinstance(given, tuple) else [given]
+    value = network(*MODELS[name].given())
+    parts = list(value) if isinstance(value, tuple) else [value]
     return [part for part in parts if isinstance(part, Tensor)][: len(MODELS[name].shapes)]
 
 

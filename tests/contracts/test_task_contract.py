@@ -80,16 +80,16 @@ def tensors(batch: Any) -> list[torch.Tensor]:
 
 @every_task
 def test_batches_are_a_function_of_the_epoch_and_scores_leave_the_network_alone(task: str, tmp_path: Path) -> None:
-    made = task_of(plan_of(task, "smoke"), tmp_path)
-    model = made.build().train()
+    created = task_of(plan_of(task, "smoke"), tmp_path)
+    model = created.build().train()
     if task != "synthetic":  # its batches are numbers, and it scores whatever it is asked for
-        first, later, again = ([tensors(batch) for batch in islice(made.batches(epoch), 2)] for epoch in (0, 1, 0))
+        first, later, again = ([tensors(batch) for batch in islice(created.batches(epoch), 2)] for epoch in (0, 1, 0))
         alike = [all(map(torch.equal, mine, theirs)) for mine, theirs in zip(first, again, strict=True)]
         assert all(alike)
         assert repr(first) != repr(later)
-        assert made.evaluate("nothing").metrics == {}
+        assert created.evaluate("nothing").metrics == {}
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    made.evaluate("validation")
+    created.evaluate("validation")
     assert all(part.training for part in model.modules())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 

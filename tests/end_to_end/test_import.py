@@ -12,8 +12,8 @@ import duckdb
 import import_support as made
 import pytest
 
+from harness.app import report as reporting
 from harness.cli.group import run_main
-from harness.results import reporting
 from harness.store import open_reader
 from reports.site import write_site
 

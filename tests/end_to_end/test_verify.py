@@ -80,8 +80,8 @@ def test_what_is_stored_agrees_with_itself(measured: Tree) -> None:
 
 def test_a_refactored_core_adopts_and_a_changed_number_refuses(measured: Tree) -> None:
     # another expression of the same number
-    measured.edit("harness/trial/schedules.py", "0.5 * (1 + math.cos(", "(1 + math.cos(")
-    measured.edit("harness/trial/schedules.py", "total))))\n", "total))) / 2)\n")
+    measured.edit("harness/trial/recipe.py", "0.5 * (1 + math.cos(", "(1 + math.cos(")
+    measured.edit("harness/trial/recipe.py", "total))))\n", "total))) / 2)\n")
     assert "0 of this code, 4 of older code" in measured.verify()
     told = measured.verify("--adopt", "--sample", "4")
     assert told.count("equal ") == 4
@@ -104,7 +104,7 @@ def test_a_refactored_core_adopts_and_a_changed_number_refuses(measured: Tree) -
     pages = [page.read_text(encoding="utf-8") for page in (measured.folder / "report").glob("*.html")]
     assert any("4 of 4 trials measured by older code" in page for page in pages)
     # a different number
-    measured.edit("harness/trial/schedules.py", "total))) / 2)", "total))) / 2.0000001)")
+    measured.edit("harness/trial/recipe.py", "total))) / 2)", "total))) / 2.0000001)")
     told = measured.verify("--adopt", code=1)
     assert "DIFFERS" in told
     assert "0 trials of older code adopted: not all agree" in told

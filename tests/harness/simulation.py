@@ -283,17 +283,17 @@ class SimulationTable:
             self.false_suites[design] += false
 
     def shares(self, design: str) -> tuple[float, float, float]:
-        """Shares of right, undecided and wrong verdicts."""
+        """Shares of right, inconclusive and wrong verdicts."""
         total = self.suites * len(TRUTHS)
         right = sum(self.words[truth.name, design][truth.right] for truth in TRUTHS)
         every = sum((self.words[truth.name, design] for truth in TRUTHS), Counter[str]())
-        undecided = sum(count for word, count in every.items() if Verdict.of(word) == Verdict.INCONCLUSIVE)
-        return right / total, undecided / total, (total - right - undecided) / total
+        inconclusive = sum(count for word, count in every.items() if Verdict.of(word) == Verdict.INCONCLUSIVE)
+        return right / total, inconclusive / total, (total - right - inconclusive) / total
 
     def answered(self, design: str) -> float:
         """Share of contrasts whose question, "is it reproduced?", got the right answer: yes of the true Δ alone.
 
-        An undecided claim is not called reproduced: for every other truth that is the right answer, though a word
+        An inconclusive claim is not called reproduced: for every other truth that is the right answer, though a word
         that says less than the right one.
         """
         total = self.suites * len(TRUTHS)
@@ -316,14 +316,15 @@ class SimulationTable:
                 told.append(f"{truth.name:<10}{truth.right:<17}{design:<12}{shares}")
         told += [
             "",
-            "right: the very word of the truth; yes/no: reproduced or not, an undecided claim counting as not",
-            f"{'':<12}{'right':>8}   undecided{'wrong':>8}{'yes/no':>9}{'trials':>9}  suites with a false reproduction",
+            "right: the very word of the truth; yes/no: reproduced or not, an inconclusive claim counting as not",
+            f"{'':<12}{'right':>8}{'inconclusive':>14}{'wrong':>8}{'yes/no':>9}{'trials':>9}"
+            "  suites with a false reproduction",
         ]
         for design in ("sequential", "fixed"):
-            right, undecided, wrong = (f"{100 * share:.1f} %" for share in self.shares(design))
+            right, inconclusive, wrong = (f"{100 * share:.1f} %" for share in self.shares(design))
             false = f"{100 * self.false_suites[design] / self.suites:.2f} %"
             answered = f"{100 * self.answered(design):.1f} %"
-            counts = f"{right:>8}{undecided:>12}{wrong:>8}{answered:>9}{self.trials[design]:>9}"
+            counts = f"{right:>8}{inconclusive:>14}{wrong:>8}{answered:>9}{self.trials[design]:>9}"
             told.append(f"{design:<12}{counts}  {false}")
         return [*told, f"sequential seeds use {100 * self.cost:.1f} % of the trials of {CAP} fixed seeds"]
 

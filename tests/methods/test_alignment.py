@@ -15,14 +15,11 @@ from loss_batches import WIDTH
 from loss_batches import adaptation_batch as a_batch
 from torch import Tensor
 
-from methods.alignment.dann import DANN, reverse_gradient
-from methods.alignment.deep_coral import coral_loss
+from methods.alignment.baselines import DANN, FineTune, GlobalMMD, coral_loss, reverse_gradient
 from methods.alignment.diagnostics import class_alignment, fluctuation, misaligned_share, purity
-from methods.alignment.fine_tune import FineTune
 from methods.alignment.inputs import AdaptationBatch
 from methods.alignment.knn_mmd import KNNMMD
 from methods.alignment.mk_mmd import class_mk_mmd, mk_mmd_loss
-from methods.alignment.mmd_global import GlobalMMD
 from methods.alignment.vectors import PREFIXES, compare
 
 VECTORS = Path(__file__).parents[1] / "vectors"

@@ -88,10 +88,7 @@ def test_best_epoch_and_nan() -> None:
     assert rule.update(0.1, float("nan"))
 
 
-def test_scaled_keeps_the_proportions() -> None:
-    assert StoppingOptions.scaled(350) == StoppingOptions()
-    assert StoppingOptions.scaled(35) == StoppingOptions(earliest=20, latest=35, patience=3)
-    assert StoppingOptions.scaled(3).patience == 1
+def test_invalid_options() -> None:
     with pytest.raises(ValueError, match="released, paper"):
         StoppingOptions(triggers="none")
     with pytest.raises(ValueError, match="earliest"):

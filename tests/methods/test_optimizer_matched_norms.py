@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.optimizers import AdamP
-from methods.optimizers.adamw import adamw
+from methods.optimizers.baselines import adamw
 from methods.optimizers.matched_norms import AdamWMatchedNorms
 
 OPTIONS = {"lr": 1e-2, "weight_decay": 0.3}

@@ -16,9 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from methods.optimizers import SGDP, AdamP, batched
-from methods.optimizers.adam import adam
-from methods.optimizers.adamw import adamw
-from methods.optimizers.sgd import sgd
+from methods.optimizers.baselines import adam, adamw, sgd
 
 adamp = pytest.importorskip("adamp", reason="the authors' package is the reference")
 

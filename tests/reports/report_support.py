@@ -17,7 +17,7 @@ import numpy as np
 from harness import stats
 from harness.judge.detail import finite
 from harness.plan.planning import Plan, Selection, Trial, make_plan
-from harness.results.reporting import Reported
+from harness.results.current import Reported
 from harness.store import Writer
 from harness.store.events import (
     ClaimsEvent,
@@ -406,7 +406,7 @@ def tuned(published: dict[str, Any]) -> dict[str, Any]:
     return {
         **published,
         "protocol": "tuned",
-        "verdict": "undecided",
+        "verdict": "inconclusive",
         "difference": 0.125,
         "ci_low": -0.5,
         "ci_high": 0.75,
@@ -438,8 +438,8 @@ def verdict(
     values = list(differences.values())
     result, effect = stats.paired_t(values), stats.effect_size_interval(values)
     stand_in = list(one.plan.settings[benchmark].stand_in)
-    confirmed, open_ = ("direction confirmed", "undecided") if stand_in else ("reproduced", "inconclusive")
-    word = "inactive" if not passed else confirmed if result.p <= 0.05 and result.low > 0 else open_
+    confirmed = "direction confirmed" if stand_in else "reproduced"
+    word = "inactive" if not passed else confirmed if result.p <= 0.05 and result.low > 0 else "inconclusive"
     entry = {
         "benchmark": benchmark,
         "n": result.n,

@@ -12,7 +12,7 @@ from harness.execute.environment import environment, environment_id
 from harness.judge import claim_rows
 from harness.judge.stored import judge_now
 from harness.plan.planning import Plan, Selection, Trial, make_plan
-from harness.results.reporting import Reported
+from harness.results.current import Reported
 from harness.store import Writer
 from harness.store.events import ClaimsEvent, EnvironmentEvent, PlannedEvent, RunEvent, read_event
 from harness.suite import Suite, load_suite

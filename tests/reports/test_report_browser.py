@@ -99,7 +99,7 @@ def test_claims_filter_and_tables_sort_by_keyboard(written: Written, browser: Br
     assert page.locator("#claim-list .claim:visible").count() == 1
     assert page.locator("[data-filter=claim-list] output").inner_text() == "1 of 3"
     page.fill("[data-filter=claim-list] [data-filter-text]", "")
-    page.select_option("[data-filter-word]", "undecided")
+    page.select_option("[data-filter-word]", "inconclusive")
     assert page.locator("#claim-list .claim:visible").count() == 1
     head = page.locator("[aria-label=Ablations] th").filter(has_text="Difference")
     head.locator("button").focus()

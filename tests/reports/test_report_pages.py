@@ -239,7 +239,7 @@ def test_the_latest_verdict_counts_and_absent_keys_are_no_matter(tmp_path: Path)
                 "ci_low": float("-inf"),
                 "ci_high": float("inf"),
                 "p": 1.0,
-                "verdict": "undecided (distribution-sensitive)",
+                "verdict": "inconclusive (distribution-sensitive)",
                 "stand_in": ["recipe"],
                 "design": {},
             },
@@ -254,7 +254,7 @@ def test_the_latest_verdict_counts_and_absent_keys_are_no_matter(tmp_path: Path)
         ]
         owner.record(VerdictsEvent(suite="demo", scale="mini", verdicts=verdicts))
     page = suite_of(write_site(database, reported, tmp_path / "site").parent)
-    assert "undecided (distribution-sensitive)" in page.text
+    assert "inconclusive (distribution-sensitive)" in page.text
     assert "[−∞, +∞]" in page.text or "[−∞, ∞]" in page.text
     assert "unknown verdict: a word of tomorrow" in page.text
     assert len(page.classed("unknown")) >= 2  # in the counts and at the claim
@@ -404,7 +404,7 @@ def test_a_claim_shows_both_protocols_and_at_how_many_rates_it_holds(written: Wr
     page = suite_of(written.folder)
     claim = next(e for e in page.classed("claim") if e.attributes["id"] == "claim-demo-gain")
     for message in (
-        "tuned: undecided",
+        "tuned: inconclusive",
         "holds at 2 of 3 rates",
         "lr 0.1",
         "lr 0.3 (largest of the grid)",
@@ -415,13 +415,13 @@ def test_a_claim_shows_both_protocols_and_at_how_many_rates_it_holds(written: Wr
     ):
         assert message in claim.text, message
     (section,) = [item for item in page.of("section") if item.attributes.get("aria-labelledby") == "protocols"]
-    assert "undecided" in section.text
+    assert "inconclusive" in section.text
     assert "holds at 2 of 3 rates" in section.text
     with open_reader(written.database) as reader:
         rows = reader.query(sql.rate_curve("demo-gain", "mini", "published")).rows
         ((word, *_),) = reader.query(sql.verdict("demo-gain", "mini", "tuned")).rows
     assert [(float(row[0]), row[-1]) for row in rows] == [(1 / 3, "false"), (1.0, "true"), (3.0, "true")]
-    assert word == "undecided"
+    assert word == "inconclusive"
 
 
 def test_the_first_page_finds_every_claim_and_ablation(written: Written) -> None:
@@ -440,7 +440,7 @@ def test_a_claim_of_several_comparisons_shows_what_they_span() -> None:
     line = IndexEntry(
         results=None,
         tone="",
-        word="undecided",
+        word="inconclusive",
         text="",
         where="",
         contrast="",
@@ -516,7 +516,7 @@ def test_writing_needs_no_training_library(written: Written, tmp_path: Path) -> 
 import sys
 from dataclasses import replace
 from pathlib import Path
-from harness.results.reporting import Reported
+from harness.results.current import Reported
 from reports.site import write_site
 from harness.suite import load_suite
 from harness.plan.planning import Selection, make_plan

@@ -122,7 +122,10 @@ def test_the_headline_counts_tests_and_keeps_kinds_apart(mini: SuiteResults) -> 
     assert mini.headline == [
         ("Measured on stand-ins: only the direction of each effect is tested, not its published size.", ()),
         ("Primary scores: 1 test; 1 confirmed in direction.", (("direction confirmed", 1),)),
-        ("Other scores: 2 tests; 1 inconclusive, 1 with an inactive mechanism.", (("undecided", 1), ("inactive", 1))),
+        (
+            "Other scores: 2 tests; 1 inconclusive, 1 with an inactive mechanism.",
+            (("inconclusive", 1), ("inactive", 1)),
+        ),
         ("Formulas and code: 1 check; 1 passed.", (("holds", 1),)),
         ("Without a test: 1 not run.", (("not run", 1),)),
     ]
@@ -149,7 +152,7 @@ def judged_as(results: SuiteResults, *claims: tuple[str, str, dict[str, Any]]) -
 
 
 def test_every_primary_claim_leads_and_what_points_the_other_way_is_first(mini: SuiteResults) -> None:
-    words = ["direction confirmed", "undecided", "not run", "no effect worth having", "direction reversed"]
+    words = ["direction confirmed", "inconclusive", "not run", "no effect worth having", "direction reversed"]
     primary = [(f"p{place}", word, {"family": "primary"}) for place, word in enumerate(words)]
     others = [("s", "direction reversed", {"family": "secondary"})]
     shared = [("p5", "direction confirmed", {"family": "primary", "contrast": "p0"})]
@@ -159,7 +162,7 @@ def test_every_primary_claim_leads_and_what_points_the_other_way_is_first(mini: 
         "direction reversed",
         "direction confirmed",
         "no effect worth having",
-        "undecided",
+        "inconclusive",
         "not run",
     ]
     assert "2 claims share this test" in message[1][1][1]
@@ -178,7 +181,7 @@ def test_a_mechanism_that_is_marked_primary_is_no_primary_score(mini: SuiteResul
 
 def test_seeds_needed_are_the_corrected_ones_or_none(mini: SuiteResults) -> None:
     def told(**design: Any) -> str:
-        (claim,) = judged_as(mini, ("c", "undecided", {"seeds_needed": 9, "level": 0.01, **design})).claims
+        (claim,) = judged_as(mini, ("c", "inconclusive", {"seeds_needed": 9, "level": 0.01, **design})).claims
         facts = dict(claim_detail(mini, claim).facts)
         assert ("seeds needed, at the corrected level" in facts) == ("paired seeds would decide" in claim.change)
         return claim.change
@@ -244,7 +247,7 @@ def test_standardised_effects_have_their_exact_interval_or_none(mini: SuiteResul
     row = claim.verdict
     divided = (row.ci_high - row.difference) / row.difference * exact.estimate  # type: ignore[operator]
     assert exact.high - exact.estimate > divided
-    (older,) = judged_as(mini, ("c", "undecided", {"d_z_low": None, "d_z_high": None})).claims
+    (older,) = judged_as(mini, ("c", "inconclusive", {"d_z_low": None, "d_z_high": None})).claims
     assert older.standardised == (pytest.approx(exact.estimate), None, None)
     facts = dict(claim_detail(mini, claim).facts)
     assert facts["d_z, exact 95 % interval"] == (

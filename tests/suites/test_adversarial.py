@@ -14,7 +14,7 @@ from task_lab import Cell, adam, model_from, train
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from suites.models.wide_resnet import WideResNet, build
+from suites.models.resnet import WideResNet, build_wide
 from suites.tasks.adversarial import PGD
 
 CELL = Cell(
@@ -154,7 +154,7 @@ def test_wide_resnet_has_its_published_size(depth: int, width: int, classes: int
 
 def test_wide_resnet_refuses_other_depths() -> None:
     with pytest.raises(HarnessError, match="6n\\+4"):
-        model_from(build, {"channels": 1, "classes": 2}, depth=12)
+        model_from(build_wide, {"channels": 1, "classes": 2}, depth=12)
 
 
 @pytest.mark.full
@@ -165,7 +165,7 @@ def test_one_step_on_cifar10_moves_photographs_within_the_radius() -> None:
         CELL,
         data="suites.data.imagefolder:cifar10-subset-1000",
         data_keys={"size": 16, "validation": 100},
-        model="suites.models.wide_resnet:wide-resnet",
+        model="suites.models.resnet:wide-resnet",
         model_keys={"depth": 10, "width": 1},
         recipe={"batch_size": 32, "attack_steps": 2, "attacked_items": 20, "evaluation_steps": 2},
     )

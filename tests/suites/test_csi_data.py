@@ -128,7 +128,7 @@ def test_wigesture_layout_skips_static_and_cuts_segments(tmp_path: Path) -> None
         (b'seq,data\n1,"[1, 2]"\n2,"[1, 2, 3, 4]"\n', "line 3"),
         (b'seq,data\n1,"[1, x]"\n', "other than integers"),
         (b'seq,data\n1,"[__import__(0), 2]"\n', "other than integers"),
-        (b"\xff\xfe\x00", "not UTF-8"),
+        (b"\xff\xfe\x00", "as text in UTF-8"),
     ],
 )
 def test_damaged_files_are_refused(content: bytes, message: str) -> None:

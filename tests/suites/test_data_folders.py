@@ -21,7 +21,7 @@ from suites.data.cache import cached
 from suites.data.types import Images, Text
 
 FOLDER = "suites.data.imagefolder:imagefolder"
-TOKENS = "suites.data.own_text:tokens"
+TOKENS = "suites.data.tokens:tokens"
 
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -258,11 +258,11 @@ def test_the_real_sets_read_as_their_homes_describe_them() -> None:
     grocery = Cell("", "suites.data.imagefolder:grocery64", "").data_for(0, ROOT)
     assert len(grocery.classes) == 81
     assert sum(len(part) for part in grocery.splits.values()) == 5421
-    wiki = Cell("", "suites.data.wikitext:wikitext2-heldout", "").data_for(0, ROOT)
+    wiki = Cell("", "suites.data.tokens:wikitext2-heldout", "").data_for(0, ROOT)
     # 245,569 and 217,646 tokens with <eos>, as the published WikiText-2 is counted.
     assert len(wiki.splits["train"]) == 245_569
     assert len(wiki.splits["validation"]) + len(wiki.splits["test"]) == 217_646
-    capped = Cell("", "suites.data.wikitext:wikitext2-heldout", "", data_keys={"held_out": 5000}).data_for(0, ROOT)
+    capped = Cell("", "suites.data.tokens:wikitext2-heldout", "", data_keys={"held_out": 5000}).data_for(0, ROOT)
     for split in ("validation", "test"):
         assert capped.splits[split].tolist() == wiki.splits[split][:5000].tolist()
         assert capped.documents[split].max() < 5000

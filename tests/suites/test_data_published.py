@@ -143,7 +143,7 @@ def test_imagenet_trains_end_to_end_from_its_folders(tmp_path: Path) -> None:
 
 
 def test_imagenet_is_cut_at_the_centre_for_evaluation(tmp_path: Path) -> None:
-    from suites.tasks.common import split_batches
+    from suites.tasks.common import ImageBatches, channel_statistics
 
     for split in ("train", "val"):
         folder = tmp_path / "imagenet" / split / "n01440764"
@@ -151,7 +151,7 @@ def test_imagenet_is_cut_at_the_centre_for_evaluation(tmp_path: Path) -> None:
         ramp = np.broadcast_to(np.arange(0, 240, 10, dtype=np.uint8)[None, :, None], (16, 24, 3))
         Image.fromarray(np.ascontiguousarray(ramp)).save(folder / "ramp.png")
     data = load(IMAGENET, tmp_path, size=8, resize=16)
-    batches = split_batches(data, torch.device("cpu"))["test"]
+    batches = ImageBatches(data.splits["test"], *channel_statistics(data), torch.device("cpu"))
     images, _ = batches.take(torch.tensor([0]))
     shown = (images * batches.std + batches.mean)[0, 0, 0] * 255
     torch.testing.assert_close(shown, torch.arange(80.0, 160.0, 10.0), atol=1e-3, rtol=0)

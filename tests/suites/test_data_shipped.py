@@ -15,7 +15,7 @@ from suites.data.help_topics import distinct_paragraphs, share_out, tokens_of
 from suites.data.types import Images, Text
 
 DIGITS = "suites.data.digits:digits"
-PAIRS = "suites.data.digit_numbers:digits-by-class"
+PAIRS = "suites.data.digits:digits-by-class"
 TOPICS = "suites.data.help_topics:help-topics"
 
 

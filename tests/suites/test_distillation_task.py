@@ -22,12 +22,9 @@ from suites.models import cifar_pairs, imagenet_zoo
 from suites.models.cnn import ConvNet
 from suites.models.taps import Taps, tapped, taps_of
 from suites.tasks.common import NetworkWithLoss
-from suites.tasks.distillation import Distillation, DistillationOptions
-from suites.tasks.weight_decay import DECAYED, decay_groups
+from suites.tasks.distillation import DECAYED, Distillation, DistillationOptions, decay_groups
 
-DATA = Cell(
-    "-:-", "suites.data.digit_numbers:digit-pairs", "-:-", data_keys={"train": 200, "validation": 100, "test": 100}
-)
+DATA = Cell("-:-", "suites.data.digits:digit-pairs", "-:-", data_keys={"train": 200, "validation": 100, "test": 100})
 
 
 def network(width: int, seed: int = 0) -> nn.Module:

@@ -116,7 +116,7 @@ def test_what_is_wrong_with_a_table_is_named_with_its_place(tmp_path: Path, dama
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "own")
     (root / "bad" / "001.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(HarnessError, match=r"bad/001\.txt cannot be read as UTF-8"):
+    with pytest.raises(HarnessError, match=r"bad/001\.txt cannot be read as text in UTF-8"):
         load(FOLDER, root)
 
 

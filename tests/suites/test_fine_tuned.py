@@ -15,7 +15,7 @@ from harness.data.checksums import checksum, identity_of_path
 from harness.errors import HarnessError, MissingDataError
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
-from suites.models import fine_tuned, resnet
+from suites.models import fine_tuned, imagenet_zoo
 
 COLOUR = {"channels": 3, "classes": 4, "size": 32}
 SMALL = {"arch": "bn-cnn", "options": {"widths": (4, 8), "strides": (1, 2)}}
@@ -111,7 +111,7 @@ def test_the_heads_of_the_libraries_are_found(arch: str, head: str) -> None:
 
 def test_a_published_resnet_fits(tmp_path: Path) -> None:
     torch.manual_seed(5)
-    whole = model_from(resnet.build_torchvision, {**COLOUR, "classes": 1000}, arch="resnet18")
+    whole = model_from(imagenet_zoo.build_torchvision, {**COLOUR, "classes": 1000}, arch="resnet18")
     path = saved(tmp_path / "resnet18.safetensors", whole.state_dict())
     tuned = model_from(fine_tuned.build, COLOUR, arch="resnet18", weights=path)
     assert tuned.fc.weight.shape == (4, 512)

@@ -20,7 +20,7 @@ from harness.trial.recipe import Recipe
 from harness.trial.seeds import Streams
 from methods.norms import BatchNormImage, RegionNormBasic, RegionNormLearned
 from suites.data import gratings, imagepairs, inpainting_published
-from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
+from suites.data.imagepairs import ImagePairs, MaskFiles, PairSplit
 from suites.data.types import ImageFiles
 from suites.models import inpainting as networks
 from suites.tasks.decoding import decode_mask

@@ -15,7 +15,7 @@ from harness.errors import HarnessError, MissingDataError
 from harness.trial.contracts import ModelRequest, Slot
 from harness.trial.options import build as build_options
 from methods.norms import RMSNorm
-from suites.models.transformer_xl import shift
+from suites.models.language_models import shift
 from suites.models.vocabulary import TiedVocabulary
 
 
@@ -30,8 +30,12 @@ def build(
     return getattr(importlib.import_module(module), info.target)(request)
 
 
-CNN, SMALL, VISION = "suites.models.cnn:bn-cnn", "suites.models.resnet:resnet-cifar", "suites.models.resnet:torchvision"
-LM, XL = "suites.models.transformer_lm:transformer-lm", "suites.models.transformer_xl:transformer-xl"
+CNN, SMALL, VISION = (
+    "suites.models.cnn:bn-cnn",
+    "suites.models.resnet:resnet-cifar",
+    "suites.models.imagenet_zoo:torchvision",
+)
+LM, XL = "suites.models.language_models:transformer-lm", "suites.models.language_models:transformer-xl"
 EMBEDDING = "suites.models.embedding:embedding"
 IMAGES = {"channels": 3, "classes": 10, "size": 8}
 

@@ -95,7 +95,7 @@ def test_an_added_arm_is_trained_and_judged(folder: Path, capsys: pytest.Capture
     found = verdicts(folder, capsys, "adamp", *chosen, "--against", "adamw")
     (verdict,) = [one for one in found if one["claim_id"] == "mine-over-adamw-top1-accuracy"]
     assert verdict["n"] == 3
-    assert verdict["verdict"] in ("undecided", "direction confirmed", "direction reversed")
+    assert verdict["verdict"] in ("inconclusive", "direction confirmed", "direction reversed")
     design = verdict["design"]
     assert isinstance(design, dict)
     assert (design["multiplicity"]["family"], len(design["test"]["p"])) == ("own", 1)
@@ -132,8 +132,8 @@ def test_against_needs_an_arm_of_ones_own(folder: Path, capsys: pytest.CaptureFi
 def test_data_of_a_file_have_a_card(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "my_data.py").write_text(
         "from harness.registry.metadata import DataMetadata\n"
-        "from suites.data.digits import load, DigitsOptions\n"
-        "METADATA = DataMetadata(name='my-digits', target='load', summary='mine', origin='generated',\n"
+        "from suites.data.digits import DigitsOptions, load_digits\n"
+        "METADATA = DataMetadata(name='my-digits', target='load_digits', summary='mine', origin='generated',\n"
         "                content='images',\n"
         "                layout='none', home='here', licence='MIT', version='1', options=DigitsOptions)\n"
     )

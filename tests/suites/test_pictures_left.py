@@ -26,7 +26,7 @@ DETECTION = Cell(
 )
 RETRIEVAL = Cell(
     "suites.tasks.retrieval:retrieval",
-    "suites.data.digit_numbers:digits-by-class",
+    "suites.data.digits:digits-by-class",
     "suites.models.embedding:embedding",
     {"batch_size": 20},
     {"images_per_class": 6},

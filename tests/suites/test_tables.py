@@ -23,12 +23,12 @@ from suites.data.splitting import drawn, shares_of
 from suites.data.tables import TableData
 from suites.models import estimators
 from suites.tasks.prediction_scores import class_scores, number_scores
-from suites.tasks.table_encoding import Encoding
+from suites.tasks.tabular import Encoding
 
 TABLE = "suites.data.tables:table"
 CLASSIFICATION = "suites.tasks.tabular:tabular-classification"
 REGRESSION = "suites.tasks.tabular:tabular-regression"
-MLP, SKLEARN = "suites.models.perceptron:mlp", "suites.models.estimators:sklearn"
+MLP, SKLEARN = "suites.models.estimators:mlp", "suites.models.estimators:sklearn"
 pytestmark = pytest.mark.filterwarnings("ignore:table. ")
 
 
@@ -287,8 +287,8 @@ def test_an_estimator_is_fitted_once_and_scored(
 def test_what_an_estimator_draws_is_a_function_of_the_seed() -> None:
     def importances(state: int) -> np.ndarray:
         torch.manual_seed(state)
-        options = options_for(estimators.build, estimator="sklearn.ensemble.RandomForestClassifier")
-        model = estimators.build(ModelRequest(options, {"features": 4, "outputs": 2, "classes": 2}))
+        options = options_for(estimators.build_estimator, estimator="sklearn.ensemble.RandomForestClassifier")
+        model = estimators.build_estimator(ModelRequest(options, {"features": 4, "outputs": 2, "classes": 2}))
         features = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
         model.fit(features, (features[:, 0] > 0).astype(int), 1)
         return model.estimator.feature_importances_
@@ -316,9 +316,9 @@ def test_what_an_estimator_draws_is_a_function_of_the_seed() -> None:
     ],
 )
 def test_another_name_or_parameter_is_refused(name: str, parameters: dict[str, Any], expected: str) -> None:
-    options = options_for(estimators.build, estimator=name, parameters=parameters)
+    options = options_for(estimators.build_estimator, estimator=name, parameters=parameters)
     with pytest.raises(HarnessError, match=expected):
-        estimators.build(ModelRequest(options, {"features": 2, "outputs": 2, "classes": 2}))
+        estimators.build_estimator(ModelRequest(options, {"features": 2, "outputs": 2, "classes": 2}))
 
 
 def test_a_parameter_that_the_estimator_refuses_is_one_message() -> None:

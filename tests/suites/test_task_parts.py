@@ -38,7 +38,7 @@ DIGITS = Cell(
 )
 RETRIEVAL = Cell(
     "suites.tasks.retrieval:retrieval",
-    "suites.data.digit_numbers:digits-by-class",
+    "suites.data.digits:digits-by-class",
     "suites.models.embedding:embedding",
     {"batch_size": 20},
     {"images_per_class": 6},
@@ -47,7 +47,7 @@ RETRIEVAL = Cell(
 XL = Cell(
     "suites.tasks.language_modelling:language-modelling",
     "suites.data.help_topics:help-topics",
-    "suites.models.transformer_xl:transformer-xl",
+    "suites.models.language_models:transformer-xl",
     {"batch_size": 4, "length": 8, "eval_batch": 4},
     {"min_count": 10},
     {"layers": 1, "width": 16, "heads": 2, "head_width": 8, "inner": 16, "memory": 12, "eval_memory": 12},
@@ -437,14 +437,14 @@ def test_more_training_images_than_there_are_is_one_clear_error() -> None:
 LANGUAGE = Cell(
     "suites.tasks.language_modelling:language-modelling",
     "suites.data.help_topics:help-topics",
-    "suites.models.transformer_lm:transformer-lm",
+    "suites.models.language_models:transformer-lm",
     {"batch_size": 8, "length": 16, "eval_batch": 8},
     {"min_count": 10},
     {"layers": 1, "width": 32, "heads": 2, "inner": 32},
 )
 DEEP_XL = replace(
     LANGUAGE,
-    model="suites.models.transformer_xl:transformer-xl",
+    model="suites.models.language_models:transformer-xl",
     model_keys={"layers": 1, "width": 32, "heads": 2, "head_width": 16, "inner": 32, "memory": 16, "deviation": 0.1},
 )
 WEIGHT_NORM = replace(LANGUAGE, model_keys={**LANGUAGE.model_keys, "weight_norm": True})

@@ -30,10 +30,9 @@ from methods.norms.powernorm import PowerNorm
 from suites.data.parallel import Parallel
 from suites.data.phrases import english_number, german_number
 from suites.data.types import Text
-from suites.models import tensorized_lm, transformer
+from suites.models import language_models, transformer
 from suites.tasks.beam import BeamSearch
-from suites.tasks.image_reference import image_deviation
-from suites.tasks.norm_diagnostic import NormDiagnostic, distance
+from suites.tasks.norm_diagnostic import NormDiagnostic, distance, image_deviation
 from suites.tasks.subwords import END, PADDING, UNKNOWN, BytePairs, Pieces
 from suites.tasks.translation import bleu, chrf, mean_of
 
@@ -249,7 +248,7 @@ def test_norms_go_to_their_places_with_the_padding_and_the_last_one_warms_up_les
 def test_tensorized_attention_sees_later_tokens_only_without_its_mask(causal: bool) -> None:
     keys = {"layers": 2, "width": 16, "head_width": 8, "inner": 16, "length": 6, "causal": causal, "deviation": 0.3}
     torch.manual_seed(0)
-    model = model_from(tensorized_lm.build, {"vocabulary": 12}, **keys).eval()
+    model = model_from(language_models.build_tensorized, {"vocabulary": 12}, **keys).eval()
     tokens = torch.randint(0, 12, (2, 6), generator=torch.Generator().manual_seed(0))
     targets = torch.zeros_like(tokens)
     other = tokens.clone()
@@ -382,13 +381,13 @@ def test_a_user_s_own_folder_is_read_plain_or_packed(tmp_path: Path) -> None:
     assert plain == packed
     assert plain.splits["train"] == (("ein fr .",), ("ein en .",))
     (tmp_path / "packed" / "test.en.gz").write_bytes(gzip.compress(b"x" * 900)[:20])
-    with pytest.raises(HarnessError, match="cannot be read as lines"):
+    with pytest.raises(HarnessError, match="cannot be read"):
         load(where, tmp_path, path="packed", **keys)
 
 
 def test_ptb_is_read_as_its_text_files_are(tmp_path: Path) -> None:
     """One sentence a line between blanks, ``<unk>`` and ``N`` in the text; the end of a line is a token."""
-    where = "suites.data.wikitext:ptb"
+    where = "suites.data.tokens:ptb"
     lines = " no it was n't black monday \n but <unk> fell N points \n"
     write(tmp_path / "ptb", {f"ptb.{split}.txt": lines for split in ("train", "valid", "test")})
     text = load(where, tmp_path)

@@ -1,4 +1,4 @@
-"""What ``--address`` may name: a cluster that answers, on a network of one's own."""
+"""Check of ``--address``: a cluster on a private network that answers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import socket
 from harness.errors import HarnessError
 
 PATIENCE_SECONDS = 5
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""Preface and empty settings of HTTP/2 (RFC 9113, 3.4); a gRPC server answers with a frame of settings."""
 
 
 def check_address(address: str) -> None:
-    """Refuse an address that is no cluster's, or one at which Ray would have to travel over an open network.
+    """Refuse an address without a Ray cluster, or on a public network.
 
     Raises:
-        HarnessError: a Ray client address; no HOST:PORT; a public address without TLS; no gRPC server answers within
+        HarnessError: a Ray client address; not HOST:PORT; a public address without TLS; no gRPC server answers within
             five seconds (Ray itself would wait for minutes).
     """
     if address.startswith("ray://"):
@@ -29,42 +32,35 @@ def check_address(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if not (colon and host and port.isascii() and port.isdigit()):
         raise HarnessError(f"--address {address}: 'auto' or HOST:PORT is expected, as in head:6379")
-    host = host.strip("[]")
-    if (public := _public(host)) and os.environ.get("RAY_USE_TLS") != "1":
+    host, encrypted = host.strip("[]"), os.environ.get("RAY_USE_TLS", "0") == "1"
+    if (public := _public(host)) and not encrypted:
         raise HarnessError(
-            f"--address {address}: {public} is a public address, and what Ray sends, its token too, could be read on "
-            f"the way; join it over a private network, or set up Ray's TLS on every node (RAY_USE_TLS=1)"
+            f"--address {address}: {public} is a public address, and others could read Ray's traffic, its token too; "
+            f"join it over a private network, or set up Ray's TLS on every node (RAY_USE_TLS=1)"
         )
     try:
         with socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS) as connection:
-            heard = _greeting(connection)
+            answer = _greeting(connection)
     except (OSError, OverflowError, UnicodeError) as error:
         raise HarnessError(
             f"--address {address}: nothing answers there ({error}); 'ray start --head' starts one"
         ) from error
-    if os.environ.get("RAY_USE_TLS", "0") == "0" and heard[3:4] != _SETTINGS[3:4]:
-        raise HarnessError(f"--address {address}: what listens there is not Ray's control store (its port is 6379)")
-
-
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+    if answer[3:4] != _SETTINGS[3:4] and not encrypted:
+        raise HarnessError(f"--address {address}: the server there is not Ray's control store (its port is 6379)")
 
 
 def _greeting(connection: socket.socket) -> bytes:
-    """The first bytes of the answer to the preface of HTTP/2 (RFC 9113, 3.4): of a gRPC server a frame of settings."""
-    connection.settimeout(PATIENCE_SECONDS)
-    try:
+    with contextlib.suppress(TimeoutError):
         connection.sendall(_PREFACE + _SETTINGS)
         return connection.recv(len(_SETTINGS))
-    except TimeoutError:
-        return b""
+    return b""
 
 
 def _public(host: str) -> str:
-    """The first address of a host that anybody may reach, or nothing; a name that nobody knows has none."""
+    """The first public address of a host; empty where it has none or cannot be resolved."""
     with contextlib.suppress(OSError, UnicodeError):
-        for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
+        for *_, where in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
             with contextlib.suppress(ValueError):
-                if ipaddress.ip_address(str(found[4][0]).partition("%")[0]).is_global:
-                    return str(found[4][0])
+                if ipaddress.ip_address(str(where[0]).partition("%")[0]).is_global:
+                    return str(where[0])
     return ""

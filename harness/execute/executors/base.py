@@ -1,23 +1,24 @@
-"""The interface of executors, in the words of ``concurrent.futures`` where they fit."""
+"""The interface of executors, and the executor ``inline``."""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 from harness.execute.outcome import Outcome
-from harness.execute.worker import Job
+from harness.execute.worker import Job, run_job, sealed
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutorOptions:
-    """What executors are made with; each takes of it what it needs.
+    """Arguments of executors.
 
     Attributes:
         state: a folder for notes that outlive the process.
         address: a cluster to join: ``auto`` or ``HOST:PORT``; None: this machine.
-        gpus_per_trial: the share of a GPU that a trial asks for; None: one where there is one.
+        gpus_per_trial: share of a GPU for each trial; None: one where there is one.
     """
 
     state: Path
@@ -40,9 +41,9 @@ class Executor(Protocol):
     """Runs jobs. An outcome that ``crashed`` comes from a worker that died: another attempt may succeed.
 
     Attributes:
-        isolated: every trial has a process of its own, which ``cancel`` can end and whose death ends no other.
-        ahead: of the jobs that were submitted, so many are more than there are places for: they begin without delay
-            when others end. Their time has not begun.
+        isolated: every trial has its own process, which ``cancel`` can end and whose death ends no other.
+        ahead: number of submitted jobs beyond the free places: they begin without delay when others end. Their time
+            has not begun.
     """
 
     isolated: ClassVar[bool]
@@ -53,7 +54,7 @@ class Executor(Protocol):
         ...
 
     def has_room(self, job: Job) -> bool:
-        """Whether a job could start now, or soon: see ``ahead``."""
+        """True if a job could start now, or soon: see ``ahead``."""
         ...
 
     def submit(self, job: Job) -> None:
@@ -69,9 +70,56 @@ class Executor(Protocol):
         ...
 
     def cancel(self, trial_id: str) -> None:
-        """End a job: one that runs at once where the executor is isolated, else one that has not begun."""
+        """End a job: a running one at once where the executor is isolated, else one that has not begun."""
         ...
 
     def shutdown(self) -> None:
-        """End what still runs and give everything back."""
+        """End running jobs and release everything."""
         ...
+
+
+class InlineExecutor:
+    """Runs one trial after another in this process, without a memory limit: for debugging and tests.
+
+    Deadlines are checked between steps.
+    """
+
+    isolated: ClassVar[bool] = False
+    ahead = 0
+
+    def __init__(self, options: ExecutorOptions | None = None) -> None:
+        self._waiting: deque[Job] = deque()
+        self._progress: dict[str, Progress] = {}
+
+    def has_room(self, job: Job) -> bool:
+        """One at a time."""
+        return not self._waiting
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; ``wait`` runs it."""
+        self._waiting.append(job)
+
+    def wait(self, timeout: float) -> list[Outcome]:
+        """Run the next job to its end."""
+        if not self._waiting:
+            return []
+        job = self._waiting.popleft()
+
+        def beat(step: int, steps: int, loss: float) -> None:
+            self._progress[job.trial_id] = Progress(job.trial_id, step, steps, loss)
+
+        outcome = sealed(job, run_job(job, beat))
+        self._progress.pop(job.trial_id, None)
+        return [outcome]
+
+    def progress(self) -> list[Progress]:
+        """The running job's newest heartbeat."""
+        return list(self._progress.values())
+
+    def cancel(self, trial_id: str) -> None:
+        """Drop a job that has not begun; a running one ends itself at its deadline."""
+        self._waiting = deque(job for job in self._waiting if job.trial_id != trial_id)
+
+    def shutdown(self) -> None:
+        """Drop waiting jobs."""
+        self._waiting.clear()

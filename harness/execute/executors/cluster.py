@@ -1,4 +1,4 @@
-"""Runs trials as Ray tasks on whatever CPUs and GPUs there are. Retries are off: attempts and policy are ours."""
+"""Trials as Ray tasks on the available CPUs and GPUs. The dispatcher repeats attempts, not Ray."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from harness.base import process_tree
 from harness.data.roots import data_root
 from harness.errors import HarnessError, first_line
-from harness.execute.executors import orphans
+from harness.execute.executors import session
 from harness.execute.executors.addresses import check_address
 from harness.execute.executors.base import ExecutorOptions, Progress
 from harness.execute.executors.nodes import check_nodes, unfit_for
-from harness.execute.executors.private import keep_token_private, make_folder, remove_folder
 from harness.execute.executors.processes import devices_of, run_spread
 from harness.execute.outcome import Outcome
-from harness.execute.signals import end_as_interrupted
 from harness.execute.worker import Beat, Job, run_job, sealed
 from harness.vocabulary import Status
 
@@ -45,7 +43,7 @@ SHORT_SECONDS, LATELY = 0.25, 8
 
 
 class _Heartbeats:
-    """An actor that keeps the newest heartbeat of each trial, and the outcomes of those on several devices."""
+    """Actor with the newest heartbeat of each trial; keeps outcomes of trials on several devices."""
 
     def __init__(self) -> None:
         self._newest: dict[str, tuple[int, int, float, int, str]] = {}
@@ -83,16 +81,16 @@ def _task(job: Job, heartbeats: Any, home: str) -> Outcome:
 class RayExecutor:
     """The executor ``ray``: starts Ray on this machine, or joins the cluster of ``options.address``.
 
-    The processes of a session on this machine are noted in ``options.state``, so that a later run can end orphans.
+    Notes in ``options.state`` let a later run end the processes of a dead session.
 
     Raises:
-        HarnessError: a client address, no such cluster, or GPUs that the machine does not have.
+        HarnessError: an address that cannot be joined, or more GPUs than the machine has.
     """
 
     isolated: ClassVar[bool] = True
 
     def __init__(self, options: ExecutorOptions) -> None:
-        address, wanted = options.address, options.gpus_per_trial
+        address = options.address
         if address is not None:
             check_address(address)
         # Workers inherit these: no spinning threads beside each other, no telemetry, no banner about tokens.
@@ -113,30 +111,31 @@ class RayExecutor:
         self._lately: deque[float] = deque(maxlen=LATELY)  # seconds of the last trials
         self._running: dict[Any, Job] = {}
         self._cancelled: set[str] = set()
-        self._ended: list[str] = []  # whose heartbeats may be forgotten
+        self._ended: list[str] = []  # trials whose heartbeats may be dropped
         self._begin()
         self._count()
-        self._gpus_per_trial = wanted if wanted is not None else (1.0 if self._gpus else 0.0)
+        share = 1.0 if self._gpus else 0.0
+        self._gpus_per_trial = share if options.gpus_per_trial is None else options.gpus_per_trial
         if self._gpus_per_trial > self._gpus:
             self.shutdown()
             raise HarnessError(
-                f"--gpus-per-trial {self._gpus_per_trial:g}: the cluster has {self._gpus:g} GPUs; a task that asks for "
-                f"more would wait for ever"
+                f"--gpus-per-trial {self._gpus_per_trial:g}: the cluster has {self._gpus:g} GPUs; a task with "
+                f"more would wait forever"
             )
 
     def _count(self) -> None:
-        """How many CPUs and GPUs there are now: nodes of a cluster come and go."""
+        """Count the CPUs and GPUs of now: nodes of a cluster come and go."""
         total = self._ray.cluster_resources()
         self._cpus, self._gpus = float(total.get("CPU", 0)), float(total.get("GPU", 0))
         self._counted = time.monotonic()
 
     def _begin(self) -> None:
-        """Start or join Ray, and what our tasks need in it."""
+        """Start or join Ray, with its actor and tasks."""
         alone = self._options.address is None
         if alone:
-            orphans.end_orphans(self._options.state)
-            keep_token_private()
-            self._folder = make_folder()
+            session.end_orphans(self._options.state)
+            session.keep_token_private()
+            self._folder = session.make_folder()
         others = set(process_tree.below())
         try:
             self._start(self._options.address)
@@ -144,8 +143,8 @@ class RayExecutor:
             self._end_session(set(process_tree.below()) - others)
             raise
         if alone:
-            self._note = orphans.note_children(self._options.state, self._folder)
-            self._daemons = orphans.children_named(DAEMONS)
+            self._note = session.note_children(self._options.state, self._folder)
+            self._daemons = session.children_named(DAEMONS)
             self._session = set(process_tree.below()) - others
         else:
             try:
@@ -158,12 +157,12 @@ class RayExecutor:
         self._spread = self._ray.remote(max_retries=0, num_cpus=0, num_gpus=0)(run_spread)
         self._heartbeats = self._ray.remote(num_cpus=0)(_Heartbeats).remote()
         self._home = self._ray.get_runtime_context().get_node_id()
-        self._asked: Any = None  # an answer of the heartbeats that has not come yet
+        self._request: Any = None  # for heartbeats, not answered yet
 
     def _start(self, address: str | None) -> None:
         if self._folder is not None and os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled":
             raise HarnessError(
-                "RAY_AUTH_MODE=disabled: whoever reaches Ray's ports could run code here as you; unset it"
+                "RAY_AUTH_MODE=disabled: anyone who reaches Ray's ports could run code here as you; unset it"
             )
         # "local": never a cluster that happens to run on this machine; that one is joined by --address alone.
         own = {
@@ -179,13 +178,10 @@ class RayExecutor:
         except Exception as error:  # Ray raises a plain one where one of its daemons ends or is too slow
             where = f"--address {address}: " if address else ""
             raise HarnessError(f"{where}Ray does not start: {first_line(error)}") from error
-        end_as_interrupted()  # once more: Ray has put a handler in place that prints a stack trace
+        process_tree.end_as_interrupted()  # again: Ray has installed a handler that prints a stack trace
 
     def _is_broken(self, seconds: float = 0.0) -> bool:
-        """Whether one of the daemons of our own Ray is gone: nothing that runs on it will answer.
-
-        Looked up again after so many ``seconds``: it costs a part of a millisecond.
-        """
+        """True where a daemon of a private Ray died; checked again after ``seconds``."""
         now = time.monotonic()
         if now - self._looked < seconds:
             return False
@@ -193,22 +189,20 @@ class RayExecutor:
         return not all(process_tree.is_alive(process) for process in self._daemons)
 
     def _again(self) -> list[Outcome]:
-        """Start Ray again after its daemons died; what ran on it has crashed.
+        """Restart a broken Ray, and return the crashed trials.
 
         Raises:
             HarnessError: it died too often.
         """
-        told = "Ray's own processes died, and with them the worker"
-        lost = [
-            Outcome(job.trial_id, Status.FAILED, job.attempt, error=told, crashed=True)
-            for job in self._running.values()
-        ]
+        error = "Ray's own processes died, and with them the worker"
+        jobs = self._running.values()
+        lost = [Outcome(job.trial_id, Status.FAILED, job.attempt, error=error, crashed=True) for job in jobs]
         self._running.clear()
         self._cancelled.clear()
         self._restarts += 1
         if self._restarts > RESTARTS:
             raise HarnessError(f"Ray's processes died {self._restarts} times; what had finished is stored")
-        with contextlib.suppress(Exception):  # nothing of it can be relied on
+        with contextlib.suppress(Exception):  # any of it may be broken
             process_tree.end(self._daemons)
             self._ray.shutdown()
         self._daemons = []
@@ -218,18 +212,18 @@ class RayExecutor:
 
     @property
     def ahead(self) -> int:
-        """Jobs of one CPU each that wait in Ray while trials are short; also those that a dead node leaves waiting."""
+        """Number of short jobs that wait in Ray for a worker."""
         return max(0, len(self._running) - max(1, int(self._cpus)))
 
     def _short(self, job: Job) -> bool:
-        """Whether a job may wait in Ray: a worker gets the next one there in a fraction of a round trip to us."""
+        """True for a job that may wait in Ray."""
         if self._options.address is not None or self._gpus or len(self._lately) < LATELY:
             return False
         jobs = (*self._running.values(), job)
-        return max(self._lately) < SHORT_SECONDS and all(one.threads * devices_of(one) == 1 for one in jobs)
+        return max(self._lately) < SHORT_SECONDS and all(each.threads * devices_of(each) == 1 for each in jobs)
 
     def has_room(self, job: Job) -> bool:
-        """Whether CPUs and GPUs are free for it; a job that wants more than there is runs alone.
+        """True where CPUs and GPUs are free; a job larger than the cluster runs alone.
 
         Where the last trials took a fraction of a second each, as many again may wait for their CPU.
         """
@@ -238,13 +232,13 @@ class RayExecutor:
         if self._options.address is not None and time.monotonic() - self._counted > COUNT_SECONDS:
             self._count()
         jobs = (*self._running.values(), job)
-        cpus = sum(one.threads * devices_of(one) for one in jobs)
-        gpus = sum(self._gpus_per_trial if devices_of(one) == 1 else devices_of(one) for one in jobs)
+        cpus = sum(each.threads * devices_of(each) for each in jobs)
+        gpus = sum(self._gpus_per_trial if devices_of(each) == 1 else devices_of(each) for each in jobs)
         room = 2 * self._cpus if self._short(job) else self._cpus
         return cpus <= room and (not self._gpus or gpus <= self._gpus + 1e-9)
 
     def submit(self, job: Job) -> None:
-        """Start a Ray task, or for several devices one that starts a process each."""
+        """Start a Ray task; for several devices it starts a process each."""
         if not self._running and self._is_broken():
             self._again()
         if devices_of(job) > 1:
@@ -275,7 +269,7 @@ class RayExecutor:
             self._lately.append(outcome.wall_seconds or 0.0)
             return outcome
         except exceptions.OutOfMemoryError as error:
-            told = f"out of memory: the worker was ended: {first_line(error)}"
+            message = f"out of memory: the worker was ended: {first_line(error)}"
         except (
             exceptions.WorkerCrashedError,
             exceptions.TaskCancelledError,
@@ -284,27 +278,27 @@ class RayExecutor:
             exceptions.LocalRayletDiedError,
             exceptions.ObjectLostError,
         ) as error:
-            told = f"the worker process died: {type(error).__name__}"
+            message = f"the worker process died: {type(error).__name__}"
             if job.trial_id in self._cancelled:
                 self._cancelled.discard(job.trial_id)
-                status, told = Status.CANCELLED, "ended by the owner"
+                status, message = Status.CANCELLED, "ended by the command"
         except exceptions.RayError as error:
-            told, crashed = f"{type(error).__name__}: {first_line(error)}", self._is_broken()
-        return Outcome(job.trial_id, status, job.attempt, error=_COLOURS.sub("", told), crashed=crashed)
+            message, crashed = f"{type(error).__name__}: {first_line(error)}", self._is_broken()
+        return Outcome(job.trial_id, status, job.attempt, error=_COLOURS.sub("", message), crashed=crashed)
 
     def progress(self) -> list[Progress]:
-        """The newest heartbeats; empty while the actor is busy, whose answer is then taken the next time."""
+        """The newest heartbeats; empty while the actor is busy, whose answer then comes the next time."""
         from ray import exceptions
 
-        if self._asked is None:
-            self._asked, self._ended = self._heartbeats.newest.remote(self._ended), []
+        if self._request is None:
+            self._request, self._ended = self._heartbeats.newest.remote(self._ended), []
         # On a machine that is too busy to answer, outcomes must not wait for heartbeats.
-        ready, _ = self._ray.wait([self._asked], timeout=PATIENCE_SECONDS)
+        ready, _ = self._ray.wait([self._request], timeout=PATIENCE_SECONDS)
         if not ready:
             return []
-        asked, self._asked = self._asked, None
+        request, self._request = self._request, None
         try:
-            newest = self._ray.get(asked)
+            newest = self._ray.get(request)
         except exceptions.RayActorError:
             return []
         running = {job.trial_id for job in self._running.values()}
@@ -323,18 +317,18 @@ class RayExecutor:
                 self._ray.cancel(reference, force=True)
 
     def shutdown(self) -> None:
-        """Kill what runs and, where Ray was started here, end it."""
+        """Kill running tasks and end a Ray that was started here."""
         for reference in getattr(self, "_running", {}):
             self._ray.cancel(reference, force=True)
-        session = self._session | {child for one in self._session for child in process_tree.below(one)}
+        processes = self._session | {child for parent in self._session for child in process_tree.below(parent)}
         self._ray.shutdown()
-        self._end_session(session)
+        self._end_session(processes)
         if self._note is not None:
             self._note.unlink(missing_ok=True)
 
     def _end_session(self, processes: Iterable[psutil.Process]) -> None:
-        """Nothing is left of a Ray that was started here: agents outlive the daemons that started them."""
+        """End a private Ray completely: agents outlive the daemons that started them."""
         if self._folder is not None:
-            process_tree.end({*processes, *orphans.naming(self._folder)})
-            remove_folder(self._folder)
+            process_tree.end({*processes, *session.naming(self._folder)})
+            session.remove_folder(self._folder)
             self._folder = None

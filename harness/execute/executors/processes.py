@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.errors import first_line
 from harness.execute.outcome import Outcome
-from harness.execute.worker import Beat, Job, run_job, sealed
+from harness.execute.worker import Job, run_job, sealed
 from harness.vocabulary import Status
 
 # A collective waits for the first process while it scores a split.
@@ -17,12 +17,12 @@ PATIENCE_SECONDS = 24 * 3600
 
 
 def devices_of(job: Job) -> int:
-    """How many devices a trial asks for."""
+    """Number of devices of a trial."""
     return int(job.spec.recipe.get("devices", 1))
 
 
 def _each(config: dict[str, Any]) -> None:
-    """In every process of a trial: run it; the first one reports."""
+    """Run a trial in each of its processes; the first one reports."""
     import ray
     import torch
     from ray import train
@@ -33,10 +33,10 @@ def _each(config: dict[str, Any]) -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(get_device())
 
-    def told(step: int, steps: int, loss: float) -> None:
-        config["heartbeats"].beat.remote(job.trial_id, step, steps, loss, os.getpid(), platform.node())
+    def beat(step: int, steps: int, loss: float) -> None:
+        if rank == 0:
+            config["heartbeats"].beat.remote(job.trial_id, step, steps, loss, os.getpid(), platform.node())
 
-    beat: Beat = told if rank == 0 else lambda step, steps, loss: None
     outcome = run_job(job, beat, stop_at_deadline=False)
     if rank == 0:
         ray.get(config["heartbeats"].keep.remote(outcome))
@@ -59,7 +59,7 @@ def run_spread(job: Job, heartbeats: Any, use_gpu: bool) -> Outcome:
     devices, have = devices_of(job), ray.cluster_resources()
     kind, wanted = ("GPU", float(devices)) if use_gpu else ("CPU", float(devices * job.threads))
     if have.get(kind, 0.0) < wanted:
-        error = f"devices: {devices}: {wanted:g} {kind}s are asked for, the cluster has {have.get(kind, 0.0):g}"
+        error = f"devices: {devices}: {wanted:g} {kind}s are needed, the cluster has {have.get(kind, 0.0):g}"
         return Outcome(job.trial_id, Status.FAILED, job.attempt, error=error)
     notes = job.folder.resolve() / "ray-train"
     resources = {"CPU": float(job.threads), **({"GPU": 1.0} if use_gpu else {})}

@@ -87,7 +87,6 @@ class Command:
     def __init__(self, database: Path, name: str, ends: Ends, room: int = 1) -> None:
         self.owner = Writer(database, name).open()
         self.shared = SharedTrials(StorePaths.of(database), self.owner.journal.segment)
-        self.shared.begin()
         self.executor, self.watch = Scripted(ends, room), Seen()
         self.dispatcher = Dispatcher(
             StoreRecorder(self.owner.record, name), self.executor, Policy(), self.watch, self.shared

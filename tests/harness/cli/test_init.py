@@ -45,7 +45,7 @@ def test_for_a_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_main(["init", "photos.yaml", "--data", "photos"]) == 0
     assert run_main(["validate", "photos.yaml"]) == 0
     assert run_main(["plan", "photos.yaml", "--db", "r/h.duckdb"]) == 0
-    assert "2 cells, 12 trials" in capsys.readouterr().out
+    assert "2 configurations, 12 trials" in capsys.readouterr().out
 
 
 def test_for_a_table(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

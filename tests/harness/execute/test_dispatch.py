@@ -21,7 +21,7 @@ from harness.cli.watch import Counting
 from harness.errors import HarnessError
 from harness.execute import dispatch
 from harness.execute.dispatch import Dispatcher, Policy, Watch
-from harness.execute.executors import ExecutorOptions, InlineExecutor, Progress, RayExecutor, orphans
+from harness.execute.executors import ExecutorOptions, InlineExecutor, Progress, RayExecutor, session
 from harness.execute.worker import Job
 from harness.store import Outcome, Writer, open_reader
 from harness.trial.spec import FilledSlots, Part, TrialSpec
@@ -55,8 +55,8 @@ class Told:
         self.started.append((job.trial_id, job.attempt))
 
     def wait(self, timeout: float) -> list[Outcome]:
-        for name, one in list(self.running.items()):
-            parts = self.answer(one)
+        for name, item in list(self.running.items()):
+            parts = self.answer(item)
             if name in self.killed and parts is None:
                 parts = {"status": "cancelled", "error": "killed", "crashed": True}
             if parts is not None:
@@ -65,7 +65,7 @@ class Told:
                     Outcome(
                         name,
                         Status(parts["status"]),
-                        one.attempt,
+                        item.attempt,
                         error=parts.get("error"),
                         crashed=parts.get("crashed", False),
                     )
@@ -93,7 +93,7 @@ def dispatched(
     with Writer(database, "run-1") as owner:
         dispatcher = Dispatcher(StoreRecorder(owner.record, "run-1"), executor, policy or Policy(), Watch())
         dispatcher.submit(jobs)
-        ended = {one.trial_id: str(outcome.status) for one, outcome in dispatcher.outcomes()}
+        ended = {item.trial_id: str(outcome.status) for item, outcome in dispatcher.outcomes()}
     return ended, dispatcher
 
 
@@ -222,8 +222,8 @@ def test_more_jobs_may_come_between_outcomes(database: Path) -> None:
         dispatcher = Dispatcher(StoreRecorder(owner.record, "run-1"), Told(done), Policy(), Watch())
         dispatcher.submit([job("first")])
         ended = []
-        for one, _ in dispatcher.outcomes():
-            ended.append(one.trial_id)
+        for item, _ in dispatcher.outcomes():
+            ended.append(item.trial_id)
             if len(ended) < 3:
                 dispatcher.submit([job(f"next{len(ended)}")])
     assert ended == ["first", "next1", "next2"]
@@ -269,17 +269,17 @@ def test_orphans_of_a_dead_owner_are_ended_and_nobody_elses(tmp_path: Path) -> N
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
     code = (
-        "import os, sys; from pathlib import Path; from harness.execute.executors.orphans import note_children\n"
+        "import os, sys; from pathlib import Path; from harness.execute.executors.session import note_children\n"
         "import subprocess\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(120)'])\n"
         f"note_children(Path({str(tmp_path)!r})); os.kill(os.getpid(), 9)"
     )
     owner = subprocess.run([sys.executable, "-c", code], check=False)
     try:
         assert owner.returncode == -signal.SIGKILL
-        assert orphans.end_orphans(tmp_path) == 1
+        assert session.end_orphans(tmp_path) == 1
         assert list(tmp_path.iterdir()) == []
-        own = orphans.note_children(tmp_path)
-        assert orphans.end_orphans(tmp_path) == 0  # this process lives
+        own = session.note_children(tmp_path)
+        assert session.end_orphans(tmp_path) == 0  # this process lives
         assert sleeper.poll() is None
         assert bystander.poll() is None
         assert list(tmp_path.iterdir()) == [own]

@@ -1,47 +1,49 @@
-"""What a node lacks is said in one line each; a node that has everything says nothing."""
+"""Differences of a node are one line each; an equal node has none."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.execute.executors.nodes import _differences, traits
+from harness.execute.executors.nodes import NodeTraits, _differences, traits
 
 DATA, STATE = Path("/somewhere/data"), Path("/somewhere/results/h.duckdb.sessions")
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> dict[str, Any]:
+def own(tmp_path: Path) -> NodeTraits:
     (tmp_path / "data" / "digits").mkdir(parents=True)
     token = tmp_path / "token"
     token.write_text("shared")
     return traits(str(tmp_path / "data"), str(token))
 
 
-def test_an_equal_node_is_fit(own: dict[str, Any]) -> None:
-    assert _differences("node", own, dict(own), DATA, STATE) == []
+def test_an_equal_node_is_fit(own: NodeTraits) -> None:
+    assert _differences("node", own, replace(own), DATA, STATE) == []
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
-        ({"the data": None}, "HARNESS_DATA /somewhere/data is not there"),
-        ({"the data": ["other"]}, "has other folders than here"),
-        ({"the results": None}, "the folder of results /somewhere/results is not shared"),
-        ({"code": "0" * 64}, "are other code than here"),
+        ({"folders": None}, "HARNESS_DATA /somewhere/data is not there"),
+        ({"folders": ("other",)}, "has other folders than here"),
+        ({"token": None}, "the folder of results /somewhere/results is not shared"),
+        ({"code": "0" * 64}, "differ from here"),
         ({"torch": "1.0"}, "torch 1.0, here"),
         ({"python": "2.7"}, "python 2.7, here"),
     ],
 )
-def test_what_a_node_lacks_is_told(own: dict[str, Any], change: dict[str, Any], told: str) -> None:
-    (line,) = _differences("node", own, {**own, **change}, DATA, STATE)
+def test_a_difference_is_reported(own: NodeTraits, change: dict[str, Any], expected: str) -> None:
+    other = {"versions": {**own.versions, **change}} if "torch" in change or "python" in change else change
+    (line,) = _differences("node", own, replace(own, **other), DATA, STATE)
     assert line.startswith("node: ")
-    assert told in line
+    assert expected in line
 
 
-def test_a_node_on_which_the_harness_does_not_start_says_why(own: dict[str, Any]) -> None:
+def test_a_node_on_which_the_harness_does_not_start_says_why(own: NodeTraits) -> None:
     assert _differences("node", own, "no module named harness", DATA, STATE) == [
         "node: the harness does not start there: no module named harness"
     ]

@@ -20,8 +20,8 @@ from waiting import until
 
 from harness.base import process_tree
 from harness.errors import HarnessError
-from harness.execute.executors import orphans, private
-from harness.execute.executors.private import keep_token_private, make_folder, remove_folder
+from harness.execute.executors import session
+from harness.execute.executors.session import keep_token_private, make_folder, remove_folder
 
 
 def mode(path: Path) -> int:
@@ -32,15 +32,15 @@ def test_the_folder_is_private_and_short_enough(monkeypatch: pytest.MonkeyPatch,
     deep = tmp_path / ("deep" * 20)
     deep.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
-    made = make_folder()
+    created = make_folder()
     try:
-        assert mode(made) == 0o700
-        assert made.parent != deep
-        assert len(os.fsencode(f"{made.parent}{private._SOCKET}")) <= 107
+        assert mode(created) == 0o700
+        assert created.parent != deep
+        assert len(os.fsencode(f"{created.parent}{session._SOCKET}")) <= 107
     finally:
-        remove_folder(made)
-    assert not made.exists()
-    monkeypatch.setattr(private, "_SOCKET", "x" * 120)
+        remove_folder(created)
+    assert not created.exists()
+    monkeypatch.setattr(session, "_SOCKET", "x" * 120)
     with pytest.raises(HarnessError, match="set TMPDIR to one"):
         make_folder()
 
@@ -80,12 +80,12 @@ def test_a_dead_owner_s_folder_goes_with_its_orphans(tmp_path: Path) -> None:
     folder = make_folder()
     daemon = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)", f"--dir={folder}/ray"])
     code = (
-        "import os; from pathlib import Path; from harness.execute.executors.orphans import note_children\n"
+        "import os; from pathlib import Path; from harness.execute.executors.session import note_children\n"
         f"note_children(Path({str(tmp_path)!r}), Path({str(folder)!r})); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)
     try:
-        assert orphans.end_orphans(tmp_path) == 1  # no child of the owner's: known by its folder
+        assert session.end_orphans(tmp_path) == 1  # no child of the owner's: known by its folder
         assert daemon.wait(5) == -signal.SIGKILL
         assert not folder.exists()
     finally:
@@ -95,9 +95,9 @@ def test_a_dead_owner_s_folder_goes_with_its_orphans(tmp_path: Path) -> None:
 
 def running(process: subprocess.Popen[str]) -> bool:
     """Whether a trial runs: Ray's workers are called after it."""
-    for one in process_tree.below(psutil.Process(process.pid)):
+    for item in process_tree.below(psutil.Process(process.pid)):
         with contextlib.suppress(psutil.Error, IndexError):
-            if one.cmdline()[0].startswith("ray::known"):
+            if item.cmdline()[0].startswith("ray::known"):
                 return True
     return False
 
@@ -134,19 +134,19 @@ def test_a_run_s_ray_is_private_and_leaves_nothing(tmp_path: Path, tiny: Path, p
         assert mode(folder) == 0o700
         assert mode(home / ".ray" / "auth_token") == 0o600
         family = process_tree.below(psutil.Process(process.pid))
-        assert any(folder.name in " ".join(one.cmdline()) for one in family)
+        assert any(folder.name in " ".join(item.cmdline()) for item in family)
         if killed != "nothing":
-            for one in family:
+            for item in family:
                 with contextlib.suppress(psutil.Error):
-                    if Path(one.cmdline()[0]).name == killed:
-                        one.kill()
+                    if Path(item.cmdline()[0]).name == killed:
+                        item.kill()
         out, err = process.communicate(timeout=150)
         assert process.returncode == 0, out + err
     finally:
         process.kill()
-    assert [one.name for one in place.iterdir() if not one.name.startswith("torchinductor")] == []  # torch's own
-    until(lambda: not [one for one in family if process_tree.is_alive(one)])
-    assert orphans.naming(place) == []
+    assert [item.name for item in place.iterdir() if not item.name.startswith("torchinductor")] == []  # torch's own
+    until(lambda: not [item for item in family if process_tree.is_alive(item)])
+    assert session.naming(place) == []
 
 
 def test_workers_of_a_dead_session_are_known_by_the_files_that_they_have_open(tmp_path: Path) -> None:
@@ -162,10 +162,10 @@ def test_workers_of_a_dead_session_are_known_by_the_files_that_they_have_open(tm
         for worker in workers.values():
             assert worker.stdout is not None
             assert worker.stdout.readline() == b"1\n"
-        assert [one.pid for one in orphans.naming(tmp_path / "own")] == [workers["own"].pid]
+        assert [item.pid for item in session.naming(tmp_path / "own")] == [workers["own"].pid]
         note = {"owner": [workers["own"].pid, 0.0], "processes": [], "folder": str(tmp_path / "own")}
         (tmp_path / "session-1.json").write_text(json.dumps(note))
-        assert orphans.end_orphans(tmp_path) == 1
+        assert session.end_orphans(tmp_path) == 1
         assert workers["own"].wait(10) == -signal.SIGKILL
         assert workers["other"].poll() is None
     finally:

@@ -264,8 +264,6 @@ def test_several_benchmarks_are_told_apart_by_their_column(tmp_path: Path) -> No
     result = of(tmp_path, rows, {"benchmark": {"names": {"MNIST": "digits"}}}, made.TWO)
     detected = Theirs(column="dataset", names={"MNIST": "digits"})
     assert result.mapping.benchmark == detected, "the one column that fits with the translation"
-        "the one column that fits with the translation"
-    )
     with pytest.raises(HarnessError, match=r"r.csv:2: unknown benchmark 'MNIST' in 'two'; valid: digits, letters"):
         of(tmp_path, rows, text=made.TWO)
     without = [{key: value for key, value in row.items() if key != "dataset"} for row in rows[:2]]

@@ -114,7 +114,7 @@ def test_scopes_over_benchmarks() -> None:
 
 def test_nothing_is_said_of_equal_arms() -> None:
     (item,) = judged(scores(gain=0.0, seeds=5))
-    assert item.word == "undecided"
+    assert item.word == "inconclusive"
     (small,) = judged(scores(gain=0.0, seeds=20), smallest=5.0)
     assert small.word == "no effect worth having"
 

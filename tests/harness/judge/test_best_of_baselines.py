@@ -25,7 +25,7 @@ def test_a_difference_with_the_order_best_must_hold_against_each(tmp_path: Path)
     close = [score - 0.1 * (-1) ** seed for seed, score in enumerate(GAIN)]
     assert judged(tmp_path, close)["verdict"] == "direction confirmed", "the first decides, the other is shown"
     row = judged(tmp_path, close, order="best")
-    assert row["verdict"] == "undecided"
+    assert row["verdict"] == "inconclusive"
     harder = [one - two for one, two in zip(GAIN, close, strict=True)]
     assert row["p"] == pytest.approx(stats.paired_t(harder).p), "the larger p decides"
     assert row["design"]["effect"]["decided_against"] == "other"

@@ -41,7 +41,7 @@ def test_reversals_are_corrected_like_confirmations(tmp_path: Path, primary: boo
     rows = many(tmp_path, [side * edge, *[0.0] * 4], primary=primary).verdicts()
     assert rows["c0"]["p"] == alone["p"] < 0.03
     assert rows["c0"]["adjusted_p"] > 0.05
-    assert rows["c0"]["verdict"] == "undecided"
+    assert rows["c0"]["verdict"] == "inconclusive"
 
 
 def test_no_effect_worth_having_is_corrected_too(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_no_effect_worth_having_is_corrected_too(tmp_path: Path) -> None:
     assert 0.02 < p < 0.05
     assert alone["verdict"] == "no effect worth having"
     rows = many(tmp_path, [0.1, 0.8, 0.9, 1.0], **given).verdicts()
-    assert rows["c0"]["verdict"] == "undecided"
+    assert rows["c0"]["verdict"] == "inconclusive"
     everywhere = many(tmp_path, [0.1, 0.1, 0.1, 0.1], **given).verdicts()
     assert {row["verdict"] for row in everywhere.values()} == {"no effect worth having"}
 
@@ -63,7 +63,7 @@ def test_a_shared_test_asks_about_its_bound_both_ways(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, facts, [binding("up"), binding("down")], benchmarks=where)
     rows = World(suite, {("a", "ours"): around(-0.2, 0.4, 8), ("a", "base"): flat(8)}).verdicts()
     assert len(rows["up"]["design"]["test"]["p"]) == 1
-    assert (rows["up"]["verdict"], rows["down"]["verdict"]) == ("no effect worth having", "undecided")
+    assert (rows["up"]["verdict"], rows["down"]["verdict"]) == ("no effect worth having", "inconclusive")
 
 
 class TestFamiliesApart:
@@ -164,7 +164,7 @@ class TestFewestPairs:
             row = World(suite, {("a", "ours"): ours, ("a", "base"): flat(2)}, scale).verdicts(sequential=sequential)[
                 "c"
             ]
-            assert row["verdict"] in ("inconclusive", "undecided")
+            assert row["verdict"] == "inconclusive"
             assert row["p"] == 1.0
 
     def test_three_equal_differences_say_what_nearly_equal_ones_say(self, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def judged(folder: Path, ours: list[Any], base: list[Any], *, sequential: bool =
 def test_a_score_that_is_none_is_a_failed_trial(tmp_path: Path, value: float, sequential: bool) -> None:
     row = judged(tmp_path, [*around(2.0, 0.5, 5), value], flat(6), sequential=sequential)
     assert row["design"]["numbers"]["failed"] == 1
-    assert row["verdict"] == "undecided", "one of six lost pairs would leave nothing decided"
+    assert row["verdict"] == "inconclusive", "one of six lost pairs would leave nothing decided"
     assert row["n"] == 5
     several = judged(tmp_path, [*around(2.0, 0.5, 4), value, value], flat(6))
     assert several["verdict"] == "invalid"
@@ -47,7 +47,7 @@ def test_a_score_that_is_none_loses_its_pair_where_divergence_does(tmp_path: Pat
     evidence[last] = StoredTrial(last, "done", "here", results, 1.0)
     row = judge_designs(claim_designs(suite, world.plan, sequential=False), evidence, {}, WHEN)[0][1]
     assert row.detail.per_benchmark[0].differences[7] == -math.inf
-    assert (row.n, row.detail.numbers.diverged, row.verdict) == (8, 1, "undecided")
+    assert (row.n, row.detail.numbers.diverged, row.verdict) == (8, 1, "inconclusive")
 
 
 def test_the_largest_score_that_is_computed_with(tmp_path: Path) -> None:
@@ -105,11 +105,11 @@ class TestFailuresAnArm:
         assert firm["verdict"] == "direction confirmed"
         assert firm["p"] == pytest.approx(2 * 13 / 2**12), "the sign test of all twelve pairs, one of them lost"
         frail = judged(tmp_path, [*around(2.0, 0.2, 5), "failed"], flat(6))
-        assert (frail["verdict"], frail["difference"]) == ("undecided", pytest.approx(2.0))
+        assert (frail["verdict"], frail["difference"]) == ("inconclusive", pytest.approx(2.0))
 
     def test_a_failed_baseline_is_the_worst_case_of_a_reversal(self, tmp_path: Path) -> None:
         row = judged(tmp_path, around(-2.0, 0.2, 6), [*flat(5), "failed"])
-        assert row["verdict"] == "undecided"
+        assert row["verdict"] == "inconclusive"
         assert judged(tmp_path, [*around(-2.0, 0.2, 5), "failed"], flat(6))["verdict"] == "direction reversed"
 
     def test_both_failed_is_no_information(self, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ class TestFailuresAnArm:
         scores |= {(name, "base"): flat(6) for name in "ab"}
         assert World(suite, scores).verdicts()["c"]["verdict"] == "direction confirmed"
         scores["a", "ours"] = [*around(2.0, 0.2, 5), "failed"]
-        assert World(suite, scores).verdicts()["c"]["verdict"] == "undecided"
+        assert World(suite, scores).verdicts()["c"]["verdict"] == "inconclusive"
 
 
 def test_failures_on_one_benchmark_of_several(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_failures_on_one_benchmark_of_several(tmp_path: Path) -> None:
     assert World(suite, scores).verdicts()["c"]["verdict"] == "direction confirmed"
     scores["a", "ours"] = [*around(2.0, 0.2, 5), "failed"]
     scores["a", "base"] = flat(6)
-    assert World(suite, scores).verdicts()["c"]["verdict"] == "undecided"
+    assert World(suite, scores).verdicts()["c"]["verdict"] == "inconclusive"
 
 
 def test_pairs_that_both_diverged_are_no_evidence_of_being_no_worse(tmp_path: Path) -> None:

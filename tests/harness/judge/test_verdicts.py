@@ -70,7 +70,7 @@ def test_paper_table(tmp_path: Path, mean: float, spread: float, n: int, word: s
         (2.0, 0.5, 5, "direction confirmed"),
         (0.01, 0.001, 5, "direction confirmed"),  # the published size means nothing on a stand-in
         (-2.0, 0.5, 5, "direction reversed"),
-        (1.0, 3.0, 5, "undecided"),
+        (1.0, 3.0, 5, "inconclusive"),
     ],
 )
 def test_stand_in_table(tmp_path: Path, mean: float, spread: float, n: int, word: str) -> None:
@@ -86,7 +86,7 @@ def test_no_effect_worth_having_needs_a_small_interval(tmp_path: Path) -> None:
     row = one(tmp_path, values, base=shared, scale="mini", metric=registered)
     assert row["design"]["numbers"]["smallest"] == 0.8
     assert row["verdict"] == "no effect worth having"
-    assert one(tmp_path, values, base=shared, scale="mini")["verdict"] == "undecided", "nothing is registered"
+    assert one(tmp_path, values, base=shared, scale="mini")["verdict"] == "inconclusive", "nothing is registered"
 
 
 def test_the_numbers_are_those_of_the_paired_t(tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ class TestGates:
         scores |= {("a", "ours"): around(2.0, 0.5, 5), ("b", "ours"): around(0.0, 0.5, 5)}
         logged = {("a", "ours"): {"mechanism.share": 0.5}, ("b", "ours"): {"mechanism.share": 0.95}}
         row = World(suite, scores, mechanisms=logged).verdicts()["c"]
-        assert row["verdict"] == "undecided"  # the effect of a is none
+        assert row["verdict"] == "inconclusive"  # the effect of a is none
         both = World(suite, scores, mechanisms={(n, "ours"): {"mechanism.share": 0.5} for n in "ab"}).verdicts()["c"]
         assert both["verdict"] == "inactive"
         assert both["difference"] == pytest.approx(2.0)
@@ -489,7 +489,6 @@ def test_every_verdict_has_a_rank_of_its_own() -> None:
         "not reproduced",
         "no effect worth having",
         "inconclusive",
-        "undecided",
         "not comparable",
         "direction only",
         "direction confirmed",

@@ -185,15 +185,15 @@ def test_names_and_places_of_files_move_no_trial(tmp_path: Path) -> None:
             [sys.executable, "-c", RENAME], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-        found: dict[str, str] = json.loads(done.stdout)
-        return found
+        result: dict[str, str] = json.loads(done.stdout)
+        return result
 
     before = planned()
     moves = {
         "suites.tasks.augment": "suites.tasks.augmentations",
         "suites.data.digits": "suites.data.handwritten_digits",
         "suites.models.taps": "suites.models.feature_taps",
-        "harness.trial.schedules": "harness.trial.rates",
+        "harness.trial.seeds": "harness.trial.streams",
         "methods.optimizers.projection": "methods.optimizers.rejection",
     }
     for old, new in moves.items():
@@ -217,12 +217,12 @@ def test_names_and_places_of_files_move_no_trial(tmp_path: Path) -> None:
 
 def _makes_a_card(node: ast.AST) -> bool:
     inner = ast.walk(node) if isinstance(node, ast.FunctionDef) else ()
-    return any(isinstance(one, ast.Call) and getattr(one.func, "id", "").endswith("Metadata") for one in inner)
+    return any(isinstance(item, ast.Call) and getattr(item.func, "id", "").endswith("Metadata") for item in inner)
 
 
 def _sites(tree: ast.AST) -> list[Callable[[], None]]:
     """Every single change of an operator, constant, comparison or call in code that computes."""
-    found: list[Callable[[], None]] = []
+    result: list[Callable[[], None]] = []
     spoken: set[int] = set()
     for node in ast.walk(tree):
         silent = isinstance(node, ast.Raise | ast.Assert) or (
@@ -238,28 +238,28 @@ def _sites(tree: ast.AST) -> list[Callable[[], None]]:
         metadata = metadata or isinstance(node, ast.JoinedStr) or _makes_a_card(node)
         typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
         if silent or metadata or typing:
-            spoken.update(id(one) for one in ast.walk(node))
+            spoken.update(id(item) for item in ast.walk(node))
         for field in ("annotation", "returns"):
             if getattr(node, field, None) is not None:
-                spoken.update(id(one) for one in ast.walk(getattr(node, field)))
+                spoken.update(id(item) for item in ast.walk(getattr(node, field)))
     for node in ast.walk(tree):
         if id(node) in spoken:
             continue
         if isinstance(node, ast.BinOp):
             other = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
-            found.append(lambda node=node, other=other: setattr(node, "op", other))
+            result.append(lambda node=node, other=other: setattr(node, "op", other))
         elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            found.append(lambda node=node: setattr(node, "value", node.value + 1))
+            result.append(lambda node=node: setattr(node, "value", node.value + 1))
         elif isinstance(node, ast.Constant) and type(node.value) is bool:
-            found.append(lambda node=node: setattr(node, "value", not node.value))
+            result.append(lambda node=node: setattr(node, "value", not node.value))
         elif isinstance(node, ast.Compare):
             other = ast.LtE() if isinstance(node.ops[0], ast.Lt) else ast.Lt()
-            found.append(lambda node=node, other=other: node.ops.__setitem__(0, other))
+            result.append(lambda node=node, other=other: node.ops.__setitem__(0, other))
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            found.append(lambda node=node: setattr(node.func, "attr", node.func.attr + "_"))
+            result.append(lambda node=node: setattr(node.func, "attr", node.func.attr + "_"))
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-            found.append(lambda node=node: setattr(node, "op", ast.UAdd()))
-    return found
+            result.append(lambda node=node: setattr(node, "op", ast.UAdd()))
+    return result
 
 
 @pytest.mark.full
@@ -305,14 +305,14 @@ def test_what_is_imported_is_reached(trials: Reached) -> None:
 
 def _lazily(trials: Reached, start: tuple[str, ...]) -> frozenset[str]:
     """Modules that are imported inside functions, with all that these reach: loaded when the functions run."""
-    found: set[str] = set()
+    result: set[str] = set()
     for name in trials.of[start]:
         for function in ast.walk(ast.parse(trials.files[name].read_bytes())):
             if isinstance(function, ast.FunctionDef):
                 for node in ast.walk(function):
                     if isinstance(node, ast.ImportFrom) and node.module:
-                        found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return frozenset().union(*(fingerprint.reached((name,)) for name in found if name in trials.files))
+                        result |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset().union(*(fingerprint.reached((name,)) for name in result if name in trials.files))
 
 
 def test_another_name_taken_from_a_module_is_other_code(tmp_path: Path) -> None:

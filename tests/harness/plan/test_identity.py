@@ -124,8 +124,8 @@ def planned(copy: Path) -> dict[str, str]:
     done = subprocess.run(
         [sys.executable, "-c", PRINT], cwd=copy, env=environment, capture_output=True, text=True, check=True
     )
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+    result: dict[str, str] = json.loads(done.stdout)
+    return result
 
 
 def changed_arms(copy: Path, file: str, old: str, new: str) -> set[str]:
@@ -235,8 +235,8 @@ def with_teacher(tiny: Path, seeds: str) -> None:
 def test_prerequisites_are_planned_once_and_before_what_needs_them(tiny: Path, seeds: str, teachers: int) -> None:
     with_teacher(tiny, seeds)
     plan = plan_of(tiny)
-    made = [trial for trial in plan.trials if trial.arm == "prerequisite:teacher"]
-    assert len(made) == teachers
+    created = [trial for trial in plan.trials if trial.arm == "prerequisite:teacher"]
+    assert len(created) == teachers
     assert len(plan.trials) == 6 + teachers
     order = {trial.trial_id: number for number, trial in enumerate(plan.trials)}
     for trial in plan.trials:

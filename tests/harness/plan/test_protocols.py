@@ -53,8 +53,8 @@ def test_a_grid_of_factors_is_relative_to_each_arm_and_begins_with_its_own(tuned
     ],
 )
 def test_a_choice_at_an_end_of_the_grid_is_named(given: dict[str, Any], chosen: Any, end: str | None) -> None:
-    found = ends({"optimizer.lr": SpaceRange(**given)}, {"optimizer.lr": chosen, "another": 1.0})
-    assert found == ({} if end is None else {"optimizer.lr": end})
+    result = ends({"optimizer.lr": SpaceRange(**given)}, {"optimizer.lr": chosen, "another": 1.0})
+    assert result == ({} if end is None else {"optimizer.lr": end})
 
 
 def test_a_budget_is_at_most_the_smallest_grid_and_equal(tuned: Path) -> None:

@@ -23,9 +23,8 @@ from harness.registry.shipped import COMPUTING, suite_files
 from harness.registry.static import StaticPackages
 from harness.suite import load_suite
 from harness.suite.schema import json_schema
-from harness.trial import schedules
 from harness.trial.options import REQUIRED, Option, build, option, options_of
-from harness.trial.recipe import COMMON_KEYS, Recipe
+from harness.trial.recipe import COMMON_KEYS, Recipe, factors
 from suites.data import imagefolder
 
 
@@ -78,9 +77,9 @@ def test_a_field_that_declares_nothing_is_refused() -> None:
 
 def test_an_unknown_schedule_is_refused_and_the_declared_ones_exist() -> None:
     for name in COMMON_KEYS["schedule"].choices:
-        assert 0 <= schedules.factor(Recipe(schedule=str(name)), 3, 10) <= 1
+        assert 0 <= factors(Recipe(schedule=str(name)), 10)(3) <= 1
     with pytest.raises(HarnessError, match="did you mean 'cosine'"):
-        schedules.factor(Recipe(schedule="cosin"), 0, 10)
+        factors(Recipe(schedule="cosin"), 10)
 
 
 # plug-ins
@@ -135,11 +134,11 @@ def test_listing_imports_no_plug_in_and_asking_for_one_does(
     assert "broken" in rows
     assert run_main(["validate", str(suite_files()["adamp"])]) == 0
     assert not {"lion_plug_in", "broken_plug_in"} & set(sys.modules)
-    found = registry.entry("method", "lion")
-    assert found.metadata.title == "Lion"
-    assert found.options["betas"] == Option("list", [0.9, 0.99], items="float")
-    assert found.load().target.__name__ == "Lion"
-    assert registry.entries("method")["lion"] is found
+    result = registry.entry("method", "lion")
+    assert result.metadata.title == "Lion"
+    assert result.options["betas"] == Option("list", [0.9, 0.99], items="float")
+    assert result.load().target.__name__ == "Lion"
+    assert registry.entries("method")["lion"] is result
 
 
 def test_a_broken_plug_in_is_named_once_and_set_aside(
@@ -242,11 +241,11 @@ def test_the_json_schema_holds_blocks_to_the_options_of_what_they_name() -> None
     validator = jsonschema.Draft202012Validator({"$ref": "#/$defs/BenchmarkFile", "$defs": json_schema()["$defs"]})
 
     def messages(content: Any) -> list[str]:
-        waiting, found = list(validator.iter_errors(content)), []
+        waiting, result = list(validator.iter_errors(content)), []
         for error in waiting:
-            found.append(error.message)
+            result.append(error.message)
             waiting += error.context
-        return found
+        return result
 
     for path in suite_files().values():
         for name, benchmark in load_suite(path).benchmarks.items():
@@ -265,6 +264,6 @@ def test_the_json_schema_holds_blocks_to_the_options_of_what_they_name() -> None
         ({"recipe": {"l1": 1.0}}, "'l1' was unexpected"),
         ({"prerequisites": {"teacher": {"recipe": {"l1": 1.0}, "task": "classification"}}}, "'l1' was unexpected"),
     ):
-        found = messages({**right, "mini": block})
-        assert any(wrong in message for message in found), found
+        result = messages({**right, "mini": block})
+        assert any(wrong in message for message in result), result
     assert messages({**right, "task": "inpainting", "mini": {"recipe": {"l1": 1.0, "steps": 3}}}) == []

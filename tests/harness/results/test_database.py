@@ -58,7 +58,7 @@ def store(tmp_path: Path) -> Path:
         for line in [*lines, *(scored(trial, value) for trial, value in scores.items())]:
             owner.record(read_event({"v": 1, **line}))
         owner.record(TaggedEvent("run-1", ["debug"]))
-        for suite, word in (("one", "direction confirmed"), ("two", "undecided")):
+        for suite, word in (("one", "direction confirmed"), ("two", "inconclusive")):
             owner.record(ClaimsEvent(suite, [{"claim_id": "k"}, {"claim_id": "open"}]))
             row = {
                 "claim_id": "k",
@@ -67,7 +67,7 @@ def store(tmp_path: Path) -> Path:
                 "difference": 2.0,
                 "design": {"arm": "adamp", "against": ["adam"]},
             }
-            owner.record(VerdictsEvent([row, {"claim_id": "gone", "verdict": "undecided"}], [], [], suite, "mini"))
+            owner.record(VerdictsEvent([row, {"claim_id": "gone", "verdict": "inconclusive"}], [], [], suite, "mini"))
     return path
 
 
@@ -114,7 +114,7 @@ def test_verdicts_are_the_newest_of_the_suites_claims(store: Path) -> None:
             "adamp",
             "adam",
         )
-        assert db.verdicts("two")["verdict"].tolist() == ["undecided"]
+        assert db.verdicts("two")["verdict"].tolist() == ["inconclusive"]
         assert db.runs(suite="one")["tags"].map(list).tolist() == [[], [], [], ["debug"]]
 
 
@@ -155,7 +155,7 @@ def test_it_says_what_it_holds(store: Path) -> None:
     with harness.open(store) as db:
         assert repr(db) == (
             f"<harness store {store}: one at mini: 3 runs, 4 of 4 trials done (1 direction confirmed); "
-            "one at small: 1 run, 1 of 1 trials done; two at mini: 1 run, 1 of 1 trials done (1 undecided)>"
+            "one at small: 1 run, 1 of 1 trials done; two at mini: 1 run, 1 of 1 trials done (1 inconclusive)>"
         )
         assert "<td>1 direction confirmed</td>" in db._repr_html_()
 

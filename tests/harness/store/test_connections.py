@@ -8,12 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store_support import outcome
 
 from harness.cli.group import run_main
-from harness.store import StorePaths, Writer, connections, open_reader, schema
-from harness.store.connections import release, using
-from harness.store.locking import is_free, process_lock, writing
+from harness.store import StorePaths, Writer, connections, readers, schema
+from harness.store.connections import process_lock, release, using, writing
+from harness.store.locking import is_free
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return connect(path, **options)  # type: ignore[arg-type]
 
-    for module in (schema, connections):
+    for module in (schema, readers):
         monkeypatch.setattr(module, "connect", counted)
     monkeypatch.setattr(connections, "LINGER_SECONDS", 3600.0)
     return names
@@ -47,38 +46,34 @@ def test_a_run_of_two_trials_opens_the_database_before_and_after_them(
 
 def test_uses_share_a_connection_and_copies_close_it(paths: StorePaths, opened: list[str]) -> None:
     for _ in range(3):
-        with using(paths, write=True) as connection:
-            connection.execute("SELECT 1")
-        with using(paths, write=False) as connection:
+        with using(paths) as connection:
             connection.execute("SELECT 1")
     assert opened.count("h.duckdb") == 1
     with writing(paths):
         assert process_lock(paths).kept is None
-    with using(paths, write=False):
+    with using(paths):
         pass
-    with using(paths, write=True):
-        pass
-    assert opened.count("h.duckdb") == 3, "one that only reads is not used to write"
+    assert opened.count("h.duckdb") == 2
     release(paths)
 
 
 def test_whoever_waits_gets_the_file(paths: StorePaths, opened: list[str]) -> None:
     """A second lock on the same files, as another process has it."""
-    with using(paths, write=True):
+    with using(paths):
         assert not is_free(paths.lock)
     with paths.turnstile.open("rb") as waiting:
         fcntl.flock(waiting, fcntl.LOCK_SH)
         assert not is_free(paths.turnstile)
-        with pytest.raises(Exception, match="in use"), using(paths, write=True, timeout=0.05):
+        with pytest.raises(Exception, match="in use"), using(paths, timeout=0.05):
             pass
         assert is_free(paths.lock), "the kept connection made way"
-    with using(paths, write=True, linger=False):
+    with using(paths, linger=False):
         pass
     assert process_lock(paths).kept is None
 
 
 def test_a_failed_use_closes(paths: StorePaths, opened: list[str]) -> None:
-    with pytest.raises(ValueError, match="no"), using(paths, write=True):
+    with pytest.raises(ValueError, match="no"), using(paths):
         raise ValueError("no")
     assert is_free(paths.lock)
     assert process_lock(paths).kept is None
@@ -93,19 +88,16 @@ def test_an_unused_connection_is_closed(paths: StorePaths, monkeypatch: pytest.M
 
     monkeypatch.setattr(connections.threading, "Timer", Held)
     monkeypatch.setattr(connections, "LINGER_SECONDS", 0.0)
-    with using(paths, write=True):
+    with using(paths):
         pass
-    monkeypatch.setattr(connections.threading, "current_thread", lambda: process_lock(paths).kept._timer)  # type: ignore[union-attr]
+    monkeypatch.setattr(connections.threading, "current_thread", lambda: process_lock(paths)._timer)
     assert not is_free(paths.lock)
     started[-1]()
     assert is_free(paths.lock)
 
 
-def test_closing_an_owner_or_a_reader_releases_the_file(paths: StorePaths, opened: list[str]) -> None:
-    with Writer(paths.database) as owner:
-        owner.record(outcome("a"))
-    assert is_free(paths.lock)
-    with open_reader(paths.database) as reader:
-        assert reader.finished(["a"]) == {"a": "done"}
+def test_closing_a_writer_releases_the_file(paths: StorePaths, opened: list[str]) -> None:
+    with Writer(paths.database) as writer, writer.reader() as reader:
+        assert reader.finished(["a"]) == {}
         assert not is_free(paths.lock)
     assert is_free(paths.lock)

@@ -45,7 +45,7 @@ def filled(database: Path) -> None:
         outcome("a", results=[{"split": "test", "metric": "top1-accuracy", "value": float("nan")}]),
         LogEvent("energy", {"trial_id": "a", "joules": {"cpu": 3.0}}, "r1"),
         SweepPointEvent({"sweep_id": "w", "arm": "x", "number": 1, "trial_ids": ["a", "b"], "status": "told"}),
-        VerdictsEvent([{"claim_id": "k", "verdict": "undecided", "n": 2}], sides, [gate], "s", "mini"),
+        VerdictsEvent([{"claim_id": "k", "verdict": "inconclusive", "n": 2}], sides, [gate], "s", "mini"),
         run="r1",
     )
 

@@ -222,10 +222,10 @@ def test_verdicts_keep_their_history_and_gates_their_last_state(paths: StorePath
             "gates": [gate | {"passed": value > 1}, gate | {"metric": "mechanism.y"}],
         }
 
-    write(paths, [judged("2026-01-01T00:00:00Z", "undecided", 0.5)])
+    write(paths, [judged("2026-01-01T00:00:00Z", "inconclusive", 0.5)])
     write(paths, [judged("2026-01-02T00:00:00Z", "direction confirmed", 2.0)])
     assert rows(paths, "SELECT judged_at, verdict, isnan(p), design FROM verdicts ORDER BY 1") == [
-        (datetime(2026, 1, 1), "undecided", True, '{"g":2}'),
+        (datetime(2026, 1, 1), "inconclusive", True, '{"g":2}'),
         (datetime(2026, 1, 2), "direction confirmed", True, '{"g":2}'),
     ]
     assert rows(paths, "SELECT count(*) FROM verdict_trials") == [(2,)]
@@ -239,16 +239,20 @@ def test_a_claim_has_a_verdict_and_gates_under_each_protocol(paths: StorePaths) 
     at = "2026-01-01T00:00:00Z"
     gate = {"claim_id": "a", "metric": "mechanism.x", "arm": "ours", "value": 1.0}
     verdicts = {"kind": "verdicts", "scale": "mini", "at": at}
-    for protocol, verdict in (("published", "undecided"), ("tuned", "direction confirmed"), ("tuned", "undecided")):
+    for protocol, verdict in (
+        ("published", "inconclusive"),
+        ("tuned", "direction confirmed"),
+        ("tuned", "inconclusive"),
+    ):
         own = {"claim_id": "a", "protocol": protocol}
         side = {**own, "trial_id": "t", "side": "method"}
         parts = {"verdicts": [{**own, "verdict": verdict}], "trials": [side], "gates": [{**gate, **own}]}
         write(paths, [{**verdicts, **parts}])
-    write(paths, [{**verdicts, "verdicts": [{"claim_id": "b", "verdict": "undecided"}]}])
+    write(paths, [{**verdicts, "verdicts": [{"claim_id": "b", "verdict": "inconclusive"}]}])
     assert rows(paths, "SELECT claim_id, protocol, verdict FROM verdicts ORDER BY ALL") == [
-        ("a", "published", "undecided"),
-        ("a", "tuned", "undecided"),
-        ("b", "published", "undecided"),
+        ("a", "published", "inconclusive"),
+        ("a", "tuned", "inconclusive"),
+        ("b", "published", "inconclusive"),
     ]
     assert rows(paths, "SELECT protocol FROM verdict_trials ORDER BY 1") == [("published",), ("tuned",)]
     assert rows(paths, "SELECT protocol FROM gates ORDER BY 1") == [("published",), ("tuned",)]

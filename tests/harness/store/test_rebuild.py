@@ -30,7 +30,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             owner.record(outcome("b", "failed", error="x"))
             owner.record(outcome(f"c{number}", "diverged"))
             owner.record(ClaimsEvent(suite="s", claims=[{"claim_id": f"k{number}"}]))
-            verdicts = [{"claim_id": f"k{number}", "verdict": "undecided", "stand_in": ["model"]}]
+            verdicts = [{"claim_id": f"k{number}", "verdict": "inconclusive", "stand_in": ["model"]}]
             owner.record(VerdictsEvent(scale="mini", verdicts=verdicts))
             owner.record(EnvironmentEvent(environment_id="e", info={}))
             owner.record(SweepEvent(row={"sweep_id": "w", "status": f"{number}"}))

@@ -29,7 +29,7 @@ def backups(paths: StorePaths) -> list[Path]:
 
 def test_importing_the_store_loads_nothing_heavy() -> None:
     code = (
-        "import sys, harness.store, harness.cli.query, harness.cli.db\n"
+        "import sys, harness.store, harness.cli.read, harness.cli.db\n"
         "heavy = {'torch', 'ray', 'pandas', 'pyarrow', 'duckdb', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -145,7 +145,6 @@ def test_others_results_are_seen_as_they_come_and_after_they_left(paths: StorePa
     with Writer(paths.database, "one") as first:
         follow = OtherSessions(paths, first.journal.segment)
         with Writer(paths.database, "two") as two:
-            OtherSessions(paths, two.journal.segment).announce()
             follow.look()
             assert follow.result("t") is None
             assert follow.living() == [f"two, process {os.getpid()} on {platform.node()}"]
@@ -172,7 +171,6 @@ def test_who_came_and_went_between_two_looks_is_seen(paths: StorePaths) -> None:
         follow = OtherSessions(paths, first.journal.segment)
         for name in ("two", "three"):
             with Writer(paths.database, name) as other:
-                OtherSessions(paths, other.journal.segment).announce()
                 other.record(outcome(f"of-{name}"))
         follow.look()
         assert follow.result("of-two") is not None
@@ -204,10 +202,8 @@ def test_what_a_dead_session_left_is_seen_by_who_planned_before(paths: StorePath
             import os
             from harness.store import Outcome, Writer, StorePaths
             from harness.store.events import OutcomeEvent
-            from harness.store.following import OtherSessions
             from harness.vocabulary import Status
             writer = Writer({str(paths.database)!r}, "two").open()
-            OtherSessions(writer.paths, writer.journal.segment).announce()
             writer.record(OutcomeEvent(Outcome("t", Status.DONE)))
             os.kill(os.getpid(), 9)
             """

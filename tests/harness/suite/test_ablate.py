@@ -144,7 +144,7 @@ BROKEN = {
     ),
     "one key twice": (
         "better: {design: factorial, factors: {a: {off: {level: 1.0}}, b: {off: {level: 2.0}}}}",
-        "told apart",
+        "cannot be separated",
         "level: 2.0",
     ),
     "too large": (

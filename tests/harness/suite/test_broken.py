@@ -52,7 +52,7 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "claim neither bound nor unbound": (lambda t: t[: t.index("claims:")], "neither bound nor unbound"),
     "an ordering of unknown form": (
         lambda t: re.sub(r"kind: \w+", "kind: ordering", t).replace("against: [base]", "against: [base, worse]"),
-        "has 2 arms in 'against:' and no 'order:'; say 'chain'",
+        "has 2 arms in 'against:' and no 'order:'; give 'chain'",
     ),
     "unbound without a reason": (
         swap(", benchmarks: [known], arm: better, against: [base], primary: true", ", unbound: ''"),
@@ -69,11 +69,11 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "null arms": (lambda t: t.replace(t[t.index("arms:") : t.index("benchmarks:")], "arms:\n"), "arms"),
     "missing benchmark file": (
         swap("  known:\n    define:", "  other: {file: other.yaml}\n  known:\n    define:"),
-        "no such file",
+        "other.yaml does not exist",
     ),
     "a missing file of facts": (
         lambda t: t[: t.index("facts:")] + "facts: gone.yaml\n" + t[t.index("claims:") :],
-        "no such file of facts",
+        "the file of facts",
     ),
     "inherits what is not there": (swap("suite: tiny", "inherits: gone.yaml\nsuite: tiny"), "does not exist"),
     "inherits itself": (swap("suite: tiny", "inherits: tiny.yaml\nsuite: tiny"), "in a circle"),
@@ -92,7 +92,7 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "truncated": (lambda t: t[: len(t) // 2] + "\n  - {", "tiny.yaml:"),
     "a fact twice": (
         lambda t: t.replace("claims:", t[t.index("  - id: tiny-better") : t.index("claims:")] + "claims:"),
-        "stands twice",
+        "is duplicated",
     ),
     "a fact of another suite": (swap("    suite: tiny", "    suite: huge"), "belongs to suite 'huge'"),
 }

@@ -56,7 +56,7 @@ def run(spec: TrialSpec, folder: Path, stop_at: float = math.inf, every: float =
 
 
 def numbers(outcome: TrainingResult) -> tuple[Any, ...]:
-    series = {(one.split, one.name): (one.step, one.value) for one in outcome.series}
+    series = {(item.split, item.name): (item.step, item.value) for item in outcome.series}
     return outcome.results, series
 
 

@@ -92,10 +92,10 @@ def test_the_next_batches_are_read_while_the_caller_works() -> None:
 def test_a_file_that_cannot_be_read_is_told_with_its_path_when_its_turn_comes(workers: int, error: Exception) -> None:
     disk, loader = Disk(5), Loader(CPU, workers)
     disk.broken = {11: HarnessError("a later one"), 9: error}
-    told = "a/9 is damaged" if isinstance(error, HarnessError) else f"9 cannot be read: {type(error).__name__}"
+    message = "a/9 is damaged" if isinstance(error, HarnessError) else f"9 cannot be read: {type(error).__name__}"
     batches = loader.ahead(disk.readings())
     assert [next(batches), next(batches)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    with pytest.raises(HarnessError, match=told):
+    with pytest.raises(HarnessError, match=message):
         next(batches)
     loader.close()
 

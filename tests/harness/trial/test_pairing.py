@@ -60,7 +60,7 @@ def watch(trial: Trial, folder: Path, patch: pytest.MonkeyPatch, *, wasteful: bo
     take_step = training.Loop.take_step
 
     def fed(self: training.Loop, step: int, batch: Any) -> Any:
-        seen.batches.append([kept(one) for one in leaves(batch)])
+        seen.batches.append([kept(item) for item in leaves(batch)])
         return take_step(self, step, batch)
 
     with pytest.MonkeyPatch.context() as own:
@@ -79,9 +79,9 @@ def kept(one: Any) -> np.ndarray:
 def leaves(batch: Any) -> list[Any]:
     """The arrays and numbers of a batch."""
     if dataclasses.is_dataclass(batch):
-        return [one for part in dataclasses.fields(batch) for one in leaves(getattr(batch, part.name))]
+        return [item for part in dataclasses.fields(batch) for item in leaves(getattr(batch, part.name))]
     if isinstance(batch, list | tuple):
-        return [one for part in batch for one in leaves(part)]
+        return [item for part in batch for item in leaves(part)]
     return [] if batch is None or isinstance(batch, bool | str) else [batch]
 
 

@@ -115,7 +115,7 @@ def _train(rank: int, count: int, folder: str, killed_at: int | None = None) -> 
     around = Runtime(Path(folder), torch.device("cpu"), registry.load, data_root(), beat, checkpoint_seconds=0.0)
     outcome = train(_spec(count), around)
     if rank == 0:
-        loss = next(one for one in outcome.series if (one.split, one.name) == ("train", "loss"))
+        loss = next(item for item in outcome.series if (item.split, item.name) == ("train", "loss"))
         torch.save(
             {"loss": loss.value, "results": [tuple(score) for score in outcome.results]}, Path(folder) / "outcome.pt"
         )
@@ -156,14 +156,14 @@ def test_two_processes_go_on_from_their_checkpoint_to_the_last_bit(tmp_path: Pat
 
 @pytest.mark.timeout(280)
 def test_lanes_keep_their_memory_on_two_processes(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    for folder in (one, two):
+    item, two = tmp_path / "one", tmp_path / "two"
+    for folder in (item, two):
         folder.mkdir()
-    _train(0, 1, str(one))
+    _train(0, 1, str(item))
     _train_on_two(two)
-    alone, spread = (torch.load(folder / "outcome.pt") for folder in (one, two))
+    alone, spread = (torch.load(folder / "outcome.pt") for folder in (item, two))
     assert spread["loss"] == pytest.approx(alone["loss"], rel=1e-4)
-    scores = [{(split, name): value for split, name, value in one["results"]} for one in (alone, spread)]
+    scores = [{(split, name): value for split, name, value in item["results"]} for item in (alone, spread)]
     assert scores[1]["test", "perplexity"] == pytest.approx(scores[0]["test", "perplexity"], rel=1e-4)
 
 

@@ -20,9 +20,8 @@ from harness.plan.planning import Selection, Trial, make_plan
 from harness.suite import load_suite
 from harness.trial.assembly import assemble, share_weights
 from harness.trial.loop import Loop, train
-from harness.trial.recipe import Recipe, recipe_from, task_values
+from harness.trial.recipe import Recipe, evenly, factors, log_spaced, recipe_from, task_values
 from harness.trial.runtime import Runtime
-from harness.trial.schedules import evenly, factor, log_spaced
 from harness.trial.seeds import Streams, derive, seed_torch
 
 
@@ -45,17 +44,17 @@ def outcome_of(trial: Trial, folder: Path, **more: object) -> Outcome:
 
 def test_schedules() -> None:
     cosine = Recipe(steps=100, schedule="cosine", warmup=0.1)
-    values = [factor(cosine, step, 100) for step in range(100)]
+    values = [factors(cosine, 100)(step) for step in range(100)]
     assert values[:10] == pytest.approx([0.1 * k for k in range(1, 11)])
     assert values[10] == pytest.approx(1.0)
     assert all(a > b for a, b in itertools.pairwise(values[10:]))
     steps = Recipe(schedule="step", milestones=(0.5, 0.75), gamma=0.1)
-    assert [factor(steps, s, 100) for s in (0, 49, 50, 74, 75)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    assert [factors(steps, 100)(s) for s in (0, 49, 50, 74, 75)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
     linear = Recipe(schedule="linear", min_lr_ratio=0.5)
-    assert factor(linear, 50, 100) == pytest.approx(0.75)
+    assert factors(linear, 100)(50) == pytest.approx(0.75)
     root = Recipe(schedule="inverse-sqrt", warmup=10)
-    assert factor(root, 9, 100) == pytest.approx(1.0)
-    assert factor(root, 39, 100) == pytest.approx(0.5)
+    assert factors(root, 100)(9) == pytest.approx(1.0)
+    assert factors(root, 100)(39) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("total", [1, 2, 7, 49, 50, 51, 600, 100_000])
@@ -99,8 +98,8 @@ def test_a_trial_repeats_to_the_last_bit_whatever_ran_before(tmp_path: Path) -> 
     after = outcome_of(first, tmp_path / "c")
     assert alone.status == "done"
     assert alone.results == after.results
-    for one, two in zip(alone.series, after.series, strict=True):
-        assert one.value == two.value
+    for item, two in zip(alone.series, after.series, strict=True):
+        assert item.value == two.value
 
 
 def test_two_arms_of_a_seed_see_the_same_start_and_the_same_batches(tmp_path: Path) -> None:
@@ -170,7 +169,7 @@ def test_threads_and_device_are_those_of_the_recipe(tiny: Path, tmp_path: Path) 
 def test_the_final_validation_is_that_of_the_selected_weights(select: str, tmp_path: Path) -> None:
     trial = trial_of("adamp", "adamw", steps=40, evaluations=8, select=select, selection_metric="top1-accuracy")
     outcome = train(trial.spec, runtime(tmp_path))
-    series = next(one for one in outcome.series if (one.split, one.name) == ("validation", "top1-accuracy"))
+    series = next(item for item in outcome.series if (item.split, item.name) == ("validation", "top1-accuracy"))
     final = {name: value for split, name, value in outcome.results if split == "validation"}
     assert len(set(series.value)) > 1
     assert final["top1-accuracy"] == (series.value[-1] if select == "last" else max(series.value))
@@ -198,16 +197,16 @@ def test_a_metric_that_the_card_does_not_declare_is_an_error(
     monkeypatch.setattr(Synthetic, "metadata", dataclasses.replace(Synthetic.metadata, metrics=("scores", "distance")))
     outcome = outcome_of(trial, tmp_path)
     assert outcome.status == "failed"
-    told = (
+    message = (
         "the task 'synthetic' reports 'score' on validation, which its metadata does not declare; did you mean 'scores'"
     )
-    assert told in str(outcome.error)
+    assert message in str(outcome.error)
     assert outcome.results == ()
 
 
 def test_an_unknown_schedule_trains_nothing() -> None:
     with pytest.raises(HarnessError, match="unknown schedule 'cosin'"):
-        factor(Recipe(schedule="cosin"), 3, 10)
+        factors(Recipe(schedule="cosin"), 10)
 
 
 @pytest.mark.parametrize("number", [0, 1, 12345, 2**63 - 1])

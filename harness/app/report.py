@@ -1,17 +1,30 @@
-"""The suites of a report, each with the plan whose trials are its results."""
+"""Judge the claims of suites from stored trials, write the report, serve it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.judge.imported import imported_suite, judge_imported
-from harness.judge.stored import as_last_run, judge_now, named_suite, stored_plan, stored_suite
+from harness.judge.stored import (
+    JudgedSuite,
+    as_last_run,
+    judge_now,
+    judge_suite,
+    judged_suite,
+    named_suite,
+    stored_plan,
+    stored_suite,
+)
 from harness.plan.imported import ENVIRONMENT
 from harness.plan.planning import Plan, Selection
 from harness.registry.shipped import suite_files, write_site
+from harness.results.current import Reported
+from harness.results.progress import RunProgress, run_progress
+from harness.results.serve import ServedReport, serve
 from harness.store import Reader, open_reader
 from harness.suite import Suite
 from harness.vocabulary import WRITTEN_SCALES, Scale
@@ -21,24 +34,16 @@ ORDER = (*reversed(WRITTEN_SCALES), Scale.SMOKE)
 
 
 @dataclass(frozen=True, slots=True)
-class Reported:
-    """A suite and the plan whose trials are its results."""
-
-    suite: Suite
-    plan: Plan
-
-
-@dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """Which pages are written from which database.
+    """Pages to write from a database.
 
     Attributes:
-        names: suites; none: every suite in the database.
+        names: suites; empty: every suite in the database.
         selection: scale, benchmarks, arms and seeds; with ``every_scale`` its scale is that of suites that never ran.
         every_scale: each suite at every scale at which it has run.
         out: the folder of the pages; None: ``report`` beside the database.
-        single_file: one file instead of a folder.
-        trial_pages: a page for every trial.
+        single_file: write one file instead of a folder.
+        trial_pages: write a page for every trial.
         imported: judge imported results alone; their pages go to a separate folder.
     """
 
@@ -52,12 +57,46 @@ class ReportRequest:
     imported: bool = False
 
 
+def judge_claims(
+    names: Sequence[str], selection: Selection, database: Path, *, imported: bool = False
+) -> Iterator[JudgedSuite]:
+    """Judge the claims of suites from stored trials, or from ``imported`` ones alone.
+
+    Args:
+        names: suites; empty: every suite in the database.
+
+    Raises:
+        HarnessError: a suite is invalid, nothing has run, or ``imported`` without a name.
+    """
+    _check_named(names, imported)
+    for suite in suites_of(names, database):
+        if imported:
+            plan, verdicts = judge_imported(suite, selection, database)
+            judged = judged_suite(imported_suite(suite), plan, verdicts, database)
+            yield replace(judged, superseded=0)  # trials that ran here are not counted
+        else:
+            yield judge_suite(suite, selection, database)
+
+
+def _check_named(names: Sequence[str], imported: bool) -> None:
+    if imported and not names:
+        raise HarnessError("--imported requires the name of a suite")
+
+
 def write_report(request: ReportRequest, judging: bool = True) -> Path:
-    """Write the site of suites, judged from the stored trials unless ``judging`` is off; returns its ``index.html``."""
+    """Write the site of suites and return its ``index.html``.
+
+    Args:
+        judging: judge the stored trials first.
+
+    Raises:
+        HarnessError: a suite is invalid, nothing has run, or ``imported`` without a name.
+    """
+    _check_named(request.names, request.imported)
     reported, database = [], request.database
     for suite in suites_of(request.names, database):
-        existing = scales_of(suite.name, database, imported=request.imported) if request.every_scale else []
-        for scale in existing or [request.selection.scale]:
+        scales = scales_of(suite.name, database, imported=request.imported) if request.every_scale else []
+        for scale in scales or [request.selection.scale]:
             selection = replace(request.selection, scale=scale)
             if request.imported:
                 plan = judge_imported(suite, selection, database)[0]
@@ -67,6 +106,24 @@ def write_report(request: ReportRequest, judging: bool = True) -> Path:
             reported.append(Reported(suite, plan))
     out = request.out or database.parent / ("report-imported" if request.imported else "report")
     return write_site()(database, reported, out, single_file=request.single_file, trial_pages=request.trial_pages)
+
+
+def serve_report(request: ReportRequest, port: int, every: float, announce: Callable[[str], None]) -> None:
+    """Write a report, serve it and follow the runs on its database until interrupted.
+
+    Args:
+        port: of the loopback address; 0 takes a free one.
+        every: seconds between updates.
+        announce: is called with the address.
+    """
+
+    def progress() -> RunProgress | None:
+        with open_reader(request.database) as reader:
+            return run_progress(reader)
+
+    # a run judges at its end; judging at every update would only fill the store
+    write = functools.partial(write_report, request, judging=False)
+    serve(ServedReport(request.database, write, progress), port, every, announce)
 
 
 def write_run_report(database: Path, ran: Sequence[Reported]) -> Path:

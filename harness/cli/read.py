@@ -1,0 +1,197 @@
+"""``harness list``, ``show``, ``query`` and ``export``: what the database holds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli.options import PATH, database_option, json_option
+from harness.cli.terminal import counted, plain, print_table
+from harness.store import QueryResult, open_reader
+
+
+@click.command(name="list", epilog="Example: harness list methods 'adam*'")
+@click.argument("kind")
+@click.argument("pattern", default="*")
+@database_option
+@click.option("--stale", is_flag=True, help="List only trials that no shipped suite requests any more.")
+@json_option
+def list_command(kind: str, pattern: str, database: Path, stale: bool, as_json: bool) -> None:
+    """List suites, benchmarks, methods, tasks, data, models, runs or trials; PATTERN filters names.
+
+    'harness show TRIAL' shows one trial.
+    """
+    from harness.results.listing import listed
+
+    rows = [row for row in listed(kind, database, stale=stale) if fnmatch(str(next(iter(row.values()))), pattern)]
+    if as_json:
+        click.echo(json.dumps(rows, default=str))
+    elif rows:
+        print_table(list(rows[0]), [[_field(key, value) for key, value in row.items()] for row in rows])
+    else:
+        click.echo(f"no {kind}", err=True)
+
+
+def _field(key: str, value: Any) -> str:
+    if key == "trial_id":
+        return str(value)[:12]
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return "" if value is None else str(value)
+
+
+@click.command(name="show", epilog="Example: harness show 3f2a91")
+@click.argument("trial")
+@database_option
+@json_option
+def show_command(trial: str, database: Path, as_json: bool) -> None:
+    """Show one trial: its content, results and artifacts.
+
+    TRIAL is an id or its unique beginning.
+    """
+    from harness.results.deletion import whole_id
+
+    with open_reader(database) as reader:
+        ids = [whole_id(reader, trial)]
+        row = reader.trial(ids[0]) or {}
+        results = reader.results(ids).dicts()
+        artifacts = reader.artifacts(ids)
+    if as_json:
+        click.echo(json.dumps({"trial": row, "results": results, "artifacts": artifacts}, default=str))
+        return
+    spec = row.pop("spec", None)
+    for key, value in row.items():
+        if value is not None:
+            click.echo(f"{key:>15}  {value}")
+    click.echo("\nresults")
+    for result in results:
+        click.echo(f"  {result['split']:<11} {result['metric']:<40} {result['value']:.6g}")
+    for artifact in artifacts:
+        click.echo(f"\n{artifact['kind']}  {artifact['path']}  {artifact['caption']}")
+    click.echo("\nspec")
+    click.echo(json.dumps(json.loads(spec) if isinstance(spec, str) else spec, indent=2))
+
+
+QUERY_EXAMPLES = """
+\b
+Examples:
+  harness query "SELECT suite, status, count(*) FROM trials GROUP BY ALL"
+  harness query "FROM current_results WHERE suite = 'adamp' AND metric = 'top1-accuracy'" --format csv
+  harness query "SHOW TABLES"
+
+The view current_results has the results of one plan: one recipe, code version and protocol, no sweep (docs/tables.md).
+One statement that reads; no files, no settings. Quote SQL keywords used as names: "at" in events. Queries work while a
+run writes and while another program locks the file.
+"""
+WIDTH = 80
+"""Characters of a table cell: the content of a trial has thousands."""
+_FORMAT, _WIDTH = "Choose the output format.", "Cut table cells after this many characters; 0: never."
+
+
+@click.command("query", epilog=QUERY_EXAMPLES)
+@click.argument("sql", metavar="SQL")
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", help=_FORMAT)
+@click.option("--width", type=click.IntRange(min=0), metavar="N", default=WIDTH, help=_WIDTH)
+@database_option
+def query_command(sql: str, form: str, width: int, database: Path) -> None:
+    """Query the database in SQL, read-only; with - as SQL, read it from standard input."""
+    if sql == "-":
+        sql = sys.stdin.read()
+    with open_reader(database, sandbox=True) as reader:
+        answer = reader.query(sql)
+    # color: print the data unchanged; click would remove color codes.
+    click.echo(as_table(answer, width) if form == "table" else FORMS[form](answer), nl=False, color=True)
+
+
+def as_json(answer: QueryResult) -> str:
+    """Format as a JSON list of objects; NaN and infinities are strings."""
+    rows = [{column: plain(value, named=True) for column, value in row.items()} for row in answer.dicts()]
+    return json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_csv(answer: QueryResult) -> str:
+    """Format as comma-separated values with a header; null is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(answer.columns)
+    writer.writerows([["" if value is None else _cell(value) for value in row] for row in answer.rows])
+    return text.getvalue()
+
+
+def as_table(answer: QueryResult, longest: int = WIDTH) -> str:
+    """Format as aligned columns and the number of rows; with ``longest`` 0 no cell is cut."""
+    columns = []
+    cut = 0
+    for i, name in enumerate(answer.columns):
+        values = [row[i] for row in answer.rows]
+        texts = ("NULL" if value is None else _cell(value) for value in values)
+        cells = [name, *(text.replace("\r", "").replace("\n", "⏎") for text in texts)]
+        if longest:
+            cut += sum(len(text) > longest for text in cells[1:])
+            cells[1:] = [text if len(text) <= longest else f"{text[: longest - 1]}…" for text in cells[1:]]
+        width = max(map(len, cells))
+        right = values and all(isinstance(value, int | float | None) for value in values)
+        lines = (name, "─" * width, *cells[1:])
+        columns.append([line.rjust(width) if right else line.ljust(width) for line in lines])
+    text = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
+    note = (
+        f"; {counted(cut, 'cell')} cut at {longest} characters; --width 0, --format json or --format csv show all"
+        if cut
+        else ""
+    )
+    return "\n".join([*text, f"({counted(len(answer.rows), 'row')}{note})"]) + "\n"
+
+
+FORMS: dict[str, Callable[[QueryResult], str]] = {"json": as_json, "csv": as_csv}
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool | list | tuple | dict):
+        return json.dumps(plain(value, named=True), ensure_ascii=False)
+    return str(plain(value, named=True))
+
+
+EXPORT_EXAMPLES = """
+\b
+Examples:
+  harness export --to latex tables/ --suite adamp --metric top1-accuracy
+  harness export --to csv tables/ --suite adamp --scale small --split test
+  harness export --to mlflow mlruns/
+
+A table has the trials of one plan: for each configuration those of the newest run, or of --run. Without --suite there
+are separate files for every suite and scale.
+"""
+EXPORTED = ("parquet", "csv", "latex", "markdown", "mlflow", "tensorboard")
+
+
+@click.command(name="export", epilog=EXPORT_EXAMPLES)
+@click.option("--to", "form", type=click.Choice(EXPORTED), required=True, help="Choose the format.")
+@click.argument("folder", type=PATH, metavar="DIR")
+@click.option("--suite", metavar="S", help="Export only this suite.")
+@click.option("--scale", metavar="S", help="Export only this scale.  [default: each separately]")
+@click.option("--run", metavar="RUN", help="Export this run's trials: an id, its beginning, 'latest' or 'previous'.")
+@click.option("--metric", metavar="M", help="Export only this metric.  [default: all declared ones, each separately]")
+@click.option("--split", metavar="SPLIT", help="Export only test, validation or train.  [default: test in tables]")
+@click.option("--benchmark", "benchmarks", multiple=True, metavar="B", help="Export only this benchmark.")
+@click.option("--arm", "arms", multiple=True, metavar="A", help="Export only this arm.")
+@database_option
+def export_command(form: str, folder: Path, database: Path, **filters: Any) -> None:
+    """Export tables for a paper, data frames or trackers.
+
+    latex and markdown: a paper's tables, arms as columns, and the verdicts. parquet and csv: every table of the store
+    and current_results, or with a filter the latter alone. mlflow and
+    tensorboard: current trials with curves, written through these tools (paper-harness[trackers]).
+    """
+    from harness.exports.export import export
+    from harness.results.current import ResultFilter
+
+    for path in export(database, form, folder, ResultFilter(**filters)):
+        click.echo(str(path))
