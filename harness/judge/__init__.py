@@ -19,9 +19,9 @@ from harness.judge.rows import VerdictRow as VerdictRow
 class _Stage(ModuleType):
     """``harness.judge(table, …)``: the name of this stage is also that of the public function over a table."""
 
-    def __call__(self, table: Any, **asked: Any) -> Any:
+    def __call__(self, table: Any, **options: Any) -> Any:
         """A table's verdicts; see ``harness.judge_table``."""
-        return sys.modules["harness"].judge_table(table, **asked)
+        return sys.modules["harness"].judge_table(table, **options)
 
 
 sys.modules[__name__].__class__ = _Stage

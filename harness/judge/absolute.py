@@ -84,10 +84,10 @@ def examine_value(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -
     )
 
 
-def _margin(given: float | None, target: float, scores: list[float]) -> tuple[float, str]:
-    """The suite's margin, else five units of the last digit or two sd."""
-    if given is not None:
-        return given, "suite"
+def _margin(stated: float | None, target: float, scores: list[float]) -> tuple[float, str]:
+    """The suite's margin, else five last digits or two sd."""
+    if stated is not None:
+        return stated, "suite"
     fixed = 5 * last_digit(target)
     spread = 2 * (sample_sd(scores) or 0.0)
     # Two sd of the very seeds that are tested raise the level from 5 to about 13 %; reports say where it is from.

@@ -45,7 +45,7 @@ Cells = Mapping[str, Mapping[int, str]]
 
 
 def claim_designs(suite: Suite, plan: Plan, *, sequential: bool) -> list[ClaimDesign]:
-    """A design for every evaluated claim, in the order of the paper claims."""
+    """A design for every evaluated claim, in paper order."""
     bindings = {binding.id: binding for binding in suite.model.claims}
     trials = {trial.trial_id: trial for trial in plan.trials}
     return name_comparisons(
@@ -239,7 +239,7 @@ class DesignBuilder:
     def _fairness(
         self, cells: Cells, chain: tuple[str, ...], own_baselines: tuple[str, ...]
     ) -> tuple[tuple[str, ...], str | None]:
-        """Differences of the first arm from each other arm, and the reason that forbids a comparison."""
+        """Differences of the first arm from the others, and a forbidding reason."""
         unequal: list[str] = []
         invalid: str | None = None
         upper = self._spec(cells[chain[0]])
@@ -261,7 +261,7 @@ class DesignBuilder:
         return tuple(unequal), invalid
 
     def _stated(self, cell: Mapping[int, str]) -> tuple[str, str | None]:
-        """A warning about the pairs of a program, and the reason that forbids a comparison."""
+        """A warning about a program's pairs, and a forbidding reason."""
         spec = self._spec(cell)
         if spec is None or not registry.entry("task", spec.task).metadata.program:
             return "", None

@@ -40,7 +40,7 @@ def code_of(place: str) -> str:
 
 
 def checks_of(designs: Iterable[ClaimDesign], reader: Queries, *, compute: bool) -> dict[str, CheckResult]:
-    """The check of each claim, as stored under the same code, else computed."""
+    """The check of each claim: stored under the same code, else computed."""
     checked = [design for design in designs if design.question.check not in (None, REPORTED)]
     wanted = {design.claim_id: place_of(design) for design in checked}
     earlier = {

@@ -30,7 +30,7 @@ class CorrectedFamily:
     smaller: Mapping[Bound, float] = field(default_factory=dict)
 
     def smaller_of(self, unit: Unit) -> float:
-        """The adjusted p of "smaller than the SESOI" of a test, 1 without it."""
+        """Adjusted p of "smaller than the SESOI", 1 without a test."""
         return min((self.smaller.get(bound, 1.0) for bound in unit.p_smaller), default=1.0)
 
 
@@ -58,7 +58,7 @@ def adjust(family: str, p: Mapping[K, float | None]) -> dict[K, float]:
 
 
 def needed_p(family: str, p: Mapping[K, float | None], contrast: K, alpha: float) -> float:
-    """The largest p of a test that its family's correction accepts at α."""
+    """The largest p that the family's correction accepts at α."""
     if family == "primary":
         others = sorted(1.0 if value is None else value for name, value in p.items() if name != contrast)
         size = len(others) + 1

@@ -229,7 +229,7 @@ class ClaimDesign:
 
     @property
     def is_stand_in(self) -> bool:
-        """True if anything differs from the paper's setting, where its published size holds."""
+        """True if anything differs from the paper's setting."""
         return bool(self.stand_in)
 
     @property

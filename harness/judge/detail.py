@@ -57,7 +57,7 @@ class ItemInterval:
         if self.overlap is None:
             return f"every seed is tested on the same {self.items} items"
         return (
-            f"every seed splits one pool of {self.items} items anew ({self.overlap:.0%} of its test items are shared)"
+            f"every seed splits one pool of {self.items} items again ({self.overlap:.0%} of its test items are shared)"
         )
 
 
@@ -132,7 +132,7 @@ class EffectSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
-    """Counts over every comparison of a claim, and the rules of its test.
+    """Counts over a claim's comparisons, and the rules of its test.
 
     Attributes:
         smallest: smallest effect size of interest, in the unit of the difference.
@@ -187,7 +187,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredChange:
-    """A registered value and its present value; None where there is none."""
+    """A registered value and its present value."""
 
     name: str
     before: Any

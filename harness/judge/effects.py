@@ -68,7 +68,7 @@ def _weights(design: Design, at: Mapping[int, str]) -> dict[Combination, float]:
 def measure(
     effect: Effect, cells: Mapping[Combination, Mapping[int, str]], evidence: Evidence, metric: str, described: Metric
 ) -> MeasuredEffect:
-    """The values of an effect, from the seeds that all its arms have."""
+    """The values of an effect over the seeds of all its arms."""
     sign = 1 if described.better == "higher" else -1
     used = {cell: cells[cell] for cell in effect.weights}
     seeds = sorted({seed for cell in used.values() for seed in cell})

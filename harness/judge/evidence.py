@@ -109,8 +109,8 @@ def _unstable(
     return unstable
 
 
-def _equal(one: float, other: float) -> bool:
-    return one == other or (math.isnan(one) and math.isnan(other)) or math.isclose(one, other, rel_tol=SAME)
+def _equal(first: float, second: float) -> bool:
+    return first == second or (math.isnan(first) and math.isnan(second)) or math.isclose(first, second, rel_tol=SAME)
 
 
 def failures(trials: Iterable[StoredTrial | None]) -> tuple[int, int]:

@@ -23,9 +23,10 @@ def too_many_failures(pairs: Sequence[Pairs], tolerated: float) -> str | None:
 
 
 class WorstCase(Test):
-    """A test that also holds if every failed trial of the favoured arm had lost its pair.
+    """A test under the worst outcome of failed trials.
 
-    Estimate and interval are those of the observed pairs; p is the larger of both, by the signs of all pairs.
+    It holds even if every failed trial of the favoured arm had lost its pair. Estimate and interval are those of the
+    observed pairs; p is the larger of both, by the signs of all pairs.
     """
 
     def __init__(self, observed: Test, signs: tuple[float, ...], sequential: bool) -> None:
@@ -41,7 +42,7 @@ class WorstCase(Test):
         return self.observed.interval(alpha)
 
     def p_smaller(self, m: float) -> float:
-        """One-sided p of "the effect is smaller than m" in the observed pairs."""
+        """One-sided p of an effect below m in the observed pairs."""
         return self.observed.p_smaller(m)
 
     def fragile(self, alpha: float) -> bool:

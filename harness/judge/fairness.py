@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from harness.judge.design import DesignBlock
 from harness.judge.evidence import Evidence
 from harness.judge.pairs import Pairs
+from harness.trial.options import Values
 from harness.trial.recipe import RUNNING_KEYS
 from harness.trial.spec import TrialSpec
 
 BUDGET = ("steps", "epochs", "max_steps", "batch_size")
 ENVIRONMENT = ("threads", "precision", "devices")
+Changed = dict[str, tuple[object, object]]
+"""Values of both sides by key."""
 _NOT_COMPARED = ("slots", "optimizer", "norm", "objective", "adaptation", "diagnostics", *RUNNING_KEYS)
 
 
 def compare(
     method_spec: TrialSpec, baseline_spec: TrialSpec, own: tuple[TrialSpec, TrialSpec] | None = None
 ) -> tuple[tuple[str, ...], str | None]:
-    """Differences of two trials beyond the claim, and the reason that forbids a comparison.
+    """Differences of two trials beyond the claim, and a forbidding reason.
 
     The claim is about the slot that differs or, where no slot differs, the only recipe, data or model key that does.
     Unequal budgets (steps, epochs, batch, data) or environments (threads, precision) forbid the comparison unless they
@@ -35,13 +37,13 @@ def compare(
         for name in sorted(before ^ after)
     ]
     one_key = not slots and len(keys) == 1
-    message = [] if one_key else [_told(name, *pair) for name, pair in sorted(keys.items())]
+    message = [] if one_key else [_differs(name, *pair) for name, pair in sorted(keys.items())]
     for slot, (other_method, hyper) in sorted(slots.items()):
         if len(slots) > 1 and other_method:
             message.append(f"slot {slot}: another method")
         if other_method or len(slots) > 1:
-            message += [_told(f"{slot}.{key}", *pair) for key, pair in sorted(hyper.items())]
-    forbidden = "" if one_key else ", ".join(_told(name, *keys[name]) for name in sorted(keys) if _forbids(name))
+            message += [_differs(f"{slot}.{key}", *pair) for key, pair in sorted(hyper.items())]
+    forbidden = "" if one_key else ", ".join(_differs(name, *keys[name]) for name in sorted(keys) if _forbids(name))
     reason = f"the arms do not have equal budgets or environments: {forbidden}" if forbidden else None
     return (*message, *extra), reason
 
@@ -49,15 +51,15 @@ def compare(
 def changes(spec: TrialSpec, other_spec: TrialSpec) -> list[str]:
     """Every difference of two trials' contents, the first against the second."""
     item, other = spec.to_json(), other_spec.to_json()
-    message = [_told(name, *pair) for name, pair in _differing_keys(item, other).items()]
+    message = [_differs(name, *pair) for name, pair in _differing_keys(item, other).items()]
     for slot in sorted(set(item["slots"]) | set(other["slots"])):
-        pairs = _mapping(item["slots"].get(slot) or {}, other["slots"].get(slot) or {})
-        message += [_told(f"{slot}.{key}", *pair) for key, pair in pairs.items()]
+        pairs = _mapping(Values(item["slots"].get(slot) or {}), Values(other["slots"].get(slot) or {}))
+        message += [_differs(f"{slot}.{key}", *pair) for key, pair in pairs.items()]
     return message
 
 
-def _told(name: str, one: Any, other: Any) -> str:
-    return f"{name}: {one} against {other}"
+def _differs(name: str, value: object, other: object) -> str:
+    return f"{name}: {value} against {other}"
 
 
 def _forbids(name: str) -> bool:
@@ -65,26 +67,26 @@ def _forbids(name: str) -> bool:
     return part == "data" or (part == "recipe" and key in (*BUDGET, *ENVIRONMENT))
 
 
-def _mapping(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    keys = sorted(set(one) | set(other))
-    return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
+def _mapping(own: Values, other: Values) -> Changed:
+    keys = sorted(set(own) | set(other))
+    return {key: (own.get(key), other.get(key)) for key in keys if own.get(key) != other.get(key)}
 
 
-def _differing_keys(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def _differing_keys(own: Values, other: Values) -> Changed:
     """Keys of recipe, data and model with the values of both."""
     return {
         f"{part}.{key}": pair
         for part in ("recipe", "data", "model")
-        for key, pair in _mapping(one[part], other[part]).items()
+        for key, pair in _mapping(own[part], other[part]).items()
         if part != "recipe" or key not in _NOT_COMPARED
     }
 
 
-def _slots(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[bool, dict[str, tuple[Any, Any]]]]:
+def _slots(own: Values, other: Values) -> dict[str, tuple[bool, Changed]]:
     """Slots that differ: by another method, and shared hyper-parameters that differ."""
-    differing: dict[str, tuple[bool, dict[str, tuple[Any, Any]]]] = {}
-    for slot in sorted(set(one) | set(other)):
-        first, second = one.get(slot) or {}, other.get(slot) or {}
+    differing: dict[str, tuple[bool, Changed]] = {}
+    for slot in sorted(set(own) | set(other)):
+        first, second = own.get(slot) or {}, other.get(slot) or {}
         if first == second:
             continue
         shared = set(first) & set(second) - {"name"}
@@ -95,15 +97,15 @@ def _slots(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[
 
 
 def in_percent(block: DesignBlock) -> bool:
-    """True for a score of 0 to 100, where one percent and less would be strange.
+    """True for scores of 0 to 100, up = better.
 
-    False where lower is better and for traces of a mechanism.
+    False for traces of a mechanism.
     """
     return block.unit.lower() == "percent" and block.better == "higher" and not block.metric.startswith("mechanism.")
 
 
 def are_shares(scores: Sequence[float]) -> bool:
-    """True if scores all lie in [0, 1] and not only on its ends."""
+    """True if all scores lie in [0, 1], some inside."""
     return all(0.0 <= score <= 1.0 for score in scores) and any(score not in (0.0, 1.0) for score in scores)
 
 

@@ -1,4 +1,4 @@
-"""Details of verdicts as versions up to 0.1.0 wrote them, with flat names."""
+"""Details of verdicts in the flat form of version 0."""
 
 from __future__ import annotations
 

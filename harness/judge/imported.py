@@ -25,7 +25,7 @@ from harness.suite.models import Claim
 from harness.vocabulary import Protocol
 
 PAIRED = "paired by seed as the file says: what equal seeds share is not checked here"
-CHECKED = "a check of code decides it, and results from elsewhere say nothing of that"
+CHECKED = "a check of code decides it, and results from elsewhere do not show it"
 
 Cell = tuple[str, str]
 
@@ -44,7 +44,7 @@ class StoredImport:
 
 
 def stored_imports(reader: Queries, suite: str, scale: str) -> list[StoredImport]:
-    """The trials of a suite's imports at a scale, the oldest import first.
+    """The imported trials of a suite at a scale, oldest import first.
 
     Of a file only the last imported content counts; of one content imported by several mappings, the newest import.
     """
@@ -108,21 +108,21 @@ def _settings(suite: Suite, names: Iterable[str], scale: str) -> dict[str, Setti
     return {name: existing[name] for name in names if name in existing}
 
 
-def _asked(one: StoredImport, suite: Suite, settings: Mapping[str, Setting], selection: Selection) -> bool:
-    base = settings.get(one.benchmark)
-    # MIN..MAX buys nothing here: what is there of these seeds is there
+def _asked(stored: StoredImport, suite: Suite, settings: Mapping[str, Setting], selection: Selection) -> bool:
+    base = settings.get(stored.benchmark)
+    # MIN..MAX adds no seeds here
     seeds = selection.seeds if selection.cap is None else range(selection.cap)
-    if base is None or (seeds is not None and one.seed not in seeds):
+    if base is None or (seeds is not None and stored.seed not in seeds):
         return False
-    return one.arm in arms_of(base, suite.model.arms, replace(selection, added_arms={}))
+    return stored.arm in arms_of(base, suite.model.arms, replace(selection, added_arms={}))
 
 
-def _one_each(found: Sequence[StoredImport]) -> tuple[list[StoredImport], dict[Cell, tuple[str, ...]]]:
+def _one_each(stored: Sequence[StoredImport]) -> tuple[list[StoredImport], dict[Cell, tuple[str, ...]]]:
     """The newest trial for each seed, with notes on several files."""
     chosen: dict[tuple[str, str, int], StoredImport] = {}
     notes: dict[Cell, list[str]] = defaultdict(list)
     files: dict[Cell, dict[str, None]] = defaultdict(dict)
-    for item in found:
+    for item in stored:
         place, cell = (item.benchmark, item.arm, item.seed), (item.benchmark, item.arm)
         before = chosen.get(place)
         if before is not None and before.trial_id != item.trial_id:
@@ -138,14 +138,14 @@ def _one_each(found: Sequence[StoredImport]) -> tuple[list[StoredImport], dict[C
     return list(chosen.values()), {cell: tuple(_few(text)) for cell, text in notes.items()}
 
 
-def _few(said: Sequence[str], most: int = 4) -> list[str]:
-    return [*said[:most], *([f"and {len(said) - most} more seeds like that"] if len(said) > most else [])]
+def _few(notes: Sequence[str], most: int = 4) -> list[str]:
+    return [*notes[:most], *([f"and {len(notes) - most} more seeds like that"] if len(notes) > most else [])]
 
 
-def _trial(suite: Suite, base: Setting, one: StoredImport) -> Trial:
-    spec = imported_spec(one.arm, one.seed, base.scale)
-    names = (suite.name, base.benchmark, one.arm, one.seed, base.scale, base.stand_in)
-    return Trial(one.trial_id, one.trial_id, FINGERPRINT, *names, spec)
+def _trial(suite: Suite, base: Setting, stored: StoredImport) -> Trial:
+    spec = imported_spec(stored.arm, stored.seed, base.scale)
+    names = (suite.name, base.benchmark, stored.arm, stored.seed, base.scale, base.stand_in)
+    return Trial(stored.trial_id, stored.trial_id, FINGERPRINT, *names, spec)
 
 
 def imported_suite(suite: Suite) -> Suite:
@@ -161,7 +161,7 @@ def imported_suite(suite: Suite) -> Suite:
 
 
 def judge_imported(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, tuple[VerdictRow, ...]]:
-    """Judge a suite's claims from imported trials, and store the verdicts under their own protocol.
+    """Judge a suite's claims from imported trials and store the verdicts.
 
     Raises:
         HarnessError: nothing is imported.
@@ -181,7 +181,7 @@ def judge_imported(suite: Suite, selection: Selection, database: Path) -> tuple[
 
 
 def labelled(judgement: Judgement, plan: Plan) -> Judgement:
-    """The verdicts under the protocol of imports, with the files of their trials."""
+    """The verdicts under the protocol of imports, with their files."""
     imported = plan.imported
     if imported is None:
         return judgement

@@ -45,7 +45,7 @@ class ItemSource:
 
 
 def with_item_intervals(row: VerdictRow, units: Sequence[Unit], pairing: Pairing, items: ItemSource) -> VerdictRow:
-    """A row with the two-way interval of every comparison whose items are stored.
+    """A row with the two-way intervals of comparisons with items.
 
     In a sequential run the interval is as many standard errors wide as that over seeds.
     """
@@ -122,7 +122,7 @@ def differences_by_item(
 
 
 def _column(sides: Sequence[Arrays], scores: Sequence[float | None]) -> tuple[str, float] | None:
-    """The array whose mean is the metric, and its factor to the metric's unit."""
+    """The array whose mean is the metric, and its unit factor."""
     if any(score is None for score in scores):
         return None
     for key, values in sides[0].items():

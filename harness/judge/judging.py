@@ -84,7 +84,7 @@ class ExaminedClaim:
 
 
 def moment_after(reader: Queries, suite: str) -> datetime:
-    """Now, or just after the suite's newest verdict if the clock was ahead."""
+    """Now, or just after the suite's newest verdict."""
     now = datetime.now(UTC).replace(tzinfo=None)
     newest = reader.query("SELECT max(judged_at) FROM verdicts WHERE suite = ?", [suite]).rows[0][0]
     return now if newest is None or newest < now else newest + timedelta(microseconds=1)
@@ -155,7 +155,7 @@ def judge_designs(
 
 
 def examine_claim(design: ClaimDesign, evidence: Evidence) -> ExaminedClaim:
-    """The tests of a design; invalid where they cannot be computed."""
+    """The tests of a design; invalid if they raise an error."""
     try:
         return _examined(design, evidence)
     except Exception as error:  # one claim's numbers must not take the others along

@@ -72,7 +72,7 @@ def read_mechanism(rule: MechanismCheck, block: DesignBlock, evidence: Evidence)
 def _mean(metric: str, arm: str, block: DesignBlock, evidence: Evidence) -> tuple[float | None, str]:
     trials = [evidence[trial] for trial in block.trials_of((arm,)) if trial in evidence and evidence[trial].done]
     if not trials:
-        return None, f"the arm {arm} of the gate has no results on {block.benchmark}"
+        return None, f"the arm {arm} of the mechanism check has no results on {block.benchmark}"
     values = [value for trial in trials if (value := trial.value(metric, None)) is not None]
     if not values:
         return None, f"{metric} was not logged by {arm} on {block.benchmark}"

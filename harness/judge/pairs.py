@@ -103,7 +103,7 @@ def _failed(block: DesignBlock, trial: StoredTrial) -> bool:
 
 
 def _lost(pairing: Pairing, block: DesignBlock, trial: StoredTrial | None) -> bool:
-    """True if a trial diverged, or has no usable score where divergence loses pairs."""
+    """True if a trial diverged or has no usable score."""
     if trial is None:
         return False
     worst = pairing.on_divergence == "worst" and trial.unscored(block.metric, block.split) is not None

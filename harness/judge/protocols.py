@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from harness.judge.bindings import claim_designs
 from harness.judge.design import PREFIX, ClaimDesign
@@ -21,6 +20,7 @@ from harness.store.encoding import restored
 from harness.store.queries import Queries
 from harness.suite import Suite
 from harness.suite.spaces import ends
+from harness.trial.options import Values
 from harness.vocabulary import Verdict
 
 
@@ -30,7 +30,7 @@ class SearchResult:
 
     search: EqualSearch
     told: Mapping[str, int]
-    chosen: Mapping[str, Mapping[str, Any]]
+    chosen: Mapping[str, Values]
 
     @property
     def equal(self) -> bool:
@@ -165,7 +165,7 @@ def rate_curves(suite: Suite, plan: Plan, reader: Queries) -> dict[str, tuple[Ra
     for each in plans:
         for design in designs[each.factor]:
             curves.setdefault(design.claim_id, []).append(_rate_entry(design, each, evidence))
-    # the recipe's own rate needs no trial of the curve's: alone it is no curve
+    # the recipe's own rate needs no trial of the curve's: it alone makes no curve
     return {name: tuple(entries) for name, entries in curves.items() if sum(entry.measured for entry in entries) > 1}
 
 

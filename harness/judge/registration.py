@@ -18,6 +18,7 @@ from harness.judge.evidence import Evidence
 from harness.judge.tests import FEWEST
 from harness.plan.planning import Plan
 from harness.store.queries import Queries
+from harness.trial.options import Values
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import FINAL, UNFINISHED
 
@@ -122,7 +123,7 @@ def as_looked_at(design: ClaimDesign, looks: InterimAnalyses, earlier: Sequence[
     return design
 
 
-def registration_of(design: ClaimDesign, plan: Plan) -> dict[str, Any]:
+def registration_of(design: ClaimDesign, plan: Plan) -> Values:
     """The fixed values of a claim by name."""
     specs = {trial.trial_id: trial.spec for trial in plan.trials}
     fixed = {name: value for name, value in design.fixed().items() if name != "gates"}
@@ -135,11 +136,11 @@ def registration_of(design: ClaimDesign, plan: Plan) -> dict[str, Any]:
             if cell:
                 recipe = _recipe(specs[cell[min(cell)]])
                 fixed |= {f"{block.benchmark}/{arm}: {name}": value for name, value in recipe.items()}
-    kept: dict[str, Any] = json.loads(json.dumps(fixed))  # as it will be read back
-    return {name: value for name, value in kept.items() if value not in (None, [], {})}
+    kept = json.loads(json.dumps(fixed))  # as it will be read back
+    return Values({name: value for name, value in kept.items() if value not in (None, [], {})})
 
 
-def _recipe(spec: TrialSpec) -> dict[str, Any]:
+def _recipe(spec: TrialSpec) -> Values:
     plain = spec.to_json()
     started = plain.get("prerequisites") or {}
     parts = {name: plain[name] for name in ("task", "data", "model", "recipe")} | plain["slots"]
@@ -147,7 +148,7 @@ def _recipe(spec: TrialSpec) -> dict[str, Any]:
         f"prerequisite {name}": {key: value for key, value in start.items() if key != "trial_id"}
         for name, start in started.items()
     }
-    return dict(_leaves({**parts, **starts}))
+    return Values(_leaves({**parts, **starts}))
 
 
 def _leaves(value: Any, name: str = "") -> list[tuple[str, Any]]:

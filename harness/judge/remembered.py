@@ -32,7 +32,7 @@ _ROWS = {
     "sweeps": "sweep_id, spec",
     "sweep_points": "sweep_id, arm, number, params, value, status, trial_ids",
 }
-"""What of the store a judgement may read: columns by table. Repeated trials stand in ``events``."""
+"""Columns that a judgement may read, by table. Repeated trials stand in ``events``."""
 
 
 def judge_once(
@@ -76,7 +76,7 @@ def stored_verdicts(suite: Suite, plan: Plan, reader: Queries) -> tuple[VerdictR
 def judged_from(
     suite: Suite, plan: Plan, reader: Queries, selection: Selection, *, sequential: bool, checks: bool
 ) -> str:
-    """A digest of everything that decides; ``checks``: identities are computed."""
+    """A digest of every input; ``checks``: identities are computed."""
     digest = hashlib.sha256(code_digest().encode())
     for text in suite_texts(suite, plan):
         digest.update(f"{text}\n".encode())

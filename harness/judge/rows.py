@@ -230,7 +230,7 @@ def _why(design: ClaimDesign, units: Sequence[Unit], words: list[str]) -> str | 
 
 
 def _stopping_rule(design: ClaimDesign, unit: Unit) -> str | None:
-    """The rule for evidence from added seeds, and the end of its guarantee."""
+    """The rule for evidence from added seeds."""
     rule, n = design.rules.stopping, unit.reading.n if unit.reading is not None else 0
     if rule is None:
         return None
@@ -241,7 +241,7 @@ def _stopping_rule(design: ClaimDesign, unit: Unit) -> str | None:
 
 
 def _level(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> float:
-    """The level at which the family's correction accepts this test."""
+    """The level at which the correction accepts this test."""
     if unit.contrast not in family.p:
         return design.rules.alpha
     return needed_p(design.multiplicity.family, family.p, unit.contrast, design.rules.alpha)

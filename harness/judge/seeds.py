@@ -66,7 +66,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class AddedSeeds:
-    """A seed to run for all arms of a comparison, and the reason."""
+    """A seed to run for all arms of a comparison."""
 
     claim_id: str
     benchmark: str
@@ -115,7 +115,7 @@ def resolved(reading: Reading, adjusted_p: float, criteria: Criteria, adjusted_s
             return "direction and size settled"
     m = criteria.smallest if criteria.smallest is not None else 0.0
     if reading.sized and adjusted_smaller <= criteria.alpha and (certain or reading.estimate > -m):
-        return "an effect worth having is excluded"
+        return "an effect of the smallest size of interest is excluded"
     return None
 
 
@@ -166,7 +166,7 @@ def _open_comparison(design: ClaimDesign, examined: ExaminedBlock, evidence: Evi
     block = examined.block
     arms = tuple(dict.fromkeys((*block.chain, *design.pairing.own_baselines)))
     cells = [block.cells.get(arm, {}) for arm in arms]
-    # an arm may have more seeds already, bought for another comparison
+    # an arm may have more seeds already, added for another comparison
     following = next(seed for seed in count() if any(seed not in cell for cell in cells))
     stored = ([evidence[trial].seconds for trial in cell.values() if trial in evidence] for cell in cells)
     seconds = sum(median(existing) if (existing := [time for time in times if time]) else 1.0 for times in stored)

@@ -185,7 +185,7 @@ def _cut(design: ClaimDesign, have: Have) -> ClaimDesign:
     return replace(design, blocks=blocks)
 
 
-def _count(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial], found: FalseWords) -> None:
+def _count(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial], counts: FalseWords) -> None:
     claims = [examine_claim(design, evidence) for design in designs]
     families = corrected_families(claims)
     wrong: set[str] = set()
@@ -200,9 +200,9 @@ def _count(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial], 
                 wrong.add(family)
             if unit.contrast not in seen:
                 seen.add(unit.contrast)
-                found.tests[family] += found.repeats == 0
-                found.pairs += unit.reading.n if unit.reading is not None else 0
-                found.confirmed[family] += Verdict.of(word).decisive and not against
-    found.repeats += 1
-    found.suites.update(wrong)
-    found.anywhere += bool(wrong)
+                counts.tests[family] += counts.repeats == 0
+                counts.pairs += unit.reading.n if unit.reading is not None else 0
+                counts.confirmed[family] += Verdict.of(word).decisive and not against
+    counts.repeats += 1
+    counts.suites.update(wrong)
+    counts.anywhere += bool(wrong)

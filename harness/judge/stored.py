@@ -23,7 +23,7 @@ from harness.suite.load import find_suite
 
 
 def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, tuple[VerdictRow, ...]]:
-    """Judge a suite's claims from the trials of its plan and store new verdicts.
+    """Judge a suite from the trials of its plan and store new verdicts.
 
     A missing database is created. Verdicts of a read-only database are returned and not stored.
     """
@@ -91,7 +91,7 @@ def stored_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:
 
 
 def stored_otherwise(plan: Plan, reader: Reader) -> int:
-    """Number of finished trials of other code, recipes or data in places that the plan lacks."""
+    """Number of finished trials of other code, recipes or data."""
     finished = set(reader.finished({trial.trial_id for trial in plan.trials}))
     lacking = {(link.benchmark, link.arm, link.seed) for link in plan.links if link.trial_id not in finished}
     rows = reader.query(
@@ -164,7 +164,7 @@ def judge_suite(suite: Suite | str, selection: Selection, database: Path) -> Jud
 
 
 def judged_suite(suite: Suite, plan: Plan, verdicts: tuple[VerdictRow, ...], database: Path) -> JudgedSuite:
-    """A suite's verdicts with its ablations and counts of unused trials."""
+    """A suite's verdicts with ablations and counts of unused trials."""
     with open_reader(database) as reader:
         wanted = [trial.trial_id for trial in plan.trials]
         adopted = len(reader.query("SELECT trial_id FROM adoptions WHERE trial_id = ANY(?)", [wanted]))

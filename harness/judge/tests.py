@@ -107,7 +107,7 @@ class Paired(Test):
         return lost if lost else sum(value for value in self.values if math.isfinite(value))
 
     def interval(self, alpha: float) -> tuple[float, float]:
-        """1 − α interval of the mean difference; whole line where only signs were tested."""
+        """1 − α interval of the mean; whole line for signs alone."""
         if not self.sized:
             return -math.inf, math.inf
         tested = inference(self.values, self.rule, alpha)
@@ -201,7 +201,7 @@ class Conjunction(Test):
         return lows[self.k - 1], highs[self._others - 1]
 
     def p_smaller(self, m: float) -> float:
-        """p that so many parts are smaller than m that k cannot reach it."""
+        """p of too many parts below m for k to reach it."""
         return stats.partial_conjunction([part.p_smaller(m) for part in self.parts], self._others)
 
     def fragile(self, alpha: float) -> bool:

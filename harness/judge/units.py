@@ -122,7 +122,7 @@ def _stopped_by(gates: Sequence[MechanismReading]) -> Stop | None:
     for gate in gates:
         if gate.value is None:
             word = Verdict.NOT_RUN if "no results" in gate.reason else Verdict.INVALID
-            return Stop(word, f"the gate was not measured: {gate.reason}")
+            return Stop(word, f"the mechanism check was not measured: {gate.reason}")
     failed = [str(gate) for gate in gates if not gate.passed]
     return Stop(Verdict.INACTIVE, "; ".join(failed)) if failed else None
 
@@ -183,9 +183,9 @@ def _unit(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...], contrast: str)
 
 
 def _unit_stop(k: int | None, blocks: tuple[ExaminedBlock, ...]) -> Stop | None:
-    """A unit stops if a benchmark is invalid, if mechanism checks fail, or if all stop.
+    """The reason that a whole unit stops, or None.
 
-    A benchmark that has not run counts as no evidence.
+    A benchmark is invalid, mechanism checks fail, or all stop. A benchmark that has not run counts as no evidence.
     """
     stops = [each.stopped for each in blocks if each.stopped is not None]
     if len(blocks) == 1 or not stops:

@@ -14,7 +14,7 @@ FEWEST = 3
 
 
 def warnings_beside(design: ClaimDesign, units: Sequence[Unit]) -> tuple[str, ...]:
-    """Sentences on constant scores, failed trials, and a claim judged as not worse."""
+    """Sentences on constant scores, failed trials, and judging as not worse."""
     blocks = [examined for unit in units for examined in unit.blocks]
     message = [text for examined in blocks for text in _of_block(examined)]
     estimand = design.estimand

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from harness.store.connections import release, using, writing
+from harness.store.connections import release, remove_left_overs, take_snapshot, using, writing
 from harness.store.errors import StoreDiskError, StoreError, StoreHeldError
 from harness.store.event_log import EventLog, LogSegment, segments
 from harness.store.events import AbandonedEvent, Event, SessionEvent
@@ -25,7 +25,6 @@ from harness.store.ingest import counters, ingest, refused_events
 from harness.store.paths import StorePaths
 from harness.store.readers import Reader
 from harness.store.schema import ROOM
-from harness.store.snapshot import remove_left_overs, take_snapshot
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -52,18 +52,9 @@ class Cluster:
         head = ["--head", "--port", str(self.port), "--include-dashboard=false", "--temp-dir", str(self.folder / "ray")]
         where = ["--address", f"127.0.0.1:{self.port}"] if self.nodes else head
         size = ["--num-cpus", "1", "--num-gpus", str(gpus), "--object-store-memory", str(100 * 2**20)]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--node-ip-address", "127.0.0.1", "--block"]
         node = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "ray.scripts.scripts",
-                "start",
-                *where,
-                *size,
-                "--node-ip-address",
-                "127.0.0.1",
-                "--block",
-            ],
+            [*command, *where, *size],
             env={**self.environment, **environment},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -208,18 +199,9 @@ def test_a_node_with_other_code_is_refused(cluster: Cluster, slow: Path, tmp_pat
 
 def test_a_plain_run_leaves_a_ray_that_runs_here_alone(cluster: Cluster, slow: Path, tmp_path: Path) -> None:
     head = cluster.add()
+    command = [sys.executable, "-m", "harness", "run", str(slow), "--no-report", "--quiet"]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "harness",
-            "run",
-            str(slow),
-            "--no-report",
-            "--quiet",
-            "--db",
-            str(tmp_path / "h.duckdb"),
-        ],
+        [*command, "--db", str(tmp_path / "h.duckdb")],
         env={**cluster.environment, "RAY_ADDRESS": f"127.0.0.1:{cluster.port}"},
         capture_output=True,
         text=True,

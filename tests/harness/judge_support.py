@@ -1,4 +1,4 @@
-"""Suites whose truth is written down trial by trial, judged from plain records or from a real store."""
+"""Suites and stored scores for tests of the judge."""
 
 from __future__ import annotations
 

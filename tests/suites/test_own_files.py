@@ -114,7 +114,7 @@ def test_against_needs_an_arm_of_ones_own(folder: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.full
-def test_data_of_a_file_have_a_card(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_of_a_file_have_metadata(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "my_data.py").write_text(
         "from harness.registry.metadata import DataMetadata\n"
         "from suites.data.digits import DigitsOptions, load_digits\n"

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from task_lab import Cell, options_for, read_own, sizes, train
@@ -271,19 +270,6 @@ def test_an_estimator_is_fitted_once_and_scored(
     assert result[metric] > least
     assert result == again.evaluate("test").metrics
     assert first.probe(model) is None
-
-
-def test_what_an_estimator_draws_is_a_function_of_the_seed() -> None:
-    def importances(state: int) -> np.ndarray:
-        torch.manual_seed(state)
-        options = options_for(estimators.build_estimator, estimator="sklearn.ensemble.RandomForestClassifier")
-        model = estimators.build_estimator(ModelRequest(options, {"features": 4, "outputs": 2, "classes": 2}))
-        features = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
-        model.fit(features, (features[:, 0] > 0).astype(int), 1)
-        return model.estimator.feature_importances_
-
-    np.testing.assert_array_equal(importances(0), importances(0))
-    assert not np.array_equal(importances(0), importances(1))
 
 
 @pytest.mark.parametrize(

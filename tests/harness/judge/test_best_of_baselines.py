@@ -1,4 +1,4 @@
-"""A claim against a baseline that exists in two forms holds against both; one stand-in is one experiment."""
+"""Claims against the best of several baselines."""
 
 from __future__ import annotations
 

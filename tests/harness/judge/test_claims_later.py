@@ -1,4 +1,4 @@
-"""Judging later: what other code or another recipe measured is not judged, and that is said."""
+"""Claims whose trials come later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No word goes uncorrected, families are kept apart, and the edges at which words used to be wrong."""
+"""Verdicts after the correction of their family."""
 
 from __future__ import annotations
 

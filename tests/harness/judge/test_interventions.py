@@ -1,4 +1,4 @@
-"""A suite's own interventions, and claims that a stand-in cannot be asked about."""
+"""Interventions: claims about a gain that shrinks."""
 
 from __future__ import annotations
 

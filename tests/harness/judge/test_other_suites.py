@@ -1,4 +1,4 @@
-"""What another suite stored on the same database never changes a verdict, not even under the same claim id."""
+"""Suites with equal names in one store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.suite import load_suite
 
 
 def world(folder: Path, name: str, seeds: int, **changes: Any) -> World:
-    """A suite called ``name`` whose claim ``c`` is that ours is above base, with ``seeds`` seeds."""
+    """Stored scores of one suite."""
     folder.mkdir()
     gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": changes.pop("threshold", 0.9)}
     suite = write_suite(folder, [fact("c", **changes)], [binding("c", primary=True, mechanism=gate)])

@@ -1,4 +1,4 @@
-"""What was fixed with the first verdict, what differs later, and how often a claim was looked at."""
+"""Registrations, their changes, and interim analyses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def world(folder: Path, n: int = 12, **given: Any) -> World:
 
 
 def judged(world: World, database: Path, hours: int = 0, seeds: int | None = None) -> VerdictRow:
-    """Store what the world has, judge so many of its seeds, store the verdict."""
+    """The verdict of the world's claim."""
     world.seeds = seeds
     world.store(database)
     when = WHEN + timedelta(hours=hours)
@@ -39,7 +39,7 @@ def judged(world: World, database: Path, hours: int = 0, seeds: int | None = Non
 
 
 def changed(row: VerdictRow) -> list[str]:
-    """What differs from the registration, in words."""
+    """Names of changed values."""
     return list(map(str, row.detail.changed))
 
 
@@ -183,7 +183,7 @@ def test_they_are_told_under_the_table(tmp_path: Path, database: Path, capsys: p
 
 
 class TestItems:
-    """The interval over seeds and items, where every seed splits one pool anew."""
+    """Items of a test set that each seed splits again."""
 
     def stored(self, folder: Path, database: Path) -> World:
         import numpy as np
@@ -214,7 +214,7 @@ class TestItems:
         assert row.detail.per_benchmark[0].two_way == result
         assert result.low < row.difference < result.high  # type: ignore[operator, union-attr]
         assert 0.9 < result.overlap <= 1.0  # type: ignore[operator, union-attr]
-        assert f"splits one pool of {result.items} items anew" in result.conditional_on  # type: ignore[union-attr]
+        assert f"splits one pool of {result.items} items again" in result.conditional_on  # type: ignore[union-attr]
         print_verdicts(world.suite, "mini", [row])
         message = " ".join(capsys.readouterr().out.split())
         assert "95 % seeds × items" in message

@@ -1,4 +1,4 @@
-"""A judgement that is stored already is not made again, and anything that it rests on makes it anew."""
+"""Verdicts that stand while their inputs are equal."""
 
 from __future__ import annotations
 

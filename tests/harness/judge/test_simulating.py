@@ -1,4 +1,4 @@
-"""What a design promises where nothing is true, through the real judge and the real policy."""
+"""Simulated false positives of a suite."""
 
 from __future__ import annotations
 

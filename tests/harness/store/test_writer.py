@@ -28,10 +28,10 @@ from store_support import (
 from waiting import until
 
 from harness.store import StoreError, StorePaths, Writer, check, open_reader, segments
+from harness.store.connections import take_snapshot
 from harness.store.errors import StoreDiskError
 from harness.store.fold import PendingRows
 from harness.store.schema import connect, open_for_writing
-from harness.store.snapshot import take_snapshot
 
 
 def file_rows(path: Path, sql: str) -> list[tuple[object, ...]]:
