@@ -28,7 +28,7 @@ class ShownVerdict:
     """A verdict as the pages show it.
 
     Attributes:
-        text: its word; of one that this version does not know it says so.
+        text: the verdict, or ``unknown verdict: …``.
         tone: its CSS class and symbol.
         meaning: one clause on what it says.
         order: its place in a list of counts: that of the vocabulary, unknown ones last.
@@ -42,7 +42,7 @@ class ShownVerdict:
 
 @cache
 def shown(word: str) -> ShownVerdict:
-    """How a stored verdict is shown, whatever stands in brackets behind it."""
+    """Text, tone and meaning of a stored verdict, with or without brackets."""
     try:
         verdict = Verdict.of(word)
     except ValueError:
@@ -59,7 +59,7 @@ def finite(value: Any) -> float | None:
 
 
 def side(low: Any, high: Any) -> Tone:
-    """The tone of an interval that lies above zero, below it, or on both sides (also where there is none)."""
+    """The tone of an interval above zero, below it, or neither."""
     low, high = finite(low), finite(high)
     return Tone.HOLDS if low is not None and low > 0 else Tone.AGAINST if high is not None and high < 0 else Tone.OPEN
 
@@ -96,7 +96,7 @@ STAND_IN = {
 
 
 def stand_in(parts: Any) -> str:
-    """What a scale changed against the paper, in words."""
+    """Changes of a scale against the paper, as text."""
     return listed([STAND_IN.get(str(part), str(part)) for part in parts or ()])
 
 

@@ -1,4 +1,4 @@
-"""Where pages lie, and names as parts of addresses."""
+"""Paths of pages, and names as parts of addresses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def slug(name: str) -> str:
 
 
 def address(text: str) -> str:
-    """A link that a suite file gives, if it is one of the web; otherwise ''."""
+    """A suite file's link if it is http or https, else ''."""
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -23,20 +23,20 @@ def address(text: str) -> str:
 
 
 def suite_path(suite: str, scale: str) -> str:
-    """Where a suite's page lies."""
+    """Path of a suite's page."""
     return f"suites/{slug(suite)}/{slug(scale)}/index.html"
 
 
 def bench_path(suite: str, scale: str, benchmark: str) -> str:
-    """Where a benchmark's page lies; the beginning keeps it apart from the suite's own page."""
+    """Path of a benchmark's page; the prefix separates it from the suite's page."""
     return f"suites/{slug(suite)}/{slug(scale)}/on-{slug(benchmark)}.html"
 
 
 def trial_path(trial_id: str) -> str:
-    """Where a trial's page lies."""
+    """Path of a trial's page."""
     return f"trials/{slug(trial_id[:16])}.html"
 
 
 def sweep_path(sweep_id: str) -> str:
-    """Where a sweep's page lies."""
+    """Path of a sweep's page."""
     return f"sweeps/{slug(sweep_id)}.html"

@@ -30,7 +30,7 @@ Shown = TypeVar("Shown", Figure, Plot, Picture)
 def write_site(
     database: Path, suites: Sequence[Reported], out: Path, *, single_file: bool = False, trial_pages: bool = False
 ) -> Path:
-    """Write the HTML site of suites from the database and return the path of its ``index.html``.
+    """Write the HTML site of suites and return the path of ``index.html``.
 
     The same database and plans give the same bytes; a file whose bytes are the same is not written. Files that an
     earlier call wrote and that are no longer part of the site are removed; no other file is touched.
@@ -108,7 +108,7 @@ def _pages(reader: Reader, suites: Sequence[SuiteResults], *, trials: bool) -> I
 
 
 def _rates(page: Page) -> Iterator[Plot]:
-    """Figures of a sweep that show what the learning rate does, named apart for a page of several sweeps."""
+    """Learning-rate figures of a sweep, with names unique among sweeps."""
     for plot in _within(page.content, Plot):
         if plot.name.startswith("setting-") and re.search(r"(^|[.-])lr($|[-.])", plot.name):
             yield replace(plot, name=f"{slug(page.path)}-{plot.name}", title=f"{plot.title}: {page.title}")

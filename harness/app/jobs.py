@@ -15,9 +15,8 @@ from harness.data.locate import require_data, require_model_files, weights_file
 from harness.data.roots import data_root
 from harness.errors import HarnessError, MissingDataError
 from harness.execute.worker import CHECKPOINT_SECONDS, Job
-from harness.plan.order import Waiting, in_order
 from harness.plan.planning import Plan, Trial, sources_of
-from harness.plan.remaining import Durations
+from harness.plan.remaining import Durations, Waiting, in_order
 from harness.trial.saved import has_trained_weights
 
 

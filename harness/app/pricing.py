@@ -42,7 +42,7 @@ def price(suite: Suite, selection: Selection, database: Path, *, tuned: bool = T
         HarnessError: the selection does not fit the suite, or a search is not valid.
     """
     plan = make_plan(suite, selection)
-    cells = tuned_cells(suite, plan, selection.overrides) if tuned else []
+    cells = tuned_cells(suite, plan) if tuned else []
     costs = StoredCosts()
     if database.exists():
         with open_reader(database) as reader:

@@ -21,7 +21,7 @@ from harness.judge.stored import (
 )
 from harness.plan.imported import ENVIRONMENT
 from harness.plan.planning import Plan, Selection
-from harness.registry.shipped import suite_files, write_site
+from harness.registry.shipped import page_writer, suite_files
 from harness.results.current import Reported
 from harness.results.progress import RunProgress, run_progress
 from harness.results.serve import ServedReport, serve
@@ -105,7 +105,9 @@ def write_report(request: ReportRequest, judging: bool = True) -> Path:
             plan = judge_now(suite, selection, database)[0] if judging else _last_plan(suite, selection, database)
             reported.append(Reported(suite, plan))
     out = request.out or database.parent / ("report-imported" if request.imported else "report")
-    return write_site()(database, reported, out, single_file=request.single_file, trial_pages=request.trial_pages)
+    return page_writer("site")(
+        database, reported, out, single_file=request.single_file, trial_pages=request.trial_pages
+    )
 
 
 def serve_report(request: ReportRequest, port: int, every: float, announce: Callable[[str], None]) -> None:
@@ -144,7 +146,7 @@ def write_run_report(database: Path, ran: Sequence[Reported]) -> Path:
                     others.append(Reported(suite, _last_plan(suite, Selection(scale=scale), database)))
         except HarnessError:
             continue
-    return write_site()(database, [*ran, *others], database.parent / "report")
+    return page_writer("site")(database, [*ran, *others], database.parent / "report")
 
 
 def _last_plan(suite: Suite, selection: Selection, database: Path) -> Plan:

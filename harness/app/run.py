@@ -6,6 +6,7 @@ import contextlib
 import json
 import secrets
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -22,6 +23,7 @@ from harness.app.running import Result, RunningSuite
 from harness.app.session import Session, now
 from harness.app.suite_run import SuiteRun
 from harness.app.tuned import run_protocol
+from harness.base.folders import remove
 from harness.errors import HarnessError, choices
 from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id, git_state
@@ -33,11 +35,11 @@ from harness.plan.planning import Plan, Selection, make_plan, nothing_to_run, so
 from harness.plan.selecting import Seeds, choose
 from harness.results.current import Reported
 from harness.results.listing import measured_costs
-from harness.results.scratch import scratch_store
 from harness.store import Writer, default_database
 from harness.store.errors import StoreHeldError
 from harness.store.events import ClaimsEvent, EnvironmentEvent, RunEvent
 from harness.suite import Suite, load_suite, suite_from_dict, suite_to_json
+from harness.trial.options import Values
 
 
 def run(
@@ -72,7 +74,7 @@ def run(
         HarnessError: before anything runs, if the suite, the plan, the data or the executor is not available.
     """
     loaded = _suite(suite)
-    chosen = choose(scale, benchmarks, arms, seeds, overrides)
+    chosen = choose(scale, benchmarks, arms, seeds, Values(overrides or {}))
     if scratch and database is not None:
         raise HarnessError("'scratch' and 'database' exclude each other")
     with _store(database, scratch=scratch) as place:
@@ -238,6 +240,16 @@ def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]
         "overrides": dict(selection.overrides),
     }
     return {**dumped, **where, **requested, "benchmarks": benchmarks, "sources": sources}
+
+
+@contextlib.contextmanager
+def scratch_store() -> Iterator[Path]:
+    """Yield the database of a scratch run, in a new folder that is removed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="harness-scratch-"))
+    try:
+        yield folder / "harness.duckdb"
+    finally:
+        remove(folder)
 
 
 def _suite(suite: Suite | str | Path | Mapping[str, Any]) -> Suite:

@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any, Self
 
 from harness.app.jobs import arranged, check_data, jobs_of
-from harness.app.recording import StoreRecorder
 from harness.app.request import SessionRequest, SharedExecutor
 from harness.app.shared_trials import SharedTrials
 from harness.data.folders import check_folders
 from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
+from harness.execute.executors.base import Progress
 from harness.execute.outcome import Outcome
 from harness.execute.queue import Sharing
 from harness.execute.worker import Job
 from harness.plan.planning import Plan, Trial
 from harness.plan.remaining import Durations
 from harness.store import Writer
-from harness.store.events import PlannedEvent
+from harness.store.events import Event, HeartbeatEvent, LogEvent, OutcomeEvent, PlannedEvent, StartedEvent
 
 
 def now() -> str:
     """This moment in UTC, as the store writes it."""
     return datetime.now(UTC).replace(tzinfo=None).isoformat()
+
+
+class StoreRecorder(Recorder):
+    """Records the dispatcher's reports as events of one run."""
+
+    def __init__(self, record: Callable[[Event], object], run_id: str) -> None:
+        self._record, self._run_id = record, run_id
+
+    def started(self, job: Job) -> None:
+        """Record that an attempt at a trial began."""
+        self._record(StartedEvent(job.trial_id, self._run_id, job.attempt))
+
+    def progressed(self, progress: Progress) -> None:
+        """Record a heartbeat."""
+        self._record(HeartbeatEvent(progress.trial_id, progress.step, progress.steps, progress.loss))
+
+    def ended(self, outcome: Outcome) -> None:
+        """Record the outcome of an attempt, and the energy that its GPU counted."""
+        self._record(OutcomeEvent(outcome, self._run_id))
+        if outcome.gpu_joules is not None:
+            detail = {"trial_id": outcome.trial_id, "joules": {"gpu": outcome.gpu_joules}}
+            self._record(LogEvent("energy", detail, self._run_id))
+
+    def retried(self, job: Job, error: str | None) -> None:
+        """Record that a trial gets another attempt."""
+        detail = {"trial_id": job.trial_id, "attempt": job.attempt, "error": error}
+        self._record(LogEvent("retry", detail, self._run_id))
 
 
 class Session:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Iterator
 
 from harness.execute.outcome import Outcome
+from harness.execute.queue import Sharing
 from harness.execute.worker import Job
 from harness.store.following import OtherSessions
 from harness.store.paths import StorePaths
@@ -21,7 +22,7 @@ LOOK_SECONDS = 1.0
 """Between two looks whether a trial of another command was let go without a result."""
 
 
-class SharedTrials:
+class SharedTrials(Sharing):
     """The part of one session in the trials of a database; make one before asking what is stored.
 
     Args:

@@ -25,11 +25,11 @@ def run_protocol(running: RunningSuite) -> None:
     Raises:
         HarnessError: a search that is not valid; none of its trials has run.
     """
-    suite, overrides, plan = running.suite, running.request.selection.overrides, running.result.plan
+    suite, plan = running.suite, running.result.plan
     if tuned_section(suite, plan.scale) is None:
         return
-    equal = searches(suite, plan, overrides)
-    rates = [each.plan.run for each in rate_plans(suite, plan, overrides)]
+    equal = searches(suite, plan)
+    rates = [each.plan.run for each in rate_plans(suite, plan)]
     ahead = [*(search_plan(search) for search in equal), *rates]
     if ahead:
         _run(running, functools.reduce(together, ahead, replace(plan, trials=(), links=())))
@@ -38,9 +38,9 @@ def run_protocol(running: RunningSuite) -> None:
         if running.result.stopped is not None:
             return
     with running.session.owner.reader() as reader:
-        results = search_results(suite, plan, reader, overrides)
+        results = search_results(suite, plan, reader)
     whole = [(result.search, result.params) for result in results if result.equal]
-    _run(running, tuned_plan(suite, plan, whole, overrides).run)
+    _run(running, tuned_plan(suite, plan, whole).run)
 
 
 def _run(running: RunningSuite, plan: Plan) -> None:

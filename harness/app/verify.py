@@ -26,7 +26,7 @@ from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id
 from harness.plan.imported import FINGERPRINT
 from harness.plan.planning import Plan, Selection, Trial, make_plan
-from harness.results.plain_values import plain
+from harness.results.verdict_records import plain
 from harness.store import Outcome, Queries, Writer, open_reader
 from harness.store.events import AdoptedEvent, EnvironmentEvent, LogEvent, OutcomeEvent, PlannedEvent
 from harness.suite import Suite
@@ -261,7 +261,7 @@ def stored_outcome(reader: Queries, trial_id: str) -> Outcome:
     series = tuple(MetricSeries(*key, *map(list, points)) for key, points in columns)
     artifacts = tuple(
         Artifact(item["name"], item["kind"], Path(item["path"]), item["caption"] or "")
-        for item in reader.artifacts([trial_id])
+        for item in reader.artifacts([trial_id]).dicts()
     )
     results = tuple(Score(split, metric, value) for _, split, metric, value in reader.results([trial_id]).rows)
     started = row["started_at"].isoformat() if row.get("started_at") is not None else None

@@ -93,10 +93,11 @@ def selection_options(default: Scale = Scale.MINI, seeds: str | None = None) -> 
         @functools.wraps(function)
         def command(**values: Any) -> Any:
             from harness.plan.selecting import choose
+            from harness.trial.options import Values
 
             scale, benchmarks, arms, texts = (values.pop(name) for name in ("scale", "benchmarks", "arms", "overrides"))
             requested = values.pop("seeds", seeds)
-            chosen = choose(scale, benchmarks or None, arms, requested, parse_overrides(texts))
+            chosen = choose(scale, benchmarks or None, arms, requested, Values(parse_overrides(texts)))
             return function(chosen=chosen, **values)
 
         return grouped(*options)(command)  # type: ignore[return-value]

@@ -63,7 +63,7 @@ def show_command(trial: str, database: Path, as_json: bool) -> None:
         ids = [whole_id(reader, trial)]
         row = reader.trial(ids[0]) or {}
         results = reader.results(ids).dicts()
-        artifacts = reader.artifacts(ids)
+        artifacts = reader.artifacts(ids).dicts()
     if as_json:
         click.echo(json.dumps({"trial": row, "results": results, "artifacts": artifacts}, default=str))
         return

@@ -62,7 +62,7 @@ def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, 
     source = click.get_current_context().get_parameter_source("database")
     if source is click.core.ParameterSource.COMMANDLINE:
         raise HarnessError("--scratch and --db exclude each other")
-    from harness.results.scratch import scratch_store
+    from harness.app.run import scratch_store
 
     with scratch_store() as own:
         click.echo(f"scratch: nothing is stored; {own.parent} is removed at the end", err=True)

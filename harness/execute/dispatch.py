@@ -10,7 +10,7 @@ from itertools import islice
 from harness.base import process_tree
 from harness.execute.executors.base import Executor, Progress
 from harness.execute.outcome import Outcome
-from harness.execute.queue import Alone, JobQueue, Sharing
+from harness.execute.queue import JobQueue, Sharing
 from harness.execute.resources import OUT_OF_MEMORY
 from harness.execute.worker import Job
 from harness.vocabulary import Status
@@ -24,11 +24,8 @@ STARTUP_SECONDS = 120.0  # for a worker to import what it needs, before its tria
 class Policy:
     """Rules for failures and for the end of a run.
 
-    Attributes:
-        attempts: tries of a trial whose worker died; an error of the code itself is never tried again.
-        fail_fast: begin no further trial after a failure.
-        exclusive: one trial at a time, so that its time is a cost.
-        stop_at: of ``time.monotonic()``: begin no further trial after it.
+    Only a trial whose worker died gets further ``attempts``. ``exclusive`` runs one trial at a time, so that its time
+    is a cost. No further trial begins after ``stop_at`` of ``time.monotonic()``, or with ``fail_fast`` after a failure.
     """
 
     attempts: int = 2
@@ -81,16 +78,16 @@ class Watch:
 class Dispatcher:
     """Feeds jobs to an executor; ``outcomes`` yields each trial's last outcome as it arrives.
 
-    ``stopped`` is the reason why no further trial was begun, or None. More jobs may be submitted between outcomes:
-    sequential seeds and sweeps request the next trials so. Another command runs what ``sharing`` refuses to start; its
-    results are among the outcomes.
+    More jobs may be submitted between outcomes: sequential seeds and sweeps do so. ``stopped`` is the reason why no
+    further trial was begun, or None. Results of trials that ``sharing`` leaves to another command are among the
+    outcomes.
     """
 
     def __init__(
         self, recorder: Recorder, executor: Executor, policy: Policy, watch: Watch, sharing: Sharing | None = None
     ) -> None:
         self._recorder, self._executor, self._policy, self._watch = recorder, executor, policy, watch
-        self._sharing: Sharing = Alone() if sharing is None else sharing
+        self._sharing = Sharing() if sharing is None else sharing
         self._elsewhere = (0, False)
         self._waiting = JobQueue()
         self._running: dict[str, Job] = {}

@@ -19,16 +19,9 @@ _NUMBERS = _SERIES[2:]
 class Outcome:
     """One ended attempt at a trial: plain data. None: unknown, and the stored value stays.
 
-    Attributes:
-        attempts: number of the attempt, from 1.
-        started_at: ISO text in UTC.
-        node: the name of the machine.
-        error: the message of a failure, or the reason of a divergence.
-        results: final numbers; stored, as are ``series`` and ``artifacts``, only where the status is final.
-        wall_seconds: of the trial alone; ``cpu_seconds``: of its process, all threads together.
-        peak_memory_mb: highest resident memory of the process in MiB.
-        gpu_joules: energy that the GPU counted during the trial.
-        crashed: the worker died, and another attempt may succeed; not in the event log.
+    ``started_at`` is ISO text in UTC. Results, series and artifacts are stored only where the status is final.
+    ``wall_seconds`` are the trial's, ``cpu_seconds`` its process's, all threads together; ``peak_memory_mb`` is in MiB.
+    After ``crashed`` another attempt may succeed; this is not in the event log.
     """
 
     trial_id: str
@@ -50,7 +43,7 @@ class Outcome:
 
     def score(self, split: str, metric: str) -> float | None:
         """A final number, or None."""
-        return next((item.value for item in self.results if (item.split, item.metric) == (split, metric)), None)
+        return next((score.value for score in self.results if score[:2] == (split, metric)), None)
 
     def check(self) -> None:
         """Reject an outcome that could not be ingested.
@@ -93,11 +86,21 @@ class Outcome:
         columns.setdefault("attempts", parts.get("attempt"))
         return cls(
             **columns | {"trial_id": parts["trial_id"], "status": status},
-            results=tuple(Score(*map(item.get, Score._fields)) for item in parts.get("results") or ()),
-            series=tuple(_series(item) for item in parts.get("series") or ()),
+            results=tuple(Score(*map(row.get, Score._fields)) for row in parts.get("results") or ()),
+            series=tuple(
+                MetricSeries(
+                    row.get("split"),
+                    row["name"],
+                    row.get("step") or [],
+                    row.get("epoch") or [],
+                    row["value"],
+                    row.get("elapsed_seconds") or [],
+                )
+                for row in parts.get("series") or ()
+            ),
             artifacts=tuple(
-                Artifact(item["name"], item["kind"], Path(item["path"]), item.get("caption"))
-                for item in parts.get("artifacts") or ()
+                Artifact(file["name"], file["kind"], Path(file["path"]), file.get("caption"))
+                for file in parts.get("artifacts") or ()
             ),
         )
 
@@ -105,8 +108,3 @@ class Outcome:
 _OTHER_TABLES = ("results", "series", "artifacts", "gpu_joules", "crashed")
 COLUMNS = tuple(part.name for part in fields(Outcome) if part.name not in _OTHER_TABLES)
 """Columns of the table ``trials`` that an outcome sets."""
-
-
-def _series(parts: Mapping[str, Any]) -> MetricSeries:
-    columns = {name: parts.get(name) or [] for name in _NUMBERS if name != "value"}
-    return MetricSeries(parts.get("split"), parts["name"], value=parts["value"], **columns)  # type: ignore[arg-type]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Protocol
 
 from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
@@ -75,45 +74,26 @@ class JobQueue:
         return [job for _, job, _ in gone]
 
 
-class Sharing(Protocol):
-    """Decides which trials this command runs, and which another one."""
-
-    def take(self, job: Job) -> bool:
-        """Return True where this command may run the trial; otherwise ``ended`` returns the job later."""
-        ...
-
-    def release(self, trial_id: str) -> None:
-        """Release a trial whose outcome is stored."""
-        ...
-
-    def ended(self) -> Iterator[tuple[Job, Outcome | None]]:
-        """Yield jobs that need no more waiting, with another command's result; None: no command runs them."""
-        ...
+class Sharing:
+    """Decides which trials this command runs, and which another one; here it runs all."""
 
     @property
     def waiting(self) -> int:
         """The number of trials of other commands that this one waits for."""
-        ...
+        return 0
 
     @property
     def holder(self) -> str:
         """A description of the commands that may run them; empty if unknown."""
-        ...
-
-
-class Alone:
-    """Sharing with nobody: for trials that leave nothing in the store."""
-
-    waiting = 0
-    holder = ""
+        return ""
 
     def take(self, job: Job) -> bool:
-        """Return True."""
+        """Return True where this command may run the trial; otherwise ``ended`` returns the job later."""
         return True
 
     def release(self, trial_id: str) -> None:
-        """Do nothing: no trial was locked."""
+        """Release a trial whose outcome is stored."""
 
     def ended(self) -> Iterator[tuple[Job, Outcome | None]]:
-        """Yield nothing."""
+        """Yield jobs that need no more waiting, with another command's result; None: no command runs them."""
         return iter(())

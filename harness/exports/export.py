@@ -82,7 +82,7 @@ def _make(folder: Path) -> None:
 def _tables(reader: Reader, form: str, folder: Path, wanted: ResultFilter) -> list[Path]:
     statements = {CURRENT: results_statement(reader, wanted)}
     if not wanted.asks:
-        statements = {table: Statement(f"FROM {table}") for table in TABLES} | statements
+        statements = {table: Statement(f"FROM {table}", {}) for table in TABLES} | statements
     _make(folder)
     write = _TABLE_FORMS[form]
     return [write(reader, statement, folder / f"{name}.{form}") for name, statement in statements.items()]

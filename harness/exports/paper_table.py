@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from harness.exports.verdict_marks import CellMark, Marks, marks_of
 from harness.results.current import ConfigurationTrial, CurrentResult, ResultFilter, cell_trials, current_results
-from harness.results.metric_facts import BESIDE, MetricFacts, metric_facts
-from harness.results.stored_runs import StoredRun, stored_runs
+from harness.results.stored_runs import BESIDE, MetricFacts, StoredRun, metric_facts, stored_runs
 from harness.store.queries import Queries
 from harness.vocabulary import UNFINISHED, Protocol, Role, Split, Status
 
@@ -139,7 +138,7 @@ class _CellScores:
         self.trials = [trial for trial in self.trials if (trial.benchmark, trial.arm) in kept]
         self.results = [result for result in self.results if (result.benchmark, result.arm) in kept]
         runs = reversed(self.newest_first())
-        self.roles = {name: str(arm.get("role")) for run in runs for name, arm in run.arms.items()}
+        self.roles = {name: role for run in runs for name, role in run.roles.items()}
         self.ablated = {score.benchmark for score in self.results if self.roles.get(score.arm) == Role.ABLATION}
 
     @property
@@ -254,7 +253,7 @@ class _Order:
 
 
 def _order(runs: Sequence[StoredRun]) -> _Order:
-    arms = dict.fromkeys(name for run in runs for name in run.arms)
+    arms = dict.fromkeys(name for run in runs for name in run.roles)
     benchmarks = dict.fromkeys(name for run in runs for name in run.benchmarks)
     return _Order({name: at for at, name in enumerate(arms)}, {name: at for at, name in enumerate(benchmarks)})
 

@@ -29,7 +29,7 @@ def verdict_tables(reader: Queries, wanted: ResultFilter) -> dict[tuple[str, str
     Only suites that ran: claims that were looked at without a run have no row. The filter's benchmarks, arms and metric
     keep the claims about them, its run those that stood when it ended.
     """
-    run = None if wanted.run is None else str(find_run(reader, wanted.run)["run_id"])
+    run = None if wanted.run is None else find_run(reader, wanted.run).run_id
     ran = {(row[0], row[1]) for row in reader.query("SELECT DISTINCT suite, scale FROM cell_trials").rows}
     rows: dict[tuple[str, str], list[tuple[str, ...]]] = {}
     named: dict[tuple[str, str], dict[str, None]] = {}

@@ -15,7 +15,7 @@ from harness.base.values import name_of
 from harness.errors import HarnessError, choices
 from harness.imports.result_files import table_of
 from harness.imports.table_scores import TableQuestion, read_scores
-from harness.judge.comparing import ArmScore, AskedComparison, comparison_designs, judge_scores, pair_numbers
+from harness.judge.comparing import ArmScore, judge_scores, pair_numbers, table_claim, table_designs
 from harness.judge.correction import correction_name
 from harness.judge.rows import VerdictRow
 from harness.vocabulary import Verdict
@@ -112,17 +112,17 @@ class TableVerdicts:
 
     def write_page(self, path: str | Path) -> Path:
         """Write the verdicts and their evidence as one HTML file; return its path."""
-        from harness.registry.shipped import write_comparison
+        from harness.registry.shipped import page_writer
 
-        written: Path = write_comparison()(self, Path(path))
+        written: Path = page_writer("comparison")(self, Path(path))
         return written
 
     def _repr_html_(self) -> str:
         """The notebook's view: a table with a forest plot."""
-        from harness.registry.shipped import comparison_fragment
+        from harness.registry.shipped import page_writer
 
         try:
-            return str(comparison_fragment()(self))
+            return str(page_writer("fragment")(self))
         except HarnessError:
             return f"<pre>{html.escape(str(self))}</pre>"
 
@@ -153,22 +153,18 @@ def verdicts_of(data: Any, question: TableQuestion) -> TableVerdicts:
     table = table_of(data)
     read = read_scores(table, question)
     scores = [replace(score, benchmark=score.benchmark or table.name) for score in read.scores]
-    comparison = AskedComparison(
-        question.methods,
-        question.against,
+    claim = table_claim(
         question.metric,
         read.better,
         read.unit,
-        question.smallest,
-        _perfect(read.better, read.unit),
-        question.scope,
-        (),
-        question.alpha,
-        question.on_divergence,
+        smallest=question.smallest,
+        scope=question.scope,
+        alpha=question.alpha,
+        on_divergence=question.on_divergence,
     )
-    names = [design.claim_id for design in comparison_designs(comparison, scores)]
-    primary = _announced(question.primary, names)
-    rows = judge_scores(replace(comparison, primary=primary), scores, datetime.now(UTC).replace(tzinfo=None))
+    designs = table_designs(claim, question.methods, question.against, scores, _perfect(read.better, read.unit))
+    primary = _announced(question.primary, [design.claim_id for design in designs])
+    rows = judge_scores(designs, scores, primary, datetime.now(UTC).replace(tzinfo=None))
     verdicts = tuple(map(_verdict, rows))
     return TableVerdicts(
         table,

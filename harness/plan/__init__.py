@@ -1,1 +1,1 @@
-"""From a suite to trials: cells, identities, fingerprints, estimates."""
+"""From a suite to trials: configurations, identities, fingerprints, estimates."""

@@ -1,7 +1,7 @@
-"""The normal form of a source file: what it computes, without what it says.
+"""The canonical source of a file: its computations, without its texts.
 
 Removed are comments, docstrings, annotations, metadata (titles, citations, summaries, search spaces), declared options
-with their help texts, and the texts of messages. An import of our own names no module: the module's content counts
+with their help texts, and the texts of messages. A first-party import names no module: the module's content counts
 instead, so that a renamed or moved file is the same code.
 """
 
@@ -34,18 +34,16 @@ class Import:
 
 @dataclass(frozen=True, slots=True)
 class CanonicalSource:
-    """A file's digest, with no module's name in it, and the imports of our own in the order in which they stand."""
+    """A file's digest, without names of modules, and its first-party imports."""
 
     digest: str
     imports: tuple[Import, ...]
 
 
 def normal_form(source: bytes, ours: Callable[[Import], bool | None]) -> CanonicalSource:
-    """The normal form of a source file.
+    """Return the canonical source of a Python file.
 
-    Args:
-        source: of a Python file.
-        ours: whether an import is of our own code; None where it only describes and is left out.
+    ``ours`` is True for a first-party import, False for another, None for one that only describes and is left out.
 
     Raises:
         SyntaxError: it is not Python.
@@ -58,14 +56,14 @@ def normal_form(source: bytes, ours: Callable[[Import], bool | None]) -> Canonic
 
 
 class _Stripped(ast.NodeTransformer):
-    """Leaves what computes, and gathers the imports of our own."""
+    """Keeps computing nodes, and collects first-party imports."""
 
     def __init__(self, ours: Callable[[Import], bool | None], messages: Mapping[int, ast.AST]) -> None:
         self.ours, self.messages = ours, messages
         self.imports: list[Import] = []
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
-        """Strip the children; a body that is left empty gets ``pass``."""
+        """Strip the children; an empty body gets ``pass``."""
         super().generic_visit(node)
         body = getattr(node, "body", None)
         if isinstance(body, list) and not isinstance(node, ast.Module):
@@ -73,32 +71,32 @@ class _Stripped(ast.NodeTransformer):
         return node
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        """A text in a message is empty."""
+        """Empty the text of a message."""
         return ast.Constant("") if isinstance(node.value, str) and id(node) in self.messages else node
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
-        """A text in a message is empty, whatever is put into it."""
+        """Empty the text of a message."""
         return ast.Constant("") if id(node) in self.messages else self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        """Docstrings, of attributes too, and other texts that stand alone."""
+        """Drop docstrings, of attributes too, and other texts that stand alone."""
         text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str | type(...))
         return None if text else self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
-        """Without the annotation of what it returns."""
+        """Drop the annotation of the result."""
         node.returns = None
         return self.generic_visit(node)
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 (a name of ``ast``)
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
-        """Without its annotation."""
+        """Drop the annotation."""
         node.annotation = None
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
-        """Without its annotation, but for the words that dataclasses and options read."""
+        """Reduce the annotation to the words that dataclasses and options read."""
         names = {name.id for name in ast.walk(node.annotation) if isinstance(name, ast.Name)}
         declared = isinstance(node.target, ast.Name) and node.target.id == "metadata" and "ClassVar" in names
         if declared or _is_metadata([node.target]):
@@ -108,18 +106,18 @@ class _Stripped(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
-        """Metadata are left out."""
+        """Drop metadata."""
         return None if _is_metadata(node.targets) else self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt] | None:
-        """What stands under ``if TYPE_CHECKING:`` never runs."""
+        """Leave out code under ``if TYPE_CHECKING:``, which never runs."""
         if "TYPE_CHECKING" not in ast.dump(node.test):
             return self.generic_visit(node)
         kept = [self.visit(item) for item in node.orelse]
         return [item for item in kept if item is not None] or None
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """Metadata and declared options count by their name alone, an artifact without its caption."""
+        """Reduce metadata and declared options to their name."""
         if _declares(node):
             node.args, node.keywords = [], []
         elif _name(node.func) == "Artifact":
@@ -127,11 +125,11 @@ class _Stripped(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Import(self, node: ast.Import) -> ast.AST | None:
-        """``import a.b`` of our own keeps its names, since the code repeats them."""
+        """Keep the names of a first-party ``import a.b``, since the code repeats them."""
         return self._import(node, [Import(0, alias.name, "") for alias in node.names], node.names)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        """The module's name goes where it is our own."""
+        """Drop the module's name of a first-party import."""
         if node.module == "__future__":
             return None
         imports = [Import(node.level, node.module or "", alias.name) for alias in node.names]
@@ -150,7 +148,7 @@ class _Stripped(ast.NodeTransformer):
                 continue
             if ours:
                 self.imports.append(item)
-                # what is imported is told beside the form; here stands what the code calls it
+                # ``imports`` has the module; here stays the name that the code uses
                 alias = ast.alias("", alias.asname or alias.name)
             kept.append(alias)
         node.names = kept
@@ -162,7 +160,7 @@ def _is_metadata(targets: Iterable[ast.expr]) -> bool:
 
 
 def _declares(node: ast.Call) -> bool:
-    """A metadata record or a declared option."""
+    """True for a metadata record or a declared option."""
     name = _name(node.func)
     return name in _DECLARING or name.endswith("Metadata")
 
@@ -172,7 +170,7 @@ def _name(function: ast.expr) -> str:
 
 
 def _messages(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node of a text that only people read."""
+    """Yield every node of a text for people."""
     for place in _places(tree):
         yield from ast.walk(place)
     for node in ast.walk(tree):
@@ -181,7 +179,7 @@ def _messages(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def _places(tree: ast.AST) -> Iterator[ast.AST]:
-    """Where messages stand: in ``raise``, ``assert``, warnings, logs, ``print``, and what an error tells its parent."""
+    """Yield expressions of messages: of ``raise``, ``assert``, warnings, logs, ``print`` and errors' constructors."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise) and node.exc is not None:
             yield node.exc
@@ -202,7 +200,7 @@ def _speaks(node: ast.Call) -> bool:
 
 
 def _prepared(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
-    """Texts that are put together under a name which is then used in messages alone."""
+    """Yield texts assigned to a name that only messages use."""
     inside = {id(node) for place in _places(function) for node in ast.walk(place)}
     used: dict[str, set[bool]] = {}
     for node in ast.walk(function):

@@ -1,4 +1,4 @@
-"""The trials of a cell: what its seeds share (content, data, code) is worked out once, so that a seed costs a hash."""
+"""The trials of a configuration: content, data and code are computed once, so that a seed costs a hash."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from harness.plan.programs import located, without_places
 from harness.suite.cells import Content, Setting, needed, prerequisite_content
 from harness.suite.load import Suite
 from harness.suite.models import Dependency
+from harness.trial.options import Values
 from harness.trial.recipe import identity_of
 from harness.trial.spec import Part, Start, TrialSpec
 
 OWN = ("prerequisites", "seed")
-"""The parts of a spec that differ between the seeds of a cell."""
+"""The parts of a spec that differ between seeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One benchmark, arm, seed and scale: the unit that runs, is stored and is reused.
 
-    ``suite``, ``benchmark`` and ``arm`` are the first names under which the plan has it; ``spec`` is the whole
-    content, from which a worker can run it.
+    ``suite``, ``benchmark`` and ``arm`` are the first names under which the plan has it; ``spec`` is the whole content.
     """
 
     trial_id: str
@@ -43,12 +43,12 @@ class Trial:
 
     @property
     def needs(self) -> dict[str, str]:
-        """The trials whose products it starts from, by name."""
+        """Trials whose trained weights it starts from, by name."""
         return {name: start.trial_id for name, start in self.spec.prerequisites.items() if start.trial_id is not None}
 
     @property
     def label(self) -> str:
-        """How people read it."""
+        """The name in messages: ``benchmark/arm/seed``."""
         return f"{self.benchmark}/{self.arm}/{self.seed}"
 
 
@@ -56,26 +56,27 @@ class ConfigurationTrials:
     """Makes the trials of an arm on a benchmark, seed by seed.
 
     Args:
-        reference: the network whose initial weights the arm's takes over; None where there is no such arm.
+        reference: the network whose initial weights the arm's model copies, or None.
     """
 
     def __init__(self, suite: Suite, base: Setting, arm: str, cell: Content, reference: Start | None) -> None:
         self._suite, self._base, self._arm, self._cell = suite, base, arm, cell
+        self._codes: dict[tuple[str, ...], str] = {}  # fingerprints by names of dependencies
         self._reference = None if reference == Start(cell.model, cell.slots.of("norm")) else reference
 
     @cached_property
     def _spec(self) -> TrialSpec:
-        """The content without a seed and without what it starts from."""
+        """The content without seed and dependencies."""
         cell = self._cell
-        recipe = located(cell.recipe, self._suite.path.parent) if cell.program else dict(cell.recipe)
-        data = data_identity(cell.data)
+        recipe = located(cell.recipe, self._suite.path.parent) if cell.program else Values(cell.recipe)
+        data = Values(data_identity(cell.data))
         return TrialSpec(
             cell.task, cell.data, data, cell.model, recipe, cell.slots, 0, self._base.scale, {}, self._reference
         )
 
     @cached_property
     def _text(self) -> tuple[str, str, str]:
-        """The canonical text of the identity, around what differs between seeds: its starts, then its seed."""
+        """Canonical text around the dependencies, and around the seed."""
         content_of = identity_of(self._cell.recipe)
         if self._cell.program:
             content_of = without_places(content_of)
@@ -87,12 +88,8 @@ class ConfigurationTrials:
         first, second, third = texts[: starts + 1], texts[starts + 1 : seed + 1], texts[seed + 1 :]
         return "{" + ",".join(first), ",".join(("", *second)), ",".join(("", *third)) + "}"
 
-    @cached_property
-    def _codes(self) -> dict[tuple[str, ...], str]:
-        return {}
-
     def _code(self, spec: TrialSpec) -> str:
-        """The fingerprint; of all seeds the same, since what they start from differs by its trials alone."""
+        """The fingerprint, equal for all seeds."""
         starts = tuple(spec.prerequisites)
         if starts not in self._codes:
             code = fingerprint(roots_of(spec))
@@ -103,14 +100,13 @@ class ConfigurationTrials:
 
     @cached_property
     def _starts(self) -> dict[str, _Dependency]:
-        """What its trials start from, by name."""
         return {
             name: _Dependency(self._suite, self._base, name, wanted)
             for name, wanted in needed(self._base, self._cell.slots).items()
         }
 
     def add(self, seed: int, trials: dict[str, Trial]) -> Trial:
-        """The trial of a seed, put behind those that make what it starts from; one that is there already stays."""
+        """Add the trial of a seed behind its dependencies."""
         before = {name: start.add(seed, trials) for name, start in self._starts.items()}
         trial = self.trial(seed, before)
         return trials.setdefault(trial.trial_id, trial)
@@ -130,20 +126,20 @@ class ConfigurationTrials:
 
 
 class _Dependency:
-    """What trials of a cell start from: published weights, or the product of a trial of its own."""
+    """Published weights, or the trial that trains a dependency."""
 
     def __init__(self, suite: Suite, base: Setting, name: str, wanted: Dependency) -> None:
         self._wanted = wanted
         self._published: Start | None = None
         if wanted.weights is not None:
             model = Part.from_json(wanted.model) if wanted.model else None
-            self._published = Start(model, weights=wanted.weights, content=data_identity(Part(wanted.weights)))
+            self._published = Start(model, weights=wanted.weights, content=Values(data_identity(Part(wanted.weights))))
         else:
             self._own = prerequisite_content(base, wanted)
             self._trials = ConfigurationTrials(suite, base, f"prerequisite:{name}", self._own, None)
 
     def add(self, seed: int, trials: dict[str, Trial]) -> Start:
-        """What the trial of a seed starts from; the trial that makes it is added to the others."""
+        """Return the start of a seed's trial; its trial is added."""
         if self._published is not None:
             return self._published
         trial = self._trials.trial(0 if self._wanted.seeds == "shared" else seed, {})

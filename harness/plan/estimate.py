@@ -1,4 +1,4 @@
-"""Cost of a plan: medians of earlier trials where there are any, else a guess that is marked as one."""
+"""Cost of a plan: medians of earlier trials, else a guess that is marked as one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ GUESS = {"smoke": 1.0, "mini": 5.0, "small": 45.0, "paper": 3600.0 * 24}
 
 @dataclass(frozen=True, slots=True)
 class StoredCosts:
-    """A plan's finished trials; by (benchmark, arm) median core-seconds and highest memory in MiB."""
+    """Finished trials of a plan; median core-seconds and highest memory in MiB by (benchmark, arm)."""
 
     stored: frozenset[str] = frozenset()
     core_seconds: Mapping[tuple[str, str], float] = field(default_factory=dict)
     memory_mb: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     def price(self, benchmark: str, arm: str, scale: str) -> tuple[float, bool]:
-        """Core-seconds of a trial, and whether they are a guess.
+        """Return core-seconds of a trial, and True if they are a guess.
 
         The median of its configuration, else of its benchmark, else a guess by scale.
         """
@@ -35,7 +35,7 @@ class StoredCosts:
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationEstimate:
-    """A configuration's trials, and the cost of those that are not stored."""
+    """A configuration's trials, and the cost of those to run."""
 
     benchmark: str
     arm: str
@@ -60,12 +60,12 @@ class PlanEstimate:
 
     @property
     def core_seconds(self) -> float:
-        """Of the trials that are still to run."""
+        """Core-seconds of the trials to run."""
         return sum(cell.core_seconds for cell in self.cells)
 
     @property
     def guessed(self) -> bool:
-        """True where the cost of any configuration is a guess."""
+        """True if the cost of any configuration is a guess."""
         return any(cell.guessed for cell in self.cells)
 
     def as_dict(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def estimate(plan: Plan, measured: StoredCosts) -> PlanEstimate:
     for benchmark, arm in plan.cells:
         ids = plan.trial_ids(benchmark, arm).values()
         missing = [i for i in ids if i not in stored and i not in counted]
-        counted.update(missing)  # a trial that two cells ask for runs once
+        counted.update(missing)  # a trial of two configurations runs once
         each, guessed = measured.price(benchmark, arm, plan.scale)
         here, memory = sum(i in stored for i in ids), measured.memory_mb.get((benchmark, arm))
         left = (each * len(missing), memory, guessed and bool(missing))

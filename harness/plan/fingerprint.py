@@ -1,10 +1,9 @@
 """The fingerprint of the code that a trial's numbers depend on.
 
-It hashes the normal forms (``harness.plan.canonical_source``) of the modules that are reached by import from a trial's
+It hashes the canonical sources (``harness.plan.canonical_source``) of the modules reached by import from a trial's
 roots: its methods, task, data source, model and the training loop. Of the harness only ``harness.trial`` and the
-modules of ``harness.base`` that are reached count.
-Modules count by content, not by name or place; re-export-only ``__init__`` files are looked through, not followed, so
-that editing SGDP re-runs nothing of AdamP.
+modules of ``harness.base`` that are reached count. Modules count by content, not by name or place; re-export-only
+``__init__`` files are looked through, so that editing SGDP re-runs no trial of AdamP.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from harness import registry
@@ -33,9 +32,9 @@ LOOP = f"{CORE}.loop"
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module's own digest; by import, in their order, the module that it reaches and the name that it takes there.
+    """A module's digest; modules and names that it imports, in order.
 
-    The name is empty where the module itself is taken.
+    The name is empty where the import takes the module itself.
     """
 
     digest: str
@@ -43,7 +42,7 @@ class Module:
 
 
 def roots_of(spec: TrialSpec) -> Iterator[str]:
-    """The modules, with the class or function of each, that a trial's numbers come from."""
+    """Yield the modules, each with its target, that a trial runs."""
     starts = [start for start in (spec.reference, *spec.prerequisites.values()) if start is not None]
     yield registry.entry("task", spec.task).root
     yield registry.entry("data", spec.data.name).root
@@ -55,9 +54,9 @@ def roots_of(spec: TrialSpec) -> Iterator[str]:
 
 
 def fingerprint(roots: Iterable[str]) -> str:
-    """sha256 over the code reached from the roots: dotted names or paths of ``.py`` files, with ``:TARGET`` or without.
+    """Digest (sha256) of the code reached from the roots.
 
-    The target is the class or function that is taken from the module.
+    Roots are dotted names or paths of ``.py`` files, with or without ``:TARGET``, the class or function of the module.
     """
     return _fingerprint(tuple(sorted({*roots, LOOP})))
 
@@ -73,27 +72,27 @@ def _fingerprint(roots: tuple[str, ...]) -> str:
 
 @cache
 def reached(roots: tuple[str, ...]) -> tuple[str, ...]:
-    """Every module that counts and is reached by import from the roots, sorted."""
-    result: set[str] = set()
+    """Return every module that counts and is reached from the roots, sorted."""
+    names: set[str] = set()
     waiting = list(roots)
     while waiting:
         name = waiting.pop()
-        if name not in result:
-            result.add(name)
+        if name not in names:
+            names.add(name)
             waiting.extend(module for module, _ in _module(name).targets)
-    return tuple(sorted(result))
+    return tuple(sorted(names))
 
 
 @cache
 def digest_of(name: str) -> str:
-    """The digest of a module together with those of what its imports take, in their order."""
+    """Digest of a module with those of its imports, in their order."""
     module = _module(name)
     own = [module.digest, *(f"{_module(target).digest} {taken}" for target, taken in module.targets)]
     return hashlib.sha256("\n".join(own).encode()).hexdigest()
 
 
 def forget() -> None:
-    """Drop what is cached about sources by their names (tests that edit files in one process)."""
+    """Clear the caches of sources (for tests that edit files in one process)."""
     for cached in (_fingerprint, reached, digest_of, _module, _file, _re_exports):
         cached.cache_clear()
 
@@ -112,14 +111,14 @@ def _module(name: str) -> Module:
     if native.exists():
         digest = hashlib.sha256(digest.encode() + _without_comments(content(native))).hexdigest()
     package = "" if name.endswith(".py") else name if path.name == "__init__.py" else name.rpartition(".")[0]
-    targets = [target for item in form.imports for target in _targets(item, package)]
+    targets = [target for each in form.imports for target in _targets(each, package)]
     if name.endswith(".py"):  # a user's file may import its neighbours
         targets += [(file, "") for file in _neighbours(path)]
     return Module(digest, tuple(targets))
 
 
 def content(path: Path) -> bytes:
-    """A source file as it is on the disk."""
+    """Return the content of a source file."""
     return path.read_bytes()
 
 
@@ -128,40 +127,40 @@ def _without_comments(source: bytes) -> bytes:
 
 
 def _read(path: Path, top: str) -> CanonicalSource:
-    """A source file's normal form, kept by its content."""
+    """Return a source file's canonical source, cached by content."""
     source = content(path)
     key = _KNOWN.key(top.encode() + b"\0" + source)
-    existing = _KNOWN.get(key)
-    if existing is None:
-        form = normal_form(source, lambda one: _ours(one, top))
-        existing = [form.digest, [[one.level, one.base, one.name] for one in form.imports]]
-        _KNOWN.put(key, existing)
-    imports = tuple(Import(int(level), str(base), str(name)) for level, base, name in existing[1])
-    return CanonicalSource(str(existing[0]), imports)
+    stored = _KNOWN.get(key)
+    if stored is None:
+        form = normal_form(source, partial(_ours, top=top))
+        stored = [form.digest, [[each.level, each.base, each.name] for each in form.imports]]
+        _KNOWN.put(key, stored)
+    imports = tuple(Import(int(level), str(base), str(name)) for level, base, name in stored[1])
+    return CanonicalSource(str(stored[0]), imports)
 
 
-def _ours(one: Import, top: str) -> bool | None:
-    """True for an import that counts; None for what only describes: metadata, and the rest of the harness."""
-    name = f"{one.base}.{one.name}"
-    if one.base in DESCRIBING or name in DESCRIBING:
+def _ours(imported: Import, top: str) -> bool | None:
+    """True for an import that counts; None for metadata and the rest of the harness."""
+    name = f"{imported.base}.{imported.name}"
+    if imported.base in DESCRIBING or name in DESCRIBING:
         return None
-    if one.level or any(f"{name}.".startswith(f"{package}.") for package in COUNTED):
+    if imported.level or any(f"{name}.".startswith(f"{package}.") for package in COUNTED):
         return True
-    if one.base.partition(".")[0] == CORE.partition(".")[0]:
+    if imported.base.partition(".")[0] == CORE.partition(".")[0]:
         return None
-    return one.base.partition(".")[0] in {*COMPUTING, top}
+    return imported.base.partition(".")[0] in {*COMPUTING, top}
 
 
-def _targets(one: Import, package: str) -> Iterator[tuple[str, str]]:
-    base = _absolute(one.level, one.base, package)
-    if base and one.name:
-        yield from _reached_from(base, one.name)
+def _targets(imported: Import, package: str) -> Iterator[tuple[str, str]]:
+    base = _absolute(imported.level, imported.base, package)
+    if base and imported.name:
+        yield from _reached_from(base, imported.name)
     elif base:
         yield from ((module, "") for module in _reached_by_name(base))
 
 
 def _neighbours(path: Path) -> list[str]:
-    """Python files beside a user's own that it imports by name."""
+    """Python files beside a user's file that it imports by name."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(content(path))):
         if isinstance(node, ast.Import):
@@ -186,13 +185,13 @@ def _absolute(level: int, base: str, package: str) -> str | None:
 
 
 def _reached_by_name(name: str) -> Iterator[str]:
-    """``import a.b.c`` reaches c; a package only where its ``__init__`` does more than re-export."""
+    """Resolve ``import a.b.c``: c, or a package whose ``__init__`` does more than re-export."""
     if _re_exports(name) is None and _file(name) is not None:
         yield name
 
 
 def _reached_from(base: str, name: str) -> Iterator[tuple[str, str]]:
-    """``from base import name``: a submodule, or the module that has the name and what it is called there."""
+    """Resolve ``from base import name``: a submodule, or the defining module and the name there."""
     if _file(f"{base}.{name}") is not None:
         yield from ((module, "") for module in _reached_by_name(f"{base}.{name}"))
         return
@@ -206,7 +205,7 @@ def _reached_from(base: str, name: str) -> Iterator[tuple[str, str]]:
 
 @cache
 def _re_exports(name: str) -> dict[str, tuple[str, str]] | None:
-    """Where a package's ``__init__`` has its names from, and as what, if it only re-exports; None otherwise."""
+    """Origin and original name of each name of a re-exporting ``__init__``; None for another module."""
     path = _file(name)
     if path is None or path.name != "__init__.py":
         return None
@@ -222,7 +221,7 @@ def _re_exports(name: str) -> dict[str, tuple[str, str]] | None:
 
 
 def _says_only(node: ast.stmt) -> bool:
-    """A docstring, an import, ``__all__`` or ``__version__``."""
+    """True for a docstring, an import, ``__all__`` or ``__version__``."""
     if isinstance(node, ast.Import):
         return True
     if isinstance(node, ast.Expr):

@@ -1,23 +1,24 @@
-"""Results from elsewhere in a plan: where each of its trials comes from."""
+"""Imported results in a plan, with the origin of each trial."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness.trial.options import Values
 from harness.trial.spec import FilledSlots, Part, TrialSpec
 
 FINGERPRINT = "imported"
-"""What an imported trial has for the code that computed it."""
+"""The fingerprint of an imported trial, whose code is unknown."""
 ENVIRONMENT = "imported"
-"""The environment of imported trials: no pair is made of one and a trial that ran here."""
+"""The environment of imported trials: none is paired with a trial that ran here."""
 TASK = "imported"
-"""The task of a benchmark whose results come from elsewhere, and of every imported trial."""
+"""The task of a benchmark with imported results, and of every imported trial."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a trial comes from: a file as it was named, its checksum, and the mapping in words."""
+    """The origin of a trial: a file as it was named, its checksum, and the mapping in words."""
 
     file: str
     sha256: str
@@ -34,17 +35,12 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The imported trials of a plan.
-
-    Attributes:
-        origins: by trial_id.
-        notes: by (benchmark, arm), what must be said of a cell: that several files made it.
-    """
+    """The imported trials of a plan, and remarks on configurations of several files."""
 
     origins: Mapping[str, Origin]
     notes: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
 
 def imported_spec(arm: str, seed: int, scale: str) -> TrialSpec:
-    """What is known of an imported trial's content: under which arm it was filed; two arms differ in that alone."""
-    return TrialSpec(TASK, Part("nothing"), {}, Part("none"), {"arm": arm}, FilledSlots(), seed, scale)
+    """The content of an imported trial: two arms differ only in their name."""
+    return TrialSpec(TASK, Part("nothing"), Values(), Part("none"), Values(arm=arm), FilledSlots(), seed, scale)

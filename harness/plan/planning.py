@@ -1,11 +1,11 @@
-"""From a suite to the trials that it needs: cells × seeds, each with an identity made of its content."""
+"""From a suite to its trials: configurations × seeds, each with an identity made of its content."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TypedDict, TypeVar
 
 from harness.errors import HarnessError, choices
 from harness.plan.cell_trials import ConfigurationTrials
@@ -15,6 +15,7 @@ from harness.plan.programs import with_programs
 from harness.suite.cells import ConfigurationError, Content, Setting, content, override_at, served_by, setting
 from harness.suite.load import Suite
 from harness.suite.models import Arm, Claim
+from harness.trial.options import Values
 from harness.trial.spec import Part, Start
 from harness.vocabulary import Scale
 
@@ -29,17 +30,34 @@ class Link:
     trial_id: str
 
 
+class TrialIdentity(TypedDict):
+    """A trial's identity as commands print it; ``cells``: its configurations."""
+
+    trial_id: str
+    spec_id: str
+    fingerprint: str
+    seed: int
+    label: str
+    cells: list[str]
+
+
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
+
+
+def _grouped(pairs: Iterable[tuple[KeyT, ValueT]]) -> dict[KeyT, list[ValueT]]:
+    groups: dict[KeyT, list[ValueT]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What a suite needs at a scale.
+    """The trials of a suite at a scale.
 
-    Attributes:
-        trials: each once, pairs of one seed side by side, a prerequisite before what needs it.
-        links: every (benchmark, arm, seed) with its trial; prerequisites are no cells and have none.
-        settings: the resolved benchmarks by name.
-        absent: benchmarks that have no block at this scale.
-        arms: every arm of the suite and of the command line by name, those included that no cell runs.
-        imported: which of its trials are results from elsewhere; None: no such trial is in it.
+    ``trials`` are in order: pairs of one seed side by side, dependencies first. ``links`` are the names of each;
+    ``absent`` are benchmarks without a block for this scale; ``arms`` includes unused ones.
     """
 
     suite: str
@@ -50,18 +68,16 @@ class Plan:
     absent: tuple[str, ...]
     arms: Mapping[str, Arm]
     imported: Imported | None = None
+    overrides: Values = field(default_factory=Values)
 
     def trial_ids(self, benchmark: str, arm: str) -> dict[int, str]:
-        """The trials of a cell by seed."""
+        """The trials of a configuration by seed."""
         return {link.seed: link.trial_id for link in self._by_cell.get((benchmark, arm), ())}
 
     @cached_property
     def names(self) -> dict[str, list[str]]:
-        """Under which names (``benchmark/arm/seed``) each trial is asked for; a prerequisite has none of its own."""
-        names: dict[str, list[str]] = {}
-        for link in self.links:
-            names.setdefault(link.trial_id, []).append(f"{link.benchmark}/{link.arm}/{link.seed}")
-        return names
+        """Names (``benchmark/arm/seed``) of each trial; a dependency has none."""
+        return _grouped((link.trial_id, f"{link.benchmark}/{link.arm}/{link.seed}") for link in self.links)
 
     def of_benchmark(self, benchmark: str) -> list[Link]:
         """The links of a benchmark."""
@@ -69,23 +85,14 @@ class Plan:
 
     @cached_property
     def _by_benchmark(self) -> dict[str, list[Link]]:
-        benchmarks: dict[str, list[Link]] = {}
-        for link in self.links:
-            benchmarks.setdefault(link.benchmark, []).append(link)
-        return benchmarks
+        return _grouped((link.benchmark, link) for link in self.links)
 
     @cached_property
     def _by_cell(self) -> dict[tuple[str, str], list[Link]]:
-        cells: dict[tuple[str, str], list[Link]] = {}
-        for link in self.links:
-            cells.setdefault((link.benchmark, link.arm), []).append(link)
-        return cells
+        return _grouped(((link.benchmark, link.arm), link) for link in self.links)
 
-    def identities(self) -> list[dict[str, Any]]:
-        """Every trial's identity, with the names under which the plan has it; prerequisites have none of their own."""
-        names: dict[str, list[str]] = {}
-        for link in self.links:
-            names.setdefault(link.trial_id, []).append(f"{link.benchmark}/{link.arm}")
+    def identities(self) -> list[TrialIdentity]:
+        """Every trial's identity and names."""
         return [
             {
                 "trial_id": trial.trial_id,
@@ -93,31 +100,24 @@ class Plan:
                 "fingerprint": trial.fingerprint,
                 "seed": trial.seed,
                 "label": trial.label,
-                "cells": names.get(trial.trial_id, []),
+                "cells": [name.rpartition("/")[0] for name in self.names.get(trial.trial_id, [])],
             }
             for trial in self.trials
         ]
 
     @property
     def cells(self) -> tuple[tuple[str, str], ...]:
-        """Every (benchmark, arm), in order."""
+        """Every configuration (benchmark, arm), in order."""
         return tuple(self._by_cell)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What of a suite is asked for.
+    """The selected part of a suite; None: all of it, and its own numbers of seeds.
 
-    Attributes:
-        scale: a :class:`~harness.vocabulary.Scale`.
-        benchmarks: None means all of the suite.
-        arms: None means all that a benchmark runs; ``added_arms`` run in any case.
-        seeds: None means the suite's own numbers.
-        cap: the largest number of seeds of a cell, where more than ``seeds`` may be bought one by one.
-        bought: seeds bought so far, by (benchmark, arm).
-        overrides: values that replace those of every arm, by dotted key (``batch_size``, ``data.KEY``,
-            ``optimizer.adam.lr``).
-        added_arms: arms beside the suite's, by name; they run on every benchmark.
+    ``cap`` is the largest number of seeds of a configuration where seeds may be added one by one, ``bought`` those
+    added so far by (benchmark, arm). ``overrides`` replace values of every arm by dotted key (``batch_size``,
+    ``data.KEY``, ``optimizer.adam.lr``); ``added_arms`` run on every benchmark.
     """
 
     scale: str = "mini"
@@ -126,7 +126,7 @@ class Selection:
     seeds: tuple[int, ...] | None = None
     cap: int | None = None
     bought: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Values = field(default_factory=Values)
     added_arms: Mapping[str, Arm] = field(default_factory=dict)
 
 
@@ -134,7 +134,7 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
     """Plan a suite.
 
     Raises:
-        HarnessError: a scale, benchmark or arm that does not exist, or an override that a cell does not take.
+        HarnessError: an unknown scale, benchmark or arm, or an override that a configuration does not take.
     """
     wanted = selection or Selection()
     must_exist("scale", [wanted.scale], list(Scale))
@@ -148,7 +148,7 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
     contents = with_programs(_contents(arms, wanted, settings), suite.path.parent)
     references = {name: _reference(suite, base, arms, wanted) for name, base in settings.items()}
     seeds = {
-        # benchmarks that one stand-in serves are one experiment, with the seeds of its primary contrasts
+        # benchmarks with one stand-in are one experiment, with the seeds of its primary comparisons
         (name, arm): {*seeds_of(suite, wanted, (served[name], arm) in primary), *wanted.bought.get((name, arm), ())}
         for name, arm in contents
     }
@@ -163,11 +163,12 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
             if seed in seeds[name, arm]:
                 links.append(Link(name, arm, seed, cell.add(seed, trials).trial_id))
     absent = tuple(name for name in requested if name not in settings)
-    return Plan(suite.name, wanted.scale, tuple(trials.values()), tuple(links), settings, absent, arms)
+    ordered, overrides = tuple(trials.values()), wanted.overrides
+    return Plan(suite.name, wanted.scale, ordered, tuple(links), settings, absent, arms, overrides=overrides)
 
 
 def nothing_to_run(suite: Suite, plan: Plan) -> str:
-    """Why a plan has no trials, and what to do instead."""
+    """The message for a plan without trials, with the remedy."""
     named = [name for name, base in plan.settings.items() if base.elsewhere]
     if not named:
         return f"nothing to run: no benchmark of '{suite.name}' has the scale '{plan.scale}'"
@@ -178,26 +179,21 @@ def nothing_to_run(suite: Suite, plan: Plan) -> str:
     )
 
 
-def must_exist(what: str, names: Sequence[str] | None, known: Collection[str]) -> None:
-    """Refuse names that there are none of.
+def must_exist(what: str, names: Sequence[str] | None, valid: Collection[str]) -> None:
+    """Refuse unknown names.
 
     Raises:
         HarnessError: with the valid ones.
     """
     for name in names or ():
-        if name not in known:
-            raise HarnessError(f"no {what} '{name}' in this suite; {choices(list(known), name)}")
+        if name not in valid:
+            raise HarnessError(f"no {what} '{name}' in this suite; {choices(list(valid), name)}")
 
 
 def _contents(
     arms: Mapping[str, Arm], wanted: Selection, settings: Mapping[str, Setting]
 ) -> dict[tuple[str, str], Content]:
-    """The content of every cell.
-
-    Raises:
-        HarnessError: naming each override that a cell refuses, why, and the benchmarks that take it; or the cell of an
-            added arm that does not resolve.
-    """
+    """The content of every configuration; refused overrides are one error with the benchmarks that take them."""
     contents: dict[tuple[str, str], Content] = {}
     refused: dict[str, dict[str, str]] = {}  # override → benchmark → why
     for name, base in settings.items():
@@ -225,13 +221,13 @@ def _refusal(key: str, why: Mapping[str, str], settings: Mapping[str, Setting]) 
 
 
 def arms_of(base: Setting, arms: Mapping[str, Arm], wanted: Selection) -> list[str]:
-    """The arms of a benchmark: its own list, else all; those added on the command line always."""
+    """The arms of a benchmark: its own list, else all; those of the command line always."""
     listed = list(dict.fromkeys((*base.runs(arms), *wanted.added_arms)))
     return [name for name in listed if wanted.arms is None or name in wanted.arms or name in wanted.added_arms]
 
 
 def seeds_of(suite: Suite, wanted: Selection, primary: bool) -> tuple[int, ...]:
-    """The seeds of a cell: as asked, else ``seeds.min``, or ``seeds.primary`` for cells of primary contrasts."""
+    """The seeds of a configuration: the selected ones, else the suite's (``seeds.min``, ``seeds.primary``)."""
     if wanted.scale == "smoke":
         return (wanted.seeds or (0,))[:1]
     if wanted.seeds is not None:
@@ -241,44 +237,26 @@ def seeds_of(suite: Suite, wanted: Selection, primary: bool) -> tuple[int, ...]:
 
 
 def primary_cells(suite: Suite) -> set[tuple[str, str]]:
-    """Cells whose contrast is primary: the arm's and its comparator's, all of an ordering's."""
+    """Configurations of primary comparisons: the arm's and its comparator's, all of an ordering's."""
     primary = [binding for binding in suite.model.claims if binding.primary]
     return {(name, arm) for binding in primary for name in binding.benchmarks for arm in deciding_arms(suite, binding)}
 
 
 def deciding_arms(suite: Suite, binding: Claim) -> tuple[str, ...]:
-    """The arms whose difference decides a claim; none where it is bound to no arm."""
+    """The arms whose difference decides a claim; empty for a claim without an arm."""
     if binding.arm is None:
         return ()
     return (binding.arm, *binding.deciding(suite.facts[binding.id].kind))
 
 
 def _reference(suite: Suite, base: Setting, arms: Mapping[str, Arm], wanted: Selection) -> Start | None:
-    """What of the reference arm decides the initial weights that every arm starts from."""
+    """The parts of the reference arm that decide every arm's initial weights."""
     served_by, own = (suite.benchmarks[name].model.reference_arm for name in (base.served_by, base.benchmark))
     arm = served_by or own
     if arm is None:
         return None
     cell = content(base, arms[arm], wanted.overrides)
     return Start(cell.model, cell.slots.of("norm"))
-
-
-def parse_seeds(text: str | None) -> tuple[tuple[int, ...] | None, int | None]:
-    """The seeds and the cap of a :class:`Selection`, from ``--seeds``.
-
-    ``N`` gives the seeds 0…N−1 and no cap, ``MIN..MAX`` the seeds 0…MIN−1 and the cap MAX, None neither.
-
-    Raises:
-        HarnessError: anything else.
-    """
-    if text is None:
-        return None, None
-    first, dots, last = text.partition("..")
-    numbers = [first, last] if dots else [first]
-    valid = all(number.isascii() and number.isdigit() and 1 <= int(number) <= 1000 for number in numbers)
-    if not valid or (dots and int(first) > int(last)):
-        raise HarnessError(f"--seeds '{text}': a number of seeds from 1 to 1000, or MIN..MAX, is expected")
-    return tuple(range(int(first))), int(last) if dots else None
 
 
 def sources_of(trials: Iterable[Trial]) -> list[Part]:

@@ -1,4 +1,4 @@
-"""The identity of a program that runs as a trial: an edited file, another commit or environment is other code."""
+"""The identity of a program that runs as a trial: its files or commit, and its environment."""
 
 from __future__ import annotations
 
@@ -7,26 +7,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from harness import registry
 from harness.data.checksums import canonical, checksum
 from harness.errors import HarnessError
 from harness.suite.cells import Content
 from harness.suite.programs import code_files
+from harness.trial.options import Values
 
 WHERE = ("folder", "repository", "environment", "python", "memory_mb", "writes", "expects", "code")
 """Keys of the recipe that say where things are: what they point at is the program's identity instead."""
 
 
-def program_identity(recipe: Mapping[str, Any], root: Path) -> str:
-    """sha256 over the program's files (or its commit), its lock file, and its interpreter.
-
-    Args:
-        root: the folder of the suite's file.
+def program_identity(recipe: Values, root: Path) -> str:
+    """Digest (sha256) of the program's files or commit, its lock file, and its interpreter.
 
     Raises:
-        HarnessError: the folder, the code or the lock file is not there.
+        HarnessError: the folder, the code or the lock file is missing below the suite's folder ``root``.
     """
     digest = hashlib.sha256()
     if recipe.get("repository"):
@@ -50,34 +48,30 @@ Cell = TypeVar("Cell")
 
 
 def with_programs(contents: Mapping[Cell, Content], root: Path) -> dict[Cell, Content]:
-    """Contents with the identity of the programs among them; each program's files are read once.
-
-    Raises:
-        HarnessError: as :func:`program_identity`.
-    """
-    existing: dict[str, str] = {}
+    """Add the identities of programs to contents; each program's files are read once."""
+    identities: dict[str, str] = {}
     result: dict[Cell, Content] = {}
     for cell, content in contents.items():
         result[cell] = content
         if registry.entry("task", content.task).metadata.program:
             key = canonical({name: content.recipe.get(name) for name in ("commit", *WHERE)})
-            if key not in existing:
-                existing[key] = program_identity(content.recipe, root)
-            result[cell] = replace(content, program=existing[key])
+            if key not in identities:
+                identities[key] = program_identity(content.recipe, root)
+            result[cell] = replace(content, program=identities[key])
     return result
 
 
-def located(recipe: Mapping[str, Any], root: Path) -> dict[str, Any]:
+def located(recipe: Values, root: Path) -> Values:
     """The recipe with absolute places, as a worker needs it."""
     places = {"folder": str((root / str(recipe.get("folder", "."))).resolve())}
     if recipe.get("python"):
         places["python"] = str((root / str(recipe["python"])).absolute())  # a link says which environment
-    return {**recipe, **places}
+    return Values({**recipe, **places})
 
 
-def without_places(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe as part of an identity that moves with its files."""
-    return {key: value for key, value in recipe.items() if key not in WHERE}
+def without_places(recipe: Values) -> Values:
+    """The recipe without places, for an identity that moves with its files."""
+    return Values({key: value for key, value in recipe.items() if key not in WHERE})
 
 
 def _checksum(file: Path) -> str:
@@ -87,5 +81,5 @@ def _checksum(file: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _checksum_of(file: Path, *state: int) -> str:
-    """Read again where size or times differ: a session in which a script is edited goes on."""
+    """Checksum of a file, computed again where its size or times change."""
     return checksum(file)

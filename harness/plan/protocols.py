@@ -1,7 +1,7 @@
-"""The second protocol of claims: which arms choose hyper-parameters where, and the plans of arms that are changed so.
+"""The tuned protocol of claims: searches of arms, and the plans of arms with the chosen hyper-parameters.
 
-A changed arm runs under a name of its own (``adamp-tuned``, ``adamp-lr-0.01``) and is judged in the place of the arm,
-so that a claim's design is the published one but for its protocol.
+A changed arm runs under its own name (``adamp-tuned``, ``adamp-lr-0.01``) and is judged in the place of the arm, so
+that a claim's design is the published one but for its protocol.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harness.plan.planning import Plan, Selection, deciding_arms, make_plan
 from harness.plan.tuning import Tuning, TuningRequest, make_tuning
 from harness.suite import Suite
-from harness.suite.cells import Setting, content
+from harness.suite.cells import content
 from harness.suite.models import Arm, Claim
 from harness.suite.search_models import SpaceRange, Sweep, TunedOn, TunedProtocol
 from harness.suite.spaces import declared, own_value, times, tuned_space, with_point
+from harness.trial.options import Scalar
 from harness.vocabulary import Protocol
 
 
@@ -28,6 +29,8 @@ class ChangedArm(NamedTuple):
     arm: Arm
 
 
+ChosenPoints = Mapping[str, Mapping[str, Scalar]]
+"""arm → hyper-parameter → the value that its search chose."""
 Changes = Mapping[str, Mapping[str, ChangedArm]]
 """benchmark → arm → what runs in its place."""
 
@@ -41,7 +44,7 @@ class EqualSearch:
 
     @property
     def benchmark(self) -> str:
-        """Where its arms are tuned."""
+        """The benchmark on which its arms are tuned."""
         return self.tuning.benchmark
 
     @property
@@ -52,7 +55,7 @@ class EqualSearch:
 
 @dataclass(frozen=True, slots=True)
 class ChangedPlan:
-    """Trials of changed arms: ``run`` under names of their own, ``judged`` in the places of the arms themselves."""
+    """Trials of changed arms, in ``judged`` in the places of the arms."""
 
     run: Plan
     judged: Plan
@@ -60,7 +63,7 @@ class ChangedPlan:
 
 @dataclass(frozen=True, slots=True)
 class RatePlan:
-    """The tuned claims' arms at ``factor`` times their own rates: by benchmark and arm, which rate that is."""
+    """The tuned claims' arms at ``factor`` times their own rates."""
 
     factor: float
     rates: Mapping[str, Mapping[str, float]]
@@ -68,16 +71,15 @@ class RatePlan:
 
 
 def tuned_section(suite: Suite, scale: str) -> TunedProtocol | None:
-    """The suite's section; None where it has none for the scale."""
+    """The suite's section for the scale, or None."""
     tuned = suite.model.tuned
     return tuned if tuned is not None and scale in tuned.scales else None
 
 
 def tuned_suite(suite: Suite) -> Suite:
-    """The suite of the claims that are judged under the tuned protocol, a family of their own.
+    """The suite of the claims under the tuned protocol, a separate family.
 
-    A gate that compares two arms presumes that they differ in the method alone; between arms of other learning rates
-    and weight decays it says nothing of the cause, and is left out.
+    A mechanism check between two arms with different rates cannot name its cause, and is left out.
     """
     bindings = []
     for binding in suite.tuned_claims:
@@ -88,32 +90,28 @@ def tuned_suite(suite: Suite) -> Suite:
     return replace(suite, model=suite.model.model_copy(update={"claims": bindings}), facts=facts)
 
 
-def searches(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[EqualSearch]:
-    """The searches that a plan's tuned claims need, one a benchmark; an arm without anything to tune is left as it is.
-
-    Raises:
-        HarnessError: a search that cannot be made.
-    """
+def searches(suite: Suite, plan: Plan) -> list[EqualSearch]:
+    """The searches for a plan's tuned claims, one a benchmark."""
     tuned = tuned_section(suite, plan.scale)
     if tuned is None:
         return []
-    created = []
+    result = []
     for benchmark, bindings in _claims_by_benchmark(suite, plan).items():
         on = tuned.benchmarks.get(benchmark, TunedOn())
-        section = _as_sweep(suite, tuned, plan.settings[benchmark], bindings, overrides)
+        section = _as_sweep(suite, plan, tuned, benchmark, bindings)
         if section.arms:
             budget = on.budget or tuned.budget
-            request = TuningRequest(benchmark, budget, tuple(section.arms), plan.scale, overrides=overrides)
+            request = TuningRequest(benchmark, budget, tuple(section.arms), plan.scale, overrides=plan.overrides)
             tuning = make_tuning(suite, request, section)
             if tuned.sampler == "grid":
                 grids = (math.prod(len(value.choices or ()) for value in s.values()) for s in tuning.spaces.values())
                 budget = min(budget, *grids)
-            created.append(EqualSearch(tuning, budget))
-    return created
+            result.append(EqualSearch(tuning, budget))
+    return result
 
 
 def _claims_by_benchmark(suite: Suite, plan: Plan) -> dict[str, list[Claim]]:
-    """The tuned claims of each benchmark of a plan, those whose deciding arms it all runs."""
+    """Tuned claims of each benchmark whose arms the plan runs."""
     cells = set(plan.cells)
     claims: dict[str, list[Claim]] = {}
     for binding in suite.tuned_claims:
@@ -127,18 +125,16 @@ def _compared(suite: Suite, binding: Claim) -> tuple[str, ...]:
     return (*deciding_arms(suite, binding), *binding.baselines)
 
 
-def _as_sweep(
-    suite: Suite, tuned: TunedProtocol, base: Setting, bindings: Sequence[Claim], overrides: Mapping[str, Any]
-) -> Sweep:
-    """A benchmark's search as a ``sweep:`` section would have it, with the arms that have something to tune."""
-    on, fill = tuned.benchmarks.get(base.benchmark, TunedOn()), base.recipe.get("slots") or {}
-    metrics = suite.benchmarks[base.benchmark].model.metrics
+def _as_sweep(suite: Suite, plan: Plan, tuned: TunedProtocol, benchmark: str, bindings: Sequence[Claim]) -> Sweep:
+    """A benchmark's search as a ``sweep:`` section."""
+    base, on = plan.settings[benchmark], tuned.benchmarks.get(benchmark, TunedOn())
+    fill, metrics = base.recipe.get("slots") or {}, suite.benchmarks[benchmark].model.metrics
     named = [binding.metric or suite.facts[binding.id].metric for binding in bindings]
     spaces: dict[str, dict[str, SpaceRange | None]] = {}
     arms = []
     for name in dict.fromkeys(arm for binding in bindings for arm in _compared(suite, binding)):
         arm = suite.model.arms[name]
-        if space := tuned_space(tuned, name, content(base, arm, overrides)):
+        if space := tuned_space(tuned, name, content(base, arm, plan.overrides)):
             # what its methods declare beside these keys is not tuned
             spaces[name] = {**dict.fromkeys(declared(arm, fill)), **space}
             arms.append(name)
@@ -154,9 +150,9 @@ def _as_sweep(
 
 
 def tuned_plan(
-    suite: Suite, plan: Plan, chosen: Sequence[tuple[EqualSearch, Mapping[str, Any]]], overrides: Mapping[str, Any]
+    suite: Suite, plan: Plan, chosen: Sequence[tuple[EqualSearch, Mapping[str, Mapping[str, Scalar]]]]
 ) -> ChangedPlan:
-    """The arms of searches with the hyper-parameters that each chose, over the seeds that the plan has of them."""
+    """The arms of searches with their chosen hyper-parameters, over the plan's seeds."""
     changes = {
         search.benchmark: {
             name: ChangedArm(f"{name}-tuned", with_point(arm, search.tuning.fill, params[name]))
@@ -164,11 +160,14 @@ def tuned_plan(
         }
         for search, params in chosen
     }
-    return _changed_plan(suite, plan, changes, overrides)
+    return _changed_plan(suite, plan, changes)
 
 
-def rate_plans(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[RatePlan]:
-    """The rate curve of a plan's tuned claims, a plan a factor; an arm without a rate stays as it is."""
+def rate_plans(suite: Suite, plan: Plan) -> list[RatePlan]:
+    """Plans of the learning-rate sensitivity of tuned claims, one a factor.
+
+    An arm without a rate stays as it is.
+    """
     tuned = tuned_section(suite, plan.scale)
     if tuned is None:
         return []
@@ -182,22 +181,20 @@ def rate_plans(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[R
             base = plan.settings[benchmark]
             for name in dict.fromkeys(arm for binding in bindings for arm in _compared(suite, binding)):
                 arm = suite.model.arms[name]
-                if (own := own_value(content(base, arm, overrides), curve.key)) is not None:
+                if (own := own_value(content(base, arm, plan.overrides), curve.key)) is not None:
                     rate = times(own, factor)
                     rates.setdefault(benchmark, {})[name] = rate
                     changed = with_point(arm, base.recipe.get("slots") or {}, {curve.key: rate})
                     label = f"{name}-{curve.key.rpartition('.')[2]}-{rate:g}"
                     changes.setdefault(benchmark, {})[name] = ChangedArm(label, changed)
-        plans.append(RatePlan(factor, rates, _changed_plan(suite, plan, changes, overrides, seeds)))
+        plans.append(RatePlan(factor, rates, _changed_plan(suite, plan, changes, seeds)))
     return plans
 
 
-def _changed_plan(
-    suite: Suite, plan: Plan, changes: Changes, overrides: Mapping[str, Any], seeds: Mapping[str, int] | None = None
-) -> ChangedPlan:
-    """The trials of changed arms over the seeds that the plan has of the arms, or the first ``seeds`` on a benchmark.
+def _changed_plan(suite: Suite, plan: Plan, changes: Changes, seeds: Mapping[str, int] | None = None) -> ChangedPlan:
+    """The trials of changed arms, over the plan's seeds or fewer.
 
-    What is judged has the plan's own trials of all other arms.
+    The judged plan has the plan's own trials of all other arms.
     """
     run = replace(plan, trials=(), links=())
     links = [link for link in plan.links if link.arm not in changes.get(link.benchmark, {})]
@@ -209,7 +206,7 @@ def _changed_plan(
             benchmarks=(benchmark,),
             arms=(),
             seeds=(),
-            overrides=overrides,
+            overrides=plan.overrides,
             bought={(benchmark, changed.name): first[name] for name, changed in arms.items()},
             added_arms=dict(arms.values()),
         )
@@ -221,6 +218,6 @@ def _changed_plan(
 
 
 def together(plan: Plan, other: Plan) -> Plan:
-    """The trials and links of two plans of one suite and scale; a trial of both is one."""
+    """Two plans of one suite and scale as one."""
     trials = {trial.trial_id: trial for trial in (*plan.trials, *other.trials)}
     return replace(plan, trials=tuple(trials.values()), links=(*plan.links, *other.links))

@@ -1,20 +1,20 @@
-"""What is tuned: arms, spaces, sampler and seeds, with an identity made of content; and the points that were tried."""
+"""Tuning of arms: spaces, sampler and seeds, with an identity made of content, and the tried points."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from harness.data.checksums import sha256_of
 from harness.errors import HarnessError, choices
-from harness.plan.planning import Selection, make_plan
+from harness.plan.planning import Selection, make_plan, must_exist
 from harness.suite import Suite
 from harness.suite.cells import content, setting
 from harness.suite.models import Arm
 from harness.suite.search_models import Sweep
 from harness.suite.spaces import Space, own_value, resolved, spaces_of
+from harness.trial.options import Scalar, Values
 
 SAMPLERS = ("random", "tpe", "grid")
 PRUNERS = ("none", "median")
@@ -23,7 +23,7 @@ TUNING_SEED = 10_000  # tuning seeds begin here, so that no seed that is judged 
 
 @dataclass(frozen=True, slots=True)
 class TuningRequest:
-    """What is asked of a tuning; None takes the section's own."""
+    """Arguments of a tuning; None takes the section's own."""
 
     benchmark: str
     budget: int
@@ -33,7 +33,7 @@ class TuningRequest:
     pruner: str | None = None
     seeds: int | None = None
     fresh: int | None = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Values = field(default_factory=Values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,9 @@ class Tuning:
     """Everything that decides which configurations are tried, whatever the budget.
 
     ``metric`` is compared on test; ``selection_metric`` chooses on validation, ``better`` in its direction. ``first``
-    is each arm's own configuration, which a grid begins with.
-
-    ``sweep_id`` is made of content and code: points of a changed implementation are never taken for those of the
-    present one. The budget is not in it: a larger one goes on from a smaller. ``study_id`` is made of the search alone,
-    so that a changed implementation is tried on the same random draws.
+    is each arm's own configuration, which a grid begins with. ``sweep_id`` is made of content and code, so that points
+    of other code are never reused; the budget is not in it: a larger one continues a smaller. ``study_id`` is made of
+    the search alone, so that changed code is tried on the same random draws.
     """
 
     suite: Suite
@@ -53,7 +51,7 @@ class Tuning:
     scale: str
     arms: Mapping[str, Arm]
     spaces: Mapping[str, Space]
-    fill: Mapping[str, Any]
+    fill: Values
     sampler: str
     pruner: str
     seeds: int
@@ -61,58 +59,54 @@ class Tuning:
     metric: str
     selection_metric: str
     better: str
-    overrides: Mapping[str, Any]
+    overrides: Values
     fresh: int
-    first: Mapping[str, Mapping[str, Any]]
+    first: Mapping[str, Values]
     study_id: str
     sweep_id: str
 
     def seed_groups(self) -> list[tuple[int, ...]]:
-        """Groups of a point's seeds; the pruner decides between two groups whether the next one runs."""
+        """Groups of a point's seeds; the pruner decides after each group."""
         seeds = tuple(TUNING_SEED + k for k in range(self.seeds))
         return [seeds] if self.pruner == "none" else [(seed,) for seed in seeds]
 
 
 @dataclass(slots=True)
 class Point:
-    """One configuration of one arm; ``value`` is what the sampler is told (up is better where the study maximises)."""
+    """One configuration of one arm; ``value`` is reported to the sampler."""
 
     number: int
-    params: dict[str, Any]
+    params: Mapping[str, Scalar]
     value: float | None = None
-    status: str = "open"  # open, told, diverged, pruned, failed
+    status: str = "open"  # ``open``, ``told``, ``diverged``, ``pruned`` or ``failed``
     trial_ids: list[str] = field(default_factory=list)
     rungs: dict[int, float] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
-        """Whether it needs no further trial."""
+        """True if it needs no further trial."""
         return self.status != "open"
 
 
-def best_point(tuning: Tuning, points: Sequence[Point]) -> dict[str, Any]:
-    """The configuration with the best value on validation; of equals the first; {} where none was told."""
+def best_point(tuning: Tuning, points: Sequence[Point]) -> Values:
+    """The best point on validation, of equals the first; {} without any."""
     sign = 1.0 if tuning.better == "higher" else -1.0
-    message = [p for p in points if p.status in ("told", "pruned") and p.value is not None and math.isfinite(p.value)]
-    if not message:
-        return {}
-    best = max(message, key=lambda point: (sign * float(point.value or 0.0), -point.number))
-    return {"number": best.number, "params": best.params, "value": best.value}
+    scored = [p for p in points if p.status in ("told", "pruned") and p.value is not None and math.isfinite(p.value)]
+    if not scored:
+        return Values()
+    best = max(scored, key=lambda point: (sign * float(point.value or 0.0), -point.number))
+    return Values(number=best.number, params=best.params, value=best.value)
 
 
 def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = None) -> Tuning:
-    """What is to be tuned, checked before anything runs; ``section`` stands for the suite's own ``sweep:``.
+    """Make and check a tuning; ``section`` replaces the suite's own ``sweep:``.
 
     Raises:
         HarnessError: an unknown benchmark, arm, sampler or pruner, a scale that the benchmark lacks, no space.
     """
     own = section or suite.model.sweep or Sweep()
-    for what, name, existing in (
-        ("benchmark", request.benchmark, suite.benchmarks),
-        *(("arm", arm, suite.model.arms) for arm in request.arms),
-    ):
-        if name not in existing:
-            raise HarnessError(f"no {what} '{name}' in this suite; {choices(list(existing), name)}")
+    must_exist("benchmark", [request.benchmark], suite.benchmarks)
+    must_exist("arm", request.arms, suite.model.arms)
     base = setting(suite, request.benchmark, request.scale)
     if base is None:
         raise HarnessError(f"benchmark '{request.benchmark}' has no scale '{request.scale}'")
@@ -122,25 +116,24 @@ def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = No
     if len(set(names)) < (2 if section is None else 1):
         raise HarnessError("a sweep compares at least two arms; name them with --arm, or under 'sweep: arms:'")
     sampler, pruner = request.sampler or own.sampler, request.pruner or own.pruner
-    if sampler not in SAMPLERS:
-        raise HarnessError(f"unknown sampler '{sampler}'; {choices(SAMPLERS, sampler)}")
-    if pruner not in PRUNERS:
-        raise HarnessError(f"unknown pruner '{pruner}'; {choices(PRUNERS, pruner)}")
+    for what, name, valid in (("sampler", sampler, SAMPLERS), ("pruner", pruner, PRUNERS)):
+        if name not in valid:
+            raise HarnessError(f"unknown {what} '{name}'; {choices(valid, name)}")
     if sampler in ("random", "grid") and pruner != "none":
         raise HarnessError(f"--pruner {pruner}: budget curves need independent draws that all end; use --sampler tpe")
     if request.budget < 1:
         raise HarnessError(f"--budget {request.budget}: at least 1 configuration is expected")
     arms = {name: suite.model.arms[name] for name in names}
-    fill = base.recipe.get("slots") or {}
+    fill = Values(base.recipe.get("slots") or {})
     metrics = suite.benchmarks[request.benchmark].model.metrics
     metric = own.metric if own.metric in metrics else next(iter(metrics))
     selected = own.selection_metric or metric
     better = own.selection_better if own.selection_metric else metrics[metric].better
-    seeds, overrides = request.seeds or own.seeds, {**own.set, **request.overrides}
+    seeds, overrides = request.seeds or own.seeds, Values({**own.set, **request.overrides})
     trials = _trials_of(suite, request, arms, overrides)
     cells = {name: content(base, arm, overrides) for name, arm in arms.items()}
     spaces = {name: resolved(space, cells[name]) for name, space in spaces_of(arms, fill, own.spaces).items()}
-    first = {name: {key: own_value(cells[name], key) for key in space} for name, space in spaces.items()}
+    first = {name: Values({key: own_value(cells[name], key) for key in space}) for name, space in spaces.items()}
     search = {
         "suite": suite.name,
         "benchmark": request.benchmark,
@@ -175,17 +168,15 @@ def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = No
 
 
 def _compared(suite: Suite, benchmark: str) -> tuple[str, ...]:
-    """Without a list: the arms of the first claim that is bound to the benchmark."""
+    """The arms of the first claim that is bound to the benchmark."""
     for binding in suite.model.claims:
         if benchmark in binding.benchmarks and binding.arm is not None and binding.against:
             return (binding.against[0], binding.arm)
     return ()
 
 
-def _trials_of(
-    suite: Suite, request: TuningRequest, arms: Mapping[str, Arm], overrides: Mapping[str, Any]
-) -> dict[str, str]:
-    """The trial that each arm is as it stands: its identity holds task, data, recipe, prerequisites and code."""
+def _trials_of(suite: Suite, request: TuningRequest, arms: Mapping[str, Arm], overrides: Values) -> dict[str, str]:
+    """The trial of each unchanged arm, whose identity covers everything else."""
     chosen = Selection(
         scale=request.scale,
         benchmarks=(request.benchmark,),

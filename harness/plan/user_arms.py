@@ -16,10 +16,10 @@ from harness.suite.short_forms import comparison_id
 
 
 def user_arm(text: str) -> tuple[str, Arm, UserMethod]:
-    """Parse ``NAME=FILE.py:CLASS``: the arm's name, the arm, and the method as workers register it again.
+    """Parse ``NAME=FILE.py:CLASS``: the arm's name, the arm, and its method.
 
     Raises:
-        HarnessError: the file, the class or its slot cannot be found.
+        HarnessError: the file, the class or its slot is missing.
     """
     name, equals, where = text.partition("=")
     file, colon, target = where.rpartition(":")
@@ -38,14 +38,14 @@ def user_arm(text: str) -> tuple[str, Arm, UserMethod]:
     return name, arm, method
 
 
-def with_user_arms(suite: Suite, asked: Sequence[str]) -> tuple[Suite, tuple[str, ...]]:
-    """The suite with the arms among ``asked`` that are ``NAME=FILE.py:CLASS``, and the names of all that are asked for.
+def with_user_arms(suite: Suite, texts: Sequence[str]) -> tuple[Suite, tuple[str, ...]]:
+    """Add the arms ``NAME=FILE.py:CLASS`` to a suite; return it with all names.
 
     Raises:
         HarnessError: as :func:`user_arm`, or the suite has an arm of that name.
     """
     arms, methods, names = dict(suite.model.arms), list(suite.own_methods), []
-    for text in asked:
+    for text in texts:
         if "=" not in text:
             names.append(text)
             continue
@@ -60,12 +60,10 @@ def with_user_arms(suite: Suite, asked: Sequence[str]) -> tuple[Suite, tuple[str
 
 
 def compared(suite: Suite, selection: Selection, against: Sequence[str]) -> Suite:
-    """The suite with a comparison of each added arm with ``against``, on every chosen benchmark that runs both.
-
-    A metric is compared where it is the first of a benchmark.
+    """Add to the suite a comparison of each added arm with ``against``.
 
     Raises:
-        HarnessError: no arm was added, or nothing runs what it is to be compared with.
+        HarnessError: no arm was added, or no selected benchmark runs both.
     """
     if not selection.added_arms:
         raise HarnessError(
@@ -74,12 +72,12 @@ def compared(suite: Suite, selection: Selection, against: Sequence[str]) -> Suit
     for other in against:
         if other not in suite.model.arms:
             raise HarnessError(
-                f"--against '{other}': no such arm in '{suite.name}'; {choices(suite.model.arms, other)}"
+                f"--against '{other}': unknown arm of '{suite.name}'; {choices(suite.model.arms, other)}"
             )
     claims, facts = list(suite.model.claims), dict(suite.facts)
     for arm in selection.added_arms:
         for metric, names in _measured(suite, selection, against).items():
-            existing = suite.benchmarks[names[0]].model.metrics[metric]
+            declared = suite.benchmarks[names[0]].model.metrics[metric]
             for other in against:
                 own = Claim(
                     id=f"{comparison_id(arm, [other])}-{metric}",
@@ -90,20 +88,20 @@ def compared(suite: Suite, selection: Selection, against: Sequence[str]) -> Suit
                     benchmarks=names,
                 )
                 claims.append(own)
-                facts[own.id] = own.fact(suite.name, existing)
+                facts[own.id] = own.fact(suite.name, declared)
     return replace(suite, model=suite.model.model_copy(update={"claims": claims}), facts=facts)
 
 
 def _measured(suite: Suite, selection: Selection, against: Sequence[str]) -> dict[str, list[str]]:
-    """The benchmarks that run every arm of ``against``, by the metric that they put first."""
-    result: dict[str, list[str]] = {}
+    """Benchmarks that run every arm of ``against``, by their first metric."""
+    measured: dict[str, list[str]] = {}
     arms = {**suite.model.arms, **selection.added_arms}
     for name, benchmark in suite.benchmarks.items():
         base = setting(suite, name, selection.scale)
         if base is None or (selection.benchmarks is not None and name not in selection.benchmarks):
             continue
         if set(against) <= set(arms_of(base, arms, replace(selection, arms=None))):
-            result.setdefault(next(iter(benchmark.model.metrics)), []).append(name)
-    if not result:
+            measured.setdefault(next(iter(benchmark.model.metrics)), []).append(name)
+    if not measured:
         raise HarnessError(f"no chosen benchmark at {selection.scale} runs {', '.join(against)}")
-    return result
+    return measured

@@ -29,7 +29,7 @@ from harness.registry.user_methods import register
 from harness.trial.assembly import assemble, loaded
 from harness.trial.contracts import Diagnostic, ModelRequest, Task
 from harness.trial.loop import Loop, settle
-from harness.trial.options import build
+from harness.trial.options import Values, build
 from harness.trial.runtime import Runtime
 from harness.trial.spec import Part, Start, TrialSpec
 
@@ -87,7 +87,7 @@ class Copies:
             reads = fixtures().copy_of(name, {}, root)
             self._data[name] = None if reads is None else Part(name, reads)
         copy = self._data[name]
-        return (part, None) if copy is None else (Part.from_json({**part.to_json(), **copy.values}), root)
+        return (part, None) if copy is None else (Part.from_json(Values({**part.to_json(), **copy.values})), root)
 
     def weights(self, name: str) -> Path | None:
         """A file of random weights in a source's names, or None."""
@@ -101,7 +101,7 @@ def measure(work: Workload, copies: Copies, threads: int) -> Measurement:
     for method in work.own_methods:
         register(method)
     data, root = copies.data(work.spec.data)
-    spec = dataclasses.replace(work.spec, data=data, recipe={**work.spec.recipe, "threads": threads})
+    spec = dataclasses.replace(work.spec, data=data, recipe=Values({**work.spec.recipe, "threads": threads}))
     try:
         with _reading(root, copies.folder / "cache"), tempfile.TemporaryDirectory(dir=copies.folder) as folder:
             _try(spec, Path(folder), copies, measured, copied=root is not None, whole=work.whole)

@@ -1,4 +1,4 @@
-"""What exists, by name: methods, tasks, data sources and models, without importing any of them."""
+"""Registered methods, tasks, data sources and models by name."""
 
 from harness.registry.index import Entry as Entry
 from harness.registry.index import add as add

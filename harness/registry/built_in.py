@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.registry.metadata import declared_by, named_sources, sources_file
 from harness.registry.shipped import COMPUTING
 from harness.registry.static import StaticModule, StaticPackages
-from harness.trial.options import Option
+from harness.trial.options import Option, Values
 from harness.vocabulary import Kind
 
 PACKAGES: Mapping[Kind, tuple[str, ...]] = {
@@ -31,21 +31,21 @@ _DECLARES = re.compile(r"^METADATA *=", re.MULTILINE)
 
 
 class Row(TypedDict):
-    """An entry as plain data: module, metadata and declared options (of a method: they follow from its metadata)."""
+    """An entry as plain data; a method's options follow from its metadata."""
 
     module: str
-    metadata: dict[str, Any]
-    options: dict[str, dict[str, Any]]
+    metadata: Values
+    options: dict[str, Values]
 
 
 Index = dict[Kind, dict[str, Row]]
 
 
 def read() -> Index:
-    """The rows of the index by kind and name, from the cache where the packages' files are unchanged.
+    """Return the index, from the cache where no file changed.
 
     Raises:
-        HarnessError: the metadata of a module cannot be read, or two entries of a kind have one name.
+        HarnessError: unreadable metadata, or two entries of a kind with one name.
     """
     cache = DiskCache("registry", most=20)
     key = cache.key(json.dumps([(str(file), state_of(file)) for file in _files()]).encode())
@@ -65,11 +65,7 @@ def _files() -> Iterator[Path]:
 
 
 def collect(root: Path) -> Index:
-    """The rows of the index by kind and name, sorted, read from the packages below a folder.
-
-    Raises:
-        HarnessError: the metadata of a module cannot be read, or two entries of a kind have one name.
-    """
+    """Read the index from the packages below a folder."""
     packages = StaticPackages(root)
     index: Index = {}
     for kind, names in PACKAGES.items():
@@ -111,7 +107,7 @@ def _row(kind: Kind, module: str, metadata: Any) -> Row:
 
 
 def _plain(value: Any) -> Any:
-    """Frozen records as plain data; a range of a hyper-parameter has its class as ``kind``."""
+    """Plain data of frozen records, with a range's class as ``kind``."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         is_range = type(value).__name__ in ("Uniform", "Integer", "Choice")
@@ -123,7 +119,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _shortened(option: Option) -> dict[str, Any]:
-    """An option as plain data, without the values that an option has by default."""
+def _shortened(option: Option) -> Values:
+    """An option as plain data, without default values."""
     usual = _plain(Option("any"))
-    return {key: value for key, value in _plain(option).items() if key == "type" or value != usual[key]}
+    return Values({key: value for key, value in _plain(option).items() if key == "type" or value != usual[key]})

@@ -1,9 +1,9 @@
-"""What exists, by name: methods, tasks, data sources and models, without importing any of them.
+"""Registered methods, tasks, data sources and models by name, none imported.
 
 Built-in entries are read from the syntax trees of the packages (``harness.registry.built_in``). Entries of other
 packages come from entry points (``harness.methods``, ``harness.tasks``, ``harness.data``, ``harness.models``:
-``NAME = "package.module:METADATA"``): they are listed by name and imported on request. A user's file comes from
-``--arm NAME=./file.py:Class``.
+``NAME = "package.module:METADATA"``): they are listed by name and imported on request. A user's file comes from ``--arm
+NAME=./file.py:Class``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ GROUPS: Mapping[Kind, str] = {kind: f"harness.{kind}s" if kind != "data" else "h
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[MetadataT]):
-    """One registered thing: where it is, what its metadata says, and its options (a method's hyper-parameters)."""
+    """One registered thing with its module, metadata and options (a method's hyper-parameters)."""
 
     kind: Kind
     name: str
@@ -50,37 +50,33 @@ class Entry(Generic[MetadataT]):
 
     @property
     def root(self) -> str:
-        """Where its code begins, for the fingerprint: ``module:target``."""
+        """The module and target of its code (``module:target``), for the fingerprint."""
         return f"{self.module}:{self.metadata.target}"  # type: ignore[attr-defined]
 
     def load(self) -> Component:
-        """Import the module: the class or function, and the record of its options.
-
-        Raises:
-            HarnessError: the module cannot be imported or lacks the target.
-        """
+        """Import the class or function, and the record of its options."""
         from harness.trial.runtime import Component
 
         target = str(self.metadata.target)  # type: ignore[attr-defined]
         if self.module.endswith(".py"):
             own = getattr(self.metadata, "options", None) if self.kind != "method" else None
-            result = getattr(load_file(Path(self.module)), target)
-            return Component(result, own) if own is not None else Component(result)
+            part = getattr(load_file(Path(self.module)), target)
+            return Component(part, own) if own is not None else Component(part)
         try:
             module = importlib.import_module(self.module)
-            result = getattr(module, target)
+            part = getattr(module, target)
         except (ImportError, AttributeError) as error:
             where = f"{self.module}:{target}"
             raise HarnessError(f"{self.kind} '{self.name}': cannot load {where}: {error}") from error
         declared = [metadata.options for metadata in metadata_in(module) if metadata.name == self.metadata.name]  # type: ignore[attr-defined]
-        return Component(result, declared[0]) if self.kind != "method" and declared[0] else Component(result)
+        return Component(part, declared[0]) if self.kind != "method" and declared[0] else Component(part)
 
 
 def load_file(path: Path) -> ModuleType:
-    """The module of a file, run once per process; its folder is importable while it runs.
+    """Run a file as a module, once per process; its folder is importable meanwhile.
 
     Raises:
-        HarnessError: it is no Python file, or running it fails.
+        HarnessError: not a Python file, or running it fails.
     """
     name = f"own_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
@@ -102,10 +98,10 @@ def load_file(path: Path) -> ModuleType:
 
 
 class Entries(dict[str, Entry[MetadataT]]):
-    """Entries of a kind by name. To pass over them imports nothing; to ask for a plug-in by its name imports it."""
+    """Entries of a kind by name. Only a look-up of a plug-in imports it."""
 
-    def __init__(self, kind: Kind, known: Mapping[str, Entry[MetadataT]]) -> None:
-        super().__init__(known)
+    def __init__(self, kind: Kind, existing: Mapping[str, Entry[MetadataT]]) -> None:
+        super().__init__(existing)
         self.kind = kind
 
     def __contains__(self, name: object) -> bool:
@@ -136,7 +132,7 @@ def entries(kind: Literal["model"]) -> Entries[ModelMetadata]: ...
 @overload
 def entries(kind: Kind) -> Entries[Any]: ...
 def entries(kind: Kind) -> Entries[Any]:
-    """Every entry of a kind by name: built-in ones first, then plug-ins imported so far and added files."""
+    """Entries of a kind by name: built-in, imported plug-ins, added files."""
     return Entries(kind, {**_built_in()[kind], **_IMPORTED[kind], **_ADDED[kind]})
 
 
@@ -151,29 +147,26 @@ def entry(kind: Literal["model"], name: str) -> Entry[ModelMetadata]: ...
 @overload
 def entry(kind: Kind, name: str) -> Entry[Any]: ...
 def entry(kind: Kind, name: str) -> Entry[Any]:
-    """One entry.
+    """Return one entry.
 
     Raises:
-        HarnessError: there is none of that name; the message lists the valid ones.
+        HarnessError: unknown name; the message lists the valid ones.
     """
-    result = entries(kind)
-    if name not in result:
+    existing = entries(kind)
+    if name not in existing:
         raise HarnessError(unknown(kind, name))
-    return result[name]
+    return existing[name]
 
 
 def load(kind: Kind, name: str) -> Component:
-    """The class or function of an entry and the record of its options: how a trial finds its parts."""
+    """Return an entry's class or function and the record of its options."""
     return entry(kind, name).load()
 
 
 def unknown(kind: Kind, name: str, what: str | None = None, valid: list[str] | None = None) -> str:
-    """The message for a name that has no entry: the valid ones, and where a new one is added.
+    """The message for an unknown name: valid ones, and the place for a new one.
 
-    Args:
-        kind, name: the missing entry.
-        what: its kind in the message, where that is narrower (``optimizer``).
-        valid: the names that fit there; by default every name.
+    ``what`` is a narrower kind for the message (``optimizer``), ``valid`` the names that fit there (default: all).
     """
     names = [*entries(kind), *plug_ins(kind)] if valid is None else valid
     new = "" if get_close_matches(name, names, cutoff=0.5) else f" (a new {kind} is a file of {_folders(kind)})"
@@ -201,7 +194,7 @@ def plug_ins(kind: Kind) -> Mapping[str, EntryPoint]:
 
 @cache
 def import_plug_ins(kind: Kind) -> None:
-    """Import every plug-in of a kind, once a process; one that fails is named in a warning and set aside."""
+    """Import every plug-in of a kind; a broken one is named in a warning."""
     for name in plug_ins(kind):
         try:
             _plug_in(kind, name)
@@ -241,7 +234,7 @@ def _restored(kind: Kind, name: str, row: Row) -> Entry[Any]:
 
 
 def _thawed(value: Any) -> Any:
-    """Plain data as a metadata record holds it: lists as tuples, ranges of hyper-parameters as their records."""
+    """Plain data as a metadata record holds it: lists as tuples, ranges as their records."""
     if isinstance(value, list):
         return tuple(_thawed(item) for item in value)
     if not isinstance(value, dict):

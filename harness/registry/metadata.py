@@ -1,13 +1,12 @@
-"""Metadata of tasks, data sources and models, and the options that they declare.
+"""Metadata of methods, tasks, data and models, with the options they declare.
 
 Each module under ``suites/tasks``, ``suites/data`` and ``suites/models`` ends with ``METADATA``, plain data only; named
-data sources are declared in YAML (:func:`named_sources`). The index is read from the syntax trees of these, so that
-files are validated and planned without importing torch.
+data sources are declared in YAML (:func:`named_sources`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import make_dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -19,13 +18,13 @@ from harness.base.metadata import MethodMetadata, Uniform
 from harness.base.metadata import ModelMetadata as ModelMetadata
 from harness.base.metadata import TaskMetadata as TaskMetadata
 from harness.base.yaml_nodes import read
-from harness.trial.options import Option, OptionType, option, options_of
+from harness.trial.options import Option, OptionType, Values, option, options_of
 from harness.vocabulary import Kind
 
 
 @cache  # read once a process: every trial asks for its source
 def metadata_in(module: ModuleType) -> tuple[Any, ...]:
-    """The records of an imported module (``METADATA``: one or a tuple) and the sources declared beside it."""
+    """The records of an imported module and of its named sources."""
     own = getattr(module, "METADATA", ())
     return (
         *(own if isinstance(own, tuple) else (own,)),
@@ -34,33 +33,27 @@ def metadata_in(module: ModuleType) -> tuple[Any, ...]:
 
 
 def sources_file(module: Path) -> Path:
-    """The YAML file that declares the sources of a layout's module; it need not exist."""
+    """The YAML file of a module's named sources, which may be absent."""
     return module.parent / "sources" / f"{module.stem}.yaml"
 
 
 def named_sources(module: Path, record: Callable[[str], Any]) -> tuple[DataMetadata, ...]:
-    """The sources that are declared beside a layout's module, in YAML; none without such a file.
+    """The data sources declared in YAML beside a layout's module.
 
-    ``suites/data/sources/<module>.yaml`` holds the fields of ``DataMetadata`` under ``sources``, by the name of the
-    source, and those that all of them share under ``shared``. ``options`` names a record of the module; ``defaults``
-    are defaults of it that differ for the source.
-
-    Args:
-        module: file of the layout.
-        record: returns the class of that name in the module.
+    ``suites/data/sources/<module>.yaml`` holds the fields of ``DataMetadata`` by source, and common ones under
+    ``shared``. ``options`` names a record of the module (``record`` returns it), ``defaults`` its defaults for the
+    source.
     """
     file = sources_file(module)
     if not file.is_file():
         return ()
     declared = read(file).plain()
     shared = declared.get("shared", {})
-    return tuple(_source(name, {**shared, **fields}, record) for name, fields in declared["sources"].items())
+    return tuple(_source(name, Values({**shared, **fields}), record) for name, fields in declared["sources"].items())
 
 
-def _source(name: str, declared: Mapping[str, Any], record: Callable[[str], Any]) -> DataMetadata:
-    fields: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in declared.items()
-    }
+def _source(name: str, declared: Values, record: Callable[[str], Any]) -> DataMetadata:
+    fields = Values({key: tuple(value) if isinstance(value, list) else value for key, value in declared.items()})
     options, defaults = fields.pop("options", None), fields.pop("defaults", {})
     declared_options = record(options) if options else None
     if declared_options is not None and defaults:
@@ -77,7 +70,7 @@ def metadata_class(kind: Kind) -> type[Any]:
 
 
 def declared_by(kind: Kind, metadata: Any) -> dict[str, Option]:
-    """The declared options, or a method's hyper-parameters with the types of their defaults."""
+    """The declared options, or a method's hyper-parameters with default types."""
     if kind == "method":
         return {name: _hyper_parameter(name, metadata) for name in (*metadata.required, *metadata.defaults)}
     return options_of(metadata.options) if metadata.options is not None else {}

@@ -1,4 +1,4 @@
-"""What is shipped beside the engine: the one place that knows the names of those packages.
+"""Packages shipped beside the engine: only this module knows their names.
 
 Pages come through the entry point ``harness.pages``; another package may bring its own.
 """
@@ -27,10 +27,10 @@ DESCRIBING = ("methods.metadata", "harness.base.metadata")
 
 @cache
 def suites_folder() -> Path:
-    """The folder of the ``suites`` package, which lies beside this one; another folder of that name does not count.
+    """The folder of the ``suites`` package beside this one.
 
     Raises:
-        HarnessError: it is not there.
+        HarnessError: it is missing.
     """
     folder = Path(__file__).resolve().parents[2] / SUITES
     if not (folder / "__init__.py").is_file():
@@ -44,7 +44,7 @@ def suite_files() -> dict[str, Path]:
 
 
 def check_names(suite: str) -> list[str]:
-    """The names of a suite's checks, read from its module without importing it."""
+    """The names of a suite's checks, read without importing its module."""
     file = suites_folder() / "checks" / f"{suite}.py"
     if not file.is_file():
         return []
@@ -67,34 +67,12 @@ def conformance() -> ModuleType:
     return importlib.import_module(CONFORMANCE)
 
 
-def write_site() -> Any:
-    """The function that writes the pages: ``write_site(database, reported, out, single_file=False)``.
+def page_writer(name: str) -> Any:
+    """The function that writes pages: ``site``, ``comparison`` of a table's verdicts, or its ``fragment``.
 
     Raises:
         HarnessError: no installed package brings one.
     """
-    return _page_writer("site")
-
-
-def write_comparison() -> Any:
-    """The function that writes the page of a table's verdicts: ``write_comparison(verdicts, path)``.
-
-    Raises:
-        HarnessError: no installed package brings one.
-    """
-    return _page_writer("comparison")
-
-
-def comparison_fragment() -> Any:
-    """The function that shows a table's verdicts within another page: ``fragment(verdicts)``.
-
-    Raises:
-        HarnessError: no installed package brings one.
-    """
-    return _page_writer("fragment")
-
-
-def _page_writer(name: str) -> Any:
     from importlib.metadata import entry_points
 
     points = entry_points(group=PAGES, name=name)

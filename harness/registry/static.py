@@ -1,8 +1,8 @@
-"""Metadata read from syntax trees: no module is imported, so that no reader of the index needs torch.
+"""Metadata read from syntax trees: no module is imported, so that readers of the index need no torch.
 
-A module is a namespace whose names are evaluated when they are first needed: ``METADATA`` needs the constants, options
-and signatures that it names, and nothing else of its module. Imports are followed into other files of the packages; a
-name that comes from a library, other than the standard one, is not available.
+A module is a namespace whose names are evaluated on first use: ``METADATA`` needs only the constants, options and
+signatures that it names. Imports are followed into other files of the packages; names of libraries, other than the
+standard one, are not available.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ class NotStaticError(HarnessError):
     """A value that cannot be read from a syntax tree."""
 
 
-class StaticModule(dict[str, Any]):
+class Namespace(dict[str, Any]):
+    """Values of names in the scope of a module or class."""
+
+
+class StaticModule(Namespace):
     """The global names of a source file, evaluated on first use.
 
-    Args:
-        name: dotted name of the module.
-        find: returns the static module of a dotted name, or None where it belongs to another library.
+    ``find`` returns the static module of a dotted name, or None for one of another library.
     """
 
     def __init__(self, name: str, path: Path, find: Callable[[str], StaticModule | None]) -> None:
@@ -66,10 +68,10 @@ class StaticModule(dict[str, Any]):
         module = statement.module or ""
         if module in RECORDS or module.partition(".")[0] in sys.stdlib_module_names:
             return getattr(importlib.import_module(module), original)
-        result = self._find(module)
-        if result is None or original not in result:
+        source = self._find(module)
+        if source is None or original not in source:
             self._refuse(statement, f"'{name}' of {module}")
-        return result[original]
+        return source[original]
 
     def _evaluate(self, expression: ast.expr) -> Any:
         try:
@@ -79,8 +81,8 @@ class StaticModule(dict[str, Any]):
         except Exception as error:
             self._refuse(expression, f"{ast.unparse(expression)[:60]} ({type(error).__name__}: {error})")
 
-    def _function(self, definition: ast.FunctionDef, scope: dict[str, Any] | None = None) -> Any:
-        """The function without annotations: its signature, and its value where an expression calls it."""
+    def _function(self, definition: ast.FunctionDef, scope: Namespace | None = None) -> Any:
+        """The function without annotations: its signature, and its value in expressions."""
         for argument in ast.walk(definition.args):
             if isinstance(argument, ast.arg):
                 argument.annotation = None
@@ -89,13 +91,13 @@ class StaticModule(dict[str, Any]):
 
     def _dataclass(self, definition: ast.ClassDef) -> Any:
         """A record of options: its fields, without methods."""
-        definition.body = [item for item in definition.body if not isinstance(item, ast.FunctionDef)]
+        definition.body = [node for node in definition.body if not isinstance(node, ast.FunctionDef)]
         return self._defined(definition)
 
     def _class(self, definition: ast.ClassDef) -> Any:
-        """A class as metadata refer to it: attributes and constructor, its own and those of bases in the packages."""
+        """A class as metadata refer to it: attributes and constructor, own and inherited."""
         bases = [base for base in map(self._readable, definition.bases) if isinstance(base, type)]
-        attributes: dict[str, Any] = {}
+        attributes = Namespace()
         for statement in definition.body:
             if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
                 attributes["__init__"] = self._function(statement, attributes)
@@ -110,8 +112,8 @@ class StaticModule(dict[str, Any]):
         except NotStaticError:
             return None
 
-    def _defined(self, definition: ast.FunctionDef | ast.ClassDef, scope: dict[str, Any] | None = None) -> Any:
-        names = dict(scope or {})
+    def _defined(self, definition: ast.FunctionDef | ast.ClassDef, scope: Namespace | None = None) -> Any:
+        names = Namespace(scope or {})
         for node in ast.walk(definition.args if isinstance(definition, ast.FunctionDef) else definition):
             if isinstance(node, ast.Name) and node.id in self._statements:
                 self[node.id]  # a class body looks globals up without __missing__
@@ -156,18 +158,14 @@ def _assigned(statement: ast.Assign | ast.AnnAssign) -> dict[str, ast.expr]:
 
 
 class StaticPackages:
-    """The modules of the packages below a folder.
-
-    Args:
-        root: folder that holds the packages.
-    """
+    """The modules of the packages below a folder."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._modules: dict[str, StaticModule] = {}
 
     def module(self, name: str) -> StaticModule | None:
-        """The module of a dotted name; None where it belongs to another library."""
+        """The module of a dotted name; None for one of another library."""
         if name not in self._modules:
             file = self._root.joinpath(*name.split(".")).with_suffix(".py")
             if name.partition(".")[0] not in COMPUTING or not file.is_file():

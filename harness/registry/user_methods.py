@@ -1,4 +1,4 @@
-"""Parts from files of a user, made known to this process: methods, data, models and tasks that no package brings."""
+"""Methods, data, models and tasks of a user's files."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ from harness.vocabulary import Kind
 
 @dataclass(frozen=True, slots=True)
 class UserMethod:
-    """A class or function of a user's file, as it travels to workers.
+    """A part of a user's file, as it travels to workers.
 
-    Attributes:
-        name: under which it is known.
-        slot: of a method, with its family; what has a metadata record of its own has neither.
+    ``slot`` and ``family`` are those of a method; a part with metadata has neither.
     """
 
     name: str
@@ -33,11 +31,7 @@ class UserMethod:
 
 
 def register(method: UserMethod) -> None:
-    """Make a user's part known to the registry of this process.
-
-    Raises:
-        HarnessError: the file does not run, or has no such class.
-    """
+    """Register a user's part in this process."""
     if not method.slot:
         metadata = _metadata_record(method.file, method.kind, method.name)
         registry.add(
@@ -66,43 +60,31 @@ def register(method: UserMethod) -> None:
 
 
 def found_in(file: Path, target: str) -> Any:
-    """A class or function of a file.
-
-    Raises:
-        HarnessError: the file does not run, or has none of that name; the message lists those that it has.
-    """
+    """Return a class or function of a file; an error lists the names that it has."""
     module = load_file(file)
-    result = getattr(module, target, None)
-    if result is None:
-        parts = {name: item for name, item in vars(module).items() if inspect.isclass(item) or inspect.isfunction(item)}
-        own = [name for name, item in parts.items() if item.__module__ == module.__name__]
+    part = getattr(module, target, None)
+    if part is None:
+        parts = {name: each for name, each in vars(module).items() if inspect.isclass(each) or inspect.isfunction(each)}
+        own = [name for name, each in parts.items() if each.__module__ == module.__name__]
         raise HarnessError(f"{file} has no '{target}'; {choices(own, target)}")
-    return result
+    return part
 
 
 def user_method(file: Path, target: str, slot: Slot) -> UserMethod:
-    """A class of a file that fills a slot; one with a metadata record is what its metadata says.
-
-    Raises:
-        HarnessError: the file or the class is not there, or it is no optimizer where one is needed.
-    """
-    result = found_in(file, target)
+    """Describe a class of a file that fills a slot; an optimizer must be torch's."""
+    part = found_in(file, target)
     family = "own"
     if slot == "optimizer":
         import torch
 
-        if not (inspect.isclass(result) and issubclass(result, torch.optim.Optimizer)):
+        if not (inspect.isclass(part) and issubclass(part, torch.optim.Optimizer)):
             raise HarnessError(f"{file}: '{target}' is not a torch.optim.Optimizer, which the slot 'optimizer' takes")
-        family = "adam" if "betas" in inspect.signature(result).parameters else "sgd"
+        family = "adam" if "betas" in inspect.signature(part).parameters else "sgd"
     return UserMethod(f"{target} ({file.name})", file, target, slot, family)
 
 
 def user_part(file: Path, kind: Kind) -> UserMethod:
-    """The data source, model or task of a file, which has a metadata record.
-
-    Raises:
-        HarnessError: it has no metadata of that kind.
-    """
+    """Describe a file's data source, model or task by its metadata."""
     metadata = _metadata_record(file, kind, None)
     return UserMethod(metadata.name, file, metadata.target, kind=kind)
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from harness import stats
 from harness.errors import HarnessError, choices
-from harness.results.metric_facts import BESIDE, MetricFacts, metric_facts
-from harness.results.stored_runs import StoredRun
+from harness.results.stored_runs import BESIDE, MetricFacts, StoredRun, metric_facts
 from harness.store.queries import Queries
 from harness.vocabulary import UNFINISHED, Split, Status
 

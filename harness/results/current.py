@@ -1,13 +1,13 @@
-"""What a table may be made of: results of one plan, never of several recipes, codes, protocols or sweep points.
+"""Current results: those of one plan, never of several recipes, codes, protocols or sweep points.
 
-The views ``cell_trials`` and ``current_results`` of the store say the same in SQL. A cell is a benchmark and an arm of
-a suite at a scale; its trials are those that the newest run which asked for it asked for, or those of one run.
+The views ``cell_trials`` and ``current_results`` of the store are the same in SQL. A configuration is a benchmark and
+an arm of a suite at a scale; its trials are those of the newest run that requested it, or those of a named run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 from harness.errors import HarnessError, choices
 from harness.plan.planning import Plan
@@ -15,22 +15,6 @@ from harness.results.stored_runs import find_run
 from harness.store.queries import Queries
 from harness.suite import Suite
 from harness.vocabulary import Status
-
-CELL = (
-    "suite",
-    "scale",
-    "benchmark",
-    "arm",
-    "protocol",
-    "seed",
-    "status",
-    "trial_id",
-    "run_id",
-    "spec_id",
-    "fingerprint",
-    "environment_id",
-)
-RESULT = ("suite", "scale", "benchmark", "arm", "protocol", "seed", "split", "metric", "value", "trial_id", "run_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +27,11 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class ResultFilter:
-    """Which results are asked for; None or empty: all of them.
+    """Requested results; None or empty: all of them.
 
     Attributes:
-        run: an id, its unique beginning, or ``latest``: what this run asked for, instead of the newest of each cell.
-        protocol: ``published``, ``tuned`` (what each arm chose) or ``rates`` (the rate curve).
+        run: an id, its unique beginning, a tag or ``latest``; None: the newest run of each configuration.
+        protocol: ``published``, ``tuned`` (chosen settings) or ``rates`` (learning-rate sensitivity).
     """
 
     suite: str | None = None
@@ -61,13 +45,13 @@ class ResultFilter:
 
     @property
     def asks(self) -> bool:
-        """Whether anything is left out."""
+        """True if anything is left out."""
         return self != ResultFilter()
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationTrial:
-    """A trial in the place where a run asked for it; ``status`` of a trial that has no score says why."""
+    """A trial in the configuration for which a run requested it."""
 
     suite: str
     scale: str
@@ -84,13 +68,13 @@ class ConfigurationTrial:
 
     @property
     def done(self) -> bool:
-        """Whether it has final numbers."""
+        """True if it has final numbers."""
         return self.status == Status.DONE
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentResult:
-    """A final number of a trial in its cell."""
+    """A final number of a trial in its configuration."""
 
     suite: str
     scale: str
@@ -105,115 +89,103 @@ class CurrentResult:
     run_id: str
 
 
+RESULT = tuple(field.name for field in fields(CurrentResult))
+
+
 def cell_trials(reader: Queries, wanted: ResultFilter | None = None) -> list[ConfigurationTrial]:
-    """The trials of cells, those without a score too; ``metric`` and ``split`` of the filter are not asked.
+    """Return the trials of configurations, with or without a score; ``metric`` and ``split`` are ignored.
 
     Raises:
-        HarnessError: a suite, scale, run, benchmark or arm that is not stored.
+        HarnessError: an unknown suite, scale, run, benchmark or arm.
     """
-    wanted = _checked(reader, wanted or ResultFilter(), ())
-    chosen = _of_cells(wanted)
-    sql = f"SELECT {', '.join(CELL)} FROM cell_trials WHERE {chosen.sql} ORDER BY ALL"
+    chosen = _of_configurations(_checked(reader, wanted or ResultFilter(), ()))
+    columns = ", ".join(field.name for field in fields(ConfigurationTrial))
+    sql = f"SELECT {columns} FROM cell_trials WHERE {chosen.sql} ORDER BY ALL"
     return [ConfigurationTrial(*row) for row in reader.query(sql, chosen.parameters).rows]
 
 
 def current_results(reader: Queries, wanted: ResultFilter | None = None) -> list[CurrentResult]:
-    """Final numbers of finished trials: of every (suite, scale, benchmark, arm) one recipe and one code.
+    """Return final numbers of finished trials, of one recipe and code for each configuration.
 
     Raises:
-        HarnessError: a suite, scale, run, metric, split, benchmark or arm that is not stored, with those that are.
+        HarnessError: an unknown suite, scale, run, metric, split, benchmark or arm.
     """
     statement = results_statement(reader, wanted or ResultFilter())
     return [CurrentResult(*row) for row in reader.query(statement.sql, statement.parameters).rows]
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """SQL, or a condition of it, with its named parameters."""
 
     sql: str
-    parameters: dict[str, str | list[str]] = field(default_factory=dict)
+    parameters: dict[str, str | list[str]]
 
 
 def results_statement(reader: Queries, wanted: ResultFilter) -> Statement:
-    """The statement behind :func:`current_results` with its parameters; raises as that does."""
+    """Return the statement of :func:`current_results`; raises as that does."""
     wanted = _checked(reader, wanted, ("metric", "split"))
     chosen = _conditions(wanted)
-    condition = chosen.sql
     if wanted.run is None:
-        columns, source = ", ".join(RESULT), "current_results"
-    else:  # the run need not be the newest
-        own = {"split", "metric", "value"}
-        columns = ", ".join(f"{'results' if name in own else 'cell_trials'}.{name}" for name in RESULT)
-        source = "cell_trials JOIN results ON results.trial_id = cell_trials.trial_id"
-        condition += f" AND status = '{Status.DONE}'"
+        return Statement(
+            f"SELECT {', '.join(RESULT)} FROM current_results WHERE {chosen.sql} ORDER BY ALL", chosen.parameters
+        )
+    own = {"split", "metric", "value"}  # the run need not be the newest
+    columns = ", ".join(f"{'results' if name in own else 'cell_trials'}.{name}" for name in RESULT)
+    source = "cell_trials JOIN results ON results.trial_id = cell_trials.trial_id"
+    condition = f"{chosen.sql} AND status = '{Status.DONE}'"
     return Statement(f"SELECT {columns} FROM {source} WHERE {condition} ORDER BY ALL", chosen.parameters)
 
 
 def _conditions(wanted: ResultFilter) -> Statement:
-    """A condition on the views with its parameters."""
-    named = {
-        "suite": wanted.suite,
-        "scale": wanted.scale,
-        "metric": wanted.metric,
-        "split": wanted.split,
-        "protocol": wanted.protocol,
-        "run_id": wanted.run,
-    }
-    lists = {"benchmark": list(wanted.benchmarks), "arm": list(wanted.arms)}
-    parameters: dict[str, str | list[str]] = {name: value for name, value in named.items() if value}
-    parameters |= {name: values for name, values in lists.items() if values}
-    terms = [f"{name} = ANY(${name})" if name in lists else f"{name} = ${name}" for name in parameters]
+    """A condition on the views."""
+    columns = {"run": "run_id", "benchmarks": "benchmark", "arms": "arm"}
+    parameters: dict[str, str | list[str]] = {}
+    for name in (field.name for field in fields(ResultFilter)):
+        if value := getattr(wanted, name):
+            parameters[columns.get(name, name)] = value if isinstance(value, str) else list(value)
+    terms = [
+        f"{name} = ANY(${name})" if isinstance(value, list) else f"{name} = ${name}"
+        for name, value in parameters.items()
+    ]
     return Statement(" AND ".join(terms) or "true", parameters)
 
 
-def _of_cells(wanted: ResultFilter) -> Statement:
+def _of_configurations(wanted: ResultFilter) -> Statement:
     """A condition on ``cell_trials``, without metric and split."""
     chosen = _conditions(replace(wanted, metric=None, split=None))
     return chosen if wanted.run else Statement(f"{chosen.sql} AND newest", chosen.parameters)
 
 
 def _checked(reader: Queries, wanted: ResultFilter, more: tuple[str, ...]) -> ResultFilter:
-    """The filter with the whole id of its run; every name in it is stored beside those before it."""
+    """Return the filter with the whole id of its run; each name must exist among the results of those before it."""
     if wanted.run is not None:
-        wanted = replace(wanted, run=str(find_run(reader, wanted.run)["run_id"]))
-    requested: Mapping[str, tuple[str, ...]] = {
-        "suite": _one(wanted.suite),
-        "scale": _one(wanted.scale),
-        "benchmark": wanted.benchmarks,
-        "arm": wanted.arms,
-        "metric": _one(wanted.metric),
-        "split": _one(wanted.split),
-    }
+        wanted = replace(wanted, run=find_run(reader, wanted.run).run_id)
     before = ResultFilter(run=wanted.run)
-    for name, values in requested.items():
-        if not values or (name in ("metric", "split") and name not in more):
+    for name in ("suite", "scale", "benchmarks", "arms", *more):
+        values = getattr(wanted, name)
+        if not values:
             continue
-        existing = _known(reader, name, before)
-        for value in values:
-            if value not in existing:
-                where = f" among the results of {text}" if (text := _said(before)) else ""
-                raise HarnessError(f"no {name} '{value}'{where}; {choices(existing, value)}")
-        column = f"{name}s" if name in ("benchmark", "arm") else name
-        before = replace(before, **{column: values if column != name else values[0]})  # type: ignore[arg-type]
+        column = name.removesuffix("s") if name in ("benchmarks", "arms") else name
+        stored = _stored_names(reader, column, before)
+        for value in (values,) if isinstance(values, str) else values:
+            if value not in stored:
+                text = _text(before)
+                where = f" among the results of {text}" if text else ""
+                raise HarnessError(f"no {column} '{value}'{where}; {choices(stored, value)}")
+        before = replace(before, **{name: values})
     return wanted
 
 
-def _one(value: str | None) -> tuple[str, ...]:
-    return () if value is None else (value,)
-
-
-def _known(reader: Queries, name: str, among: ResultFilter) -> list[str]:
-    chosen = _of_cells(among)
+def _stored_names(reader: Queries, column: str, among: ResultFilter) -> list[str]:
+    chosen = _of_configurations(among)
     source = f"cell_trials WHERE {chosen.sql}"
-    if name in ("metric", "split"):
+    if column in ("metric", "split"):
         source = f"(SELECT DISTINCT trial_id FROM {source}) JOIN results USING (trial_id)"
-    rows = reader.query(f"SELECT DISTINCT {name} FROM {source}", chosen.parameters).rows
+    rows = reader.query(f"SELECT DISTINCT {column} FROM {source}", chosen.parameters).rows
     return [str(value) for (value,) in rows]
 
 
-def _said(among: ResultFilter) -> str:
-    """What is chosen so far, in words."""
+def _text(among: ResultFilter) -> str:
     named = {"run": among.run, "suite": among.suite, "scale": among.scale}
     parts = [*(f"{name} '{value}'" for name, value in named.items() if value), *among.benchmarks, *among.arms]
-    return ", ".join(filter(None, parts))
+    return ", ".join(parts)

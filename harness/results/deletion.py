@@ -12,7 +12,7 @@ from typing import Any
 from harness.base.folders import remove
 from harness.errors import HarnessError, choices
 from harness.judge.withdrawal import Withdrawn, withdrawn_verdicts
-from harness.results.tagging import run_of
+from harness.results.stored_runs import find_run
 from harness.store import Reader, StorePaths, Writer, open_reader
 from harness.store.deletion import DeletedEvent, RestoredEvent
 from harness.vocabulary import Status
@@ -167,7 +167,7 @@ def select_trials(reader: Reader, which: TrialFilter) -> list[SelectedTrial]:
         params["trials"] = [whole_id(reader, text) for text in which.trials]
     if which.run is not None:
         conditions.append("n.run_id = $run AND NOT n.reused")
-        params["run"] = run_of(reader, which.run)
+        params["run"] = find_run(reader, which.run).run_id
     for column, table in (("suite", "n"), ("benchmark", "n"), ("arm", "n"), ("scale", "t"), ("status", "t")):
         value = getattr(which, column)
         if value is not None:

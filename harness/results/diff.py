@@ -78,9 +78,10 @@ def difference(
     Raises:
         HarnessError: a run that is not stored, or several that begin so.
     """
-    runs = [StoredRun.of(find_run(reader, text)) for text in (first, second)]
+    runs = [find_run(reader, text) for text in (first, second)]
     one, two = (asked_trials(reader, run.run_id) for run in runs)
-    old, new = ({row["trial_id"] for row in reader.run_trials(run.run_id)} for run in runs)
+    trials_of = "SELECT trial_id FROM run_trials WHERE run_id = ?"
+    old, new = ({trial for (trial,) in reader.query(trials_of, [run.run_id])} for run in runs)
     return RunDifference(
         runs[0].run_id,
         runs[1].run_id,

@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from harness.execute.outcome import COLUMNS, Outcome
 from harness.store.errors import StoreError
 from harness.store.fold import PendingRows, Touched
-from harness.store.rows import Key, Row, arrow_series, convert, converted, moment
+from harness.store.log_lines import LineContent
+from harness.store.rows import Columns, Key, Row, arrow_series, convert, converted, moment
 from harness.store.tables import TABLES
 from harness.vocabulary import FINAL, Protocol, Status, present_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 VERSION = 1
 
@@ -27,7 +31,7 @@ KINDS: dict[str, type[Event]] = {}
 _FORMER = {"forgotten": "deleted", "forget_id": "deletion_id"}
 """Kinds and parts of lines of before schema 7, by their former words."""
 
-Rows = Sequence[Mapping[str, Any]]
+Rows = Sequence[Columns]
 """Rows of a table by column; ``Event.parts`` says of which."""
 Parts = Mapping[str, tuple[str, tuple[str, ...]]]
 """Fields that hold a row or rows: of which table, and which columns each row brings along itself."""
@@ -83,13 +87,13 @@ class Event:
         value: Any = getattr(self, part)
         return [value] if isinstance(value, Mapping) else value
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> LineContent:
         """Its parts in the event log, without version, kind and time."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "at"}
         return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
-    def from_json(cls, parts: Mapping[str, Any]) -> Self:
+    def from_json(cls, parts: LineContent) -> Self:
         """The event of a line.
 
         Raises:
@@ -116,12 +120,13 @@ class Event:
             rows.put(table, *new)
 
 
-def kind_of(line: Mapping[str, Any]) -> type[Event] | None:
+def kind_of(line: LineContent) -> type[Event] | None:
     """The class of a line's kind, which may have a former word; None for an unknown one."""
-    return KINDS.get(_FORMER.get(line["kind"], line["kind"]))
+    word: str = line["kind"]
+    return KINDS.get(_FORMER.get(word, word))
 
 
-def read_event(line: Mapping[str, Any]) -> Event:
+def read_event(line: LineContent) -> Event:
     """The event that a line of the event log holds.
 
     Raises:
@@ -153,7 +158,7 @@ class RunEvent(Event):
     kind = "run"
     parts: ClassVar[Parts] = {"run": ("runs", ("run_id",))}
 
-    run: Mapping[str, Any]
+    run: Columns
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,7 @@ class EnvironmentEvent(Event):
     kind = "environment"
 
     environment_id: str
-    info: Mapping[str, Any]
+    info: Columns
 
     def fold(self, rows: PendingRows) -> None:
         """Keep it."""
@@ -264,12 +269,12 @@ class OutcomeEvent(Event):
         super().check()
         self.outcome.check()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> LineContent:
         """The outcome's parts beside the run."""
         return {**({} if self.run_id is None else {"run_id": self.run_id}), **self.outcome.to_json()}
 
     @classmethod
-    def from_json(cls, parts: Mapping[str, Any]) -> Self:
+    def from_json(cls, parts: LineContent) -> Self:
         """The event of a line; raises as :meth:`Outcome.from_json`."""
         return cls(Outcome.from_json(parts), parts.get("run_id"), at=parts.get("at"))
 
@@ -294,9 +299,11 @@ class OutcomeEvent(Event):
             rows.log(self.run_id, self.at, "duplicate", detail)
             return
         row = convert("trials", {name: parts[name] for name in COLUMNS if name in parts})
-        numbers = parts if outcome.status in FINAL else dict.fromkeys(("results", "artifacts", "series"), ())
-        kept = {table: converted(table, numbers[table], trial_id=trial_id) for table in ("results", "artifacts")}
-        series = [arrow_series(trial_id, curve) for curve in numbers["series"]]
+        kept: dict[str, list[Row]] = {}
+        series: list[pa.Table] = []
+        if outcome.status in FINAL:
+            kept = {table: converted(table, parts[table], trial_id=trial_id) for table in ("results", "artifacts")}
+            series = [arrow_series(trial_id, curve) for curve in outcome.series]
         rows.put("trials", stored | {"error": None} | row)
         for table, new in kept.items():
             rows.put(table, *new)
@@ -400,7 +407,7 @@ class SweepEvent(Event):
     kind = "sweep"
     parts: ClassVar[Parts] = {"row": ("sweeps", ("sweep_id",))}
 
-    row: Mapping[str, Any]
+    row: Columns
 
 
 @dataclass(frozen=True)
@@ -410,7 +417,7 @@ class SweepPointEvent(Event):
     kind = "sweep_point"
     parts: ClassVar[Parts] = {"row": ("sweep_points", ("sweep_id", "arm", "number"))}
 
-    row: Mapping[str, Any]
+    row: Columns
 
 
 @dataclass(frozen=True)

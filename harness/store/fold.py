@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.store.rows import Key, Row, arrow_rows, convert, fetch_rows, key_of, moment, write_rows
+from harness.store.log_lines import LineContent
+from harness.store.rows import Columns, Key, Row, arrow_rows, convert, fetch_rows, key_of, moment, write_rows
 from harness.store.tables import KEYS, STORED
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-Touched = Sequence[tuple[str, Mapping[str, Any]]]
+Touched = Sequence[tuple[str, Columns]]
 """(table, row); a row may hold its key alone."""
 REJECTABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 """Exceptions of a line that is JSON but makes no sense: it is set aside and never stops the others."""
@@ -71,7 +72,7 @@ class PendingRows:
             self._changed[table].add(key)
             self._dropped[table].discard(key)
 
-    def merge(self, table: str, columns: Mapping[str, Any]) -> None:
+    def merge(self, table: str, columns: Columns) -> None:
         """Set some columns of a row; raises as :func:`convert` and :meth:`put`."""
         row = convert(table, columns)
         self.put(table, self.get(table, *key_of(table, row)) | row)
@@ -90,7 +91,7 @@ class PendingRows:
         """Add a row to ``events``."""
         self._log.append(convert("events", {"run_id": run_id, "at": at, "kind": kind, "detail": detail}))
 
-    def reject(self, line: Mapping[str, Any] | None, segment: str, end: int, reason: str) -> None:
+    def reject(self, line: LineContent | None, segment: str, end: int, reason: str) -> None:
         """Record a line that cannot be used; None where it is not even JSON."""
         content = line or {}
         try:

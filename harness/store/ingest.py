@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from harness.store import deletion as deletion  # its kinds register themselves
 from harness.store.errors import StoreError
 from harness.store.event_log import SEALED, LogSegment, segments
 from harness.store.events import VERSION, Event, kind_of, read_event
 from harness.store.fold import REJECTABLE, PendingRows
+from harness.store.log_lines import LineContent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ class _Entry(NamedTuple):
     segment: str
     end: int
     size: int
-    content: dict[str, Any] | None
+    content: LineContent | None
     damage: str = ""
 
 
@@ -66,21 +66,17 @@ def refused_events(
     return [text for (text,) in connection.execute(sql, {"segment": segment, "kinds": list(kinds)}).fetchall()]
 
 
-def ingest(connection: DuckDBPyConnection, journal: Path, seconds: float | None = None) -> bool:
-    """Ingest what is new; True when all of it is in, False when ``seconds`` ran out before.
+def ingest(connection: DuckDBPyConnection, journal: Path) -> None:
+    """Ingest what is new.
 
     Raises:
         duckdb.Error: the database does not take it (a full disk, say); the last batch is not in.
         StoreError: a newer version wrote a log segment; none of it counts as ingested, so that nothing is lost.
     """
-    started = time.monotonic()
     counted = counters(connection)
     streams = [_entries(segment, counted.get(segment.name, 0)) for segment in behind(journal, counted)]
     for batch in _batches(heapq.merge(*streams, key=lambda entry: entry.at)):
         _ingest_batch(connection, batch)
-        if seconds is not None and time.monotonic() - started > seconds:
-            return False
-    return True
 
 
 def _entries(segment: LogSegment, offset: int) -> Iterator[_Entry]:

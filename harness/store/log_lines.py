@@ -19,8 +19,10 @@ from typing import Any
 _CHUNK = 1 << 20
 _SEAL = re.compile(rb',"n":(\d{1,12}),"sum":"([0-9a-f]{16})"\}$')
 _TAIL = 50  # bytes in which a checksum has room
-_KIND = re.compile(rb'"kind":"([a-z_]{1,20})"')
-_TRIAL = re.compile(rb'"trial_id":"([0-9a-f]{6,64})"')
+
+
+LineContent = dict[str, Any]
+"""The JSON object of an event, with its kind."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,13 @@ class LogLine:
     Attributes:
         end: the offset after it.
         content: what it holds; None if it cannot be read, or is not what was written.
-        damage: why there is no content, and what it seems to have been.
+        damage: why there is no content.
         missing: how many lines before it are gone.
         number: its place in the log segment, from 0; None before lines were numbered.
     """
 
     end: int
-    content: dict[str, Any] | None
+    content: LineContent | None
     damage: str = ""
     missing: int = 0
     number: int | None = None
@@ -69,15 +71,15 @@ def read_lines(file: BufferedReader | gzip.GzipFile, offset: int, *, seals: bool
                 expected += 1
             yield line
     if seals and (seal := _SEAL.search(rest[:-1], max(0, len(rest) - _TAIL))) and _fits(rest, seal):
-        yield LogLine(offset + len(rest), None, f"the end of its line is damaged{_guess(rest)}")
+        yield LogLine(offset + len(rest), None, "the end of its line is damaged")
 
 
 def _sealed_line(part: bytes, end: int) -> LogLine:
     seal = _SEAL.search(part, max(0, len(part) - _TAIL))
     if seal is None:
-        return LogLine(end, None, f"it has no checksum{_guess(part)}")
+        return LogLine(end, None, "it has no checksum")
     if not _fits(part, seal):
-        return LogLine(end, None, f"its checksum does not fit{_guess(part)}")
+        return LogLine(end, None, "its checksum does not fit")
     content, damage = _content(part)
     if content is not None:
         del content["n"], content["sum"]
@@ -88,20 +90,11 @@ def _fits(part: bytes, seal: re.Match[bytes]) -> bool:
     return _checksum(part[: seal.end(1)]) == seal.group(2)
 
 
-def _content(part: bytes) -> tuple[dict[str, Any] | None, str]:
+def _content(part: bytes) -> tuple[LineContent | None, str]:
     try:
         content = json.loads(part)
     except (ValueError, RecursionError):
-        return None, f"it is not JSON{_guess(part)}"
+        return None, "it is not JSON"
     if isinstance(content, dict) and isinstance(content.get("kind"), str):
         return content, ""
     return None, "it is not an event"
-
-
-def _guess(part: bytes) -> str:
-    """The likely content of a damaged line."""
-    kind, trial = _KIND.search(part), _TRIAL.search(part)
-    if kind is None:
-        return ""
-    of = f" of trial {trial.group(1).decode()}" if trial is not None else ""
-    return f"; it seems to have been '{kind.group(1).decode()}'{of}"

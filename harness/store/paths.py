@@ -9,13 +9,6 @@ from pathlib import Path
 
 from harness.store.errors import StoreError
 
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 _MAGIC = b"DUCK"
 _MAGIC_PLACE = 8
 
@@ -90,13 +83,10 @@ class StorePaths:
         for path in (self.database, self.wal, self.snapshot, self.lock, self.turnstile):
             kind = _kind(path)
             if kind is not None and kind != stat.S_IFREG:
-                raise StoreError(
-                    f"{path} is {_KINDS.get(kind, 'no file')}, where a file is expected; "
-                    f"name another database with --db"
-                )
+                raise StoreError(f"{path} is not a regular file; name another database with --db")
         kind = _kind(self.journal)
         if kind is not None and kind != stat.S_IFDIR:
-            raise StoreError(f"{self.journal} is {_KINDS.get(kind, 'a file')}, where the event log's folder belongs")
+            raise StoreError(f"{self.journal} is not a folder, where the event log's folder belongs")
         if kind is None and (head := _head(self.database)) and head[_MAGIC_PLACE:] != _MAGIC:
             raise StoreError(f"{self.database} is not a DuckDB database; name another with --db")
 

@@ -78,24 +78,14 @@ class Queries(abc.ABC):
         sql = "SELECT trial_id, split, metric, value FROM results WHERE trial_id = ANY(?) ORDER BY ALL"
         return self.query(sql, [list(trial_ids)])
 
-    def artifacts(self, trial_ids: Iterable[str]) -> list[dict[str, Any]]:
+    def artifacts(self, trial_ids: Iterable[str]) -> QueryResult:
         """Files that trials left."""
         sql = "SELECT * FROM artifacts WHERE trial_id = ANY(?) ORDER BY trial_id, name"
-        return self.query(sql, [list(trial_ids)]).dicts()
-
-    def runs(self, suite: str | None = None) -> list[dict[str, Any]]:
-        """Runs, the newest first."""
-        sql = "SELECT * FROM runs WHERE $suite IS NULL OR suite = $suite ORDER BY started_at DESC, run_id"
-        return self.query(sql, {"suite": suite}).dicts()
-
-    def run_trials(self, run_id: str) -> list[dict[str, Any]]:
-        """Trials that a run requested, under which names, and which were finished."""
-        sql = "SELECT * FROM run_trials WHERE run_id = ? ORDER BY benchmark, arm, trial_id"
-        return self.query(sql, [run_id]).dicts()
+        return self.query(sql, [list(trial_ids)])
 
     def verdicts(
         self, claim_ids: Iterable[str] | None = None, scale: str | None = None, suite: str | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> QueryResult:
         """The latest verdict of each claim of each suite, scale and protocol."""
         return self.query(
             """
@@ -106,21 +96,9 @@ class Queries(abc.ABC):
             ORDER BY claim_id, scale, protocol, suite
             """,
             {"ids": None if claim_ids is None else list(claim_ids), "scale": scale, "suite": suite},
-        ).dicts()
-
-    def events(self, run_id: str | None = None, kind: str | None = None) -> list[dict[str, Any]]:
-        """Rows of ``events``, in order."""
-        condition = "($run IS NULL OR run_id = $run) AND ($kind IS NULL OR kind = $kind)"
-        return self.query(
-            f'SELECT * FROM events WHERE {condition} ORDER BY "at"', {"run": run_id, "kind": kind}
-        ).dicts()
+        )
 
     def environments(self, environment_ids: Iterable[str]) -> dict[str, Any]:
         """Descriptions of environments, by id."""
         sql = "SELECT environment_id, info FROM environments WHERE environment_id = ANY(?)"
         return {row["environment_id"]: row["info"] for row in self.query(sql, [list(environment_ids)]).dicts()}
-
-    def sweep_points(self, sweep_id: str, arm: str | None = None) -> list[dict[str, Any]]:
-        """Points of a sweep in the order they were suggested."""
-        sql = "SELECT * FROM sweep_points WHERE sweep_id = $id AND ($arm IS NULL OR arm = $arm) ORDER BY arm, number"
-        return self.query(sql, {"id": sweep_id, "arm": arm}).dicts()

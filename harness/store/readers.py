@@ -18,12 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from harness.store.connections import using
+from harness.store.connections import copy_current, using
 from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
 from harness.store.ingest import behind, counters, ingest
 from harness.store.paths import StorePaths
 from harness.store.queries import Parameters, Queries, QueryResult
-from harness.store.sandbox import refuse_writing
 from harness.store.schema import (
     SANDBOX,
     connect,
@@ -33,7 +32,6 @@ from harness.store.schema import (
     telling_blocks,
     usable_schema,
 )
-from harness.store.snapshot import copy_current
 
 T = TypeVar("T")
 
@@ -132,7 +130,7 @@ class Reader(Queries):
         with contextlib.ExitStack() as held:
             try:
                 if self.sandbox:
-                    refuse_writing(sql)
+                    _refuse_writing(sql)
                 held.enter_context(telling_blocks(self.paths.database))
                 # A separate cursor: a connection with an answer that was not read to its end takes no other statement.
                 cursor = held.enter_context(contextlib.closing(self._current(held).cursor()))
@@ -218,7 +216,7 @@ class Reader(Queries):
                 return
 
     def _is_stale(self) -> bool:
-        """True if a snapshot was not taken when the file was last written, or is gone."""
+        """True if the snapshot is gone or much older than the file."""
         return _age(self.paths.snapshot) - _age(self.paths.database) > _STALE_SNAPSHOT_SECONDS
 
     def _explained(self, error: OSError | StoreError) -> StoreError:
@@ -227,6 +225,30 @@ class Reader(Queries):
             place = f"{tempfile.gettempdir()} (TMPDIR names another folder)"
             return StoreError(f"{self.paths.database} cannot be copied to {place}: {error.strerror or error}")
         return type(error)(str(error).replace(str(self._copy.database), str(self.paths.database)))
+
+
+def _refuse_writing(sql: str) -> None:
+    """Accept one statement that reads.
+
+    Raises:
+        duckdb.Error: it cannot be parsed.
+        StoreError: no statement, several, or one that does anything else.
+    """
+    import duckdb
+
+    try:
+        sql.encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(f"the statement is not UTF-8 text: {error.reason} at character {error.start + 1}") from error
+    statements = duckdb.extract_statements(sql)
+    if len(statements) != 1:
+        raise StoreError(f"one statement at a time: here are {len(statements)}")
+    kind = statements[0].type
+    if kind not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+        raise StoreError(
+            f"this database is only read: {kind.name} is refused. "
+            "SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE and EXPLAIN are allowed"
+        )
 
 
 def _sql_error(error: Exception, sql: str) -> StoreError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import first_line
-from harness.store.connections import writing
+from harness.store.connections import copy_current, take_snapshot, writing
 from harness.store.encoding import stamp
 from harness.store.errors import StoreError
 from harness.store.event_log import LogSegment, segments
@@ -21,7 +21,6 @@ from harness.store.locking import copy_database, keeping_out
 from harness.store.paths import StorePaths
 from harness.store.queries import IS_FINAL
 from harness.store.schema import connect, open_for_writing, schema_number, schema_of
-from harness.store.snapshot import copy_current, take_snapshot
 from harness.store.tables import STORED, TABLES
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ _FINISHED = f"SELECT trial_id FROM trials WHERE {IS_FINAL}"
 
 @dataclass(frozen=True)
 class StoreProblem:
-    """A problem of a store; ``kind`` is file, schema, rows, counts or event log."""
+    """A problem of a store; ``kind`` is one of the words used below."""
 
     kind: str
     message: str
@@ -168,7 +167,6 @@ def _check_copy(paths: StorePaths, copy: StorePaths, fresh: StorePaths) -> list[
         with open_for_writing(copy) as connection:
             problems = _check_counters(connection, paths)
             _ingest_alike(connection, paths.journal, fresh)
-            problems += _check_orphans(connection)
             problems += _check_refused(connection)
             problems += _compare(connection, fresh)
             return problems
@@ -225,32 +223,6 @@ def _damages(stored: list[LogSegment]) -> list[StoreProblem]:
             texts.append(f"cannot be read to its end: {error}")
         shown = texts[:TOLD] + ([f"and {len(texts) - TOLD} more"] if len(texts) > TOLD else [])
         problems += [StoreProblem("journal", f"log segment {segment.name}: {text}") for text in shown]
-    return problems
-
-
-_OF_TRIALS = ("metrics", "results", "artifacts", "progress")
-_CHILDREN = {
-    **dict.fromkeys(_OF_TRIALS, ("trial_id", "trials")),
-    "gates": ("claim_id", "verdicts"),
-    "tags": ("run_id", "runs"),
-    **dict.fromkeys(("run_trials", "verdict_trials"), ("trial_id", STORED["trials"])),
-}
-_UNFINISHED = f"FROM trials WHERE NOT {IS_FINAL}"
-
-
-def _check_orphans(connection: DuckDBPyConnection) -> list[StoreProblem]:
-    problems = []
-    for table, (column, parent) in _CHILDREN.items():
-        sql = f"SELECT count(*), min({column}) FROM {table} ANTI JOIN {parent} USING ({column})"
-        ((count, example),) = connection.execute(sql).fetchall()
-        if count:
-            what = f"{count} rows of {table} belong to no row of {parent}, {column} {example} for one"
-            problems.append(StoreProblem("rows", what))
-    for table in ("metrics", "results"):
-        sql = f"SELECT count(DISTINCT trial_id) FROM {table} SEMI JOIN ({_UNFINISHED}) USING (trial_id)"
-        ((count,),) = connection.execute(sql).fetchall()
-        if count:
-            problems.append(StoreProblem("rows", f"{count} unfinished trials have rows in {table}"))
     return problems
 
 

@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from harness.store.encoding import encode
 from harness.store.tables import KEYS, STORED, TABLES
+from harness.trial.result import MetricSeries
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 Row = dict[str, Any]
+"""A row of a table by column, converted to what the database holds."""
+Columns = Mapping[str, Any]
+"""Columns of a row as an event brings them, or some of a row's."""
 Key = tuple[Any, ...]
 
 
@@ -81,7 +85,7 @@ _TYPES: dict[str, tuple[Callable[[Any], Any], str]] = {
 """How a column's values are converted, and their type in Arrow, by SQL type."""
 
 
-def convert(table: str, row: Mapping[str, Any]) -> Row:
+def convert(table: str, row: Columns) -> Row:
     """The columns of ``table`` found in ``row``, as the database holds them; other keys are dropped.
 
     Raises:
@@ -95,7 +99,7 @@ def convert(table: str, row: Mapping[str, Any]) -> Row:
     }
 
 
-def key_of(table: str, row: Mapping[str, Any]) -> Key:
+def key_of(table: str, row: Columns) -> Key:
     """The primary key of a converted row.
 
     Raises:
@@ -107,7 +111,7 @@ def key_of(table: str, row: Mapping[str, Any]) -> Key:
     return key
 
 
-def converted(table: str, rows: Iterable[Mapping[str, Any]], **around: Any) -> list[Row]:
+def converted(table: str, rows: Iterable[Columns], **around: Any) -> list[Row]:
     """Converted rows with columns that their event states once; a row's own value wins.
 
     Raises:
@@ -128,7 +132,7 @@ def arrow_type(name: str) -> pa.DataType:
     return pa.list_(item) if name.endswith("[]") else item
 
 
-def arrow_rows(table: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+def arrow_rows(table: str, rows: Sequence[Columns]) -> pa.Table:
     """Converted rows as an Arrow table with all columns of ``table``; what a row lacks is null."""
     import pyarrow as pa
 
@@ -136,7 +140,7 @@ def arrow_rows(table: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return pa.table({name: pa.array([row.get(name) for row in rows], type=arrow_type(kind)) for name, kind in columns})
 
 
-def arrow_series(trial_id: str, series: Mapping[str, Any]) -> pa.Table:
+def arrow_series(trial_id: str, series: MetricSeries) -> pa.Table:
     """One series of an outcome as rows of ``metrics``.
 
     Raises:
@@ -144,14 +148,14 @@ def arrow_series(trial_id: str, series: Mapping[str, Any]) -> pa.Table:
     """
     import pyarrow as pa
 
-    count = len(series["value"])
+    count = len(series.value)
     columns: dict[str, pa.Array] = {}
     for column, kind in TABLES["metrics"].items():
         if column in ("trial_id", "split", "name"):
-            text = trial_id if column == "trial_id" else series.get(column)
+            text = trial_id if column == "trial_id" else getattr(series, column)
             columns[column] = pa.repeat(pa.scalar(text, pa.string()), count)
         else:
-            columns[column] = _numbers(series[column], kind, count)
+            columns[column] = _numbers(getattr(series, column), kind, count)
     return pa.table(columns)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from harness.store.connections import release, using, writing
+from harness.store.connections import release, remove_left_overs, take_snapshot, using, writing
 from harness.store.errors import StoreDiskError, StoreError, StoreHeldError
 from harness.store.event_log import EventLog, LogSegment, segments
 from harness.store.events import AbandonedEvent, Event, SessionEvent
@@ -25,15 +25,11 @@ from harness.store.ingest import counters, ingest, refused_events
 from harness.store.paths import StorePaths
 from harness.store.readers import Reader
 from harness.store.schema import ROOM
-from harness.store.snapshot import remove_left_overs, take_snapshot
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 T = TypeVar("T")
-
-HOLD_SECONDS = 0.1
-"""About how long one hold of the file may ingest before others get their turn."""
 
 
 def _tell(message: str) -> None:
@@ -49,8 +45,7 @@ class Writer:
     Args:
         database: path of the file; made with its folder if it is missing.
         run_id: the run this session executes; None for sessions without a run (claims, verdicts).
-        ingest_seconds: pause between two checks of the event log.
-        snapshot_seconds: shortest time between two snapshots.
+        ingest_seconds: pause between two updates of database and snapshot, each a twentieth of the time at most.
         tell: takes messages for the terminal (default: a line on standard error).
 
     Raises:
@@ -62,21 +57,18 @@ class Writer:
         database: str | os.PathLike[str],
         run_id: str | None = None,
         *,
-        ingest_seconds: float = 0.75,
-        snapshot_seconds: float = 10.0,
+        ingest_seconds: float = 5.0,
         tell: Callable[[str], None] = _tell,
     ) -> None:
         self.paths = StorePaths.of(database)
         self.run_id = run_id
         self._ingest_seconds = ingest_seconds
-        self._snapshot_seconds = snapshot_seconds
         self._tell = tell
         self._told: str | None = None
         self._journal: EventLog | None = None
         self._ingested = -1
         self._pause = ingest_seconds
-        self._snapshot_due = 0.0
-        self._unsnapshotted = True
+        self._published = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._work = threading.Lock()
@@ -135,7 +127,7 @@ class Writer:
             return reader.finished(trial_ids)
 
     def reader(self) -> Reader:
-        """Open a reader of all that was recorded, also while the file is held.
+        """Open a reader of everything recorded, even while the file is held.
 
         Raises:
             StoreError: the database cannot be brought up to date for another reason.
@@ -213,38 +205,24 @@ class Writer:
             return use(connection)
 
     def _ingest_all(self) -> None:
-        done = False
-        while not done:
-            started = time.monotonic()
-            upto = self._journal.written if self._journal is not None else self._ingested
-            done = self._hold(lambda connection: ingest(connection, self.paths.journal, HOLD_SECONDS))
-            # A large file makes each hold longer; the share of time it is held stays a twentieth.
-            self._pause = max(self._ingest_seconds, 19 * (time.monotonic() - started))
-            self._unsnapshotted = True
-        self._ingested = upto
-
-    def _snapshot(self) -> bool:
-        """Publish a copy of the file; False while its WAL is not empty."""
-        started = time.monotonic()
-        taken = take_snapshot(self.paths)
-        if taken:
-            self._unsnapshotted = False
-            self._snapshot_due = time.monotonic() + max(self._snapshot_seconds, 20 * (time.monotonic() - started))
-        return taken
+        upto = self._journal.written if self._journal is not None else self._ingested
+        self._hold(lambda connection: ingest(connection, self.paths.journal))
+        self._ingested, self._published = upto, False
 
     # the thread
 
     def _keep_up(self) -> None:
         while not self._stop.wait(self._pause):
+            started = time.monotonic()
             with self._work:
                 self._tick()
+            self._pause = max(self._ingest_seconds, 19 * (time.monotonic() - started))
 
     def _tick(self) -> None:
         try:
             if self.journal.written != self._ingested:
                 self._ingest_all()
-            if self._unsnapshotted and time.monotonic() >= self._snapshot_due:
-                self._snapshot()
+            self._published = self._published or take_snapshot(self.paths)
             if self._told is not None:
                 self._tell(f"{self.paths.database} is free again and up to date")
                 self._told = None
@@ -290,12 +268,8 @@ class Writer:
         except StoreHeldError as held:
             self._tell_held(held)
             return False
-        except StoreError as error:
-            self._tell(f"{error}; everything is in {journal.path}")
-            return True
-        except OSError as error:  # a full disk
-            text = f"is not up to date ({error.strerror or error}): {ROOM}; everything is in {journal.path}"
-            self._tell(f"{self.paths.database} {text}")
+        except (StoreError, OSError) as error:
+            self._tell(f"{error}; {self.paths.database} is not up to date, and everything is in {journal.path}")
             return True
 
     def _settle(self, finished: list[LogSegment]) -> bool:
@@ -304,25 +278,19 @@ class Writer:
         Raises:
             StoreDiskError: the disk does not take the snapshot or the archive; the log segments stay.
         """
-        try:
-            return self._settled(finished)
-        except OSError as error:
-            text = f"{self.paths.snapshot} cannot be brought up to date: {error.strerror or error}"
-            raise StoreDiskError(text) from error
-
-    def _settled(self, finished: list[LogSegment]) -> bool:
         counted = self._hold(counters)
-        if not self._snapshot():
-            return False
-        settled = True
-        with writing(self.paths):
-            for segment in finished:
-                end = counted.get(segment.name, 0)
-                if next(segment.lines(end), None) is None:
-                    segment.archive(end)
-                else:
-                    settled = False
-        return settled
+        try:
+            if not take_snapshot(self.paths):
+                return False
+            with writing(self.paths):
+                whole = [item for item in finished if next(item.lines(counted.get(item.name, 0)), None) is None]
+                for segment in whole:
+                    segment.archive(counted.get(segment.name, 0))
+        except OSError as error:
+            text = f"{self.paths.snapshot} cannot be brought up to date: {error.strerror or error}; {ROOM}"
+            raise StoreDiskError(text) from error
+        self._published = True
+        return len(whole) == len(finished)
 
 
 def _run_of(segment: LogSegment) -> str | None:

@@ -91,7 +91,7 @@ class Setting:
         return self.arms if self.arms is not None else tuple(arms)
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Mistakes of its data, model and recipe, each path beginning with one of these."""
+        """Mistakes of its data, model and recipe, each path beginning there."""
         task = registry.entry("task", self.task)
         yield from (mistake.below("data") for mistake in part_mistakes("data", self.data, task))
         yield from (mistake.below("model") for mistake in part_mistakes("model", self.model, task))
@@ -232,7 +232,7 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
     if cell.elsewhere:
         return Content(cell.task, data, model, recipe, FilledSlots())
     # the files that it starts from are part of what it computes
-    model = Part(model.name, {**model.values, **model_identity(model)})
+    model = Part(model.name, Settings({**model.values, **model_identity(model)}))
     return Content(cell.task, data, model, recipe, _filled(task, arm, recipe))
 
 
@@ -253,7 +253,7 @@ def needed(base: Setting, slots: FilledSlots) -> dict[str, Dependency]:
 
 def _complete(kind: Kind, part: Settings) -> Part:
     entry = registry.entry(kind, str(part.name))
-    return Part(entry.name, {**defaults(entry.options), **part.options})
+    return Part(entry.name, Settings({**defaults(entry.options), **part.options}))
 
 
 def _filled(task: registry.Entry[TaskMetadata], arm: Arm, recipe: Settings) -> FilledSlots:

@@ -269,7 +269,7 @@ class Claim(Strict):
         return self.against if kind == "ordering" or self.order is not None else self.against[:1]
 
     def fact(self, suite: str, metric: Metric) -> PaperClaim:
-        """Sentence and numbers of a claim of the suite, in the form of a paper's claim."""
+        """A claim of the suite in the form of a paper's claim."""
         assert self.kind is not None
         assert self.arm is not None
         assert self.metric is not None

@@ -58,7 +58,7 @@ class PaperClaim(Strict):
 
     @property
     def direction(self) -> int:
-        """+1 if the claimed number of the method is higher, −1 if lower (docs/verdicts.md)."""
+        """+1 if the claimed number is higher, −1 if lower (docs/verdicts.md)."""
         p = self.published
         printed = (self._gain if self.setting == "mixed" else None) or p.difference or p.computed_difference
         return (1 if printed > 0 else -1) if printed else (1 if self.better == "higher" else -1)

@@ -11,6 +11,7 @@ from harness.base.yaml_nodes import Node
 from harness.errors import HarnessError, Problem, choices
 from harness.suite.settings import Settings
 from harness.suite.values import Mistake
+from harness.trial.options import Values
 from harness.trial.programs import known_values, placeholders, result_problems, words_of
 
 COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -36,7 +37,7 @@ def program_mistakes(recipe: Settings) -> Iterator[Mistake]:
                 yield Mistake((key,), f"'{text}': no '{{{name}}}'; {choices(existing, name)}")
     results = recipe.get("results")
     if isinstance(results, Mapping):
-        yield from (Mistake(("results", *path), message) for path, message in result_problems(results))
+        yield from (Mistake(("results", *path), message) for path, message in result_problems(Values(results)))
     repository, commit = recipe.get("repository"), recipe.get("commit")
     if bool(repository) != bool(commit):
         yield Mistake(("repository" if repository else "commit",), "a repository and its commit are given together")

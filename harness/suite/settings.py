@@ -7,8 +7,10 @@ from typing import Any, Self
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from harness.trial.options import Values
 
-class Settings(dict[str, Any]):
+
+class Settings(Values):
     """Values of a recipe, data source, model or method in a suite.
 
     Valid keys and types are declared by options (``harness.trial.options``) and checked by ``harness.suite.values``.

@@ -63,7 +63,7 @@ class TunedConfiguration:
         )
 
 
-def tuned_cells(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[TunedConfiguration]:
+def tuned_cells(suite: Suite, plan: Plan) -> list[TunedConfiguration]:
     """The arms that the tuned protocol of a plan tunes; none where the suite has no ``tuned:`` for the scale.
 
     Raises:
@@ -71,12 +71,12 @@ def tuned_cells(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[
     """
     rates: dict[tuple[str, str], set[str]] = {}
     own = {link.trial_id for link in plan.links}
-    for each in rate_plans(suite, plan, overrides):
+    for each in rate_plans(suite, plan):
         for link in each.plan.judged.links:
             if link.arm in each.rates.get(link.benchmark, {}) and link.trial_id not in own:
                 rates.setdefault((link.benchmark, link.arm), set()).add(link.trial_id)
     cells = []
-    for search in searches(suite, plan, overrides):
+    for search in searches(suite, plan):
         for arm, trials in _tuning_trials(search).items():
             curve = rates.get((search.benchmark, arm), set())
             judged = len(plan.trial_ids(search.benchmark, arm))
@@ -97,7 +97,7 @@ def configurations_plan(
         benchmarks=(tuning.benchmark,),
         arms=(),
         seeds=tuple(seeds),
-        overrides=dict(tuning.overrides),
+        overrides=tuning.overrides,
         added_arms=added,
     )
     return make_plan(tuning.suite, selection)

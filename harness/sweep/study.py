@@ -59,8 +59,8 @@ class Drawing:
     @classmethod
     def of(cls, tuning: Tuning, arm: str) -> Self:
         """How a tuning draws the points of one of its arms."""
-        higher, first = tuning.better == "higher", tuning.first.get(arm, {})
-        return cls(tuning.study_id, arm, tuning.spaces[arm], tuning.sampler, higher, first)
+        higher = tuning.better == "higher"
+        return cls(tuning.study_id, arm, tuning.spaces[arm], tuning.sampler, higher, tuning.first.get(arm) or {})
 
     @property
     def direction(self) -> str:

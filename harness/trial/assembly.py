@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.trial.contracts import DataRequest, ModelRequest, Slot, Task, TrialContext
+from harness.trial.contracts import DataRequest, Facts, ModelRequest, Slot, Task, TrialContext
 from harness.trial.loading import Loader
-from harness.trial.options import build
+from harness.trial.options import Values, build
 from harness.trial.recipe import recipe_from, task_values
 from harness.trial.runtime import Components, Runtime
 from harness.trial.saved import load_trained_weights
@@ -28,7 +28,7 @@ class Initialisation:
     slots: Mapping[str, Slot]
     runtime: Runtime
 
-    def build(self, facts: Mapping[str, Any]) -> nn.Module:
+    def build(self, facts: Facts) -> nn.Module:
         """Build the arm's model; what the reference arm's model has in equal name and shape is copied from it.
 
         An arm's extra layers thus do not shift the initial weights of the rest.
@@ -40,7 +40,7 @@ class Initialisation:
             share_weights(self._model(reference.model, slots, facts), model)
         return self._placed(model)
 
-    def prerequisite(self, name: str, facts: Mapping[str, Any]) -> nn.Module:
+    def prerequisite(self, name: str, facts: Facts) -> nn.Module:
         """Return a dependency's network with trained weights, frozen, in evaluation mode.
 
         Raises:
@@ -58,7 +58,7 @@ class Initialisation:
             model = model.to(memory_format=torch.channels_last)
         return model.to(self.runtime.device)
 
-    def _model(self, part: Part, slots: Mapping[str, Slot], facts: Mapping[str, Any]) -> nn.Module:
+    def _model(self, part: Part, slots: Mapping[str, Slot], facts: Facts) -> nn.Module:
         seed_torch(self.streams.number("init"))
         norms = {name.partition(".")[2] or "all": slot for name, slot in slots.items() if name.split(".")[0] == "norm"}
         model = self.runtime.components("model", part.name)
@@ -83,7 +83,7 @@ def loaded(slots: FilledSlots, components: Components) -> dict[str, Slot]:
     """Return the methods of slots, ready to be built."""
     ready = {}
     for name, part in slots.methods.items():
-        hyper = {key: tuple(value) if isinstance(value, list) else value for key, value in part.values.items()}
+        hyper = Values({key: tuple(value) if isinstance(value, list) else value for key, value in part.values.items()})
         ready[name] = Slot(part.name, components("method", part.name).target, hyper)
     return ready
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from harness.errors import HarnessError
 from harness.trial.data_parallel import Replicas
 from harness.trial.loading import Loader, PendingBatch, ready
+from harness.trial.options import Values
 from harness.trial.recipe import Recipe
 from harness.trial.result import Artifact as Artifact
 from harness.trial.seeds import Streams
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 OptionsT = TypeVar("OptionsT", covariant=True)
 """The dataclass of options that a metadata record names."""
+Facts = Mapping[str, int]
+"""Properties of the data that decide a model's shape: ``classes``, ``channels``, ``size``, ``vocabulary``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Slot:
 
     name: str
     factory: Callable[..., Any]
-    hyper_parameters: Mapping[str, Any]
+    hyper_parameters: Values
 
     def build(self, *args: Any, **more: Any) -> Any:
         """Call the method's class or factory with its hyper-parameters; ``more`` wins over them."""
@@ -47,13 +50,9 @@ class Slot:
 class DataRequest(Generic[OptionsT]):
     """The arguments of a data source.
 
-    Attributes:
-        options: the source's options.
-        root: the folder that holds its files (``HARNESS_DATA``); unused by generated and shipped sources.
-        streams: random streams; splits come from ``split``, generated content from ``data``.
-        name: of the source; one layout's code serves a user's folder and every source that is stored this way.
-        files: the files of a named source (``data:…``, below ``root``), each with its sha256, as the trial's identity
-            holds them; a user's folder is ``options.path`` instead.
+    ``root`` holds its files (``HARNESS_DATA``). Splits come from the stream ``split``, generated content from ``data``.
+    One layout's code serves a user's folder (``options.path``) and every named source that is stored this way, whose
+    ``files`` (``data:…``, below ``root``) come with their sha256.
     """
 
     options: OptionsT
@@ -67,15 +66,12 @@ class DataRequest(Generic[OptionsT]):
 class ModelRequest(Generic[OptionsT]):
     """The arguments of a model builder.
 
-    Attributes:
-        options: the model's options.
-        facts: properties of the data (``classes``, ``channels``, ``size``, ``vocabulary``).
-        norms: norm slots by place (``encoder``, ``decoder``; ``all`` where one norm serves every place).
-        ``prerequisites``: weights to start from by name (``backbone``): a trial's folder or a file.
+    ``norms`` has norm slots by place (``encoder``, ``decoder``; ``all`` where one norm serves every place),
+    ``prerequisites`` the weights to start from by name (``backbone``): a trial's folder or a file.
     """
 
     options: OptionsT
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
     norms: Mapping[str, Slot] = field(default_factory=dict)
     prerequisites: Mapping[str, Path] = field(default_factory=dict)
 
@@ -88,15 +84,12 @@ class Diagnostic(Protocol):
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
         """Return quantities of this step, without the ``mechanism.`` prefix."""
-        ...
 
     def summary(self) -> dict[str, float]:
         """Return quantities of the whole training, reported as final ``mechanism.*`` metrics."""
-        ...
 
     def state_dict(self) -> dict[str, Any]:
         """Return its state for checkpoints: tensors and plain data."""
-        ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state."""
@@ -123,26 +116,24 @@ class TrialContext:
     """Everything a task may use.
 
     Attributes:
-        recipe: the part of the recipe that all tasks share.
         options: the task's own part of the recipe, as its metadata declares it.
-        build_model: ``context.build_model(facts)`` builds the arm's model from the stream ``init``.
+        build_model: builds the arm's model of the data's facts, from the stream ``init``.
         slots: methods by slot name; norm slots by place under ``norm.<place>``.
         folder: for the files of this trial (pictures, samples).
-        load_prerequisite: ``context.load_prerequisite("teacher", facts)`` builds a dependency's network with its
-            trained weights, in evaluation mode and without gradients; ``prerequisites`` names them.
-        loader: reads files, ahead of the training where the recipe gives it threads.
+        load_prerequisite: (name, facts) to a dependency's network with its trained weights, in evaluation mode and
+            without gradients.
     """
 
     recipe: Recipe
     options: Any
     load_data: Callable[[], Any]
-    build_model: Callable[[Mapping[str, Any]], nn.Module]
+    build_model: Callable[[Facts], nn.Module]
     slots: Mapping[str, Slot]
     streams: Streams
     device: torch.device
     scale: str
     folder: Path
-    load_prerequisite: Callable[[str, Mapping[str, Any]], nn.Module]
+    load_prerequisite: Callable[[str, Facts], nn.Module]
     prerequisites: tuple[str, ...] = ()
     loader: Loader = field(default_factory=lambda: Loader(torch.device("cpu")))
 

@@ -41,14 +41,8 @@ _NAMES: Mapping[Any, OptionType] = {
 class Option:
     """One option as validation and help see it; a float accepts whole numbers, a list is a tuple in the typed record.
 
-    Attributes:
-        type: from the field's annotation; ``any`` is not checked.
-        default: plain data; None where ``required``.
-        about: its meaning in a few words.
-        choices: the only valid values, where there are any.
-        low, high: limits of numbers, inclusive.
-        optional: null is a valid value (``X | None``).
-        items: of a list: the type of its elements.
+    ``any`` is not checked; limits are inclusive; null is valid where ``optional`` (``X | None``); ``items`` is the type
+    of a list's elements.
     """
 
     type: OptionType
@@ -60,6 +54,10 @@ class Option:
     required: bool = False
     optional: bool = False
     items: OptionType = "any"
+
+
+class Values(dict[str, Any]):
+    """Plain data by name: values of declared options, and the JSON form of a spec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ def options_of(declared: type[Any]) -> dict[str, Option]:
     return {field.name: _option(declared, field, hints[field.name]) for field in dataclasses.fields(declared)}
 
 
-def build(declared: type[Record], values: Mapping[str, Any]) -> Record:
+def build(declared: type[Record], values: Values) -> Record:
     """Make the typed record of resolved values; missing ones take their defaults.
 
     Raises:
@@ -113,10 +111,10 @@ def build(declared: type[Record], values: Mapping[str, Any]) -> Record:
         raise HarnessError(f"options: {error}") from error
 
 
-_READ: dict[type[Any], dict[str, Any]] = {}
+_READ: dict[type[Any], dict[str, type[Any]]] = {}
 
 
-def _hints(declared: type[Any]) -> dict[str, Any]:
+def _hints(declared: type[Any]) -> dict[str, type[Any]]:
     """Annotations of a dataclass as types, kept since reading them is slow."""
     if declared not in _READ:
         _READ[declared] = get_type_hints(declared)
@@ -137,12 +135,12 @@ def _option(declared: type[Any], field: dataclasses.Field[Any], hint: Any) -> Op
     return Option(name, default, required=required, optional=optional, items=items, **metadata)
 
 
-def _metadata(declared: type[Any], name: str) -> Mapping[str, Any] | None:
+def _metadata(declared: type[Any], name: str) -> Values | None:
     """Meaning and limits of an option, from the nearest declaring class."""
     for base in declared.__mro__:
         field = base.__dict__.get("__dataclass_fields__", {}).get(name)
         if field is not None and field.metadata.get("about") is not None:
-            return field.metadata
+            return Values(field.metadata)
     return None
 
 

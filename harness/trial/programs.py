@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.base.values import flat
 from harness.errors import HarnessError, choices
+from harness.trial.options import Values
 
 SOURCES = ("lines", "output", "csv", "tensorboard", "pattern")
 """Ways in which numbers come back."""
@@ -46,7 +47,7 @@ def placeholders(text: str) -> list[str]:
     return [place.group(1) for place in PLACE.finditer(text) if place.group(1) is not None]
 
 
-def filled(text: str, values: Mapping[str, Any]) -> str:
+def filled(text: str, values: Values) -> str:
     """Replace each ``{name}`` of a text.
 
     Raises:
@@ -69,16 +70,17 @@ def as_argument(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
 
 
-def known_values(recipe: Mapping[str, Any], seed: int, folder: str, data: str) -> dict[str, Any]:
+def known_values(recipe: Values, seed: int, folder: str, data: str) -> Values:
     """Return the values that a command may name: ``{seed}``, ``{folder}``, ``{data}``, ``{steps}`` and ``{arm.KEY}``.
 
     ``{steps}`` is the recipe's length, or less where a sweep or a smoke test cuts it.
     """
-    named = {"seed": seed, "folder": folder, "data": data}
+    named = Values({"seed": seed, "folder": folder, "data": data})
     if recipe.get("steps") is not None:
         named["steps"] = min(recipe["steps"], recipe.get("max_steps") or recipe["steps"])
     values = recipe.get("values")
-    return named | {f"arm.{key}": value for key, value in flat(values if isinstance(values, Mapping) else {})}
+    named.update((f"arm.{key}", value) for key, value in flat(values if isinstance(values, Mapping) else {}))
+    return named
 
 
 def final_of(value: object) -> tuple[str, str] | None:
@@ -92,7 +94,7 @@ def final_of(value: object) -> tuple[str, str] | None:
     return None
 
 
-def result_problems(results: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def result_problems(results: Values) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield each problem of ``results:``, with its place below that key."""
     for key, value in results.items():
         if key not in KEYS:

@@ -9,10 +9,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 from harness.errors import HarnessError, choices
-from harness.trial.options import Option, build, option, options_of
+from harness.trial.options import Option, Scalar, Values, build, option, options_of
 
 
 def _constant(recipe: Course, step: int, warm: int, total: int) -> float:
@@ -55,11 +54,15 @@ SCHEDULES: Mapping[str, Callable[[Course, int, int, int], float]] = MappingProxy
 class SlotTables:
     """Recipe keys that only planning reads: their content reaches a trial through its slots."""
 
-    slots: Mapping[str, Any] = option({}, "methods for the slots that an arm leaves open: {optimizer: sgd}")
-    optimizer: Mapping[str, Any] = option({}, "hyper-parameters by family or method: {adam: {lr: 1e-3}}")
-    norm: Mapping[str, Any] = option({}, "hyper-parameters by family or method")
-    objective: Mapping[str, Any] = option({}, "hyper-parameters by family or method")
-    adaptation: Mapping[str, Any] = option({}, "hyper-parameters by family or method")
+    slots: Mapping[str, str | Mapping[str, str]] = option(
+        {}, "methods for the slots that an arm leaves open: {optimizer: sgd}"
+    )
+    optimizer: Mapping[str, Mapping[str, Scalar]] = option(
+        {}, "hyper-parameters by family or method: {adam: {lr: 1e-3}}"
+    )
+    norm: Mapping[str, Mapping[str, Scalar]] = option({}, "hyper-parameters by family or method")
+    objective: Mapping[str, Mapping[str, Scalar]] = option({}, "hyper-parameters by family or method")
+    adaptation: Mapping[str, Mapping[str, Scalar]] = option({}, "hyper-parameters by family or method")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,19 +125,19 @@ RUNNING_KEYS = ("timeout_seconds", "loader_workers")
 _NOT_IDENTITY = (*SLOT_KEYS, *RUNNING_KEYS)
 
 
-def recipe_from(values: Mapping[str, Any]) -> Recipe:
+def recipe_from(values: Values) -> Recipe:
     """Return the recipe among resolved values."""
-    return build(Recipe, {name: value for name, value in values.items() if name in _TRAINING})
+    return build(Recipe, Values({name: value for name, value in values.items() if name in _TRAINING}))
 
 
-def task_values(values: Mapping[str, Any]) -> dict[str, Any]:
+def task_values(values: Values) -> Values:
     """Return the task's own among resolved recipe values."""
-    return {name: value for name, value in values.items() if name not in COMMON_KEYS}
+    return Values({name: value for name, value in values.items() if name not in COMMON_KEYS})
 
 
-def identity_of(values: Mapping[str, Any]) -> dict[str, Any]:
+def identity_of(values: Values) -> Values:
     """Return the recipe without the keys of slots and of mere running."""
-    return {name: value for name, value in values.items() if name not in _NOT_IDENTITY}
+    return Values({name: value for name, value in values.items() if name not in _NOT_IDENTITY})
 
 
 def factors(recipe: Course, total: int) -> Callable[[int], float]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint.pt"
 PRODUCT = "product.safetensors"
+State = dict[str, Any]
+"""A checkpoint: tensors and plain data by name."""
 _CHECKSUM = "checksum"
 _hash = partial(hashlib.blake2b, digest_size=32)
 
@@ -28,7 +30,7 @@ _SEAL = b"harness1"
 _DIGEST = 32
 
 
-def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
+def save_checkpoint(folder: Path, state: State) -> None:
     """Write a checkpoint of tensors and plain data, followed by a checksum."""
     import torch
 
@@ -40,7 +42,7 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
             file.write(_SEAL + digest)
 
 
-def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+def load_checkpoint(folder: Path) -> State | None:
     """Return the last checkpoint; None where there is none, or only a damaged one."""
     import torch
 
@@ -53,7 +55,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         body, seal, digest = content[: max(0, end)], content[max(0, end) : -_DIGEST], content[-_DIGEST:]
         if seal != _SEAL or _hash(body).digest() != digest:
             raise ValueError("its checksum does not fit")
-        state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        state: State = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes its reader say
         path.rename(path.with_suffix(".damaged"))
         print(f"{path} cannot be read ({error}); the trial begins again", flush=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
+
+from harness.trial.options import Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,16 +14,16 @@ class Part:
     """A data source, model or method: its name and the value of every option."""
 
     name: str
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Values = field(default_factory=Values)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Values:
         """Plain data: the name among the values."""
-        return {"name": self.name, **self.values}
+        return Values({"name": self.name, **self.values})
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+    def from_json(cls, plain: Values) -> Self:
         """Read a part from plain data."""
-        return cls(str(plain["name"]), {key: value for key, value in plain.items() if key != "name"})
+        return cls(str(plain["name"]), Values({key: value for key, value in plain.items() if key != "name"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,9 @@ class FilledSlots:
         """Return the methods of one slot."""
         return FilledSlots({key: part for key, part in self.methods.items() if key.partition(".")[0] == slot})
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Values:
         """Plain data: a slot has a method, or methods by place."""
-        plain: dict[str, Any] = {}
+        plain = Values()
         for key, part in self.methods.items():
             slot, dot, place = key.partition(".")
             if dot:
@@ -49,41 +51,39 @@ class FilledSlots:
         return plain
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+    def from_json(cls, plain: Values) -> Self:
         """Read slots from plain data."""
         methods: dict[str, Part] = {}
         for slot, filled in plain.items():
-            places = {slot: filled} if "name" in filled else {f"{slot}.{place}": item for place, item in filled.items()}
-            methods.update({key: Part.from_json(item) for key, item in places.items()})
+            places = {slot: filled} if "name" in filled else {f"{slot}.{place}": part for place, part in filled.items()}
+            methods.update({key: Part.from_json(part) for key, part in places.items()})
         return cls(methods)
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A network that a trial starts from: the reference arm's, or a dependency's with its weights.
+    """A network that a trial starts from: the reference arm's, or a dependency's.
 
-    Attributes:
-        model: None where published weights are read as they are.
-        trial_id: the trial that trained the weights.
-        weights: the source of published weights instead, with ``content``, its identity.
+    Trained weights are those of ``trial_id``, or a published source ``weights`` with its identity ``content``;
+    published weights may need no model.
     """
 
     model: Part | None
     slots: FilledSlots = field(default_factory=FilledSlots)
     trial_id: str | None = None
     weights: str | None = None
-    content: Mapping[str, Any] | None = None
+    content: Values | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Values:
         """Plain data."""
         model = {} if self.model is None else self.model.to_json()
         if self.weights is not None:
-            return {"weights": self.weights, "content": self.content, "model": model}
-        plain = {"model": model, "slots": self.slots.to_json()}
-        return plain if self.trial_id is None else {"trial_id": self.trial_id, **plain}
+            return Values(weights=self.weights, content=self.content, model=model)
+        plain = Values(model=model, slots=self.slots.to_json())
+        return plain if self.trial_id is None else Values(trial_id=self.trial_id, **plain)
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+    def from_json(cls, plain: Values) -> Self:
         """Read a start from plain data."""
         model = Part.from_json(plain["model"]) if plain["model"] else None
         slots = FilledSlots.from_json(plain.get("slots", {}))
@@ -94,50 +94,47 @@ class Start:
 class TrialSpec:
     """The content that a worker runs a trial from.
 
-    Attributes:
-        content: the data's identity: version and checksums.
-        recipe: the value of every key of the recipe, the task's own among them.
-        ``prerequisites``: dependencies by name.
-        reference: the network whose initial weights the arm's model copies, where that is another one.
+    ``content`` is the data's identity (version and checksums), ``recipe`` has every key, the task's own among them,
+    ``reference`` is the network whose initial weights the arm's model copies, where that is another one.
     """
 
     task: str
     data: Part
-    content: Mapping[str, Any]
+    content: Values
     model: Part
-    recipe: Mapping[str, Any]
+    recipe: Values
     slots: FilledSlots
     seed: int
     scale: str
     prerequisites: Mapping[str, Start] = field(default_factory=dict)
     reference: Start | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Values:
         """Plain data, as the store keeps it."""
-        plain = {
-            "task": self.task,
-            "data": {**self.data.to_json(), "content": self.content},
-            "model": self.model.to_json(),
-            "recipe": dict(self.recipe),
-            "slots": self.slots.to_json(),
-            "seed": self.seed,
-            "scale": self.scale,
-            "prerequisites": {name: start.to_json() for name, start in self.prerequisites.items()},
-        }
-        return plain if self.reference is None else {**plain, "reference": self.reference.to_json()}
+        plain = Values(
+            task=self.task,
+            data={**self.data.to_json(), "content": self.content},
+            model=self.model.to_json(),
+            recipe=dict(self.recipe),
+            slots=self.slots.to_json(),
+            seed=self.seed,
+            scale=self.scale,
+            prerequisites={name: start.to_json() for name, start in self.prerequisites.items()},
+        )
+        return plain if self.reference is None else Values(**plain, reference=self.reference.to_json())
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+    def from_json(cls, plain: Values) -> Self:
         """Read a spec from plain data."""
-        data = Part.from_json({key: value for key, value in plain["data"].items() if key != "content"})
-        starts = {name: Start.from_json(item) for name, item in plain["prerequisites"].items()}
+        data = Part.from_json(Values({key: value for key, value in plain["data"].items() if key != "content"}))
+        starts = {name: Start.from_json(start) for name, start in plain["prerequisites"].items()}
         reference = Start.from_json(plain["reference"]) if "reference" in plain else None
         return cls(
             str(plain["task"]),
             data,
-            plain["data"].get("content", {}),
+            Values(plain["data"].get("content", {})),
             Part.from_json(plain["model"]),
-            plain["recipe"],
+            Values(plain["recipe"]),
             FilledSlots.from_json(plain["slots"]),
             int(plain["seed"]),
             str(plain["scale"]),

@@ -169,13 +169,13 @@ class RegionNormLearned(ImageNorm):
         return f"{self.channels}, threshold={self.threshold}, {self.rules}"
 
 
-PAPER = "Yu, Guo, Jin, Wu, Chen, Li, Zhang, Liu: Region Normalization for Image Inpainting, AAAI 2020, arXiv 1911.10375"
 METADATA = (
     MethodMetadata(
         of=RegionNormBasic,
         title="RN-B",
         role="method",
-        paper=PAPER,
+        paper="Yu, Guo, Jin, Wu, Chen, Li, Zhang, Liu: Region Normalization for Image Inpainting, AAAI 2020, "
+        "arXiv 1911.10375",
         summary="Hole and rest normalised apart by the given mask, an affine map for each.",
         options=BASIC,
         needs=("mask",),
@@ -185,7 +185,8 @@ METADATA = (
         of=RegionNormLearned,
         title="RN-L",
         role="method",
-        paper=PAPER,
+        paper="Yu, Guo, Jin, Wu, Chen, Li, Zhang, Liu: Region Normalization for Image Inpainting, AAAI 2020, "
+        "arXiv 1911.10375",
         summary="Regions from a thresholded attention map normalised apart, then a pixel-wise affine map.",
         options=LEARNED,
         search_space={"threshold": Uniform(0.3, 0.9)},

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
 
-from methods.metadata import Choice, MethodMetadata, Range, Uniform
+from methods.metadata import Choice, MethodMetadata, Uniform
 
 Built = TypeVar("Built", bound=torch.optim.Optimizer)
 
 FORMS = ("fused", "foreach", "capturable", "differentiable")
-DEVICES = ("cpu", "cuda", "mps")
 
 
 def fused(build: Callable[..., Built], params: Iterable[Any], options: Mapping[str, Any]) -> Built:
@@ -35,7 +35,8 @@ def _listed(entry: Any) -> Any:
 
 def has_kernel(params: Iterable[Any]) -> bool:
     """Return true if torch's fused kernels support all parameters or groups."""
-    return all(p.is_floating_point() and p.device.type in DEVICES for p in _tensors(params))
+    devices = _get_fused_kernels_supported_devices()
+    return all(p.is_floating_point() and p.device.type in devices for p in _tensors(params))
 
 
 def _tensors(params: Iterable[Any]) -> Iterator[Tensor]:
@@ -114,10 +115,6 @@ def adamp_package(
     return package.AdamP(params, lr, (betas[0], betas[1]), eps, weight_decay, delta, wd_ratio, nesterov)
 
 
-ADAM_SPACE: dict[str, Range] = {
-    "lr": Uniform(1e-5, 1e-1, log=True),
-    "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)),
-}
 METADATA = (
     MethodMetadata(
         of=adam,
@@ -127,7 +124,7 @@ METADATA = (
         family="adam",
         paper="Kingma, Ba: Adam: A Method for Stochastic Optimization, ICLR 2015, arXiv 1412.6980; torch.optim.Adam",
         summary="Adam with an L2 penalty in the gradient",
-        search_space=ADAM_SPACE,
+        search_space={"lr": Uniform(1e-5, 1e-1, log=True), "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1))},
     ),
     MethodMetadata(
         of=adamw,
@@ -138,7 +135,7 @@ METADATA = (
         paper="Loshchilov, Hutter: Decoupled Weight Decay Regularization, ICLR 2019, arXiv 1711.05101; "
         "torch.optim.AdamW",
         summary="Adam with decoupled weight decay",
-        search_space=ADAM_SPACE,
+        search_space={"lr": Uniform(1e-5, 1e-1, log=True), "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1))},
     ),
     MethodMetadata(
         of=sgd,
@@ -167,6 +164,6 @@ METADATA = (
         "Scale-invariant Weights, ICLR 2021, arXiv 2006.08217; package adamp 0.3.0",
         summary="the authors' own AdamP, for comparison with ours",
         options={"nesterov": (False, True)},
-        search_space=ADAM_SPACE,
+        search_space={"lr": Uniform(1e-5, 1e-1, log=True), "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1))},
     ),
 )

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.metadata import MethodMetadata
-from methods.optimizers.baselines import ADAM_SPACE, has_kernel
+from methods.metadata import Choice, MethodMetadata, Uniform
+from methods.optimizers.baselines import has_kernel
 from methods.optimizers.projection import Rule, decide, is_eligible, measure, per_row, refuse_unsupported, validate_rule
 
 
@@ -108,5 +108,5 @@ METADATA = MethodMetadata(
     family="adam",
     paper="none: an intervention on Heo et al., AdamP, ICLR 2021, arXiv 2006.08217",
     summary="AdamW whose scale-invariant weights are rescaled after each step to the norms of AdamP's step",
-    search_space=ADAM_SPACE,
+    search_space={"lr": Uniform(1e-5, 1e-1, log=True), "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1))},
 )

@@ -1,1 +1,1 @@
-"""What the store says: statements, rows and what is computed of them."""
+"""SQL statements of the reports, their rows, and values computed from them."""

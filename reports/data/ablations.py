@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 from typing import Any
 
 from harness.judge.ablation import AblationRow, parent_of
@@ -22,19 +21,10 @@ from reports import formatting
 from reports.data import sql
 from reports.data.suite_results import BenchmarkResults, SuiteResults
 
-Grid = Mapping[tuple[str, str], str]
-"""Arm by (value of the first setting, value of the second)."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ArmComparison:
-    """A mean paired difference; an end of its interval that is unknown or infinite is None.
-
-    Attributes:
-        label: the comparison in short.
-        seeds: the differences by seed.
-        verdict_tone: that of the claim's verdict, where one was judged on it.
-    """
+    """A mean paired difference; an end of its interval that is unknown or infinite is None."""
 
     label: str
     unit: str
@@ -56,12 +46,9 @@ class Ablation(ArmComparison):
     """One ablation arm on one benchmark: the mean paired difference to its parent, up = the ablation is better.
 
     Attributes:
-        changed: what differs from the parent, in words.
-        sql: the statement that gave the differences.
-        of_gain: whether both sides of a claim were changed alike, and the difference is the gain that is left.
-        stand_in_name: what stands in for the published setting; empty as published.
-        corrected: the interval at the level that the correction for all ablations leaves; None where there is none.
-        test: the comparison as the judge counts it: benchmarks that one stand-in serves have one.
+        of_gain: both sides of a claim were changed alike; the difference is the remaining gain.
+        corrected: the interval at the level corrected for all ablations, or None.
+        test: the test of the judge, one for benchmarks with a common stand-in.
     """
 
     benchmark: str
@@ -81,7 +68,7 @@ class Ablation(ArmComparison):
 
     @property
     def clear(self) -> bool:
-        """Whether the corrected interval excludes zero, from three pairs on."""
+        """True if the corrected interval excludes zero, from three pairs on."""
         return self.corrected is not None and self.n >= FEWEST and (self.corrected[0] > 0 or self.corrected[1] < 0)
 
 
@@ -102,14 +89,14 @@ def _level(settings: Mapping[str, Any], key: str) -> str:
 
 
 def changes(own: Arm, other: Arm) -> str:
-    """What an arm's own settings have where they differ from another's."""
+    """Settings of an arm that differ from another's, as text."""
     ours, theirs = settings_of(own), settings_of(other)
     keys = [key for key in dict.fromkeys([*ours, *theirs]) if ours.get(key) != theirs.get(key)]
     return ", ".join(f"{key}: {_level(ours, key)}" for key in keys) or "nothing in its own settings"
 
 
 def ablations(reader: Reader, results: SuiteResults) -> list[Ablation]:
-    """Every ablation on every benchmark that has both arms, in the benchmark's first metric.
+    """Every ablation on every benchmark with both arms, in the first metric.
 
     The differences are the store's, the correction over all of them is the judge's.
     """
@@ -169,7 +156,7 @@ def _ablation(reader: Reader, bench: BenchmarkResults, arm: str, parent: str, ch
 
 
 def decisive_changes(rows: Sequence[Ablation]) -> list[tuple[str, str, Ablation | None]]:
-    """For each arm that is ablated which change matters most, by metric, as (arm, sentence, row).
+    """The most important change of each ablated arm by metric, as (arm, sentence, row).
 
     That is the largest effect of those whose interval, corrected for all ablations, excludes zero. Effects of several
     metrics have no common size: each metric has its own.
@@ -204,22 +191,3 @@ def _largest(parent: str, measured: Sequence[Ablation]) -> tuple[str, str, Ablat
         f"{formatting.count(top.n, 'paired seed')}{others}"
     )
     return parent, sentence, top
-
-
-def grids(arms: Mapping[str, Arm]) -> list[tuple[str, str, Grid]]:
-    """Pairs of settings of which at least two by two combinations have an arm, all else being equal."""
-    settings = {name: settings_of(arm) for name, arm in arms.items()}
-    keys = sorted({key for own in settings.values() for key in own})
-    varied = [key for key in keys if len({_level(own, key) for own in settings.values()}) > 1]
-    complete: list[tuple[str, str, Grid]] = []
-    for first, second in combinations(varied, 2):
-        groups: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
-        for name, own in settings.items():
-            rest = tuple(_level(own, key) for key in keys if key not in (first, second))
-            groups.setdefault(rest, {}).setdefault((_level(own, first), _level(own, second)), name)
-        for cells in groups.values():
-            rows, columns = ({cell[place] for cell in cells} for place in (0, 1))
-            ablated = any(arms[name].role == Role.ABLATION for name in cells.values())
-            if ablated and len(rows) > 1 and len(columns) > 1 and len(cells) >= len(rows) * len(columns):
-                complete.append((first, second, cells))
-    return complete

@@ -26,14 +26,8 @@ class JudgedClaim:
     """A claim of a suite at a scale.
 
     Attributes:
-        fact: its row of ``claims``: as printed.
-        binding: how the suite binds it, if it does.
-        verdict: the latest one, under the published protocol where there is one.
-        stored: whether the verdict is stored; else nothing was judged yet.
         sides: the trials it rests on, with side, benchmark, arm and seed.
-        protocol: by which ``verdict`` was judged.
         tuned: the claim under the tuned protocol, where that is the second one.
-        stand_in_name: the stand-in in a few words; empty as published.
     """
 
     fact: Row
@@ -67,7 +61,7 @@ class JudgedClaim:
 
     @property
     def tone(self) -> str:
-        """The look of its verdict."""
+        """Colour and symbol of its verdict."""
         return formatting.shown(self.word).tone
 
     @property
@@ -82,28 +76,28 @@ class JudgedClaim:
 
     @property
     def test(self) -> str:
-        """The name of the test that decides it, which other claims may share."""
+        """The name of its test, which other claims may share."""
         return self.detail.multiplicity.contrast or self.claim_id
 
     @property
     def judged(self) -> bool:
-        """Whether trials decided anything or tried to; a weak baseline and unfit trials are shown among verdicts."""
+        """True with stored trials or a verdict other than not run."""
         return self.stored and (self.counted.group is not None or self.verdict.n > 0)
 
     @property
     def compared(self) -> bool:
-        """Whether its trials were fit to be compared, so that its differences mean something."""
+        """True if its trials can be compared."""
         return self.tone != Tone.VOID
 
     @property
     def family(self) -> str:
-        """The family whose correction decides it, or that it is a test of this suite's own."""
+        """The family of its correction, or ``intervention``."""
         own = self.detail.question.kind == "intervention"
         return "intervention" if own else self.detail.multiplicity.family
 
     @property
     def primary(self) -> bool:
-        """Whether it is in the family of primary tests."""
+        """True in the family of primary tests."""
         return self.detail.multiplicity.family == "primary"
 
     def on(self, benchmark: str) -> list[MeasuredComparison]:
@@ -117,13 +111,13 @@ class JudgedClaim:
 
     @property
     def differences(self) -> tuple[float, ...]:
-        """Of all comparisons that decide, in the order in which they are judged."""
+        """Differences of all deciding comparisons, in order."""
         existing = (formatting.finite(entry.difference) for entry in self.detail.per_benchmark)
         return tuple(value for value in existing if value is not None)
 
     @property
     def identity(self) -> bool:
-        """Whether it is decided by a check of both sides, not by trials."""
+        """True if a check of two numbers decides it, not trials."""
         return self.detail.question.kind == "identity" or self.detail.is_check
 
     @property
@@ -133,7 +127,7 @@ class JudgedClaim:
 
     @property
     def log_ratio(self) -> bool:
-        """Whether its differences are logarithms of ratios."""
+        """True if its differences are logarithms of ratios."""
         return self.detail.pairing.log_ratio
 
     @property
@@ -234,7 +228,7 @@ class JudgedClaim:
 
 
 def _printed(fact: Row) -> list[float]:
-    """The differences that the paper has, the printed one before the computed one."""
+    """The paper's differences, printed ones first."""
     columns = (
         ("gain_difference",) if fact.get("setting") == "mixed" else ("published_difference", "computed_difference")
     )
@@ -242,7 +236,7 @@ def _printed(fact: Row) -> list[float]:
 
 
 def not_judged(fact: Row, binding: SuiteClaim | None, scale: str) -> VerdictRow:
-    """The verdict of a claim that nothing was judged of yet, as far as the suite and the paper say it."""
+    """The verdict ``not run`` of a claim, from suite and paper."""
     printed = next(filter(None, _printed(fact)), None)
     direction = 1 if (printed or (-1.0 if fact.get("better") == "lower" else 1.0)) > 0 else -1
     detail = VerdictDetail(

@@ -1,6 +1,4 @@
-"""Beyond single claims: wins and losses over benchmarks, what is left of a gain when a part is removed, what a method
-costs beside its comparator, and whether the mechanism's dose predicts the gain.
-"""
+"""Comparisons beyond single claims: wins and losses, removals, costs, dose and gain."""
 
 from __future__ import annotations
 
@@ -40,7 +38,7 @@ class BenchmarkComparison(ArmComparison):
 
 
 def _by_benchmark(results: SuiteResults) -> Iterator[tuple[JudgedClaim, BenchmarkResults, MeasuredComparison]]:
-    """What the judge computed of each judged claim on each benchmark of the plan."""
+    """Each judged claim with its measured comparisons on each planned benchmark."""
     for claim in results.judged:
         for entry in claim.detail.per_benchmark if claim.compared else ():
             if (bench := results.benches.get(entry.benchmark)) is not None:
@@ -77,7 +75,7 @@ def wins(results: SuiteResults) -> tuple[Sequence[BenchmarkComparison], Sequence
 
 
 def removals(claim: JudgedClaim, rows: Sequence[Ablation]) -> list[Ablation]:
-    """The claim's gain under changes that both of its arms have, then the changes of its arm alone.
+    """Gain under changes of both arms, then of its own arm alone.
 
     A cause whose removal leaves the gain is not the cause.
     """
@@ -91,7 +89,7 @@ def removals(claim: JudgedClaim, rows: Sequence[Ablation]) -> list[Ablation]:
 
 
 def _gain_left(claim: JudgedClaim, own: Ablation, other: Ablation) -> Ablation | None:
-    """The paired t interval of the gain that is left, in the claim's direction; None where the metric is another."""
+    """The remaining gain with its paired t interval; None for another metric."""
     if own.metric != claim.metric:
         return None
     entry = next((entry for entry in claim.on(own.benchmark) if entry.against in (None, claim.against)), None)
@@ -124,8 +122,6 @@ class Cost:
     Attributes:
         step_ms: milliseconds a step.
         memory_mb: megabytes at the peak.
-        joules: of a trial.
-        gain: what the judge computed on the benchmark, in the claim's direction.
     """
 
     bench: BenchmarkResults
@@ -137,7 +133,7 @@ class Cost:
 
 
 def costs(reader: Reader, results: SuiteResults) -> tuple[list[Cost], str]:
-    """Costs of every judged comparison whose two arms ran one at a time, and the statement that gave them."""
+    """Costs of comparisons whose arms ran alone, and their statement."""
     requested = sql.ask(reader, sql.costs_of(sql.together(results.bodies), "benchmark, arm"))
     existing = {(row["benchmark"], row["arm"]): row for row in requested.rows}
     rows: dict[tuple[str, str], Cost] = {}
@@ -174,11 +170,10 @@ FinalNumbers = Mapping[tuple[str, str, str], Scores]
 
 @dataclass(frozen=True, slots=True)
 class DoseAndGain:
-    """The doses of a mechanism and the gains of a claim, one of each a trial.
+    """Doses of a mechanism and gains of a claim, by trial.
 
     Attributes:
         points: (arm, dose, gain over the comparator at the same seed).
-        sql: the statement that gave them.
     """
 
     metric: str
@@ -187,7 +182,7 @@ class DoseAndGain:
 
 
 def final_numbers(reader: Reader, results: SuiteResults) -> FinalNumbers:
-    """The metrics of the claims that have a gate, and of their gates, in one question."""
+    """Final numbers of claims with mechanism checks and of the checks' metrics."""
     gated = [claim for claim in results.judged if claim.gates]
     names = sorted({gate.rule.metric for claim in gated for gate in claim.gates} | {c.metric for c in gated})
     if not names or not results.benches:
@@ -197,9 +192,9 @@ def final_numbers(reader: Reader, results: SuiteResults) -> FinalNumbers:
 
 
 def dose_and_gain(results: SuiteResults, numbers: FinalNumbers, claim: JudgedClaim) -> DoseAndGain | None:
-    """Every arm's trials on a claim's first benchmark, their gain over the comparator at their seed.
+    """Doses and gains over the comparator on a claim's first benchmark.
 
-    None where fewer than three doses differ, or the claim has no gate or is one of several benchmarks' domains.
+    None where fewer than three doses differ, or without a mechanism check.
     """
     if not claim.gates or not claim.benchmarks or claim.benchmarks[0] not in results.benches:
         return None

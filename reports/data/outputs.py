@@ -1,4 +1,4 @@
-"""What trials left beside their numbers (``artifacts``): pictures, per-item predictions, translations.
+"""Artifacts of trials: pictures, per-item predictions, translations.
 
 From predictions comes which class is taken for which; translations stand line by line beside the reference.
 """
@@ -103,7 +103,7 @@ class Confusion:
 
 
 def confusions_of(rows: Sequence[Row], arms: Sequence[str]) -> list[Confusion]:
-    """A matrix for each of the arms whose trials kept classes and predictions."""
+    """A confusion matrix for each arm with stored classes and predictions."""
     matrices = []
     for arm in arms:
         kept = [_items(Path(str(row["path"]))) for row in rows if row["name"] == "items" and row["arm"] == arm]
@@ -144,11 +144,11 @@ class TranslatedSentence:
 
     source: str
     reference: str
-    made: Sequence[tuple[str, str, float | None]]
+    outputs: Sequence[tuple[str, str, float | None]]
 
 
 def translations_of(rows: Sequence[Row], arms: Sequence[str]) -> list[TranslatedSentence]:
-    """The kept translations of the seed that most of the shown arms have, the same sentences side by side."""
+    """Translations of the seed that most shown arms have, side by side."""
     by_seed: dict[int, dict[str, list[dict[str, Any]]]] = defaultdict(dict)
     for row in rows:
         if row["name"] == "translations" and row["arm"] in arms and (samples := _samples(Path(str(row["path"])))):

@@ -1,4 +1,4 @@
-"""Where numbers come from: code, versions, hardware, seeds, runs, and whether they came out the same twice."""
+"""Origin of numbers: code, versions, hardware, seeds, runs, determinism."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Provenance:
 
 
 def provenance(
-    given: SuiteResults | Sequence[SuiteResults], benchmark: str | None = None, trial: str | None = None
+    shown: SuiteResults | Sequence[SuiteResults], benchmark: str | None = None, trial: str | None = None
 ) -> Provenance:
     """The provenance of a page: of suites, of one of a suite's benchmarks, or of one trial.
 
-    Runs of a benchmark and of a trial are those that its numbers come from, and the first that asked for them: a later
-    run that found them stored changes nothing of them.
+    Runs of a benchmark or a trial are those that computed its numbers, and the first that requested them; later runs
+    that reused them are left out.
     """
-    suites = [given] if isinstance(given, SuiteResults) else list(given)
+    suites = [shown] if isinstance(shown, SuiteResults) else list(shown)
     rows = [row for item in suites for row in _rows(item, benchmark, trial)]
     existing = {name: info for item in suites for name, info in item.environments.items()}
     used = {row["environment_id"] for row in rows}
@@ -89,7 +89,7 @@ def _judged(suites: Sequence[SuiteResults]) -> str:
 def determinism(
     repeated: Sequence[Row], rows: Sequence[Row], benchmark: str | None, trial: str | None
 ) -> tuple[str, bool | None]:
-    """What the trials that ran twice say, in a sentence, and whether all came out the same (None: none ran twice)."""
+    """A sentence on trials that ran twice, and whether they were equal; None if none ran twice."""
     own = {row["trial_id"] for row in rows}
     here = [row for row in repeated if row["trial_id"] in own]
     if trial is not None and not here:
@@ -107,7 +107,6 @@ def determinism(
 
 
 def _adopted(rows: Sequence[Row]) -> str:
-    """How many trials older code measured, and on what they count as today's; empty where none."""
     adopted = {row["trial_id"]: row for row in rows if row["adopted_from"]}
     if not adopted:
         return ""

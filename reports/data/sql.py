@@ -41,7 +41,7 @@ def ask(reader: Reader, sql: str) -> Answer:
 
 
 def grouped(rows: Iterable[Row], *columns: str) -> dict[Any, list[Row]]:
-    """Rows by the value of a column, or by the tuple of several columns' values; [] for others."""
+    """Rows by the value of a column, or by tuples of values."""
     groups: dict[Any, list[Row]] = defaultdict(list)
     for row in rows:
         groups[itemgetter(*columns)(row)].append(row)
@@ -64,10 +64,9 @@ def command(sql: str) -> str:
 
 
 def planned(plan: Plan, benchmark: str, runs: Mapping[str, Set[tuple[str, str, str]]]) -> str:
-    """The trials of a plan's benchmark as the body of a common table expression with ``trial_id, arm``.
+    """Body of a table expression of a benchmark's trials: ``trial_id, arm``.
 
-    Where a stored run asked for exactly these (benchmark, arm, trial_id), its name stands for the list of identifiers:
-    that of the first such run, which stays the first.
+    If stored runs requested exactly these (benchmark, arm, trial_id), the first such run replaces the list.
     """
     wanted = frozenset((link.benchmark, link.arm, link.trial_id) for link in plan.of_benchmark(benchmark))
     arms = {arm for _, arm, _ in wanted}
@@ -103,7 +102,7 @@ ORDER BY started_at DESC, run_id"""
 
 
 def run_links(suite: str, scale: str) -> str:
-    """What each run of a suite at a scale asked for."""
+    """Trials requested by the runs of a suite at a scale."""
     return f"""SELECT run_id, benchmark, arm, trial_id, reused
 FROM run_trials JOIN (SELECT run_id, started_at FROM runs
   WHERE suite = {literal(suite)} AND scale = {literal(scale)}) USING (run_id)
@@ -116,7 +115,7 @@ def claims_of(suite: str) -> str:
 
 
 def verdicts_of(suite: str, scale: str) -> str:
-    """The latest verdict of each claim of a suite at a scale, under each protocol."""
+    """The latest verdict of each claim of a suite, under each protocol."""
     return f"""SELECT v.* FROM verdicts v
 JOIN claims c ON c.claim_id = v.claim_id AND c.suite = v.suite
 WHERE v.suite = {literal(suite)} AND v.scale = {literal(scale)}
@@ -137,7 +136,7 @@ ORDER BY judged_at DESC LIMIT 1"""
 
 
 def rate_curve(claim: str, scale: str, protocol: str, suite: str = "") -> str:
-    """The difference of one claim at several learning rates, as stored beside its latest verdict."""
+    """Learning-rate sensitivity of a claim, from its latest verdict."""
     return f"""SELECT e->>'$.factor' AS factor, e->'$.rates' AS rates, e->>'$.n' AS n, e->>'$.difference' AS difference,
   e->>'$.low' AS low, e->>'$.high' AS high, e->>'$.diverged' AS diverged,
   e->>'$.holds' AS holds
@@ -230,7 +229,7 @@ def environments() -> str:
 
 
 def determinism_of(suite: str) -> str:
-    """Trials that runs of a suite ran twice, and whether their numbers came out the same."""
+    """Determinism checks of a suite's runs."""
     return f"""SELECT e."at", e.detail->>'trial_id' AS trial_id, e.detail->>'label' AS label,
   (e.detail->>'equal')::BOOLEAN AS equal, (e.detail->>'numbers')::INTEGER AS numbers,
   e.detail->>'status' AS status, (e.detail->'differing')::VARCHAR[] AS differing
@@ -239,7 +238,7 @@ WHERE r.suite = {literal(suite)} AND e.kind = 'determinism' ORDER BY e."at", tri
 
 
 def metrics_of(body: str, names: Iterable[str]) -> str:
-    """Final numbers of some metrics, of a benchmark's trials or of several benchmarks'."""
+    """Final numbers of some metrics, of one or several benchmarks."""
     return f"""WITH planned AS ({body})
 SELECT p.*, t.seed, r.split, r.metric, r.value
 FROM planned p JOIN trials t USING (trial_id) JOIN results r USING (trial_id)
@@ -247,7 +246,7 @@ WHERE r.metric IN ({", ".join(map(literal, names))}) AND t.status = 'done' ORDER
 
 
 def best_of(body: str, name: str, sign: int) -> str:
-    """The best value of a metric on validation so far, and the time at which it was reached: mean over seeds."""
+    """Best validation value so far and its time, mean over seeds."""
     best = "max" if sign > 0 else "min"
     return f"""WITH planned AS ({body}),
 sofar AS (SELECT p.arm, m.trial_id, m.step, m.elapsed_seconds,
@@ -259,8 +258,8 @@ SELECT arm, step, avg(elapsed_seconds) AS seconds, avg(best) AS mean, min(best) 
 FROM sofar GROUP BY arm, step ORDER BY arm, step"""
 
 
-def bought_of(suite: str, scale: str) -> str:
-    """Seeds that sequential runs bought, with the reason of each."""
+def added_seeds_of(suite: str, scale: str) -> str:
+    """Seeds added by sequential runs, with reasons."""
     return f"""SELECT e."at", e.detail->>'claim_id' AS claim, e.detail->>'benchmark' AS benchmark,
   (e.detail->'arms')::VARCHAR[] AS arms, (e.detail->>'seed')::INTEGER AS seed, e.detail->>'reason' AS reason
 FROM events e JOIN runs r USING (run_id)
@@ -306,7 +305,7 @@ def trial_results(trial_id: str) -> str:
 
 
 def _binned(chosen: str, condition: str) -> str:
-    """Series of trials one by one, in at most ``CURVE_POINTS`` bins each, in the columns of ``curves_of``."""
+    """Binned series of single trials, at most ``CURVE_POINTS`` each."""
     return f"""WITH chosen AS ({chosen}),
 picked AS (SELECT c.arm, m.* FROM metrics m JOIN chosen c USING (trial_id) WHERE isfinite(m.value){condition}),
 sized AS (SELECT trial_id, split, name, max(step) AS last, count(DISTINCT step) AS steps FROM picked GROUP BY ALL)
@@ -347,7 +346,7 @@ WHERE sweep_id = {literal(sweep_id)} ORDER BY arm, number"""
 
 
 def gates(claim: str, scale: str, protocol: str, suite: str = "") -> str:
-    """The gates of one claim under a protocol."""
+    """The mechanism checks of a claim under a protocol."""
     return f"""SELECT metric, arm, value, threshold, passed FROM gates
 WHERE {_of_claim(claim, scale, protocol, suite)} ORDER BY metric, arm"""
 
@@ -368,7 +367,7 @@ FROM sweeps, json_each(spec->'curves') AS c {_of_sweep(sweep)} ORDER BY arm, bud
 
 
 def sweep_differences(sweep: str) -> str:
-    """Differences of the expected best to the first arm over B, up is better, with the simultaneous band."""
+    """Differences of the expected best to the first arm, with simultaneous bands."""
     return f"""SELECT d.key AS pair, generate_subscripts(d.value->>'$[*]', 1) AS budget,
   unnest(d.value->>'$[*]')::DOUBLE AS difference,
   unnest(spec->'difference_bands'->d.key->>'$.low[*]')::DOUBLE AS low,
@@ -384,15 +383,15 @@ ORDER BY arm, share DESC, hyper_parameter"""
 
 
 def sweep_chosen(sweep: str) -> str:
-    """The configuration of each arm that was best on validation, and what was told."""
+    """The best configuration of each arm on validation, and the number reported."""
     return f"""SELECT c.key AS arm, (c.value->>'$.number')::INTEGER AS number, (c.value->>'$.value')::DOUBLE AS value,
-  c.value->'$.params' AS params, (spec->'told'->>c.key)::INTEGER AS told,
+  c.value->'$.params' AS params, (spec->'told'->>c.key)::INTEGER AS reported,
   (spec->'rungs'->>c.key)::INTEGER AS trials
 FROM sweeps, json_each(spec->'chosen') AS c {_of_sweep(sweep)} ORDER BY arm"""
 
 
 def sweep_history(sweep: str, better: str) -> str:
-    """Every configuration in the order of the draws, and the best so far."""
+    """Every configuration in order, and the best so far."""
     best = "min" if better == "lower" else "max"
     return f"""SELECT arm, number, status, value,
   {best}(CASE WHEN isfinite(value) THEN value END) OVER (PARTITION BY arm ORDER BY number) AS best

@@ -1,4 +1,4 @@
-"""What a report needs of the store, gathered once: claims with verdicts and gates, trials of each arm, provenance."""
+"""Everything that a report needs from the store, read once."""
 
 from __future__ import annotations
 
@@ -32,11 +32,7 @@ class BenchmarkResults:
     """A benchmark of a plan: the statement's body that picks its trials, and the trials.
 
     Attributes:
-        setting: what the plan runs at its scale.
-        metrics: what is measured, by name, the first one first.
-        arms: those that the plan runs, in its order.
-        planned: the number of trials that the plan asks for.
-        asked: how often it asks for one: two arms may share a trial.
+        requested: the number of configurations and seeds, which may share trials.
     """
 
     name: str
@@ -47,16 +43,16 @@ class BenchmarkResults:
     body: str = field(repr=False)
     trials: Answer = field(repr=False)
     planned: int = 0
-    asked: int = 0
+    requested: int = 0
 
     @property
     def done(self) -> int:
-        """How many of the trials asked for have a result."""
+        """Number of requested trials with a result."""
         return sum(row["status"] == Status.DONE for row in self.trials.rows)
 
     @property
     def stand_in_name(self) -> str:
-        """What stands in for the paper's setting, in a few words; empty as published."""
+        """Short name of the stand-in; empty as published."""
         return self.setting.stand_in_name
 
     @property
@@ -75,8 +71,8 @@ class SuiteResults:
     """Everything of one suite at one scale.
 
     Attributes:
-        asked: the answers about claims, verdicts and sides, by these names.
-        measured: by trial, the runs that ran it and the first that asked for it.
+        answers: claims, verdicts and sides, by these names.
+        measured: by trial, the runs that ran it and the first that requested it.
     """
 
     suite: Suite
@@ -85,7 +81,7 @@ class SuiteResults:
     benches: Mapping[str, BenchmarkResults]
     runs: Answer
     environments: Mapping[str, Row]
-    asked: Mapping[str, Answer]
+    answers: Mapping[str, Answer]
     determinism: Answer
     measured: Mapping[str, frozenset[str]] = field(repr=False)
     sweeps: Sequence[Row] = ()
@@ -112,11 +108,11 @@ class SuiteResults:
 
     @property
     def path(self) -> str:
-        """Where its page lies."""
+        """Path of its page."""
         return suite_path(self.name, f"{self.scale}{self._apart}")
 
     def path_of(self, benchmark: str) -> str:
-        """Where the page of one of its benchmarks lies."""
+        """Path of the page of one of its benchmarks."""
         return bench_path(self.name, f"{self.scale}{self._apart}", benchmark)
 
     @property
@@ -131,7 +127,7 @@ class SuiteResults:
 
     @property
     def untuned(self) -> list[str]:
-        """Arms at their optimizer's defaults where the recipe tunes another arm's, in words: unequal comparisons."""
+        """Sentences on arms with untuned defaults where another arm is tuned."""
         if self.plan.imported is not None:
             return []  # the recipe is ours, and not what these results came from
         untuned = untuned_arms(self.suite, self.scale)
@@ -139,7 +135,7 @@ class SuiteResults:
 
     @property
     def stand_in(self) -> tuple[str, ...]:
-        """What the scale changed in any of its benchmarks."""
+        """Parts that the scale changed in any of its benchmarks."""
         return tuple(sorted({part for setting in self.plan.settings.values() for part in setting.stand_in}))
 
     @property
@@ -154,7 +150,7 @@ class SuiteResults:
 
     @property
     def words(self) -> list[tuple[str, int]]:
-        """How many of the judged claims have each verdict, what goes the other way first."""
+        """Number of judged claims by verdict, reversed first."""
         counts = Counter(formatting.base_of(claim.word) for claim in self.judged)
         return sorted(counts.items(), key=lambda item: (place_of(item[0]), item[0]))
 
@@ -185,7 +181,7 @@ class SuiteResults:
 
     @property
     def primary(self) -> list[JudgedClaim]:
-        """Every primary claim, of those that share a test the first; what goes the other way first."""
+        """Primary claims, the first of each test; reversed ones first."""
         tests: dict[str, JudgedClaim] = {}
         for claim in sorted(self.claims, key=lambda claim: claim.rank):
             if claim.primary and not claim.identity:
@@ -193,15 +189,15 @@ class SuiteResults:
         return list(tests.values())
 
     def sharing(self, claim: JudgedClaim) -> int:
-        """How many claims are decided by the test of a claim, itself among them."""
+        """Number of claims decided by a claim's test."""
         return sum(other.test == claim.test for other in self.claims)
 
     def named(self, benchmark: str) -> str:
-        """What stands in for a benchmark's published setting; empty as published."""
+        """Short name of a benchmark's stand-in; empty as published."""
         return self.benches[benchmark].stand_in_name if benchmark in self.benches else ""
 
     def words_on(self, benchmark: str) -> Counter[str]:
-        """The verdicts of the claims judged on a benchmark, in the claims' order."""
+        """Verdicts of the claims judged on a benchmark."""
         return Counter(claim.word for claim in self.judged if benchmark in claim.benchmarks)
 
     @cached_property
@@ -225,7 +221,7 @@ class SuiteResults:
 
     @cached_property
     def repeated(self) -> dict[str, list[Row]]:
-        """What the determinism check says, by trial."""
+        """Determinism checks by trial."""
         return grouped(self.determinism.rows, "trial_id")
 
     def rows(self, benchmark: str | None = None) -> list[Row]:
@@ -233,7 +229,7 @@ class SuiteResults:
         return [row for name, bench in self.benches.items() if benchmark in (None, name) for row in bench.trials.rows]
 
     def absent(self, benchmark: str | None = None) -> list[Link]:
-        """Cells of the plan, on one benchmark or on all, whose trials the store does not have."""
+        """Planned configurations without a stored trial, of one or all benchmarks."""
         return [link for link in self._absent if benchmark in (None, link.benchmark)]
 
     @cached_property
@@ -306,10 +302,10 @@ def _bench(
     )
 
 
-def _claims(suite: Suite, plan: Plan, asked: Mapping[str, Answer]) -> list[JudgedClaim]:
+def _claims(suite: Suite, plan: Plan, answers: Mapping[str, Answer]) -> list[JudgedClaim]:
     bindings = {binding.id: binding for binding in suite.model.claims}
-    verdicts = {(row["claim_id"], row["protocol"]): stored_row(row) for row in asked["verdicts"].rows}
-    sides = grouped(asked["sides"].rows, "claim_id", "protocol")
+    verdicts = {(row["claim_id"], row["protocol"]): stored_row(row) for row in answers["verdicts"].rows}
+    sides = grouped(answers["sides"].rows, "claim_id", "protocol")
     protocols = [Protocol.PUBLISHED, Protocol.TUNED] if plan.imported is None else [Protocol.IMPORTED]
 
     def claim_of(fact: Row) -> JudgedClaim:
@@ -324,13 +320,12 @@ def _claims(suite: Suite, plan: Plan, asked: Mapping[str, Answer]) -> list[Judge
         claim = JudgedClaim(fact, binding, verdict, stored is not None, sides[name, protocol], protocol, tuned)
         return replace(claim, stand_in_name=_measured_on(claim, plan))
 
-    claims = [claim_of(fact) for fact in asked["claims"].rows]
+    claims = [claim_of(fact) for fact in answers["claims"].rows]
     places = {name: place for place, name in enumerate(suite.facts)}
     return sorted(claims, key=lambda claim: (places.get(claim.claim_id, len(places)), claim.claim_id))
 
 
 def _measured_on(claim: JudgedClaim, plan: Plan) -> str:
-    """What stands in for the setting that a claim is about, by the benchmarks that it names."""
     if not claim.stand_in:
         return ""
     settings = [plan.settings[name] for name in claim.benchmarks if name in plan.settings]

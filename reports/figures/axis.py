@@ -1,4 +1,4 @@
-"""Where values lie on a drawing of plain elements: axes in percent of their width, and marks with their ends."""
+"""Positions on drawings of plain elements: axes in percent, marks, intervals."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ class Axis:
     high: float
 
     def place(self, value: float | None) -> float | None:
-        """Where a value lies, at most at the edges."""
+        """Position of a value, clipped to the edges."""
         if value is None:
             return None
         share = (value - self.low) / (self.high - self.low)
         return round(100 * min(1.0, max(0.0, share)), 2)
 
     def beyond(self, value: float | None) -> int:
-        """−1 or 1 where a value lies beyond the left or the right edge, else 0."""
+        """−1 left of the axis, 1 right of it, else 0."""
         return 0 if value is None else -1 if value < self.low else 1 if value > self.high else 0
 
     @property
     def zero(self) -> float:
-        """Where zero lies."""
+        """Position of zero."""
         return self.place(0.0) or 0.0
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """About five round values with their places, zero among them where the axis has it."""
+        """About five round values with their positions, zero among them."""
         span = self.high - self.low
         step = 10 ** math.floor(math.log10(span / 5))
         step *= next(factor for factor in TICKS if span / (step * factor) <= 6)

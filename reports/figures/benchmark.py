@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from reports import formatting
 from reports.data.ablations import Ablation, ArmComparison
-from reports.data.comparisons import Scores
+from reports.data.outputs import Confusion, confusions_of
 from reports.data.sql import Answer, grouped
 from reports.data.suite_results import BenchmarkResults
 from reports.figures import figure
-from reports.figures.figure import GREY, Plot, Table, axis, colour, dots, drawing, escape, line, marker
+from reports.figures.figure import GREY, NO_LEGEND, Plot, Table, axis, colour, dots, drawing, escape, line, trace
 from reports.links import slug
 
 MOST_ACROSS = 6
-"""Arms whose names fit below a drawing; more stand beside it."""
+"""Arms whose names fit below a drawing; more are listed at its side."""
 MOST_LINES = 8
 """Arms that are drawn as lines; more are a tangle."""
+WRITTEN_CLASSES = 12
+"""Up to so many classes every cell shows its number."""
 FEW_POINTS = 30
 """Series of fewer points get a mark at each, so that a single one shows."""
 
@@ -32,7 +35,6 @@ class Compared:
     Attributes:
         arms: in the order of the suite, which gives each its colour.
         leading: those that are drawn where not all can be.
-        stand_in: what they were measured on, where that is not the paper's setting.
     """
 
     arms: Sequence[str]
@@ -50,7 +52,7 @@ class Compared:
 
 
 def paired_seeds(compared: Compared, metric: str, unit: str, answer: Answer) -> Plot | None:
-    """Every trial as a dot, the dots of one seed connected, a bar at each arm's mean."""
+    """Every trial as a dot, seeds connected, a bar at each mean."""
     values = {(row["arm"], row["seed"]): formatting.finite(row["value"]) for row in answer.rows}
     shown = [arm for arm in compared.arms if any(arm == existing for existing, _ in values)]
     seeds = sorted({seed for _, seed in values})
@@ -112,7 +114,7 @@ def paired_seeds(compared: Compared, metric: str, unit: str, answer: Answer) -> 
 def differences(
     name: str, title: str, contrasts: Sequence[ArmComparison], sql: str, stand_in: str, note: str
 ) -> Plot | None:
-    """Differences with intervals, one line each, the seeds' own differences as small dots; None without any."""
+    """Differences with intervals, a line each, with the seeds as dots; None without any."""
     if not contrasts:
         return None
     unit, many = contrasts[0].unit, len(contrasts)
@@ -224,7 +226,7 @@ def _some(shown: int, every: int) -> str:
 
 
 def best_so_far(compared: Compared, metric: str, unit: str, answer: Answer) -> Plot | None:
-    """The best score on validation until a moment, over the seconds of training: means over seeds."""
+    """Best validation score so far over training time, mean over seeds."""
     by_arm = grouped(answer.rows, "arm")
     every = [arm for arm in compared.arms if arm in by_arm]
     shown = compared.drawn(every)
@@ -237,7 +239,7 @@ def best_so_far(compared: Compared, metric: str, unit: str, answer: Answer) -> P
     ends = [f"{arm} {formatting.score(by_arm[arm][-1]['mean'])}" for arm in shown]
     return Plot(
         "best-so-far",
-        f"Best {metric} so far over time",
+        f"Best {metric} over time",
         f"Best {metric} ({unit}) on validation against the seconds of training, mean over seeds; at the "
         f"end {formatting.listed(ends)}.",
         Table.of(answer, "arm", "step", "seconds", "mean", "low", "high", "trials"),
@@ -249,61 +251,43 @@ def best_so_far(compared: Compared, metric: str, unit: str, answer: Answer) -> P
     )
 
 
-def dose(
-    compared: Compared, mechanism: str, metric: str, unit: str, doses: Scores, scores: Scores, sql: str
-) -> Plot | None:
-    """The mechanism's quantity against the score, one dot a trial: does the dose predict the gain?"""
-    both = sorted(cell for cell in doses if cell in scores)
-    if len({doses[cell] for cell in both}) < 3:
-        return None
-    existing = [arm for arm in compared.arms if any(cell[0] == arm for cell in both)]
-    named = compared.drawn(existing)
-    groups = [(escape(arm), [cell for cell in both if cell[0] == arm], marker(compared.place(arm), 9)) for arm in named]
-    if rest := [cell for cell in both if cell[0] not in named]:
-        groups.append(("others", rest, {"size": 9, "color": figure.faded(GREY, 0.5), "symbol": "circle"}))
-    traces = [
-        dots(
-            "%{customdata[0]}, seed %{customdata[1]}<br>%{x:.4g} → %{y:.4g}",
-            name=name,
-            marker=mark,
-            x=[doses[cell] for cell in cells],
-            y=[scores[cell] for cell in cells],
-            customdata=[[escape(arm), seed] for arm, seed in cells],
-        )
-        for name, cells, mark in groups
-    ]
-    rank = figure.spearman([doses[cell] for cell in both], [scores[cell] for cell in both])
-    quantity = mechanism.removeprefix("mechanism.")
-    rows = [[*cell, doses[cell], scores[cell]] for cell in both]
-    return Plot(
-        f"dose-{slug(mechanism)}",
-        f"Dose and score: {quantity} against {metric}",
-        f"{mechanism} against {metric} ({unit}), {formatting.count(len(both), 'trial')} of "
-        f"{formatting.count(len(existing), 'arm')}; rank correlation over all trials {formatting.number(rank)}.",
-        Table(["arm", "seed", mechanism, metric], rows, sql),
-        compared.stand_in,
-        "Exploratory: arms differ in more than the dose.",
-        drawing=drawing(traces, axis(quantity), axis(f"{metric}, {unit}")),
+def confusion_figures(answer: Answer, arms: Sequence[str], stand_in: str) -> list[Plot]:
+    """One heat map an arm: rows are true classes, in percent of each."""
+    return [_confusion(confusion, answer.sql, stand_in) for confusion in confusions_of(answer.rows, arms)]
+
+
+def _confusion(confusion: Confusion, statement: str, stand_in: str) -> Plot:
+    arm, classes, counts, shares = confusion.arm, confusion.classes, confusion.counts, confusion.shares
+    few = len(classes) <= WRITTEN_CLASSES
+    names = [escape(formatting.short(name, 18)) for name in classes]
+    text = [[f"{cell:.0f}" if cell >= 0.5 else "" for cell in row] for row in shares]
+    written = {"text": text, "texttemplate": "%{text}"} if few else {}
+    cells = trace(
+        go.Heatmap,
+        "%{y} taken for %{x}: %{z:.3g} %",
+        z=shares.tolist(),
+        x=names,
+        y=names,
+        colorscale="Cividis",
+        zmin=0,
+        zmax=100,
+        xgap=int(few),
+        ygap=int(few),
+        **written,
+        colorbar={"thickness": 8, "outlinewidth": 0, "title": {"text": "%"}},
     )
-
-
-def cost(compared: Compared, metric: str, unit: str, costs: Answer, means: Mapping[str, float]) -> Plot | None:
-    """Time a step against the mean score, one mark an arm: is the gain worth its price?"""
-    rows = [(row["arm"], formatting.finite(row["step_ms"]), means.get(row["arm"])) for row in costs.rows]
-    shown = [(arm, price, score) for arm, price, score in rows if price is not None and score is not None]
-    if len(shown) < 2:
-        return None
-    traces = []
-    for arm, price, score in shown:
-        message = f"{escape(arm)}: %{{x:.3g}} ms a step, %{{y:.4g}}"
-        traces.append(dots(message, name=escape(arm), x=[price], y=[score], marker=marker(compared.place(arm), 11)))
-    prices = [f"{arm} {formatting.number(price)} ms and {formatting.score(score)}" for arm, price, score in shown]
+    rows = [[arm, classes[t], classes[p], int(counts[t, p]), float(shares[t, p])] for t, p in np.argwhere(counts)]
+    across = {"title": {"text": "predicted"}, "automargin": True, "showgrid": False, "type": "category"}
+    down = {"title": {"text": "true"}, "automargin": True, "autorange": "reversed", "type": "category"}
+    message = "; ".join(f"{true} is taken for {label} in {share:.0f} %" for true, label, share in confusion.worst)
     return Plot(
-        "cost-and-score",
-        f"Cost against {metric}",
-        f"Median time a step against mean {metric} ({unit}): {'; '.join(prices)}.",
-        Table(["arm", "step_ms", metric], shown, costs.sql),
-        compared.stand_in,
-        drawing=drawing(traces, axis("time a step, ms", rangemode="tozero"), axis(f"{metric}, {unit}")),
-        height=300,
+        f"confusion-{slug(arm)}",
+        f"{arm}: confusion matrix",
+        f"Confusion matrix of {arm} over {formatting.count(confusion.seeds, 'seed')}, percent of each true class; "
+        f"{confusion.right:.1f} % of the items are right. {message or 'No mistake'}.",
+        Table(["arm", "true", "predicted", "items", "percent"], rows, statement),
+        stand_in,
+        f"Most frequent mistakes: {message}." if message else "",
+        drawing=drawing([cells], across, down, margin=NO_LEGEND),
+        height=400 if few else 460,
     )

@@ -62,7 +62,7 @@ class Table:
 
     @property
     def texts(self) -> list[list[str]] | None:
-        """The numbers as text for a table beside the drawing, if they are few."""
+        """The numbers as text for a table, if they are few."""
         few = len(self.rows) <= TABLE_ROWS
         return [[_text(cell) for cell in row] for row in self.rows] if few else None
 
@@ -73,14 +73,11 @@ def _text(cell: Any) -> str:
 
 @dataclass(frozen=True)
 class Figure:
-    """What stands beside every drawing: its text alternative, its numbers and their statement.
+    """A drawing's text alternative, numbers and statement.
 
     Attributes:
-        name: its identifier on its page.
-        title: a heading.
         alt: what it shows, for those who do not see it.
         stand_in: what stands in for the paper's setting, in a few words; empty as published.
-        note: a sentence below it.
     """
 
     name: str
@@ -128,22 +125,22 @@ def _checked(kind: Callable[..., BasePlotlyType], properties: str) -> Mapping[st
     return checked
 
 
-def trace(kind: type[BaseTraceType], told: str = "", /, **properties: Any) -> dict[str, Any]:
+def trace(kind: type[BaseTraceType], hover_text: str = "", /, **properties: Any) -> dict[str, Any]:
     """A trace as plain data: its style, which Plotly checks, and its points, which it need not check.
 
-    What a point tells when it is pointed at is in Plotly's template language.
+    ``hover_text`` is in Plotly's template language.
 
     Raises:
         ValueError: Plotly does not know a property.
     """
     points = {name: properties.pop(name) for name in POINTS if name in properties}
-    hover = {"hovertemplate": f"{told}<extra></extra>"} if told else {}
+    hover = {"hovertemplate": f"{hover_text}<extra></extra>"} if hover_text else {}
     return {**_checked(kind, json.dumps(properties | hover)), **points}  # type: ignore[arg-type]
 
 
-def dots(told: str, /, **properties: Any) -> dict[str, Any]:
+def dots(hover_text: str, /, **properties: Any) -> dict[str, Any]:
     """Points with markers, as :func:`trace`."""
-    return trace(go.Scatter, told, mode="markers", **properties)
+    return trace(go.Scatter, hover_text, mode="markers", **properties)
 
 
 def drawing(
@@ -185,7 +182,7 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 
 
 def zero_line(along: str) -> dict[str, Any]:
-    """A dotted line at zero, from one end of the drawing to the other along ``x`` or ``y``."""
+    """A dotted line at zero along ``x`` or ``y``."""
     across = "y" if along == "x" else "x"
     return {
         "type": "line",
@@ -203,15 +200,15 @@ def marker(place: int, size: float) -> dict[str, Any]:
     return {"size": size, "color": colour(place), "symbol": place % 10}
 
 
-def line(place: int, name: str, x: Sequence[Any], y: Sequence[Any], told: str, **more: Any) -> dict[str, Any]:
-    """The line of the arm at a place of its suite; a point tells the arm's name and what is ``told`` of it."""
+def line(place: int, name: str, x: Sequence[Any], y: Sequence[Any], hover_text: str, **more: Any) -> dict[str, Any]:
+    """The line of the arm at a place of its suite."""
     style = {"color": colour(place), "width": 2, "dash": DASHES[place % len(DASHES)], **more.pop("line", {})}
     more = {"mode": "lines", **more}
-    return trace(go.Scatter, f"{escape(name)}, {told}", x=x, y=y, name=escape(name), line=style, **more)
+    return trace(go.Scatter, f"{escape(name)}, {hover_text}", x=x, y=y, name=escape(name), line=style, **more)
 
 
 def band(place: int, name: str, x: Sequence[Any], low: Sequence[Any], high: Sequence[Any]) -> list[dict[str, Any]]:
-    """The area between two curves in the faded colour of the arm at a place; it comes and goes with the arm's line."""
+    """The area between two curves in an arm's faded colour; hidden with the arm's line."""
     edge = {
         "legendgroup": name,
         "mode": "lines",

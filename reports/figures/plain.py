@@ -31,13 +31,9 @@ class ForestLine:
 
     Attributes:
         claim: the first of them.
-        where: the benchmarks.
-        what: the comparison.
-        on: what stands in for the published setting; empty where nothing does.
         more: the number of further claims.
-        told: estimate and interval in words.
         published: where the published difference lies on the axis.
-        reduction: where the relative error reduction lies on its axis; ``reduction_told`` in words.
+        reduction: where the relative error reduction lies on its axis; ``reduction_text`` in words.
     """
 
     claim: JudgedClaim
@@ -45,10 +41,10 @@ class ForestLine:
     what: str
     more: int
     mark: Mark
-    told: str
+    text: str
     published: float | None = None
     reduction: float | None = None
-    reduction_told: str = ""
+    reduction_text: str = ""
     on: str = ""
 
 
@@ -57,7 +53,6 @@ class Forest(Figure):
     """A forest plot: lines on an axis.
 
     Attributes:
-        measured: what the axis has.
         marks: every claim's mark, also of those that share a line.
         reductions: the axis of the relative error reductions, where there are any.
     """
@@ -106,7 +101,7 @@ def _strip(results: SuiteResults, claims: Sequence[JudgedClaim]) -> Forest:
                 Mark.of(axis, effect, low, high),
                 f"{formatting.number(effect, 2, sign=True)} {formatting.interval(low, high, 2)}",
                 reduction=second.place(percent) if second else None,
-                reduction_told="" if percent is None else f"{formatting.number(percent, 2, sign=True)} %",
+                reduction_text="" if percent is None else f"{formatting.number(percent, 2, sign=True)} %",
                 on=claim.stand_in_name,
             )
         )
@@ -145,7 +140,7 @@ def _strip(results: SuiteResults, claims: Sequence[JudgedClaim]) -> Forest:
         "Effects on stand-ins",
         f"{formatting.count(len(claims), 'claim')} measured on a stand-in, as standardised effects with 95 % "
         f"intervals; {confirmed} {'is' if confirmed == 1 else 'are'} confirmed in direction.",
-        Table(columns, rows, results.asked["verdicts"].sql),
+        Table(columns, rows, results.answers["verdicts"].sql),
         stand_in="each line names its own",
         note="Right of zero is as claimed. The effect d_z is the mean paired difference over its standard deviation; "
         "intervals are the exact ones of d_z (non-central t), 95 %, unadjusted: not symmetric, and wide at few seeds. "
@@ -159,7 +154,6 @@ def _strip(results: SuiteResults, claims: Sequence[JudgedClaim]) -> Forest:
 
 
 def _named(results: SuiteResults, own: Sequence[JudgedClaim], claims: Sequence[JudgedClaim]) -> tuple[str, str]:
-    """Where a line was measured and what it compares; with the metric, where another one is compared there too."""
     places = list(dict.fromkeys(place for claim in own for place in claim.benchmarks))
     first = results.titles.get(places[0], places[0]) if places else str(own[0].fact["benchmark"])
     where = first if len(places) < 2 else f"{first} + {formatting.count(len(places) - 1, 'other')}"
@@ -197,7 +191,7 @@ def _as_published(results: SuiteResults, unit: str, claims: Sequence[JudgedClaim
         f"Measured and published differences, {unit}" if unit else "Measured and published differences",
         f"{formatting.count(len(claims), 'claim')} in {unit or 'the unit of the metric'}: measured difference with its "
         "95 % interval, and the published difference as a diamond beside it.",
-        Table(columns, rows, results.asked["verdicts"].sql),
+        Table(columns, rows, results.answers["verdicts"].sql),
         note="Right of zero is as claimed; the diamond is the published difference.",
         lines=lines,
         axis=axis,
@@ -217,7 +211,7 @@ class Scatter:
         rank: Spearman's correlation over all points.
     """
 
-    given: DoseAndGain
+    doses: DoseAndGain
     against: str
     own: str
     others: str
@@ -228,17 +222,17 @@ class Scatter:
     @property
     def alt(self) -> str:
         """The drawing in words."""
-        points, arms = len(self.given.points), len({arm for arm, _, _ in self.given.points})
+        points, arms = len(self.doses.points), len({arm for arm, _, _ in self.doses.points})
         return (
-            f"{self.given.metric} from {self.ends[0]} to {self.ends[1]} against the gain over {self.against} from "
+            f"{self.doses.metric} from {self.ends[0]} to {self.ends[1]} against the gain over {self.against} from "
             f"{self.ends[2]} to {self.ends[3]}, {formatting.count(points, 'trial')} of "
             f"{formatting.count(arms, 'arm')}: rank correlation {formatting.number(self.rank, 2)}."
         )
 
 
-def scatter(claim: JudgedClaim, given: DoseAndGain) -> Scatter:
+def scatter(claim: JudgedClaim, pairs: DoseAndGain) -> Scatter:
     """A claim's doses and gains as dots."""
-    doses, gains = [dose for _, dose, _ in given.points], [gain for _, _, gain in given.points]
+    doses, gains = [dose for _, dose, _ in pairs.points], [gain for _, _, gain in pairs.points]
     across, up = _range(doses), _range([*gains, 0.0])
 
     def at(dose: float, gain: float) -> tuple[float, float]:
@@ -248,7 +242,7 @@ def scatter(claim: JudgedClaim, given: DoseAndGain) -> Scatter:
         )
 
     def path(own: bool) -> str:
-        chosen = [at(dose, gain) for arm, dose, gain in given.points if (arm == claim.arm) is own]
+        chosen = [at(dose, gain) for arm, dose, gain in pairs.points if (arm == claim.arm) is own]
         return "".join(f"M{x:.1f} {y:.1f}h0" for x, y in chosen[:: max(1, len(chosen) * 2 // MOST)])
 
     ends = (
@@ -258,7 +252,7 @@ def scatter(claim: JudgedClaim, given: DoseAndGain) -> Scatter:
         formatting.number(max(gains), sign=True),
     )
     zero = round(at(doses[0], 0.0)[1], 1)
-    return Scatter(given, claim.against, path(True), path(False), zero, ends, spearman(doses, gains))
+    return Scatter(pairs, claim.against, path(True), path(False), zero, ends, spearman(doses, gains))
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

@@ -1,8 +1,7 @@
-"""The figures of a sweep: what a budget buys, how the draws went, what matters, and where the good values lie."""
+"""Figures of a sweep: tuning budget, history, importance, sensitivity."""
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +18,11 @@ from reports.links import slug
 
 WIDE = 30.0
 """A range whose ends differ by more than this factor is drawn on a logarithmic axis."""
-QUARTER = 0.25
-"""The share of configurations that parallel coordinates draw in full colour."""
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What the figures share: the arms in order, the tuned quantity, the points, and which one each arm chose.
+    """Data shared by the figures: arms, tuned quantity, points, chosen configurations.
 
     ``spaces`` are the ranges by arm and name, as the sweep stored them.
     """
@@ -44,7 +41,6 @@ class Tuned:
 
 
 def _banded(place: int, name: str, rows: Sequence[Row], values: Sequence[Any]) -> list[dict[str, Any]]:
-    """A curve over the budget, with its band where both ends are finite."""
     existing = [row for row in rows if all(formatting.finite(row[end]) is not None for end in ("low", "high"))]
     budgets, lows, highs = ([row[key] for row in existing] for key in ("budget", "low", "high"))
     whole = [row["budget"] for row in rows]
@@ -53,7 +49,7 @@ def _banded(place: int, name: str, rows: Sequence[Row], values: Sequence[Any]) -
 
 
 def budget(tuned: Tuned, curves: Answer) -> Plot | None:
-    """What B configurations buy: the expected best (the median best where no range is known), with its band."""
+    """The expected best of B configurations (the median without a known range), with its band."""
     if not curves.rows:
         return None
     is_median = any(row["band"] == "median" for row in curves.rows)
@@ -61,7 +57,7 @@ def budget(tuned: Tuned, curves: Answer) -> Plot | None:
     why = (
         "The metric has no known range, so the median is drawn: no band holds for an expectation without one."
         if is_median
-        else "Without a second search it is the band that says how much of a lead is luck."
+        else "The band shows how much of a lead may be luck."
     )
     traces: list[dict[str, Any]] = []
     ends = []
@@ -72,7 +68,7 @@ def budget(tuned: Tuned, curves: Answer) -> Plot | None:
         ends += [f"{arm} {formatting.score(own[-1][shown])}"] if own else []
     return Plot(
         "budget",
-        f"What a tuning budget buys: {kind}",
+        f"Tuning budget: {kind}",
         f"{kind} random configurations against their number, {tuned.unit}; at the whole budget "
         f"{formatting.listed(ends)}.",
         Table.of(curves, "arm", "budget", "expected", "middle", "low", "high"),
@@ -83,7 +79,7 @@ def budget(tuned: Tuned, curves: Answer) -> Plot | None:
 
 
 def difference(tuned: Tuned, differences: Answer) -> Plot | None:
-    """The difference of each arm to the first over the budget, up is better."""
+    """Each arm's difference to the first over the budget; up is better."""
     by_pair = grouped(differences.rows, "pair")
     if not by_pair:
         return None
@@ -98,7 +94,7 @@ def difference(tuned: Tuned, differences: Answer) -> Plot | None:
     axes = axis("configurations tried, B"), axis("difference, up is better")
     return Plot(
         "difference",
-        "Which arm is ahead at which budget",
+        "Difference by tuning budget",
         f"Difference of the expected best of B, up is better: {'; '.join(message)}.",
         Table.of(differences, "pair", "budget", "difference", "low", "high"),
         note="The band holds for every B at once: the two arms' bands at half the error each.",
@@ -107,7 +103,7 @@ def difference(tuned: Tuned, differences: Answer) -> Plot | None:
 
 
 def history(tuned: Tuned, points: Answer) -> Plot | None:
-    """Every configuration in the order of the draws, and the best so far."""
+    """Every configuration in order, and the best so far."""
     if not points.rows:
         return None
     traces: list[dict[str, Any]] = []
@@ -136,7 +132,7 @@ def history(tuned: Tuned, points: Answer) -> Plot | None:
     columns = ["arm", "number", "status", "value", "best so far"]
     return Plot(
         "history",
-        "How the search went",
+        "Search history",
         f"{tuned.unit} of every configuration in the order of the draws, and the best so far: "
         f"{formatting.listed(ends)}.",
         Table(columns, [[*row.values()] for row in rows], points.sql),
@@ -146,7 +142,7 @@ def history(tuned: Tuned, points: Answer) -> Plot | None:
 
 
 def importance(tuned: Tuned, shares: Answer) -> Plot | None:
-    """What the outcome hangs on: shares by hyper-parameter."""
+    """Importance of each hyper-parameter."""
     if not shares.rows:
         return None
     by_arm, by_key = (grouped(shares.rows, column) for column in ("arm", "hyper_parameter"))
@@ -171,16 +167,16 @@ def importance(tuned: Tuned, shares: Answer) -> Plot | None:
     axes = axis("share, %", rangemode="tozero"), {"automargin": True, "showgrid": False}
     return Plot(
         "importance",
-        "What matters",
+        "Importance of hyper-parameters",
         f"Importance of each hyper-parameter; the largest of {formatting.listed(message)}.",
         Table(["arm", "hyper-parameter", "share"], [[*row.values()] for row in shares.rows], shares.sql),
-        note="Shares of the variance among the better configurations (PED-ANOVA); few configurations tell little.",
+        note="Shares of the variance among the better configurations (PED-ANOVA); unreliable with few configurations.",
         drawing=drawing(traces, *axes, barmode="group", showlegend=True),
         height=110 + 26 * len(keys) * max(1, len(traces)),
     )
 
 
-def _told(value: Any) -> str:
+def _short(value: Any) -> str:
     """A setting's value in three digits."""
     number = formatting.finite(value)
     return formatting.plain(value) if number is None else f"{value:.3g}".replace("-", formatting.MINUS)
@@ -189,125 +185,6 @@ def _told(value: Any) -> str:
 def _distinct(values: Sequence[Any]) -> list[Any]:
     """Values in order, numbers before texts."""
     return sorted(set(values), key=lambda value: (isinstance(value, str), value))
-
-
-@dataclass(frozen=True)
-class AxisScale:
-    """Where a hyper-parameter's values lie between 0 and 1, and what stands at the ends."""
-
-    low: str
-    high: str
-    places: Mapping[Any, float]
-
-
-def scale_of(given: Sequence[Any], space: Mapping[str, Any] | None) -> AxisScale:
-    """Choices evenly apart; numbers by their logarithm where the range says so or is wide."""
-    distinct, space = _distinct(given), space or {}
-    numbers = [value for value in distinct if isinstance(value, int | float) and math.isfinite(value)]
-    if space.get("choices") is not None or len(numbers) < len(distinct):
-        ends = max(1, len(distinct) - 1)
-        places = {value: at / ends for at, value in enumerate(distinct)}
-        return AxisScale(_told(distinct[0]), _told(distinct[-1]), places)
-    low, high = min(space.get("low", numbers[0]), numbers[0]), max(space.get("high", numbers[-1]), numbers[-1])
-    shape = math.log if low > 0 and (space.get("log") or high / low > WIDE) else float
-    width = (shape(high) - shape(low)) or 1.0
-    places = {value: (shape(value) - shape(low)) / width for value in numbers}
-    return AxisScale(formatting.number(low), formatting.number(high), places)
-
-
-def parallel(tuned: Tuned, arm: str, weights: Mapping[str, float]) -> Plot | None:
-    """Every configuration as a line down the hyper-parameters to its value; the best quarter in colour."""
-    rows = tuned.of(arm)
-    keys = sorted({key for row in rows for key in row["params"] or {}}, key=lambda key: (-weights.get(key, 0.0), key))
-    if len(rows) < 4 or len(keys) < 2:
-        return None
-    sign = -1.0 if tuned.better == "lower" else 1.0
-    ranked = sorted(rows, key=lambda row: -sign * row["value"])
-    best = {row["number"] for row in ranked[: max(1, round(QUARTER * len(rows)))]}
-    scales = {
-        key: scale_of([row["params"][key] for row in rows if key in row["params"]], tuned.spaces.get(arm, {}).get(key))
-        for key in keys
-    }
-    scales[""] = scale_of([row["value"] for row in rows], {"low": min(row["value"] for row in rows)})
-    quiet = {"color": figure.faded(GREY, 0.35), "width": 1.0}
-    strong = {"color": colour(list(tuned.arms).index(arm)), "width": 2.0}
-    traces = [
-        _lines([row for row in rows if row["number"] not in best], scales, "the others", quiet),
-        _lines([row for row in rows if row["number"] in best], scales, "the best quarter", strong),
-    ]
-    labels = [(key or tuned.unit, scale.low, scale.high) for key, scale in scales.items()]
-    numbers = [[row["number"], *(row["params"].get(key) for key in keys), row["value"]] for row in rows]
-    return Plot(
-        f"parallel-{slug(arm)}",
-        f"Where {arm}'s good configurations lie",
-        f"{formatting.count(len(rows), 'configuration')} of {arm} as lines down {formatting.listed(keys)} to "
-        f"{tuned.unit}. The best: {formatting.plain(ranked[0]['params'])}.",
-        Table(["configuration", *keys, "value"], numbers, tuned.points_sql),
-        note="The most important hyper-parameter stands at the top.",
-        drawing=drawing(traces, **_axes(labels)),
-        height=110 + 58 * len(labels),
-    )
-
-
-def _lines(rows: Sequence[Row], scales: Mapping[str, AxisScale], name: str, style: Mapping[str, Any]) -> dict[str, Any]:
-    """Configurations as lines from axis to axis; the scale named '' is that of the values."""
-    points: list[tuple[float | None, int | None, list[Any] | None]] = []
-    for row in rows:
-        number, params = row["number"], row["params"]
-        points += [
-            (scale.places[params[key]], at, [number, escape(f"{key} {_told(params[key])}")])
-            for at, (key, scale) in enumerate(scales.items())
-            if key in params
-        ]
-        points.append((scales[""].places[row["value"]], len(scales) - 1, [number, formatting.score(row["value"])]))
-        points.append((None, None, None))  # the pen is lifted
-    x, y, text = ([point[part] for point in points] for part in range(3))
-    return figure.trace(
-        go.Scatter,
-        "configuration %{customdata[0]}<br>%{customdata[1]}",
-        mode="lines+markers",
-        name=name,
-        x=x,
-        y=y,
-        customdata=text,
-        line=style,
-        connectgaps=False,
-        marker={"size": 4, "color": style["color"]},
-    )
-
-
-def _axes(labels: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
-    """One horizontal axis a hyper-parameter, its name above it and its ends below: it reads on a phone."""
-    notes = []
-    for at, (name, low, high) in enumerate(labels):
-        small = {"y": at, "showarrow": False, "yanchor": "top", "yshift": -3, "font": {"size": 10.5}}
-        notes += [
-            {
-                "x": 0,
-                "y": at,
-                "text": escape(formatting.short(name, 44)),
-                "showarrow": False,
-                "xanchor": "left",
-                "yanchor": "bottom",
-                "yshift": 3,
-                "font": {"size": 11.5},
-            },
-            {**small, "x": 0, "text": escape(low), "xanchor": "left"},
-            {**small, "x": 1, "text": escape(high), "xanchor": "right"},
-        ]
-    rules = [
-        {"type": "line", "x0": 0, "x1": 1, "y0": at, "y1": at, "line": {"width": 1, "color": GREY}, "layer": "below"}
-        for at in range(len(labels))
-    ]
-    quiet = {"showticklabels": False, "showgrid": False, "zeroline": False, "showline": False, "ticks": ""}
-    return {
-        "xaxis": {**quiet, "range": [-0.02, 1.02]},
-        "yaxis": {**quiet, "range": [len(labels) - 0.55, -0.6]},
-        "annotations": notes,
-        "shapes": rules,
-        "showlegend": True,
-        "margin": {"l": 8, "r": 12, "t": 30, "b": 8},
-    }
 
 
 def slices(tuned: Tuned) -> list[Plot]:
@@ -334,9 +211,9 @@ def _slice(tuned: Tuned, key: str, rows: Sequence[tuple[str, int, Any, float]]) 
             traces.append(
                 dots(
                     f"{escape(arm)}, configuration %{{customdata[0]}}<br>{escape(key)} %{{customdata[1]}}: %{{y:.4g}}",
-                    x=[escape(_told(row[2])) if categories else row[2] for row in own],
+                    x=[escape(_short(row[2])) if categories else row[2] for row in own],
                     y=[row[3] for row in own],
-                    customdata=[[row[1], escape(_told(row[2]))] for row in own],
+                    customdata=[[row[1], escape(_short(row[2]))] for row in own],
                     name=escape(arm),
                     marker={
                         **figure.marker(place, 8),
@@ -346,7 +223,7 @@ def _slice(tuned: Tuned, key: str, rows: Sequence[tuple[str, int, Any, float]]) 
                 )
             )
     if categories:
-        order = [escape(_told(value)) for value in distinct]
+        order = [escape(_short(value)) for value in distinct]
         sideways = axis(key, type="category", categoryorder="array", categoryarray=order)
     else:
         wide = numbers[0] > 0 and (numbers[-1] / numbers[0] > WIDE or any(space.get("log") for space in spaces))
@@ -355,7 +232,7 @@ def _slice(tuned: Tuned, key: str, rows: Sequence[tuple[str, int, Any, float]]) 
         f"setting-{slug(key)}",
         f"Sensitivity to {key}",
         f"{formatting.count(len(rows), 'configuration')} of {formatting.count(len(traces), 'arm')}: {tuned.unit} "
-        f"against {key}, {_told(distinct[0])} to {_told(distinct[-1])}; the chosen ones are ringed.",
+        f"against {key}, {_short(distinct[0])} to {_short(distinct[-1])}; the chosen ones are ringed.",
         Table(["arm", "configuration", key, "value"], rows, tuned.points_sql),
         drawing=drawing(traces, sideways, axis(tuned.unit), showlegend=True),
     )

@@ -23,7 +23,6 @@ from reports.data.sql import Answer, Row
 from reports.data.suite_results import BenchmarkResults, SuiteResults
 from reports.figures import benchmark as figures
 from reports.figures.figure import Plot
-from reports.figures.heatmaps import confusion_figures
 from reports.links import slug, trial_path
 from reports.pages.render import Page
 
@@ -37,7 +36,7 @@ SHOWN_SERIES = 4
 
 @dataclass(frozen=True)
 class _Numbers:
-    """What the store says of one benchmark.
+    """Stored numbers of a benchmark.
 
     Attributes:
         final: final numbers of every trial.
@@ -88,14 +87,12 @@ def _page(reader: Reader, results: SuiteResults, numbers: _Numbers) -> Page:
         "differences": _differences(results, numbers),
         "curves": _curves(numbers),
         "best": _best(reader, numbers),
-        "doses": _doses(numbers),
         "scores": [row for row in table if not row["metric"].startswith("mechanism.")],
         "mechanisms": [row for row in table if row["metric"].startswith("mechanism.")],
         "slots": SLOTS,
-        "cost_figure": _cost(numbers),
         "missing": [f"{link.arm}/{link.seed}" for link in results.absent(bench.name)],
         "pictures": pictures_of(left_behind.rows, compared.leading),
-        "confusions": confusion_figures(left_behind, compared.leading, bench.stand_in_name),
+        "confusions": figures.confusion_figures(left_behind, compared.leading, bench.stand_in_name),
         "translations": translations_of(left_behind.rows, compared.leading),
         "pictures_sql": left_behind.sql,
         "provenance": provenance(results, bench.name),
@@ -104,7 +101,6 @@ def _page(reader: Reader, results: SuiteResults, numbers: _Numbers) -> Page:
 
 
 def _best(reader: Reader, numbers: _Numbers) -> list[Plot]:
-    """Best so far on validation over time, of the first metric that is measured there."""
     for metric, about in numbers.bench.metrics.items():
         requested = sql.ask(reader, sql.best_of(numbers.bench.body, metric, 1 if about.better == "higher" else -1))
         if requested.rows:
@@ -123,7 +119,7 @@ def _pairs(numbers: _Numbers) -> list[Plot]:
 
 
 def _differences(results: SuiteResults, numbers: _Numbers) -> list[Plot]:
-    """What the judge computed here, grouped by metric; claims that share a contrast are one line."""
+    """Judged comparisons by metric; claims with one comparison share a line."""
     groups: dict[tuple[str, str], dict[str, ArmComparison]] = defaultdict(dict)
     for claim in numbers.claims:
         for entry in claim.on(numbers.bench.name) if claim.compared else ():
@@ -142,7 +138,7 @@ def _differences(results: SuiteResults, numbers: _Numbers) -> list[Plot]:
                     verdict_tone=claim.tone,
                 )
                 groups[metric, unit].setdefault(claim.contrast, contrast)
-    statement, note = results.asked["verdicts"].sql, "Right is the direction of the claim."
+    statement, note = results.answers["verdicts"].sql, "Right is the direction of the claim."
     return list(
         filter(
             None,
@@ -162,7 +158,7 @@ def _differences(results: SuiteResults, numbers: _Numbers) -> list[Plot]:
 
 
 def _curves(numbers: _Numbers) -> list[Plot]:
-    """Series in order of interest: declared metrics, the loss, gates, other mechanisms, the rest."""
+    """Series in order of interest: declared metrics, loss, mechanism checks, the rest."""
     metrics = numbers.bench.metrics
     gates = {gate.rule.metric for claim in numbers.claims for gate in claim.gates}
     series = sql.grouped(numbers.curves, "split", "name")
@@ -185,26 +181,6 @@ def _curves(numbers: _Numbers) -> list[Plot]:
         for split, name in sorted(series, key=interest)[:SHOWN_CURVES]
     )
     return list(filter(None, plots))
-
-
-def _doses(numbers: _Numbers) -> list[Plot]:
-    """For each gate's quantity: does the dose predict the score?"""
-    metric, about = numbers.bench.first_metric
-    values, statement = numbers.values, sql.results_of(numbers.bench.body)
-    scores = values.get((about.split, metric), {})
-    plots = []
-    for mechanism in dict.fromkeys(gate.rule.metric for claim in numbers.claims for gate in claim.gates):
-        doses = next((values[key] for key in values if key[1] == mechanism), {})
-        plots.append(figures.dose(numbers.compared, mechanism, metric, about.unit, doses, scores, statement))
-    return list(filter(None, plots))
-
-
-def _cost(numbers: _Numbers) -> Plot | None:
-    metric, about = numbers.bench.first_metric
-    values = numbers.values.get((about.split, metric), {})
-    own = {arm: [value for (other, _), value in values.items() if other == arm] for arm, _ in values}
-    means = {arm: fmean(scores) for arm, scores in own.items()}
-    return figures.cost(numbers.compared, metric, about.unit, numbers.costs, means)
 
 
 def _scores(numbers: _Numbers) -> list[dict[str, Any]]:
@@ -235,7 +211,7 @@ def _mean_and_sd(values: list[float]) -> tuple[float, float, int] | None:
 
 
 def trial_pages_of(reader: Reader, results: SuiteResults, bench: BenchmarkResults) -> Iterator[Page]:
-    """A page for each stored trial of a benchmark; the store is asked for all of them at once."""
+    """A page for each stored trial of a benchmark."""
     wanted, body = sql.grouped(bench.trials.rows, "trial_id"), bench.body
     if not wanted:
         return

@@ -1,4 +1,4 @@
-"""A claim on its suite's page: its line, and what it opens to."""
+"""A claim on its suite's page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from reports.figures.plain import Scatter, scatter
 
 @dataclass(frozen=True, slots=True)
 class MechanismView:
-    """A mechanism check on a benchmark, with its place on a short bar that reaches beyond value and threshold.
+    """A mechanism check on a benchmark, with its position on a bar.
 
     Attributes:
         places: of value and threshold, in percent of the bar.
@@ -33,28 +33,24 @@ class MechanismView:
 
 @dataclass(frozen=True, slots=True)
 class RateView:
-    """The difference at one learning rate: the arms' rates, the mark on an axis that all rates share, its numbers."""
+    """A difference at one learning rate, with its mark."""
 
     label: str
     mark: Mark
     zero: float
     tone: str
-    told: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimDetail:
-    """A claim's line and what it opens to.
+    """A claim's line and its details.
 
     Attributes:
-        facts: what was computed, as pairs of a word and a number.
-        change: what would change the verdict.
-        changed: what differs from what was registered with the first verdict, old and new.
-        removed: what removing a part does, its mark on an axis that all share, and where that has zero.
-        scatter: whether the dose predicts the gain.
-        rates: the difference at several learning rates.
+        changed: differences from the design of the first verdict.
+        removed: ablations with their marks on a common axis, and its zero.
         check: both sides of an identity in words.
-        sql: the statements of verdict, gates, trials, tuned verdict and rates, by these names; '' where it has none.
+        sql: statements of verdict, mechanism checks, trials, tuned verdict and rates, by these names.
     """
 
     claim: JudgedClaim
@@ -72,7 +68,7 @@ class ClaimDetail:
 def claim_detail(
     results: SuiteResults, claim: JudgedClaim, rows: Sequence[Ablation] = (), numbers: FinalNumbers | None = None
 ) -> ClaimDetail:
-    """A claim of a suite with what its page needs of the suite's ablations (``rows``) and final numbers."""
+    """A claim with its ablations (``rows``) and final numbers."""
     doses = dose_and_gain(results, numbers, claim) if numbers is not None else None
     suite = results.name
     names = claim.claim_id, claim.scale, claim.protocol, suite
@@ -114,7 +110,7 @@ def _looks(sizes: Sequence[int]) -> str | None:
 
 
 def rate_views(claim: JudgedClaim) -> list[RateView]:
-    """The rate curve as lines on one axis, from the least rate."""
+    """Learning-rate sensitivity as lines on one axis, least rate first."""
     existing = [(entry.difference, entry.low, entry.high) for entry in claim.rate_curve]
     axis = axis_of(existing)
     views = []
@@ -137,7 +133,6 @@ def _removed(claim: JudgedClaim, rows: Sequence[Ablation]) -> list[tuple[Ablatio
 
 
 def _identity(claim: JudgedClaim) -> str:
-    """The two numbers of a check of what the released code or the formulas do."""
     check = claim.detail.check
     if check is None or not math.isfinite(check.ours + check.theirs):
         return ""
@@ -158,7 +153,7 @@ def mechanism_views(claim: JudgedClaim) -> list[MechanismView]:
 
 
 def _facts(claim: JudgedClaim) -> list[tuple[str, str]]:
-    """What was computed, as pairs of a name and a number; absent ones are left out."""
+    """Computed numbers as (name, text); absent ones are left out."""
     verdict, detail = claim.verdict, claim.detail
     effect, rules, numbers = detail.effect or EffectSize(), detail.rules, detail.numbers
     number, setting, probability = formatting.number, formatting.setting, formatting.probability
@@ -193,7 +188,6 @@ def _facts(claim: JudgedClaim) -> list[tuple[str, str]]:
 
 
 def _effect_size(claim: JudgedClaim) -> str | None:
-    """d_z with its exact interval, an end that is not known being infinite; None where several tests decide."""
     if claim.standardised is None:
         return None
     effect, low, high = claim.standardised
@@ -208,7 +202,6 @@ def _family(detail: VerdictDetail) -> str:
 
 
 def _troubles(numbers: Numbers) -> str | None:
-    """Pairs without a side, trials that failed or diverged, pairs of two environments; None where there are none."""
     counts = (numbers.missing, numbers.failed, numbers.diverged, numbers.mismatched)
     return ", ".join(map(str, counts)) if any(counts) else None
 

@@ -24,7 +24,7 @@ MOST_ROWS = 2_000
 """Pairs whose numbers the page lists."""
 
 MISSING = {
-    "invalid": "failed: at most one of five of an arm's, and the word must stand if they had lost their pairs",
+    "invalid": "failed: at most one of five of an arm's, and the verdict must not change if they had lost their pairs",
     "worst": "lost pairs: only signs are tested",
 }
 
@@ -35,15 +35,13 @@ class ComparisonLine:
 
     Attributes:
         pairs: where single differences lie on the axis.
-        told: difference and interval in words.
-        facts: what was computed, as pairs of a word and a number.
     """
 
     verdict: TableVerdict
     tone: str
     mark: Mark
     pairs: Sequence[float]
-    told: str
+    text: str
     facts: Sequence[tuple[str, str]]
 
 
@@ -60,7 +58,7 @@ class ArmLine:
 
 
 def write_comparison(verdicts: TableVerdicts, path: Path) -> Path:
-    """Write the page as one HTML file, without a script's library and without a request to any host.
+    """Write the page as one HTML file without requests to other hosts.
 
     Raises:
         HarnessError: the file cannot be written.
@@ -76,7 +74,7 @@ def write_comparison(verdicts: TableVerdicts, path: Path) -> Path:
 
 
 def fragment(verdicts: TableVerdicts) -> str:
-    """The page in a frame of its own, as a notebook shows it: styles of neither reach the other."""
+    """The page in a frame for notebooks, so that styles stay separate."""
     page = comparison_page(verdicts)
     text = Site({page.path: page}, single=True).one_file(page)
     height = min(900, 420 + 34 * len(verdicts))
@@ -110,7 +108,7 @@ def comparison_page(verdicts: TableVerdicts) -> Page:
 
 
 def measured(verdicts: TableVerdicts) -> str:
-    """What the axis has."""
+    """Label of the axis."""
     if any(item.row.detail.pairing.log_ratio for item in verdicts):
         return f"mean logarithm of the ratio of {verdicts.metric}, right = better"
     unit = formatting.unit_of_difference(verdicts.unit)
@@ -118,19 +116,19 @@ def measured(verdicts: TableVerdicts) -> str:
 
 
 def headline(verdicts: TableVerdicts) -> list[str]:
-    """What the verdicts come to: how many of each word, what goes the other way first."""
+    """Sentences with the number of tests by verdict, reversed first."""
     words = [item.word for item in verdicts]
     ranked = sorted(set(words), key=lambda word: (formatting.shown(word).order, word))
     if len(words) == 1:
         item = verdicts[0]
-        size = f": {_told(verdicts, item)}" if item.difference is not None else ""
+        size = f": {_size(verdicts, item)}" if item.difference is not None else ""
         return [f"{item.method} against {item.against}, {verdicts.metric}: {item.word}{size}."]
     counted = [f"{words.count(word)} {word}" for word in ranked]
     return [f"Of {len(words)} tests: {formatting.listed(counted)}."]
 
 
 def _how(verdicts: TableVerdicts) -> list[tuple[str, str]]:
-    """What was read and by which rules, as pairs of a word and its value."""
+    """The table, the rules and their values, as (name, text)."""
     requested, table = verdicts.question, verdicts.table
     smallest = (
         "none was named" if requested.smallest is None else f"{formatting.setting(requested.smallest)} {verdicts.unit}"
@@ -146,7 +144,7 @@ def _how(verdicts: TableVerdicts) -> list[tuple[str, str]]:
         ("α", formatting.setting(requested.alpha)),
         ("correction", verdicts.correction),
         ("announced tests", announced),
-        ("smallest effect worth having", smallest.strip()),
+        ("smallest effect size of interest", smallest.strip()),
         ("scores that are missing or not finite", MISSING[requested.on_divergence]),
     ]
     return [(name, message) for name, message in pairs if message]
@@ -155,37 +153,38 @@ def _how(verdicts: TableVerdicts) -> list[tuple[str, str]]:
 def _ordered(verdicts: TableVerdicts) -> list[TableVerdict]:
     """Announced tests first."""
     announced = bool(verdicts.question.primary)
-    return sorted(verdicts, key=lambda one: announced and one.family != "primary")
+    return sorted(verdicts, key=lambda tested: announced and tested.family != "primary")
 
 
-def _told(verdicts: TableVerdicts, one: TableVerdict) -> str:
+def _size(verdicts: TableVerdicts, tested: TableVerdict) -> str:
     unit = formatting.unit_of_difference(verdicts.unit)
     return (
-        f"{formatting.number(one.difference, sign=True)} {unit}".strip() + f" {formatting.interval(one.low, one.high)}"
+        f"{formatting.number(tested.difference, sign=True)} {unit}".strip()
+        + f" {formatting.interval(tested.low, tested.high)}"
     )
 
 
-def _line(verdicts: TableVerdicts, one: TableVerdict, axis: Axis) -> ComparisonLine:
-    single = [value for _, _, value in differences(verdicts, one) if math.isfinite(value)]
+def _line(verdicts: TableVerdicts, tested: TableVerdict, axis: Axis) -> ComparisonLine:
+    single = [value for _, _, value in differences(verdicts, tested) if math.isfinite(value)]
     places = [axis.place(value) or 0.0 for value in single] if len(single) <= MOST_PAIRS else []
-    mark = Mark.of(axis, one.difference, one.low, one.high)
+    mark = Mark.of(axis, tested.difference, tested.low, tested.high)
     return ComparisonLine(
-        one, formatting.shown(one.word).tone, mark, places, _told(verdicts, one), _facts(verdicts, one)
+        tested, formatting.shown(tested.word).tone, mark, places, _size(verdicts, tested), _facts(verdicts, tested)
     )
 
 
-def _facts(verdicts: TableVerdicts, one: TableVerdict) -> list[tuple[str, str]]:
-    detail, number, probability = one.row.detail, formatting.number, formatting.probability
+def _facts(verdicts: TableVerdicts, tested: TableVerdict) -> list[tuple[str, str]]:
+    detail, number, probability = tested.row.detail, formatting.number, formatting.probability
     unit, effect = formatting.unit_of_difference(verdicts.unit), detail.effect or EffectSize()
     ends = formatting.interval(_open(effect.d_z_low, -math.inf), _open(effect.d_z_high, math.inf))
     reduction, boot, needed = effect.relative_error_reduction, effect.bootstrap, effect.seeds_needed
     facts: list[tuple[str, str | None]] = [
-        (f"{one.method}, mean of the pairs", _mean([entry.method_mean for entry in detail.per_benchmark])),
-        (f"{one.against}, mean of the pairs", _mean([entry.baseline_mean for entry in detail.per_benchmark])),
-        ("p", None if one.p is None else probability(one.p)),
-        ("adjusted p", None if one.adjusted_p is None else probability(one.adjusted_p)),
+        (f"{tested.method}, mean of the pairs", _mean([entry.method_mean for entry in detail.per_benchmark])),
+        (f"{tested.against}, mean of the pairs", _mean([entry.baseline_mean for entry in detail.per_benchmark])),
+        ("p", None if tested.p is None else probability(tested.p)),
+        ("adjusted p", None if tested.adjusted_p is None else probability(tested.adjusted_p)),
         ("d_z, exact 95 % interval", None if effect.d_z is None else f"{number(effect.d_z)} {ends}"),
-        ("pairs won", f"{effect.seeds_won} of {one.n}" if detail.effect and one.n else None),
+        ("pairs won", f"{effect.seeds_won} of {tested.n}" if detail.effect and tested.n else None),
         ("sign-flip p", _known(effect.sign_flip_p, probability)),
         (
             "studentised bootstrap, 95 %",
@@ -193,7 +192,7 @@ def _facts(verdicts: TableVerdicts, one: TableVerdict) -> list[tuple[str, str]]:
         ),
         ("relative error reduction", None if reduction is None else f"{number(100 * reduction, sign=True)} %"),
         ("correlation of the pairs", _known(effect.correlation, number)),
-        ("seen with 80 % power", _known(one.detectable, lambda value: f"{number(value)} {unit}".strip())),
+        ("seen with 80 % power", _known(tested.detectable, lambda value: f"{number(value)} {unit}".strip())),
         ("pairs needed, at the corrected level", None if needed is None else str(needed)),
         ("without a partner, failed", _lost(detail.numbers)),
     ]

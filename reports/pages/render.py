@@ -24,8 +24,8 @@ ROOT = Path(__file__).parents[1]
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 FILTERS = {
     **{
-        told.__name__: told
-        for told in (
+        function.__name__: function
+        for function in (
             formatting.count,
             formatting.duration,
             formatting.interval,
@@ -46,7 +46,7 @@ FILTERS = {
     "in_words": formatting.stand_in,
     "base_verdict": formatting.base_of,
 }
-"""What templates may call."""
+"""Filters of the templates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ class Site:
         """The page without its frame."""
         bound = self._bound(page)
         text = self.environment.get_template(page.template).render(**page.content, **bound)
-        if (told := page.content.get("provenance")) is not None:
+        if (shown := page.content.get("provenance")) is not None:
             parts = self.environment.get_template("_parts.html").make_module(bound)
-            text += str(parts.provenance(told))  # type: ignore[attr-defined]
+            text += str(parts.provenance(shown))  # type: ignore[attr-defined]
         return text
 
     def document(self, page: Page) -> str:
@@ -143,7 +143,7 @@ class Site:
 
 
 def csv_path(page: Page, name: str) -> str:
-    """Where a figure's numbers lie in the folder."""
+    """Path of a figure's numbers."""
     return f"csv/{page.key}/{slug(name)}.csv"
 
 

@@ -1,6 +1,6 @@
 """The page of a suite, and those of its sweeps.
 
-A sweep's page shows what a tuning budget buys each arm, which settings matter, and what the judge says.
+A sweep's page shows the arms by tuning budget, the important settings and the verdicts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from reports.figures import sweep as figures
 from reports.figures.axis import Mark, axis_of
 from reports.figures.benchmark import ablation_differences
 from reports.figures.figure import Plot
-from reports.figures.heatmaps import factorial_figures
 from reports.figures.plain import forests
 from reports.links import sweep_path
 from reports.pages.claim import claim_detail
@@ -37,7 +36,6 @@ def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation
     silent = [claim for claim in results.claims if not claim.judged]
     plots, numbers, benches = forests(results), final_numbers(reader, results), results.benches.values()
     drawn = [ablation_differences(bench, [row for row in ablated if row.benchmark == bench.name]) for bench in benches]
-    drawn += [plot for bench in benches for plot in factorial_figures(reader, results, bench)]
     content: dict[str, Any] = {
         "results": results,
         "headline": results.headline,
@@ -56,7 +54,7 @@ def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation
         "effects": _effects(reader, results),
         "tuned": tuned,
         "priced": costs(reader, results),
-        "bought": sql.ask(reader, sql.bought_of(results.name, results.scale)),
+        "added": sql.ask(reader, sql.added_seeds_of(results.name, results.scale)),
         "provenance": provenance(results),
     }
     return Page(results.path, "suite.html", results.title, content, results.trail[:1])
@@ -64,7 +62,7 @@ def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation
 
 @dataclass(frozen=True)
 class EffectLine:
-    """A main effect or an interaction on an axis that all of them share."""
+    """A main effect or an interaction on a common axis."""
 
     row: AblationRow
     unit: str
@@ -74,7 +72,7 @@ class EffectLine:
 
 
 def _effects(reader: Reader, results: SuiteResults) -> list[EffectLine]:
-    """Main effects and interactions of the factorials that the suite declares, as the judge computes them."""
+    """Main effects and interactions of the suite's factorial designs."""
     if not results.suite.model.ablate:
         return []
     rows = [row for row in effects_of(results.suite, results.plan, reader) if row.effect != "change"]
@@ -116,7 +114,6 @@ def _sweep_page(reader: Reader, results: SuiteResults, row: Row) -> Page:
         figures.difference(tuned, sql.ask(reader, sql.sweep_differences(sweep))),
         figures.history(tuned, sql.ask(reader, sql.sweep_history(sweep, tuned.better))),
         figures.importance(tuned, weights),
-        *(figures.parallel(tuned, arm, shares[arm]) for arm in arms),
         *figures.slices(tuned),
     ]
     bench = results.benches.get(place)

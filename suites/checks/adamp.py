@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -12,21 +14,22 @@ from methods.optimizers.adamp import AdamP
 from methods.optimizers.baselines import adamw
 from methods.optimizers.diagnostics import WeightDiagnostic
 from methods.optimizers.sgdp import SGDP
-from suites.checks import toy
 from suites.checks.result import Check
 
-# printed on the project page for the toy
+# Final norms of the two-dimensional toy at momentum 0.9 and 0.99, as printed on the project page, which gives neither
+# the starting angle nor the learning rate: at a fixed angle one norm calibrates the rate and the other tests it.
 NORM_09, NORM_099 = 2.93, 27.87
+ANGLE, STEPS = 65.0, 2000
 
+Buffer = Literal["released", "paper"]
 Optimizers = Callable[[Tensor], torch.optim.Optimizer]
 
 
 def update_orthogonal(project: bool = True) -> Check:
     """AdamP's update before BatchNorm is orthogonal to every filter.
 
-    A linear head is not projected. Eight steps of a small network without weight decay. ``ours`` is the larger of the
-    largest |cos| between a filter and its update, and the relative distance of the head's update from AdamW's at the
-    same state.
+    ``ours`` is the larger of the largest |cos| between a filter and its update, and, since a linear head is not
+    projected, the relative distance of the head's update from AdamW's at the same state.
     """
     generator = torch.Generator().manual_seed(0)
     body = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 5))
@@ -53,7 +56,6 @@ def update_orthogonal(project: bool = True) -> Check:
 
 
 def _adamw_update(parameter: Tensor, optimizer: AdamP, step: int) -> Tensor:
-    """AdamW's update of a parameter from AdamP's present moments and gradient."""
     twin = nn.Parameter(parameter.detach().clone())
     assert parameter.grad is not None
     twin.grad = parameter.grad.clone()
@@ -74,10 +76,8 @@ def _largest_cosine(update: Tensor, weight: Tensor) -> float:
 def sgdp_weight_decay(projected: bool = False) -> Check:
     """SGDP's decoupled shrink equals that of SGD's L2 penalty.
 
-    To first order in lr, at the same decay and in the steady state.
-
-    Shrink of a weight without a loss gradient, per step and per unit of learning rate, at momentum 0.9 and decay
-    1e-5. With ``projected`` the projection fires and ``wd_ratio`` makes it a tenth.
+    To first order in lr, in the steady state, per step and unit of learning rate; if ``projected``, ``wd_ratio`` makes
+    it a tenth.
     """
     rate, momentum, decay = 0.1, 0.9, 1e-5
     weight = torch.ones(1, 4, dtype=torch.float64)
@@ -90,7 +90,6 @@ def sgdp_weight_decay(projected: bool = False) -> Check:
 
 
 def _shrink(weight: Tensor, make: Optimizers, rate: float, steps: int) -> float:
-    """Relative shrink of the last gradient-free step, over the learning rate."""
     w = nn.Parameter(weight.clone())
     optimizer = make(w)
     before = w.detach().clone()
@@ -101,11 +100,11 @@ def _shrink(weight: Tensor, make: Optimizers, rate: float, steps: int) -> float:
     return float((1 - w.detach() / before).mean()) / rate
 
 
-def sgdp_buffer_projected(buffer: Literal["released", "paper"] = "released") -> Check:
+def sgdp_buffer_projected(buffer: Buffer = "released") -> Check:
     """Without Nesterov the projection rewrites SGDP's momentum buffer, with it not.
 
-    ``ours`` is the larger of the buffer's radial share without Nesterov, and the relative distance of the buffer with
-    Nesterov from the plain momentum average of its gradients.
+    ``ours`` is the larger of the buffer's radial share without, and its relative distance from the plain average with
+    Nesterov.
     """
     radial, _ = _buffer(nesterov=False, buffer=buffer)
     nesterov_radial, departure = _buffer(nesterov=True, buffer=buffer)
@@ -114,8 +113,7 @@ def sgdp_buffer_projected(buffer: Literal["released", "paper"] = "released") -> 
     return Check.zero(max(radial, departure), 1e-6, detail)
 
 
-def _buffer(nesterov: bool, buffer: Literal["released", "paper"]) -> tuple[float, float]:
-    """Radial share of the buffer, and its distance from the plain average."""
+def _buffer(nesterov: bool, buffer: Buffer) -> tuple[float, float]:
     generator = torch.Generator().manual_seed(1)
     w = nn.Parameter(torch.randn(4, 16, generator=generator, dtype=torch.float64))
     optimizer = SGDP([w], lr=0.1, momentum=0.9, nesterov=nesterov, buffer=buffer)
@@ -132,7 +130,6 @@ def _buffer(nesterov: bool, buffer: Literal["released", "paper"]) -> tuple[float
 
 
 def _tangent(vectors: Tensor, weight: Tensor) -> Tensor:
-    """Row by row, the part of ``vectors`` orthogonal to ``weight``."""
     radial = (vectors * weight).sum(1, keepdim=True) / weight.square().sum(1, keepdim=True)
     return vectors - radial * weight
 
@@ -140,9 +137,8 @@ def _tangent(vectors: Tensor, weight: Tensor) -> Tensor:
 def one_dimensional_never_projected(as_matrix: bool = False) -> Check:
     """Tensors of one dimension are never projected and always decay in full.
 
-    A gradient orthogonal to the weight would fire in two dimensions. ``ours`` is the largest relative distance of
-    the moves of AdamP and SGDP from the unprojected ones with full decay, over four steps; ``as_matrix`` gives the
-    same numbers the shape (1, n).
+    ``ours`` is the largest relative distance of the moves from unprojected ones, though the gradients are orthogonal to
+    the weight; ``as_matrix`` gives the same numbers the shape (1, n).
     """
     adam: dict[str, Any] = {"lr": 1e-2, "weight_decay": 0.1}
     sgd = {**adam, "momentum": 0.9}
@@ -173,9 +169,7 @@ def _distance(shape: Sequence[int], make: Optimizers, make_other: Optimizers) ->
 def all_rows_must_pass(rows: Literal["all", "each"] = "all") -> Check:
     """One row above the threshold disables the channel view.
 
-    If both views pass, the channel view is used.
-
-    ``ours`` counts, over AdamP and SGDP, the two rules that hold; ``theirs`` is four.
+    ``ours`` counts, over AdamP and SGDP, the two rules that hold (the other: of both views the channel's is used).
     """
     detail = []
     kept = 0
@@ -204,12 +198,10 @@ def _fired(make: Callable[[Tensor], AdamP | SGDP], bad_rows: int) -> int:
 
 
 def scale_invariant_share(training: bool = True) -> Check:
-    """Over 90 % of the weights of ResNet-18 and ResNet-50 are scale-invariant.
+    """AdamP's test fires on 90 % of a ResNet's weights.
 
-    AdamP's test fires on them.
-
-    ``ours`` is the smaller of the two shares, of all parameters in percent, at random weights and one batch of noise;
-    ``training`` False freezes BatchNorm at statistics of other images, and almost nothing remains.
+    ``ours`` is the smaller share of ResNet-18 and ResNet-50, of all parameters in percent; with BatchNorm frozen (not
+    ``training``) almost none.
     """
     from torchvision import models
 
@@ -247,23 +239,22 @@ def toy2d_norm_momentum099(momentum: float = 0.99) -> Check:
 
 
 def _printed_norm(momentum: float, printed: float, tolerance: float, reference: tuple[float, float]) -> Check:
-    """Compare the norm at another momentum, with the rate of ``reference``."""
-    rate = toy.calibrate(*reference)
-    norm = toy.descend(rate, momentum).norm
-    detail = f"start at {toy.ANGLE:g} degrees, lr {rate:.4f} from momentum {reference[0]} → {reference[1]}; "
+    rate = _calibrate(*reference)
+    norm = _descend(rate, momentum).norm
+    detail = f"start at {ANGLE:g} degrees, lr {rate:.4f} from momentum {reference[0]} → {reference[1]}; "
     detail += f"momentum {momentum}"
     return Check(ours=norm, theirs=printed, tolerance=tolerance, unit="ratio to initial norm", detail=detail)
 
 
-def toy2d_order(buffer: Literal["released", "paper"] = "paper", gap: float = 1e-4) -> Check:
+def toy2d_order(buffer: Buffer = "paper", gap: float = 1e-4) -> Check:
     """SGDP settles before momentum descent and before plain descent.
 
-    Momentum is ahead of plain descent at first. Steps until ``1 − cos`` stays below ``gap`` at momentum 0.9 and the
-    rate of the printed norms. With the released code's buffer, which the projection rewrites, SGDP is slower.
+    Momentum is ahead of plain descent at first. Steps until ``1 − cos`` stays below ``gap`` at momentum 0.9. With the
+    released code's buffer, which the projection rewrites, SGDP is slower.
     """
-    rate = toy.calibrate(0.9, NORM_09)
-    plain, momentum = toy.descend(rate, 0.0), toy.descend(rate, 0.9)
-    projected = toy.descend(rate, 0.9, projected=True, buffer=buffer)
+    rate = _calibrate(0.9, NORM_09)
+    plain, momentum = _descend(rate, 0.0), _descend(rate, 0.9)
+    projected = _descend(rate, 0.9, projected=True, buffer=buffer)
     fast_start = momentum.gaps[10] < plain.gaps[10]
     others = min(plain.settled(gap), momentum.settled(gap)) if fast_start else 0
     detail = (
@@ -276,10 +267,67 @@ def toy2d_order(buffer: Literal["released", "paper"] = "paper", gap: float = 1e-
 
 def toy2d_projection_bounds_norm(project: bool = True, angle: float = 20.0, rate: float = 0.579) -> Check:
     """At momentum 0.99 the projection keeps the norm below 1.3."""
-    grown = toy.descend(rate, 0.99, angle=angle).norm
-    bounded = toy.descend(rate, 0.99, angle=angle, projected=project).norm
-    released = toy.descend(rate, 0.99, angle=angle, projected=project, buffer="released").norm
+    grown = _descend(rate, 0.99, angle=angle).norm
+    bounded = _descend(rate, 0.99, angle=angle, projected=project).norm
+    released = _descend(rate, 0.99, angle=angle, projected=project, buffer="released").norm
     detail = f"start at {angle:g} degrees, lr {rate}: momentum 0.99 → {grown:.2f}, projected → {bounded:.2f} "
     detail += f"(with the released code's buffer {released:.2f})"
     unit = "ratio to initial norm"
     return Check(ours=bounded, theirs=grown, tolerance=20 - 1.3, unit=unit, detail=detail, relation="below")
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """A descent: relative final norm and every ``1 − cos(w, w*)``."""
+
+    norm: float
+    gaps: tuple[float, ...]
+
+    def settled(self, gap: float) -> int:
+        """Steps after which ``1 − cos`` stays below ``gap``, else all."""
+        over = [step for step, value in enumerate(self.gaps) if value >= gap]
+        return over[-1] + 1 if over else 0
+
+
+def _descend(
+    rate: float, momentum: float, *, projected: bool = False, buffer: Buffer = "paper", angle: float = ANGLE
+) -> _Path:
+    """Descend −cos(w, w*) by SGD or SGDP from ``angle`` degrees."""
+    start = math.radians(angle)
+    w = nn.Parameter(torch.tensor([[math.cos(start), math.sin(start)]], dtype=torch.float64))
+    optimizer: torch.optim.Optimizer = torch.optim.SGD([w], lr=rate, momentum=momentum, foreach=False)
+    if projected:
+        optimizer = SGDP([w], lr=rate, momentum=momentum, buffer=buffer, eps=0.0)
+    gaps = []
+    for _ in range(STEPS):
+        x, y = w.detach()[0].tolist()
+        norm = math.hypot(x, y)
+        gaps.append(1 - x / norm)
+        # d(−x/‖w‖)/dw for w* = (1, 0)
+        w.grad = torch.tensor([[-(y * y) / norm**3, x * y / norm**3]], dtype=torch.float64)
+        optimizer.step()
+    x, y = w.detach()[0].tolist()
+    return _Path(math.hypot(x, y), (*gaps, 1 - x / math.hypot(x, y)))
+
+
+def _final_norm(rate: float, momentum: float, angle: float = ANGLE) -> float:
+    """``_descend(...).norm`` without projection in plain floats, for calibrations."""
+    start = math.radians(angle)
+    x, y, bx, by = math.cos(start), math.sin(start), 0.0, 0.0
+    for _ in range(STEPS):
+        cube = math.hypot(x, y) ** 3
+        bx = momentum * bx - y * y / cube
+        by = momentum * by + x * y / cube
+        x, y = x - rate * bx, y - rate * by
+    return math.hypot(x, y)
+
+
+def _calibrate(momentum: float, norm: float, angle: float = ANGLE) -> float:
+    """Find the rate of momentum descent to ``norm`` in [1e-3, 1] (ValueError)."""
+    low, high = 1e-3, 1.0
+    if not _final_norm(low, momentum, angle) < norm < _final_norm(high, momentum, angle):
+        raise ValueError(f"no rate in [{low}, {high}] ends at the norm {norm} with momentum {momentum}")
+    for _ in range(40):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if _final_norm(middle, momentum, angle) < norm else (low, middle)
+    return math.sqrt(low * high)

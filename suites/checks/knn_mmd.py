@@ -20,10 +20,7 @@ RELAYED_TARGET = 60  # samples of the target, relayed by third parties from the 
 
 
 def mode1_leaks_labels(leak: bool = True) -> Check:
-    """Mode 1 is always right with true labels, rarely with KNN labels.
-
-    300 items of six overlapping classes, one shot, p = 0.5, as in the fact sheet's run.
-    """
+    """Mode 1 is always right with true labels, rarely with KNN labels."""
     items, truth, shots, shot_labels = _overlapping()
     released, hidden = HelpSetOptions(mode=1, oracle_labels=leak), truth if leak else None
     leaked = make_help_set(items, shots, shot_labels, 6, released, hidden_labels=hidden)
@@ -95,7 +92,6 @@ def epoch_range(patience: int = 30) -> Check:
 
 
 def _stop(options: StoppingOptions, last_good: int) -> int:
-    """Epoch of the stop if shots improve only up to ``last_good``."""
     rule = StoppingRule(options)
     while not rule.stopped:
         epoch = rule.epoch + 1
@@ -104,10 +100,7 @@ def _stop(options: StoppingOptions, last_good: int) -> int:
 
 
 def bn_sees_target(batch_norm: str = "all") -> Check:
-    """A target batch in training mode moves BatchNorm's running statistics.
-
-    ``ours`` is 1 if one pass moves a running mean, and source-only statistics prevent it.
-    """
+    """A target batch in training mode moves BatchNorm's running statistics."""
     from suites.models.csi_resnet import CsiResNetOptions, build
     from suites.tasks.common import batch_norm_momentum
 
@@ -129,8 +122,7 @@ def bn_sees_target(batch_norm: str = "all") -> Check:
 def umap_d128_needs_samples(dimensions: int = 128) -> Check:
     """UMAP's spectral start at d 128 needs more items than available.
 
-    The relayed target has 60, public person 0 has 64. ``ours`` is the smallest number of items that starts spectrally;
-    below it the start is random.
+    The relayed target has 60, public person 0 has 64; ``ours`` is the smallest number that starts spectrally.
     """
     smallest = next(items for items in range(3, 1000) if umap_init(items, dimensions) == "spectral")
     detail = f"d = {dimensions}: {smallest} items or more start spectrally; with 60 or 64 the start is "

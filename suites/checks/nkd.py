@@ -22,17 +22,13 @@ COPIES = 3  # of every parameter: value, gradient, momentum
 
 
 def _logits(seed: int, deviation: float = 2.0, rows: int = ROWS) -> tuple[Tensor, Tensor, Tensor]:
-    """Two sets of normal logits (rows, 100) in double precision, and labels."""
     generator = torch.Generator().manual_seed(seed)
     first, second = (deviation * torch.randn(rows, CLASSES, generator=generator, dtype=torch.float64) for _ in range(2))
     return first, second, torch.randint(0, CLASSES, (rows,), generator=generator)
 
 
 def nontarget_equals_nckd(normalise: bool = True) -> Check:
-    """NKD's non-target term and DKD's NCKD have equal gradients.
-
-    At temperatures 1, 3 and 4, NKD without cross-entropy and target term; without ``normalise`` the term differs.
-    """
+    """NKD's non-target term and DKD's NCKD have equal gradients, if normalised."""
     largest, parts = 0.0, []
     for temperature in (1.0, 3.0, 4.0):
         student, teacher, labels = _logits(0)
@@ -49,10 +45,7 @@ def nontarget_equals_nckd(normalise: bool = True) -> Check:
 
 
 def mask_bug_equals_kd(mask: str = "all") -> Check:
-    """With a mask of every class NKD's non-target term is KD's cross-entropy.
-
-    The right-hand side is written out here from softmax and logarithm; ``mask: others`` is the paper's term.
-    """
+    """With a mask of every class NKD's non-target term is KD's cross-entropy."""
     temperature = 3.0
     student, teacher, labels = _logits(1)
     nkd = NKD(temperature=temperature, gamma=1.0, alpha=0.0, ce_weight=0.0, mask=mask)
@@ -67,8 +60,8 @@ def mask_bug_equals_kd(mask: str = "all") -> Check:
 def rank_agreement(deviation: float = 2.0, source: str = "released") -> Check:
     """Log-probability and probability ranks agree on 60 % of top classes.
 
-    Non-target classes; normal logits of student and weak head, 100 classes; eight times 512 rows give the share to
-    about a point. The printed 60.5 comes from 512 rows, whose own standard error is 2.2: the tolerance is two of those.
+    Non-target classes of normal logits. The printed 60.5 comes from 512 rows, whose own standard error is 2.2: the
+    tolerance is two of those.
     """
     student, weak, labels = _logits(2, deviation, rows=8 * 512)
     dropped = F.one_hot(labels, CLASSES).bool()
@@ -81,11 +74,7 @@ def rank_agreement(deviation: float = 2.0, source: str = "released") -> Check:
 
 
 def target_exceeds_one(clamp: bool = False) -> Check:
-    """Soft target labels exceed 1 where S² is above the batch's mean.
-
-    S is the student's probability. ``ours`` is the share of rows on which "P exceeds 1" and "S² is above the mean"
-    agree, times 1 if any P does.
-    """
+    """Soft target labels exceed 1 where S² is above the batch's mean."""
     student, _, labels = _logits(3, deviation=3.0)
     probability = student.softmax(dim=1).gather(1, labels[:, None])
     soft = target_labels(probability, torch.ones_like(probability), "squared", clamp)
@@ -96,10 +85,7 @@ def target_exceeds_one(clamp: bool = False) -> Check:
 
 
 def zero_mass_class_dropped(zero_mass: str = "released") -> Check:
-    """A one-hot vector and its hard label give different non-target losses.
-
-    ``ours`` is 1 if they are equal; with ``zero_mass: paper`` they are.
-    """
+    """A one-hot vector and its hard label give different non-target losses."""
     student, weak, labels = _logits(4)
     forms = labels, F.one_hot(labels, CLASSES).double()
     targets = [find_targets(form, student, zero_mass) for form in forms]
@@ -109,9 +95,7 @@ def zero_mass_class_dropped(zero_mass: str = "released") -> Check:
 
 
 def zipf_not_contiguous(zipf_over: str = "all") -> Check:
-    """Zipf masses of all classes are not contiguous without the target.
-
-    Contiguous masses are 1/1 … 1/(C−1). The exception is a target that ranks last.
+    """Zipf masses 1/1 … 1/C are not contiguous without the target.
 
     ``ours`` is the share of rows whose sorted masses are contiguous; ``theirs`` the share whose target ranks last.
     """
@@ -128,11 +112,7 @@ def zipf_not_contiguous(zipf_over: str = "all") -> Check:
 
 
 def nontarget_sums_equal(normalise: bool = True) -> Check:
-    """NKD compares non-target parts of equal sum; KD's parts differ.
-
-    It holds by construction; the claims beside it concern trainings. ``ours`` is the mean distance of the two sums over
-    random rows, with NKD's ``normalise``.
-    """
+    """NKD compares non-target parts of equal sum, by construction; KD's parts differ."""
     student, teacher, labels = _logits(6)
     dropped = is_target(student, labels)
     plain = [logits.softmax(dim=1).masked_fill(dropped, 0.0).sum(dim=1) for logits in (student, teacher)]
@@ -146,9 +126,9 @@ def nontarget_sums_equal(normalise: bool = True) -> Check:
 def negligible_cost(classes: int = 1000, tolerance: float = 0.05) -> Check:
     """A step of USKD costs at most 5 % above cross-entropy.
 
-    Counted, not timed, so that the result is portable: multiplications of forward and backward pass, and bytes of
-    parameters (with gradient and momentum) and of tensors saved for the backward, for a ResNet-18 on 32 images of 224
-    pixels. ``ours`` is the larger of the two ratios.
+    Counted, not timed: multiplications of forward and backward pass, and bytes of parameters (with gradient and
+    momentum) and of tensors saved, for a ResNet-18 on 32 images of 224 pixels. ``ours`` is the larger of the two
+    ratios.
     """
     plain, ours = _step_cost(CrossEntropy(), classes), _step_cost(USKD(256, classes), classes)
     ratios = [cost / other for cost, other in zip(ours, plain, strict=True)]
@@ -158,7 +138,6 @@ def negligible_cost(classes: int = 1000, tolerance: float = 0.05) -> Check:
 
 
 def _step_cost(objective: Objective, classes: int) -> tuple[int, int]:
-    """Multiplications and bytes of one step, on the device ``meta``."""
     from torchvision.models import resnet18
 
     with torch.device("meta"):

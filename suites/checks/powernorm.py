@@ -17,14 +17,12 @@ CHANNELS = 8
 
 
 def _inputs(seed: int, steps: int, shape: Sequence[int] = (6, 4, CHANNELS)) -> list[tuple[Tensor, Tensor]]:
-    """Activations (T, B, C) of varying scale, and output gradients, as doubles."""
     generator = torch.Generator().manual_seed(seed)
     draws = [torch.randn(2, *shape, generator=generator, dtype=torch.float64) for _ in range(steps)]
     return [(x * (1 + 0.5 * (step % 3)) + 0.3, gradient) for step, (x, gradient) in enumerate(draws)]
 
 
 def _norm(**options: Any) -> PowerNorm:
-    """A PowerNorm in double precision with gains other than one."""
     norm = PowerNorm(CHANNELS, **options).double()
     with torch.no_grad():
         norm.weight.copy_(torch.linspace(0.5, 1.5, CHANNELS))
@@ -32,7 +30,6 @@ def _norm(**options: Any) -> PowerNorm:
 
 
 def _step(norm: nn.Module, x: Tensor, gradient: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """One training forward and backward: output and gradient of the input."""
     x = x.clone().requires_grad_()
     y = norm(x, mask)
     y.backward(gradient)
@@ -41,10 +38,7 @@ def _step(norm: nn.Module, x: Tensor, gradient: Tensor, mask: Tensor | None = No
 
 
 def nu_recursion(other_decay: float | None = None) -> Check:
-    """The released buffer ``ema_gz`` is ν/(1−α): equal gradients over 200 steps.
-
-    ``other_decay`` gives the other side another α, so that the two are no longer a rescaling.
-    """
+    """The released buffer ``ema_gz`` is ν/(1−α): equal gradients over 200 steps."""
     alpha = 0.9
     released = _norm(warmup_steps=0, recursion="released", alpha_bkw=alpha)
     paper = _norm(warmup_steps=0, recursion="paper", alpha_bkw=alpha if other_decay is None else other_decay)
@@ -58,11 +52,7 @@ def nu_recursion(other_decay: float | None = None) -> Check:
 
 
 def backward_batch_denominator(backward_statistic: str = "released") -> Check:
-    """The released backward divides by the batch's statistic, unlike the forward.
-
-    After warm-up the output is x over the running statistic. ``ours`` is 1 if the first gradient is g over the batch's
-    statistic and 0 if over the forward's.
-    """
+    """The released backward divides by the batch's statistic, unlike the forward."""
     norm = _norm(warmup_steps=0, group_scaling=False, backward_statistic=backward_statistic)
     with torch.no_grad():
         norm.running_phi.fill_(4.0)
@@ -80,10 +70,7 @@ def backward_batch_denominator(backward_statistic: str = "released") -> Check:
 
 
 def running_double_update(running_update: str = "released") -> Check:
-    """In warm-up the cumulative mean is followed by the moving average.
-
-    φ ← 0.9(t−1)/t·φ + (0.1 + 0.9/t)·ψ.
-    """
+    """In warm-up φ ← 0.9(t−1)/t·φ + (0.1 + 0.9/t)·ψ: two updates."""
     norm = _norm(warmup_steps=200, group_scaling=False, running_update=running_update)
     expected = torch.ones(CHANNELS, dtype=torch.float64)
     error = 0.0
@@ -115,10 +102,7 @@ def warmup_off_by_one(boundary: str = "released") -> Check:
 
 
 def warmup_backward_approximate(backward: str = "released") -> Check:
-    """The gradient during warm-up is not the derivative (released: 0).
-
-    The derivative is autograd's of x/√(mean x² + eps), at the third step, when the average is no longer zero.
-    """
+    """The gradient during warm-up is not the derivative (released: 0)."""
     norm = _norm(warmup_steps=10, group_scaling=False, warmup_backward=backward)
     *early, (x, gradient) = _inputs(4, 3)
     for earlier, its_gradient in early:
@@ -134,10 +118,7 @@ def warmup_backward_approximate(backward: str = "released") -> Check:
 
 
 def groupscaling_unit_mean(groups: int = 4) -> Check:
-    """After group scaling the mean of x² over each group is 1.
-
-    Of four groups, for every token, up to eps. ``groups`` is the number that is scaled; the mean is taken over four.
-    """
+    """After group scaling the mean of x² over each group is 1."""
     x = _inputs(5, 1)[0][0] * torch.linspace(0.2, 5.0, CHANNELS, dtype=torch.float64)
     means = group_scale(x, groups, 1e-5).unflatten(-1, (4, -1)).square().mean(-1)
     worst = float(means.flatten()[(means - 1).abs().argmax()])
@@ -146,10 +127,7 @@ def groupscaling_unit_mean(groups: int = 4) -> Check:
 
 
 def pad_populations_differ(population: str = "released") -> Check:
-    """Forward and backward average over different tokens: 0 for the released code.
-
-    Padding changes in value: the statistic of the forward must not move, but the averaged correction does.
-    """
+    """Forward and backward average over different tokens: 0 for the released code."""
     mask = torch.zeros(4, 6, dtype=torch.bool)
     mask[1:, 4:] = True
     x, gradient = _inputs(6, 1)[0]
@@ -167,10 +145,7 @@ def pad_populations_differ(population: str = "released") -> Check:
 
 
 def counter_per_forward(training: bool = True) -> Check:
-    """The counter advances once for each training forward with its backward.
-
-    A step of two batches counts twice. ``training`` false counts evaluation forwards, which do not advance it.
-    """
+    """The counter advances once for each training forward with its backward."""
     norm = _norm(warmup_steps=10)
     norm.train(training)
     parts = _inputs(7, 6)

@@ -14,7 +14,6 @@ EPS = 1e-5
 
 
 def _features(seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Normal features (2, 3, 8, 8) and a mask (30 % holes)."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64)
     order = torch.rand(128, generator=generator).argsort().argsort()
@@ -22,10 +21,7 @@ def _features(seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def core_is_per_region_bn(fixed_eps: bool = False) -> Check:
-    """The core is batch normalization of each region with eps·N/S_R.
-
-    ``fixed_eps`` adds eps alone.
-    """
+    """The core is batch normalization of each region with eps·N/S_R."""
     x, hole = _features()
     out = normalize_regions(x, hole, Rules(EPS, fixed_eps, per_image=False))
     expected = torch.zeros_like(x)
@@ -125,11 +121,7 @@ def empty_region_safe(naive: bool = False) -> Check:
 
 
 def bias_init_std_one(deviation: float = 1.0) -> Check:
-    """The released initialisation draws biases with deviation 1.
-
-    The mean is 1e-4, perhaps the intended deviation. ``ours`` is the deviation of the biases of 400 convolutions of 50
-    outputs.
-    """
+    """The released biases have deviation 1; their mean of 1e-4 perhaps was meant."""
     layers = nn.ModuleList(nn.Conv2d(1, 50, 7) for _ in range(400))
     initialise_as_released(layers, lambda name: torch.Generator().manual_seed(int(name)), deviation)
     biases = torch.cat([part.bias.detach() for part in layers.children() if isinstance(part, nn.Conv2d)]).double()

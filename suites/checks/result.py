@@ -11,13 +11,8 @@ from harness.stats.agreement import Relation, relation_holds
 class Check:
     """The two sides of an identity or of an ordering.
 
-    Attributes:
-        ours: the value of the tested code.
-        theirs: the value of another code path, a formula, or a printed number.
-        tolerance: largest distance for ``equal``; smallest for ``below`` and ``above``.
-        unit: unit of both sides.
-        detail: parts of the two numbers, for reports.
-        relation: expected relation of ``ours`` to ``theirs``.
+    ``tolerance`` is the largest distance for ``equal``, the smallest for ``below`` and ``above``; ``detail`` has the
+    parts of the two numbers, for reports.
     """
 
     ours: float

@@ -69,10 +69,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def load_speech_commands(request: DataRequest[RateOptions]) -> Sounds:
-    """Read single words by the published lists.
-
-    Every folder that does not begin with ``_`` is a word.
-    """
+    """Read single words by the published lists; folders that begin with ``_`` are not words."""
     lists = {"validation": "validation_list.txt", "test": "testing_list.txt"}
     folder = _folder(request.root, "speech-commands", *lists.values())
     words = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(("_", "."))))

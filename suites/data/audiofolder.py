@@ -31,10 +31,7 @@ def recordings(tree: Tree) -> list[str]:
 def decoded(
     place: SourcePath, rate: int, length: int, wanted: Callable[[Tree], list[str]] = recordings
 ) -> tuple[Waves, list[str]]:
-    """Decode the recordings of a folder or archive, with a cache.
-
-    Returns (N, length) and the sorted names.
-    """
+    """Decode recordings (N, length) of a folder or archive by sorted name, with a cache; return them and the names."""
     source = place.source
 
     def make() -> Mapping[str, Array]:
@@ -132,10 +129,7 @@ def _matched(pattern: re.Pattern[str], names: list[str], source: str, form: str)
 
 
 def load_fsdd(request: DataRequest[FsddOptions]) -> Sounds:
-    """Read spoken digits, with disjoint speakers between splits.
-
-    The stream ``split`` assigns the speakers.
-    """
+    """Read spoken digits; the stream ``split`` assigns speakers to splits."""
     options = request.options
     waves, names = decoded(place_of(request), 8000, options.samples)
     matches = _matched(FSDD, names, "fsdd", "{digit}_{speaker}_{take}.wav")
@@ -154,10 +148,7 @@ def load_fsdd(request: DataRequest[FsddOptions]) -> Sounds:
 
 
 def load_esc10(request: DataRequest[Esc10Options]) -> Sounds:
-    """Read environmental sounds by the published folds.
-
-    One fold tests, the one before it validates, the rest trains.
-    """
+    """Read environmental sounds by the published folds: one tests, the one before it validates, the rest trains."""
     rate, test = request.options.rate, request.options.test_fold
     waves, names = decoded(place_of(request), rate, 5 * rate)
     matches = _matched(ESC, names, "esc10", "'NNN - Class/{fold}-{clip}.ogg'")
@@ -170,10 +161,7 @@ def load_esc10(request: DataRequest[Esc10Options]) -> Sounds:
 
 
 def read_tags(content: bytes, where: str) -> tuple[tuple[str, ...], dict[str, list[int]]]:
-    """Read a table with ``file`` and a 0/1 column a tag.
-
-    Returns the tags, and each file's values.
-    """
+    """Read the tags, and each file's values: a column ``file`` and a 0/1 column a tag."""
     (_, header), *rows = csv_lines(text_in(content, where), where) or [(1, [])]
     if "file" not in header or len(header) < 3:
         raise HarnessError(f"{where} has the columns {header}; expected 'file' and one column a tag")

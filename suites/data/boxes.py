@@ -97,10 +97,7 @@ class BoxedImages:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One image of a tree: its file and boxes.
-
-    Rows are (class, left, top, right, bottom, crowd) in shares of the sides.
-    """
+    """An image of a tree: its file, boxes as (class, left, top, right, bottom, crowd) in shares of the sides."""
 
     file: str
     rows: tuple[Row, ...]
@@ -156,10 +153,7 @@ def _finite(value: Any) -> float:
 
 
 def read_voc(content: bytes, where: str) -> tuple[list[tuple[str, Box]], int]:
-    """Read the boxes of one annotation, and the number of dropped ones.
-
-    Boxes are left, top, right, bottom in shares of the sides, and 1 if difficult.
-    """
+    """Read the boxes of an annotation: labels, shares of the sides, and the number of dropped ones."""
     try:
         root = ElementTree.fromstring(content)
         width, height = _size({side: _text(root, f"size/{side}") for side in ("width", "height")})
@@ -223,10 +217,7 @@ def _identities(content: bytes, where: str) -> Iterator[str]:
 
 
 def list_coco(tree: Tree, source: str) -> tuple[dict[str, list[Listed]], tuple[str, ...]]:
-    """List images by split of ``annotations/instances_<split>.json``.
-
-    Images lie in ``<split>/``; year suffixes are kept.
-    """
+    """List images by split of ``annotations/instances_<split>.json``; images lie in ``<split>/``."""
     images: dict[str, list[Listed]] = {}
     classes: tuple[str, ...] = ()
     for name in sorted(tree.names()):

@@ -108,10 +108,7 @@ def _split(tree: Tree, files: tuple[str, ...], layout: CifarLayout, prefix: str,
 
 
 def read(path: Path, layout: CifarLayout, source: str) -> dict[str, Array]:
-    """Read splits, labels and class names of a folder or archive.
-
-    The arrays are ``train``, ``train_labels``, ``test``, ``test_labels`` and ``classes``.
-    """
+    """Read ``train``, ``train_labels``, ``test``, ``test_labels`` and ``classes`` of a folder or archive."""
     digest = checksum(path)
 
     def make() -> Mapping[str, Array]:

@@ -37,10 +37,7 @@ class _Recording:
 
 
 def list_recordings(names: list[str], source: str) -> list[_Recording]:
-    """List the recordings among a tree's names, sorted.
-
-    Folders above the person and ``Static`` are ignored.
-    """
+    """List the recordings among a tree's names, sorted; folders above the person and ``Static`` are ignored."""
     listed = []
     for name in names:
         path = PurePosixPath(name)
@@ -160,10 +157,7 @@ class CsiFolderOptions(CsvOptions):
 
 
 def windows_of(arrays: Mapping[str, Array], options: CsvOptions, source: str) -> CsiWindows:
-    """Build windows with ``steps`` time steps from recordings.
-
-    Each step is the mean of the same number of packets; long recordings are cut into segments.
-    """
+    """Build windows with ``steps`` time steps, each the mean of packets; cut long recordings into segments."""
     windows, recordings = np.asarray(arrays["windows"], dtype=np.float32), np.asarray(arrays["recordings"])
     steps, packets = options.steps, windows.shape[1]
     if packets % steps:

@@ -92,10 +92,7 @@ class DivisionOptions:
 
 
 def divide(windows: CsiWindows, options: DivisionOptions, seed: int, source: str) -> CsiDomains:
-    """Divide windows into source and target.
-
-    Classes that the target lacks stay classes: a network cannot know them in advance.
-    """
+    """Divide windows into source and target; classes that the target lacks stay classes."""
     by_person = options.label != "person"
     domains, names = (windows.people, windows.people_names) if by_person else (windows.actions, windows.action_names)
     place = _target(names, options, seed, source)

@@ -109,10 +109,7 @@ class DigitsOptions:
 
 
 def load_digits(request: DataRequest[DigitsOptions]) -> Images:
-    """Read digits (N, 1, size, size) in 0–1, split at random by the stream ``split``.
-
-    ``noise`` adds normal noise of that deviation to every image, drawn from the stream ``data``.
-    """
+    """Read digits (N, 1, size, size) in 0–1, split by the stream ``split``, with noise of the stream ``data``."""
     options = request.options
     images, labels = read_digits()
     order = request.streams.numpy("split", "digits").permutation(len(labels))
@@ -171,10 +168,7 @@ def load_pairs(request: DataRequest[DigitPairsOptions]) -> Images:
 
 
 def load_by_class(request: DataRequest[DigitsByClassOptions]) -> Images:
-    """Generate numbers as (N, 1, 8, 8·length) images plus noise, with disjoint classes.
-
-    The stream ``split`` divides classes and pictures; the stream ``data`` draws pairs and noise.
-    """
+    """Generate numbers (N, 1, 8, 8·length) plus noise (stream ``data``), with disjoint classes (stream ``split``)."""
     options = request.options
     length, total = options.length, CLASSES**options.length
     counts = [options.train_classes, options.validation_classes]

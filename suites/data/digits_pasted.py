@@ -26,11 +26,7 @@ class DigitsPastedOptions:
 
 
 def load(request: DataRequest[DigitsPastedOptions]) -> BoxedImages:
-    """Paste digits of random size on noise: (N, 1, size, size), with boxes.
-
-
-    Splits draw from their own thirds of the digits (stream ``split``); places, sizes and noise come from ``data``.
-    """
+    """Paste digits of random size on noise: (N, 1, size, size), with boxes; splits share no digits."""
     options = request.options
     size, classes = options.size, options.classes
     images, digits = read_digits()

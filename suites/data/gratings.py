@@ -82,10 +82,7 @@ def _phases(draws: np.random.Generator, count: int, size: int, cycles: Floats) -
 
 
 def blobs(draws: np.random.Generator, count: int, size: int, low: float, high: float) -> Array:
-    """Masks (count, 1, size, size), 1 = hole: the peaks of a smooth random field.
-
-    ``low``–``high`` is the share of the picture.
-    """
+    """Masks (count, 1, size, size), 1 = hole of ``low``–``high`` of the picture: peaks of a smooth random field."""
     field = np.zeros((count, size, size))
     for _ in range(WAVES):
         field += draws.standard_normal((count, 1, 1)) * np.cos(

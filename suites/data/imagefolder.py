@@ -1,4 +1,4 @@
-"""Images in folders by class, as folder or archive, for user folders and named sources.
+"""Images in folders by class: user folders, archives and named sources.
 
 ``<split>/<class>/<name>.png``, or ``<class>/<name>.png`` split at random. Classes may be nested folders.
 """
@@ -49,7 +49,7 @@ def list_images(
     suffixes: tuple[str, ...] = SUFFIXES,
     things: str = "images",
 ) -> Listing:
-    """List images, or other ``things``, among a tree's names, sorted by split, class and name.
+    """List images, or other ``things``, of a tree: sorted by split, class and name.
 
     If a folder is named like a split, the folders below it are the class. Otherwise the folders below the common parent
     of all images are, and every image's split is ``UNSPLIT``.

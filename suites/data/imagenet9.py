@@ -80,10 +80,7 @@ def _clusters(split: ImageSplit, file: Path) -> Labels:
 
 
 def load(request: DataRequest[CropOptions]) -> BiasedImages:
-    """Images by file: ``train``, ``test`` (with clusters), ``biased``, ``hard``.
-
-    ``test`` and ``biased`` are the validation images.
-    """
+    """Images by file: ``train``, ``test`` (validation images, with clusters), the same as ``biased``, ``hard``."""
     options = request.options
     train = _split(request.root / "imagenet" / "train", options, 0, whole=True)
     test = _split(request.root / "imagenet" / "val", options, len(train), whole=True)

@@ -118,10 +118,7 @@ def photograph(name: str) -> str:
 
 
 def decode_masks(tree: Tree, files: Sequence[str], size: int, white: bool, source: str) -> Array:
-    """Decode masks (M, 1, size, size) ``uint8``, 1 = hole.
-
-    They are resized with nearest and thresholded in the middle, so that noise of a compressed mask is not a hole.
-    """
+    """Decode masks (M, 1, size, size) ``uint8``, 1 = hole; noise of a compressed mask is not a hole."""
     out = np.empty((len(files), 1, size, size), dtype=np.uint8)
     for place, name in enumerate(files):
         image = opened(tree.read(name), "L", f"{source}: {name}", "a mask")
@@ -134,10 +131,7 @@ def decode_masks(tree: Tree, files: Sequence[str], size: int, white: bool, sourc
 
 
 def read(place: SourcePath, size: int, white: bool) -> dict[str, Array]:
-    """Read images and masks by folder of ``FOLDERS``, and ``photographs``.
-
-    The latter are the numbers of the photographs of training images.
-    """
+    """Read images and masks by folder; ``photographs`` are numbers of training photographs."""
     source = place.source
 
     def make() -> dict[str, Array]:

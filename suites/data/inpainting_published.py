@@ -48,10 +48,7 @@ def files_below(folder: Path, source: str) -> list[Path]:
 
 
 def celeba_files(root: Path) -> Files:
-    """Split ``img_align_celeba/*.jpg`` by ``list_eval_partition.txt``.
-
-    Its lines have a file name and 0, 1 or 2.
-    """
+    """Split ``img_align_celeba/*.jpg`` by ``list_eval_partition.txt``: a file name and 0, 1 or 2 a line."""
     base = root / "celeba"
     listed = base / "list_eval_partition.txt"
     lines = text_of(listed, "celeba").splitlines()

@@ -27,10 +27,7 @@ def check_size(width: int, height: int, where: str) -> None:
 
 
 def jpeg_size(content: bytes | bytearray) -> tuple[int, int] | None:
-    """Width and height of a usual JPEG file (grey or three colours, 8 bits), else None.
-
-    The frame header of ITU-T T.81, section B.2.2; the segments before it are skipped.
-    """
+    """Width and height of a usual JPEG file (grey or three colours, 8 bits), else None (ITU-T T.81, B.2.2)."""
     if content[:3] != b"\xff\xd8\xff":
         return None
     place = 2

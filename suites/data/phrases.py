@@ -92,7 +92,7 @@ def _names_of(codes: tuple[str, ...], kind: str) -> tuple[Pair, ...]:
 
 
 def filling(slot: str, draws: Draws) -> Pair:
-    """Draw a value for a slot of a template, in German and English."""
+    """Draw a value of a template's slot, in German and English."""
     if slot == "person":
         name = NAMES[int(draws.integers(len(NAMES)))]
         return name, name

@@ -1,4 +1,4 @@
-"""Four published retrieval sets: CUB-200-2011, Cars-196, In-Shop, Online Products.
+"""Four published retrieval sets: CUB-200-2011, Cars-196, In-Shop, SOP.
 
 Training never uses classes of the test. None has a published validation split. Images stay in their files.
 Splits: the first half of the classes of CUB and Cars trains (Oh Song et al. 2016); the other two list theirs.
@@ -50,10 +50,7 @@ def joined(*tables: Mapping[str, str], source: str) -> Iterator[tuple[str, ...]]
 
 
 def read_cub(folder: Path) -> list[ListedImage]:
-    """Read ``images.txt``, ``image_class_labels.txt`` and ``classes.txt``.
-
-    Classes 1–100 train, 101–200 test. ``train_test_split.txt`` belongs to classification and is not used.
-    """
+    """Read the lists of CUB; classes 1–100 train, 101–200 test: its own split is for classification."""
     source = "cub"
     files = dict(rows_of(folder / "images.txt", source, 2))
     classes = dict(rows_of(folder / "image_class_labels.txt", source, 2))
@@ -68,10 +65,7 @@ def read_cub(folder: Path) -> list[ListedImage]:
 
 
 def read_cars(folder: Path) -> list[ListedImage]:
-    """Read ``cars_annos.mat``; the first half of the classes trains, the rest tests.
-
-    Its ``test`` flag is not used.
-    """
+    """Read ``cars_annos.mat``; the first half of the classes trains, the rest tests, whatever its flag ``test``."""
     path = folder / "cars_annos.mat"
     if not path.is_file():
         raise missing("cars196", path)
@@ -91,10 +85,7 @@ def read_cars(folder: Path) -> list[ListedImage]:
 
 
 def read_inshop(folder: Path) -> list[ListedImage]:
-    """Read ``list_eval_partition.txt``: count, header, rows.
-
-    Rows have image, item and ``train``, ``query`` or ``gallery``.
-    """
+    """Read ``list_eval_partition.txt``: image, item and ``train``, ``query`` or ``gallery`` after two lines."""
     path = folder / "list_eval_partition.txt"
     spelling = {"train": "train", "query": "test", "gallery": "gallery"}
     rows = []

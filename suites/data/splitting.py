@@ -124,10 +124,7 @@ def _count(share: float, total: int) -> int:
 
 
 def _by_strata(strata: Labels, draws: np.random.Generator) -> Labels:
-    """Order items so that every prefix has its share of every stratum.
-
-    Systematic sampling with a random start.
-    """
+    """Order items so that every prefix has its share of every stratum: systematic sampling, random start."""
     order = draws.permutation(len(strata))
     place = np.empty(len(strata))
     for stratum in np.unique(strata):

@@ -118,10 +118,7 @@ class SyntheticSoundsOptions:
 
 
 def load(request: DataRequest[SyntheticSoundsOptions]) -> Sounds:
-    """Generate recordings (N, samples) with normal noise from the stream ``data``.
-
-    Tags hold with probability ``density`` each, at least one of them.
-    """
+    """Generate recordings (N, samples) with noise from the stream ``data``, each tag with probability ``density``."""
     options = request.options
     make, names, tags = KINDS[options.kind]
     rate, length = options.rate, options.samples

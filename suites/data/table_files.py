@@ -95,9 +95,7 @@ def find_tables(path: Path, source: str) -> dict[str, tuple[Path, ...]]:
 
 
 def split_of(name: str) -> str | None:
-    """The split that a file's name begins with (``train.csv``, ``validation-00000-of-00002.parquet``), else the one
-    that a folder above it is called (``train/0000.parquet``), else None.
-    """
+    """Split at the beginning of a file's name (``train.csv``, ``test-00000-of-2.parquet``), or of a folder above it."""
     path = PurePosixPath(name)
     first = path.name.lower().partition(".")[0].partition("-")[0]
     named = (SPELLED.get(folder.lower()) for folder in reversed(path.parts[:-1]))

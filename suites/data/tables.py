@@ -121,7 +121,7 @@ def target_of(rows: Rows, name: str) -> Cells:
 
 
 def places_of(rows: Rows, strata: Labels, request: DataRequest[Any]) -> dict[str, Labels]:
-    """Split rows by a column, else by files, else at random, with groups in one split."""
+    """Split rows by a column, else by files, else at random; groups stay together."""
     options = request.options
     own = _by_column(rows, options.split_column) if options.split_column else dict(rows.parts)
     groups = None

@@ -55,10 +55,7 @@ def lines_of(path: Path) -> Iterator[list[str]]:
 
 
 def encode(lines: Lines, numbers: Mapping[str, int]) -> tuple[Array, Labels]:
-    """Token numbers of a text (0: unknown) and starts of its articles.
-
-    An article starts at a heading of the first level, `` = Title = ``.
-    """
+    """Token numbers of a text (0: unknown) and starts of its articles, at headings `` = Title = ``."""
     tokens, starts = array("i"), array("q")
     for words in lines:
         if len(words) > 3 and words[0] == words[-2] == "=" and words[1] != "=" and words[-3] != "=":
@@ -126,10 +123,7 @@ def _first(folder: Path, names: Iterable[str]) -> Path | None:
 
 
 def find_texts(path: Path, source: str, cut: Iterable[str]) -> dict[str, Path]:
-    """Find files by split; a single file or the only text of a folder is ``train``.
-
-    Splits in ``cut`` are cut from ``train`` and need no file.
-    """
+    """Find files by split, except those in ``cut``; a single file or a folder's only text is ``train``."""
     if not path.exists():
         raise missing(source, path)
     if path.is_file():
@@ -233,10 +227,7 @@ def load_sentences(request: DataRequest[VocabularyOptions]) -> Text:
 
 
 def load_heldout(request: DataRequest[HeldOutOptions]) -> Text:
-    """Read WikiText-2 without its training text; ``test`` trains.
-
-    The halves of ``valid`` validate and test. Scores are not those of the published task.
-    """
+    """Read WikiText-2 without its training text; ``test`` trains, the halves of ``valid`` validate and test."""
     files = {"train": "data:wikitext2/wiki.test.tokens.gz", "held": "data:wikitext2/wiki.valid.tokens.gz"}
     paths = {split: request.root / file.removeprefix("data:") for split, file in files.items()}
     sums = {split: request.files[file] for split, file in files.items()}

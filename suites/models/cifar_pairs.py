@@ -55,10 +55,7 @@ def shuffled(images: Tensor, groups: int) -> Tensor:
 
 
 class ShuffleV1Block(nn.Module):
-    """Grouped 1×1, shuffle, depthwise 3×3, grouped 1×1.
-
-    The result is added to the input or, with stride 2, concatenated with its mean.
-    """
+    """Grouped 1×1, shuffle, depthwise 3×3, grouped 1×1; plus the input, or beside its mean if the stride is 2."""
 
     def __init__(self, inputs: int, width: int, stride: int, groups: int = 3) -> None:
         super().__init__()
@@ -79,10 +76,7 @@ class ShuffleV1Block(nn.Module):
 
 
 class ShuffleV2Block(nn.Module):
-    """Half the channels pass, half go through 1×1, depthwise 3×3, 1×1.
-
-    With stride 2 both halves are computed.
-    """
+    """Half the channels pass, half go through 1×1, depthwise 3×3, 1×1; with stride 2 both are computed."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -172,10 +166,7 @@ def mobilenet_v2(channels: int, classes: int) -> Staged:
 def shufflenet(
     channels: int, classes: int, block: Callable[[int, int, int], nn.Module], widths: Sequence[int], last: int = 0
 ) -> Staged:
-    """A 1×1 stem and stages of 4, 8 and 4 blocks.
-
-    The stem has 24 channels; ``last`` is the number of channels of the last convolution.
-    """
+    """A 1×1 stem of 24 channels: then 4, 8 and 4 blocks, and a 1×1 convolution of ``last`` channels."""
     stages: list[nn.Module] = []
     before = 24
     for number, (count, width) in enumerate(zip((4, 8, 4), widths, strict=True)):

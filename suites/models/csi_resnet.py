@@ -59,11 +59,7 @@ class CsiEncoder(nn.Module):
 
 
 class CsiNetwork(nn.Module):
-    """The encoder and its classifier.
-
-    Attributes:
-        dimension: of the embedding.
-    """
+    """The encoder and its classifier."""
 
     def __init__(self, encoder: CsiEncoder, classes: int, dimension: int) -> None:
         super().__init__()
@@ -108,10 +104,7 @@ class CsiResNetOptions:
 
 
 def build(request: ModelRequest[CsiResNetOptions]) -> CsiNetwork:
-    """Build the network for ``facts``: ``classes``.
-
-    ``pretrained`` starts all but stem and embedding from ImageNet.
-    """
+    """Build the network for ``facts``: ``classes``; ``pretrained``: all but stem and embedding from ImageNet."""
     options = request.options
     width, dimension = options.width, options.dimension
     encoder = CsiEncoder(width, dimension, options.deviation, options.stem)

@@ -141,10 +141,7 @@ class DetectorOptions:
 
 
 def build(request: ModelRequest[DetectorOptions]) -> nn.Module:
-    """The detector for ``facts``: ``channels`` and ``classes``.
-
-    With ``pretrained`` the backbone starts from the dependency ``backbone``.
-    """
+    """Build the detector for ``facts``: ``channels`` and ``classes``; ``pretrained``: the backbone from its weights."""
     options, channels, classes = request.options, int(request.facts["channels"]), int(request.facts["classes"])
     kind, name, head = options.kind, options.backbone, options.head
     if name != "cnn" and channels != 3:

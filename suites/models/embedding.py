@@ -61,10 +61,7 @@ class EmbeddingOptions:
 
 
 def build(request: ModelRequest[EmbeddingOptions]) -> EmbeddingNetwork:
-    """The embedding network for ``facts``: ``channels``.
-
-    With ``pretrained`` the backbone starts from the weights file in the dependency ``backbone``.
-    """
+    """Build the network for ``facts``: ``channels``; ``pretrained``: the backbone from its weights."""
     options = request.options
     body, width = _backbone(options.backbone, request)
     if options.pretrained:
@@ -84,10 +81,7 @@ def _backbone(name: str, request: ModelRequest[EmbeddingOptions]) -> tuple[nn.Mo
 
 
 def load_weights(body: nn.Module, place: Path | None) -> None:
-    """Copy a backbone's weights from a file or a folder's only file.
-
-    Heads are ignored. Names are those of the body, with or without ``body.`` before them.
-    """
+    """Copy a backbone's weights: names with or without ``body.``, from a file or a folder's only file."""
     body.load_state_dict(fitting(place, body.state_dict(), "of this backbone"), strict=False)
 
 

@@ -19,8 +19,8 @@ from harness.data.roots import data_root
 from harness.errors import HarnessError, MissingDataError
 from harness.registry.metadata import ModelMetadata
 from harness.trial.contracts import ModelRequest
+from harness.trial.options import Values, option
 from harness.trial.options import build as build_options
-from harness.trial.options import option
 from suites.models import cnn, imagenet_zoo, resnet
 from suites.models.embedding import read_tensors
 from suites.models.imagenet_zoo import TIMM, TORCHVISION
@@ -68,7 +68,7 @@ def _network(request: ModelRequest[FineTunedOptions]) -> nn.Module:
     if options.arch in OWN:
         make, declared = OWN[options.arch]
         try:
-            own = build_options(declared, options.options)
+            own = build_options(declared, Values(options.options))
         except HarnessError as error:
             raise HarnessError(f"{NAME}: options of {options.arch}: {error}") from error
         return make(ModelRequest(own, request.facts))

@@ -55,10 +55,7 @@ def build(request: ModelRequest[ImageNetZooOptions]) -> nn.Module:
 
 
 def torchvision_body(name: str, channels: int, model: str) -> nn.Sequential:
-    """Build the feature maps of a torchvision ResNet, with published names.
-
-    Weights are random. Other than three channels are an error (HarnessError naming ``model``).
-    """
+    """Build a torchvision ResNet up to its feature maps, with random weights."""
     from torchvision import models
 
     if channels != 3:

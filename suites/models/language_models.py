@@ -34,10 +34,7 @@ from suites.models.vocabulary import (
 
 
 class CausalLayer(nn.Module):
-    """Causal self-attention and a two-layer network on (T, B, C), each with a residual and a norm.
-
-    ``norm_first`` normalises the input of each part (pre-norm); otherwise the sum (post-norm, as published in 2017).
-    """
+    """Causal self-attention and two-layer network on (T, B, C), pre-norm (``norm_first``) or post-norm."""
 
     def __init__(self, request: ModelRequest[TransformerLMOptions]) -> None:
         super().__init__()
@@ -269,10 +266,7 @@ def build_xl(request: ModelRequest[TransformerXLOptions]) -> TransformerXL:
 
 
 class MultiLinearAttention(nn.Module):
-    """One core of multi-linear attention over at most ``length`` places.
-
-    (T, B, C) to the same. The core's diagonal is one for every rank: the projections of queries cover other diagonals.
-    """
+    """Multi-linear attention of one core on (T, B, C), at most ``length`` places; the diagonal is one."""
 
     def __init__(self, width: int, head_width: int, length: int, causal: bool) -> None:
         super().__init__()

@@ -44,10 +44,7 @@ def stacked(channels: int, widths: Sequence[int], kernel: int) -> nn.Sequential:
 
 
 class BagBlock(nn.Module):
-    """ResNet's basic block with unpadded 1×1 kernels, the first optionally 3×3.
-
-    The shortcut is cropped to fit.
-    """
+    """ResNet's basic block with unpadded 1×1 kernels, the first optionally 3×3; the shortcut is cropped to fit."""
 
     def __init__(self, inputs: int, width: int, stride: int, kernel: int) -> None:
         super().__init__()

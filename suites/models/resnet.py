@@ -122,10 +122,7 @@ WIDE_STAGES = (16, 32, 64)
 
 
 class WideBlock(nn.Module):
-    """BN, ReLU, 3×3, BN, ReLU, dropout, 3×3, plus the input.
-
-    If shapes differ the shortcut is a 1×1 convolution of the activated input (Zagoruyko & Komodakis 2016, figure 1).
-    """
+    """BN, ReLU, 3×3, BN, ReLU, dropout, 3×3, plus the input (Zagoruyko & Komodakis 2016, figure 1)."""
 
     def __init__(self, inputs: int, width: int, stride: int, dropout: float) -> None:
         super().__init__()

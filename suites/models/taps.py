@@ -71,10 +71,7 @@ def taps_of(network: nn.Module) -> Taps:
 
 
 def _of_body(body: nn.Sequential) -> Taps:
-    """Find taps of sequential bodies by the last halving module.
-
-    The stage before last ends before it.
-    """
+    """Find taps of a sequential body: the stage before last ends before the last halving module."""
     places = [place for place, part in enumerate(body) if _halves(part)]
     if not places or places[-1] == 0:
         raise HarnessError("the body has one stage only: no module after the first halves the side")

@@ -42,10 +42,7 @@ class Attention(nn.Module):
         return self._split(self.keys(context)), self._split(self.values(context))
 
     def mix(self, x: Tensor, keys: Tensor, values: Tensor, closed: Tensor | None) -> Tensor:
-        """Attend to keys and values except where ``closed`` is true.
-
-        ``closed`` is broadcastable to (B, heads, T, S).
-        """
+        """Attend to keys and values except where ``closed``, broadcastable to (B, heads, T, S), is true."""
         queries = self._split(self.queries(x))
         bias = None
         if closed is not None:
@@ -171,10 +168,7 @@ class DecoderLayer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Encoder and decoder over tokens of a joint vocabulary.
-
-    ``padding`` is the number that fills shorter rows. Norms come from the places ``encoder`` and ``decoder``.
-    """
+    """Encoder and decoder over a joint vocabulary; norms of the places ``encoder`` and ``decoder``."""
 
     def __init__(self, request: ModelRequest[TransformerOptions]) -> None:
         super().__init__()
@@ -233,10 +227,7 @@ class Transformer(nn.Module):
 
 
 def initialise(model: Transformer) -> None:
-    """Initialise with Glorot's uniform weights and embeddings of deviation 1/√width.
-
-    Weights of queries, keys and values are divided by √2.
-    """
+    """Initialise with Glorot's uniform weights (attention inputs divided by √2), embeddings of deviation 1/√width."""
     nn.init.normal_(model.embedding.weight, std=model.width**-0.5)
     for name, part in model.named_modules():
         if isinstance(part, nn.Linear):

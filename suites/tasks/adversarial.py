@@ -12,8 +12,7 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.metadata import TaskMetadata
-from harness.trial.contracts import Evaluation, StepResult, Task
-from harness.trial.data_parallel import Replicas
+from harness.trial.contracts import Evaluation, StepResult
 from harness.trial.options import option
 from suites.tasks.augment import AugmentOptions
 from suites.tasks.classification import Classification, ClassificationBatch
@@ -58,6 +57,7 @@ class Adversarial(Classification):
     )
 
     options: AdversarialOptions  # type: ignore[assignment]
+    shares = False  # random starts are drawn for a whole batch
 
     def build(self) -> nn.Module:
         self.data = self.context.load_data()
@@ -84,10 +84,6 @@ class Adversarial(Classification):
         if training:
             length, steps, start = options.attack_step, options.attack_steps, options.random_start
         return PGD(options.threat, options.radius, length, steps, start, options.attack_rule)
-
-    def share(self, batch: ClassificationBatch, replicas: Replicas) -> ClassificationBatch:
-        """Reject data parallelism: random starts are drawn for a whole batch."""
-        return Task.share(self, batch, replicas)
 
     def training_step(self, batch: ClassificationBatch, step: int) -> StepResult:
         generator = self.streams.torch("attack", step)

@@ -19,6 +19,7 @@ from harness.trial.loading import FileRows, Loader, PendingBatch
 from harness.trial.options import option
 from suites.data.sounds import SoundFiles, Sounds, SoundSplit, decode
 from suites.tasks.common import ShuffledTask
+from suites.tasks.prediction_scores import class_items
 
 SCORES = ("roc-auc", "pr-auc", "accuracy", "f1")
 
@@ -151,12 +152,10 @@ class Audio(ShuffledTask):
         metrics = self._scores(probabilities, targets)
         metrics["loss"] = _log_loss(probabilities, targets)
         metrics.update({f"trivial.{name}": value for name, value in self._scores(constant, targets).items()})
-        items = {"item": self.data.splits[split].items}
-        if not self.data.tags:
-            predicted = probabilities.argmax(1)
-            items |= {"correct": predicted == targets, "label": targets.astype(np.int16)}
-            items |= {"predicted": predicted.astype(np.int16), "classes": np.array(self.data.classes, dtype=np.str_)}
-        return Evaluation(metrics, items)
+        items = self.data.splits[split].items
+        if self.data.tags:
+            return Evaluation(metrics, {"item": items})
+        return Evaluation(metrics, class_items(items, probabilities.argmax(1), targets, self.data.classes))
 
     def probabilities(self, split: str) -> np.ndarray:
         """Probabilities (N, classes), averaged over the chunks."""

@@ -6,18 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.registry.metadata import TaskMetadata
 from harness.trial.contracts import Evaluation, StepResult
-from harness.trial.data_parallel import Replicas, rows_of
 from harness.trial.loading import PendingBatch
 from harness.trial.options import option
 from suites.tasks.augment import MixingOptions, mix_batch
 from suites.tasks.common import ImageTask, calibrate_batch_norms, freeze_batch_norms, share_of
+from suites.tasks.prediction_scores import class_items
 
 # Enough images for the statistics of 64 channels; a whole pass over ImageNet would cost an epoch.
 CALIBRATION_IMAGES = 2048
@@ -64,6 +63,7 @@ class Classification(ImageTask):
     )
 
     options: ClassificationOptions
+    shares = True  # BatchNorm sees only its process's part
 
     def build(self) -> nn.Module:
         self.load_images()
@@ -97,9 +97,6 @@ class Classification(ImageTask):
             loss = batch.weight * loss + (1 - batch.weight) * other
         return StepResult(loss)
 
-    def share(self, batch: ClassificationBatch, replicas: Replicas) -> ClassificationBatch:
-        return rows_of(batch, self.recipe.batch_size, replicas.rows(self.recipe.batch_size))
-
     def scores(self, split: str) -> Evaluation:
         """Accuracies in percent, cross-entropy, the majority share, correctness by item."""
         return classified(self, self.model, split)
@@ -108,14 +105,8 @@ class Classification(ImageTask):
 def classified(task: ImageTask, network: nn.Module, split: str) -> Evaluation:
     """A network's scores on a split; outcomes, classes and predictions by item."""
     labels, logits = task.splits[split].labels, task.outputs(network, split)
-    predicted = logits.argmax(1)
-    items = {
-        "item": task.data.splits[split].items,
-        "correct": (predicted == labels).cpu().numpy(),
-        "label": labels.short().cpu().numpy(),
-        "predicted": predicted.short().cpu().numpy(),
-        "classes": np.array(task.data.classes, dtype=np.str_),
-    }
+    predicted, data = logits.argmax(1).cpu().numpy(), task.data
+    items = class_items(data.splits[split].items, predicted, labels.cpu().numpy(), data.classes)
     return Evaluation(score(logits, labels, task.majority), items)
 
 

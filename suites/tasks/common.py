@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.errors import HarnessError
 from harness.trial.contracts import Diagnostic, Evaluation, Task, TrialContext
+from harness.trial.data_parallel import Replicas, rows_of
 from harness.trial.loading import FileRows, Loader, PendingBatch
 from methods.optimizers.diagnostics import WeightDiagnostic, roles_of
 from suites.data.types import Array, ImageFiles, Images, ImageSplit
@@ -51,6 +52,7 @@ class ShuffledTask(Task):
     Attributes:
         splits: items by split; ``train`` is shuffled.
         least_batch: fewest items that a batch may have.
+        shares: true if several devices may compute the loss, each on its items.
         in_files: true if training items are read from files; their indices then stay on the host.
         validated: metrics of the last evaluation on validation.
     """
@@ -59,6 +61,7 @@ class ShuffledTask(Task):
     splits: Mapping[str, Sized]
     model: nn.Module
     least_batch: ClassVar[int] = 1
+    shares: ClassVar[bool] = False
     in_files: bool = False
 
     def __init__(self, context: TrialContext) -> None:
@@ -92,6 +95,12 @@ class ShuffledTask(Task):
     def batches(self, epoch: int) -> Iterator[Any]:
         """Augmented batches of a fresh permutation, with separate random streams."""
         return self.loader.ahead(self.readings(epoch))
+
+    def share(self, batch: Any, replicas: Replicas) -> Any:
+        """This process's items, if the loss is a mean over items (``shares``)."""
+        if not self.shares:
+            return super().share(batch, replicas)
+        return rows_of(batch, self.recipe.batch_size, replicas.rows(self.recipe.batch_size))
 
     def evaluate(self, split: str) -> Evaluation:
         """``scores`` of a split in evaluation mode; empty without that split."""
@@ -134,16 +143,23 @@ class NetworkWithLoss(nn.Module):
 
 
 class LatestDiagnostic:
-    """A diagnostic that reports its last measurement; subclasses fill ``last``."""
+    """Reports the last ``measure``, taken before or ``after`` each step."""
 
-    def __init__(self) -> None:
+    def __init__(self, measure: Callable[[], Mapping[str, Any]], *, after: bool = False) -> None:
+        self.measure, self.after = measure, after
         self.last: dict[str, float] = {}
 
     def before_step(self) -> None:
-        """Measure nothing; subclasses may override it."""
+        if not self.after:
+            self._measure()
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        if self.after:
+            self._measure()
         return self.last
+
+    def _measure(self) -> None:
+        self.last = {name: float(value) for name, value in self.measure().items()}
 
     def summary(self) -> dict[str, float]:
         return dict(self.last)

@@ -8,7 +8,7 @@ Every function may be called by several threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +35,8 @@ def on_device(array: Array, device: torch.device) -> Tensor:
 
 def centres(files: ImageFiles, places: Tensor) -> FileRows:
     """Centre squares (B, 3, size, size) of files."""
-    chosen = [files.paths[place] for place in places.tolist()]
-    return FileRows(chosen, partial(_centre, size=files.size, resize=files.resize), (3, files.size, files.size))
+    chosen, size, resize = [files.paths[place] for place in places.tolist()], files.size, files.resize
+    return FileRows(chosen, lambda row, file: decode_centre(file, size, resize), (3, size, size))
 
 
 def boxes(files: ImageFiles, places: Tensor, cut: Tensor) -> FileRows:
@@ -44,10 +44,6 @@ def boxes(files: ImageFiles, places: Tensor, cut: Tensor) -> FileRows:
     chosen, size = [files.paths[place] for place in places.tolist()], files.size
     shares = cut.tolist()
     return FileRows(chosen, lambda row, file: decode_box(file, shares[row], size), (3, size, size))
-
-
-def _centre(row: int, file: Path, size: int, resize: int) -> Array:
-    return decode_centre(file, size, resize)
 
 
 def decode_centre(file: Path, size: int, resize: int) -> Array:

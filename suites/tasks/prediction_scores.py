@@ -69,16 +69,22 @@ def class_evaluation(
     probabilities: Numbers, labels: Classes, prior: Numbers, items: Classes, names: Sequence[str]
 ) -> Evaluation:
     """Scores with those of the dummy baseline; outcomes and costs by item."""
-    predicted = probabilities.argmax(1)
-    by_item = {
+    by_item = class_items(items, probabilities.argmax(1), labels, names)
+    by_item["cost"] = costs(probabilities, labels)
+    return Evaluation(with_trivial_classes(probabilities, labels, prior), by_item)
+
+
+def class_items(
+    items: Classes, predicted: Classes, labels: Classes, names: Sequence[str]
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Outcomes by item, and the names of the classes, for reports."""
+    return {
         "item": items,
         "correct": predicted == labels,
-        "cost": costs(probabilities, labels),
         "label": labels.astype(np.int16),
         "predicted": predicted.astype(np.int16),
         "classes": np.array(names, dtype=np.str_),
     }
-    return Evaluation(with_trivial_classes(probabilities, labels, prior), by_item)
 
 
 def number_scores(predicted: Numbers, targets: Numbers) -> dict[str, float]:

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.metadata import TaskMetadata
 from harness.trial.contracts import Evaluation, StepResult
-from harness.trial.data_parallel import Replicas, rows_of
 from harness.trial.options import option
 from suites.data.tables import TableData, TableSplit
 from suites.models.estimators import Estimator
@@ -152,7 +151,8 @@ class Tabular(ShuffledTask):
     options: Any
     splits: dict[str, RowBatch]  # type: ignore[assignment]
     targets: dict[str, np.ndarray]
-    least_batch: ClassVar[int] = 2
+    least_batch = 2
+    shares = True
 
     def build(self) -> nn.Module:
         self.data: TableData = self.context.load_data()
@@ -191,9 +191,6 @@ class Tabular(ShuffledTask):
         train = self.splits["train"]
         for places, _ in self.shuffled(epoch):
             yield RowBatch(train.features[places], train.targets[places])
-
-    def share(self, batch: RowBatch, replicas: Replicas) -> RowBatch:
-        return rows_of(batch, self.recipe.batch_size, replicas.rows(self.recipe.batch_size))
 
     def outputs(self, split: str) -> np.ndarray:
         """Outputs of the model for all rows of a split, (N, outputs)."""

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.metadata import TaskMetadata
 from harness.trial.contracts import Evaluation, StepResult
-from harness.trial.data_parallel import Replicas, rows_of
 from harness.trial.options import option
 from suites.data.documents import Documents
 from suites.data.types import vocabulary_of
@@ -66,6 +65,7 @@ class TextClassification(ShuffledTask):
     data: Documents
     splits: dict[str, TextBatch]
     least_batch = 2
+    shares = True
 
     def build(self) -> nn.Module:
         self.data = self.context.load_data()
@@ -130,9 +130,6 @@ class TextClassification(ShuffledTask):
     def training_step(self, batch: TextBatch, step: int) -> StepResult:
         smoothing = self.options.label_smoothing
         return StepResult(F.cross_entropy(self.model(batch.tokens), batch.labels, label_smoothing=smoothing))
-
-    def share(self, batch: TextBatch, replicas: Replicas) -> TextBatch:
-        return rows_of(batch, self.recipe.batch_size, replicas.rows(self.recipe.batch_size))
 
     def scores(self, split: str) -> Evaluation:
         """Scores with those of the dummy baseline; outcomes and costs by text."""

@@ -1,4 +1,4 @@
-"""What every executor promises, over all that ``EXECUTORS`` names: outcomes, failures, crashes, deadlines, progress."""
+"""The contract of every executor: outcomes, failures, crashes, deadlines, progress."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.app.recording import StoreRecorder
+from harness.app.session import StoreRecorder
 from harness.cli.run import run_command
 from harness.cli.sweep import sweep_command
 from harness.execute.dispatch import Dispatcher, Policy, Watch
@@ -192,7 +192,7 @@ def test_a_worker_that_dies_is_tried_again(executor: Executor, tiny: Path, datab
     assert tiny.with_name("crashed").exists()
     assert (outcome.status, outcome.attempts) == (Status.DONE, 2)
     with open_reader(database) as reader:
-        (retry,) = reader.events("run", "retry")
+        (retry,) = reader.query("SELECT * FROM events WHERE run_id = 'run' AND kind = 'retry'").dicts()
     assert "worker process died" in str(retry["detail"])
 
 

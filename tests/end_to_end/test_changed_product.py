@@ -1,4 +1,4 @@
-"""A teacher that somebody changed after it was trained: its students are not trained on it, and it is made again."""
+"""A teacher whose trained weights were edited: no student uses it, and it is trained again."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ BENCHMARK = "imagenet-resnet18"
 
 
 def teacher_of(folder: Path) -> Path:
-    (found,) = folder.glob("artifacts/*/product.safetensors")
-    return found
+    (result,) = folder.glob("artifacts/*/product.safetensors")
+    return result
 
 
 def test_a_changed_teacher_is_told_and_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ ACC = ("--metric", "acc=accuracy")
 @pytest.fixture(autouse=True)
 def _pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pages of this tree, whatever package is installed."""
-    monkeypatch.setattr(reporting, "write_site", lambda: write_site)
+    monkeypatch.setattr(reporting, "page_writer", lambda name: write_site)
 
 
 @pytest.fixture
@@ -42,22 +42,22 @@ def imported(suite: Path, *arguments: object) -> dict[str, Any]:
     import contextlib
     import io
 
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
         assert call("import", *arguments, "--suite", suite, "--format", "json") == 0
-    return json.loads(said.getvalue())
+    return json.loads(text.getvalue())
 
 
 def claims(capsys: pytest.CaptureFixture[str], suite: Path, *arguments: object) -> dict[str, Any]:
     capsys.readouterr()
     assert call("claims", suite, *arguments, "--format", "json") == 0
-    (told,) = json.loads(capsys.readouterr().out)
-    return told
+    (message,) = json.loads(capsys.readouterr().out)
+    return message
 
 
-def verdict(told: dict[str, Any], claim: str | None = None) -> dict[str, Any]:
-    (one,) = [one for one in told["verdicts"] if claim in (None, one["claim_id"])]
-    return one
+def verdict(answer: dict[str, Any], claim: str | None = None) -> dict[str, Any]:
+    (item,) = [item for item in answer["verdicts"] if claim in (None, item["claim_id"])]
+    return item
 
 
 def rows(database: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -81,7 +81,7 @@ FORMATS: list[tuple[str, Any, Sequence[str], bool]] = [
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("name", "write", "flags", "curves"), FORMATS, ids=[one[0] for one in FORMATS])
+@pytest.mark.parametrize(("name", "write", "flags", "curves"), FORMATS, ids=[item[0] for item in FORMATS])
 def test_each_kind_of_tracker_becomes_trials_and_a_verdict(
     suite: Path,
     database: Path,
@@ -102,11 +102,11 @@ def test_each_kind_of_tracker_becomes_trials_and_a_verdict(
         assert rows(database, "SELECT count(DISTINCT trial_id), max(step) FROM metrics WHERE name = 'accuracy'") == [
             (12, 2)
         ]
-    told = verdict(claims(capsys, suite, "--imported", "only"))
-    assert told["verdict"] == "direction confirmed"
-    assert told["n"] == made.SEEDS
-    assert told["difference"] == pytest.approx(expected(), abs=1e-4)
-    assert any(LABEL.match(text) for text in told["design"]["warnings"])
+    message = verdict(claims(capsys, suite, "--imported", "only"))
+    assert message["verdict"] == "direction confirmed"
+    assert message["n"] == made.SEEDS
+    assert message["difference"] == pytest.approx(expected(), abs=1e-4)
+    assert any(LABEL.match(text) for text in message["design"]["warnings"])
 
 
 def test_tables_of_every_kind_give_one_verdict(
@@ -121,7 +121,7 @@ def test_tables_of_every_kind_give_one_verdict(
         own = tmp_path / f"{number}.duckdb"
         imported(suite, tmp_path / name, *ACC, "--db", own)
         seen.append(verdict(claims(capsys, suite, "--imported", "only", "--db", own)))
-    assert len({(one["verdict"], one["n"], round(one["difference"], 9)) for one in seen}) == 1
+    assert len({(item["verdict"], item["n"], round(item["difference"], 9)) for item in seen}) == 1
 
 
 def test_an_optuna_study(suite: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -137,8 +137,8 @@ def test_an_optuna_study(suite: Path, database: Path, capsys: pytest.CaptureFixt
             trial.report(made.score(arm, seed, step), step)
         study.tell(trial, made.score(arm, seed, 2))
     imported(suite, tmp_path / "s.db", "--metric", "value=accuracy")
-    told = verdict(claims(capsys, suite, "--imported", "only"))
-    assert (told["verdict"], told["difference"]) == ("direction confirmed", pytest.approx(expected()))
+    message = verdict(claims(capsys, suite, "--imported", "only"))
+    assert (message["verdict"], message["difference"]) == ("direction confirmed", pytest.approx(expected()))
 
 
 def test_the_same_file_twice_imports_nothing_and_says_so(
@@ -187,13 +187,13 @@ def test_what_a_stored_trial_says_of_itself(suite: Path, database: Path, tmp_pat
     fingerprint, environment, spec = rows(
         database, "SELECT fingerprint, environment_id, spec::VARCHAR FROM trials WHERE arm = 'adamp' AND seed = 3"
     )[0]
-    told = json.loads(spec)["imported"]
+    message = json.loads(spec)["imported"]
     assert (fingerprint, environment) == ("imported", "imported")
-    assert told["file"] == str(path)
-    assert told["sha256"] == file["sha256"]
-    assert told["row"] == f"{path}:9"
-    assert told["mapping"]["metrics"] == {"acc": {"metric": "accuracy"}, "loss": {"metric": "loss"}}
-    assert told["at"]
+    assert message["file"] == str(path)
+    assert message["sha256"] == file["sha256"]
+    assert message["row"] == f"{path}:9"
+    assert message["mapping"]["metrics"] == {"acc": {"metric": "accuracy"}, "loss": {"metric": "loss"}}
+    assert message["at"]
 
 
 def test_a_failed_row_is_a_failed_trial_and_imported_once(
@@ -203,17 +203,17 @@ def test_a_failed_row_is_a_failed_trial_and_imported_once(
     table[0]["acc"] = "nan"
     path = made.write_csv(tmp_path / "r.csv", table)
     assert call("import", path, "--suite", suite, *ACC) == 0
-    said = capsys.readouterr().out
-    assert f"failed: digits/adam/0: accuracy on test is empty or NaN ({path}:2)" in said
-    assert "1 without a score" in said
+    text = capsys.readouterr().out
+    assert f"failed: digits/adam/0: accuracy on test is empty or NaN ({path}:2)" in text
+    assert "1 without a score" in text
     assert rows(database, "SELECT status, count(*) FROM trials GROUP BY ALL ORDER BY ALL") == [
         ("done", 11),
         ("failed", 1),
     ]
     assert imported(suite, path, *ACC)["files"][0]["known"] == 12
-    told = verdict(claims(capsys, suite, "--imported", "only"))
-    assert told["n"] == made.SEEDS - 1
-    assert told["design"]["numbers"]["failed"] == 1
+    message = verdict(claims(capsys, suite, "--imported", "only"))
+    assert message["n"] == made.SEEDS - 1
+    assert message["design"]["numbers"]["failed"] == 1
 
 
 MIXED = """
@@ -266,14 +266,14 @@ def test_imported_and_own_trials_never_mix(
     imported(mixed, foreign(tmp_path / "bad.csv", -5.0))
     capsys.readouterr()
     assert call("claims", mixed, "--format", "json") == 0
-    said = capsys.readouterr()
-    after = verdict(json.loads(said.out)[0], "here")
+    text = capsys.readouterr()
+    after = verdict(json.loads(text.out)[0], "here")
     for key in ("verdict", "n", "difference", "ci_low", "ci_high", "p", "adjusted_p"):
         assert after[key] == own[key], key
     assert not after["design"]["changed"]
     assert not after["design"]["imported"]
-    assert "6 imported trials are not used" in said.err
-    assert "made by other code" not in said.err
+    assert "6 imported trials are not used" in text.err
+    assert "made by other code" not in text.err
     only = verdict(claims(capsys, mixed, "--imported", "only"), "here")
     assert (only["protocol"], only["n"]) == ("imported", 3)
     assert only["difference"] == pytest.approx(-4.99)
@@ -286,7 +286,7 @@ def test_imported_and_own_trials_never_mix(
         "SELECT count(*) FROM verdict_trials JOIN trials USING (trial_id) "
         "WHERE (protocol = 'published') = (fingerprint = 'imported')",
     )
-    assert sides == [(0,)], "no verdict of ours rests on an imported trial, and none of an import on ours"
+    assert sides == [(0,)], "verdicts on imported and on own trials share no trial"
 
 
 def test_a_run_after_an_import_reuses_its_own_trials_alone(
@@ -308,9 +308,9 @@ def test_an_edited_file_stands_in_the_place_of_what_it_was(
     first = imported(suite, path, *ACC)["files"][0]["sha256"]
     made.write_csv(path, made.rows(4))
     second = imported(suite, path, *ACC)["files"][0]["sha256"]
-    told = verdict(claims(capsys, suite, "--imported", "only"))
-    assert told["n"] == 4
-    assert [file["sha256"] for file in told["design"]["imported"]] == [second]
+    message = verdict(claims(capsys, suite, "--imported", "only"))
+    assert message["n"] == 4
+    assert [file["sha256"] for file in message["design"]["imported"]] == [second]
     made.write_csv(path)
     file = imported(suite, path, *ACC)["files"][0]
     assert (file["sha256"], file["new"], file["known"]) == (first, 0, 12)
@@ -330,11 +330,11 @@ def test_another_mapping_of_a_file_adds_cells_or_stands_in_their_place(
     assert {entry["benchmark"]: entry["n"] for entry in both["design"]["per_benchmark"]} == {"digits": 3, "letters": 3}
     again = ("--where", "set=B", "--benchmark", "letters", "--metric", "acc2=accuracy")
     assert imported(suite, path, *again)["files"][0]["new"] == 6
-    told = verdict(claims(capsys, suite, "--imported", "only"))
-    means = {entry["benchmark"]: entry["baseline_mean"] for entry in told["design"]["per_benchmark"]}
+    message = verdict(claims(capsys, suite, "--imported", "only"))
+    means = {entry["benchmark"]: entry["baseline_mean"] for entry in message["design"]["per_benchmark"]}
     assert means["letters"] == 51.0
     assert means["digits"] == pytest.approx(sum(made.score("adam", seed) for seed in range(3)) / 3)
-    assert len(told["design"]["imported"]) == 2
+    assert len(message["design"]["imported"]) == 2
 
 
 def test_two_tables_of_a_database_are_two_sources(
@@ -347,9 +347,9 @@ def test_two_tables_of_a_database_are_two_sources(
     for arm in ("adam", "adamp"):
         (file,) = imported(suite, tmp_path / "r.duckdb", "--table", f"of_{arm}", *ACC)["files"]
         assert (file["new"], file["file"]) == (6, f"{tmp_path / 'r.duckdb'}[of_{arm}]")
-    told = verdict(claims(capsys, suite, "--imported", "only"))
-    assert told["n"] == made.SEEDS
-    assert len(told["design"]["imported"]) == 2
+    message = verdict(claims(capsys, suite, "--imported", "only"))
+    assert message["n"] == made.SEEDS
+    assert len(message["design"]["imported"]) == 2
 
 
 def test_two_files_in_one_cell_are_told(
@@ -359,11 +359,11 @@ def test_two_files_in_one_cell_are_told(
     made.write_csv(tmp_path / "a.csv", whole[:6])
     made.write_csv(tmp_path / "b.csv", whole[4:])
     assert len(imported(suite, tmp_path / "a.csv", tmp_path / "b.csv", *ACC)["files"]) == 2
-    told = verdict(claims(capsys, suite, "--imported", "only"))
-    assert told["n"] == made.SEEDS
-    said = " ".join(told["design"]["warnings"])
-    assert "digits/adam is of 2 files: imported from" in said
-    assert f"digits/adam: seed 2 stands in {tmp_path / 'a.csv'} too, imported before" in said
+    message = verdict(claims(capsys, suite, "--imported", "only"))
+    assert message["n"] == made.SEEDS
+    text = " ".join(message["design"]["warnings"])
+    assert "digits/adam is of 2 files: imported from" in text
+    assert f"digits/adam: seed 2 stands in {tmp_path / 'a.csv'} too, imported before" in text
 
 
 def test_labels_in_the_terminal_and_on_every_page(
@@ -372,15 +372,15 @@ def test_labels_in_the_terminal_and_on_every_page(
     made.write_mlruns(tmp_path / "mlruns")
     imported(suite, "mlruns", "--metric", "val/acc=accuracy")
     assert call("claims", suite, "--imported", "only") == 0
-    said = capsys.readouterr().out
-    assert "mine at mini, imported results only" in said
-    assert LABEL.search(said)
-    assert "accuracy from 'val/acc'" in said
+    message = capsys.readouterr().out
+    assert "mine at mini, imported results only" in message
+    assert LABEL.search(message)
+    assert "accuracy from 'val/acc'" in message
     assert call("report", suite, "--imported", "only") == 0
     index = Path(capsys.readouterr().out.strip())
     assert index.parent.name == "report-imported"
     pages = {page.relative_to(index.parent).as_posix(): page.read_text() for page in index.parent.rglob("*.html")}
-    assert len(pages) >= 4 + 12
+    assert len(pages) >= 4
     for name, text in pages.items():
         assert LABEL.search(text), name
     (page,) = [text for name, text in pages.items() if name.startswith("suites/mine/mini-imported-only/index")]
@@ -432,9 +432,9 @@ def test_a_benchmark_of_imported_results_is_valid_and_does_not_run(
     assert call("validate", suite) == 0
     assert "valid; 1 benchmark, 2 arms, 1 claim" in capsys.readouterr().out
     assert call("run", suite) == 2
-    said = capsys.readouterr().err
-    assert "nothing to run: the results of 'digits' come from elsewhere" in said
-    assert f"'harness import FILE --suite {suite}'" in said
+    text = capsys.readouterr().err
+    assert "nothing to run: the results of 'digits' come from elsewhere" in text
+    assert f"'harness import FILE --suite {suite}'" in text
     assert not database.exists()
     assert call("plan", suite) == 0
     assert "digits: its results are imported" in capsys.readouterr().out
@@ -449,11 +449,11 @@ def test_arms_of_an_imported_benchmark_may_say_anything(tmp_path: Path, capsys: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected_text"),
     [
         (("claims", "SUITE", "--imported", "only"), "there is no database"),
-        (("claims", "--imported", "only"), "--imported: name the suite"),
-        (("report", "--imported", "only"), "--imported: name the suite"),
+        (("claims", "--imported", "only"), "--imported requires the name of a suite"),
+        (("report", "--imported", "only"), "--imported requires the name of a suite"),
         (("import", "none.csv", "--suite", "SUITE"), "no file or folder none.csv"),
         (("import", "r.csv", "--suite", "nosuch"), "no suite file 'nosuch'"),
         (("import", "r.csv", "--suite", "SUITE", "--scale", "paper"), "no benchmark of 'mine' has the scale 'paper'"),
@@ -462,27 +462,27 @@ def test_arms_of_an_imported_benchmark_may_say_anything(tmp_path: Path, capsys: 
     ],
 )
 def test_messages(
-    suite: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: Sequence[str], told: str
+    suite: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: Sequence[str], expected_text: str
 ) -> None:
     table = [{"optimizer": arm, "seed": seed, "acc": 80.0} for arm, seed in made.each(2)]
     made.write_csv(tmp_path / "r.csv", table)
     assert call(*(str(suite) if word == "SUITE" else word for word in arguments)) == 2
-    said = capsys.readouterr().err
-    assert told in said
-    assert "Traceback" not in said
+    text = capsys.readouterr().err
+    assert expected_text in text
+    assert "Traceback" not in text
 
 
 def test_nothing_imported_at_this_scale(
     suite: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     imported(suite, made.write_csv(tmp_path / "r.csv"), *ACC)
-    for flags, told in (
+    for flags, message in (
         (("--scale", "smoke"), "nothing is imported for 'mine' at the scale 'smoke'"),
         (("--benchmark", "digit"), "no benchmark 'digit' in this suite; did you mean 'digits'?"),
         (("--arm", "sgd"), "no arm 'sgd' in this suite; valid: adam, adamp"),
     ):
         assert call("claims", suite, "--imported", "only", *flags) == 2
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
 def test_results_for_a_shipped_suite_at_paper_scale(
@@ -500,8 +500,8 @@ def test_results_for_a_shipped_suite_at_paper_scale(
     assert call("import", path, "--suite", "nkd", *flags, "--format", "json") == 0
     (file,) = json.loads(capsys.readouterr().out)["files"]
     assert file["new"] == 6
-    told = claims(capsys, Path("nkd"), "--imported", "only", *flags)
-    resting = [one for one in told["verdicts"] if one["design"].get("imported")]
+    message = claims(capsys, Path("nkd"), "--imported", "only", *flags)
+    resting = [item for item in message["verdicts"] if item["design"].get("imported")]
     assert resting
-    assert all(any(LABEL.match(text) for text in one["design"]["warnings"]) for one in resting)
-    assert all(one["stand_in"] == [] for one in resting), "the paper's scale was said"
+    assert all(any(LABEL.match(text) for text in item["design"]["warnings"]) for item in resting)
+    assert all(item["stand_in"] == [] for item in resting), "the paper's scale was requested"

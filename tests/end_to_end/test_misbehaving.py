@@ -155,7 +155,7 @@ EXPECTED: dict[str, tuple[str, str]] = {
 HANGING = ("Deadlocks", "Loops")
 """Run by themselves: only they are to reach their deadline."""
 ALONE = ("Leaves", "Recurses", "Unpicklable", "Unsayable", "Wordy", "Surrogate", "Hungry", "Diverges")
-"""What one process can survive."""
+"""Failures that a process survives."""
 
 
 def arms_of(names: tuple[str, ...]) -> list[str]:
@@ -164,7 +164,9 @@ def arms_of(names: tuple[str, ...]) -> list[str]:
 
 def sleepers() -> list[int]:
     return [
-        one.pid for one in psutil.process_iter(["cmdline"]) if "time.sleep(987)" in " ".join(one.info["cmdline"] or [])
+        item.pid
+        for item in psutil.process_iter(["cmdline"])
+        if "time.sleep(987)" in " ".join(item.info["cmdline"] or [])
     ]
 
 
@@ -188,14 +190,14 @@ def test_each_is_a_row_with_its_cause(
         assert done.returncode == 1, done.stderr
     with open_reader(database) as reader:
         rows = reader.query("SELECT arm, status, coalesce(error, ''), attempts FROM trials").rows
-    found = {arm: (status, error, attempts) for arm, status, error, attempts in rows}
-    assert found["base"][0] == "done"
+    result = {arm: (status, error, attempts) for arm, status, error, attempts in rows}
+    assert result["base"][0] == "done"
     for name in names:
-        status, told = EXPECTED[name]
-        assert found[name.lower()][0] == status, (name, found[name.lower()])
-        assert told in found[name.lower()][1], (name, found[name.lower()])
-        assert len(found[name.lower()][1]) < 6000
-        assert "\x1b" not in found[name.lower()][1]
+        status, message = EXPECTED[name]
+        assert result[name.lower()][0] == status, (name, result[name.lower()])
+        assert message in result[name.lower()][1], (name, result[name.lower()])
+        assert len(result[name.lower()][1]) < 6000
+        assert "\x1b" not in result[name.lower()][1]
     assert sleepers() == [], "a child outlived its trial"
     assert harness("db", "check", "--db", database).returncode == 0
 
@@ -205,7 +207,7 @@ def test_each_is_a_row_with_its_cause(
 def test_what_grows_beyond_its_memory_is_ended_and_the_others_finish(
     tmp_path: Path, tiny: Path, database: Path, harness: Harness
 ) -> None:
-    """Step by step, with an error handler in the way, or in a child; one attempt: it would grow again."""
+    """Growth step by step, under an error handler, or in a child; there is one attempt."""
     (tmp_path / "bad.py").write_text(OPTIMIZERS)
     names = ("Grows", "Swallows", "Breeds")
     arms = ("--arm", "base", "--arm", "better", *arms_of(names))
@@ -216,11 +218,11 @@ def test_what_grows_beyond_its_memory_is_ended_and_the_others_finish(
     assert done.returncode == 1, done.stderr
     with open_reader(database) as reader:
         rows = reader.query("SELECT arm, status, error, attempts, peak_memory_mb FROM trials").rows
-    found = {arm: (status, error, attempts, peak) for arm, status, error, attempts, peak in rows}
-    assert found["base"][0] == found["better"][0] == "done"
+    result = {arm: (status, error, attempts, peak) for arm, status, error, attempts, peak in rows}
+    assert result["base"][0] == result["better"][0] == "done"
     for name in ("grows", "swallows", "breeds"):
-        status, error, attempts, peak = found[name]
-        assert (status, attempts) == ("failed", 1), found[name]
+        status, error, attempts, peak = result[name]
+        assert (status, attempts) == ("failed", 1), result[name]
         assert error.startswith("out of memory: the trial held "), error
         assert "more than its limit of 2,000 MiB; --memory-per-trial MIB gives it more" in error
         assert peak > 2000

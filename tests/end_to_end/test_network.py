@@ -107,18 +107,18 @@ class Network:
         time.sleep(3)
 
     def processes(self, name: str) -> list[psutil.Process]:
-        found = subprocess.run(["ip", "netns", "pids", self.space(name)], capture_output=True, text=True, check=False)
-        return [psutil.Process(int(pid)) for pid in found.stdout.split() if psutil.pid_exists(int(pid))]
+        result = subprocess.run(["ip", "netns", "pids", self.space(name)], capture_output=True, text=True, check=False)
+        return [psutil.Process(int(pid)) for pid in result.stdout.split() if psutil.pid_exists(int(pid))]
 
     def programs(self, name: str) -> set[str]:
-        found = set()
+        result = set()
         for process in self.processes(name):
             with contextlib.suppress(psutil.Error, IndexError):
-                found.add(Path(process.cmdline()[0].split()[0]).name)
-        return found
+                result.add(Path(process.cmdline()[0].split()[0]).name)
+        return result
 
     def cut(self, name: str) -> None:
-        """Everything in a namespace at once, as when a machine loses its power."""
+        """Kill everything in a namespace at once, like a power cut."""
         for process in self.processes(name):
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -133,7 +133,7 @@ class Network:
         done = subprocess.run(
             ["ip", "netns", "exec", self.space(name), "ss", "-Hltnp"], capture_output=True, text=True, check=True
         )
-        found: dict[str, set[str]] = {}
+        result: dict[str, set[str]] = {}
         for line in done.stdout.splitlines():
             address = line.split()[3].rpartition(":")[0].partition("%")[0].strip("[]")
             for part in line.partition("users:")[2].split("pid=")[1:]:
@@ -141,8 +141,8 @@ class Network:
                     line = psutil.Process(int(part.split(",")[0])).cmdline()
                     is_dashboard = any("dashboard" in word.lower() for word in (line[0], *line[1:4]))
                     program = "dashboard" if is_dashboard else Path(line[0].split()[0]).name
-                    found.setdefault(program, set()).add(address)
-        return found
+                    result.setdefault(program, set()).add(address)
+        return result
 
     def close(self) -> None:
         for name in (OUTSIDE, THIRD, SECOND, HEAD):
@@ -156,19 +156,19 @@ class Network:
 def network() -> Iterator[Network]:
     if shutil.which("ip") is None or shutil.which("ss") is None:
         pytest.skip("iproute2 (ip, ss) is not installed")
-    made = Network()
+    created = Network()
     try:
         try:
-            made.build()
+            created.build()
         except (subprocess.CalledProcessError, PermissionError) as error:
-            said = getattr(error, "stderr", b"") or str(error).encode()
-            pytest.skip(f"network namespaces are not permitted here: {said.decode().strip()}")
-        made.start(HEAD, 1)
-        made.start(SECOND, 2)
-        made.start(THIRD, 1)
-        yield made
+            text = getattr(error, "stderr", b"") or str(error).encode()
+            pytest.skip(f"network namespaces are not permitted here: {text.decode().strip()}")
+        created.start(HEAD, 1)
+        created.start(SECOND, 2)
+        created.start(THIRD, 1)
+        yield created
     finally:
-        made.close()
+        created.close()
 
 
 ASKS = """
@@ -194,12 +194,12 @@ def test_who_has_no_token_stays_outside(network: Network, token: str | None) -> 
 
 def test_what_listens_is_what_the_documents_say(network: Network) -> None:
     """docs/security.md: the control store and the raylet on all addresses, an agent on the node's own, no dashboard."""
-    found = network.listening(HEAD)
-    everywhere = {name for name, addresses in found.items() if addresses & {"*", "0.0.0.0", "::"}}
-    assert {"gcs_server", "raylet"} <= everywhere, found
-    assert found.pop("ray::RuntimeEnvAgent", None) == {network.addresses[HEAD]}
-    workers = {name for name in found if name.startswith("ray::")}
-    assert set(found) - workers == {"gcs_server", "raylet"}, found  # no dashboard
+    result = network.listening(HEAD)
+    everywhere = {name for name, addresses in result.items() if addresses & {"*", "0.0.0.0", "::"}}
+    assert {"gcs_server", "raylet"} <= everywhere, result
+    assert result.pop("ray::RuntimeEnvAgent", None) == {network.addresses[HEAD]}
+    workers = {name for name in result if name.startswith("ray::")}
+    assert set(result) - workers == {"gcs_server", "raylet"}, result  # no dashboard
 
 
 def test_each_trial_sees_its_node_s_gpus(network: Network, tmp_path: Path) -> None:

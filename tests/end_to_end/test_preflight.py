@@ -1,4 +1,4 @@
-"""Preflight as a user runs it: cells built for real on tiny published formats, exit codes, failures by name."""
+"""Preflight as a user runs it: real configurations on tiny published formats, exit codes, failures by name."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Harness = Callable[..., "subprocess.CompletedProcess[str]"]
 
 def cells(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
     assert done.stdout, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return {f"{row['benchmark']}/{row['arm']}": row for row in found["cells"]}
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {f"{row['benchmark']}/{row['arm']}": row for row in result["cells"]}
 
 
 def test_cells_with_a_teacher_are_built_with_it_and_it_is_a_cell_itself(harness: Harness, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_equal_steps_are_taken_once_and_a_cell_that_fails_is_named(harness: Harn
     )
     suite = tmp_path / "own.yaml"
     suite.write_text(
-        "suite: own\ntitle: Preflight of one's own\narms:\n"
+        "suite: own\ntitle: A small preflight\narms:\n"
         "  slow: {role: baseline, optimizer: {name: sgd, lr: 0.1}}\n"
         "  fast: {role: method, optimizer: {name: sgd, lr: 1.0}}\n"
         "  heavy: {role: method, optimizer: {name: sgd, lr: 0.1, momentum: 0.9}}\n"
@@ -134,11 +134,11 @@ def test_every_cell_of_the_five_suites_builds_at_paper_scale(harness: Harness, t
     suites = ("adamp", "nkd", "powernorm", "region_norm", "knn_mmd")
     done = harness("preflight", *suites, "--format", "json", timeout=2400, HARNESS_DATA=str(tmp_path / "no-data"))
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["failed"] == []
-    assert len(found["cells"]) > 300
-    assert 2 * found["highest_gb"] < 12
-    sizes = {f"{row['suite']}/{row['benchmark']}": row["parameters"] for row in found["cells"]}
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["failed"] == []
+    assert len(result["cells"]) > 300
+    assert 2 * result["highest_gb"] < 12
+    sizes = {f"{row['suite']}/{row['benchmark']}": row["parameters"] for row in result["cells"]}
     published = {
         "adamp/imagenet-resnet50": 25.6,
         "nkd/imagenet-swin-tiny": 28.3,
@@ -160,9 +160,9 @@ def test_a_schedulers_signal_leaves_neither_processes_nor_folders(tmp_path: Path
     )
     until(lambda: list(held.glob("harness-preflight-*/*")), "no worker began")
     process.send_signal(signal.SIGTERM)
-    _, told = process.communicate()
+    _, message = process.communicate()
     assert process.returncode == 1
-    assert b"interrupted" in told
+    assert b"interrupted" in message
     assert not list(held.glob("harness-preflight-*"))
     # Python's own tracker of resources ends a moment later
     until(lambda: not group_lives(process.pid), "a process was left behind")

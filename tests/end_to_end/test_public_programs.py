@@ -1,4 +1,4 @@
-"""Two public training programs, installed from the package index, as arms of the suite in docs/your-own-code.md."""
+"""Two public training programs as arms of the suite in docs/your-own-code.md."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def suite_text() -> str:
     return text[begin : text.index("```", begin)]
 
 
-@pytest.mark.slow  # two packages are fetched, with what they need, and four minutes of a gate
+@pytest.mark.slow  # two packages are fetched; it takes four minutes
 @pytest.mark.ray
 @pytest.mark.timeout(900)
 def test_two_programs_that_are_not_ours_are_run_and_judged(tmp_path: Path, database: Path, harness: Harness) -> None:
@@ -48,11 +48,11 @@ def test_two_programs_that_are_not_ours_are_run_and_judged(tmp_path: Path, datab
         rows = reader.query("SELECT benchmark, arm, seed, metric, value FROM current_results").rows
         verdicts = dict(reader.query("SELECT claim_id, verdict FROM verdicts").rows)
         steps = reader.query("SELECT DISTINCT step FROM metrics WHERE name = 'reward' ORDER BY step").rows
-    found = {(benchmark, arm, seed): value for benchmark, arm, seed, _, value in rows}
-    assert len(found) == 12
+    result = {(benchmark, arm, seed): value for benchmark, arm, seed, _, value in rows}
+    assert len(result) == 12
     assert {metric for _, _, _, metric, _ in rows} == {"mrr", "reward"}
-    assert all(0 < value < 1 for (benchmark, _, _), value in found.items() if benchmark == "nations")
-    assert len(set(found.values())) > 8  # the seeds that are passed on are used
+    assert all(0 < value < 1 for (benchmark, _, _), value in result.items() if benchmark == "nations")
+    assert len(set(result.values())) > 8  # the seeds that are passed on are used
     assert [step for (step,) in steps] == [400, 800]
     assert set(verdicts) == {"distmult", "ppo"}
     assert "not run" not in verdicts.values()

@@ -1,6 +1,6 @@
 """The batch script of docs/cluster.md, run as a scheduler runs it: preempted in the middle, requeued, finished.
 
-What SLURM would do is done by short programs on PATH under the names of its own; shell, Ray and harness are real.
+Short programs on PATH stand in for SLURM's; shell, Ray and harness are real.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ match sys.argv[1:]:
 
 def script_of_the_documents() -> str:
     text = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
-    (found,) = re.findall(r"```sh\n(#!/bin/bash\n#SBATCH.*?)```", text, flags=re.DOTALL)
-    return str(found)
+    (result,) = re.findall(r"```sh\n(#!/bin/bash\n#SBATCH.*?)```", text, flags=re.DOTALL)
+    return str(result)
 
 
 class Slurm:
@@ -117,7 +117,7 @@ class Slurm:
         return self._job
 
     def clean(self) -> None:
-        """The end of a job ends all of its steps, wherever they have gone."""
+        """Kill all steps of the job, wherever they run."""
         until(lambda: not self._kill())
 
     def _kill(self) -> int:
@@ -133,7 +133,7 @@ class Slurm:
     def wait(self, true: Callable[[], bool], seconds: float) -> None:
         end = time.monotonic() + seconds
         while not true():
-            assert time.monotonic() < end, f"it took too long; the job said:\n{self.log()}"
+            assert time.monotonic() < end, f"it took too long; the job's log:\n{self.log()}"
             time.sleep(0.2)
 
     def log(self) -> str:
@@ -151,11 +151,11 @@ def place() -> Iterator[Path]:
 def slurm(place: Path, tiny: Path, tmp_path: Path) -> Iterator[Slurm]:
     text = tiny.read_text().replace("own_sd: 0.3}", "own_sd: 0.3, step_seconds: 0.05}")
     tiny.write_text(text.replace("seeds: {min: 3", "seeds: {min: 5"))
-    made = Slurm(place, tiny, tmp_path / "harness.duckdb")
+    created = Slurm(place, tiny, tmp_path / "harness.duckdb")
     try:
-        yield made
+        yield created
     finally:
-        made.clean()
+        created.clean()
 
 
 def test_a_job_is_preempted_asks_to_run_again_and_finishes(slurm: Slurm, tmp_path: Path) -> None:

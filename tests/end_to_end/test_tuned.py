@@ -1,4 +1,4 @@
-"""The tuned protocol through the command line, on a suite whose truth is known: its arms differ in rates alone."""
+"""The tuned protocol on the command line: two arms of a known suite differ in rates alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STARTED = "SELECT trial_id, started_at::VARCHAR FROM trials"
 
 @pytest.fixture
 def misset(tiny: Path) -> Path:
-    """The method is no better than the baseline, whose rate is nine times the best one, 0.1."""
+    """A baseline whose rate is nine times the best."""
     text = (
         tiny.read_text()
         .replace("own_sd: 0.3}", "own_sd: 0.05, curvature: 4.0, pair_sd: 0.1}")
@@ -57,14 +57,14 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 
 def run(command: Command, suite: Path, *more: str, code: int = 0) -> dict[str, Any]:
     printed = command("run", suite, "--executor", "inline", "--no-report", "--json", *more, code=code)
-    found: dict[str, Any] = json.loads(printed.splitlines()[-1])["runs"][0]
-    return found
+    result: dict[str, Any] = json.loads(printed.splitlines()[-1])["runs"][0]
+    return result
 
 
 def by_protocol(verdicts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    found = {verdict["protocol"]: verdict for verdict in verdicts if verdict["claim_id"] == "tiny-better"}
-    assert len(found) == len(verdicts)
-    return found
+    result = {verdict["protocol"]: verdict for verdict in verdicts if verdict["claim_id"] == "tiny-better"}
+    assert len(result) == len(verdicts)
+    return result
 
 
 def test_an_effect_of_an_untuned_baseline_is_gone_when_both_are_tuned(
@@ -136,8 +136,8 @@ def test_a_killed_run_goes_on_and_reruns_nothing(
     misset: Path, database: Path, command: Command, tmp_path: Path
 ) -> None:
     misset.write_text(misset.read_text().replace("steps: 2,", "steps: 2, step_seconds: 0.05,"))
-    asked = [sys.executable, "-m", "harness", "run", str(misset), "--executor", "inline", "--no-report", "--quiet"]
-    process = subprocess.Popen(asked, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    requested = [sys.executable, "-m", "harness", "run", str(misset), "--executor", "inline", "--no-report", "--quiet"]
+    process = subprocess.Popen(requested, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     outcomes: dict[str, str] = {}
 
     def tuning() -> bool:

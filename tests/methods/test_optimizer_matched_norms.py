@@ -18,14 +18,14 @@ def weight(seed: int = 0, shape: tuple[int, ...] = (6, 3, 3, 3)) -> Tensor:
 
 
 def tangent(at: Tensor, seed: int, rows: int) -> Tensor:
-    """A gradient without a part along each row of ``at``, or along all of it (``rows`` 1)."""
+    """A gradient orthogonal to each row, or to all of ``at``."""
     raw, flat = weight(seed, tuple(at.shape)).reshape(rows, -1), at.reshape(rows, -1)
     radial = (raw * flat).sum(1, keepdim=True) / flat.square().sum(1, keepdim=True)
     return (raw - radial * flat).reshape(at.shape)
 
 
 def stepped(make: object, start: Tensor, rows: int, steps: int) -> tuple[Tensor, Tensor]:
-    """The last weight and the one before it, under gradients that are orthogonal to the weight as it then is."""
+    """The last two weights, under gradients orthogonal to the weight."""
     w = nn.Parameter(start.clone())
     optimizer = make([w])  # type: ignore[operator]
     before = start

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from harness.errors import HarnessError
 from harness.execute.worker import Job, Outcome, run_job
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
@@ -68,7 +67,7 @@ def test_a_smoke_trial_gives_the_numbers_of_the_torch_form(
 ) -> None:
     steps = []
     native_step = kernel.step
-    monkeypatch.setattr(kernel, "step", lambda *given, **named: (steps.append(1), native_step(*given, **named)))
+    monkeypatch.setattr(kernel, "step", lambda *inputs, **named: (steps.append(1), native_step(*inputs, **named)))
     losses = []
     for form in ("torch", "native"):
         ended = outcome(suite, f"{kind}-{form}", tmp_path / form)
@@ -87,15 +86,3 @@ def test_without_a_compiler_the_trial_says_what_is_missing(no_compiler: None, su
     for build in (AdamP, SGDP):
         with pytest.raises(RuntimeError, match="use native=False"):
             build([{"params": [nn.Parameter(torch.ones(2, 3))], "native": True}], lr=0.1)
-
-
-def test_the_choice_is_closed(suite: Path) -> None:
-    suite.write_text(SUITE.replace("NATIVE", "7"), encoding="utf-8")
-    with pytest.raises(HarnessError, match="'native' is 7; true or false is expected"):
-        load_suite(suite)
-
-
-@pytest.mark.parametrize("options", [{"foreach": False}, {"foreach": True}, {"differentiable": True}], ids=str)
-def test_native_is_a_form_of_its_own(options: dict[str, bool]) -> None:
-    with pytest.raises(ValueError, match="separate form"):
-        AdamP([nn.Parameter(torch.ones(2, 3))], native=True, **options)

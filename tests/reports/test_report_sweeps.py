@@ -1,4 +1,4 @@
-"""Figures and statements of a sweep's page, on a sweep that was really run."""
+"""Figures and statements of a sweep's page, from a real sweep."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.suite.load import Suite
 from reports.data import sql
 from reports.data.suite_results import gather
 from reports.figures import sweep as figures
-from reports.figures.sweep import Tuned, scale_of
+from reports.figures.sweep import Tuned
 from reports.pages.suite import sweep_pages
 
 SPACES = """
@@ -36,7 +36,7 @@ sweep:
 
 @pytest.fixture
 def swept(tiny: Path, database: Path) -> tuple[Suite, SweepResult]:
-    """A sweep over a learning rate and a choice that has an infinite value."""
+    """A sweep over a learning rate and a choice with infinity."""
     text = tiny.read_text().replace("own_sd: 0.3}", "own_sd: 0.05, curvature: 4.0, diverges_above: 0.5}")
     tiny.write_text(text.replace("steps: 20", "steps: 2") + SPACES)
     suite = load_suite(tiny)
@@ -69,7 +69,7 @@ def test_statements_give_what_the_sweep_concluded(swept: tuple[Suite, SweepResul
             summary["importances"][arm]
         )
         assert chosen[arm]["value"] == result.chosen[arm]["value"]
-        assert chosen[arm]["told"] == 8
+        assert chosen[arm]["reported"] == 8
         best = [row["best"] for row in history if row["arm"] == arm]
         assert best[-1] == result.chosen[arm]["value"]
         assert [item for item in best if item is not None] == sorted(item for item in best if item is not None)
@@ -91,44 +91,17 @@ def test_figures_are_drawn_and_hold_every_number(swept: tuple[Suite, SweepResult
             figures.difference(tuned, sql.ask(reader, sql.sweep_differences(result.sweep_id))),
             figures.history(tuned, sql.ask(reader, sql.sweep_history(result.sweep_id, "higher"))),
             figures.importance(tuned, sql.ask(reader, sql.sweep_importances(result.sweep_id))),
-            figures.parallel(tuned, "better", {"optimizer.lr": 0.9}),
             *figures.slices(tuned),
         ]
     plots = [item for item in match if item is not None]
-    assert [item.name for item in plots][:5] == ["budget", "difference", "history", "importance", "parallel-better"]
-    assert [item.name for item in plots][5:] == ["setting-optimizer.lr", "setting-optimizer.momentum"]
+    names = ["budget", "difference", "history", "importance", "setting-optimizer.lr", "setting-optimizer.momentum"]
+    assert [item.name for item in plots] == names
     for figure in plots:
         go.Figure(json.loads(figure.json))  # raises where Plotly knows a property not
         assert figure.table.rows
         assert all(len(row) == len(figure.table.columns) for row in figure.table.rows)
     message = [point for points in result.points.values() for point in points if point.status == "told"]
-    assert len(plots[5].table.rows) == len(message)
-
-
-def test_parallel_coordinates_rank_by_the_direction_of_the_metric(
-    swept: tuple[Suite, SweepResult], database: Path
-) -> None:
-    _, result = swept
-    with open_reader(database) as reader:
-        tuned = tuned_of(reader, result)
-    values = {row["number"]: row["value"] for row in tuned.of("better")}
-    for better, pick in (("higher", max), ("lower", min)):
-        other = Tuned(tuned.arms, tuned.unit, better, tuned.points, tuned.points_sql, tuned.chosen, tuned.spaces)
-        figure = figures.parallel(other, "better", {})
-        assert figure is not None
-        strong = {message[0] for message in json.loads(figure.json)["data"][1]["customdata"] if message}
-        assert pick(values, key=lambda number: values[number]) in strong
-        assert len(strong) == round(0.25 * len(values))
-
-
-def test_places_on_an_axis() -> None:
-    logarithmic = scale_of([1e-3, 1e-2, 1e-1], {"low": 1e-3, "high": 1e-1, "log": True})
-    assert [logarithmic.places[value] for value in (1e-3, 1e-2, 1e-1)] == pytest.approx([0, 0.5, 1])
-    chosen = scale_of([0.0, 1e-4, 1e-2, 1e-4], {"choices": [0.0, 1e-4, 1e-2]})
-    assert [chosen.places[value] for value in (0.0, 1e-4, 1e-2)] == [0, 0.5, 1]
-    texts = scale_of(["b", "a"], None)
-    assert (texts.low, texts.high) == ("a", "b")
-    assert scale_of([2.0, 2.0], None).places == {2.0: 0.0}
+    assert len(plots[4].table.rows) == len(message)
 
 
 def test_the_page_says_what_the_judge_said(swept: tuple[Suite, SweepResult], database: Path) -> None:

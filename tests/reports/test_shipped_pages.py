@@ -1,4 +1,4 @@
-"""Every page of the five suites in a browser, and three questions of a new user.
+"""Pages of the five suites in a browser, and questions of users.
 
 By default over results whose truth is known. Of a real database, every page:
 
@@ -88,7 +88,7 @@ class Reader:
         self.clicks = 0
 
     def click(self, where: str, text: str | re.Pattern[str]) -> None:
-        """A click on the first visible thing of a selector with a text."""
+        """Click the first visible element of a selector with a text."""
         self.page.locator(where).filter(has_text=text).locator("visible=true").first.click()
         self.clicks += 1
 
@@ -115,16 +115,16 @@ def test_does_adamp_beat_adamw_on_retrieval_at_small_scale_and_how_sure_is_that(
     assert re.search(r"[+−][\d.]+ points \[[+−][\d.]+, [+−][\d.]+\] n 5 adj\. p [<\d. ]+", line)
     opened = reader.sees(".claim:target .opened")
     assert "Stand-in" in opened
-    assert "What would change this verdict" in opened
+    assert "To change this verdict" in opened
     assert reader.clicks <= 3
 
 
 def test_the_same_by_clicks_alone(reader: Reader) -> None:
-    metadata = reader.page.locator(".metadata > li").filter(has_text="adamp · scale small")
-    if not metadata.locator("details").first.get_attribute("open"):
-        metadata.locator("details > summary").filter(has_text="by task").click()
+    entry = reader.page.locator(".suites > li").filter(has_text="adamp · scale small")
+    if not entry.locator("details").first.get_attribute("open"):
+        entry.locator("details > summary").filter(has_text="by task").click()
         reader.clicks += 1
-    row = metadata.locator(".tasks div").filter(has_text="retrieval")
+    row = entry.locator(".tasks div").filter(has_text="retrieval")
     row.locator("a").first.click()
     reader.clicks += 1
     message = reader.sees(".answer")
@@ -134,8 +134,8 @@ def test_the_same_by_clicks_alone(reader: Reader) -> None:
 
 
 def test_which_ablation_of_nkd_matters_most(reader: Reader) -> None:
-    metadata = reader.page.locator(".metadata > li").filter(has_text="nkd · scale mini")
-    metadata.locator(".jump a").filter(has_text="Ablations").click()
+    entry = reader.page.locator(".suites > li").filter(has_text="nkd · scale mini")
+    entry.locator(".jump a").filter(has_text="Ablations").click()
     reader.clicks += 1
     section = reader.page.locator("section", has=reader.page.locator("#ablations"))
     message = section.locator(".leading li").filter(has_text=re.compile(r"^of nkd\b")).first

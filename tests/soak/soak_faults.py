@@ -35,7 +35,9 @@ def kill(process: Started, target: str, chance: random.Random) -> bool:
         process.kill()
         process.wait()
     else:
-        victims = [one for one in _family(process) if _name(one).startswith("ray::" if target == "worker" else target)]
+        victims = [
+            item for item in _family(process) if _name(item).startswith("ray::" if target == "worker" else target)
+        ]
         if not victims:
             return False
         with contextlib.suppress(psutil.Error):
@@ -126,7 +128,7 @@ class Episode:
         self._folder = folder
 
     def run(self, tell: Tell, full_disk: bool) -> None:
-        """Run until the suite is complete, on a small disk or with kills.
+        """Run until the suite is complete, with kills or a full disk.
 
         Raises:
             AssertionError: something was lost, ran twice, gave other numbers, or was reported badly.

@@ -50,7 +50,7 @@ class Box:
         self.root, self.work, self.finished = root, root / "work", finished
 
     def fresh(self) -> Path:
-        """An empty working folder with the suite, its store and odd things in it."""
+        """A working folder with the suite, its store and odd files."""
         shutil.rmtree(self.root, ignore_errors=True)
         for name in ("work", "home", "tmp"):
             (self.root / name).mkdir(parents=True)
@@ -83,15 +83,15 @@ class Box:
             done = warm_process.call(words, self.work, environment, HANG_SECONDS)
         except subprocess.TimeoutExpired:
             pytest.fail(f"hung: {words}")
-        told = f"{words}: exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-        assert done.returncode in (0, 1, 2), told
-        assert "Traceback (most recent call last)" not in done.stderr, told
-        assert "internal error" not in done.stderr, told
-        assert not {"\x1b", "\x9b", "\u202e"} & set(done.stderr), f"control characters reach the terminal: {told}"
+        message = f"{words}: exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        assert done.returncode in (0, 1, 2), message
+        assert "Traceback (most recent call last)" not in done.stderr, message
+        assert "internal error" not in done.stderr, message
+        assert not {"\x1b", "\x9b", "\u202e"} & set(done.stderr), f"control characters reach the terminal: {message}"
         if done.returncode == 2:
-            assert done.stderr.strip() or done.stdout.startswith('{"problems"'), f"no message: {told}"
-            assert place in done.stderr, f"a message without its place: {told}"
-        assert self._outside() == before, f"wrote outside: {told}"
+            assert done.stderr.strip() or done.stdout.startswith('{"problems"'), f"no message: {message}"
+            assert place in done.stderr, f"a message without its place: {message}"
+        assert self._outside() == before, f"wrote outside: {message}"
         return done.returncode
 
     def _outside(self) -> set[str]:

@@ -1,4 +1,4 @@
-"""A trial in a few lines, without the engine: what the tests of tasks, data and models share."""
+"""A trial in a few lines, without the engine."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ def info_of(module: str, name: str) -> Any:
     return next(info for info in metadata_in(importlib.import_module(module)) if info.name == name)
 
 
-def options_for(target: Callable[..., Any], **given: Any) -> Any:
-    """The options of a loading or building function, ``given`` over its defaults; a misspelt one fails."""
+def options_for(target: Callable[..., Any], **keys: Any) -> Any:
+    """The options of a loading or building function; a misspelt key fails."""
     module = importlib.import_module(target.__module__)
     metadata = next(metadata for metadata in metadata_in(module) if metadata.target == target.__name__)
-    return build(metadata.options, given)
+    return build(metadata.options, keys)
 
 
-def request_of(metadata: Any, root: Path, given: Mapping[str, Any], seed: int = 0) -> DataRequest[Any]:
+def request_of(metadata: Any, root: Path, keys: Mapping[str, Any], seed: int = 0) -> DataRequest[Any]:
     """A request to a data source, as a trial makes it."""
     files = {file: metadata.sha256.get(file, "") for file in metadata.files}
-    return DataRequest(build(metadata.options, given), root, Streams(seed), metadata.name, files)
+    return DataRequest(build(metadata.options, keys), root, Streams(seed), metadata.name, files)
 
 
-def request_for(load: Callable[..., Any], root: Path, source: str | None = None, **given: Any) -> DataRequest[Any]:
+def request_for(load: Callable[..., Any], root: Path, source: str | None = None, **keys: Any) -> DataRequest[Any]:
     """A request at seed 0 to a source that a function loads: that of this name, else the first, a layout's own."""
     metadata = metadata_in(importlib.import_module(load.__module__))
     metadata = next(
         metadata for metadata in metadata if metadata.target == load.__name__ and source in (None, metadata.name)
     )
-    return request_of(metadata, root, given)
+    return request_of(metadata, root, keys)
 
 
-def model_from(building: Callable[..., Any], facts: Mapping[str, Any], **given: Any) -> Any:
+def model_from(building: Callable[..., Any], facts: Mapping[str, Any], **keys: Any) -> Any:
     """A model for ``facts``."""
-    return building(ModelRequest(options_for(building, **given), facts))
+    return building(ModelRequest(options_for(building, **keys), facts))
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,18 @@ class Cell:
         return getattr(importlib.import_module(module), info.target)(context)
 
 
+def read_own(layout: str, path: Path, seed: int = 0, **keys: Any) -> Any:
+    """The data of a user's file or folder; the layout as ``module:name``."""
+    return Cell("", layout, "", data_keys={"path": str(path), **keys}).data_for(seed)
+
+
+def sizes(data: Any) -> dict[str, int]:
+    """Number of items by split."""
+    return {name: len(part) for name, part in data.splits.items()}
+
+
 def _no_prerequisite(name: str, facts: Mapping[str, Any]) -> torch.nn.Module:
-    raise LookupError(f"no prerequisite '{name}'")
+    raise LookupError(f"no dependency '{name}'")
 
 
 def adam(groups: list[dict[str, Any]], lr: float = 1e-2) -> torch.optim.Optimizer:

@@ -57,12 +57,6 @@ def test_entries_are_typed_and_of_their_suite(suite: str) -> None:
     assert len({fact.id for fact in facts}) == len(facts)
 
 
-def test_a_changed_number_is_seen() -> None:
-    listed = entries(CLAIMS / "adamp.yaml")
-    listed[0]["published"]["method"] += 0.01
-    assert checksum(listed) != CHECKSUMS["adamp"][1]
-
-
 @pytest.mark.skipif(not FACTS.is_file(), reason="the fact file ../shared/papers/claims.yaml is not beside this clone")
 def test_copies_equal_the_fact_file_word_for_word() -> None:
     theirs = texts(FACTS)

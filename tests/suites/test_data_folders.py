@@ -1,8 +1,7 @@
-"""ImageFolder and token files: a user's own folder, archives, the cache, damaged copies."""
+"""Folders of images: archives, splits, the cache, damaged copies."""
 
 from __future__ import annotations
 
-import gzip
 import os
 import tarfile
 import zipfile
@@ -12,16 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from task_lab import Cell
+from task_lab import Cell, read_own, sizes
 
-from harness.errors import HarnessError, MissingDataError
+from harness.errors import HarnessError
 from suites.data import imagefolder
 from suites.data.archive import SourcePath
 from suites.data.cache import cached
-from suites.data.types import Images, Text
+from suites.data.types import Images
 
 FOLDER = "suites.data.imagefolder:imagefolder"
-TOKENS = "suites.data.tokens:tokens"
 
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -42,9 +40,7 @@ def write_images(
 
 
 def images(path: Path, seed: int = 0, **keys: object) -> Images:
-    data = Cell("", FOLDER, "", data_keys={"path": str(path), **keys}).data_for(seed)
-    assert isinstance(data, Images)
-    return data
+    return read_own(FOLDER, path, seed, **keys)
 
 
 def zipped(root: Path, target: Path) -> Path:
@@ -83,10 +79,10 @@ def test_an_archive_reads_as_its_folder(tmp_path: Path, pack: Callable[[Path, Pa
 
 def test_without_a_test_folder_the_validation_folder_is_the_test(tmp_path: Path) -> None:
     root = write_images(tmp_path / "own", splits=("train", "val"))
-    data = images(root, validation=5)
-    assert {name: len(part) for name, part in data.splits.items()} == {"train": 7, "validation": 5, "test": 12}
+    data, other = images(root, validation=5), images(root, 1, validation=5)
+    assert sizes(data) == {"train": 7, "validation": 5, "test": 12}
     assert not set(data.splits["train"].items) & set(data.splits["validation"].items)
-    assert set(images(root, 1, validation=5).splits["validation"].items) != set(data.splits["validation"].items)
+    assert set(other.splits["validation"].items) != set(data.splits["validation"].items)
 
 
 def test_by_class_no_class_is_in_two_splits(tmp_path: Path) -> None:
@@ -177,69 +173,6 @@ def test_damaged_archives_and_images_are_refused(tmp_path: Path) -> None:
         images(root)
 
 
-def test_another_layout_is_refused_with_the_expected_one(tmp_path: Path) -> None:
-    (tmp_path / "own" / "cats").mkdir(parents=True)
-    Image.new("RGB", (6, 6)).save(tmp_path / "own" / "cats" / "0.png")
-    with pytest.raises(HarnessError, match="expected <split>/<class>/<name>"):
-        images(tmp_path / "own")
-
-
-TEXT = " \n = Title = \n \n the cat saw the dog \n = = Part = = \n the end \n"
-
-
-def write_text(root: Path, packed: bool = False) -> Path:
-    root.mkdir()
-    for split, text in (("train", TEXT), ("valid", " the zebra \n"), ("test", " = Other = \n a dog \n")):
-        if packed:
-            (root / f"wiki.{split}.tokens.gz").write_bytes(gzip.compress(text.encode()))
-        else:
-            (root / f"{split}.txt").write_text(text, encoding="utf-8")
-    return root
-
-
-def text(path: Path, **keys: object) -> Text:
-    data = Cell("", TOKENS, "", data_keys={"path": str(path), **keys}).data_for(0)
-    assert isinstance(data, Text)
-    return data
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_tokens_end_lines_and_map_unknown_words(tmp_path: Path, packed: bool) -> None:
-    data = text(write_text(tmp_path / "own", packed), min_count=1)
-    words = [data.vocabulary[number] for number in data.splits["train"]]
-    expected = "<eos> = Title = <eos> <eos> the cat saw the dog <eos> = = Part = = <eos> the end <eos>"
-    assert " ".join(words) == expected
-    assert [data.vocabulary[number] for number in data.splits["validation"]] == ["the", "<unk>", "<eos>"]
-    assert data.vocabulary[:4] == ("<unk>", "<eos>", "=", "the")
-    # Only the heading of the first level starts an article.
-    assert data.documents["train"].tolist() == [1]
-    assert data.documents["test"].tolist() == [0]
-
-
-def test_rare_words_become_unknown(tmp_path: Path) -> None:
-    data = text(write_text(tmp_path / "own"), min_count=3)
-    assert data.vocabulary == ("<unk>", "<eos>", "=", "the")
-
-
-def test_damaged_and_missing_token_files_are_refused(tmp_path: Path) -> None:
-    root = write_text(tmp_path / "own", packed=True)
-    file = root / "wiki.test.tokens.gz"
-    file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(HarnessError, match="cannot be read as tokens"):
-        text(root)
-    file.write_bytes(gzip.compress(b"\xff\xfe words"))
-    with pytest.raises(HarnessError, match="UTF-8"):
-        text(root)
-    file.write_bytes(gzip.compress(b""))
-    with pytest.raises(HarnessError, match="no tokens"):
-        text(root)
-    file.unlink()
-    with pytest.raises(
-        MissingDataError, match=r"own lacks test\.txt \(or test\.tokens, each also with \.gz\); it has wiki"
-    ):
-        text(root)
-
-
 ROOT = Path(os.environ.get("HARNESS_DATA", ""))
 has = pytest.mark.skipif(not os.environ.get("HARNESS_DATA"), reason="HARNESS_DATA is not set")
 
@@ -258,6 +191,10 @@ def test_the_real_sets_read_as_their_homes_describe_them() -> None:
     grocery = Cell("", "suites.data.imagefolder:grocery64", "").data_for(0, ROOT)
     assert len(grocery.classes) == 81
     assert sum(len(part) for part in grocery.splits.values()) == 5421
+    for name, classes in {"cifar100-animals": 45, "cifar100-vehicles": 10, "clothing64": 10}.items():
+        splits = Cell("", f"suites.data.imagefolder:{name}", "").data_for(0, ROOT).splits
+        parts = [set(part.labels.tolist()) for part in splits.values()]
+        assert len(set.union(*parts)) == sum(map(len, parts)) == classes
     wiki = Cell("", "suites.data.tokens:wikitext2-heldout", "").data_for(0, ROOT)
     # 245,569 and 217,646 tokens with <eos>, as the published WikiText-2 is counted.
     assert len(wiki.splits["train"]) == 245_569
@@ -266,28 +203,3 @@ def test_the_real_sets_read_as_their_homes_describe_them() -> None:
     for split in ("validation", "test"):
         assert capped.splits[split].tolist() == wiki.splits[split][:5000].tolist()
         assert capped.documents[split].max() < 5000
-
-
-@pytest.mark.full
-@pytest.mark.data
-@has
-@pytest.mark.parametrize(
-    ("source", "classes", "items", "counts"),
-    [
-        ("cifar100-animals", 45, 5850, (28, 5, 12)),
-        ("cifar100-vehicles", 10, 1300, (5, 2, 3)),
-        ("clothing64", 10, 3781, (5, 2, 3)),
-    ],
-)
-def test_the_retrieval_stand_ins_hold_disjoint_classes(
-    source: str, classes: int, items: int, counts: tuple[int, ...]
-) -> None:
-    data = Cell("", f"suites.data.imagefolder:{source}", "").data_for(0, ROOT)
-    assert len(data.classes) == classes
-    assert sum(len(part) for part in data.splits.values()) == items
-    parts = [set(data.splits[name].labels.tolist()) for name in ("train", "validation", "test")]
-    assert tuple(map(len, parts)) == counts
-    assert len(set.union(*parts)) == classes
-    if source == "clothing64":
-        assert {"t-shirt", "dress", "outwear"} < set(data.classes)
-        assert data.splits["train"].images.shape[1:] == (3, 64, 64)

@@ -1,4 +1,4 @@
-"""Distillation: digit pairs, taps, every objective for a few steps, teachers, products, mechanisms, model sizes."""
+"""Distillation: every objective, teachers, trained weights, mechanisms, model sizes."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def network(width: int, seed: int = 0) -> nn.Module:
 
 
 def task_of(
-    name: str, seed: int = 0, *, teacher: bool = True, data: Any = None, width: int = 4, **given: Any
+    name: str, seed: int = 0, *, teacher: bool = True, data: Any = None, width: int = 4, **keys: Any
 ) -> Distillation:
-    """A student of width 4 and a fixed random teacher of width 8; ``given`` are options of the method or the task."""
+    """A student of width 4 with a random teacher."""
     entry = entries("method")[name]
-    own = {key: given.pop(key) for key in list(given) if key in entry.options}
+    own = {key: keys.pop(key) for key in list(keys) if key in entry.options}
     names = options_of(DistillationOptions)
-    recipe = {"batch_size": 20, "steps": 8, **{key: value for key, value in given.items() if key not in names}}
+    recipe = {"batch_size": 20, "steps": 8, **{key: value for key, value in keys.items() if key not in names}}
     streams = Streams(seed)
 
     def load_prerequisite(_name: str, _facts: Any) -> nn.Module:
@@ -48,7 +48,7 @@ def task_of(
     return Distillation(
         TrialContext(
             recipe=build(Recipe, recipe),
-            options=build(DistillationOptions, {key: value for key, value in given.items() if key in names}),
+            options=build(DistillationOptions, {key: value for key, value in keys.items() if key in names}),
             load_data=lambda: data if data is not None else DATA.data_for(seed),
             build_model=lambda _facts: network(width, streams.number("init") % 2**31),
             slots={"objective": Slot(name, entry.load().target, {**entry.metadata.defaults, **own})},
@@ -179,7 +179,7 @@ SIZES = {
 
 @pytest.mark.parametrize("arch", SIZES)
 def test_networks_of_the_pairs_have_the_published_sizes(arch: str) -> None:
-    """Millions of parameters for 100 classes, as the literature of the CRD pairs lists them."""
+    """Millions of parameters for 100 classes, from the literature."""
     with torch.device("meta"):
         built = model_from(cifar_pairs.build, {"classes": 100, "channels": 3, "size": 32}, arch=arch)
         taps = taps_of(built)
@@ -229,7 +229,6 @@ def test_taps_of_an_unknown_build_are_an_error_and_can_be_given() -> None:
 
 
 def test_a_detached_weak_head_supervises_no_layer() -> None:
-    """The gradient of its own loss reaches the head, and no layer of the student."""
     reached = {}
     for detach in (False, True):
         task = task_of("uskd", detach=detach, alpha=0.0, beta=0.0, ce_weight=0.0, mu=1.0)
@@ -258,7 +257,7 @@ def test_precise_statistics_are_those_of_the_training_images() -> None:
     task.build()
     (norm, *_) = (part for part in task.model.modules() if isinstance(part, nn.BatchNorm2d))
     seen: list[torch.Tensor] = []
-    norm.register_forward_pre_hook(lambda part, given: seen.append(given[0]) if part.training else None)
+    norm.register_forward_pre_hook(lambda part, inputs: seen.append(inputs[0]) if part.training else None)
     with torch.no_grad():
         norm.running_mean.fill_(7.0)
     task.evaluate("test")
@@ -273,7 +272,7 @@ def test_precise_statistics_are_those_of_the_training_images() -> None:
 
 
 class Tokens(nn.Module):
-    """A class token, a position table, an embedding, a norm, a linear layer with a bias."""
+    """A class token, a position table, a norm, a linear layer."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A step that is neither logged nor probed never waits for its device: nothing of it is read by the host.
+"""The host reads no number in a step without logging or diagnostics.
 
 Without a GPU the operations themselves are counted: those that give a number to Python (``_local_scalar_dense``), or
 whose result has as many entries as a device must first count (``nonzero``, a mask as index), and the methods of tensors
@@ -83,10 +83,10 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         for name in COPIES:
             before = getattr(torch.Tensor, name)
 
-            def counted(self: torch.Tensor, *given: Any, _name: str = name, _before: Any = before, **more: Any) -> Any:
+            def counted(self: torch.Tensor, *values: Any, _name: str = name, _before: Any = before, **more: Any) -> Any:
                 if not getattr(self, "_on_host", False):
                     waits.found[f"Tensor.{_name}"] += 1
-                return _before(self, *given, **more)
+                return _before(self, *values, **more)
 
             patch.setattr(torch.Tensor, name, counted)
         with waits:
@@ -116,7 +116,7 @@ def test_no_task_waits_in_its_step(cell: str, tmp_path: Path, monkeypatch: pytes
 
 
 def _untrained(plan: Any, trial: Any, name: str, folder: Path) -> Path:
-    """The product of a prerequisite that was not trained: what its numbers are does not matter here."""
+    """Save untrained weights in place of a dependency's."""
     from harness.trial.saved import save_trained_weights
 
     before = next(item for item in plan.trials if item.trial_id == trial.needs[name])

@@ -1,4 +1,4 @@
-"""Text of one's own: one file that is cut in three, words and characters, and what messages say of files."""
+"""User text: token files, one file that is cut in three, words and characters, messages."""
 
 from __future__ import annotations
 
@@ -10,34 +10,62 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from task_lab import Cell
+from task_lab import read_own
 
 from harness.errors import HarnessError, MissingDataError
 from suites.data.tokens import cut_text, tokens_of
 from suites.data.types import Text
 
 TOKENS = "suites.data.tokens:tokens"
-BOOK = "".join(f"line {number} says é: a cat and {number % 7} dogs.\n" for number in range(200))
+BOOK = "".join(f"line {number} has é: a cat and {number % 7} dogs.\n" for number in range(200))
 
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def load(path: Path, seed: int = 0, **keys: Any) -> Text:
-    data = Cell("", TOKENS, "", data_keys={"path": str(path), **keys}).data_for(seed)
-    assert isinstance(data, Text)
-    return data
+    return read_own(TOKENS, path, seed, **keys)
 
 
-def said(data: Text, split: str, between: str = "") -> str:
+def joined(data: Text, split: str, between: str = "") -> str:
     return between.join(data.vocabulary[number] for number in data.splits[split])
+
+
+TEXT = " \n = Title = \n \n the cat saw the dog \n = = Part = = \n the end \n"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_tokens_end_lines_and_map_unknown_words(tmp_path: Path, packed: bool) -> None:
+    for split, text in (("train", TEXT), ("valid", " the zebra \n"), ("test", " = Other = \n a dog \n")):
+        if packed:
+            (tmp_path / f"wiki.{split}.tokens.gz").write_bytes(gzip.compress(text.encode()))
+        else:
+            (tmp_path / f"{split}.txt").write_text(text, encoding="utf-8")
+    data = load(tmp_path, min_count=1)
+    expected = "<eos> = Title = <eos> <eos> the cat saw the dog <eos> = = Part = = <eos> the end <eos>"
+    assert joined(data, "train", " ") == expected
+    assert joined(data, "validation", " ") == "the <unk> <eos>"
+    assert data.vocabulary[:4] == ("<unk>", "<eos>", "=", "the")
+    # Only the heading of the first level starts an article.
+    assert [data.documents[split].tolist() for split in ("train", "test")] == [[1], [0]]
+    assert load(tmp_path, min_count=3).vocabulary == ("<unk>", "<eos>", "=", "the")
+    if packed:
+        file = tmp_path / "wiki.test.tokens.gz"
+        for content, message in (
+            (file.read_bytes()[:-9], "cannot be read as tokens"),
+            (gzip.compress(b"\xff\xfe words"), "UTF-8"),
+            (gzip.compress(b""), "no tokens"),
+        ):
+            file.write_bytes(content)
+            with pytest.raises(HarnessError, match=message):
+                load(tmp_path, min_count=1)
 
 
 def test_one_book_of_characters_is_cut_in_three_and_reads_back(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text(BOOK, encoding="utf-8")
     data = load(tmp_path / "book.txt", level="characters", min_count=1)
-    assert said(data, "train") + said(data, "validation") + said(data, "test") == BOOK
-    assert all(said(data, split).endswith("\n") for split in data.splits)
+    assert joined(data, "train") + joined(data, "validation") + joined(data, "test") == BOOK
+    assert all(joined(data, split).endswith("\n") for split in data.splits)
     for split, share in (("train", 0.8), ("validation", 0.1), ("test", 0.1)):
         assert len(data.splits[split]) == pytest.approx(share * len(BOOK), rel=0.05)
     assert {"é", "\n", " "} < set(data.vocabulary)
@@ -47,7 +75,7 @@ def test_a_character_that_training_lacks_is_unknown(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text(BOOK + "ß" * 30 + "\n", encoding="utf-8")
     data = load(tmp_path / "book.txt", level="characters", min_count=1)
     assert "ß" not in data.vocabulary
-    assert said(data, "test").count("<unk>") == 30
+    assert joined(data, "test").count("<unk>") == 30
 
 
 def test_one_book_of_words_is_cut_where_lines_end(tmp_path: Path) -> None:
@@ -55,11 +83,11 @@ def test_one_book_of_words_is_cut_where_lines_end(tmp_path: Path) -> None:
     (tmp_path / "own" / "book.txt.gz").write_bytes(gzip.compress(BOOK.replace("\n", "\r\n").encode()))
     data = load(tmp_path / "own", split={"test": 0.25}, min_count=1)
     assert list(data.splits) == ["train", "test"]
-    words = said(data, "train", " ") + " " + said(data, "test", " ")
+    words = joined(data, "train", " ") + " " + joined(data, "test", " ")
     # a word of the end that training lacks is unknown, and nothing else is lost
     expected = list(chain.from_iterable(tokens_of(BOOK, "words")))
     assert all(mine in (theirs, "<unk>") for mine, theirs in zip(words.split(), expected, strict=True))
-    assert said(data, "test", " ").split()[0] == "line"
+    assert joined(data, "test", " ").split()[0] == "line"
 
 
 def test_the_seed_does_not_move_a_cut(tmp_path: Path) -> None:
@@ -74,7 +102,7 @@ def test_a_folder_by_split_takes_either_level(tmp_path: Path, level: str) -> Non
         (tmp_path / f"{name}.txt").write_text(f"a {name} cat\nb cat\n", encoding="utf-8")
     data = load(tmp_path, level=level, min_count=1)
     expected = {"words": "a train cat <eos> b cat <eos>", "characters": "a train cat\nb cat\n"}[level]
-    assert said(data, "train", " " if level == "words" else "") == expected
+    assert joined(data, "train", " " if level == "words" else "") == expected
     assert list(data.splits) == ["train", "validation", "test"]
 
 
@@ -82,8 +110,8 @@ def test_what_a_folder_lacks_may_be_cut_from_its_training_text(tmp_path: Path) -
     (tmp_path / "train.txt").write_text(BOOK, encoding="utf-8")
     (tmp_path / "test.txt").write_text("line 7\n", encoding="utf-8")
     data = load(tmp_path, level="characters", min_count=1, split={"validation": 0.1})
-    assert said(data, "train") + said(data, "validation") == BOOK
-    assert said(data, "test") == "line 7\n"
+    assert joined(data, "train") + joined(data, "validation") == BOOK
+    assert joined(data, "test") == "line 7\n"
     with pytest.raises(HarnessError, match=r"test\.txt is the test already; remove 'test'"):
         load(tmp_path, split={"validation": 0.1, "test": 0.1})
 

@@ -1,4 +1,4 @@
-"""What a trial leaves to look at: detections, neighbours, translations, predictions by item."""
+"""Artifacts of trials: detections, neighbours, translations, predictions."""
 
 from __future__ import annotations
 

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import random
-import re
-import shutil
 from collections import Counter
 from functools import cache
 from pathlib import Path
 
 import pytest
-from suite_edits import Edit, edits, emit, parsed, tree
 
 from harness import registry
-from harness.base import yaml_nodes
-from harness.base.yaml_nodes import Node
 from harness.data.checksums import canonical
-from harness.errors import HarnessError
 from harness.judge.bindings import claim_designs
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.registry.shipped import suite_files
@@ -104,7 +97,6 @@ def test_at_most_five_primary_contrasts_run_more_seeds(name: str) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", SUITES)
 def test_no_two_benchmarks_are_the_same(name: str, scale: str) -> None:
-    """Data, model, recipe or teacher differ between benchmarks that have a block of their own."""
     suite = suite_of(name)
     contents: dict[str, str] = {}
     for benchmark in suite.benchmarks:
@@ -121,7 +113,7 @@ def test_no_two_benchmarks_are_the_same(name: str, scale: str) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", SUITES)
 def test_stand_ins_run_once(name: str, scale: str) -> None:
-    """A benchmark that another stands for resolves to that one's trials."""
+    """A benchmark that another one serves has that one's trials."""
     suite, plan = suite_of(name), plan_of(name, scale)
     for benchmark, loaded in suite.benchmarks.items():
         block: ScaleBlock | None = block_of(loaded, scale)
@@ -175,13 +167,11 @@ def test_mini_reads_nothing_but_what_packages_ship(name: str) -> None:
 
 @pytest.mark.parametrize("name", SUITES)
 def test_mini_needs_no_method_of_another_package(name: str) -> None:
-    """An arm that wants an optional package stays out of the run that everybody starts with."""
     for trial in plan_of(name, "mini").trials:
         assert "package" not in str(trial.spec.slots.methods["optimizer"].name)
 
 
 def test_four_retrieval_sets_are_four_experiments_at_small() -> None:
-    """At mini sets that share a stand-in are one experiment, with one number of seeds."""
     suite, mini = suite_of("adamp"), plan_of("adamp", "mini")
     for loss in ("triplet", "proxyanchor"):
         named = [f"{data}-{loss}" for data in ("cub", "cars196", "sop", "inshop")]
@@ -191,90 +181,6 @@ def test_four_retrieval_sets_are_four_experiments_at_small() -> None:
             if served_by(suite, item, "mini") == served_by(suite, other, "mini"):
                 for arm in ("adam", "adamw", "adamp"):
                     assert mini.trial_ids(item, arm) == mini.trial_ids(other, arm)
-
-
-def test_adamp_unbound_claims_are_those_of_tasks_to_come_and_of_context() -> None:
-    suite = suite_of("adamp")
-    built = set(registry.entries("task"))
-    for binding in suite.model.claims:
-        waiting = re.search(r"task ([a-z-]+)(?: training)? is not built", binding.unbound or "")
-        if waiting:
-            assert waiting.group(1) not in built, f"{binding.id}: '{waiting.group(1)}' exists now: bind the claim"
-
-
-@pytest.fixture
-def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the suites to edit; files that an edit leaves alone are parsed once."""
-    for name in ("benchmarks", "claims"):
-        shutil.copytree(FOLDER / name, tmp_path / name)
-    for name in SUITES:
-        shutil.copy(FOLDER / f"{name}.yaml", tmp_path)
-    read, kept = yaml_nodes.read, {}
-
-    def once(path: Path, top: type = dict) -> Node:
-        key = (str(path), path.read_bytes())
-        if key not in kept:
-            kept[key] = read(path, top)
-        return kept[key]
-
-    monkeypatch.setattr(yaml_nodes, "read", once)
-    return tmp_path
-
-
-def outcome(folder: Path, name: str, edit: Edit, node: Node) -> str:
-    """``error``, ``plan``, or ``silent`` for an error without words; any other exception is the test's failure."""
-    before = edit.file.read_bytes()
-    edit.file.write_text(edit.text(node), encoding="utf-8")
-    try:
-        make_plan(load_suite(folder / f"{name}.yaml"), Selection(scale="smoke"))
-    except HarnessError as error:
-        return "error" if str(error) else "silent"
-    finally:
-        edit.file.write_bytes(before)
-    return "plan"
-
-
-def all_edits(folder: Path, name: str) -> list[tuple[Edit, Node]]:
-    files = [folder / f"{name}.yaml", *sorted((folder / "benchmarks" / name).glob("*.yaml"))]
-    files.append(folder / "claims" / f"{name}.yaml")
-    return [(edit, node) for file in files for node in [parsed(file)] for edit in edits(file, node)]
-
-
-@pytest.mark.full
-def test_an_unedited_copy_plans_the_same(copied: Path) -> None:
-    """What the editor writes is what the files say: an error of an edit is the edit's."""
-    for name in SUITES:
-        for file in {edit.file for edit, _ in all_edits(copied, name)}:
-            file.write_text(emit(tree(parsed(file))), encoding="utf-8")
-        ours = make_plan(load_suite(copied / f"{name}.yaml"), Selection(scale="smoke"))
-        assert ours.links == plan_of(name, "smoke").links
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("name", SUITES)
-def test_edited_files_give_a_message_or_a_plan(name: str, copied: Path) -> None:
-    chosen = random.Random(20).sample(all_edits(copied, name), 25)
-    seen = Counter(outcome(copied, name, edit, node) for edit, node in chosen)
-    assert seen["error"] > 8
-    assert not seen["silent"]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(7200)
-@pytest.mark.parametrize("name", SUITES)
-def test_every_edit_gives_a_message_or_a_plan(name: str, copied: Path) -> None:
-    seen = Counter(outcome(copied, name, edit, node) for edit, node in all_edits(copied, name))
-    assert not seen["silent"]
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("kind", ["delete", "rename"])
-def test_a_deleted_or_renamed_claim_is_missed(kind: str, copied: Path) -> None:
-    file = copied / "adamp.yaml"
-    node = parsed(file)
-    for number in itertools.islice(range(len(node.value["claims"].value)), 0, None, 20):
-        place = ("claims", number) if kind == "delete" else ("claims", number, "id")
-        assert outcome(copied, "adamp", Edit(file, place, kind), node) == "error"
 
 
 @pytest.mark.parametrize("name", SUITES)

@@ -38,7 +38,7 @@ OWN: dict[str, dict[str, set[str]]] = {
         "knn-mmd": {"adaptation.local_weight", "adaptation.global_weight", "help_share", "neighbours"},
     },
 }
-"""What each arm tunes beside the learning rate and the weight decay."""
+"""Hyper-parameters of each arm beside the learning rate and the weight decay."""
 
 
 @cache
@@ -48,11 +48,11 @@ def suite_of(name: str) -> Suite:
 
 def sections() -> list[tuple[str, str]]:
     """(suite, benchmark) of every shipped section."""
-    found = []
+    listed = []
     for name in sorted(suite_files()):
         section = suite_of(name).model.sweep
-        found += [(name, item) for item in (section.benchmarks if section is not None else [])]
-    return found
+        listed += [(name, item) for item in (section.benchmarks if section is not None else [])]
+    return listed
 
 
 def tuning_of(name: str, on: str, **more: Any) -> Tuning:
@@ -95,11 +95,11 @@ def test_every_draw_is_a_trial(name: str, on: str, scale: str) -> None:
         for point in drawn:
             spec = specs[plan.trial_ids(on, f"{arm}#{point.number}")[TUNING_SEED]]
             for key, value in point.params.items():
-                assert value in found(spec, key), key
+                assert value in values_of(spec, key), key
             assert all(spec.recipe[key] == value for key, value in tuning.overrides.items())
 
 
-def found(spec: Any, key: str) -> list[Any]:
+def values_of(spec: Any, key: str) -> list[Any]:
     """The values that a trial has under a range's name: several where its method fills several places."""
     head, _, rest = key.partition(".")
     slots = spec.slots.to_json()
@@ -112,16 +112,6 @@ def found(spec: Any, key: str) -> list[Any]:
     values = [item[inner] for item in filled.values() if item["name"] == method]
     assert len(set(values)) == 1
     return values
-
-
-def test_the_threshold_reaches_every_layer_of_rn() -> None:
-    tuning = tuning_of("region_norm", "places2")
-    tuned = with_point(tuning.arms["rn"], tuning.fill, {"norm.region-learned.threshold": 0.4})
-    assert tuned.norm == {
-        "encoder": "region-basic",
-        "blocks": {"name": "region-learned", "threshold": 0.4},
-        "decoder": {"name": "region-learned", "threshold": 0.4},
-    }
 
 
 @pytest.mark.full

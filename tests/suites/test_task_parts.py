@@ -8,21 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from task_lab import Cell, train
+from task_lab import Cell
 from torch import nn
 
 from harness.errors import HarnessError
-from suites.data.types import Images, Text
-from suites.tasks.augment import (
-    AUGMENTATIONS,
-    MixingOptions,
-    augment,
-    crop_boxes,
-    mirror,
-    mix_batch,
-    resized_crop,
-    translate,
-)
+from suites.data.types import Text
+from suites.tasks.augment import AUGMENTATIONS, MixingOptions, augment, crop_boxes, mix_batch, resized_crop, translate
 from suites.tasks.classification import score
 from suites.tasks.common import calibrate_batch_norms, evaluating, freeze_batch_norms
 from suites.tasks.language_modelling import in_lanes, perplexity, unigram_loss
@@ -80,12 +71,6 @@ def test_translation_moves_every_image_by_its_own_step() -> None:
     rows, columns = moved[:, 0].flatten(1).argmax(1) // 9 - 4, moved[:, 0].flatten(1).argmax(1) % 9 - 4
     assert set(rows.tolist()) == set(columns.tolist()) == {-2, -1, 0, 1, 2}
     assert torch.equal(moved[:, 0], moved[:, 1])
-
-
-def test_half_of_the_images_are_mirrored() -> None:
-    images = torch.arange(4.0).expand(400, 1, 2, 4)
-    flipped = (mirror(images, generator())[:, 0, 0, 0] == 3).sum()
-    assert 150 < flipped < 250
 
 
 def test_flip_mirrors_half_of_the_images_and_does_no_more() -> None:
@@ -212,25 +197,6 @@ def test_the_projection_fires_on_convolutions_only_with_batch_statistics(frozen:
         views = optimizer.fired_views()
         fired += [bool(views[weight]) for weight in convolutions]
     assert low <= np.mean(fired) <= high
-
-
-def test_frozen_retrieval_fires_in_the_layer_view_only() -> None:
-    # An embedding of length one behind ReLU hardly depends on the scale of a whole layer, frozen or not.
-    from methods.optimizers.adamp import AdamP
-
-    task = replace(RETRIEVAL, recipe={**RETRIEVAL.recipe, "bn": "frozen"}).build(0)
-    model = task.build()
-    optimizer = AdamP(task.parameter_groups(model)[0]["params"], lr=1e-3, record=True)
-    convolutions = [part.weight for part in model.modules() if isinstance(part, nn.Conv2d)]
-    views = []
-    for step, batch in enumerate(batch for epoch in range(4) for batch in task.batches(epoch)):
-        optimizer.zero_grad()
-        model.zero_grad()
-        task.training_step(batch, step).loss.backward()
-        optimizer.step()
-        fired = optimizer.fired_views()
-        views += [int(fired[weight]) for weight in convolutions]
-    assert views.count(1) == 0
 
 
 def test_evaluation_mode_is_left_as_it_was_found() -> None:
@@ -401,12 +367,6 @@ def test_every_token_after_the_first_of_a_lane_is_scored_once() -> None:
     assert metrics["bits-per-token"] == pytest.approx(1 / math.log(2))
 
 
-def test_a_text_of_one_word_has_no_surprise_left() -> None:
-    task = replace(XL, recipe={"batch_size": 2, "length": 5, "eval_batch": 2}).build(0, data=text_of([1] * 200, 3))
-    train(task, 60)
-    assert task.evaluate("test").metrics["perplexity"] < 1.1
-
-
 def test_the_unigram_loss_is_the_cross_entropy_of_the_counts() -> None:
     train_text, other = torch.tensor([0, 0, 1]), torch.tensor([0, 2])
     expected = -(math.log(3 / 6) + math.log(1 / 6)) / 2
@@ -425,41 +385,3 @@ def test_shuffled_tokens_keep_their_frequencies() -> None:
 def test_a_text_that_is_too_short_is_one_clear_error() -> None:
     with pytest.raises(HarnessError, match="too few for batch_size 4"):
         XL.build(0, data=text_of([0, 1] * 10, 2)).build()
-
-
-def test_more_training_images_than_there_are_is_one_clear_error() -> None:
-    data = DIGITS.data_for(0)
-    assert isinstance(data, Images)
-    with pytest.raises(HarnessError, match="must lie in 1–100"):
-        replace(DIGITS, recipe={"batch_size": 101}).build(0, data=data).build()
-
-
-LANGUAGE = Cell(
-    "suites.tasks.language_modelling:language-modelling",
-    "suites.data.help_topics:help-topics",
-    "suites.models.language_models:transformer-lm",
-    {"batch_size": 8, "length": 16, "eval_batch": 8},
-    {"min_count": 10},
-    {"layers": 1, "width": 32, "heads": 2, "inner": 32},
-)
-DEEP_XL = replace(
-    LANGUAGE,
-    model="suites.models.language_models:transformer-xl",
-    model_keys={"layers": 1, "width": 32, "heads": 2, "head_width": 16, "inner": 32, "memory": 16, "deviation": 0.1},
-)
-WEIGHT_NORM = replace(LANGUAGE, model_keys={**LANGUAGE.model_keys, "weight_norm": True})
-LANGUAGES = {"language": LANGUAGE, "language-xl": DEEP_XL, "language-weight-norm": WEIGHT_NORM}
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("name", LANGUAGES)
-def test_language_models_use_order_and_not_only_frequencies(name: str) -> None:
-    cell = LANGUAGES[name]
-    ratios = []
-    for iid in (False, True):
-        task = replace(cell, recipe={**cell.recipe, "iid": iid}).build(0)
-        train(task, 250)
-        scores = task.evaluate("test").metrics
-        ratios.append(scores["perplexity"] / scores["trivial.perplexity"])
-    assert ratios[0] < 0.9, ratios
-    assert ratios[1] > 0.98, ratios

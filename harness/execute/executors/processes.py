@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from typing import Any
+from typing import Any, TypedDict
 
 from harness.errors import first_line
 from harness.execute.outcome import Outcome
@@ -21,14 +21,19 @@ def devices_of(job: Job) -> int:
     return int(job.spec.recipe.get("devices", 1))
 
 
-def _each(config: dict[str, Any]) -> None:
+class _Config(TypedDict):
+    job: Job
+    heartbeats: Any
+
+
+def _each(config: _Config) -> None:
     """Run a trial in each of its processes; the first one reports."""
     import ray
     import torch
     from ray import train
     from ray.train.torch import get_device
 
-    job: Job = config["job"]
+    job = config["job"]
     rank = train.get_context().get_world_rank()
     if torch.cuda.is_available():
         torch.cuda.set_device(get_device())

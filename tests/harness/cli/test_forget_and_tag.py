@@ -69,7 +69,7 @@ def test_a_deleted_trial_counts_as_not_stored(store: Path, capsys: pytest.Captur
     (count,) = json.loads(call(capsys, "query", "SELECT count(*) AS n FROM results", "--format", "json"))
     assert count["n"] == 7 * len(before["results"]) // 8
     with open_reader(store) as reader:
-        (verdict,) = reader.verdicts(suite="tiny")
+        (verdict,) = reader.verdicts(suite="tiny").dicts()
     assert (verdict["verdict"], verdict["n"], verdict["difference"]) == ("not run", 0, None)
     assert "1 trial of this verdict was deleted" in verdict["design"]["reason"]
     assert verdict["design"]["look"] is None
@@ -195,7 +195,7 @@ def test_a_forced_run_deletes_and_runs(
     with open_reader(database) as reader, open_reader(ran / "results" / "harness.duckdb") as other:
         sql = "SELECT metric, value FROM results WHERE trial_id = ? ORDER BY ALL"
         assert reader.query(sql, [trial]).rows == other.query(sql, [trial]).rows
-        (verdict,) = reader.verdicts(suite="tiny")
+        (verdict,) = reader.verdicts(suite="tiny").dicts()
     assert verdict["verdict"] == "direction confirmed"
     (deletion,) = told(capsys, "db", "restore")
     assert (deletion["reason"], deletion["trials"]) == ("run again by --force", 6)

@@ -91,7 +91,7 @@ def test_arms_are_columns_with_mean_sd_best_and_mark(tiny: Path, database: Path,
 
 def run_id(database: Path) -> str:
     with open_reader(database) as reader:
-        return str(reader.runs()[0]["run_id"])
+        return str(reader.query("SELECT run_id FROM runs ORDER BY started_at DESC").rows[0][0])
 
 
 def test_lower_can_be_better_and_an_unknown_direction_has_no_best(tiny: Path, database: Path, tmp_path: Path) -> None:

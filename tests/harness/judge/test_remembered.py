@@ -1,4 +1,4 @@
-"""A judgement that is stored already is not made again, and anything that it rests on makes it anew."""
+"""Verdicts that stand while their inputs are equal."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def planned(database: Path) -> list[PlannedEvent]:
     from harness.store.events import read_event
 
     journal = database.with_name(database.name + ".journal")
-    events = [read_event(line.content) for one in segments(journal) for line in one.lines() if line.content]
+    events = [read_event(line.content) for item in segments(journal) for line in item.lines() if line.content]
     return [event for event in events if isinstance(event, PlannedEvent)]
 
 
@@ -169,7 +169,7 @@ def test_the_last_verdict_is_the_last_whatever_the_clock_says(
     ran(tiny, database, replace(SELECTION, seeds=(0, 1, 2, 3)))
     with open_reader(database) as reader:
         rows = reader.query("SELECT judged_at, n FROM verdicts ORDER BY judged_at").rows
-        (current,) = reader.verdicts(scale="mini")
+        (current,) = reader.verdicts(scale="mini").dicts()
     assert [count for _, count in rows] == [3, 4]
     assert rows[1][0] - rows[0][0] == timedelta(microseconds=1)
     assert current["n"] == 4

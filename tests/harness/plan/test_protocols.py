@@ -1,4 +1,4 @@
-"""Which arms the tuned protocol tunes, in which spaces, and what is judged in whose place."""
+"""The tuned protocol: its arms, their spaces, and their places in judging."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_grid_of_factors_is_relative_to_each_arm_and_begins_with_its_own(tuned
     tuned.write_text(tuned.read_text().replace("lr: 0.1}, set: {noise_key: base}", "lr: 0.4}, set: {noise_key: base}"))
     suite = load_suite(tuned)
     plan = make_plan(suite)
-    (search,) = searches(suite, plan, {})
+    (search,) = searches(suite, plan)
     assert {arm: space["optimizer.lr"].choices for arm, space in search.tuning.spaces.items()} == {
         "better": [0.05, 0.1, 0.2],
         "base": [0.2, 0.4, 0.8],
@@ -41,7 +41,7 @@ def test_a_grid_of_factors_is_relative_to_each_arm_and_begins_with_its_own(tuned
 
 
 @pytest.mark.parametrize(
-    ("given", "chosen", "end"),
+    ("space", "chosen", "end"),
     [
         ({"choices": [0.1, 0.3, 0.9]}, 0.9, "largest"),
         ({"choices": [0.1, 0.9, 0.3]}, 0.1, "least"),
@@ -52,23 +52,23 @@ def test_a_grid_of_factors_is_relative_to_each_arm_and_begins_with_its_own(tuned
         ({"low": 0.1, "high": 0.9}, 0.5, None),
     ],
 )
-def test_a_choice_at_an_end_of_the_grid_is_named(given: dict[str, Any], chosen: Any, end: str | None) -> None:
-    result = ends({"optimizer.lr": SpaceRange(**given)}, {"optimizer.lr": chosen, "another": 1.0})
+def test_a_choice_at_an_end_of_the_grid_is_named(space: dict[str, Any], chosen: Any, end: str | None) -> None:
+    result = ends({"optimizer.lr": SpaceRange(**space)}, {"optimizer.lr": chosen, "another": 1.0})
     assert result == ({} if end is None else {"optimizer.lr": end})
 
 
 def test_a_budget_is_at_most_the_smallest_grid_and_equal(tuned: Path) -> None:
     tuned.write_text(tuned.read_text().replace("budget: 3", "budget: 9"))
     suite = load_suite(tuned)
-    assert [search.budget for search in searches(suite, make_plan(suite), {})] == [3]
+    assert [search.budget for search in searches(suite, make_plan(suite))] == [3]
 
 
 def test_what_is_chosen_is_judged_in_the_arms_place_over_its_seeds(tuned: Path) -> None:
     suite = load_suite(tuned)
     plan = make_plan(suite, Selection(seeds=(0, 1, 4)))
-    (search,) = searches(suite, plan, {})
+    (search,) = searches(suite, plan)
     params = {"better": {"optimizer.lr": 0.1}, "base": {"optimizer.lr": 0.2}}
-    changed = tuned_plan(suite, plan, [(search, params)], {})
+    changed = tuned_plan(suite, plan, [(search, params)])
     assert {(link.arm, link.seed) for link in changed.run.links} == {
         (arm, seed) for arm in ("better-tuned", "base-tuned") for seed in (0, 1, 4)
     }
@@ -80,7 +80,7 @@ def test_what_is_chosen_is_judged_in_the_arms_place_over_its_seeds(tuned: Path) 
 def test_the_rate_curve_has_the_recipes_own_trials_and_three_rates_around(tuned: Path) -> None:
     suite = load_suite(tuned)
     plan = make_plan(suite, Selection(seeds=tuple(range(5))))
-    at = {round(each.factor, 3): each for each in rate_plans(suite, plan, {})}
+    at = {round(each.factor, 3): each for each in rate_plans(suite, plan)}
     assert [each.rates["known"]["base"] for each in at.values()] == [0.011, 0.033, 0.1, 0.3]
     own = at[1.0].plan.judged.trial_ids("known", "base")
     assert own == {seed: trial for seed, trial in plan.trial_ids("known", "base").items() if seed < 3}
@@ -89,8 +89,8 @@ def test_the_rate_curve_has_the_recipes_own_trials_and_three_rates_around(tuned:
 
 def test_nothing_is_tuned_at_another_scale_or_without_the_claims_arms(tuned: Path) -> None:
     suite = load_suite(tuned)
-    assert not searches(suite, make_plan(suite, Selection(scale="smoke")), {})
-    assert not searches(suite, make_plan(suite, Selection(arms=("base",))), {})
+    assert not searches(suite, make_plan(suite, Selection(scale="smoke")))
+    assert not searches(suite, make_plan(suite, Selection(arms=("base",))))
 
 
 def test_a_gate_that_compares_two_arms_is_not_asked_of_tuned_ones(tuned: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_gate_that_compares_two_arms_is_not_asked_of_tuned_ones(tuned: Path) -
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("section", "message"),
     [
         ("claims: [nothing]", "no claim that is bound to arms: 'nothing'"),
         ("spaces: {nobody: {optimizer.lr: {factors: [1]}}}", "no arm 'nobody'"),
@@ -112,9 +112,9 @@ def test_a_gate_that_compares_two_arms_is_not_asked_of_tuned_ones(tuned: Path) -
         ("rates: {seeds: 2}", "greater than or equal to 3"),
     ],
 )
-def test_a_section_that_names_what_is_not_there_is_refused(tiny: Path, given: str, says: str) -> None:
-    tiny.write_text(f"{tiny.read_text()}tuned: {{{given}}}\n")
-    with pytest.raises(SuiteError, match=says):
+def test_a_section_that_names_what_is_not_there_is_refused(tiny: Path, section: str, message: str) -> None:
+    tiny.write_text(f"{tiny.read_text()}tuned: {{{section}}}\n")
+    with pytest.raises(SuiteError, match=message):
         load_suite(tiny)
 
 

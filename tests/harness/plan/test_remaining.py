@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.plan.order import Waiting, in_order
-from harness.plan.remaining import Durations
+from harness.plan.remaining import Durations, Waiting, in_order
 
 
 def test_a_configuration_takes_its_own_median_and_others_that_of_all() -> None:

@@ -77,7 +77,7 @@ def test_a_deleted_trial_is_in_no_public_table(database: Path) -> None:
     assert marked == STORED.keys() - {"adoptions"}
     with open_reader(database) as reader:
         assert reader.finished(["a", "b"]) == {"b": "done"}
-        assert [row["verdict"] for row in reader.verdicts(["k"])] == ["not run"]
+        assert [row["verdict"] for row in reader.verdicts(["k"]).dicts()] == ["not run"]
     agrees(database)
 
 

@@ -134,8 +134,8 @@ def test_check_and_rebuild_say_what_was_lost(paths: StorePaths) -> None:
     segment.archived.unlink(missing_ok=True)
     segment.plain.write_bytes(b"".join(lines))
     messages = [problem.message for problem in check(paths.database)]
-    expected = f"line {place + 1} is not ingested, its checksum does not fit; it seems to have been 'outcome' of trial"
-    assert any(expected in text and TRIALS[3] in text for text in messages), messages
+    expected = f"line {place + 1} is not ingested, its checksum does not fit"
+    assert any(expected in text for text in messages), messages
     with pytest.raises(StoreError, match="1 finished trials that its event log lacks"):
         rebuild(paths.database)
     report = rebuild(paths.database, force=True)

@@ -37,13 +37,13 @@ USES: dict[str, Callable[[Path], object]] = {
     "rebuild": rebuild,
 }
 ODD: dict[str, tuple[str, Callable[[Path], None], str]] = {
-    "a pipe as database": ("", a_pipe, "is a pipe, where a file is expected"),
-    "a folder as database": ("", a_folder, "is a folder, where a file is expected"),
+    "a pipe as database": ("", a_pipe, "is not a regular file"),
+    "a folder as database": ("", a_folder, "is not a regular file"),
     "a loop of links": ("", a_loop, "cannot be a database"),
     "a text as database": ("", a_file, "is not a DuckDB database"),
-    "a folder as lock": (".lock", a_folder, "is a folder, where a file is expected"),
-    "a pipe as lock": (".lock-wait", a_pipe, "is a pipe, where a file is expected"),
-    "a folder as log": (".wal", a_folder, "is a folder, where a file is expected"),
+    "a folder as lock": (".lock", a_folder, "is not a regular file"),
+    "a pipe as lock": (".lock-wait", a_pipe, "is not a regular file"),
+    "a folder as log": (".wal", a_folder, "is not a regular file"),
     "a file as event log": (".journal", a_file, "where the event log's folder belongs"),
 }
 

@@ -188,12 +188,12 @@ def test_without_a_journal_there_is_nothing_to_make_it_from(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("sql", "kind", "word"),
     [
-        ("DELETE FROM trials_with_deleted WHERE trial_id = 'a'", "rows", "metrics"),
+        ("DELETE FROM trials_with_deleted WHERE trial_id = 'a'", "counts", "trials"),
         ("DELETE FROM results_with_deleted WHERE trial_id = 'a'", "counts", "results"),
         ("UPDATE results_with_deleted SET value = 1 WHERE trial_id = 'a'", "counts", "results"),
         ("UPDATE trials_with_deleted SET status = 'done' WHERE trial_id = 'b'", "counts", "trials"),
         ("INSERT INTO metrics_with_deleted FROM metrics_with_deleted LIMIT 1", "counts", "metrics"),
-        ("INSERT INTO results_with_deleted VALUES ('b', 'test', 'm', 1, NULL)", "rows", "unfinished"),
+        ("INSERT INTO results_with_deleted VALUES ('b', 'test', 'm', 1, NULL)", "counts", "results"),
         ("DELETE FROM runs", "counts", "runs"),
         ("""UPDATE ingested SET "offset" = "offset" + 100000""", "journal", "shorter"),
     ],

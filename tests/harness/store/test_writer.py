@@ -28,10 +28,10 @@ from store_support import (
 from waiting import until
 
 from harness.store import StoreError, StorePaths, Writer, check, open_reader, segments
+from harness.store.connections import take_snapshot
 from harness.store.errors import StoreDiskError
 from harness.store.fold import PendingRows
 from harness.store.schema import connect, open_for_writing
-from harness.store.snapshot import take_snapshot
 
 
 def file_rows(path: Path, sql: str) -> list[tuple[object, ...]]:
@@ -62,7 +62,7 @@ def test_close_leaves_database_snapshot_and_archive(paths: StorePaths) -> None:
 
 
 def test_the_thread_keeps_database_and_snapshot_up_to_date(paths: StorePaths) -> None:
-    with Writer(paths.database, ingest_seconds=0.05, snapshot_seconds=0.1) as owner:
+    with Writer(paths.database, ingest_seconds=0.05) as owner:
         owner.record(outcome("t"))
         until(lambda: _has(paths.snapshot, "t"))
         with open_reader(paths.database) as reader:
@@ -95,7 +95,7 @@ def test_snapshot_does_not_drop_the_lock_of_the_open_file(paths: StorePaths) -> 
         own = duckdb.connect(str(paths.database))
         try:
             with pytest.raises(StoreError, match="this process itself"):
-                owner._snapshot()
+                take_snapshot(paths)
             probe = python(
                 """
                 import sys, duckdb
@@ -120,7 +120,7 @@ WRITER = """
     database, run_id, first, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     names = [f"t{number}" for number in range(first, first + count)]
     say = threading.Lock()
-    with Writer(database, run_id, ingest_seconds=0.02, snapshot_seconds=0.05) as writer:
+    with Writer(database, run_id, ingest_seconds=0.02) as writer:
         writer.record(run_event(run_id))
         finished = writer.finished(names)
         writer.record(planned(run_id, *names))
@@ -195,19 +195,6 @@ def test_killed_at_random_loses_and_repeats_nothing(paths: StorePaths) -> None:
     assert _kill_at_random_and_resume(paths, kills=4, seed=int(time.time())) > 0
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_killed_at_random_many_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    killed = rounds = 0
-    while killed < 24:
-        folder = tmp_path / str(rounds)
-        folder.mkdir()
-        killed += _kill_at_random_and_resume(StorePaths.of(folder / "h.duckdb"), kills=6, seed=rounds)
-        rounds += 1
-    with capsys.disabled():
-        print(f"\n{killed} kills in {rounds} databases of 400 trials: none lost, none repeated")
-
-
 def test_two_owners_at_once_both_finish(paths: StorePaths) -> None:
     first = python(WRITER, str(paths.database), "one", "0", "60")
     second = python(WRITER, str(paths.database), "two", "40", "60")
@@ -269,7 +256,7 @@ def test_a_trial_of_a_dead_run_that_another_run_has_is_left_alone(paths: StorePa
 
 def test_a_foreign_process_holds_the_file_during_a_run(paths: StorePaths) -> None:
     messages: list[str] = []
-    with Writer(paths.database, "r", ingest_seconds=0.02, snapshot_seconds=0.05, tell=messages.append) as owner:
+    with Writer(paths.database, "r", ingest_seconds=0.02, tell=messages.append) as owner:
         owner.record(outcome("before"))
         owner.flush()
         with foreign_holder(paths.database) as holder:
@@ -313,7 +300,7 @@ def test_trouble_with_the_database_never_stops_the_journal(paths: StorePaths, mo
     messages: list[str] = []
     with Writer(paths.database, ingest_seconds=0.02, tell=messages.append) as owner:
 
-        def fail(*arguments: object) -> bool:
+        def fail(*arguments: object) -> None:
             raise duckdb.IOException("No space left on device")
 
         with monkeypatch.context() as patch:
