@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 Kind = Literal["method", "task", "data", "model"]
-"""What the registry knows."""
+"""Kinds of registered things."""
 
 SlotName = Literal["optimizer", "norm", "objective", "adaptation"]
 """The slots that methods fill."""
@@ -17,7 +17,10 @@ SLOTS: tuple[SlotName, ...] = ("optimizer", "norm", "objective", "adaptation")
 
 
 class Scale(StrEnum):
-    """How large a benchmark runs. ``smoke`` is ``mini`` with one seed and a few steps; files never write it."""
+    """Size of a benchmark.
+
+    ``smoke`` is ``mini`` with one seed and a few steps; files never contain it.
+    """
 
     SMOKE = "smoke"
     MINI = "mini"
@@ -30,7 +33,7 @@ WRITTEN_SCALES = (Scale.PAPER, Scale.SMALL, Scale.MINI)
 
 
 class Status(StrEnum):
-    """Where a trial stands."""
+    """State of a trial."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -42,7 +45,7 @@ class Status(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether it is a result: the first one that is stored stays."""
+        """True for a result: the first stored one stays."""
         return self in FINAL
 
 
@@ -53,7 +56,7 @@ UNFINISHED = frozenset({Status.FAILED, Status.TIMEOUT, Status.CANCELLED})
 
 
 class Split(StrEnum):
-    """Which part of the data a number is of."""
+    """Part of the data."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -74,7 +77,7 @@ class Protocol(StrEnum):
 
 
 class Role(StrEnum):
-    """What an arm is to its suite."""
+    """Role of an arm in its suite."""
 
     METHOD = "method"
     BASELINE = "baseline"
@@ -82,7 +85,7 @@ class Role(StrEnum):
 
 
 class Tone(StrEnum):
-    """How a verdict looks: the name of a colour and a symbol."""
+    """Colour and symbol of a verdict."""
 
     HOLDS = "holds"
     PART = "part"
@@ -100,13 +103,12 @@ _OTHER = "the whole interval lies on the other side"
 
 
 class Verdict(StrEnum):
-    """What the stored trials say of a claim, in the order in which verdicts are counted.
+    """Verdicts, in the order in which they are counted.
 
     Attributes:
-        tone: how it looks.
-        rank: how favourable it is, the least first: a claim bound to several benchmarks is as good as its worst one. In
-            tens, so that another one fits between.
-        decisive: whether it says that an effect is there, so that a distribution-sensitive test takes it back.
+        tone: colour and symbol.
+        rank: favourability, least first: a claim on several benchmarks is as good as its worst.
+        decisive: True if it states an effect, so that a distribution-sensitive test withdraws it.
         meaning: one clause for people.
     """
 
@@ -117,10 +119,10 @@ class Verdict(StrEnum):
 
     def __new__(cls, word: str, tone: Tone, rank: int, meaning: str, decisive: bool = False) -> Verdict:
         """A word with what is to be known of it."""
-        made = str.__new__(cls, word)
-        made._value_ = word
-        made.tone, made.rank, made.meaning, made.decisive = tone, rank, meaning, decisive
-        return made
+        verdict = str.__new__(cls, word)
+        verdict._value_ = word
+        verdict.tone, verdict.rank, verdict.meaning, verdict.decisive = tone, rank, meaning, decisive
+        return verdict
 
     REPRODUCED = "reproduced", Tone.HOLDS, 150, f"{_ABOVE}; the estimate reaches κ times the published size", True
     CONFIRMED = "direction confirmed", Tone.HOLDS, 140, f"{_ABOVE}; the size is not judged here", True

@@ -24,11 +24,8 @@ STARTUP_SECONDS = 120.0  # for a worker to import what it needs, before its tria
 class Policy:
     """Rules for failures and for the end of a run.
 
-    Attributes:
-        attempts: tries of a trial whose worker died; an error of the code itself is never tried again.
-        fail_fast: begin no further trial after a failure.
-        exclusive: one trial at a time, so that its time is a cost.
-        stop_at: of ``time.monotonic()``: begin no further trial after it.
+    Only a trial whose worker died gets further ``attempts``. ``exclusive`` runs one trial at a time, so that its time
+    is a cost. No further trial begins after ``stop_at`` of ``time.monotonic()``, or with ``fail_fast`` after a failure.
     """
 
     attempts: int = 2
@@ -81,9 +78,9 @@ class Watch:
 class Dispatcher:
     """Feeds jobs to an executor; ``outcomes`` yields each trial's last outcome as it arrives.
 
-    ``stopped`` is the reason why no further trial was begun, or None. More jobs may be submitted between outcomes:
-    sequential seeds and sweeps request the next trials so. Another command runs what ``sharing`` refuses to start; its
-    results are among the outcomes.
+    More jobs may be submitted between outcomes: sequential seeds and sweeps do so. ``stopped`` is the reason why no
+    further trial was begun, or None. Results of trials that ``sharing`` leaves to another command are among the
+    outcomes.
     """
 
     def __init__(

@@ -19,16 +19,9 @@ _NUMBERS = _SERIES[2:]
 class Outcome:
     """One ended attempt at a trial: plain data. None: unknown, and the stored value stays.
 
-    Attributes:
-        attempts: number of the attempt, from 1.
-        started_at: ISO text in UTC.
-        node: the name of the machine.
-        error: the message of a failure, or the reason of a divergence.
-        results: final numbers; stored, as are ``series`` and ``artifacts``, only where the status is final.
-        wall_seconds: of the trial alone; ``cpu_seconds``: of its process, all threads together.
-        peak_memory_mb: highest resident memory of the process in MiB.
-        gpu_joules: energy that the GPU counted during the trial.
-        crashed: the worker died, and another attempt may succeed; not in the event log.
+    ``started_at`` is ISO text in UTC. Results, series and artifacts are stored only where the status is final.
+    ``wall_seconds`` are the trial's, ``cpu_seconds`` its process's, all threads together; ``peak_memory_mb`` is in MiB.
+    After ``crashed`` another attempt may succeed; this is not in the event log.
     """
 
     trial_id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -16,7 +16,7 @@ from harness.errors import HarnessError, choices
 from harness.imports.result_files import table_of
 from harness.imports.table_layout import TableReading
 from harness.imports.table_scores import read_scores, with_benchmark
-from harness.judge.comparing import ArmScore, AskedComparison, comparison_designs, judge_scores, pair_numbers
+from harness.judge.comparing import ArmScore, judge_scores, pair_numbers, table_claim, table_designs
 from harness.judge.correction import correction_name
 from harness.judge.rows import VerdictRow
 from harness.vocabulary import Verdict
@@ -182,22 +182,18 @@ def verdicts_of(data: Any, reading: TableReading, question: Asked | None = None)
     table = table_of(data)
     read = read_scores(table, reading)
     scores = with_benchmark(read.scores, table.name)
-    comparison = AskedComparison(
-        reading.methods,
-        reading.against,
+    claim = table_claim(
         reading.metric,
         read.better,
         read.unit,
-        question.smallest,
-        _perfect(read.better, read.unit),
-        question.scope,
-        (),
-        question.alpha,
-        question.on_divergence,
+        smallest=question.smallest,
+        scope=question.scope,
+        alpha=question.alpha,
+        on_divergence=question.on_divergence,
     )
-    names = [design.claim_id for design in comparison_designs(comparison, scores)]
-    primary = _announced(question.primary, names)
-    rows = judge_scores(replace(comparison, primary=primary), scores, datetime.now(UTC).replace(tzinfo=None))
+    designs = table_designs(claim, reading.methods, reading.against, scores, _perfect(read.better, read.unit))
+    primary = _announced(question.primary, [design.claim_id for design in designs])
+    rows = judge_scores(designs, scores, primary, datetime.now(UTC).replace(tzinfo=None))
     verdicts = tuple(map(_verdict, rows))
     return TableVerdicts(
         table,

@@ -1,7 +1,7 @@
-"""Verdicts on a paper's claims, from stored trials alone, by the rules that the design fixed before results.
+"""Verdicts on claims, by rules fixed before results.
 
-The stages, in order: ``bindings`` (a claim's ``design``), ``evidence``, ``pairs``, ``tests``, ``gates``, ``units``,
-``correction``, ``verdicts``, ``rows``; ``seeds`` says which trials would resolve what is open.
+Stages in order: ``bindings``, ``evidence``, ``pairs``, ``tests``, ``mechanism``, ``units``, ``correction``,
+``verdicts``, ``rows``; ``seeds`` chooses the next seeds.
 """
 
 import sys
@@ -19,9 +19,9 @@ from harness.judge.rows import VerdictRow as VerdictRow
 class _Stage(ModuleType):
     """``harness.judge(table, …)``: the name of this stage is also that of the public function over a table."""
 
-    def __call__(self, table: Any, **asked: Any) -> Any:
+    def __call__(self, table: Any, **options: Any) -> Any:
         """A table's verdicts; see ``harness.judge_table``."""
-        return sys.modules["harness"].judge_table(table, **asked)
+        return sys.modules["harness"].judge_table(table, **options)
 
 
 sys.modules[__name__].__class__ = _Stage

@@ -25,19 +25,16 @@ from harness.vocabulary import SLOTS, Role
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AblationRow:
-    """What one change does on a benchmark's first metric, with an unadjusted interval.
+    """The effect of one change on a benchmark's first metric, exploratory.
 
     Attributes:
         shares: other benchmarks that the same stand-in serves.
         effect: ``change``, ``main effect`` or ``interaction``.
         arm: the ablation, or the name of the effect.
-        difference: ablation minus parent, or the effect's contrast; up = better.
-        differences: the values behind it, a seed each.
-        adjusted_p: Benjamini–Hochberg over all rows; ``adjusted_low`` and ``adjusted_high`` bound the effect at the
-            level that belongs to it.
-        d_z: with its exact interval.
-        stand_in_name: what stands in for the published setting, in a few words.
-        changes: what the two trials differ in, or the levels of an effect.
+        difference: ablation minus parent, or the comparison of the effect; up = better.
+        differences: the values behind it by seed.
+        adjusted_p: Benjamini–Hochberg over all rows; ``adjusted_low`` and ``adjusted_high`` at its level.
+        changes: differences of the two trials, or the levels of an effect.
     """
 
     benchmark: str
@@ -75,13 +72,13 @@ Measured = tuple[Any, AblationRow]
 
 
 def parent_of(name: str, arms: Mapping[str, Arm]) -> str | None:
-    """The arm that an ablation changes: the one that it names, else the most similar arm of role method, else baseline.
+    """The arm that an ablation changes: the named parent, else the most similar arm.
 
-    Similar: the most equal slots and overrides, then the most slots filled by the same method; the first declared of
-    several. Baselines count where no arm of role method shares a method with it; None where none of both does.
+    Methods come before baselines. Similar: the most equal slots and overrides, then the most slots filled by the same
+    method; the first declared of several. None where no arm shares a method.
 
     Raises:
-        HarnessError: ``parent`` names no arm.
+        HarnessError: ``parent`` names an unknown arm.
     """
     arm = arms[name]
     if arm.parent is not None:
@@ -89,7 +86,7 @@ def parent_of(name: str, arms: Mapping[str, Arm]) -> str | None:
             raise HarnessError(f"the arm '{name}' has the parent '{arm.parent}'; {choices(arms, arm.parent)}")
         return arm.parent
     for role in (Role.METHOD, Role.BASELINE):
-        scored = {other: _likeness(arm, one) for other, one in arms.items() if one.role == role}
+        scored = {other: _likeness(arm, item) for other, item in arms.items() if item.role == role}
         best = max(scored.values(), default=(0, 0))
         if best[1]:
             return next(other for other, score in scored.items() if score == best)
@@ -110,7 +107,7 @@ def _names(slot: Any) -> set[str]:
 
 
 def ablations(suite: Suite, plan: Plan, reader: Queries) -> list[AblationRow]:
-    """What each ablation does on each benchmark's first metric, then main effects and interactions of factorials."""
+    """Each ablation on each benchmark's first metric, then the effects of factorials."""
     arms = {**suite.model.arms, **plan.arms}
     designs = designs_of(suite.model)
     pairs = {(name, parent_of(name, arms)) for name, arm in arms.items() if arm.role == Role.ABLATION}
@@ -126,10 +123,10 @@ def ablations(suite: Suite, plan: Plan, reader: Queries) -> list[AblationRow]:
 
 
 def _corrected(rows: Sequence[AblationRow], alpha: float) -> list[AblationRow]:
-    """The rows with the p of Benjamini–Hochberg, and the intervals of the R of m effects that it leaves at level αR/m.
+    """Rows with the p of Benjamini–Hochberg and the matching intervals.
 
-    They keep the rate of false coverage among the effects that are told (Benjamini and Yekutieli, 2005), and exclude
-    zero where the adjusted p is at most α.
+    The intervals of the R of m effects that it leaves have level αR/m, which keeps the rate of false coverage among the
+    reported effects (Benjamini and Yekutieli, 2005); they exclude zero where the adjusted p is at most α.
     """
     adjusted = [float(value) for value in stats.benjamini_hochberg([row.p for row in rows])]
     level = alpha * max(1, sum(p <= alpha for p in adjusted)) / max(1, len(rows))
@@ -164,7 +161,7 @@ class _AblatedBenchmark:
         return next(iter(self.suite.benchmarks[served].model.metrics.items()))
 
     def change(self, name: str, parent: str) -> Iterator[Measured]:
-        """An arm against its parent, where the plan has other trials of both."""
+        """An arm against its parent, where both have different trials."""
         cells = {arm: self.plan.trial_ids(self.benchmark, arm) for arm in (name, parent)}
         if not all(cells.values()) or cells[name] == cells[parent]:
             return
@@ -189,7 +186,7 @@ class _AblatedBenchmark:
         yield ("change", trials), self._row("change", name, parent, pairs, changed)
 
     def effects(self, design: Design) -> Iterator[Measured]:
-        """Main effects and interactions, where the plan has trials of every arm of a factorial."""
+        """Main effects and interactions of a factorial whose arms all have trials."""
         cells = {cell: self.plan.trial_ids(self.benchmark, arm) for cell, arm in design.cells.items()}
         for effect in effects_of(design) if all(cells.values()) else ():
             measured = measure(effect, cells, self.evidence, *self.metric)

@@ -18,7 +18,7 @@ from harness.vocabulary import Verdict
 
 @dataclass(frozen=True, slots=True)
 class ExaminedValue:
-    """Scores of one arm by seed, and the test against the published value ``target``."""
+    """Scores of one arm and their test against the published ``target``."""
 
     block: DesignBlock
     target: float
@@ -40,7 +40,7 @@ class ExaminedValue:
         return math.nan if mean is None else mean - self.target
 
     def verdict(self, adjusted: Mapping[str, float], alpha: float) -> Verdict:
-        """The word for this benchmark, with the adjusted p of its test."""
+        """The verdict of this benchmark, with the adjusted p of its test."""
         if self.stopped is not None or self.p is None:
             return self.stopped.verdict if self.stopped else Verdict.INVALID
         if len(self.scores) < FEWEST:
@@ -84,10 +84,10 @@ def examine_value(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -
     )
 
 
-def _margin(given: float | None, target: float, scores: list[float]) -> tuple[float, str]:
-    """The suite's margin, else the larger of five units of the last printed digit and two sd over seeds."""
-    if given is not None:
-        return given, "suite"
+def _margin(stated: float | None, target: float, scores: list[float]) -> tuple[float, str]:
+    """The suite's margin, else five last digits or two sd."""
+    if stated is not None:
+        return stated, "suite"
     fixed = 5 * last_digit(target)
     spread = 2 * (sample_sd(scores) or 0.0)
     # Two sd of the very seeds that are tested raise the level from 5 to about 13 %; reports say where it is from.

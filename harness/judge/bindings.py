@@ -45,7 +45,7 @@ Cells = Mapping[str, Mapping[int, str]]
 
 
 def claim_designs(suite: Suite, plan: Plan, *, sequential: bool) -> list[ClaimDesign]:
-    """A design for every claim that gets a verdict, in the order of the facts, with contrasts and families named."""
+    """A design for every evaluated claim, in paper order."""
     bindings = {binding.id: binding for binding in suite.model.claims}
     trials = {trial.trial_id: trial for trial in plan.trials}
     return name_comparisons(
@@ -101,7 +101,7 @@ class DesignBuilder:
         return self._with_blocks(design)
 
     def _family(self, question: Question) -> Family:
-        """Score claims are primary or secondary; what is near certain must not share their correction."""
+        """Keep near-certain claims out of the correction of score claims."""
         if self.binding.check is not None:
             return "identity"
         if question.kind == "mechanism":
@@ -174,16 +174,15 @@ class DesignBuilder:
         return _with_margin(design)
 
     def _metric(self, base: Setting) -> tuple[str, Metric | None] | None:
-        """Name and description of what is measured; mechanisms need no description.
+        """Name and description of the measured metric; mechanisms need no description.
 
-        A claim over benchmarks of several kinds ("all gains are positive") names no metric that they have: each is
-        then measured on its first.
+        A claim over benchmarks of several kinds is measured on the first metric of each.
         """
         name = self.binding.metric or self.fact.metric
         metrics = [self.suite.benchmarks[benchmark].model.metrics for benchmark in (base.served_by, base.benchmark)]
-        for known in metrics:
-            if name in known:
-                return name, known[name]
+        for existing in metrics:
+            if name in existing:
+                return name, existing[name]
         if name.startswith("mechanism."):
             return name, None
         first = next(filter(None, metrics), None)
@@ -240,7 +239,7 @@ class DesignBuilder:
     def _fairness(
         self, cells: Cells, chain: tuple[str, ...], own_baselines: tuple[str, ...]
     ) -> tuple[tuple[str, ...], str | None]:
-        """What the first arm differs in from each other one, and why that forbids a comparison, if it does."""
+        """Differences of the first arm from the others, and a forbidding reason."""
         unequal: list[str] = []
         invalid: str | None = None
         upper = self._spec(cells[chain[0]])
@@ -262,7 +261,7 @@ class DesignBuilder:
         return tuple(unequal), invalid
 
     def _stated(self, cell: Mapping[int, str]) -> tuple[str, str | None]:
-        """What only a program's script knows of its pairs, and why it forbids a comparison, if it does."""
+        """A warning about a program's pairs, and a forbidding reason."""
         spec = self._spec(cell)
         if spec is None or not registry.entry("task", spec.task).metadata.program:
             return "", None
@@ -286,7 +285,7 @@ class DesignBuilder:
         return tuple(dict.fromkeys(needs["teacher"] for needs in taught if "teacher" in needs))
 
     def _stand_in(self, base: Setting, cells: Cells) -> tuple[str, ...]:
-        """What differs from the paper: by the scale, and by overrides given for this plan alone."""
+        """Differences from the paper, by the scale and by overrides."""
         parts = dict.fromkeys(base.stand_in)
         for arm, cell in cells.items():
             spec = self._spec(cell)
@@ -301,7 +300,7 @@ class DesignBuilder:
         return tuple(parts)
 
     def _measured(self, design: ClaimDesign) -> Estimand:
-        """The estimand in what is measured, which may be another metric than the paper's.
+        """The estimand in the measured metric, which may differ from the paper's.
 
         A published change against own baselines is a gain of the plain metric, in its unit.
         """
@@ -331,7 +330,10 @@ def _perfect(metric: Metric | None) -> float | None:
 
 
 def _with_margin(design: ClaimDesign) -> ClaimDesign:
-    """``no_worse`` needs a margin; at the paper's setting a published effect below the floor is judged so."""
+    """The design with the margin of ``no_worse``.
+
+    At the paper's setting a published effect below the floor is judged as ``no_worse``.
+    """
     question, estimand = design.question, design.estimand
     floors = [block.floor for block in design.blocks if block.floor is not None]
     floor = min(floors) if len(floors) == len(design.blocks) else None

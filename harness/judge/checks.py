@@ -1,7 +1,7 @@
-"""Checks of identities: functions of a suite's checks module, called by name in a process of their own.
+"""Checks of identities: functions of a suite's checks module, run in a separate process.
 
-A check needs torch, which the commands that only read must not load; and one that dies must not take the judge along.
-Run as a module with names as arguments it prints one line of JSON.
+A check needs torch, which commands that only read must not load. Run as a module with names as arguments it prints
+one line of JSON.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def code_of(place: str) -> str:
 
 
 def checks_of(designs: Iterable[ClaimDesign], reader: Queries, *, compute: bool) -> dict[str, CheckResult]:
-    """The check of each claim that has one: as stored under the same code, else computed anew where ``compute``."""
+    """The check of each claim: stored under the same code, else computed."""
     checked = [design for design in designs if design.question.check not in (None, REPORTED)]
     wanted = {design.claim_id: place_of(design) for design in checked}
     earlier = {
@@ -85,10 +85,10 @@ def run_here(place: str) -> CheckResult:
         check = getattr(importlib.import_module(module), name)()
         sides = float(check.ours), float(check.theirs), float(check.tolerance)
         relation = str(getattr(check, "relation", "equal"))
-        told = str(check.unit), str(check.detail), relation
+        message = str(check.unit), str(check.detail), relation
     except Exception as error:
         return _failed(place, f"{type(error).__name__}: {error}")
-    return CheckResult(*sides, *told, relation_holds(*sides, relation), code_of(place))
+    return CheckResult(*sides, *message, relation_holds(*sides, relation), code_of(place))
 
 
 def _failed(place: str, error: str) -> CheckResult:

@@ -22,10 +22,10 @@ STRICTEST_FIRST: tuple[Family, ...] = (
 
 
 def name_comparisons(designs: Sequence[ClaimDesign]) -> list[ClaimDesign]:
-    """Give equal tests one name, and each design the claims that share its test and the members of its family.
+    """Name equal tests alike and fill in the members of each family.
 
-    A claim of scope ``each`` has one test a benchmark; any other scope is one test. A test that claims of several
-    families share belongs to the first of these.
+    A claim of scope ``each`` has one test by benchmark; any other scope is one test. A test that claims of several
+    families share belongs to the strictest family.
     """
     names: dict[Any, str] = {}
     claims: dict[str, list[str]] = {}
@@ -89,7 +89,7 @@ def _comparison(design: ClaimDesign, block: DesignBlock) -> str:
 
 
 def _test_key(design: ClaimDesign, blocks: tuple[DesignBlock, ...]) -> tuple[Any, ...]:
-    """What makes two claims one test: trials, metric and question; the sign is not part of a two-sided test."""
+    """The identity of a test: trials, metric and question, without the sign of a two-sided test."""
     question, estimand, pairing = design.question, design.estimand, design.pairing
     one_pair = all(len(block.chain) == 2 for block in blocks)
     each = [
@@ -103,7 +103,7 @@ def _test_key(design: ClaimDesign, blocks: tuple[DesignBlock, ...]) -> tuple[Any
     ]
     no_worse, absolute = question.scope == "no_worse", question.mode == "absolute"
     directed = not one_pair or len(blocks) > 1 or no_worse
-    asked = (
+    requested = (
         question.mode,
         question.scope if len(blocks) > 1 or no_worse else "",
         estimand.margin if no_worse or absolute else None,
@@ -113,7 +113,7 @@ def _test_key(design: ClaimDesign, blocks: tuple[DesignBlock, ...]) -> tuple[Any
         estimand.direction if directed else None,
         question.domains,
     )
-    return (*asked, tuple(sorted(each, key=repr)))
+    return (*requested, tuple(sorted(each, key=repr)))
 
 
 def cell_key(block: DesignBlock, arm: str) -> tuple[Any, ...]:

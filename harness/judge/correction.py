@@ -1,4 +1,4 @@
-"""Corrections for several tests: Holm among primary contrasts, Benjamini–Hochberg in every other family."""
+"""Corrections for several tests: Holm in the primary family, else Benjamini–Hochberg."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ CORRECTED: tuple[Family, ...] = ("primary", "secondary", "own", "mechanism", "in
 
 @dataclass(frozen=True, slots=True)
 class CorrectedFamily:
-    """p and adjusted p of a family's tests; its size is fixed by the design, whatever has run.
+    """p and adjusted p of a family's tests; the design fixes its size.
 
-    ``bounds`` are p values of "smaller than the smallest effect worth having", ``smaller`` these after the same
-    correction: no word goes uncorrected.
+    ``bounds`` are p values of "smaller than the smallest effect size of interest", ``smaller`` these after correction.
     """
 
     p: Mapping[str, float | None] = field(default_factory=dict)
@@ -31,28 +30,27 @@ class CorrectedFamily:
     smaller: Mapping[Bound, float] = field(default_factory=dict)
 
     def smaller_of(self, unit: Unit) -> float:
-        """The adjusted p of "smaller than worth having" of one test; 1 where there is none."""
+        """Adjusted p of "smaller than the SESOI", 1 without a test."""
         return min((self.smaller.get(bound, 1.0) for bound in unit.p_smaller), default=1.0)
 
 
 def corrected(family: str, p: Mapping[str, float | None], bounds: Mapping[Bound, float | None]) -> CorrectedFamily:
-    """A family's p after its correction; a test that asks nothing of a bound counts there too."""
-    asked = {bound[0] for bound in bounds}
-    silent: dict[Bound, float | None] = {(name, None, False): None for name in p if name not in asked}
+    """A family's p after its correction; tests without a bound count there too."""
+    requested = {bound[0] for bound in bounds}
+    silent: dict[Bound, float | None] = {(name, None, False): None for name in p if name not in requested}
     bounds = {**bounds, **silent}
     return CorrectedFamily(p, adjust(family, p), bounds, adjust(family, bounds))
 
 
 def correction_name(family: str) -> str:
-    """What is applied, as reports call it."""
+    """The correction's name in reports."""
     return "Holm" if family == "primary" else "Benjamini–Hochberg"
 
 
 def adjust(family: str, p: Mapping[K, float | None]) -> dict[K, float]:
-    """Adjusted p by test; a member without a test counts as one without evidence and gets 1.
+    """Adjusted p by test; a member without a test counts as no evidence and gets 1.
 
-    Where seeds are bought p is that of the largest evidence so far, up to the cap: it only falls, so what a correction
-    has accepted stays accepted while the others fall too.
+    With added seeds p is that of the largest evidence so far: it only falls, so an accepted test stays accepted.
     """
     values = [math.nan if value is None else value for value in p.values()]
     adjusted = stats.holm(values) if family == "primary" else stats.benjamini_hochberg(values)
@@ -60,7 +58,7 @@ def adjust(family: str, p: Mapping[K, float | None]) -> dict[K, float]:
 
 
 def needed_p(family: str, p: Mapping[K, float | None], contrast: K, alpha: float) -> float:
-    """The largest p of one test that its family's correction accepts at α, the other members as they are now."""
+    """The largest p that the family's correction accepts at α."""
     if family == "primary":
         others = sorted(1.0 if value is None else value for name, value in p.items() if name != contrast)
         size = len(others) + 1

@@ -1,4 +1,4 @@
-"""What is fixed before any result is looked at: a claim's design, as plain data that is stored with its verdict."""
+"""A claim's design, fixed before results and stored with its verdict."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ REGISTERED = (
 
 
 class Stop(NamedTuple):
-    """A verdict that is given without a test, and why."""
+    """A verdict without a test, and the reason."""
 
     verdict: Verdict
     reason: str
@@ -59,19 +59,18 @@ class DesignBlock:
     """One benchmark of a claim, or several that one stand-in serves.
 
     Attributes:
-        chain: arms whose neighbours are compared, the first one above the next (signed by the claim's direction);
-            with ``best`` the first one is compared with every other.
+        chain: arms whose neighbours are compared, upper arm first; with ``best`` the first with every other.
         cells: arm → seed → trial_id, for every arm that the claim needs here.
         direction: the sign that makes the claimed direction positive in this metric.
-        floor: smallest difference worth having at paper scale, in the metric's unit; ``relative_floor`` as a share of
+        floor: smallest effect size of interest at paper scale, in the metric's unit; ``relative_floor`` as a share of
             the baseline's mean. ``smallest`` and ``relative_smallest`` are the registered ones on a stand-in.
-        competent: what the deciding baseline must reach, or ``bar``, the arm whose score it must.
-        trivial: what a predictor reaches that learns nothing, where trials do not report it themselves.
-        place: names the stand-in that serves the benchmark, planned or not.
-        unequal: what the two deciding arms differ in beyond the claim; ``invalid`` says why they cannot be compared.
-        contrast: id of the test, where each benchmark has its own.
-        named: the stand-in in a few words, for every line that shows an effect.
-        stated: what is known of its numbers only from those who gave them; empty for trainings of ours.
+        competent: baseline threshold, or ``bar``, the arm that sets it.
+        trivial: score of the dummy baseline, where trials do not report it.
+        place: names the stand-in that serves the benchmark.
+        unequal: differences of the deciding arms beyond the claim; ``invalid`` forbids their comparison.
+        contrast: id of the test, where each benchmark has one.
+        named: the stand-in in a few words.
+        stated: a warning about numbers that others reported; empty for our trials.
     """
 
     benchmark: str
@@ -116,11 +115,11 @@ class DesignBlock:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a claim compares.
+    """The comparison of a claim.
 
     Attributes:
         others: comparators that are shown and do not decide.
-        k: in how many blocks the effect must exist (scope ``at_least``); None means all.
+        k: number of blocks in which the effect must exist (scope ``at_least``); None: all.
         domains: the blocks are the sample, seeds are averaged within each.
     """
 
@@ -143,7 +142,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """How two scores of one seed become a difference: of gains over two own baselines, of logarithms, or plain.
+    """Rule that turns two scores of one seed into a difference: gains, logarithms, or plain.
 
     ``on_divergence``: ``worst`` counts a diverged trial as a lost pair.
     """
@@ -155,15 +154,15 @@ class Pairing:
 
 @dataclass(frozen=True, slots=True)
 class Estimand:
-    """The effect that is estimated, in the unit of the metric that is measured.
+    """The estimated effect, in the unit of the measured metric.
 
     Attributes:
-        direction: the sign that makes the claimed direction positive (each block has its own).
-        delta: published effect in that direction; None where none is printed or the metric is another one.
-        m: smallest effect of interest, where the claim gives one.
+        direction: the sign that makes the claimed direction positive (each block has one).
+        delta: published effect in that direction; None where none is printed or the metric differs.
+        m: smallest effect size of interest, where the claim gives it.
         margin: of "not worse" and of equivalence.
         target: the published value of an absolute claim.
-        stated: whether somebody's sentence states the effect; without one only its direction is judged.
+        stated: False if only the direction is judged because no sentence states a size.
     """
 
     direction: int
@@ -178,7 +177,7 @@ class Estimand:
 
 @dataclass(frozen=True, slots=True)
 class StatisticalRules:
-    """Levels and tolerances that hold for a whole suite; ``seeds`` is (fewest, of primary claims, most)."""
+    """Levels and tolerances of a suite; ``seeds`` is (fewest, of primary claims, maximum)."""
 
     alpha: float
     kappa: float
@@ -189,18 +188,16 @@ class StatisticalRules:
 
     @property
     def stopping(self) -> stats.SequentialRule | None:
-        """How evidence is read where seeds are bought, up to the registered cap; None for a fixed number of seeds."""
+        """The sequential rule for added seeds; None for a fixed number of seeds."""
         return stats.SequentialRule(self.g, self.seeds[2]) if self.sequential else None
 
 
 @dataclass(frozen=True, slots=True)
 class Multiplicity:
-    """The family whose correction a claim's tests share: ``members`` are its tests, ``contrast`` the claim's own.
+    """The family of a claim's tests: ``members`` are its tests, ``contrast`` the claim's.
 
-    Mechanism claims, interventions and ablations have families of their own: near-certain ones among the score claims
-    would loosen the correction of these.
-
-    ``contrast_claims`` are the claims that have a test in common with this one.
+    ``contrast_claims`` are the claims that share a test with this claim. Mechanism claims, interventions and ablations
+    have separate families: near-certain claims would loosen the correction of the score claims.
     """
 
     family: Family
@@ -211,7 +208,7 @@ class Multiplicity:
 
 @dataclass(frozen=True, slots=True)
 class ClaimDesign:
-    """A claim's question and its pre-registered design; ``stopped`` is a verdict that needs no results."""
+    """A claim's question and pre-registered design; ``stopped`` is a verdict without results."""
 
     scale: str
     question: Question
@@ -227,31 +224,31 @@ class ClaimDesign:
 
     @property
     def claim_id(self) -> str:
-        """Whose design it is."""
+        """The claim of the design."""
         return self.question.claim_id
 
     @property
     def is_stand_in(self) -> bool:
-        """Whether anything differs from the paper's setting: the published size means nothing then."""
+        """True if anything differs from the paper's setting."""
         return bool(self.stand_in)
 
     @property
     def sizeless(self) -> bool:
-        """Whether only the direction is judged: on a stand-in, and where no sentence states a size."""
+        """True if only the direction is judged."""
         return self.is_stand_in or not self.estimand.stated
 
     @property
     def stand_in_name(self) -> str:
-        """What it is judged on, where that is not the paper's setting."""
+        """The stand-ins in a few words; empty at the paper's setting."""
         return stand_in_names(block.named for block in self.blocks)
 
     @property
     def mechanism_arms(self) -> tuple[str, ...]:
-        """Arms that the gates look at."""
+        """Arms of the mechanism checks."""
         return tuple(dict.fromkeys(arm for gate in self.gates for arm in gate.arms))
 
     def trial_ids(self) -> dict[str, str]:
-        """Every trial that the claim looks at, with its side; a trial has the first of its sides."""
+        """Every trial of the claim with its first side."""
         own, others, gates = self.pairing.own_baselines, self.question.others, self.mechanism_arms
         parts: list[tuple[str, Sequence[str]]] = []
         for block in self.blocks:
@@ -267,7 +264,7 @@ class ClaimDesign:
         return sides
 
     def fixed(self) -> dict[str, Any]:
-        """Values that must not change once results exist, as plain data by name."""
+        """Values that must not change once results exist, by name."""
         parts = (self.question, self.pairing, self.estimand, self.rules, self.multiplicity)
         values = {name: value for part in parts for name, value in asdict(part).items() if name in REGISTERED}
         # domains only where there are some: designs that were registered before the key existed have not changed

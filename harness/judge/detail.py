@@ -1,29 +1,20 @@
-"""The record of a verdict: the design that was fixed before results, and what was computed from them.
+"""The record of a verdict: its design and the results computed from it.
 
-``verdicts.design`` holds it as JSON. Version 1 is :class:`VerdictDetail`, field by field; version 0, which has no
-``version``, had the same values under flat names and is read by :func:`upgraded`.
+``verdicts.design`` holds it as JSON, since version 1 field by field. :mod:`harness.judge.former_details` reads
+version 0.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, TypeAdapter
 
-from harness.judge.design import (
-    PREFIX,
-    ClaimDesign,
-    DesignBlock,
-    Estimand,
-    Multiplicity,
-    Pairing,
-    Question,
-    StatisticalRules,
-)
+from harness.judge.design import PREFIX, ClaimDesign, DesignBlock
 from harness.judge.mechanism import Mechanism, MechanismReading
 from harness.vocabulary import present_text
 
@@ -46,10 +37,9 @@ class Ends:
 
 @dataclass(frozen=True, slots=True)
 class ItemInterval:
-    """The interval of one comparison over seeds and items, in the claim's direction and the metric's unit.
+    """Interval of a comparison over seeds and items, up = as claimed.
 
-    ``overlap`` is None where every seed has the same items, else the share of its items that a seed shares with
-    another one on average.
+    ``overlap`` is None where every seed has the same items, else the mean share of items that a seed shares.
     """
 
     low: float | None
@@ -67,21 +57,21 @@ class ItemInterval:
         if self.overlap is None:
             return f"every seed is tested on the same {self.items} items"
         return (
-            f"every seed splits one pool of {self.items} items anew ({self.overlap:.0%} of its test items are shared)"
+            f"every seed splits one pool of {self.items} items again ({self.overlap:.0%} of its test items are shared)"
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredComparison:
-    """Two arms on one benchmark, unadjusted, up = as claimed; of an absolute claim the scores of its arm.
+    """Two arms on one benchmark, unadjusted, up = as claimed; or the scores of one arm.
 
     Attributes:
         shares: other benchmarks that the same stand-in serves.
-        differences: by seed; infinite where an arm diverged and the claim counts that as a lost pair.
+        differences: by seed; infinite where a diverged arm lost the pair.
         scores: by seed, of an absolute claim.
         contrast: the test that it belongs to.
-        verdict: of this benchmark, where it is a test of its own.
-        active: whether every mechanism check passed here; None without one.
+        verdict: of this benchmark, where it is a separate test.
+        active: True if every mechanism check passed; None without any.
         mismatched: seeds that ran in two environment classes.
     """
 
@@ -115,14 +105,13 @@ class MeasuredComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectSize:
-    """Sizes of the comparison that decides, where a verdict rests on one benchmark.
+    """Sizes of the deciding comparison of a verdict on one benchmark.
 
     Attributes:
-        d_z: Hedges-corrected, with its exact interval; an end is None where it is not known.
+        d_z: Hedges-corrected, with its exact interval.
         level: at which the family's correction accepts this test.
         mde: minimum detectable effect at 80 % power and that level.
         seeds_needed: pairs of a fixed design with 80 % power for the least effect that the interval of d_z allows.
-        correlation: of the two arms' scores over seeds.
         bootstrap: studentised, from five pairs on.
         decided_against: the hardest of several comparators that all decide.
     """
@@ -143,14 +132,13 @@ class EffectSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
-    """Counts over every comparison of a claim, and the rules that its test used.
+    """Counts over a claim's comparisons, and the rules of its test.
 
     Attributes:
         smallest: smallest effect size of interest, in the unit of the difference.
         unequal: differences of the two arms beyond the claim.
         deciding: the benchmarks whose test decides.
         stopping_rule: of a sequential design.
-        margin_from: origin of the equivalence margin of an absolute claim.
     """
 
     smallest: float | None = None
@@ -169,7 +157,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyTest:
-    """The test that decides, and the p values of its family before the correction."""
+    """The test that decides, and its family's p values before correction."""
 
     contrast: str
     correction: str
@@ -184,7 +172,7 @@ class FamilyTest:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The two sides of an identity's check; ``code`` is the fingerprint of what computed them."""
+    """The two sides of an identity's check and the fingerprint of its code."""
 
     ours: float
     theirs: float
@@ -199,7 +187,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredChange:
-    """A registered value and its present one; None where there is none."""
+    """A registered value and its present value."""
 
     name: str
     before: Any
@@ -210,7 +198,6 @@ class RegisteredChange:
 
 
 def _text(value: Any) -> str:
-    """A value as people read it; long lists by their length."""
     if value is None:
         return "nothing"
     if isinstance(value, list):
@@ -225,9 +212,9 @@ class TunedSearch:
     Attributes:
         budget: configurations of each arm.
         seeds: trials of a configuration.
-        told: finished configurations by arm.
+        told: number of finished configurations by arm.
         chosen: hyper-parameters by arm.
-        ends: by arm, the chosen values at an end of the grid: ``largest`` or ``smallest`` by key.
+        ends: by arm, the chosen values at an end of the grid (``largest`` or ``smallest``).
     """
 
     sweep_id: str
@@ -244,8 +231,8 @@ class RateEntry:
 
     Attributes:
         rates: by benchmark and arm.
-        holds: whether the unadjusted interval lies on the claimed side, by the claim's own test.
-        measured: whether its trials ran, even if they diverged.
+        holds: True if the unadjusted interval lies on the claimed side.
+        measured: True if its trials ran, even if they diverged.
         trials: by benchmark, arm and seed.
     """
 
@@ -274,23 +261,20 @@ class ImportedResults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictDetail(ClaimDesign):
-    """A claim's design with everything that was computed from it; trial_ids are cut to ``PREFIX`` digits.
+    """A claim's design with its results; trial_ids are cut to ``PREFIX`` digits.
 
     Attributes:
-        registered: sha256 of what must not change once results exist.
-        reason: why there is no verdict, or which benchmark decides.
-        test: the test that decides; None where there is none.
-        effect: where the verdict rests on one benchmark.
-        per_benchmark: every comparison that decides.
-        shown: comparisons that do not decide.
-        mechanism: of all mechanism checks together; None without one.
+        registered: sha256 of the values that must not change once results exist.
+        reason: of a verdict without a test, or of the deciding benchmark.
+        test: the test that decides; None without a test.
+        per_benchmark: every comparison that decides; ``shown`` the others.
+        mechanism: of all mechanism checks together.
         two_way: of a verdict that rests on one comparison.
         look: pairs of this interim analysis; None where trials are still to come.
         look_sizes: pairs at every interim analysis so far.
-        registration: what was fixed, stored with the first verdict that has results.
-        changed: what differs from the registration.
-        changed_since: moment of the first verdict that differed.
-        judged_from: digest of everything that the judgement read.
+        registration: the fixed values, stored with the first verdict that has results.
+        changed: differences from the registration, since ``changed_since``.
+        judged_from: digest of everything that the evaluation read.
     """
 
     version: int = VERSION
@@ -318,7 +302,7 @@ class VerdictDetail(ClaimDesign):
 
     @property
     def is_check(self) -> bool:
-        """Whether a check of both sides decides it, not trials."""
+        """True if a check of both sides decides."""
         return self.question.mode == "check"
 
     @property
@@ -343,6 +327,8 @@ def from_json(stored: Mapping[str, Any]) -> VerdictDetail:
     Raises:
         pydantic.ValidationError: a value is not of its type.
     """
+    from harness.judge.former_details import upgraded  # which needs the records here
+
     return _adapter().validate_python(stored if "version" in stored else upgraded(stored))
 
 
@@ -366,7 +352,7 @@ def detail_of(design: ClaimDesign, reason: str | None = None) -> VerdictDetail:
 
 
 def without_results(detail: VerdictDetail, reason: str) -> VerdictDetail:
-    """The same question, not run: nothing that was computed, no interim analysis."""
+    """The same question without results, not run."""
     question = detail_of(detail, reason)
     return replace(question, registered=detail.registered, changed_since=detail.changed_since)
 
@@ -379,73 +365,3 @@ def _shortened(block: DesignBlock) -> DesignBlock:
 def finite(value: float | None) -> float | None:
     """None for what JSON has no number for."""
     return value if value is not None and math.isfinite(value) else None
-
-
-PARTS = {
-    "question": Question,
-    "pairing": Pairing,
-    "estimand": Estimand,
-    "rules": StatisticalRules,
-    "multiplicity": Multiplicity,
-    "numbers": Numbers,
-    "effect": EffectSize,
-}
-"""Parts whose fields stood flat in version 0."""
-
-
-UNSTATED: dict[str, Any] = {
-    "scale": "",
-    "claim_id": "",
-    "suite": "",
-    "kind": "difference",
-    "mode": "difference",
-    "direction": 1,
-    "metric": "",
-    "unit": "",
-    "alpha": 0.05,
-    "kappa": 0.5,
-    "g": 0.5,
-    "tolerated_failures": 0.2,
-    "seeds": (0, 0, 0),
-    "sequential": False,
-    "family": "secondary",
-}
-"""Values of fields that a design of version 0 may lack."""
-
-
-def upgraded(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Version 0, as versions up to 0.1.0 wrote it, in the names of version 1."""
-    check, contrast = stored.get("check"), stored.get("contrast")
-    tested = contrast if isinstance(contrast, Mapping) else {}
-    flat = {
-        **UNSTATED,
-        **stored,
-        "check": check.get("name") if isinstance(check, Mapping) else check,
-        "contrast": stored.get("contrast_id") or (contrast if isinstance(contrast, str) else ""),
-    }
-    new: dict[str, Any] = {
-        name: {each.name: flat[each.name] for each in fields(part) if each.name in flat} for name, part in PARTS.items()
-    }
-    kept = {each.name for each in fields(VerdictDetail)} - PARTS.keys()
-    new |= {name: value for name, value in stored.items() if name in kept}
-    test = {
-        "contrast": tested.get("id", ""),
-        "correction": stored.get("correction", ""),
-        "p": stored.get("family_p") or {},
-        "bounds": stored.get("family_bounds") or (),
-    }
-    return new | {
-        "version": VERSION,
-        "scale": flat["scale"],
-        "test": test if tested else None,
-        "effect": new["effect"] if "d_z" in stored else None,
-        "check": stored.get("check_result") or (check if isinstance(check, Mapping) else None),
-        "shown": [{"arm": stored.get("arm") or "", **entry} for entry in stored.get("shown") or ()],
-        "gate_readings": [_mechanism_reading(entry) for entry in stored.get("gate_readings") or ()],
-    }
-
-
-def _mechanism_reading(entry: Mapping[str, Any]) -> dict[str, Any]:
-    rule = {name: entry.get(name) for name in ("metric", "arm", "relative_to", "minus", "op")}
-    reading = {"benchmark": entry["benchmark"], "value": entry["value"], "passed": entry["passed"]}
-    return {"rule": {**rule, "value": entry["threshold"]}, **reading, "reason": entry.get("reason") or ""}

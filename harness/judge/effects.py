@@ -1,9 +1,9 @@
-"""Main effects and interactions of a factorial, from the seeds that all of its arms have. Exploratory.
+"""Main effects and interactions of a factorial, exploratory.
 
-With the arm as it is as the reference level of every factor, the effect of a level is the mean over the levels of the
-other factors of "with it minus without it"; the interaction of two levels is the mean over the other factors of what
-both do together beyond the sum of what each does alone. Both are contrasts of the arms' scores, taken within each seed
-and tested over seeds by a paired t (Montgomery, Design and Analysis of Experiments, factorial designs).
+With the unchanged arm as the reference level of every factor, the effect of a level is the mean over the levels of the
+other factors of "with it minus without it"; the interaction of two levels is the mean of their joint effect beyond the
+sum of both. Both are weighted sums of the arms' scores within each seed, tested over seeds by a paired t (Montgomery,
+Design and Analysis of Experiments, factorial designs).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.suite.models import Metric
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A contrast: the weight of each cell; ``levels`` are those that it is about, as (factor, level)."""
+    """Weights of the arms; ``levels`` are pairs of factor and level."""
 
     levels: tuple[tuple[str, str], ...]
     weights: Mapping[Combination, float]
@@ -38,7 +38,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredEffect:
-    """A contrast, one value a seed, up = better; seeds that lack a score, or mix environments, are counted."""
+    """One value by seed, up = better, with counts of lost seeds."""
 
     values: list[float]
     missing: int
@@ -47,7 +47,7 @@ class MeasuredEffect:
 
 
 def effects_of(design: Design) -> Iterator[Effect]:
-    """Main effects of every level, then interactions of every two levels of two factors."""
+    """Main effects of every level, then interactions of two levels."""
     if design.kind != "factorial":
         return
     for order in (1, 2):
@@ -59,7 +59,7 @@ def effects_of(design: Design) -> Iterator[Effect]:
 
 
 def _weights(design: Design, at: Mapping[int, str]) -> dict[Combination, float]:
-    """+1 at the levels, −1 at the arm's own, multiplied over the factors in question; averaged over the others."""
+    """±1 by level, multiplied over the factors, averaged over the others."""
     cells = [cell for cell in design.cells if all(cell[place] in (None, level) for place, level in at.items())]
     others = len(cells) / 2 ** len(at)
     return {cell: math.prod(-1.0 if cell[place] is None else 1.0 for place in at) / others for cell in cells}
@@ -68,15 +68,15 @@ def _weights(design: Design, at: Mapping[int, str]) -> dict[Combination, float]:
 def measure(
     effect: Effect, cells: Mapping[Combination, Mapping[int, str]], evidence: Evidence, metric: str, described: Metric
 ) -> MeasuredEffect:
-    """The contrast on one benchmark; ``cells`` has the trial of each seed by combination of levels."""
+    """The values of an effect over the seeds of all its arms."""
     sign = 1 if described.better == "higher" else -1
     used = {cell: cells[cell] for cell in effect.weights}
     seeds = sorted({seed for cell in used.values() for seed in cell})
     values = []
     for seed in seeds:
         stored = {cell: evidence.get(by_seed.get(seed, "")) for cell, by_seed in used.items()}
-        given = {cell: trial.value(metric, described.split) for cell, trial in stored.items() if trial and trial.done}
-        scores = {cell: value for cell, value in given.items() if value is not None and math.isfinite(value)}
+        read = {cell: trial.value(metric, described.split) for cell, trial in stored.items() if trial and trial.done}
+        scores = {cell: value for cell, value in read.items() if value is not None and math.isfinite(value)}
         environments = {trial.environment for trial in stored.values() if trial is not None}
         if len(scores) == len(used) and len(environments) == 1:
             values.append(sign * sum(weight * scores[cell] for cell, weight in effect.weights.items()))

@@ -32,18 +32,18 @@ class StoredTrial:
 
     @property
     def done(self) -> bool:
-        """Whether it ended with numbers."""
+        """True if it ended with numbers."""
         return self.status == Status.DONE
 
     def value(self, metric: str, split: str | None) -> float | None:
-        """A final number to compute with; without a split that of ``train``, else of the only split that has it."""
+        """A final number; without a split that of ``train``, else of the only split."""
         value = self._reported(metric, split)
         return value if value is not None and abs(value) <= LARGEST else None
 
     def unscored(self, metric: str, split: str | None) -> str | None:
-        """What a trial that ended with numbers gave instead of this one: ``nan``, ``inf``, ``1e+200``, nothing.
+        """The text of an unusable number: ``nan``, ``inf``, ``1e+200``, left out.
 
-        Such a trial counts as a failed one. None where the number is there, or the trial did not end with numbers.
+        Such a trial counts as failed. None where the number is usable, or the trial did not end with numbers.
         """
         value = self._reported(metric, split)
         if not self.done or (value is not None and abs(value) <= LARGEST):
@@ -93,7 +93,7 @@ def read_evidence(reader: Queries, trial_ids: Iterable[str]) -> dict[str, Stored
 def _unstable(
     reader: Queries, environments: Mapping[str, str | None], kept: Mapping[str, Mapping[tuple[str, str], float]]
 ) -> dict[str, frozenset[tuple[str, str]]]:
-    """Numbers of trials that ran twice in one environment and differ by more than rounding."""
+    """Numbers of trials that ran twice in one environment and differ."""
     unstable: dict[str, frozenset[tuple[str, str]]] = {}
     sql = "SELECT detail FROM events WHERE kind IN ('duplicate', 'determinism') AND detail->>'trial_id' = ANY(?)"
     for (text,) in reader.query(sql, [list(environments)]).rows:
@@ -109,14 +109,14 @@ def _unstable(
     return unstable
 
 
-def _equal(one: float, other: float) -> bool:
-    return one == other or (math.isnan(one) and math.isnan(other)) or math.isclose(one, other, rel_tol=SAME)
+def _equal(first: float, second: float) -> bool:
+    return first == second or (math.isnan(first) and math.isnan(second)) or math.isclose(first, second, rel_tol=SAME)
 
 
 def failures(trials: Iterable[StoredTrial | None]) -> tuple[int, int]:
-    """(failed, diverged): how many of these trials have no number for either reason."""
+    """Number of (failed, diverged) trials."""
     status = [trial.status for trial in trials if trial is not None]
-    return sum(one in UNFINISHED for one in status), status.count(Status.DIVERGED)
+    return sum(item in UNFINISHED for item in status), status.count(Status.DIVERGED)
 
 
 def trials_in_words(count: int) -> str:

@@ -1,4 +1,4 @@
-"""Failed trials: how many an arm may have, and the rule that a verdict must stand as if they had lost their pairs."""
+"""Failed trials: the tolerated share, and a verdict as if they had lost."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from harness.judge.tests import Test, sign_p
 
 
 def too_many_failures(pairs: Sequence[Pairs], tolerated: float) -> str | None:
-    """Why failures forbid a verdict: an arm has more than the tolerated share of its trials; None where none has."""
+    """The reason that failures forbid a verdict, or None."""
     arms = {each.arm: each for compared in pairs for each in compared.arms}
-    said = [
+    message = [
         f"{arm.failed} of {trials_in_words(arm.planned)} of {arm.arm} failed"
         + "".join(f"; {text}" for text in arm.unscored[:3])
         for arm in arms.values()
         if arm.failed > tolerated * arm.planned
     ]
-    return f"{'; '.join(said)}; {tolerated:.0%} of an arm's are tolerated" if said else None
+    return f"{'; '.join(message)}; {tolerated:.0%} of an arm's are tolerated" if message else None
 
 
 class WorstCase(Test):
-    """A test that also holds if every failed trial of the favoured arm had lost its pair, by the signs of all pairs.
+    """A test under the worst outcome of failed trials.
 
-    Estimate and interval are those of the pairs that there are; p is the larger one, and a side of zero is taken only
-    where both take it.
+    It holds even if every failed trial of the favoured arm had lost its pair. Estimate and interval are those of the
+    observed pairs; p is the larger of both, by the signs of all pairs.
     """
 
     def __init__(self, observed: Test, signs: tuple[float, ...], sequential: bool) -> None:
@@ -38,15 +38,15 @@ class WorstCase(Test):
         self.p_below = max(observed.p_below, worst) if leaning < 0 else 1.0
 
     def interval(self, alpha: float) -> tuple[float, float]:
-        """1 − α interval of the effect in the pairs that there are."""
+        """1 − α interval of the effect in the observed pairs."""
         return self.observed.interval(alpha)
 
     def p_smaller(self, m: float) -> float:
-        """One-sided p of "the effect is smaller than m" in the pairs that there are."""
+        """One-sided p of an effect below m in the observed pairs."""
         return self.observed.p_smaller(m)
 
     def fragile(self, alpha: float) -> bool:
-        """Whether the test of the pairs that there are rests on the shape of their differences."""
+        """True if the test of the observed pairs is fragile."""
         return self.observed.fragile(alpha)
 
 
@@ -59,11 +59,10 @@ def sign_test_p(values: Sequence[float]) -> float:
 
 
 def guarded(test: Test, pairs: Sequence[Pairs], units: Sequence[float], margin: float, sequential: bool) -> Test:
-    """A test against the worst that failed trials could have been; the test itself where none matters.
+    """A test against the worst that failed trials could have been.
 
     Args:
-        test: of these comparisons, by their mean over seeds where they are several.
-        units: what their differences are divided by.
+        units: divisors of the differences.
         margin: of "not worse": a pair is lost below −margin.
     """
     worst = [each.against(test.estimate + margin) for each in pairs]

@@ -1,33 +1,31 @@
-"""Whether two arms may be compared: what they differ in, their budgets, and what their baseline must reach."""
+"""Rules of a fair comparison: contents, budgets, and the baseline threshold."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from harness.judge.design import DesignBlock
 from harness.judge.evidence import Evidence
 from harness.judge.pairs import Pairs
+from harness.trial.options import Values
 from harness.trial.recipe import RUNNING_KEYS
 from harness.trial.spec import TrialSpec
 
 BUDGET = ("steps", "epochs", "max_steps", "batch_size")
 ENVIRONMENT = ("threads", "precision", "devices")
+Changed = dict[str, tuple[object, object]]
+"""Values of both sides by key."""
 _NOT_COMPARED = ("slots", "optimizer", "norm", "objective", "adaptation", "diagnostics", *RUNNING_KEYS)
 
 
 def compare(
     method_spec: TrialSpec, baseline_spec: TrialSpec, own: tuple[TrialSpec, TrialSpec] | None = None
 ) -> tuple[tuple[str, ...], str | None]:
-    """What two trials' contents differ in beyond the one thing that a claim is about, and whether that forbids it.
+    """Differences of two trials beyond the claim, and a forbidding reason.
 
-    The one thing is the slot that differs (its method, or hyper-parameters of one method), or, where no slot
-    differs, the only recipe, data or model key that does. Hyper-parameters that two methods of a slot share are
-    expected to be equal. Unequal budgets (steps, epochs, batch, data) or environments (threads, precision) forbid
-    the comparison unless they are that one thing.
-
-    Where gains are compared, ``own`` are the baselines of both: what they differ in likewise (smaller batches, other
-    holes) is what the claim is about, and is in both of its sides.
+    The claim is about the slot that differs or, where no slot differs, the only recipe, data or model key that does.
+    Unequal budgets (steps, epochs, batch, data) or environments (threads, precision) forbid the comparison unless they
+    are that key. Where gains are compared, ``own`` are the baselines of both: their differences are on both sides.
     """
     method, baseline = method_spec.to_json(), baseline_spec.to_json()
     slots = _slots(method["slots"], baseline["slots"])
@@ -39,29 +37,29 @@ def compare(
         for name in sorted(before ^ after)
     ]
     one_key = not slots and len(keys) == 1
-    told = [] if one_key else [_told(name, *pair) for name, pair in sorted(keys.items())]
+    message = [] if one_key else [_differs(name, *pair) for name, pair in sorted(keys.items())]
     for slot, (other_method, hyper) in sorted(slots.items()):
         if len(slots) > 1 and other_method:
-            told.append(f"slot {slot}: another method")
+            message.append(f"slot {slot}: another method")
         if other_method or len(slots) > 1:
-            told += [_told(f"{slot}.{key}", *pair) for key, pair in sorted(hyper.items())]
-    forbidden = "" if one_key else ", ".join(_told(name, *keys[name]) for name in sorted(keys) if _forbids(name))
+            message += [_differs(f"{slot}.{key}", *pair) for key, pair in sorted(hyper.items())]
+    forbidden = "" if one_key else ", ".join(_differs(name, *keys[name]) for name in sorted(keys) if _forbids(name))
     reason = f"the arms do not have equal budgets or environments: {forbidden}" if forbidden else None
-    return (*told, *extra), reason
+    return (*message, *extra), reason
 
 
 def changes(spec: TrialSpec, other_spec: TrialSpec) -> list[str]:
-    """Everything that two trials' contents differ in, the first against the second."""
-    one, other = spec.to_json(), other_spec.to_json()
-    told = [_told(name, *pair) for name, pair in _differing_keys(one, other).items()]
-    for slot in sorted(set(one["slots"]) | set(other["slots"])):
-        pairs = _mapping(one["slots"].get(slot) or {}, other["slots"].get(slot) or {})
-        told += [_told(f"{slot}.{key}", *pair) for key, pair in pairs.items()]
-    return told
+    """Every difference of two trials' contents, the first against the second."""
+    item, other = spec.to_json(), other_spec.to_json()
+    message = [_differs(name, *pair) for name, pair in _differing_keys(item, other).items()]
+    for slot in sorted(set(item["slots"]) | set(other["slots"])):
+        pairs = _mapping(Values(item["slots"].get(slot) or {}), Values(other["slots"].get(slot) or {}))
+        message += [_differs(f"{slot}.{key}", *pair) for key, pair in pairs.items()]
+    return message
 
 
-def _told(name: str, one: Any, other: Any) -> str:
-    return f"{name}: {one} against {other}"
+def _differs(name: str, value: object, other: object) -> str:
+    return f"{name}: {value} against {other}"
 
 
 def _forbids(name: str) -> bool:
@@ -69,26 +67,26 @@ def _forbids(name: str) -> bool:
     return part == "data" or (part == "recipe" and key in (*BUDGET, *ENVIRONMENT))
 
 
-def _mapping(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    keys = sorted(set(one) | set(other))
-    return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
+def _mapping(own: Values, other: Values) -> Changed:
+    keys = sorted(set(own) | set(other))
+    return {key: (own.get(key), other.get(key)) for key in keys if own.get(key) != other.get(key)}
 
 
-def _differing_keys(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def _differing_keys(own: Values, other: Values) -> Changed:
     """Keys of recipe, data and model with the values of both."""
     return {
         f"{part}.{key}": pair
         for part in ("recipe", "data", "model")
-        for key, pair in _mapping(one[part], other[part]).items()
+        for key, pair in _mapping(own[part], other[part]).items()
         if part != "recipe" or key not in _NOT_COMPARED
     }
 
 
-def _slots(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[bool, dict[str, tuple[Any, Any]]]]:
-    """Slots that differ: whether by another method, and hyper-parameters of both whose values differ."""
-    differing: dict[str, tuple[bool, dict[str, tuple[Any, Any]]]] = {}
-    for slot in sorted(set(one) | set(other)):
-        first, second = one.get(slot) or {}, other.get(slot) or {}
+def _slots(own: Values, other: Values) -> dict[str, tuple[bool, Changed]]:
+    """Slots that differ: by another method, and shared hyper-parameters that differ."""
+    differing: dict[str, tuple[bool, Changed]] = {}
+    for slot in sorted(set(own) | set(other)):
+        first, second = own.get(slot) or {}, other.get(slot) or {}
         if first == second:
             continue
         shared = set(first) & set(second) - {"name"}
@@ -99,20 +97,20 @@ def _slots(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[
 
 
 def in_percent(block: DesignBlock) -> bool:
-    """Whether what is compared is a score of 0 to 100, of which one percent and less would be strange.
+    """True for scores of 0 to 100, up = better.
 
-    Where lower is better, as for errors and fluctuations, and for traces of a mechanism it is not.
+    False for traces of a mechanism.
     """
     return block.unit.lower() == "percent" and block.better == "higher" and not block.metric.startswith("mechanism.")
 
 
 def are_shares(scores: Sequence[float]) -> bool:
-    """Whether scores all lie in [0, 1], not only on its ends: a method may fail on everything."""
+    """True if all scores lie in [0, 1], some inside."""
     return all(0.0 <= score <= 1.0 for score in scores) and any(score not in (0.0, 1.0) for score in scores)
 
 
 def shares_for_percent(block: DesignBlock, pairs: Sequence[Pairs]) -> str | None:
-    """Why scores in percent are none: they are shares, or one arm's are and the other's a hundred times as large."""
+    """The reason that scores in percent look like shares, or None."""
     for each, (upper, lower) in zip(pairs, block.comparisons, strict=True) if in_percent(block) else ():
         sides = {upper: list(each.method.values()), lower: list(each.baseline.values())}
         small = [arm for arm, scores in sides.items() if are_shares(scores)]
@@ -125,9 +123,9 @@ def shares_for_percent(block: DesignBlock, pairs: Sequence[Pairs]) -> str | None
 
 
 def weak_baseline(block: DesignBlock, evidence: Evidence, scores: list[float]) -> str | None:
-    """Why the deciding baseline is not competent; None where it is, or nothing says what it must reach.
+    """The reason that the deciding baseline misses its threshold, or None.
 
-    Where an arm is the bar, its mean over its own seeds is; a claim against that arm itself has no other.
+    Where an arm sets the threshold, it is that arm's mean over its seeds.
     """
     wanted, of = block.competent, "competent is"
     if block.bar is not None:
@@ -145,29 +143,29 @@ def weak_baseline(block: DesignBlock, evidence: Evidence, scores: list[float]) -
 
 
 def below_trivial(block: DesignBlock, pairs: Sequence[Pairs], evidence: Evidence) -> str | None:
-    """Why nothing was learnt: no compared arm is better than the trivial predictor; None where one is, or none known.
+    """The reason that nothing was learnt, or None.
 
-    What a trivial predictor reaches (the majority's class, the mean, the unigram) is what the trials report as
-    ``trivial.METRIC``, on the same split and seeds, else what the benchmark's file says of the metric.
+    No compared arm is better than the dummy baseline: ``trivial.METRIC`` of the trials, on the same split and seeds,
+    else the benchmark file's figure.
     """
     stored = [evidence[trial] for trial in block.trials_of(block.chain) if trial in evidence]
     reached = [value for trial in stored if (value := trial.value(f"trivial.{block.metric}", block.split)) is not None]
     trivial = sum(reached) / len(reached) if reached else block.trivial
     scores: dict[str, list[float]] = {}
     for each, (upper, lower) in zip(pairs, block.comparisons, strict=True):
-        for arm, known in ((upper, each.method), (lower, each.baseline)):
-            scores.setdefault(arm, list(known.values()))
+        for arm, existing in ((upper, each.method), (lower, each.baseline)):
+            scores.setdefault(arm, list(existing.values()))
     if trivial is None or not scores or not all(scores.values()):
         return None
-    means = {arm: sum(known) / len(known) for arm, known in scores.items()}
+    means = {arm: sum(existing) / len(existing) for arm, existing in scores.items()}
     if any(mean > trivial if block.better == "higher" else mean < trivial for mean in means.values()):
         return None
-    told = " and ".join(f"{arm} {mean:.4g}" for arm, mean in means.items())
-    return f"{told} {block.unit} on {block.benchmark}: no better than the trivial predictor's {trivial:.4g}"
+    message = " and ".join(f"{arm} {mean:.4g}" for arm, mean in means.items())
+    return f"{message} {block.unit} on {block.benchmark}: no better than the trivial predictor's {trivial:.4g}"
 
 
 def weak_teacher(block: DesignBlock, evidence: Evidence, students: list[float]) -> str | None:
-    """Why the teacher cannot teach: it is no better than the student trained without it."""
+    """The reason that the teacher cannot teach, or None."""
     stored = [evidence[trial] for trial in block.teacher_trials if trial in evidence]
     scores = [score for trial in stored if (score := trial.value(block.metric, block.split)) is not None]
     if not scores or not students:

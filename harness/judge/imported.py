@@ -1,9 +1,6 @@
-"""Plans of imported trials, and what they say of a suite's claims: under a protocol of their own.
+"""Plans and verdicts of imported trials, under the protocol ``imported``.
 
-An imported trial is in no plan of the suite, so that no verdict, page or table of the suite takes it by itself. Here a
-plan is made whose links point at imported trials; the judge takes exactly these. Its verdicts are stored under the
-protocol ``imported``: those of trials that ran here stay as they are, with their looks and
-designs.
+An imported trial is in no plan of the suite; the plan made here links to imported trials alone.
 """
 
 from __future__ import annotations
@@ -28,14 +25,14 @@ from harness.suite.models import Claim
 from harness.vocabulary import Protocol
 
 PAIRED = "paired by seed as the file says: what equal seeds share is not checked here"
-CHECKED = "a check of code decides it, and results from elsewhere say nothing of that"
+CHECKED = "a check of code decides it, and results from elsewhere do not show it"
 
 Cell = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class StoredImport:
-    """A trial of an import (``run_id``): under which names, and from which file (``path``, where that lay)."""
+    """A trial of an import (``run_id``), its names and its file."""
 
     run_id: str
     benchmark: str
@@ -47,10 +44,9 @@ class StoredImport:
 
 
 def stored_imports(reader: Queries, suite: str, scale: str) -> list[StoredImport]:
-    """The trials of a suite's imports at a scale, the oldest import first.
+    """The imported trials of a suite at a scale, oldest import first.
 
-    Of a file only the content that was imported last counts: an edited file stands in the place of what it was. Where
-    one content was imported by several mappings, each cell is that of the newest import that has it.
+    Of a file only the last imported content counts; of one content imported by several mappings, the newest import.
     """
     rows = reader.query(
         """
@@ -66,20 +62,20 @@ def stored_imports(reader: Queries, suite: str, scale: str) -> list[StoredImport
         """,
         (suite, scale, ENVIRONMENT),
     ).rows
-    found = [
+    result = [
         StoredImport(run, benchmark, arm, seed, trial, path, Origin(file, sha256, words or ""))
         for run, benchmark, arm, seed, trial, path, file, sha256, words in rows
     ]
-    newest = {(one.path, one.benchmark, one.arm): one.run_id for one in found}
-    return [one for one in found if newest[one.path, one.benchmark, one.arm] == one.run_id]
+    newest = {(item.path, item.benchmark, item.arm): item.run_id for item in result}
+    return [item for item in result if newest[item.path, item.benchmark, item.arm] == item.run_id]
 
 
 def unused_imports(suite: str, scale: str, database: Path) -> int:
-    """How many trials of imports there are, which a judgement of the suite's own trials does not use."""
+    """Number of imported trials, which the suite's verdicts do not use."""
     if not database.exists():
         return 0
     with open_reader(database) as reader:
-        return len({one.trial_id for one in stored_imports(reader, suite, scale)})
+        return len({item.trial_id for item in stored_imports(reader, suite, scale)})
 
 
 def imported_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:
@@ -99,62 +95,61 @@ def imported_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:
     names = selection.benchmarks or tuple(suite.benchmarks)
     settings = _settings(suite, names, selection.scale)
     chosen, notes = _one_each([trial for trial in stored if _asked(trial, suite, settings, selection)])
-    trials = {one.trial_id: _trial(suite, settings[one.benchmark], one) for one in chosen}
-    links = [Link(one.benchmark, one.arm, one.seed, one.trial_id) for one in chosen]
-    imported = Imported({one.trial_id: one.origin for one in chosen}, notes)
+    trials = {item.trial_id: _trial(suite, settings[item.benchmark], item) for item in chosen}
+    links = [Link(item.benchmark, item.arm, item.seed, item.trial_id) for item in chosen]
+    imported = Imported({item.trial_id: item.origin for item in chosen}, notes)
     absent = tuple(name for name in names if name in suite.benchmarks and name not in settings)
     arms = dict(suite.model.arms)
     return Plan(suite.name, selection.scale, tuple(trials.values()), tuple(links), settings, absent, arms, imported)
 
 
 def _settings(suite: Suite, names: Iterable[str], scale: str) -> dict[str, Setting]:
-    known = {name: base for name in suite.benchmarks if (base := setting(suite, name, scale)) is not None}
-    return {name: known[name] for name in names if name in known}
+    existing = {name: base for name in suite.benchmarks if (base := setting(suite, name, scale)) is not None}
+    return {name: existing[name] for name in names if name in existing}
 
 
-def _asked(one: StoredImport, suite: Suite, settings: Mapping[str, Setting], selection: Selection) -> bool:
-    """Whether a selection asks for it, and the suite still has its arm there."""
-    base = settings.get(one.benchmark)
-    # MIN..MAX buys nothing here: what is there of these seeds is there
+def _asked(stored: StoredImport, suite: Suite, settings: Mapping[str, Setting], selection: Selection) -> bool:
+    base = settings.get(stored.benchmark)
+    # MIN..MAX adds no seeds here
     seeds = selection.seeds if selection.cap is None else range(selection.cap)
-    if base is None or (seeds is not None and one.seed not in seeds):
+    if base is None or (seeds is not None and stored.seed not in seeds):
         return False
-    return one.arm in arms_of(base, suite.model.arms, replace(selection, added_arms={}))
+    return stored.arm in arms_of(base, suite.model.arms, replace(selection, added_arms={}))
 
 
-def _one_each(found: Sequence[StoredImport]) -> tuple[list[StoredImport], dict[Cell, tuple[str, ...]]]:
-    """A trial for each seed of a cell, that of the newest import; a cell that several files made says so."""
+def _one_each(stored: Sequence[StoredImport]) -> tuple[list[StoredImport], dict[Cell, tuple[str, ...]]]:
+    """The newest trial for each seed, with notes on several files."""
     chosen: dict[tuple[str, str, int], StoredImport] = {}
     notes: dict[Cell, list[str]] = defaultdict(list)
     files: dict[Cell, dict[str, None]] = defaultdict(dict)
-    for one in found:
-        place, cell = (one.benchmark, one.arm, one.seed), (one.benchmark, one.arm)
+    for item in stored:
+        place, cell = (item.benchmark, item.arm, item.seed), (item.benchmark, item.arm)
         before = chosen.get(place)
-        if before is not None and before.trial_id != one.trial_id:
+        if before is not None and before.trial_id != item.trial_id:
             notes[cell].append(
-                f"{one.benchmark}/{one.arm}: seed {one.seed} stands in {before.origin.file} too, imported before"
+                f"{item.benchmark}/{item.arm}: seed {item.seed} stands in {before.origin.file} too, imported before"
             )
-        chosen[place] = one
-    for one in chosen.values():
-        files[one.benchmark, one.arm][one.origin.short] = None
+        chosen[place] = item
+    for item in chosen.values():
+        files[item.benchmark, item.arm][item.origin.short] = None
     for cell, names in files.items():
         if len(names) > 1:
             notes[cell].insert(0, f"{'/'.join(cell)} is of {len(names)} files: {'; '.join(names)}")
-    return list(chosen.values()), {cell: tuple(_few(said)) for cell, said in notes.items()}
+    return list(chosen.values()), {cell: tuple(_few(text)) for cell, text in notes.items()}
 
 
-def _few(said: Sequence[str], most: int = 4) -> list[str]:
-    return [*said[:most], *([f"and {len(said) - most} more seeds like that"] if len(said) > most else [])]
+def _few(notes: Sequence[str], most: int = 4) -> list[str]:
+    return [*notes[:most], *([f"and {len(notes) - most} more seeds like that"] if len(notes) > most else [])]
 
 
-def _trial(suite: Suite, base: Setting, one: StoredImport) -> Trial:
-    spec = imported_spec(one.arm, one.seed, base.scale)
-    names = (suite.name, base.benchmark, one.arm, one.seed, base.scale, base.stand_in)
-    return Trial(one.trial_id, one.trial_id, FINGERPRINT, *names, spec)
+def _trial(suite: Suite, base: Setting, stored: StoredImport) -> Trial:
+    spec = imported_spec(stored.arm, stored.seed, base.scale)
+    names = (suite.name, base.benchmark, stored.arm, stored.seed, base.scale, base.stand_in)
+    return Trial(stored.trial_id, stored.trial_id, FINGERPRINT, *names, spec)
 
 
 def imported_suite(suite: Suite) -> Suite:
-    """The suite whose claims are judged under the protocol of imports; without sweeps and tuned claims."""
+    """The suite under the protocol of imports, without sweeps and tuned claims."""
     claims = [
         Claim(id=binding.id, unbound=CHECKED)
         if binding.check is not None
@@ -166,7 +161,7 @@ def imported_suite(suite: Suite) -> Suite:
 
 
 def judge_imported(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, tuple[VerdictRow, ...]]:
-    """Judge a suite's claims from imported trials, and store the verdicts under their own protocol.
+    """Judge a suite's claims from imported trials and store the verdicts.
 
     Raises:
         HarnessError: nothing is imported.
@@ -186,7 +181,7 @@ def judge_imported(suite: Suite, selection: Selection, database: Path) -> tuple[
 
 
 def labelled(judgement: Judgement, plan: Plan) -> Judgement:
-    """The judgement under the protocol of imports; each verdict that rests on imported trials says from which file."""
+    """The verdicts under the protocol of imports, with their files."""
     imported = plan.imported
     if imported is None:
         return judgement
@@ -207,23 +202,22 @@ def labelled(judgement: Judgement, plan: Plan) -> Judgement:
 def _with_origins(
     row: VerdictRow, trials: Collection[str], imported: Imported, cells: Mapping[str, Cell]
 ) -> VerdictRow:
-    """The row with where its trials come from: as warnings beside it, and as data under ``imported``."""
     counts: dict[Origin, int] = defaultdict(int)
-    said: dict[str, None] = {}
+    text: dict[str, None] = {}
     for trial in trials:
         if trial in imported.origins:
             counts[imported.origins[trial]] += 1
     for origin in counts:
-        said[str(origin)] = None
+        text[str(origin)] = None
     if counts:
-        said[PAIRED] = None
+        text[PAIRED] = None
     for trial in trials:
-        said |= dict.fromkeys(imported.notes.get(cells.get(trial, ("", "")), ())) if trial in imported.origins else {}
+        text |= dict.fromkeys(imported.notes.get(cells.get(trial, ("", "")), ())) if trial in imported.origins else {}
     if not counts:
         return row
     files = tuple(
         ImportedResults(file=origin.file, sha256=origin.sha256, mapping=origin.mapping, trials=count)
         for origin, count in counts.items()
     )
-    warnings = tuple(dict.fromkeys([*said, *row.detail.warnings]))
+    warnings = tuple(dict.fromkeys([*text, *row.detail.warnings]))
     return replace(row, detail=replace(row.detail, warnings=warnings, imported=files))

@@ -1,4 +1,4 @@
-"""Seeds × items: on a fixed test set the interval over seeds alone ignores which items happened to be drawn."""
+"""Intervals over seeds and items of a fixed test set."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ class ItemSource:
         self.arrays = cache(self._read)
 
     def _read(self, trial_id: str) -> Arrays | None:
-        """Of a trial; None where it kept none, or they are lost or damaged."""
         if trial_id not in self._paths:
             return None
         try:
@@ -46,10 +45,9 @@ class ItemSource:
 
 
 def with_item_intervals(row: VerdictRow, units: Sequence[Unit], pairing: Pairing, items: ItemSource) -> VerdictRow:
-    """A verdict's row with the two-way interval of every comparison whose items are all there.
+    """A row with the two-way intervals of comparisons with items.
 
-    Beside each comparison, and beside the verdict where it rests on one comparison. In a sequential run the interval
-    is as many standard errors wide as that over seeds.
+    In a sequential run the interval is as many standard errors wide as that over seeds.
     """
     compared = [
         (examined.block, arms, pairs)
@@ -69,19 +67,19 @@ def with_item_intervals(row: VerdictRow, units: Sequence[Unit], pairing: Pairing
 
 
 def interval_of(rows: NDArray[np.float64], row: VerdictRow, entry: MeasuredComparison) -> ItemInterval | None:
-    """The interval of a matrix of seeds × items, NaN where an item is not in a seed's test set; None without spread."""
+    """The interval of seeds × items (NaN: not in the test set); None without spread."""
     if len(rows) < 2:
         return None
     there = ~np.isnan(rows)
     crossed = bool(there.all())
     alpha = row.detail.rules.alpha
-    found = (stats.two_way_interval if crossed else stats.overlapping_two_way)(rows, alpha)
-    low, high = found.low, found.high
+    result = (stats.two_way_interval if crossed else stats.overlapping_two_way)(rows, alpha)
+    low, high = result.low, result.high
     if row.sequential and entry.low is not None and entry.high is not None:
         seeds = stats.paired_t(np.nanmean(rows, axis=1), alpha)
         wider = (entry.high - entry.low) / (seeds.high - seeds.low) if seeds.high > seeds.low else math.inf
         half = (high - low) / 2 * max(1.0, wider)
-        low, high = found.estimate - half, found.estimate + half
+        low, high = result.estimate - half, result.estimate + half
     elif row.sequential:
         low, high = -math.inf, math.inf
     if not math.isfinite(low + high):
@@ -91,30 +89,32 @@ def interval_of(rows: NDArray[np.float64], row: VerdictRow, entry: MeasuredCompa
         if crossed
         else float(np.mean([(there & (there.sum(axis=0) > 1))[k].sum() / there[k].sum() for k in range(len(there))]))
     )
-    return ItemInterval(low, high, found.p, found.n, found.items, finite(found.seed_sd), finite(found.item_sd), shared)
+    return ItemInterval(
+        low, high, result.p, result.n, result.items, finite(result.seed_sd), finite(result.item_sd), shared
+    )
 
 
 def differences_by_item(
     block: DesignBlock, arms: Sequence[str], seeds: Sequence[int], source: ItemSource
 ) -> NDArray[np.float64] | None:
-    """Signed differences (seeds, items) of two arms, or of two gains; None where a trial's items are not usable.
+    """Signed differences (seeds, items) of two arms, or of two gains; None if unusable.
 
-    The arms of one seed must have been tested on the same items; the items of two seeds need not be the same.
+    The arms of one seed must have been tested on the same items.
     """
     by_seed: list[dict[Any, float]] = []
     for seed in seeds:
         ids = [block.cells[arm].get(seed, "") for arm in arms]
         arrays = [source.arrays(trial) for trial in ids]
-        known = [each for each in arrays if each is not None and IDENTITY in each]
-        if len(known) != len(ids) or any(not np.array_equal(each[IDENTITY], known[0][IDENTITY]) for each in known):
+        sides = [each for each in arrays if each is not None and IDENTITY in each]
+        if len(sides) != len(ids) or any(not np.array_equal(each[IDENTITY], sides[0][IDENTITY]) for each in sides):
             return None
-        column = _column(known, [source.evidence[trial].value(block.metric, block.split) for trial in ids])
-        names = known[0][IDENTITY].tolist()
+        column = _column(sides, [source.evidence[trial].value(block.metric, block.split) for trial in ids])
+        names = sides[0][IDENTITY].tolist()
         if column is None or len(set(names)) != len(names):
             return None
         key, scale = column
         signs = (1.0, -1.0, -1.0, 1.0)[: len(ids)]
-        values = np.stack([np.asarray(each[key], dtype=np.float64) for each in known])
+        values = np.stack([np.asarray(each[key], dtype=np.float64) for each in sides])
         differences = block.direction * scale * (np.array(signs) @ values)
         by_seed.append(dict(zip(names, differences.tolist(), strict=True)))
     every = list(dict.fromkeys(item for values in by_seed for item in values))
@@ -122,7 +122,7 @@ def differences_by_item(
 
 
 def _column(sides: Sequence[Arrays], scores: Sequence[float | None]) -> tuple[str, float] | None:
-    """The array whose mean is the metric in every trial, and the factor to the metric's unit (100 for percent)."""
+    """The array whose mean is the metric, and its unit factor."""
     if any(score is None for score in scores):
         return None
     for key, values in sides[0].items():

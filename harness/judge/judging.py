@@ -84,7 +84,7 @@ class ExaminedClaim:
 
 
 def moment_after(reader: Queries, suite: str) -> datetime:
-    """Now, or just after the suite's newest verdict where a clock that was ahead made that: the last is the last."""
+    """Now, or just after the suite's newest verdict."""
     now = datetime.now(UTC).replace(tzinfo=None)
     newest = reader.query("SELECT max(judged_at) FROM verdicts WHERE suite = ?", [suite]).rows[0][0]
     return now if newest is None or newest < now else newest + timedelta(microseconds=1)
@@ -104,24 +104,24 @@ def judge(
     Args:
         reader: an open store; nothing is written.
         judged_at: UTC without a zone; None: now.
-        sequential: seeds were bought by the policy; a claim that was judged so before stays so.
-        compute_checks: whether checks of identities that are not stored are computed (in another process).
+        sequential: seeds were added by the policy; a sequential claim stays sequential.
+        compute_checks: compute checks of identities that are not stored, in another process.
     """
     judged_at = judged_at or moment_after(reader, suite.name)
     designs = claim_designs(suite, plan, sequential=sequential)
     earlier = earlier_verdicts(reader, designs, plan.scale)
     evidence = read_evidence(reader, {trial for design in designs for trial in design.trial_ids()})
     before = [earlier.get(design.claim_id, []) for design in designs]
-    looks = [interim_analyses_of(design, evidence, known) for design, known in zip(designs, before, strict=True)]
+    looks = [interim_analyses_of(design, evidence, existing) for design, existing in zip(designs, before, strict=True)]
     designs = [as_looked_at(*each) for each in zip(designs, looks, before, strict=True)]
     checks = checks_of(designs, reader, compute=compute_checks)
     items = ItemSource(reader, evidence)
     judged = judge_designs(designs, evidence, checks, judged_at)
     rows = []
-    for (claim, row), seen, known in zip(judged, looks, before, strict=True):
+    for (claim, row), seen, existing in zip(judged, looks, before, strict=True):
         row = _with_items(claim, row, items)
         if any(evidence[trial].done for trial in _deciding(claim.design) if trial in evidence):
-            detail = with_interim_analyses(row.detail, registration_of(claim.design, plan), known, seen, judged_at)
+            detail = with_interim_analyses(row.detail, registration_of(claim.design, plan), existing, seen, judged_at)
             row = replace(row, detail=detail)
         rows.append(row)
     trials = [
@@ -134,7 +134,7 @@ def judge(
 
 
 def _with_items(claim: ExaminedClaim, row: VerdictRow, items: ItemSource) -> VerdictRow:
-    """The row with intervals over seeds and items, where there are; files of items may hold anything."""
+    """Add intervals over seeds and items; files of items may hold anything."""
     try:
         return with_item_intervals(row, claim.units, claim.design.pairing, items)
     except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError):
@@ -155,7 +155,7 @@ def judge_designs(
 
 
 def examine_claim(design: ClaimDesign, evidence: Evidence) -> ExaminedClaim:
-    """The tests of a design; none where it is stopped or a check decides, or where they cannot be computed."""
+    """The tests of a design; invalid if they raise an error."""
     try:
         return _examined(design, evidence)
     except Exception as error:  # one claim's numbers must not take the others along
@@ -163,7 +163,7 @@ def examine_claim(design: ClaimDesign, evidence: Evidence) -> ExaminedClaim:
 
 
 def undecidable(error: Exception) -> Stop:
-    """The verdict of a claim whose numbers the judge cannot work with, and where in the code that shows."""
+    """The verdict of a claim whose numbers raise an error, with its place."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
     return Stop(Verdict.INVALID, f"its numbers cannot be judged: {type(error).__name__}: {error} ({where})")
@@ -196,7 +196,7 @@ def corrected_families(claims: Sequence[ExaminedClaim]) -> dict[str, CorrectedFa
 def verdict_row(
     claim: ExaminedClaim, evidence: Evidence, check: CheckResult | None, family: CorrectedFamily, judged_at: datetime
 ) -> VerdictRow:
-    """The verdict of one claim, once its family's correction is known; invalid where it cannot be worked out."""
+    """The verdict of one claim after its family's correction."""
     try:
         return _row(claim, evidence, check, family, judged_at)
     except Exception as error:
@@ -218,12 +218,11 @@ def _row(
 
 
 def _deciding(design: ClaimDesign) -> list[str]:
-    """The trials of the arms that decide."""
     return [trial for block in design.blocks for trial in block.trials_of(block.chain)]
 
 
 def _mechanism_rows(claim: ExaminedClaim) -> list[MechanismRow]:
-    """One row a gate that was measured: of the benchmark where it has least slack."""
+    """One row for each measured mechanism check, where it has least slack."""
     readings = [gate for unit in claim.units for examined in unit.blocks for gate in examined.gates]
     question, scale, rows = claim.design.question, claim.design.scale, []
     for rule in claim.design.gates:
@@ -236,7 +235,7 @@ def _mechanism_rows(claim: ExaminedClaim) -> list[MechanismRow]:
 
 
 def claim_rows(suite: Suite) -> list[dict[str, Any]]:
-    """Rows of ``claims``: every fact of the suite, with how it is bound."""
+    """Rows of ``claims``: every paper claim of the suite with its binding."""
     bindings = {binding.id: binding for binding in suite.model.claims}
     rows = []
     for fact in suite.facts.values():
@@ -263,7 +262,7 @@ def claim_rows(suite: Suite) -> list[dict[str, Any]]:
 
 
 def record_judgement(record: Callable[[Event], None], suite: str, scale: str, judgement: Judgement) -> None:
-    """EventLog verdicts with the trials and gates they rest on."""
+    """Record verdicts with the trials and mechanism checks they rest on."""
     verdicts = [row.columns() for row in judgement.verdicts]
     trials, gates = [asdict(row) for row in judgement.trials], [asdict(row) for row in judgement.gates]
     record(VerdictsEvent(verdicts, trials, gates, suite, scale))

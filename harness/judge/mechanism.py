@@ -1,4 +1,4 @@
-"""Gates: does the cause act? Where it does not, a stand-in's claim is `inactive`; as published the score stands."""
+"""Mechanism checks: a claim on a stand-in is ``inactive`` where its mechanism did not act."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class MechanismReading:
-    """A gate on one benchmark; ``value`` is None where it was not measured, ``reason`` says why."""
+    """A mechanism check on one benchmark; ``value`` is None where not measured."""
 
     rule: MechanismCheck
     benchmark: str
@@ -32,7 +32,7 @@ class MechanismReading:
 
     @property
     def slack(self) -> float:
-        """How far on the passing side; −inf where not measured."""
+        """Distance on the passing side; −inf where not measured."""
         if self.value is None:
             return -math.inf
         return (self.value - self.rule.value) * (1 if self.rule.op in (">=", ">") else -1)
@@ -46,7 +46,7 @@ Mechanism = Literal["acted", "did not act", "not measured"]
 
 
 def mechanism_in_words(readings: Sequence[MechanismReading]) -> Mechanism | None:
-    """``acted``, ``did not act`` or ``not measured``; None without a gate."""
+    """``acted``, ``did not act`` or ``not measured``; None without a check."""
     if not readings:
         return None
     if any(gate.value is None for gate in readings):
@@ -55,7 +55,7 @@ def mechanism_in_words(readings: Sequence[MechanismReading]) -> Mechanism | None
 
 
 def read_mechanism(rule: MechanismCheck, block: DesignBlock, evidence: Evidence) -> MechanismReading:
-    """The gate's metric, a mean over the seeds of its arm that are done; a ratio or a difference where it is one."""
+    """The check's metric over the seeds of its arm that are done."""
     value, reason = _mean(rule.metric, rule.arm, block, evidence)
     if value is not None and rule.relative_to is not None:
         below, reason = _mean(rule.metric, rule.relative_to, block, evidence)
@@ -72,7 +72,7 @@ def read_mechanism(rule: MechanismCheck, block: DesignBlock, evidence: Evidence)
 def _mean(metric: str, arm: str, block: DesignBlock, evidence: Evidence) -> tuple[float | None, str]:
     trials = [evidence[trial] for trial in block.trials_of((arm,)) if trial in evidence and evidence[trial].done]
     if not trials:
-        return None, f"the arm {arm} of the gate has no results on {block.benchmark}"
+        return None, f"the arm {arm} of the mechanism check has no results on {block.benchmark}"
     values = [value for trial in trials if (value := trial.value(metric, None)) is not None]
     if not values:
         return None, f"{metric} was not logged by {arm} on {block.benchmark}"

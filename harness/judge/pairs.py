@@ -15,7 +15,7 @@ from harness.vocabulary import UNFINISHED, Status
 
 @dataclass(frozen=True, slots=True)
 class ArmFailures:
-    """How many of an arm's trials ended without a score, and what those that ended with other numbers gave."""
+    """Trials of an arm that ended without a score."""
 
     arm: str
     planned: int
@@ -25,12 +25,11 @@ class ArmFailures:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """What two arms make of their common seeds.
+    """The pairs of two arms over their common seeds.
 
-    ``differences`` by seed are positive in the claimed direction; ±inf where an arm diverged and the claim counts
-    that as a lost pair. ``planned`` trials were asked for; ``missing`` seeds lack a result on a side, or both sides
-    diverged, ``failed`` and ``diverged`` count trials, ``mismatched`` seeds ran in two environment classes.
-    ``lost`` has the pairs that one failed trial spoils, as ±inf: what they are if the failed arm lost them.
+    ``differences`` by seed are positive in the claimed direction; ±inf where a diverged arm lost its pair. ``missing``
+    seeds lack a result on a side, or both sides diverged; ``failed`` and ``diverged`` count trials; ``mismatched``
+    seeds ran in two environment classes. ``lost`` holds pairs with a failed trial as ±inf.
     """
 
     differences: Mapping[int, float]
@@ -50,7 +49,7 @@ class Pairs:
         return [self.differences[seed] for seed in sorted(self.differences)]
 
     def against(self, estimate: float) -> dict[int, float]:
-        """The differences if every failed trial of the arm that the estimate favours had lost its pair."""
+        """The differences if every failed trial of the favoured arm had lost."""
         lost = {seed: value for seed, value in self.lost.items() if value * estimate < 0}
         return {**self.differences, **lost}
 
@@ -68,14 +67,14 @@ def pair(pairing: Pairing, block: DesignBlock, upper: str, lower: str, evidence:
     for seed in sorted({seed for cell in cells[:2] for seed in cell}):
         trials = [evidence.get(cell[seed]) if seed in cell else None for cell in cells]
         scores = [None if trial is None else _score(pairing, block, trial) for trial in trials]
-        known = [score for score in scores if score is not None]
-        complete = len(known) == len(scores)
+        existing = [score for score in scores if score is not None]
+        complete = len(existing) == len(scores)
         if complete and len({trial.environment for trial in trials if trial is not None}) > 1:
             mismatched += 1
-        elif complete and (difference := _difference(pairing, block.direction, known)) is not None:
+        elif complete and (difference := _difference(pairing, block.direction, existing)) is not None:
             differences[seed] = difference
-            if math.isfinite(known[0]) and math.isfinite(known[1]):
-                method[seed], baseline[seed] = known[0], known[1]
+            if math.isfinite(existing[0]) and math.isfinite(existing[1]):
+                method[seed], baseline[seed] = existing[0], existing[1]
         else:
             missing += 1
             failed = [trial is not None and _failed(block, trial) for trial in trials[:2]]
@@ -92,7 +91,7 @@ def pair(pairing: Pairing, block: DesignBlock, upper: str, lower: str, evidence:
         len(every),
         missing,
         failures,
-        sum(_lost(pairing, block, one) for one in every),
+        sum(_lost(pairing, block, item) for item in every),
         mismatched,
         lost,
         counted,
@@ -100,12 +99,11 @@ def pair(pairing: Pairing, block: DesignBlock, upper: str, lower: str, evidence:
 
 
 def _failed(block: DesignBlock, trial: StoredTrial) -> bool:
-    """Whether a trial ended without a score of what is compared."""
     return trial.status in UNFINISHED or trial.unscored(block.metric, block.split) is not None
 
 
 def _lost(pairing: Pairing, block: DesignBlock, trial: StoredTrial | None) -> bool:
-    """Whether a trial counts as diverged: where that loses its pair, one without a usable score does too."""
+    """True if a trial diverged or has no usable score."""
     if trial is None:
         return False
     worst = pairing.on_divergence == "worst" and trial.unscored(block.metric, block.split) is not None
@@ -115,21 +113,21 @@ def _lost(pairing: Pairing, block: DesignBlock, trial: StoredTrial | None) -> bo
 def _failures(pairing: Pairing, block: DesignBlock, arm: str, evidence: Evidence) -> ArmFailures:
     cell = block.cells.get(arm, {})
     stored = {seed: evidence[trial] for seed, trial in sorted(cell.items()) if trial in evidence}
-    said = {seed: trial.unscored(block.metric, block.split) for seed, trial in stored.items()}
+    text = {seed: trial.unscored(block.metric, block.split) for seed, trial in stored.items()}
     failed = sum(_failed(block, trial) and not _lost(pairing, block, trial) for trial in stored.values())
-    unscored = tuple(f"{arm} {what} at seed {seed}" for seed, what in said.items() if what is not None)
+    unscored = tuple(f"{arm} {what} at seed {seed}" for seed, what in text.items() if what is not None)
     return ArmFailures(arm, len(cell), failed, unscored)
 
 
 def _score(pairing: Pairing, block: DesignBlock, trial: StoredTrial) -> float | None:
-    """A trial's number: the worst there is where it diverged and the claim counts that as a lost pair."""
+    """A trial's number; the worst possible where it diverged and loses its pair."""
     if _lost(pairing, block, trial):
         return (-math.inf if block.better == "higher" else math.inf) if pairing.on_divergence == "worst" else None
     return trial.value(block.metric, block.split) if trial.done else None
 
 
 def _difference(pairing: Pairing, direction: int, scores: list[float]) -> float | None:
-    """Signed difference of two scores, or of two gains; None where both diverged, or an own baseline did."""
+    """Signed difference of two scores or gains; None where both diverged."""
     upper, lower, *own = scores
     if any(map(math.isinf, own)) or (math.isinf(upper) and math.isinf(lower)):
         return None

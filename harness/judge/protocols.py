@@ -1,11 +1,10 @@
-"""Claims judged under both protocols, and the rate curve beside the published verdict, from stored trials alone."""
+"""Published and tuned verdicts, and the learning-rate sensitivity, from stored trials."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from harness.judge.bindings import claim_designs
 from harness.judge.design import PREFIX, ClaimDesign
@@ -21,20 +20,21 @@ from harness.store.encoding import restored
 from harness.store.queries import Queries
 from harness.suite import Suite
 from harness.suite.spaces import ends
+from harness.trial.options import Values
 from harness.vocabulary import Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What is stored of a search: configurations told by arm, and the best of each on validation ({} without one)."""
+    """Stored results of a search: configurations by arm and the best of each."""
 
     search: EqualSearch
     told: Mapping[str, int]
-    chosen: Mapping[str, Mapping[str, Any]]
+    chosen: Mapping[str, Values]
 
     @property
     def equal(self) -> bool:
-        """Whether every arm has its whole budget and chose."""
+        """True if every arm has its whole budget and chose."""
         return all(count == self.search.budget for count in self.told.values()) and all(self.chosen.values())
 
     @property
@@ -44,17 +44,17 @@ class SearchResult:
 
     @property
     def ends(self) -> dict[str, dict[str, str]]:
-        """By arm, what it chose at an end of the grid."""
-        found = {arm: ends(self.search.tuning.spaces[arm], params) for arm, params in self.params.items()}
-        return {arm: keys for arm, keys in found.items() if keys}
+        """By arm, the chosen values at an end of the grid."""
+        result = {arm: ends(self.search.tuning.spaces[arm], params) for arm, params in self.params.items()}
+        return {arm: keys for arm, keys in result.items() if keys}
 
     @property
     def lack(self) -> tuple[Verdict, str]:
-        """The verdict without a comparison, and why: configurations are missing, or an arm could not be trained."""
+        """The verdict without a comparison, and its reason."""
         where, budget = self.search.benchmark, self.search.budget
         if any(count < budget for count in self.told.values()):
-            told = ", ".join(f"{arm} {count} of {budget}" for arm, count in self.told.items())
-            return Verdict.NOT_RUN, f"not tuned on {where} yet (configurations: {told}); 'harness run' does it"
+            message = ", ".join(f"{arm} {count} of {budget}" for arm, count in self.told.items())
+            return Verdict.NOT_RUN, f"not tuned on {where} yet (configurations: {message}); 'harness run' does it"
         failed = ", ".join(arm for arm, best in self.chosen.items() if not best)
         return Verdict.INVALID, f"no configuration of {failed} on {where} ended with a score"
 
@@ -69,9 +69,9 @@ def judge_protocols(
     sequential: bool = False,
     compute_checks: bool = True,
 ) -> Judgement:
-    """As :func:`judge`, with the tuned verdicts of the claims that ``tuned:`` names after the published ones.
+    """As :func:`judge`, followed by tuned verdicts of the claims that ``tuned:`` names.
 
-    Without any stored configuration there are none. ``selection`` is what the plan was made from.
+    Without any stored configuration there are none. The plan was made from ``selection``.
     """
     judged_at = judged_at or moment_after(reader, suite.name)
     published = judge(suite, plan, reader, judged_at=judged_at, sequential=sequential, compute_checks=compute_checks)
@@ -85,33 +85,33 @@ def judge_protocols(
 
 
 def told_points(tuning: Tuning, reader: Queries) -> dict[str, list[Point]]:
-    """The stored configurations of a search by arm, in order; one that failed is tried again and not among them."""
+    """The finished configurations of a search by arm, in order."""
     points: dict[str, list[Point]] = {arm: [] for arm in tuning.arms}
     sql = "SELECT * FROM sweep_points WHERE sweep_id = ? ORDER BY arm, number"
     for row in reader.query(sql, [tuning.sweep_id]).dicts():
         if row["arm"] in points and row["status"] != "failed":
-            given = (restored(row["params"]), row["value"], row["status"], list(row["trial_ids"] or []))
-            points[row["arm"]].append(Point(row["number"], *given))
+            value = (restored(row["params"]), row["value"], row["status"], list(row["trial_ids"] or []))
+            points[row["arm"]].append(Point(row["number"], *value))
     return points
 
 
 def search_results(suite: Suite, plan: Plan, reader: Queries) -> list[SearchResult]:
-    """What is stored of the searches that a plan's tuned claims need."""
+    """Stored results of the searches that a plan's tuned claims need."""
     results = []
     for search in searches(suite, plan):
         points = {
-            arm: [point for point in told if point.number < search.budget]
-            for arm, told in told_points(search.tuning, reader).items()
+            arm: [point for point in message if point.number < search.budget]
+            for arm, message in told_points(search.tuning, reader).items()
         }
-        told = {arm: len(each) for arm, each in points.items()}
+        message = {arm: len(each) for arm, each in points.items()}
         results.append(
-            SearchResult(search, told, {arm: best_point(search.tuning, each) for arm, each in points.items()})
+            SearchResult(search, message, {arm: best_point(search.tuning, each) for arm, each in points.items()})
         )
     return results
 
 
 def _judge_tuned(suite: Suite, plan: Plan, reader: Queries, selection: Selection, judged_at: datetime) -> Judgement:
-    """The tuned claims, their own family; one whose arms are not all tuned is not run and says so."""
+    """The tuned claims as a separate family; not run until all arms are tuned."""
     results = search_results(suite, plan, reader)
     if not any(count for result in results for count in result.told.values()):
         return Judgement((), (), ())
@@ -129,7 +129,7 @@ def _judge_tuned(suite: Suite, plan: Plan, reader: Queries, selection: Selection
 
 
 def _with_choices(row: VerdictRow, results: Sequence[SearchResult], untuned: Mapping[str, SearchResult]) -> VerdictRow:
-    """The row with what its arms chose, at which budget; where they have not chosen yet, it says so."""
+    """The row with the choices of its arms and their budget."""
     on = set(row.detail.question.benchmarks)
     tuning = {
         result.search.benchmark: TunedSearch(
@@ -152,10 +152,9 @@ def _with_choices(row: VerdictRow, results: Sequence[SearchResult], untuned: Map
 
 
 def rate_curves(suite: Suite, plan: Plan, reader: Queries) -> dict[str, tuple[RateEntry, ...]]:
-    """The curve of each tuned claim that has any trial of it: an entry a factor, from the least.
+    """The learning-rate sensitivity of each tuned claim, by ascending factor.
 
-    ``holds``: the unadjusted interval lies on the claimed side, by the claim's own test. Gates are not asked, and an
-    entry whose trials allow no test says why; ``measured`` it is also where they diverged.
+    ``holds``: the unadjusted interval lies on the claimed side. Mechanism checks are left out.
     """
     plans = sorted(rate_plans(suite, plan), key=lambda each: each.factor)
     derived = tuned_suite(suite)
@@ -166,7 +165,7 @@ def rate_curves(suite: Suite, plan: Plan, reader: Queries) -> dict[str, tuple[Ra
     for each in plans:
         for design in designs[each.factor]:
             curves.setdefault(design.claim_id, []).append(_rate_entry(design, each, evidence))
-    # the recipe's own rate needs no trial of the curve's: alone it is no curve
+    # the recipe's own rate needs no trial of the curve's: it alone makes no curve
     return {name: tuple(entries) for name, entries in curves.items() if sum(entry.measured for entry in entries) > 1}
 
 

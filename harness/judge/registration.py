@@ -1,7 +1,7 @@
-"""What was fixed when a claim was first judged, by name, and what differs from it later; how often was looked.
+"""The registration of a claim, later changes, and its interim analyses.
 
-A claim registers itself with the first verdict that has results: its question, levels, gates, smallest effects and
-competent figures, and the recipes of the arms that decide. Later verdicts list what differs, old and new.
+A claim registers with the first verdict that has results: question, levels, mechanism checks, smallest effects,
+thresholds, and the recipes of the deciding arms. Later verdicts list every difference.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from harness.judge.evidence import Evidence
 from harness.judge.tests import FEWEST
 from harness.plan.planning import Plan
 from harness.store.queries import Queries
+from harness.trial.options import Values
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import FINAL, UNFINISHED
 
@@ -38,9 +39,9 @@ OF_BLOCKS = (
 
 @dataclass(frozen=True, slots=True)
 class EarlierVerdict:
-    """What a stored verdict says of how often, and by which design, its claim has been judged.
+    """The number of pairs and the design of a stored verdict.
 
-    ``look`` is the number of pairs that were all there; None where trials were still to come.
+    ``look`` is the size of an interim analysis; None where trials were still to come.
     """
 
     n: int
@@ -51,10 +52,7 @@ class EarlierVerdict:
 
 
 def earlier_verdicts(reader: Queries, designs: Sequence[ClaimDesign], scale: str) -> dict[str, list[EarlierVerdict]]:
-    """Earlier verdicts of a suite's claims at a scale, each under the protocol of its design, oldest first.
-
-    Another suite may have a claim of the same id: its verdicts are no look at this one.
-    """
+    """Earlier verdicts of a suite's claims at a scale, oldest first."""
     protocols = {design.claim_id: design.question.protocol for design in designs}
     suites = sorted({design.question.suite for design in designs})
     rows = reader.query(
@@ -68,18 +66,18 @@ def earlier_verdicts(reader: Queries, designs: Sequence[ClaimDesign], scale: str
     earlier: dict[str, list[EarlierVerdict]] = {}
     for claim, protocol, n, sequential, look, changed, registration in rows:
         if protocol == protocols[claim]:
-            known = json.loads(registration) if registration else None
-            earlier.setdefault(claim, []).append(EarlierVerdict(n or 0, bool(sequential), look, changed, known))
+            existing = json.loads(registration) if registration else None
+            earlier.setdefault(claim, []).append(EarlierVerdict(n or 0, bool(sequential), look, changed, existing))
     return earlier
 
 
 @dataclass(frozen=True, slots=True)
 class InterimAnalyses:
-    """The sizes, in pairs, at which a claim was looked at before, and what there is now.
+    """Sizes of a claim's interim analyses, in pairs.
 
     Attributes:
-        pairs: seeds of all its benchmarks for which every deciding arm has ended.
-        whole: whether these are all that were planned, or as many as at an earlier look.
+        pairs: seeds of all benchmarks for which every deciding arm has ended.
+        whole: True if these are all planned pairs, or as many as at an earlier interim analysis.
     """
 
     earlier: tuple[int, ...]
@@ -88,22 +86,22 @@ class InterimAnalyses:
 
     @property
     def now(self) -> int | None:
-        """The size of this look; None where trials are still to come, or too few to decide anything."""
+        """The size of this interim analysis; None where trials are still to come."""
         return self.pairs if self.whole and self.pairs >= FEWEST else None
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Every size once, in the order in which it was looked at."""
+        """Every size once, in order."""
         return tuple(dict.fromkeys((*self.earlier, *(() if self.now is None else (self.now,)))))
 
     @property
     def again(self) -> bool:
-        """Whether there was a look at another number of pairs: from then on the sequential rule holds."""
+        """True after an interim analysis of another size: the sequential rule holds."""
         return self.pairs >= FEWEST and any(size != self.pairs for size in self.earlier)
 
 
 def interim_analyses_of(design: ClaimDesign, evidence: Evidence, earlier: Sequence[EarlierVerdict]) -> InterimAnalyses:
-    """How often a claim has been looked at, at sizes that could decide it."""
+    """The interim analyses of a claim at sizes that could decide it."""
     before = tuple(dict.fromkeys(each.look for each in earlier if each.look is not None))
     planned = ended = 0
     for block in design.blocks:
@@ -119,14 +117,14 @@ def _ended(block: DesignBlock, arm: str, seed: int, evidence: Evidence) -> bool:
 
 
 def as_looked_at(design: ClaimDesign, looks: InterimAnalyses, earlier: Sequence[EarlierVerdict]) -> ClaimDesign:
-    """The design by the sequential rule from the second look at another number of seeds on, and once it was so."""
+    """The design, sequential from the second size of interim analysis on."""
     if looks.again or (earlier and earlier[-1].sequential):
         return replace(design, rules=replace(design.rules, sequential=True))
     return design
 
 
-def registration_of(design: ClaimDesign, plan: Plan) -> dict[str, Any]:
-    """What is fixed for a claim, as plain values by name."""
+def registration_of(design: ClaimDesign, plan: Plan) -> Values:
+    """The fixed values of a claim by name."""
     specs = {trial.trial_id: trial.spec for trial in plan.trials}
     fixed = {name: value for name, value in design.fixed().items() if name != "gates"}
     fixed |= {f"gate {number + 1}": str(gate) for number, gate in enumerate(design.gates)}
@@ -138,12 +136,11 @@ def registration_of(design: ClaimDesign, plan: Plan) -> dict[str, Any]:
             if cell:
                 recipe = _recipe(specs[cell[min(cell)]])
                 fixed |= {f"{block.benchmark}/{arm}: {name}": value for name, value in recipe.items()}
-    kept: dict[str, Any] = json.loads(json.dumps(fixed))  # as it will be read back
-    return {name: value for name, value in kept.items() if value not in (None, [], {})}
+    kept = json.loads(json.dumps(fixed))  # as it will be read back
+    return Values({name: value for name, value in kept.items() if value not in (None, [], {})})
 
 
-def _recipe(spec: TrialSpec) -> dict[str, Any]:
-    """The leaves of what an arm trains, without what differs between its own seeds."""
+def _recipe(spec: TrialSpec) -> Values:
     plain = spec.to_json()
     started = plain.get("prerequisites") or {}
     parts = {name: plain[name] for name in ("task", "data", "model", "recipe")} | plain["slots"]
@@ -151,7 +148,7 @@ def _recipe(spec: TrialSpec) -> dict[str, Any]:
         f"prerequisite {name}": {key: value for key, value in start.items() if key != "trial_id"}
         for name, start in started.items()
     }
-    return dict(_leaves({**parts, **starts}))
+    return Values(_leaves({**parts, **starts}))
 
 
 def _leaves(value: Any, name: str = "") -> list[tuple[str, Any]]:
@@ -161,15 +158,16 @@ def _leaves(value: Any, name: str = "") -> list[tuple[str, Any]]:
 
 
 def registered_changes(before: Registration, now: Registration) -> list[RegisteredChange]:
-    """What differs, by name. Of an arm or a benchmark that only one side has, no leaves are listed: the claim's own
-    ``against`` or ``benchmarks`` says it.
+    """Differences by name.
+
+    Arms and benchmarks of one side alone are left out: ``against`` or ``benchmarks`` shows them.
     """
     places = [{name.partition(": ")[0] for name in side if ": " in name} for side in (before, now)]
-    known = places[0] & places[1]
+    existing = places[0] & places[1]
     return [
         RegisteredChange(name, before.get(name), now.get(name))
         for name in dict.fromkeys((*before, *now))
-        if before.get(name) != now.get(name) and (": " not in name or name.partition(": ")[0] in known)
+        if before.get(name) != now.get(name) and (": " not in name or name.partition(": ")[0] in existing)
     ]
 
 
@@ -180,7 +178,7 @@ def with_interim_analyses(
     looks: InterimAnalyses,
     judged_at: datetime,
 ) -> VerdictDetail:
-    """The detail of a verdict that has results: with its looks, and the registration or what differs from it."""
+    """The detail with its interim analyses and its registration or the changes."""
     detail = replace(detail, look=looks.now, look_sizes=looks.sizes)
     first = next((each.registration for each in earlier if each.registration), None)
     if first is None:

@@ -1,8 +1,7 @@
-"""A judgement that is stored already is not made again.
+"""Reuse of stored verdicts.
 
-Every verdict carries a digest of all that its suite was judged from (``judged_from`` in its design): code, suite, plan
-and the rows of the store. Where nothing of that is other than it was, the stored verdicts are the judgement, and
-nothing is written: a history of verdicts holds what changed.
+Every verdict carries a digest of everything that its suite was judged from (``judged_from``): code, suite, plan and
+rows of the store. While the digest is equal the stored verdicts stand and nothing is written.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _ROWS = {
     "sweeps": "sweep_id, spec",
     "sweep_points": "sweep_id, arm, number, params, value, status, trial_ids",
 }
-"""What of the store a judgement may read: columns by table. Repeated trials stand in ``events``."""
+"""Columns that a judgement may read, by table. Repeated trials stand in ``events``."""
 
 
 def judge_once(
@@ -45,7 +44,7 @@ def judge_once(
     sequential: bool = False,
     compute_checks: bool = True,
 ) -> tuple[tuple[VerdictRow, ...], Judgement | None]:
-    """The verdicts as :func:`~harness.judge.protocols.judge_protocols` gives them, and what of it must be recorded.
+    """The verdicts of :func:`~harness.judge.protocols.judge_protocols`, and the part to record.
 
     None: the stored verdicts stand, nothing is to be recorded.
     """
@@ -58,31 +57,31 @@ def judge_once(
     stored = stored_verdicts(suite, plan, reader)
     if stored and any(all(row.detail.judged_from == digest for row in stored) for digest in accepted):
         return stored, None
-    made = judge_protocols(suite, plan, reader, selection, sequential=sequential, compute_checks=compute_checks)
-    marked = tuple(replace(row, detail=replace(row.detail, judged_from=accepted[-1])) for row in made.verdicts)
-    return marked, replace(made, verdicts=marked)
+    created = judge_protocols(suite, plan, reader, selection, sequential=sequential, compute_checks=compute_checks)
+    marked = tuple(replace(row, detail=replace(row.detail, judged_from=accepted[-1])) for row in created.verdicts)
+    return marked, replace(created, verdicts=marked)
 
 
 def stored_verdicts(suite: Suite, plan: Plan, reader: Queries) -> tuple[VerdictRow, ...]:
-    """The verdicts of a suite's last judgement at a scale, in their order: the published ones, then the tuned ones."""
+    """The last verdicts of a suite at a scale, published before tuned."""
     own = (Protocol.PUBLISHED, Protocol.TUNED)
     stored = reader.verdicts(scale=plan.scale, suite=suite.name).dicts()
     rows = [row for row in stored if row["protocol"] in own]
     newest = max((row["judged_at"] for row in rows), default=None)
     places = {name: place for place, name in enumerate(suite.facts)}
-    found = [stored_row(row) for row in rows if row["judged_at"] == newest]
-    return tuple(sorted(found, key=lambda row: (row.protocol, places.get(row.claim_id, len(places)), row.claim_id)))
+    result = [stored_row(row) for row in rows if row["judged_at"] == newest]
+    return tuple(sorted(result, key=lambda row: (row.protocol, places.get(row.claim_id, len(places)), row.claim_id)))
 
 
 def judged_from(
     suite: Suite, plan: Plan, reader: Queries, selection: Selection, *, sequential: bool, checks: bool
 ) -> str:
-    """A digest of everything that decides a judgement; ``checks``: those of identities are computed where they lack."""
+    """A digest of every input; ``checks``: identities are computed."""
     digest = hashlib.sha256(code_digest().encode())
     for text in suite_texts(suite, plan):
         digest.update(f"{text}\n".encode())
-    asked = [plan.scale, sequential, checks, sorted(selection.overrides.items())]
-    digest.update(json.dumps(asked, default=str).encode())
+    requested = [plan.scale, sequential, checks, sorted(selection.overrides.items())]
+    digest.update(json.dumps(requested, default=str).encode())
     for binding in suite.model.claims if checks else ():
         if binding.check is not None:
             digest.update(code_of(f"{check_module(suite.name)}:{binding.check}").encode())
@@ -103,16 +102,16 @@ def suite_texts(suite: Suite, plan: Plan) -> list[str]:
 
 
 def _state(reader: Queries) -> list[Any]:
-    """What a judgement may read of the store, as sums of hashes, and the state of the files of items."""
-    asked = [
+    """Sums of hashes of the rows that verdicts read, and the files of items."""
+    requested = [
         f"SELECT '{table}', count(*), sum(hash({columns})::HUGEINT)::VARCHAR FROM {table}"
         for table, columns in _ROWS.items()
     ]
-    asked.append(
+    requested.append(
         "SELECT 'events', count(*), sum(hash(run_id, kind, detail)::HUGEINT)::VARCHAR FROM events "
         "WHERE kind IN ('duplicate', 'determinism')"
     )
-    rows: list[Any] = reader.query(" UNION ALL ".join(asked) + " ORDER BY 1").rows
+    rows: list[Any] = reader.query(" UNION ALL ".join(requested) + " ORDER BY 1").rows
     files = reader.query("SELECT DISTINCT path FROM artifacts WHERE name = 'items' ORDER BY path").rows
     return [*rows, *(_file_state(path) for (path,) in files)]
 

@@ -1,4 +1,4 @@
-"""From tests and their family's correction to a verdict's row, with the whole design stored in it."""
+"""Rows of verdicts, from tests and their family's correction."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class VerdictRow:
 
 @dataclass(frozen=True, slots=True)
 class VerdictTrialRow:
-    """A row of ``verdict_trials``: a trial that a claim looks at, and on which side."""
+    """A row of ``verdict_trials``: a trial of a claim and its side."""
 
     claim_id: str
     scale: str
@@ -74,7 +74,7 @@ class VerdictTrialRow:
 
 @dataclass(frozen=True, slots=True)
 class MechanismRow:
-    """A row of ``gates``: a gate on the benchmark where it has least slack."""
+    """A row of ``gates``: a mechanism check where it has least slack."""
 
     claim_id: str
     scale: str
@@ -87,7 +87,7 @@ class MechanismRow:
 
 
 def stored_row(stored: Mapping[str, Any]) -> VerdictRow:
-    """A row as the database has it."""
+    """A row of the database."""
     plain = {each.name: stored[each.name] for each in fields(VerdictRow) if each.name != "detail"}
     return VerdictRow(**plain | {"stand_in": tuple(stored["stand_in"] or ())}, detail=from_json(stored["design"] or {}))
 
@@ -126,7 +126,7 @@ def identity_row(design: ClaimDesign, check: CheckResult | None, judged_at: date
 def difference_row(
     design: ClaimDesign, units: Sequence[Unit], evidence: Evidence, family: CorrectedFamily, judged_at: datetime
 ) -> VerdictRow:
-    """The verdict of a claim that is judged from differences."""
+    """The verdict of a claim about differences."""
     words = unit_words(design, units, family)
     at = _deciding(units, words, family)
     unit, word, reading = units[at], words[at], units[at].reading
@@ -195,14 +195,13 @@ def absolute_row(
 
 
 def _family_test(design: ClaimDesign, contrast: str, family: CorrectedFamily) -> FamilyTest:
-    """The test that decides, and the family whose correction it went through."""
     p = {name: finite(value) for name, value in family.p.items()}
     bounds = tuple((*bound, value) for bound, value in family.bounds.items())
     return FamilyTest(contrast=contrast, correction=correction_name(design.multiplicity.family), p=p, bounds=bounds)
 
 
 def unit_words(design: ClaimDesign, units: Sequence[Unit], family: CorrectedFamily) -> list[str]:
-    """The word of each test of a claim."""
+    """The verdict of each test of a claim."""
     return [_word(design, unit, family) for unit in units]
 
 
@@ -214,24 +213,24 @@ def _word(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> str:
 
 
 def _deciding(units: Sequence[Unit], words: list[str], family: CorrectedFamily) -> int:
-    """The least favourable unit; among equals the one with the weakest evidence."""
+    """The least favourable unit; among equals that with the weakest evidence."""
     worst = words[least_favourable(words)]
     same = [i for i, word in enumerate(words) if word == worst]
     return max(same, key=lambda i: family.adjusted.get(units[i].contrast, 1.0) if units[i].p is not None else 2.0)
 
 
 def _why(design: ClaimDesign, units: Sequence[Unit], words: list[str]) -> str | None:
-    said = []
+    text = []
     if len(units) > 1 and len(set(words)) > 1:
         named = (f"{unit.blocks[0].block.benchmark}: {word}" for unit, word in zip(units, words, strict=True))
-        said.append(f"the least favourable of {len(units)} benchmarks decides ({'; '.join(named)})")
+        text.append(f"the least favourable of {len(units)} benchmarks decides ({'; '.join(named)})")
     if design.absent:
-        said.append(f"not at this scale: {', '.join(design.absent)}")
-    return "; ".join(said) or None
+        text.append(f"not at this scale: {', '.join(design.absent)}")
+    return "; ".join(text) or None
 
 
 def _stopping_rule(design: ClaimDesign, unit: Unit) -> str | None:
-    """The rule that read evidence from added seeds, and whether the registered maximum still holds."""
+    """The rule for evidence from added seeds."""
     rule, n = design.rules.stopping, unit.reading.n if unit.reading is not None else 0
     if rule is None:
         return None
@@ -242,14 +241,13 @@ def _stopping_rule(design: ClaimDesign, unit: Unit) -> str | None:
 
 
 def _level(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> float:
-    """The level at which the family's correction, as it stands, accepts this test."""
+    """The level at which the correction accepts this test."""
     if unit.contrast not in family.p:
         return design.rules.alpha
     return needed_p(design.multiplicity.family, family.p, unit.contrast, design.rules.alpha)
 
 
 def _numbers(design: ClaimDesign, unit: Unit) -> Numbers:
-    """Counts over every comparison of the deciding test, and the rules that it used."""
     every = [each for examined in unit.blocks for each in examined.pairs]
     return Numbers(
         smallest=unit.smallest,
@@ -277,7 +275,7 @@ def _effect(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> EffectS
 
 
 def _strength(pairs: Pairs) -> float:
-    """Of several comparisons that must all hold the weakest decides; one with a lost pair is the weakest."""
+    """The weakest comparison decides; one with a lost pair is the weakest."""
     effect = stats.hedges_d(pairs.values)
     return -math.inf if math.isnan(effect) else effect
 
@@ -306,7 +304,10 @@ def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: f
 
 
 def _effect_size(design: ClaimDesign, values: list[float]) -> stats.Interval:
-    """d_z with its exact interval; where seeds are bought at α over the number of looks, so that it holds at each."""
+    """d_z with its exact interval.
+
+    With added seeds at α over the number of interim analyses, so that it holds at each.
+    """
     rule, alpha = design.rules.stopping, design.rules.alpha
     if rule is None:
         return stats.effect_size_interval(values, alpha)
@@ -316,7 +317,7 @@ def _effect_size(design: ClaimDesign, values: list[float]) -> stats.Interval:
 
 
 def _reduction(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs) -> float | None:
-    """Mean difference as a share of the baseline's distance from the perfect score; up = as claimed."""
+    """Mean difference as a share of the baseline's distance from perfect."""
     values, perfect = pairs.values, examined.block.perfect
     baseline = [pairs.baseline[seed] for seed in sorted(pairs.baseline)]
     if perfect is None or design.pairing.log_ratio or not baseline or not all(map(math.isfinite, values)):
@@ -326,7 +327,6 @@ def _reduction(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs) -> fl
 
 
 def _entries(design: ClaimDesign, unit: Unit, label: str) -> list[MeasuredComparison]:
-    """One entry a benchmark and comparison."""
     return [
         replace(
             _entry(design, examined.block, (upper, lower), pairs),
@@ -368,14 +368,12 @@ def _entry(design: ClaimDesign, block: DesignBlock, arms: tuple[str, str], pairs
 
 
 def _correlation(pairs: Pairs) -> float | None:
-    """Of the two arms' scores over seeds: what pairing removes."""
     common = sorted(set(pairs.method) & set(pairs.baseline))
     method, baseline = [pairs.method[seed] for seed in common], [pairs.baseline[seed] for seed in common]
-    return finite(stats.paired_correlation(method, baseline).estimate)
+    return finite(stats.paired_correlation(method, baseline))
 
 
 def _shown(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> list[MeasuredComparison]:
-    """Comparators that do not decide, unadjusted."""
     block = examined.block
     return [
         _entry(design, block, (block.chain[0], arm), pairs)

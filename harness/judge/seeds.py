@@ -1,7 +1,6 @@
-"""Which seed is bought next: the one whose claim is most likely to be resolved per second of compute.
+"""Choice of the next seed: the claim most likely to be resolved per second of compute.
 
-Pure functions over designs and plain records. A purchase holds its reasons, so that it can be replayed: the same
-records give the same purchases.
+Pure functions over designs and plain records: the same records give the same seeds.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ QUANTILES = tuple((i + 0.5) / 10 for i in range(10))
 
 @dataclass(frozen=True, slots=True)
 class OpenComparison:
-    """One comparison whose next seed could be bought: all its arms run together."""
+    """A comparison whose next seed could be added; its arms run together."""
 
     benchmark: str
     arms: tuple[str, ...]
@@ -47,10 +46,10 @@ class OpenComparison:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An unresolved test with what its resolution needs.
+    """An unresolved test.
 
-    ``threshold`` is the p at which its correction, as the family stands now, is satisfied; ``margin`` that of "not
-    worse"; ``stopping`` how evidence is read; ``cap`` the largest number of seeds that this run may buy.
+    ``threshold`` is the p that its correction accepts as the family stands, ``margin`` that of "not worse",
+    ``stopping`` the sequential rule, ``cap`` the maximum seeds of this run.
     """
 
     claim_id: str
@@ -67,7 +66,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class AddedSeeds:
-    """A seed to run for all arms of a comparison, and why."""
+    """A seed to run for all arms of a comparison."""
 
     claim_id: str
     benchmark: str
@@ -82,7 +81,7 @@ class AddedSeeds:
 
     @property
     def reason(self) -> str:
-        """As a sentence."""
+        """The reason as a sentence."""
         others = ", ".join(f"{claim} {rate:.3g}" for claim, rate in self.alternatives[:3])
         return (
             f"{self.claim_id} is unresolved after {self.n} pairs (adjusted p {self.adjusted_p:.3g}, needs p ≤ "
@@ -91,16 +90,15 @@ class AddedSeeds:
         )
 
     def as_event(self, run_id: str) -> LogEvent:
-        """The journal's event of a seed that a run buys."""
+        """The event of a seed that a run adds."""
         return LogEvent("seed-bought", asdict(self) | {"reason": self.reason}, run_id)
 
 
 def resolved(reading: Reading, adjusted_p: float, criteria: Criteria, adjusted_smaller: float = 1.0) -> str | None:
-    """Why a verdict can no longer be lost; None where it can. ``reading`` is that of an anytime design.
+    """The reason that a verdict can no longer change, or None; of a sequential ``reading``.
 
-    The running interval and p never take back what they excluded, and neither does a correction of such p values.
-    An effect worth having being excluded is not the end where the estimate lies at −m or below: "not reproduced" can
-    still become "contradicted".
+    The running interval and p only shrink, and so does the correction of such p values. Excluding an effect of the
+    smallest size of interest is not the end where the estimate is at −m or below: "contradicted" is still possible.
     """
     certain = adjusted_p <= criteria.alpha
     if reading.margin:
@@ -117,12 +115,12 @@ def resolved(reading: Reading, adjusted_p: float, criteria: Criteria, adjusted_s
             return "direction and size settled"
     m = criteria.smallest if criteria.smallest is not None else 0.0
     if reading.sized and adjusted_smaller <= criteria.alpha and (certain or reading.estimate > -m):
-        return "an effect worth having is excluded"
+        return "an effect of the smallest size of interest is excluded"
     return None
 
 
 def pending_claims(suite: Suite, plan: Plan, reader: Queries, *, cap: int) -> list[Pending]:
-    """The unresolved tests of a suite, from exactly the plan's trials; ``cap`` is the largest number of seeds."""
+    """The unresolved tests of a suite; ``cap`` is the maximum number of seeds."""
     designs = claim_designs(suite, plan, sequential=True)
     evidence = read_evidence(reader, {trial for design in designs for trial in design.trial_ids()})
     return pending_of(designs, evidence, cap)
@@ -168,10 +166,10 @@ def _open_comparison(design: ClaimDesign, examined: ExaminedBlock, evidence: Evi
     block = examined.block
     arms = tuple(dict.fromkeys((*block.chain, *design.pairing.own_baselines)))
     cells = [block.cells.get(arm, {}) for arm in arms]
-    # an arm may have more seeds already, bought for another comparison
+    # an arm may have more seeds already, added for another comparison
     following = next(seed for seed in count() if any(seed not in cell for cell in cells))
     stored = ([evidence[trial].seconds for trial in cell.values() if trial in evidence] for cell in cells)
-    seconds = sum(median(known) if (known := [time for time in times if time]) else 1.0 for times in stored)
+    seconds = sum(median(existing) if (existing := [time for time in times if time]) else 1.0 for times in stored)
     values = [tuple(pairs.values) for pairs in examined.pairs]
     weakest = min(values, key=lambda each: (len(each), sum(each) / len(each) if each else 0.0)) if values else ()
     p = Paired(weakest, _stopping(design)).p if weakest else 1.0
@@ -179,10 +177,10 @@ def _open_comparison(design: ClaimDesign, examined: ExaminedBlock, evidence: Evi
 
 
 def next_seeds(pending: Sequence[Pending], at_most: int = 1) -> list[AddedSeeds]:
-    """The next seeds, best first: ``at_most`` of them, each comparison once.
+    """The ``at_most`` best next seeds, each comparison once.
 
-    A claim over several benchmarks gets its seed where the evidence is weakest. Where nothing is expected to resolve
-    before the cap, the cheapest seed of the claim with fewest pairs is next.
+    A claim over several benchmarks gets its seed where the evidence is weakest. Where no claim is expected to resolve,
+    the cheapest seed of the claim with fewest pairs is next.
     """
     weakest = [(test, max(test.comparisons, key=lambda each: (each.p, -len(each.differences)))) for test in pending]
     rated = [(resolution_rate(test, comparison), test, comparison) for test, comparison in weakest]
@@ -199,11 +197,11 @@ def next_seeds(pending: Sequence[Pending], at_most: int = 1) -> list[AddedSeeds]
 
 
 def resolution_rate(pending: Pending, comparison: OpenComparison) -> float:
-    """Expected resolutions per second if seeds go on to this comparison.
+    """Expected resolutions per second if this comparison gets further seeds.
 
-    For ten equally likely true means (quantiles of the t posterior after the seeds so far) the first number of seeds
-    is found at which evidence and interval, projected with the sd so far, resolve the claim; each counts one over the
-    seconds until then, or nothing beyond the cap.
+    For ten equally likely true means (quantiles of the t posterior) the first number of seeds at which evidence and
+    interval, projected with the present sd, resolve the claim; each counts one over the seconds until then, or zero
+    beyond the maximum.
     """
     values = np.asarray(comparison.differences, dtype=np.float64)
     n, cap, criteria = len(values), pending.cap, pending.criteria
@@ -236,7 +234,7 @@ def resolution_rate(pending: Pending, comparison: OpenComparison) -> float:
 
 
 def with_added_seeds(selection: Selection, purchases: Sequence[AddedSeeds]) -> Selection:
-    """A selection with the seeds of purchases, for every arm of each comparison."""
+    """A selection with added seeds for every arm of each comparison."""
     bought = dict(selection.bought)
     for purchase in purchases:
         for arm in purchase.arms:

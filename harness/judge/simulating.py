@@ -1,8 +1,7 @@
-"""A suite judged on scores in which nothing is true, again and again: how often does it say a false word?
+"""False positives of a suite, from simulated scores without effects.
 
-The suite's own designs (tests, families, scopes, rules, seeds) are judged by the real judge, and where seeds are bought
-by the real policy; only the scores are drawn. Gates, competent figures and teachers are left aside: they ask about
-trainings that did not happen.
+The suite's designs are judged by the real judge, with seeds added by the real policy; only the scores are drawn.
+Mechanism checks, baseline thresholds and teachers are left out, since they concern real training.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ Have = Mapping[tuple[str, str], int]
 
 @dataclass(frozen=True, slots=True)
 class SimulatedNoise:
-    """How scores are drawn.
+    """The distribution of scores.
 
     Attributes:
         correlation: of one arm's scores between benchmarks, under one seed.
-        effect: what the first arm of each claim is better by as claimed, in standard deviations of a pair.
+        effect: advantage of the first arm of each claim, in standard deviations of a pair.
     """
 
     law: str = "normal"
@@ -57,12 +56,12 @@ class SimulatedNoise:
 
 @dataclass(slots=True)
 class FalseWords:
-    """What was said over simulated suites.
+    """Counts over simulated suites.
 
     Attributes:
         tests: by family.
-        suites: with at least one word that says that an effect is there, by family.
-        confirmed: tests that were given such a word on the claimed side, by family.
+        suites: with at least one verdict that states an effect, by family.
+        confirmed: tests with such a verdict on the claimed side, by family.
         pairs: over all tests.
     """
 
@@ -80,7 +79,7 @@ class FalseWords:
         return self.pairs / every if every else 0.0
 
     def rows(self) -> list[dict[str, str | int | float]]:
-        """One a family, and one of all: share of suites with such a word, its standard error, share of tests."""
+        """By family and over all: share of suites, its standard error, share of tests."""
         counted = {family: (tests, self.suites[family], self.confirmed[family]) for family, tests in self.tests.items()}
         counted["any"] = (sum(self.tests.values()), self.anywhere, sum(self.confirmed.values()))
         return [
@@ -100,7 +99,7 @@ class FalseWords:
 def simulate_suite(
     suite: Suite, selection: Selection, noise: SimulatedNoise, repeats: int, *, seed: int = 0
 ) -> FalseWords:
-    """Judge a suite as it would be with these seeds, on drawn scores; nothing is run, read or stored."""
+    """Judge a suite on drawn scores; nothing is run, read or stored."""
     cap = selection.cap
     planned = selection if cap is None else replace(selection, seeds=tuple(range(cap)), cap=None)
     designs = claim_designs(suite, make_plan(suite, planned), sequential=cap is not None)
@@ -113,16 +112,16 @@ def simulate(
     """Judge drawn scores.
 
     Args:
-        designs: of a plan with as many seeds as are judged, or with all up to the cap.
-        cap: seeds are bought from ``seeds.min`` up to it; None: all of the plan's are judged at once.
+        designs: of a plan with as many seeds as are judged, or with the maximum.
+        cap: maximum seeds, added from ``seeds.min`` on; None: all of the plan's are judged at once.
     """
-    asked = [_bare(design) for design in designs if design.question.mode == "difference" and design.stopped is None]
-    found = FalseWords()
+    requested = [_bare(design) for design in designs if design.question.mode == "difference" and design.stopped is None]
+    result = FalseWords()
     for repeat in range(repeats):
-        evidence = _evidence(asked, noise, np.random.default_rng([seed, repeat]))
-        judged = asked if cap is None else _added_seeds(asked, evidence, cap)
-        _count(judged, evidence, found)
-    return found
+        evidence = _evidence(requested, noise, np.random.default_rng([seed, repeat]))
+        judged = requested if cap is None else _added_seeds(requested, evidence, cap)
+        _count(judged, evidence, result)
+    return result
 
 
 def _bare(design: ClaimDesign) -> ClaimDesign:
@@ -136,7 +135,7 @@ def _bare(design: ClaimDesign) -> ClaimDesign:
 def _evidence(
     designs: Sequence[ClaimDesign], noise: SimulatedNoise, rng: np.random.Generator
 ) -> dict[str, StoredTrial]:
-    """What the trials would store; a trial that several claims look at is drawn once for each metric."""
+    """Trials with drawn scores; a shared trial is drawn once for each metric."""
     shared: dict[tuple[str, int, str], float] = {}
     results: dict[str, dict[tuple[str, str], float]] = {}
     for design in designs:
@@ -156,7 +155,7 @@ def _evidence(
 
 
 def _added_seeds(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial], cap: int) -> list[ClaimDesign]:
-    """The designs with the seeds that the policy buys, all that are wanted in a round at once."""
+    """The designs with the seeds that the policy adds."""
     have: dict[tuple[str, str], int] = {
         (block.benchmark, arm): design.rules.seeds[0]
         for design in designs
@@ -164,11 +163,11 @@ def _added_seeds(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTr
         for arm in block.cells
     }
     while True:
-        asked = [_cut(design, have) for design in designs]
-        pending = pending_of(asked, evidence, cap)
+        requested = [_cut(design, have) for design in designs]
+        pending = pending_of(requested, evidence, cap)
         purchases = next_seeds(pending, at_most=len(pending))
         if not purchases:
-            return asked
+            return requested
         for purchase in purchases:
             for arm in purchase.arms:
                 place = (purchase.benchmark, arm)
@@ -186,7 +185,7 @@ def _cut(design: ClaimDesign, have: Have) -> ClaimDesign:
     return replace(design, blocks=blocks)
 
 
-def _count(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial], found: FalseWords) -> None:
+def _count(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial], counts: FalseWords) -> None:
     claims = [examine_claim(design, evidence) for design in designs]
     families = corrected_families(claims)
     wrong: set[str] = set()
@@ -201,9 +200,9 @@ def _count(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial], 
                 wrong.add(family)
             if unit.contrast not in seen:
                 seen.add(unit.contrast)
-                found.tests[family] += found.repeats == 0
-                found.pairs += unit.reading.n if unit.reading is not None else 0
-                found.confirmed[family] += Verdict.of(word).decisive and not against
-    found.repeats += 1
-    found.suites.update(wrong)
-    found.anywhere += bool(wrong)
+                counts.tests[family] += counts.repeats == 0
+                counts.pairs += unit.reading.n if unit.reading is not None else 0
+                counts.confirmed[family] += Verdict.of(word).decisive and not against
+    counts.repeats += 1
+    counts.suites.update(wrong)
+    counts.anywhere += bool(wrong)

@@ -23,10 +23,9 @@ from harness.suite.load import find_suite
 
 
 def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, tuple[VerdictRow, ...]]:
-    """Upsert the suite's claims, judge them from the trials of its plan, store what is new, return the verdicts.
+    """Judge a suite from the trials of its plan and store new verdicts.
 
-    A missing database is made: a suite's claims can be looked at before anything has run. One that cannot be written is
-    judged all the same, and nothing is stored.
+    A missing database is created. Verdicts of a read-only database are returned and not stored.
     """
     try:
         owner = Writer(database).open()
@@ -46,7 +45,7 @@ def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan,
 def _judged(
     suite: Suite, selection: Selection, reader: Reader
 ) -> tuple[Plan, tuple[VerdictRow, ...], Judgement | None]:
-    """The plan, its verdicts, and what of them is not stored yet."""
+    """The plan, its verdicts, and the verdicts that are not stored yet."""
     selection = as_last_run(suite, selection, reader)
     plan = stored_plan(suite, selection, reader)
     # Checks of identities need torch; a run computes them, and what is stored of this code is used here.
@@ -55,8 +54,9 @@ def _judged(
 
 
 def as_last_run(suite: Suite, selection: Selection, reader: Reader) -> Selection:
-    """Without ``--seeds``, those of the suite's last run at this scale: judging other seeds would be another look, and
-    judging fewer than a run bought would replace its verdicts by weaker ones.
+    """Without ``--seeds``, those of the suite's last run at this scale.
+
+    Other seeds would be another interim analysis; fewer would replace its verdicts by weaker ones.
     """
     if selection.seeds is not None:
         return selection
@@ -65,16 +65,16 @@ def as_last_run(suite: Suite, selection: Selection, reader: Reader) -> Selection
         "AND environment_id IS DISTINCT FROM ? ORDER BY started_at DESC LIMIT 1",
         (suite.name, selection.scale, ENVIRONMENT),
     ).rows
-    asked = json.loads(rows[0][0]) if rows and rows[0][0] else {}
-    if not asked.get("seeds"):
+    requested = json.loads(rows[0][0]) if rows and rows[0][0] else {}
+    if not requested.get("seeds"):
         return selection
-    return replace(selection, seeds=tuple(asked["seeds"]), cap=asked.get("cap"))
+    return replace(selection, seeds=tuple(requested["seeds"]), cap=requested.get("cap"))
 
 
 def stored_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:
-    """The plan of a selection; with a sequential range, as far as the seeds that the policy buys are stored.
+    """The plan of a selection; of a range of seeds, as far as added seeds are stored.
 
-    The policy is replayed on the stored evidence: the same records give the same purchases.
+    The policy is replayed on the stored evidence: the same records give the same seeds.
     """
     plan = make_plan(suite, selection)
     while selection.cap is not None:
@@ -91,7 +91,7 @@ def stored_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:
 
 
 def stored_otherwise(plan: Plan, reader: Reader) -> int:
-    """Finished trials in the places that the plan still lacks: other code, another recipe or other data made them."""
+    """Number of finished trials of other code, recipes or data."""
     finished = set(reader.finished({trial.trial_id for trial in plan.trials}))
     lacking = {(link.benchmark, link.arm, link.seed) for link in plan.links if link.trial_id not in finished}
     rows = reader.query(
@@ -107,8 +107,8 @@ class JudgedSuite:
     """A suite's verdicts at a scale.
 
     Attributes:
-        superseded: stored trials of its cells that other code, recipes or data made: they are not judged.
-        adopted: judged trials that older code made and that count as today's (``harness verify --adopt``).
+        superseded: stored trials of other code, recipes or data, which are not judged.
+        adopted: judged trials carried over from older code (``harness verify --adopt``).
     """
 
     suite: Suite
@@ -120,10 +120,10 @@ class JudgedSuite:
 
 
 def stored_suite(reader: Reader, name: str) -> Suite:
-    """A suite as its newest run stored it; of a run of an older version as its file is today.
+    """A suite as its newest run stored it; of older versions, its present file.
 
     Raises:
-        HarnessError: no run of that name, an invalid suite, or an older run whose file is gone.
+        HarnessError: no run of that name, an invalid suite, or a missing file.
     """
     sql = """SELECT spec->>'$.resolved', spec->>'$.file', spec->>'$.path' FROM runs WHERE suite = ?
         ORDER BY started_at DESC LIMIT 1"""
@@ -139,10 +139,10 @@ def stored_suite(reader: Reader, name: str) -> Suite:
 
 
 def named_suite(which: str, database: Path) -> Suite:
-    """The suite of a file or of a shipped name, read anew; any other as its newest run stored it.
+    """The suite of a file or shipped name, else as its newest run stored it.
 
     Raises:
-        HarnessError: there is none, or it is invalid.
+        HarnessError: an unknown or invalid suite.
     """
     try:
         path = find_suite(which)
@@ -157,17 +157,14 @@ def named_suite(which: str, database: Path) -> Suite:
 
 
 def judge_suite(suite: Suite | str, selection: Selection, database: Path) -> JudgedSuite:
-    """Judge a suite, also named or by its path, from the stored trials, and store the verdicts; nothing is run.
-
-    Trials of imports are not among them (``harness.judge.imported``).
-    """
+    """Judge a suite from its stored trials and store the verdicts; imports are left out."""
     suite = named_suite(suite, database) if isinstance(suite, str) else suite
     plan, verdicts = judge_now(suite, selection, database)
     return judged_suite(suite, plan, verdicts, database)
 
 
 def judged_suite(suite: Suite, plan: Plan, verdicts: tuple[VerdictRow, ...], database: Path) -> JudgedSuite:
-    """A suite's verdicts with its ablations, and the counts of trials that need a word."""
+    """A suite's verdicts with ablations and counts of unused trials."""
     with open_reader(database) as reader:
         wanted = [trial.trial_id for trial in plan.trials]
         adopted = len(reader.query("SELECT trial_id FROM adoptions WHERE trial_id = ANY(?)", [wanted]))

@@ -1,11 +1,10 @@
-"""The tests that a claim's scope asks for, over one or several benchmarks, with intervals that agree with their p.
+"""Tests of a claim's scope, over one or several benchmarks.
 
-Every test is asked the same: how small a level would still say "above zero", "below zero", or "smaller than m"; an
-interval of the effect it speaks of at any level α; and whether its answer rests on the shape of the differences.
-A conjunction speaks of the k-th largest effect among m: its p above zero is the partial conjunction's (Benjamini &
-Heller 2008), its lower end the k-th largest lower end at α/(m − k + 1), its upper end the (m − k + 1)-th smallest
-upper end at α/k, and its p below zero inverts that. k = m is "everywhere" (Berger 1982): the lower end needs no
-correction.
+Every test gives the smallest level at which it says "above zero", "below zero" or "smaller than m", and an interval
+of its effect that agrees with its p. A conjunction is about the k-th largest effect among m: its p above zero is the
+partial conjunction's (Benjamini & Heller 2008), its lower end the k-th largest lower end at α/(m − k + 1), its upper
+end the (m − k + 1)-th smallest upper end at α/k, and its p below zero inverts that. k = m is "everywhere" (Berger
+1982).
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ FEWEST = 3
 
 
 class Test(ABC):
-    """What a verdict needs to know.
+    """Base of the tests.
 
     Attributes:
         n: pairs; of the part that has fewest.
-        sized: whether the estimate is a size (False: only signs were tested).
+        sized: False if only signs were tested, so that the estimate is not a size.
         estimate: the effect, up = as claimed; NaN without pairs.
-        p_above: smallest level at which the effect lies above zero, of a two-sided test; 1 where it does not point so.
+        p_above: smallest level at which the effect lies above zero, two-sided; 1 where it points down.
         p_below: the same below zero.
         e: evidence after the last seed.
     """
@@ -44,7 +43,7 @@ class Test(ABC):
 
     @property
     def p(self) -> float:
-        """Two-sided: the smaller one, since an effect cannot lie on both sides; 1 where there is no test."""
+        """Two-sided p; 1 without a test."""
         return min(self.p_above, self.p_below)
 
     @abstractmethod
@@ -52,11 +51,11 @@ class Test(ABC):
         """1 − α interval of the effect."""
 
     def above(self, alpha: float) -> bool:
-        """Whether the effect lies above zero."""
+        """True if the effect lies above zero."""
         return self.p_above <= alpha
 
     def below(self, alpha: float) -> bool:
-        """Whether the effect lies below zero."""
+        """True if the effect lies below zero."""
         return self.p_below <= alpha
 
     @abstractmethod
@@ -65,17 +64,16 @@ class Test(ABC):
 
     @abstractmethod
     def fragile(self, alpha: float) -> bool:
-        """Whether the answer rests on a shape of the differences that the sign-flip test does not support."""
+        """True if the sign-flip test does not support the rejection."""
 
 
 class Paired(Test):
     """One benchmark's paired differences, in order of seeds.
 
-    Fixed number of seeds: paired t. With a ``rule`` seeds are bought: evidence and interval valid at every look up to
-    its cap, the interval running, so that what it excluded stays excluded. With an infinite difference (a diverged arm
-    lost its pair) only signs count: the exact sign-flip test, or with a rule the Beta(1, 1) mixture for the signs of
-    all pairs. The estimate is the mean difference, or the median where a pair was lost by divergence. Below three
-    pairs p is 1.
+    Fixed number of seeds: paired t. With a ``rule`` seeds are added: evidence and interval are valid at every interim
+    analysis up to the maximum, and the interval only shrinks. With an infinite difference (a diverged arm lost its
+    pair) only signs count: the exact sign-flip test, or with a rule the Beta(1, 1) mixture for the signs. The
+    estimate is the mean difference, or the median where a pair was lost. Below three pairs p is 1.
     """
 
     def __init__(self, values: tuple[float, ...], rule: stats.SequentialRule | None = None) -> None:
@@ -104,12 +102,12 @@ class Paired(Test):
 
     @property
     def _outweighing(self) -> float:
-        """Which way the sum points, in which one pair lost by divergence outweighs every finite one."""
+        """Direction of the sum, where a lost pair outweighs every finite one."""
         lost = sum(math.copysign(1, value) for value in self.values if math.isinf(value))
         return lost if lost else sum(value for value in self.values if math.isfinite(value))
 
     def interval(self, alpha: float) -> tuple[float, float]:
-        """1 − α interval of the mean difference; the whole line where only signs were tested."""
+        """1 − α interval of the mean; whole line for signs alone."""
         if not self.sized:
             return -math.inf, math.inf
         tested = inference(self.values, self.rule, alpha)
@@ -124,13 +122,13 @@ class Paired(Test):
         return self.rule.directed_p([value - m for value in self.values])[1] / 2
 
     def fragile(self, alpha: float) -> bool:
-        """Whether the test rejects on a shape of the differences that the sign-flip test does not support."""
+        """True if the t test rejects and the signs do not support it."""
         return self.sized and self.p <= alpha and stats.sign_sensitive(self.values, alpha)
 
 
 @lru_cache(maxsize=4096)
 def inference(values: tuple[float, ...], rule: stats.SequentialRule | None, alpha: float = 0.05) -> stats.Inference:
-    """The test of paired differences; cached, since the policy asks again although one comparison has changed."""
+    """The test of paired differences; cached, since the policy repeats it."""
     return stats.paired_t(values, alpha) if rule is None else rule.inference(values, alpha)
 
 
@@ -154,10 +152,10 @@ def sign_p(values: Sequence[float]) -> float:
 
 
 class NoWorse(Paired):
-    """Not worse than ``margin``: H0 mean ≤ −margin, one-sided; estimate and interval are of the mean difference.
+    """Not worse than ``margin``: H0 mean ≤ −margin, one-sided.
 
     ``p_above`` is of "not worse by the margin", ``p_below`` (two-sided) of "worse by more than the margin". Both are 1
-    where a pair was lost by divergence; e is 0 where the mean is not above "worse by the margin".
+    where a diverged arm lost a pair; e is 0 where the mean is not above −margin.
     """
 
     def __init__(
@@ -174,16 +172,15 @@ class NoWorse(Paired):
         self.e = self._shifted.e if self.sized and self.estimate > -margin else 0.0
 
     def fragile(self, alpha: float) -> bool:
-        """Whether excluding the margin rests on the shape of the differences."""
+        """True if excluding the margin rests on the shape of the differences."""
         return self.sized and self.p <= alpha and stats.sign_sensitive(self._shifted.values, alpha)
 
 
 class Conjunction(Test):
     """The effect exists in at least ``k`` of the parts.
 
-    The estimate is the k-th largest, NaN where a part has none; n that of the part with fewest pairs, of those that
-    have any. e: the mean of the smallest m − k + 1 e-values is one, since at least so many nulls hold where the claim
-    does not.
+    The estimate is the k-th largest, NaN where a part has none; n that of the part with fewest pairs. e is the mean
+    of the smallest m − k + 1 e-values.
     """
 
     def __init__(self, parts: tuple[Test, ...], k: int) -> None:
@@ -204,11 +201,11 @@ class Conjunction(Test):
         return lows[self.k - 1], highs[self._others - 1]
 
     def p_smaller(self, m: float) -> float:
-        """So many parts are smaller than m that k cannot reach it."""
+        """p of too many parts below m for k to reach it."""
         return stats.partial_conjunction([part.p_smaller(m) for part in self.parts], self._others)
 
     def fragile(self, alpha: float) -> bool:
-        """Whether the verdict would not stand without the parts that rest on the shape of their differences."""
+        """True if the verdict does not stand without its fragile parts."""
         firm = [part for part in self.parts if not part.fragile(alpha)]
         if self.above(alpha):
             return sum(part.above(alpha / self._others) for part in firm) < self.k
@@ -216,11 +213,11 @@ class Conjunction(Test):
 
 
 class Mean(Paired):
-    """The mean over benchmarks, each weighing the same, of differences divided by ``units`` fixed before results.
+    """The mean over benchmarks of differences divided by ``units`` fixed before results.
 
-    The benchmarks are averaged within each seed that all of them have, and tested over seeds: seeds are shared between
-    benchmarks, which as independent strata would reject a true null in 10 / 24 / 44 % for 2 / 4 / 10 benchmarks at
-    correlation .6. A seed in which an arm diverged on some benchmark is lost, one lost both ways says nothing.
+    Benchmarks are averaged within each seed that all of them have, and tested over seeds: as independent strata they
+    would reject a true null in 10 / 24 / 44 % for 2 / 4 / 10 benchmarks at correlation .6. A seed in which an arm
+    diverged on some benchmark is lost; lost both ways it is dropped.
     """
 
     def __init__(self, parts: tuple[Paired, ...], seeds: tuple[tuple[int, ...], ...], units: tuple[float, ...]) -> None:

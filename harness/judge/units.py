@@ -1,4 +1,4 @@
-"""From a design and the stored trials to tests: one unit for each thing that gets a verdict."""
+"""Units of a design: everything that gets a separate verdict."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.vocabulary import Verdict
 
 @dataclass(frozen=True, slots=True)
 class ExaminedBlock:
-    """One benchmark: the pairs of each comparison, gates, and why it gets no test, if so."""
+    """One benchmark: its pairs, mechanism checks, and the reason for no test."""
 
     block: DesignBlock
     pairs: tuple[Pairs, ...]
@@ -28,12 +28,12 @@ class ExaminedBlock:
 
     @property
     def active(self) -> bool:
-        """Whether every gate passed."""
+        """True if every mechanism check passed."""
         return all(gate.passed for gate in self.gates)
 
     @property
     def runs(self) -> bool:
-        """Whether more seeds may still give it a test."""
+        """True if more seeds may still give it a test."""
         return self.stopped is None or self.stopped.verdict == Verdict.NOT_RUN
 
     @property
@@ -48,9 +48,9 @@ Bound = tuple[str, float | None, bool]
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What gets one verdict: a benchmark under scope ``each``, else all of the claim's benchmarks together.
+    """A benchmark under scope ``each``, else all of the claim's benchmarks together.
 
-    ``standardised_by`` and ``replicated_over`` say how several benchmarks were averaged, where they were.
+    ``standardised_by`` and ``replicated_over`` describe the average over several benchmarks.
     """
 
     contrast: str
@@ -68,22 +68,22 @@ class Unit:
 
     @property
     def p_smaller(self) -> dict[Bound, float]:
-        """p of "smaller than the smallest effect worth having", for the same correction; empty where there is no test.
+        """p of "smaller than the SESOI" by bound; empty without a test.
 
-        Claims that share a test may have two sizes, or point either way: these are two questions.
+        Claims that share a test may have two sizes or directions: these are two questions.
         """
         if self.reading is None or self.stopped is not None:
             return {}
         return {(self.contrast, self.smallest, self.reading.estimate > 0): self.reading.p_smaller}
 
     def criteria(self, design: ClaimDesign) -> Criteria:
-        """What its reading is held against."""
+        """The thresholds of its verdict."""
         rules = design.rules
         return Criteria(rules.alpha, rules.kappa, design.estimand.delta, self.smallest, design.sizeless)
 
 
 def units_of(design: ClaimDesign, evidence: Evidence) -> tuple[Unit, ...]:
-    """Every unit of a design that is to be judged from trials."""
+    """Every unit of a design."""
     blocks = tuple(_examine(design, block, evidence) for block in design.blocks)
     if design.question.scope == "each" or len(blocks) == 1:
         return tuple(_unit(design, (block,), block.block.contrast) for block in blocks)
@@ -98,9 +98,9 @@ def _examine(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -> Exa
 
 
 def _stop_of(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> Stop | None:
-    """Why a benchmark gets no test: nothing ran, the gate, divergence, failures, unequal arms, a weak baseline.
+    """The reason for no test of a benchmark, or None.
 
-    At paper scale a gate that failed stands beside the verdict and does not replace it.
+    At paper scale a failed mechanism check is shown next to the verdict.
     """
     block, pairs, gates = examined.block, examined.pairs, examined.gates
     unplanned = [arm for arm in (*block.chain, *design.pairing.own_baselines) if not block.cells.get(arm)]
@@ -122,13 +122,13 @@ def _stopped_by(gates: Sequence[MechanismReading]) -> Stop | None:
     for gate in gates:
         if gate.value is None:
             word = Verdict.NOT_RUN if "no results" in gate.reason else Verdict.INVALID
-            return Stop(word, f"the gate was not measured: {gate.reason}")
+            return Stop(word, f"the mechanism check was not measured: {gate.reason}")
     failed = [str(gate) for gate in gates if not gate.passed]
     return Stop(Verdict.INACTIVE, "; ".join(failed)) if failed else None
 
 
 def _trouble(design: ClaimDesign, block: DesignBlock, pairs: tuple[Pairs, ...], evidence: Evidence) -> str | None:
-    """What makes the trials themselves unfit: other numbers when run again, divergence, failures, no pair at all."""
+    """Unfit trials: unstable numbers, divergence, failures, no pair."""
     unstable = _unstable(design, block, evidence)
     if unstable:
         return f"nondeterminism: {trials_in_words(unstable)} gave another {block.metric} when they ran again"
@@ -142,7 +142,7 @@ def _trouble(design: ClaimDesign, block: DesignBlock, pairs: tuple[Pairs, ...], 
 
 
 def _unstable(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -> int:
-    """Trials of the compared arms whose number is not a function of their content; times never are."""
+    """Number of trials that gave another score when rerun; times are exempt."""
     if design.pairing.log_ratio:
         return 0
     trials = block.trials_of((*block.chain, *design.pairing.own_baselines))
@@ -183,9 +183,9 @@ def _unit(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...], contrast: str)
 
 
 def _unit_stop(k: int | None, blocks: tuple[ExaminedBlock, ...]) -> Stop | None:
-    """A unit of several benchmarks stops where all of them do, where one is invalid, or where gates fail.
+    """The reason that a whole unit stops, or None.
 
-    A benchmark that has not run counts as one without evidence.
+    A benchmark is invalid, mechanism checks fail, or all stop. A benchmark that has not run counts as no evidence.
     """
     stops = [each.stopped for each in blocks if each.stopped is not None]
     if len(blocks) == 1 or not stops:
@@ -200,9 +200,9 @@ def _unit_stop(k: int | None, blocks: tuple[ExaminedBlock, ...]) -> Stop | None:
 
 
 def _test_of(design: ClaimDesign, examined: ExaminedBlock, *, inactive_too: bool) -> Test:
-    """The test of one benchmark: that of its only comparison, or that all of them hold.
+    """The test of one benchmark, or of all its comparisons together.
 
-    A benchmark that has not run is no evidence, nor is one whose mechanism did not act unless ``inactive_too``.
+    A benchmark that has not run gives no evidence, nor one whose mechanism did not act unless ``inactive_too``.
     """
     silences = (Verdict.NOT_RUN,) if inactive_too else (Verdict.INACTIVE, Verdict.NOT_RUN)
     silent = examined.stopped is not None and examined.stopped.verdict in silences
@@ -217,15 +217,14 @@ def _test_of(design: ClaimDesign, examined: ExaminedBlock, *, inactive_too: bool
 
 
 def _mixed(blocks: tuple[ExaminedBlock, ...]) -> bool:
-    """Whether the benchmarks are measured in several units or by several metrics."""
     return len({(each.block.unit, each.block.metric) for each in blocks}) > 1
 
 
 def _common_unit(blocks: tuple[ExaminedBlock, ...]) -> tuple[float, ...] | None:
-    """What to divide each benchmark's differences by before they are averaged; None where a floor is lacking.
+    """Divisors of each benchmark's differences before averaging; None where a floor is missing.
 
-    Differences in one unit enter as they are; those in several units divided by each metric's floor, never by their
-    own sd: three seeds on five benchmarks would reject a true null 24 % of the time.
+    Differences in several units are divided by each metric's floor, never by their sd: three seeds on five benchmarks
+    would reject a true null 24 % of the time.
     """
     floors = [each.block.floor for each in blocks]
     if not _mixed(blocks):
@@ -234,7 +233,6 @@ def _common_unit(blocks: tuple[ExaminedBlock, ...]) -> tuple[float, ...] | None:
 
 
 def _mean(design: ClaimDesign, pairs: tuple[Pairs, ...], units: tuple[float, ...]) -> Test:
-    """One comparison's test of the mean over its benchmarks."""
     rules = design.rules
     if design.question.domains is not None:
         return _over_domains(design, pairs, units)
@@ -244,11 +242,10 @@ def _mean(design: ClaimDesign, pairs: tuple[Pairs, ...], units: tuple[float, ...
 
 
 def _over_domains(design: ClaimDesign, pairs: tuple[Pairs, ...], units: tuple[float, ...]) -> Test:
-    """Nested replication: one number a domain, the mean of its seeds; more seeds never make more domains.
+    """Nested replication: one number by domain, the mean of its seeds.
 
-    The number of domains is fixed before results, so it is a paired t in a sequential run too, there of the first
-    ``seeds.min`` seeds: seeds bought because of what was seen do not enter. Where arms diverge alternately in a
-    domain, neither wins it.
+    The number of domains is fixed before results, so it is a paired t in a sequential run too, of the first
+    ``seeds.min`` seeds. Where arms diverge alternately in a domain, neither wins it.
     """
     first = design.rules.seeds[0] if design.rules.sequential else None
     means = []
@@ -261,12 +258,12 @@ def _over_domains(design: ClaimDesign, pairs: tuple[Pairs, ...], units: tuple[fl
 
 
 def smallest_effect(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...]) -> float | None:
-    """m: the smallest effect of interest, in the unit of the differences; None over benchmarks of several units."""
+    """The SESOI in the unit of the differences; None over several units."""
     if _mixed(blocks):
         return None
     smallest = [_smallest(design, each) for each in blocks]
-    known = [value for value in smallest if value is not None]
-    return min(known) if known and len(known) == len(smallest) else None
+    existing = [value for value in smallest if value is not None]
+    return min(existing) if existing and len(existing) == len(smallest) else None
 
 
 def _smallest(design: ClaimDesign, examined: ExaminedBlock) -> float | None:
@@ -284,6 +281,5 @@ def _smallest(design: ClaimDesign, examined: ExaminedBlock) -> float | None:
 
 
 def _share(of: float | None, examined: ExaminedBlock) -> float | None:
-    """A share of the baseline's mean, in the metric's unit."""
     scores = examined.baseline
     return of * abs(sum(scores) / len(scores)) if of is not None and scores else None

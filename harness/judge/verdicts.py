@@ -1,4 +1,4 @@
-"""The verdict tables of docs/verdicts.md: from what was measured to one word."""
+"""The verdict tables of docs/verdicts.md."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SENSITIVE = f"{Verdict.INCONCLUSIVE} (distribution-sensitive)"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a test says at level α: estimate, 1 − α interval, p, e, and its side of zero.
+    """A test at level α: estimate, 1 − α interval, p, e, and its side of zero.
 
-    ``p_smaller`` is one-sided, of "smaller than the smallest effect worth having"; 1 where there is no such size.
+    ``p_smaller`` is one-sided, of "smaller than the SESOI"; 1 without a SESOI.
     """
 
     n: int
@@ -34,7 +34,7 @@ class Reading:
 
 
 def read(test: Test, alpha: float, smallest: float | None = None, *, margin: bool = False) -> Reading:
-    """Ask a test everything that a verdict needs."""
+    """Every number of a test that a verdict needs."""
     low, high = test.interval(alpha)
     p_smaller = 1.0 if smallest is None or margin else test.p_smaller(smallest)
     return Reading(
@@ -55,9 +55,9 @@ def read(test: Test, alpha: float, smallest: float | None = None, *, margin: boo
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """What a reading is held against: ``delta`` is the published effect as claimed, ``smallest`` is m.
+    """Thresholds of a verdict: ``delta`` is the published effect as claimed, ``smallest`` the SESOI.
 
-    ``sizeless``: only the direction is judged, since no published size applies (a stand-in) or none was stated.
+    ``sizeless``: only the direction is judged.
     """
 
     alpha: float
@@ -68,11 +68,11 @@ class Criteria:
 
 
 def decide(reading: Reading, adjusted_p: float, criteria: Criteria, adjusted_smaller: float = 1.0) -> str:
-    """The verdict's word; every word that says something needs the p that its family's correction left.
+    """The verdict of a reading; every verdict needs the p after its family's correction.
 
     Args:
-        adjusted_p: of "not zero", whichever side.
-        adjusted_smaller: of "smaller than the smallest effect worth having".
+        adjusted_p: of "not zero", on either side.
+        adjusted_smaller: of "smaller than the SESOI".
     """
     certain = adjusted_p <= criteria.alpha and reading.above != reading.below
     negligible = adjusted_smaller <= criteria.alpha and reading.sized and not reading.margin

@@ -1,4 +1,4 @@
-"""What a verdict does not say by its word: beside it in the terminal, in its record and on its page."""
+"""Warnings shown with a verdict."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ FEWEST = 3
 
 
 def warnings_beside(design: ClaimDesign, units: Sequence[Unit]) -> tuple[str, ...]:
-    """One sentence each: an arm that gives one number at every seed, failed trials, a claim judged as "not worse"."""
+    """Sentences on constant scores, failed trials, and judging as not worse."""
     blocks = [examined for unit in units for examined in unit.blocks]
-    said = [text for examined in blocks for text in _of_block(examined)]
+    message = [text for examined in blocks for text in _of_block(examined)]
     estimand = design.estimand
     delta, margin = estimand.delta, estimand.margin
     if design.question.scope == "no_worse" and delta is not None and margin is not None and delta < margin:
         size = f"the published difference is {delta:g} {estimand.unit}"
-        said.append(f"judged as not worse by more than {margin:g}: {size}")
-    return tuple(dict.fromkeys(said))
+        message.append(f"judged as not worse by more than {margin:g}: {size}")
+    return tuple(dict.fromkeys(message))
 
 
 def _of_block(examined: ExaminedBlock) -> Iterator[str]:
@@ -41,7 +41,7 @@ def _of_block(examined: ExaminedBlock) -> Iterator[str]:
 
 
 def equal_at_every_seed(scores: Mapping[int, float]) -> bool:
-    """Whether three seeds or more gave one number."""
+    """True if three seeds or more gave one number."""
     return len(scores) >= FEWEST and len(set(scores.values())) == 1
 
 

@@ -1,4 +1,4 @@
-"""Verdicts that replace those whose trials are deleted: the same question, not run, with the reason."""
+"""Verdicts that replace those of deleted trials: not run, with the reason."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Withdrawn:
 
 
 def withdrawn_verdicts(reader: Queries, trial_ids: Sequence[str]) -> tuple[list[dict[str, Any]], list[Withdrawn]]:
-    """Rows of ``verdicts`` that replace the newest verdicts resting on some of these trials, and their claims.
+    """Rows that replace the newest verdicts of deleted trials, and their claims.
 
-    Nothing is judged: a verdict from the remaining trials would be another interim analysis of them.
+    The remaining trials are not judged: that would be another interim analysis.
     """
     rows, claims = [], []
     for stored in reader.query(_RESTING, [list(trial_ids)]).dicts():

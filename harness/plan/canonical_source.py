@@ -43,9 +43,7 @@ class CanonicalSource:
 def normal_form(source: bytes, ours: Callable[[Import], bool | None]) -> CanonicalSource:
     """Return the canonical source of a Python file.
 
-    Args:
-        source: content of the file.
-        ours: True for a first-party import, False for another, None for one that only describes and is left out.
+    ``ours`` is True for a first-party import, False for another, None for one that only describes and is left out.
 
     Raises:
         SyntaxError: it is not Python.

@@ -35,12 +35,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The imported trials of a plan.
-
-    Attributes:
-        origins: by trial_id.
-        notes: remarks on a configuration by (benchmark, arm): several files made it.
-    """
+    """The imported trials of a plan, with remarks on their files."""
 
     origins: Mapping[str, Origin]
     notes: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)

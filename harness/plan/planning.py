@@ -56,14 +56,8 @@ def _grouped(pairs: Iterable[tuple[KeyT, ValueT]]) -> dict[KeyT, list[ValueT]]:
 class Plan:
     """The trials of a suite at a scale.
 
-    Attributes:
-        trials: each once, pairs of one seed side by side, dependencies first.
-        links: every (benchmark, arm, seed) with its trial; dependencies have none.
-        settings: the resolved benchmarks by name.
-        absent: benchmarks without a block for this scale.
-        arms: every arm of the suite and of the command line by name, unused ones too.
-        imported: the trials that are imported results; None: there are none.
-        overrides: those of the selection.
+    ``trials`` are in order: pairs of one seed side by side, dependencies first. ``links`` are the names of each;
+    ``absent`` are benchmarks without a block for this scale; ``arms`` includes unused ones.
     """
 
     suite: str
@@ -119,18 +113,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The selected part of a suite.
+    """The selected part of a suite; None: all of it, and its own numbers of seeds.
 
-    Attributes:
-        scale: a :class:`~harness.vocabulary.Scale`.
-        benchmarks: None: all of the suite.
-        arms: None: all that a benchmark runs; ``added_arms`` run always.
-        seeds: None: the suite's own numbers.
-        ``cap``: largest number of seeds of a configuration, where seeds may be added one by one.
-        ``bought``: seeds added so far, by (benchmark, arm).
-        overrides: values that replace those of every arm, by dotted key (``batch_size``, ``data.KEY``,
-            ``optimizer.adam.lr``).
-        added_arms: arms beside the suite's, by name; they run on every benchmark.
+    ``cap`` is the largest number of seeds of a configuration where seeds may be added one by one, ``bought`` those
+    added so far by (benchmark, arm). ``overrides`` replace values of every arm by dotted key (``batch_size``,
+    ``data.KEY``, ``optimizer.adam.lr``); ``added_arms`` run on every benchmark.
     """
 
     scale: str = "mini"
@@ -206,12 +193,7 @@ def must_exist(what: str, names: Sequence[str] | None, valid: Collection[str]) -
 def _contents(
     arms: Mapping[str, Arm], wanted: Selection, settings: Mapping[str, Setting]
 ) -> dict[tuple[str, str], Content]:
-    """The content of every configuration.
-
-    Raises:
-        HarnessError: each refused override with its reason and the benchmarks that take it; or the configuration of an
-            added arm that does not resolve.
-    """
+    """The content of every configuration; refused overrides are one error with the benchmarks that take them."""
     contents: dict[tuple[str, str], Content] = {}
     refused: dict[str, dict[str, str]] = {}  # override → benchmark → why
     for name, base in settings.items():

@@ -23,11 +23,8 @@ WHERE = ("folder", "repository", "environment", "python", "memory_mb", "writes",
 def program_identity(recipe: Values, root: Path) -> str:
     """Digest (sha256) of the program's files or commit, its lock file, and its interpreter.
 
-    Args:
-        root: the folder of the suite's file.
-
     Raises:
-        HarnessError: the folder, the code or the lock file is missing.
+        HarnessError: the folder, the code or the lock file is missing below the suite's folder ``root``.
     """
     digest = hashlib.sha256()
     if recipe.get("repository"):
@@ -51,11 +48,7 @@ Cell = TypeVar("Cell")
 
 
 def with_programs(contents: Mapping[Cell, Content], root: Path) -> dict[Cell, Content]:
-    """Add the identities of programs to contents; each program's files are read once.
-
-    Raises:
-        HarnessError: as :func:`program_identity`.
-    """
+    """Add the identities of programs to contents; each program's files are read once."""
     identities: dict[str, str] = {}
     result: dict[Cell, Content] = {}
     for cell, content in contents.items():

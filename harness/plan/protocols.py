@@ -79,8 +79,7 @@ def tuned_section(suite: Suite, scale: str) -> TunedProtocol | None:
 def tuned_suite(suite: Suite) -> Suite:
     """The suite of the claims under the tuned protocol, a separate family.
 
-    A mechanism check between two arms presumes that they differ in the method alone; with other learning rates and
-    weight decays it says nothing of the cause, and is left out.
+    A mechanism check between two arms with different rates cannot name its cause, and is left out.
     """
     bindings = []
     for binding in suite.tuned_claims:
@@ -92,11 +91,7 @@ def tuned_suite(suite: Suite) -> Suite:
 
 
 def searches(suite: Suite, plan: Plan) -> list[EqualSearch]:
-    """The searches for a plan's tuned claims, one a benchmark.
-
-    Raises:
-        HarnessError: a search that cannot be made.
-    """
+    """The searches for a plan's tuned claims, one a benchmark."""
     tuned = tuned_section(suite, plan.scale)
     if tuned is None:
         return []

@@ -33,10 +33,8 @@ class Durations:
     def left(self, waiting: Mapping[Cell, int], running: Iterable[tuple[Cell, float]], elapsed: float) -> float | None:
         """Seconds until the last trial has ended; None before the first one has.
 
-        Args:
-            waiting: numbers of trials that have not begun, by configuration.
-            running: the configuration of each running trial, and the seconds since it began.
-            elapsed: seconds since the first trial began; trials run side by side as they did until now.
+        ``running`` has the configuration of each running trial and the seconds since it began, ``elapsed`` the seconds
+        since the first trial began; trials run side by side as they did until now.
         """
         running = list(running)
         each = self.medians({*waiting, *(cell for cell, _ in running)})

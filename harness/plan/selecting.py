@@ -31,11 +31,7 @@ def choose(
     seeds: Seeds = None,
     overrides: Values | None = None,
 ) -> Chosen:
-    """Select parts of a suite.
-
-    Args:
-        arms: names of the suite's arms, or ``NAME=FILE.py:CLASS``, which adds one.
-        seeds: a number of seeds (0…N−1), the seeds, or ``"MIN..MAX"`` for a sequential design; None: the suite's own.
+    """Select parts of a suite; an arm ``NAME=FILE.py:CLASS`` adds one.
 
     Raises:
         HarnessError: seeds or an arm that are not valid.

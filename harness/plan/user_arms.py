@@ -62,10 +62,8 @@ def with_user_arms(suite: Suite, texts: Sequence[str]) -> tuple[Suite, tuple[str
 def compared(suite: Suite, selection: Selection, against: Sequence[str]) -> Suite:
     """Add to the suite a comparison of each added arm with ``against``.
 
-    It runs on every selected benchmark with both arms, in the benchmark's first metric.
-
     Raises:
-        HarnessError: no arm was added, or no benchmark runs both.
+        HarnessError: no arm was added, or no selected benchmark runs both.
     """
     if not selection.added_arms:
         raise HarnessError(

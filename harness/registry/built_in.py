@@ -65,11 +65,7 @@ def _files() -> Iterator[Path]:
 
 
 def collect(root: Path) -> Index:
-    """Read the index from the packages below a folder.
-
-    Raises:
-        HarnessError: unreadable metadata, or two entries of a kind with one name.
-    """
+    """Read the index from the packages below a folder."""
     packages = StaticPackages(root)
     index: Index = {}
     for kind, names in PACKAGES.items():

@@ -54,11 +54,7 @@ class Entry(Generic[MetadataT]):
         return f"{self.module}:{self.metadata.target}"  # type: ignore[attr-defined]
 
     def load(self) -> Component:
-        """Import the class or function, and the record of its options.
-
-        Raises:
-            HarnessError: the module cannot be imported or lacks the target.
-        """
+        """Import the class or function, and the record of its options."""
         from harness.trial.runtime import Component
 
         target = str(self.metadata.target)  # type: ignore[attr-defined]

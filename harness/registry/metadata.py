@@ -40,9 +40,9 @@ def sources_file(module: Path) -> Path:
 def named_sources(module: Path, record: Callable[[str], Any]) -> tuple[DataMetadata, ...]:
     """The data sources declared in YAML beside a layout's module.
 
-    ``suites/data/sources/<module>.yaml`` holds the fields of ``DataMetadata`` under ``sources``, by the name of the
-    source, and common ones under ``shared``. ``options`` names a record of the module (``record`` returns it),
-    ``defaults`` its defaults for the source.
+    ``suites/data/sources/<module>.yaml`` holds the fields of ``DataMetadata`` by source, and common ones under
+    ``shared``. ``options`` names a record of the module (``record`` returns it), ``defaults`` its defaults for the
+    source.
     """
     file = sources_file(module)
     if not file.is_file():

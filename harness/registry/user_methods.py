@@ -31,11 +31,7 @@ class UserMethod:
 
 
 def register(method: UserMethod) -> None:
-    """Register a user's part in this process.
-
-    Raises:
-        HarnessError: the file does not run, or lacks the class.
-    """
+    """Register a user's part in this process."""
     if not method.slot:
         metadata = _metadata_record(method.file, method.kind, method.name)
         registry.add(
@@ -64,11 +60,7 @@ def register(method: UserMethod) -> None:
 
 
 def found_in(file: Path, target: str) -> Any:
-    """Return a class or function of a file.
-
-    Raises:
-        HarnessError: the file does not run, or lacks the name; the message lists its names.
-    """
+    """Return a class or function of a file; an error lists the names that it has."""
     module = load_file(file)
     part = getattr(module, target, None)
     if part is None:
@@ -79,11 +71,7 @@ def found_in(file: Path, target: str) -> Any:
 
 
 def user_method(file: Path, target: str, slot: Slot) -> UserMethod:
-    """Describe a class of a file that fills a slot.
-
-    Raises:
-        HarnessError: the file or the class is missing, or is not the optimizer that its slot needs.
-    """
+    """Describe a class of a file that fills a slot; an optimizer must be torch's."""
     part = found_in(file, target)
     family = "own"
     if slot == "optimizer":
@@ -96,11 +84,7 @@ def user_method(file: Path, target: str, slot: Slot) -> UserMethod:
 
 
 def user_part(file: Path, kind: Kind) -> UserMethod:
-    """Describe a file's data source, model or task by its metadata.
-
-    Raises:
-        HarnessError: it has no metadata of that kind.
-    """
+    """Describe a file's data source, model or task by its metadata."""
     metadata = _metadata_record(file, kind, None)
     return UserMethod(metadata.name, file, metadata.target, kind=kind)
 

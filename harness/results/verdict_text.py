@@ -26,7 +26,7 @@ TONES: Mapping[str, str] = {
     Tone.HOLDS: "confirmed{}",
     Tone.PART: "confirmed in direction with a smaller effect",
     Tone.NULL: "below the smallest effect size of interest",
-    Tone.OPEN: "inconclusive",
+    Tone.OPEN: Verdict.INCONCLUSIVE.value,
     Tone.IDLE: "with an inactive mechanism",
     Tone.VOID: "not evaluable",
     UNKNOWN: "with a verdict unknown to this version",

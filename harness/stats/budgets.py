@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.stats.paired import paired_t
-from harness.stats.records import BudgetBand, Floats, Inference, as_values, check_alpha
+from harness.stats.records import BudgetBand, Floats, as_values, check_alpha
 
 
 def _check_budget(budget: int) -> None:
@@ -154,34 +153,3 @@ def median_best_band(values: ArrayLike, alpha: float = 0.05, budgets: Sequence[i
 
     estimate = quantile(0.0) if n else np.full(len(sizes), math.nan)
     return BudgetBand(sizes, estimate, quantile(-margin), quantile(margin), n, dropped)
-
-
-def best_of_difference(
-    method: Sequence[ArrayLike],
-    baseline: Sequence[ArrayLike],
-    budget: int,
-    alpha: float = 0.05,
-    *,
-    in_order: bool = False,
-) -> Inference:
-    """Paired t on the best-of-B difference of two arms over studies.
-
-    `method[s]` and `baseline[s]` are the scores of the configurations of study s, up = better. Random search: each
-    study gives its `expected_best`. `in_order` (TPE, where configurations depend on the earlier ones): the best of
-    the first B. A study with fewer than B results on a side is dropped and counted; `n` studies remain. The
-    answer to "who is better" is this over a range of B. Raises ValueError when the numbers of studies differ.
-    """
-    _check_budget(budget)
-    if len(method) != len(baseline):
-        raise ValueError(f"studies: {len(method)} of the method and {len(baseline)} of the baseline; one pair a seed")
-    best = _best_so_far if in_order else expected_best
-    with np.errstate(invalid="ignore"):
-        pairs = zip(method, baseline, strict=True)
-        differences = [float(np.subtract(best(ours, budget), best(theirs, budget))) for ours, theirs in pairs]
-    return paired_t(np.array(differences, dtype=np.float64), alpha)
-
-
-def _best_so_far(values: ArrayLike, budget: int) -> float:
-    scores = as_values(values, "values")[:budget]
-    ran = scores[~np.isnan(scores)]
-    return float(ran.max()) if len(scores) == budget and len(ran) else math.nan

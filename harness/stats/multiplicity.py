@@ -1,9 +1,9 @@
 """Corrections for families of tests, and tests over several benchmarks.
 
 p values go in and adjusted p values come out in the same order, to be compared with alpha directly. A NaN is
-a member of the family without a test yet: it counts as a member with no evidence (p = 1, e = 0) and is
+a member of the family without a test yet: it counts as a member with no evidence (p = 1) and is
 returned as NaN, so a family committed before the results cannot shrink because trials failed. An empty family gives
-an empty array. p outside [0, 1] or a negative e raises ValueError.
+an empty array. p outside [0, 1] raises ValueError.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.stats.paired import t_quantile, t_tail
-from harness.stats.records import Floats, TwoWayInference, as_probabilities, as_values, check_alpha
+from harness.stats.records import Floats, TwoWayInference, as_probabilities, check_alpha
 
 
 def holm(p: ArrayLike) -> Floats:
@@ -41,21 +41,6 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
     return _in_input_order(adjusted, order, values)
 
 
-def e_bh(e: ArrayLike) -> Floats:
-    """e-BH as adjusted levels, valid under any dependence.
-
-    Rejecting those ≤ alpha controls the false discovery rate: min over j ≥ i of m/(j·e_(j)) with e descending, at most
-    1: Benjamini-Hochberg on 1/e. Each e must be an e-value when it was taken, the one at its claim's stopping time,
-    never a running maximum (see `sequential.e_from_p` for stopping rules that look at more than t). Source: Wang &
-    Ramdas (2022).
-    """
-    values = as_values(e, "e")
-    if (values < 0).any():
-        raise ValueError(f"e: {values[values < 0][0]!r} is negative; an e-value is 0 or more, or NaN for no test")
-    with np.errstate(divide="ignore", over="ignore"):
-        return benjamini_hochberg(np.minimum(1.0 / values, 1.0))
-
-
 def _ranked(p: ArrayLike) -> tuple[Floats, NDArray[np.intp], Floats]:
     """Ascending p values (no test: 1), their order, and the input values."""
     values = as_probabilities(p)
@@ -70,37 +55,17 @@ def _in_input_order(adjusted: Floats, order: NDArray[np.intp], values: Floats) -
     return answer
 
 
-def _directed(p: ArrayLike, estimates: ArrayLike | None) -> Floats:
-    """p values, with 1 without a test or a positive estimate."""
-    values = as_probabilities(p)
-    if estimates is not None:
-        effects = as_values(estimates, "estimates")
-        if effects.shape != values.shape:
-            raise ValueError(f"estimates: {len(effects)} given for {len(values)} p values")
-        values = np.where(effects > 0, values, 1.0)
-    return np.where(np.isnan(values), 1.0, values)
-
-
-def intersection_union(p: ArrayLike, estimates: ArrayLike | None = None) -> float:
-    """p of "every benchmark shows the effect": the largest p.
-
-    No correction is needed. Two-sided p values do not know the direction: with `estimates`, one that is not above zero
-    counts as p = 1. NaN (no test) counts as 1, an empty family is 1. Source: Berger (1982).
-    """
-    values = _directed(p, estimates)
-    return float(values.max()) if len(values) else 1.0
-
-
-def partial_conjunction(p: ArrayLike, k: int, estimates: ArrayLike | None = None) -> float:
+def partial_conjunction(p: ArrayLike, k: int) -> float:
     """p of "at least k of the m benchmarks show the effect".
 
-    (m - k + 1)·p_(k), at most 1. Valid under any dependence. k = m is `intersection_union`, k = 1 Bonferroni.
-    `estimates` and NaN as there; fewer than k tests cannot show it: 1. Raises ValueError for k < 1. Source: Benjamini &
+    (m - k + 1)·p_(k), at most 1. Valid under any dependence. k = m is the largest p (Berger 1982), k = 1 Bonferroni.
+    NaN (no test) counts as 1; fewer than k tests cannot show it: 1. Raises ValueError for k < 1. Source: Benjamini &
     Heller (2008).
     """
     if k < 1:
         raise ValueError(f"k: {k!r}; valid: 1 to the number of benchmarks")
-    values = np.sort(_directed(p, estimates))
+    probabilities = as_probabilities(p)
+    values = np.sort(np.where(np.isnan(probabilities), 1.0, probabilities))
     if k > len(values):
         return 1.0
     return min(1.0, float((len(values) - k + 1) * values[k - 1]))

@@ -131,15 +131,6 @@ def _sums_of_eight(values: Floats) -> Floats:
     return np.asarray(eights @ signs.T)
 
 
-def distribution_sensitive(differences: ArrayLike, alpha: float = 0.05) -> bool:
-    """True if the t test rejects without support of the signs.
-
-    That is when the paired t rejects at alpha while the signs do not (`sign_sensitive`). False whenever the t test does
-    not reject, so for fewer than two values and for infinite ones.
-    """
-    return paired_t(differences, alpha).p <= alpha and sign_sensitive(differences, alpha)
-
-
 def sign_sensitive(differences: ArrayLike, alpha: float = 0.05) -> bool:
     """True if the signs do not support a rejection at alpha.
 
@@ -334,31 +325,19 @@ def _one_sided(sample: Moments, bound: float, alpha: float) -> Inference:
     return sample.inference(sample.mean - half, sample.mean + half, p)
 
 
-def paired_correlation(method: ArrayLike, baseline: ArrayLike, alpha: float = 0.05) -> Interval:
-    """Pearson correlation of the two arms over seeds: what pairing is worth.
+def paired_correlation(method: ArrayLike, baseline: ArrayLike) -> float:
+    """Pearson correlation of the two arms over seeds: the gain of pairing.
 
     Var(method - baseline) falls by 2·r·s_m·s_b against unpaired runs. Pairs with a side that is not finite are
-    dropped and counted. Below two pairs or with a constant side NaN; below four pairs the interval is [-1, 1].
-    Fisher's z interval assumes bivariate normal values. Source: Fisher (1921).
+    dropped. NaN below two pairs or with a constant side.
     """
-    check_alpha(alpha)
     a, b = paired_arrays(method, baseline)
     kept = np.isfinite(a) & np.isfinite(b)
-    dropped = int(len(a) - kept.sum())
     first, second = moments(a[kept]), moments(b[kept])
     if first.n < 2 or first.sd == 0.0 or second.sd == 0.0:
-        return Interval(math.nan, -1.0, 1.0, first.n, dropped)
+        return math.nan
     za, zb = (first.values - first.mean) / first.sd, (second.values - second.mean) / second.sd
-    r = float(np.clip(np.sum(za * zb) / (first.n - 1), -1.0, 1.0))
-    if first.n < 4:
-        return Interval(r, -1.0, 1.0, first.n, dropped)
-    if abs(r) == 1.0:
-        return Interval(r, r, r, first.n, dropped)
-    from scipy import special
-
-    half = float(special.ndtri(1 - alpha / 2)) / math.sqrt(first.n - 3)
-    z = math.atanh(r)
-    return Interval(r, math.tanh(z - half), math.tanh(z + half), first.n, dropped)
+    return float(np.clip(np.sum(za * zb) / (first.n - 1), -1.0, 1.0))
 
 
 def log_ratio(method: ArrayLike, baseline: ArrayLike) -> Floats:

@@ -10,8 +10,8 @@ Wang & Ramdas (2025), anytime-valid t-tests.
 Limits. It assumes normal differences: on exponential ones 12 % of null paths cross 1/.05 in 30 looks, and the
 sign-flip check filters almost none of these, since nearly always all differences so far have one sign. The
 martingale property holds for stopping rules that see the data through t only; a rule that also looks at the raw
-scale can push the mean of E at its stopping time slightly above 1 (1.035 by the second seed). `anytime_p` is valid
-under every rule; `e_from_p` of it is an e-value under every rule.
+scale can push the mean of E at its stopping time slightly above 1 (1.035 by the second seed). The p of the largest E
+so far (`capped.SequentialRule`) is valid under every rule.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from harness.stats.records import Floats, Inference, as_probabilities, as_values, check_alpha
+from harness.stats.records import Floats, as_values, check_alpha
 
 DEFAULT_G = 0.5
 """The prior variance for which there is a table (`harness.stats.capped`)."""
@@ -95,40 +95,17 @@ def log_e_process(differences: ArrayLike, g: float = DEFAULT_G) -> Floats:
     return np.where(np.isfinite(mean) & np.isfinite(square), log_e, -np.inf)
 
 
-def _observed(differences: ArrayLike) -> tuple[Floats, int]:
-    values = as_values(differences)
-    kept = values[~np.isnan(values)]
-    return kept, len(values) - len(kept)
-
-
-def log_e_value(differences: ArrayLike, g: float = DEFAULT_G) -> float:
-    """log of `e_value`, which overflows beyond some 280 seeds of strong evidence."""
-    kept, _ = _observed(differences)
-    _check_g(g)
-    return float(log_e_process(kept, g)[-1]) if len(kept) else 0.0
-
-
 def e_value(differences: ArrayLike, g: float = DEFAULT_G) -> float:
     """E_n against "no mean difference" after all n seeds: 1/α or more rejects at level α.
 
     n = 0 or 1: 1 (no evidence). An infinite difference: 0. NaN pairs are dropped. The running maximum
     is not an e-value.
     """
-    log_e = log_e_value(differences, g)
-    return math.exp(log_e) if log_e < 709.0 else math.inf
-
-
-def anytime_p(differences: ArrayLike, g: float = DEFAULT_G) -> float:
-    """Two-sided p value valid under every stopping rule.
-
-    min over k ≤ n of 1/E_k, at most 1. The order of the differences is the order in which the seeds came. n = 0 or 1:
-    1. NaN pairs are dropped; an infinite difference adds nothing, and what was shown before it stays.
-    """
-    kept, _ = _observed(differences)
+    values = as_values(differences)
+    kept = values[~np.isnan(values)]
     _check_g(g)
-    if len(kept) == 0:
-        return 1.0
-    return math.exp(-max(0.0, float(np.max(log_e_process(kept, g)))))
+    log_e = float(log_e_process(kept, g)[-1]) if len(kept) else 0.0
+    return math.exp(log_e) if log_e < 709.0 else math.inf
 
 
 def interval_half_widths(
@@ -146,44 +123,3 @@ def interval_half_widths(
     n, mean, square = _running(values)
     half = half_width_of_moments(n, square, g, -math.log(alpha) if log_threshold is None else log_threshold)
     return mean, np.where(np.isfinite(mean) & np.isfinite(square), half, np.inf)
-
-
-def anytime_interval(
-    differences: ArrayLike, g: float = DEFAULT_G, alpha: float = 0.05, *, running: bool = False
-) -> Inference:
-    """The mean difference, an interval valid at every n, and `anytime_p`.
-
-    The interval after the last seed, the inversion of E_n: it excludes 0 exactly when E_n ≥ 1/α. It may widen
-    again; with `running` it is the intersection of all intervals so far, equally valid and never wider, so that
-    an excluded value stays excluded (an empty set, low > high, is evidence against the model).
-    """
-    kept, dropped = _observed(differences)
-    _check_g(g)
-    check_alpha(alpha)
-    if len(kept) == 0:
-        return Inference(math.nan, -math.inf, math.inf, 1.0, 0, dropped)
-    mean, half = interval_half_widths(kept, g, alpha)
-    with np.errstate(invalid="ignore"):
-        lows = np.where(np.isinf(half), -np.inf, mean - half)
-        highs = np.where(np.isinf(half), np.inf, mean + half)
-        estimate = float(np.sum(kept) if np.isinf(kept).any() else mean[-1])
-    low = float(np.max(lows)) if running else float(lows[-1])
-    high = float(np.min(highs)) if running else float(highs[-1])
-    return Inference(estimate, low, high, anytime_p(kept, g), len(kept), dropped)
-
-
-def e_from_p(p: ArrayLike) -> Floats:
-    """An e-value for each p value by the mixture of power calibrators.
-
-    (1 - p + p·log p) / (p·(log p)²). For a p value that is valid at any time the result may be used at any stopping
-    time. p = 1 gives ½, p = 0 gives inf, NaN stays NaN. Source: Vovk & Wang (2021), eq. 2.
-    """
-    values = np.atleast_1d(as_probabilities(p))
-    # the closed form loses its digits near p = 1, where a Taylor series holds: with u = -log p it is
-    # (e^u - 1 - u) / u², the exponential series shifted by two
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        u = -np.log(values)
-        series = 0.5 + u / 6 + u * u / 24 + u**3 / 120
-        closed = (np.expm1(u) - u) / (u * u)
-    answer = np.where(u < 1e-3, series, closed)
-    return np.where(values == 0.0, np.inf, answer)

@@ -1,4 +1,4 @@
-"""The one place that opens the database file to write, and releases it soon after.
+"""Open the database file to write; copy it; release it soon after.
 
 A connection costs some ten milliseconds to open. It is kept for a moment after its use, for the next use in this
 process, unless another process waits for the file. A mutex inside the process is held during each use, because closing
@@ -17,9 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.store.locking import busy, file_lock, is_free
+from harness.store.errors import StoreReadOnlyError
+from harness.store.locking import busy, copy_database, file_lock, is_free, wal_bytes
 from harness.store.paths import StorePaths
 from harness.store.schema import open_for_writing
+from harness.trial.files import sync
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -29,7 +31,7 @@ LINGER_SECONDS = 0.1
 
 
 class ProcessLock:
-    """The mutex of this process for one database, and the kept connection, which is touched under it alone."""
+    """A process's mutex for one database, and the connection it guards."""
 
     def __init__(self) -> None:
         self.mutex = threading.Lock()
@@ -126,7 +128,7 @@ def writing(paths: StorePaths, timeout: float = 10.0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def using(paths: StorePaths, timeout: float = 10.0, *, linger: bool = True) -> Iterator[DuckDBPyConnection]:
-    """Use the database at the newest schema, alone among our processes and threads.
+    """Open the database at the newest schema, or use the kept connection.
 
     Args:
         paths: of the database.
@@ -175,3 +177,52 @@ def _drop_after_fork() -> None:
 
 
 os.register_at_fork(before=_release_before_fork, after_in_child=_drop_after_fork)
+
+
+def copy_current(paths: StorePaths, target: Path, timeout: float) -> None:
+    """Copy the file under the lock; without it in a folder that nobody can write.
+
+    Raises:
+        StoreHeldError: not free within ``timeout`` seconds, or a foreign writer has the file open.
+    """
+    try:
+        with writing(paths, timeout):
+            copy_database(paths, target)
+    except StoreReadOnlyError:
+        copy_database(paths, target)
+
+
+def take_snapshot(paths: StorePaths) -> bool:
+    """Publish a whole copy of the database; False while the WAL is not empty.
+
+    The copy is made under the lock; making it durable and renaming it into place needs none.
+
+    Raises:
+        StoreHeldError: as :func:`copy_database`, or another of our processes has the lock.
+        OSError: the disk does not take the copy.
+    """
+    own = f"{os.getpid()}.{threading.get_ident()}"  # several writers may live in one process
+    partial = paths.snapshot.with_name(f"{paths.snapshot.name}.partial-{own}")
+    try:
+        with writing(paths):
+            if wal_bytes(paths) > 0:
+                return False
+            copy_database(paths, partial)
+        sync(partial)
+        partial.replace(paths.snapshot)
+    except BaseException:
+        partial.unlink(missing_ok=True)  # half a copy on a full disk takes the space that the event log needs
+        raise
+    return True
+
+
+def remove_left_overs(paths: StorePaths) -> None:
+    """Remove partial copies and databases of killed processes; the caller holds the lock."""
+    import psutil
+
+    beginnings = (f"{paths.snapshot.name}.partial-", f"{paths.database.name}.new-")
+    for entry in paths.database.parent.iterdir():
+        for beginning in beginnings:
+            pid = entry.name.removeprefix(beginning).partition(".")[0]
+            if entry.name.startswith(beginning) and not (pid.isdigit() and psutil.pid_exists(int(pid))):
+                entry.unlink(missing_ok=True)

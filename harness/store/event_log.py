@@ -1,9 +1,8 @@
 """The event log: append-only log segments of JSON lines, one for each session of a writer.
 
 The event log is the record; the database is a view of it. A durable ``append`` returns once its line is on
-the disk. Threads that append at the same time share one ``fsync`` (group commit): the first
-syncs for all lines written so far, and those that come meanwhile wait for the next one, so that nobody waits
-longer than two syncs.
+the disk. Threads that append at the same time share one ``fsync`` (group commit): each syncs for all lines written so
+far, and those that wait meanwhile find their line synced, or the first of them syncs for all.
 """
 
 from __future__ import annotations
@@ -52,11 +51,10 @@ class EventLog:
         hold_segment(self._descriptor)
         unnamed.rename(self.path)
         sync_folder(folder)
-        self._state = threading.Condition()
+        self._writing, self._syncing = threading.Lock(), threading.Lock()
         self.written = 0  # bytes of whole lines
         self._lines = 0
         self._synced = 0
-        self._syncing = False
         self._broken: str | None = None
         self._closed = False
 
@@ -73,14 +71,16 @@ class EventLog:
         line = encode({"v": VERSION, "kind": event.kind, "at": event.at or utc_now(), **event.to_json()})
         if durable is None:
             durable = not event.passing
-        with self._state:
+        with self._writing:
             end = self._write(line)
-            if durable:
-                self._wait_for_disk(end)
+        if durable:
+            self._wait_for_disk(end)
         return end
 
     def _write(self, line: bytes) -> int:
-        self._refuse_if_unusable()
+        self._refuse_if_broken()
+        if self._closed:
+            raise StoreError(f"the event log {self.path} is closed")
         line = sealed(line, self._lines)
         rest = memoryview(line)
         try:
@@ -98,51 +98,37 @@ class EventLog:
         return self.written
 
     def _wait_for_disk(self, end: int) -> None:
-        while self._synced < end:
-            self._refuse_if_unusable()
-            if self._syncing:
-                self._state.wait()
-                continue
-            self._syncing = True
+        with self._syncing:
+            self._refuse_if_broken()
+            if self._synced >= end:  # whoever had the lock before has synced for this line too
+                return
             upto = self.written
-            self._state.release()
             try:
                 os.fsync(self._descriptor)
             except OSError as error:
                 # After a failed fsync the kernel may have dropped the pages: nothing later can be trusted.
                 self._broken = str(error)
-            finally:
-                self._state.acquire()
-                self._syncing = False
-                if self._broken is None:
-                    self._synced = max(self._synced, upto)
-                self._state.notify_all()
+                self._refuse_if_broken()
+            self._synced = upto
 
-    def _refuse_if_unusable(self) -> None:
+    def _refuse_if_broken(self) -> None:
         if self._broken is not None:
             raise StoreError(f"the event log {self.path} can no longer be written: {self._broken}")
-        if self._closed:
-            raise StoreError(f"the event log {self.path} is closed")
 
     def finish(self) -> None:
         """Sync what was written and take no more; the log segment stays held. Idempotent."""
-        with self._state:
+        with self._writing:
             if self._closed:
                 return
-            try:
-                self._wait_for_disk(self.written)
-            finally:
-                self._closed = True
-                while self._syncing:
-                    self._state.wait()
-                self._state.notify_all()
+            self._closed = True
+        self._wait_for_disk(self.written)
 
     def close(self) -> None:
         """Finish, and let go of the log segment. Idempotent."""
         try:
             self.finish()
         finally:
-            with self._state:
+            with self._syncing:
                 if self._descriptor >= 0:
                     os.close(self._descriptor)
                     self._descriptor = -1

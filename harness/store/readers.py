@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from harness.store.connections import using
+from harness.store.connections import copy_current, using
 from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
 from harness.store.ingest import behind, counters, ingest
 from harness.store.paths import StorePaths
@@ -32,7 +32,6 @@ from harness.store.schema import (
     telling_blocks,
     usable_schema,
 )
-from harness.store.snapshot import copy_current
 
 T = TypeVar("T")
 
@@ -217,7 +216,7 @@ class Reader(Queries):
                 return
 
     def _is_stale(self) -> bool:
-        """True if a snapshot was not taken when the file was last written, or is gone."""
+        """True if the snapshot is gone or much older than the file."""
         return _age(self.paths.snapshot) - _age(self.paths.database) > _STALE_SNAPSHOT_SECONDS
 
     def _explained(self, error: OSError | StoreError) -> StoreError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import first_line
-from harness.store.connections import writing
+from harness.store.connections import copy_current, take_snapshot, writing
 from harness.store.encoding import stamp
 from harness.store.errors import StoreError
 from harness.store.event_log import LogSegment, segments
@@ -21,7 +21,6 @@ from harness.store.locking import copy_database, keeping_out
 from harness.store.paths import StorePaths
 from harness.store.queries import IS_FINAL
 from harness.store.schema import connect, open_for_writing, schema_number, schema_of
-from harness.store.snapshot import copy_current, take_snapshot
 from harness.store.tables import STORED, TABLES
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ _FINISHED = f"SELECT trial_id FROM trials WHERE {IS_FINAL}"
 
 @dataclass(frozen=True)
 class StoreProblem:
-    """A problem of a store; ``kind`` is file, schema, counts or journal."""
+    """A problem of a store; ``kind`` is one of the words used below."""
 
     kind: str
     message: str

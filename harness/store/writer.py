@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from harness.store.connections import release, using, writing
+from harness.store.connections import release, remove_left_overs, take_snapshot, using, writing
 from harness.store.errors import StoreDiskError, StoreError, StoreHeldError
 from harness.store.event_log import EventLog, LogSegment, segments
 from harness.store.events import AbandonedEvent, Event, SessionEvent
@@ -25,7 +25,6 @@ from harness.store.ingest import counters, ingest, refused_events
 from harness.store.paths import StorePaths
 from harness.store.readers import Reader
 from harness.store.schema import ROOM
-from harness.store.snapshot import remove_left_overs, take_snapshot
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -128,7 +127,7 @@ class Writer:
             return reader.finished(trial_ids)
 
     def reader(self) -> Reader:
-        """Open a reader of all that was recorded, also while the file is held.
+        """Open a reader of everything recorded, even while the file is held.
 
         Raises:
             StoreError: the database cannot be brought up to date for another reason.

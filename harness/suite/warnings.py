@@ -20,9 +20,6 @@ class UntunedArm:
     """An arm at a default that the recipe tunes for another arm.
 
     Attributes:
-        method: the optimizer that keeps its default.
-        hyper_parameter: its name, with the value ``default``.
-        tuned_arm: an arm that the recipe tunes.
         setting: the key of the recipe: ``optimizer.adam.lr``.
     """
 

@@ -50,13 +50,9 @@ class Slot:
 class DataRequest(Generic[OptionsT]):
     """The arguments of a data source.
 
-    Attributes:
-        options: the source's options.
-        root: the folder that holds its files (``HARNESS_DATA``); unused by generated and shipped sources.
-        streams: random streams; splits come from ``split``, generated content from ``data``.
-        name: of the source; one layout's code serves a user's folder and every source that is stored this way.
-        files: the files of a named source (``data:…``, below ``root``), each with its sha256, as the trial's identity
-            holds them; a user's folder is ``options.path`` instead.
+    ``root`` holds its files (``HARNESS_DATA``). Splits come from the stream ``split``, generated content from ``data``.
+    One layout's code serves a user's folder (``options.path``) and every named source that is stored this way, whose
+    ``files`` (``data:…``, below ``root``) come with their sha256.
     """
 
     options: OptionsT
@@ -70,11 +66,8 @@ class DataRequest(Generic[OptionsT]):
 class ModelRequest(Generic[OptionsT]):
     """The arguments of a model builder.
 
-    Attributes:
-        options: the model's options.
-        facts: properties of the data (``classes``, ``channels``, ``size``, ``vocabulary``).
-        norms: norm slots by place (``encoder``, ``decoder``; ``all`` where one norm serves every place).
-        ``prerequisites``: weights to start from by name (``backbone``): a trial's folder or a file.
+    ``norms`` has norm slots by place (``encoder``, ``decoder``; ``all`` where one norm serves every place),
+    ``prerequisites`` the weights to start from by name (``backbone``): a trial's folder or a file.
     """
 
     options: OptionsT
@@ -123,14 +116,12 @@ class TrialContext:
     """Everything a task may use.
 
     Attributes:
-        recipe: the part of the recipe that all tasks share.
         options: the task's own part of the recipe, as its metadata declares it.
-        build_model: ``context.build_model(facts)`` builds the arm's model from the stream ``init``.
+        build_model: builds the arm's model of the data's facts, from the stream ``init``.
         slots: methods by slot name; norm slots by place under ``norm.<place>``.
         folder: for the files of this trial (pictures, samples).
-        load_prerequisite: ``context.load_prerequisite("teacher", facts)`` builds a dependency's network with its
-            trained weights, in evaluation mode and without gradients; ``prerequisites`` names them.
-        loader: reads files, ahead of the training where the recipe gives it threads.
+        load_prerequisite: (name, facts) to a dependency's network with its trained weights, in evaluation mode and
+            without gradients.
     """
 
     recipe: Recipe

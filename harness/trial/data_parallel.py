@@ -1,8 +1,7 @@
 """Data-parallel training: one step in several processes, each on its rows of the batch, gradients averaged.
 
 The result is that of ``DistributedDataParallel`` (Li et al., VLDB 2020, arXiv 2006.15704), computed after the backward
-pass instead of by hooks during it: tasks with several networks or several updates a step need no wrapper around each.
-``harness.execute.executors.processes`` sets up the process group.
+pass, so that several networks or updates a step need no wrapper.
 """
 
 from __future__ import annotations

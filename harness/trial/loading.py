@@ -36,14 +36,10 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class FileRows:
-    """One tensor of a batch, read from files, a row a file.
+    """One tensor of a batch; each row is read from a file.
 
-    Attributes:
-        files: of the rows, in order.
-        read: (number of the row, its file) to an array of ``shape``; a pure function, called by several threads.
-        shape: of a row.
-        dtype: of the tensor.
-        put: copies an array (second) into its row of the tensor (first).
+    ``read``: (number of the row, its file) to an array of ``shape``; a pure function, called by several threads.
+    ``put`` copies it (second) into its row of the tensor (first).
     """
 
     files: Sequence[Path]
@@ -59,12 +55,7 @@ class FileRows:
 
 @dataclass(frozen=True, slots=True)
 class PendingBatch(Generic[T]):
-    """A batch that is not read yet.
-
-    Attributes:
-        rows: files to read; empty where the data lie in memory.
-        make: makes the batch of the tensors (files, *shape), on the trial's device.
-    """
+    """A batch that is not read yet; ``make`` makes it of the tensors (files, *shape) of ``rows``."""
 
     rows: tuple[FileRows, ...]
     make: Callable[..., T]
@@ -99,11 +90,9 @@ class _Started(Generic[T]):
 
 
 class Loader:
-    """Reads batches for one trial.
+    """Reads batches for one trial with ``workers`` threads; 0: the caller reads, and nothing ahead.
 
-    Args:
-        device: of the batches; memory is pinned for a GPU, so that copies to it do not wait.
-        workers: threads that read; 0: the caller reads each batch itself, and nothing ahead.
+    Memory is pinned for a GPU, so that copies to it do not wait.
     """
 
     def __init__(self, device: torch.device, workers: int = 0) -> None:

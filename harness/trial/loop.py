@@ -59,12 +59,7 @@ def settle(recipe: Recipe) -> None:
 
 
 def train(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
-    """Run a trial to its end.
-
-    Raises:
-        OutOfTimeError: the deadline passed; checked between steps.
-        Exception: whatever the task raises.
-    """
+    """Run a trial to its end; errors are the task's, and OutOfTimeError between steps."""
     task = assemble(spec, runtime)
     settle(task.recipe)
     if task.recipe.devices != replicas().count:
@@ -260,11 +255,7 @@ class Loop:
                     self._append("train", f"mechanism.{name}", step, float(quantity))
 
     def _read_losses(self, unread: int = 0) -> None:
-        """Read the losses of all steps but the last few.
-
-        Raises:
-            DivergedError: at the first step whose loss is not finite.
-        """
+        """Read the losses of all steps but the last few; the first that is not finite ends the training."""
         while len(self.unread) > unread:
             step, loss = self.unread.popleft()
             self._must_be_finite(step, loss.item())
@@ -361,11 +352,7 @@ class Loop:
 
 
 def _checked(task: Task, results: list[Score]) -> list[Score]:
-    """Return results whose metrics are declared, or a mechanism's, and unique.
-
-    Raises:
-        HarnessError: an undeclared or repeated metric: a mistake of the task.
-    """
+    """Return results whose metrics are declared, or a mechanism's, and unique."""
     seen: set[tuple[str, str]] = set()
     for split, metric, _ in results:
         if metric not in task.metadata.metrics and not metric.startswith("mechanism."):

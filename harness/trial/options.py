@@ -41,14 +41,8 @@ _NAMES: Mapping[Any, OptionType] = {
 class Option:
     """One option as validation and help see it; a float accepts whole numbers, a list is a tuple in the typed record.
 
-    Attributes:
-        type: from the field's annotation; ``any`` is not checked.
-        default: plain data; None where ``required``.
-        about: its meaning in a few words.
-        choices: the only valid values, where there are any.
-        low, high: limits of numbers, inclusive.
-        optional: null is a valid value (``X | None``).
-        items: of a list: the type of its elements.
+    ``any`` is not checked; limits are inclusive; null is valid where ``optional`` (``X | None``); ``items`` is the type
+    of a list's elements.
     """
 
     type: OptionType

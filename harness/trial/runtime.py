@@ -41,14 +41,11 @@ class Runtime:
     """Surroundings of one trial.
 
     Attributes:
-        folder: for checkpoints, artifacts and trained weights.
         components: finds the methods, task, data source and model that the spec names.
-        data_root: the folder that holds data sets.
         beat: receives (steps done, steps in all, loss) about once a second.
         deadline: of ``time.monotonic()``; checked between steps.
         ``prerequisites``: folders or files of the weights that it starts from, by name.
         keep_product: another trial starts from its weights.
-        checkpoint_seconds: the least time between two checkpoints.
     """
 
     folder: Path

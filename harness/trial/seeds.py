@@ -36,20 +36,12 @@ class Streams:
     root: str = ROOT
 
     def number(self, stream: str, *place: int | str) -> int:
-        """The 63-bit seed of a place in a stream.
-
-        Raises:
-            ValueError: the stream is not one of ``STREAMS``.
-        """
+        """The 63-bit seed of a place in a stream."""
         _must_be_known(stream)
         return derive(stream, self.seed, *place, root=self.root)
 
     def by_step(self, stream: str, *after: int | str) -> Callable[[int], int]:
-        """``number(stream, step, *after)`` as a function of the step: what all steps share is hashed once.
-
-        Raises:
-            ValueError: the stream is not one of ``STREAMS``.
-        """
+        """``number(stream, step, *after)`` as a function of the step; the common part is hashed once."""
         _must_be_known(stream)
         shared = hashlib.sha256("/".join([self.root, stream, str(self.seed), ""]).encode())
         suffix = "".join(f"/{part}" for part in after)

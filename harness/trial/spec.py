@@ -62,12 +62,10 @@ class FilledSlots:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A network that a trial starts from: the reference arm's, or a dependency's with its weights.
+    """A network that a trial starts from: the reference arm's, or a dependency's.
 
-    Attributes:
-        model: None where published weights are read as they are.
-        trial_id: the trial that trained the weights.
-        weights: the source of published weights instead, with ``content``, its identity.
+    Trained weights are those of ``trial_id``, or a published source ``weights`` with its identity ``content``;
+    published weights may need no model.
     """
 
     model: Part | None
@@ -96,11 +94,8 @@ class Start:
 class TrialSpec:
     """The content that a worker runs a trial from.
 
-    Attributes:
-        content: the data's identity: version and checksums.
-        recipe: the value of every key of the recipe, the task's own among them.
-        ``prerequisites``: dependencies by name.
-        reference: the network whose initial weights the arm's model copies, where that is another one.
+    ``content`` is the data's identity (version and checksums), ``recipe`` has every key, the task's own among them,
+    ``reference`` is the network whose initial weights the arm's model copies, where that is another one.
     """
 
     task: str

@@ -24,13 +24,7 @@ from reports.data.suite_results import BenchmarkResults, SuiteResults
 
 @dataclass(frozen=True, kw_only=True)
 class ArmComparison:
-    """A mean paired difference; an end of its interval that is unknown or infinite is None.
-
-    Attributes:
-        label: the comparison in short.
-        seeds: the differences by seed.
-        verdict_tone: that of the claim's verdict, where one was judged on it.
-    """
+    """A mean paired difference; an end of its interval that is unknown or infinite is None."""
 
     label: str
     unit: str
@@ -52,12 +46,9 @@ class Ablation(ArmComparison):
     """One ablation arm on one benchmark: the mean paired difference to its parent, up = the ablation is better.
 
     Attributes:
-        changed: what differs from the parent, in words.
-        sql: the statement that gave the differences.
-        of_gain: whether both sides of a claim were changed alike, and the difference is the gain that is left.
-        stand_in_name: what stands in for the published setting; empty as published.
-        corrected: the interval at the level that the correction for all ablations leaves; None where there is none.
-        test: the comparison as the judge counts it: benchmarks that one stand-in serves have one.
+        of_gain: both sides of a claim were changed alike; the difference is the remaining gain.
+        corrected: the interval at the level corrected for all ablations, or None.
+        test: the test of the judge, one for benchmarks with a common stand-in.
     """
 
     benchmark: str

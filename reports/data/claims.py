@@ -26,14 +26,8 @@ class JudgedClaim:
     """A claim of a suite at a scale.
 
     Attributes:
-        fact: its row of ``claims``: as printed.
-        binding: how the suite binds it, if it does.
-        verdict: the latest one, under the published protocol where there is one.
-        stored: whether the verdict is stored; else nothing was judged yet.
         sides: the trials it rests on, with side, benchmark, arm and seed.
-        protocol: by which ``verdict`` was judged.
         tuned: the claim under the tuned protocol, where that is the second one.
-        stand_in_name: the stand-in in a few words; empty as published.
     """
 
     fact: Row

@@ -122,8 +122,6 @@ class Cost:
     Attributes:
         step_ms: milliseconds a step.
         memory_mb: megabytes at the peak.
-        joules: of a trial.
-        gain: what the judge computed on the benchmark, in the claim's direction.
     """
 
     bench: BenchmarkResults
@@ -176,7 +174,6 @@ class DoseAndGain:
 
     Attributes:
         points: (arm, dose, gain over the comparator at the same seed).
-        sql: the statement that gave them.
     """
 
     metric: str

@@ -32,10 +32,6 @@ class BenchmarkResults:
     """A benchmark of a plan: the statement's body that picks its trials, and the trials.
 
     Attributes:
-        setting: what the plan runs at its scale.
-        metrics: what is measured, by name, the first one first.
-        arms: those that the plan runs, in its order.
-        planned: the number of trials of the plan.
         requested: the number of configurations and seeds, which may share trials.
     """
 

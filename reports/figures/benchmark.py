@@ -6,20 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from reports import formatting
 from reports.data.ablations import Ablation, ArmComparison
+from reports.data.outputs import Confusion, confusions_of
 from reports.data.sql import Answer, grouped
 from reports.data.suite_results import BenchmarkResults
 from reports.figures import figure
-from reports.figures.figure import GREY, Plot, Table, axis, colour, dots, drawing, escape, line
+from reports.figures.figure import GREY, NO_LEGEND, Plot, Table, axis, colour, dots, drawing, escape, line, trace
 from reports.links import slug
 
 MOST_ACROSS = 6
 """Arms whose names fit below a drawing; more are listed at its side."""
 MOST_LINES = 8
 """Arms that are drawn as lines; more are a tangle."""
+WRITTEN_CLASSES = 12
+"""Up to so many classes every cell shows its number."""
 FEW_POINTS = 30
 """Series of fewer points get a mark at each, so that a single one shows."""
 
@@ -31,7 +35,6 @@ class Compared:
     Attributes:
         arms: in the order of the suite, which gives each its colour.
         leading: those that are drawn where not all can be.
-        stand_in: what they were measured on, where that is not the paper's setting.
     """
 
     arms: Sequence[str]
@@ -245,4 +248,46 @@ def best_so_far(compared: Compared, metric: str, unit: str, answer: Answer) -> P
         + _some(len(shown), len(every)),
         drawing=drawing(traces, axis("seconds of training", rangemode="tozero"), axis(f"{metric}, {unit}")),
         height=300,
+    )
+
+
+def confusion_figures(answer: Answer, arms: Sequence[str], stand_in: str) -> list[Plot]:
+    """One heat map an arm: rows are true classes, in percent of each."""
+    return [_confusion(confusion, answer.sql, stand_in) for confusion in confusions_of(answer.rows, arms)]
+
+
+def _confusion(confusion: Confusion, statement: str, stand_in: str) -> Plot:
+    arm, classes, counts, shares = confusion.arm, confusion.classes, confusion.counts, confusion.shares
+    few = len(classes) <= WRITTEN_CLASSES
+    names = [escape(formatting.short(name, 18)) for name in classes]
+    text = [[f"{cell:.0f}" if cell >= 0.5 else "" for cell in row] for row in shares]
+    written = {"text": text, "texttemplate": "%{text}"} if few else {}
+    cells = trace(
+        go.Heatmap,
+        "%{y} taken for %{x}: %{z:.3g} %",
+        z=shares.tolist(),
+        x=names,
+        y=names,
+        colorscale="Cividis",
+        zmin=0,
+        zmax=100,
+        xgap=int(few),
+        ygap=int(few),
+        **written,
+        colorbar={"thickness": 8, "outlinewidth": 0, "title": {"text": "%"}},
+    )
+    rows = [[arm, classes[t], classes[p], int(counts[t, p]), float(shares[t, p])] for t, p in np.argwhere(counts)]
+    across = {"title": {"text": "predicted"}, "automargin": True, "showgrid": False, "type": "category"}
+    down = {"title": {"text": "true"}, "automargin": True, "autorange": "reversed", "type": "category"}
+    message = "; ".join(f"{true} is taken for {label} in {share:.0f} %" for true, label, share in confusion.worst)
+    return Plot(
+        f"confusion-{slug(arm)}",
+        f"{arm}: confusion matrix",
+        f"Confusion matrix of {arm} over {formatting.count(confusion.seeds, 'seed')}, percent of each true class; "
+        f"{confusion.right:.1f} % of the items are right. {message or 'No mistake'}.",
+        Table(["arm", "true", "predicted", "items", "percent"], rows, statement),
+        stand_in,
+        f"Most frequent mistakes: {message}." if message else "",
+        drawing=drawing([cells], across, down, margin=NO_LEGEND),
+        height=400 if few else 460,
     )

@@ -76,11 +76,8 @@ class Figure:
     """A drawing's text alternative, numbers and statement.
 
     Attributes:
-        name: its identifier on its page.
-        title: a heading.
         alt: what it shows, for those who do not see it.
         stand_in: what stands in for the paper's setting, in a few words; empty as published.
-        note: a sentence below it.
     """
 
     name: str

@@ -31,11 +31,7 @@ class ForestLine:
 
     Attributes:
         claim: the first of them.
-        where: the benchmarks.
-        what: the comparison.
-        on: what stands in for the published setting; empty where nothing does.
         more: the number of further claims.
-        text: estimate and interval.
         published: where the published difference lies on the axis.
         reduction: where the relative error reduction lies on its axis; ``reduction_text`` in words.
     """
@@ -57,7 +53,6 @@ class Forest(Figure):
     """A forest plot: lines on an axis.
 
     Attributes:
-        measured: what the axis has.
         marks: every claim's mark, also of those that share a line.
         reductions: the axis of the relative error reductions, where there are any.
     """

@@ -23,7 +23,6 @@ from reports.data.sql import Answer, Row
 from reports.data.suite_results import BenchmarkResults, SuiteResults
 from reports.figures import benchmark as figures
 from reports.figures.figure import Plot
-from reports.figures.heatmaps import confusion_figures
 from reports.links import slug, trial_path
 from reports.pages.render import Page
 
@@ -93,7 +92,7 @@ def _page(reader: Reader, results: SuiteResults, numbers: _Numbers) -> Page:
         "slots": SLOTS,
         "missing": [f"{link.arm}/{link.seed}" for link in results.absent(bench.name)],
         "pictures": pictures_of(left_behind.rows, compared.leading),
-        "confusions": confusion_figures(left_behind, compared.leading, bench.stand_in_name),
+        "confusions": figures.confusion_figures(left_behind, compared.leading, bench.stand_in_name),
         "translations": translations_of(left_behind.rows, compared.leading),
         "pictures_sql": left_behind.sql,
         "provenance": provenance(results, bench.name),

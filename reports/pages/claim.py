@@ -1,4 +1,4 @@
-"""A claim on its suite's page: its line, and what it opens to."""
+"""A claim on its suite's page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class MechanismView:
 
 @dataclass(frozen=True, slots=True)
 class RateView:
-    """The difference at one learning rate: the arms' rates, the mark on an axis that all rates share, its numbers."""
+    """A difference at one learning rate, with its mark."""
 
     label: str
     mark: Mark
@@ -44,15 +44,11 @@ class RateView:
 
 @dataclass(frozen=True, slots=True)
 class ClaimDetail:
-    """A claim's line and what it opens to.
+    """A claim's line and its details.
 
     Attributes:
-        facts: what was computed, as pairs of a word and a number.
-        change: what would change the verdict.
-        changed: what differs from what was registered with the first verdict, old and new.
-        removed: what removing a part does, its mark on an axis that all share, and where that has zero.
-        scatter: whether the dose predicts the gain.
-        rates: the difference at several learning rates.
+        changed: differences from the design of the first verdict.
+        removed: ablations with their marks on a common axis, and its zero.
         check: both sides of an identity in words.
         sql: statements of verdict, mechanism checks, trials, tuned verdict and rates, by these names.
     """

@@ -35,8 +35,6 @@ class ComparisonLine:
 
     Attributes:
         pairs: where single differences lie on the axis.
-        text: difference and interval.
-        facts: what was computed, as pairs of a word and a number.
     """
 
     verdict: TableVerdict

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,41 +19,13 @@ from reports.links import slug
 from reports.pages.render import Page
 
 
-@dataclass(frozen=True, kw_only=True)
-class IndexEntry:
-    """A line of the table that finds claims and ablations; an identity has no difference.
-
-    Attributes:
-        several: the differences of a claim that has more than one, and none that speaks for it.
-    """
-
-    results: SuiteResults
-    tone: str
-    word: str
-    text: str
-    where: str
-    contrast: str
-    difference: float | None
-    interval: tuple[float | None, float | None]
-    n: int | None
-    unit: str
-    anchor: str
-    stand_in_name: str
-    family: str = ""
-    several: tuple[float, ...] = ()
-
-
 @dataclass(frozen=True, slots=True)
 class Cell:
     """Content of a table cell.
 
     Attributes:
-        text: as it is read.
         kind: ``n`` for a number, ``words`` for long text.
-        tone: with its symbol and colour, where the text is a verdict.
         anchor: where on the page of its suite the text leads.
-        below: a smaller line.
-        tag: a mark behind it.
         order: what the column is sorted by, where that is not the text.
     """
 
@@ -66,55 +38,47 @@ class Cell:
     order: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of the table that finds claims and ablations."""
-
-    title: str
-    cell: Callable[[IndexEntry], Cell]
+COLUMNS = ("Verdict", "Claim or ablation", "Comparison", "Difference", "Suite, scale")
+"""The columns of the table of claims and ablations."""
+IndexRow = tuple[str, list[Cell]]
+"""The path of the suite's page, and a cell for each column."""
 
 
-def _difference(entry: IndexEntry) -> Cell:
-    on = f"; on {entry.stand_in_name}" * bool(entry.stand_in_name)
-    if entry.difference is None and len(entry.several) > 1:
-        least, largest = (formatting.number(end(entry.several), sign=True) for end in (min, max))
-        below = f"{len(entry.several)} comparisons{on}"
-        return Cell(f"{least} to {largest} {entry.unit}", "n", below=below, order=min(entry.several))
-    if entry.difference is None:
-        return Cell("–", "n")
-    text = f"{formatting.number(entry.difference, sign=True)} {entry.unit}"
-    below = f"{formatting.interval(*entry.interval)}, n {entry.n}{on}"
-    return Cell(text, "n", below=below, order=entry.difference)
+def difference_cell(
+    difference: float | None,
+    interval: tuple[float | None, float | None],
+    n: int | None,
+    unit: str,
+    stand_in_name: str,
+    several: Sequence[float] = (),
+) -> Cell:
+    """A difference with its interval, or the range of ``several`` comparisons."""
+    on = f"; stand-in: {stand_in_name}" * bool(stand_in_name)
+    if difference is not None:
+        text = f"{formatting.number(difference, sign=True)} {unit}"
+        return Cell(text, "n", below=f"{formatting.interval(*interval)}, n {n}{on}", order=difference)
+    if len(several) > 1:
+        least, largest = (formatting.number(end(several), sign=True) for end in (min, max))
+        below = f"{len(several)} comparisons{on}"
+        return Cell(f"{least} to {largest} {unit}", "n", below=below, order=min(several))
+    return Cell("–", "n")
 
 
-def _stand_in(entry: IndexEntry) -> str:
-    return "stand-in" * bool(entry.stand_in_name)
-
-
-COLUMNS = (
-    Column("Verdict", lambda entry: Cell(entry.word, tone=entry.tone, below=entry.family)),
-    Column("Claim or ablation", lambda entry: Cell(entry.text, "words", anchor=entry.anchor, below=entry.where)),
-    Column("Comparison", lambda entry: Cell(entry.contrast)),
-    Column("Difference", _difference),
-    Column(
-        "Suite, scale",
-        lambda entry: Cell(entry.results.title, tag="imported" if entry.results.plan.imported else _stand_in(entry)),
-    ),
-)
-"""The columns, from left to right."""
+def _suite_cell(results: SuiteResults, stand_in_name: str) -> Cell:
+    return Cell(results.title, tag="imported" if results.plan.imported else "stand-in" * bool(stand_in_name))
 
 
 def index_page(suites: Sequence[SuiteResults], ablations: Mapping[tuple[str, str], Sequence[Ablation]]) -> Page:
     """Suites with what their tests say, stand-ins, runs and cost; every claim and ablation in one table."""
-    entries: list[IndexEntry] = []
+    entries: list[IndexRow] = []
     for results in suites:
         rows = sorted(ablations[results.name, results.scale], key=lambda row: (row.parent, -abs(row.difference)))
         entries += [_claim(results, claim) for claim in [*results.judged, *results.checked]]
         entries += [_ablation(results, row) for row in rows]
     content: dict[str, Any] = {
         "suites": [_entry_of(results, bool(ablations[results.name, results.scale])) for results in suites],
-        "columns": [column.title for column in COLUMNS],
-        "entries": [(entry.results.path, [column.cell(entry) for column in COLUMNS]) for entry in entries],
+        "columns": list(COLUMNS),
+        "entries": entries,
         "provenance": provenance(suites),
     }
     return Page("index.html", "index.html", "Report", content)
@@ -141,47 +105,39 @@ def _entry_of(results: SuiteResults, ablated: bool) -> dict[str, Any]:
     }
 
 
-def _claim(results: SuiteResults, claim: JudgedClaim) -> IndexEntry:
-    return IndexEntry(
-        results=results,
-        tone=claim.tone,
-        word=formatting.shown(claim.word).text,
-        text=str(claim.fact["statement"]),
-        where=f"{_where(results, claim.benchmarks)}{_whose(claim)}",
-        contrast=claim.contrast,
-        n=claim.verdict.n,
-        unit=claim.unit,
-        difference=None if claim.identity else claim.verdict.difference,
-        interval=(claim.verdict.ci_low, claim.verdict.ci_high),
-        anchor=f"claim-{slug(claim.claim_id)}",
-        stand_in_name=claim.stand_in_name,
-        family="" if claim.identity else claim.family,
-        several=() if claim.identity or claim.tone == Tone.VOID else claim.differences,
-    )
+def _claim(results: SuiteResults, claim: JudgedClaim) -> IndexRow:
+    verdict, name = claim.verdict, claim.stand_in_name
+    where, anchor = _where(results, claim.benchmarks) + _origin(claim), f"claim-{slug(claim.claim_id)}"
+    difference = Cell("–", "n")
+    if not claim.identity:
+        several = () if claim.tone == Tone.VOID else claim.differences
+        ends = verdict.ci_low, verdict.ci_high
+        difference = difference_cell(verdict.difference, ends, verdict.n, claim.unit, name, several)
+    return results.path, [
+        Cell(formatting.shown(claim.word).text, tone=claim.tone, below="" if claim.identity else claim.family),
+        Cell(str(claim.fact["statement"]), "words", anchor=anchor, below=where),
+        Cell(claim.contrast),
+        difference,
+        _suite_cell(results, name),
+    ]
 
 
-def _whose(claim: JudgedClaim) -> str:
+def _origin(claim: JudgedClaim) -> str:
     if not claim.stand_in_name:
         return ""
     own = claim.fact.get("kind") == "intervention"
-    return "; a test of this suite" if own else f"; the paper's claim, measured here on {claim.stand_in_name}"
+    return "; a test of this suite" if own else f"; the paper's claim, measured on a stand-in: {claim.stand_in_name}"
 
 
-def _ablation(results: SuiteResults, row: Ablation) -> IndexEntry:
-    return IndexEntry(
-        results=results,
-        tone=Tone.VOID,
-        word="exploratory",
-        text=f"Ablation {row.arm}: {row.changed}",
-        where=f"{_where(results, [row.benchmark])}, {row.metric}",
-        contrast=row.label,
-        n=row.n,
-        unit=row.unit,
-        difference=row.difference,
-        interval=(row.low, row.high),
-        anchor="ablations",
-        stand_in_name=row.stand_in_name,
-    )
+def _ablation(results: SuiteResults, row: Ablation) -> IndexRow:
+    where = f"{_where(results, [row.benchmark])}, {row.metric}"
+    return results.path, [
+        Cell("exploratory", tone=Tone.VOID),
+        Cell(f"Ablation {row.arm}: {row.changed}", "words", anchor="ablations", below=where),
+        Cell(row.label),
+        difference_cell(row.difference, (row.low, row.high), row.n, row.unit, row.stand_in_name),
+        _suite_cell(results, row.stand_in_name),
+    ]
 
 
 def _where(results: SuiteResults, benchmarks: Sequence[str]) -> str:

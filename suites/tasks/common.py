@@ -143,16 +143,23 @@ class NetworkWithLoss(nn.Module):
 
 
 class LatestDiagnostic:
-    """A diagnostic that reports its last measurement; subclasses fill ``last``."""
+    """Reports the last ``measure``, taken before or ``after`` each step."""
 
-    def __init__(self) -> None:
+    def __init__(self, measure: Callable[[], Mapping[str, Any]], *, after: bool = False) -> None:
+        self.measure, self.after = measure, after
         self.last: dict[str, float] = {}
 
     def before_step(self) -> None:
-        """Measure nothing; subclasses may override it."""
+        if not self.after:
+            self._measure()
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        if self.after:
+            self._measure()
         return self.last
+
+    def _measure(self) -> None:
+        self.last = {name: float(value) for name, value in self.measure().items()}
 
     def summary(self) -> dict[str, float]:
         return dict(self.last)

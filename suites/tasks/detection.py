@@ -18,12 +18,17 @@ from harness.trial.options import option
 from methods.optimizers.diagnostics import WeightDiagnostic, roles_of
 from suites.data.boxes import BoxedImages, BoxFiles, BoxSplit
 from suites.models.detectors import SSD, CenterNet, default_boxes
-from suites.tasks import centre_points
-from suites.tasks import default_boxes as matching
 from suites.tasks.augment import enlarged
-from suites.tasks.centre_points import Detection, Target
 from suites.tasks.common import ShuffledTask, evaluating
 from suites.tasks.decoding import decode_square, full_scale, on_device
+from suites.tasks.detection_losses import (
+    Detection,
+    Target,
+    centernet_detections,
+    centernet_loss,
+    ssd_detections,
+    ssd_loss,
+)
 
 AUGMENTATIONS = ("none", "flip", "zoom-flip")
 SHOWN, SHOWN_SCORE = 8, 0.3  # test images in the picture, and the lowest score of a drawn box
@@ -167,16 +172,16 @@ class ObjectDetection(ShuffledTask):
     def training_step(self, batch: DetectionBatch, step: int) -> StepResult:
         outputs = self.model(batch.images)
         if isinstance(self.model, SSD):
-            return StepResult(matching.loss(outputs, batch.boxes, self.defaults, self.data.size))
-        return StepResult(centre_points.loss(outputs, batch.boxes, CenterNet.stride))
+            return StepResult(ssd_loss(outputs, batch.boxes, self.defaults, self.data.size))
+        return StepResult(centernet_loss(outputs, batch.boxes, CenterNet.stride))
 
     def detect(self, images: Tensor) -> list[Detection]:
         """Boxes in pixels, scores and classes per image."""
         outputs = tuple(part.float() for part in self.model(images))
         most = self.options.detections
         if isinstance(self.model, SSD):
-            return matching.detect((outputs[0], outputs[1]), self.defaults, most, self.data.size)
-        return centre_points.detect((outputs[0], outputs[1], outputs[2]), most, CenterNet.stride)
+            return ssd_detections((outputs[0], outputs[1]), self.defaults, most, self.data.size)
+        return centernet_detections((outputs[0], outputs[1], outputs[2]), most, CenterNet.stride)
 
     def scores(self, split: str) -> Evaluation:
         """Average precision in 0–100 over overlaps .50–.95 and at .50.

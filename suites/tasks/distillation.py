@@ -85,6 +85,7 @@ class Distillation(ImageTask):
     objective: Objective
     teacher: nn.Module | None
     teacher_taps: Taps
+    seen: inputs.DistillationBatch
 
     def build(self) -> nn.Module:
         self.load_images()
@@ -95,7 +96,6 @@ class Distillation(ImageTask):
             self.teacher = self.context.load_prerequisite("teacher", self.facts)
             self.teacher_taps = taps_of(self.teacher)
         self.objective = self._objective()
-        self.seen: inputs.DistillationBatch | None = None
         return NetworkWithLoss(self.model, self.objective).to(self.device)
 
     @property
@@ -197,7 +197,7 @@ class Distillation(ImageTask):
         return classified(self, self.model, split)
 
     def probe(self, model: nn.Module) -> Diagnostic | None:
-        return ObjectiveDiagnostic(self)
+        return ObjectiveDiagnostic(lambda: self.objective.diagnostics(self.seen))
 
     def product(self, model: nn.Module) -> Mapping[str, Tensor]:
         return self.model.state_dict()
@@ -282,16 +282,7 @@ class Distillation(ImageTask):
 
 
 class ObjectiveDiagnostic(LatestDiagnostic):
-    """Diagnostics of the objective on the last batch."""
-
-    def __init__(self, task: Distillation) -> None:
-        super().__init__()
-        self.task = task
-
-    def before_step(self) -> None:
-        seen = self.task.seen
-        quantities = {} if seen is None else self.task.objective.diagnostics(seen)
-        self.last = {name: float(value) for name, value in quantities.items()}
+    """Diagnostics of the objective on the last batch; their summary is the gradients' shares."""
 
     def summary(self) -> dict[str, float]:
         return {name: value for name, value in self.last.items() if name.startswith("grad_share_")}

@@ -282,7 +282,7 @@ class RegionDiagnostic(LatestDiagnostic):
     """
 
     def __init__(self, generator: Generator, forward: Callable[[], object], random_region: bool) -> None:
-        super().__init__()
+        super().__init__(self.regions, after=True)
         self.generator, self.forward, self.random_region = generator, forward, random_region
         self.active = False
 
@@ -290,12 +290,9 @@ class RegionDiagnostic(LatestDiagnostic):
         self.active = next(self.generator.parameters()).grad is not None
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-        if not self.active:
-            return {}
-        self.last = self.measure()
-        return self.last
+        return super().after_step(optimizer) if self.active else {}
 
-    def measure(self) -> dict[str, float]:
+    def regions(self) -> dict[str, float]:
         """Quantities of the present network; RN-L's only with such layers.
 
         ``mean_shift.first`` and ``std_ratio.first`` concern the first norm's input: the hole's mean against the valid

@@ -237,7 +237,7 @@ class Sensing(Task):
         return list(self.model.network.encoder.parameters()) if self.options.clip == "encoder" else None
 
     def probe(self, model: nn.Module) -> Diagnostic | None:
-        return AdaptationDiagnostic(self) if self.trains else None
+        return LatestDiagnostic(lambda: self.method.diagnostics(self.seen), after=True) if self.trains else None
 
     def mechanisms(self) -> dict[str, float]:
         """The reported epoch, help set size, and diagnostics from hidden labels."""
@@ -264,19 +264,6 @@ class Sensing(Task):
     def restore(self, state: Mapping[str, Any]) -> None:
         self.rule.load_state_dict(state["rule"])
         self.epochs = Epochs.restored(state["epochs"])
-
-
-class AdaptationDiagnostic(LatestDiagnostic):
-    """An adaptation's diagnostics on its last batch."""
-
-    def __init__(self, task: Sensing) -> None:
-        super().__init__()
-        self.task = task
-
-    def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-        quantities = self.task.method.diagnostics(self.task.seen)
-        self.last = {name: float(value) for name, value in quantities.items()}
-        return self.last
 
 
 METADATA = Sensing.metadata

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypedDict
 
 import numpy as np
 import torch
@@ -77,15 +76,6 @@ class TranslationOptions:
     )
 
 
-class Sample(TypedDict):
-    """One sentence of the test with its translation."""
-
-    source: str
-    reference: str
-    translation: str
-    chrf: float
-
-
 class Translation(Task):
     """Label-smoothed cross-entropy a target token, over batches of similar length.
 
@@ -108,7 +98,7 @@ class Translation(Task):
     words: BytePairs | Pieces
     last: TranslationBatch
     norm_probe: NormDiagnostic | None = None
-    samples: Sequence[Sample] = ()
+    samples: Sequence[Mapping[str, str | float]] = ()
 
     def build(self) -> nn.Module:
         self.data = self.context.load_data()
@@ -280,7 +270,7 @@ class Translation(Task):
         self.kept.extend(state["kept"])
 
 
-def _samples(text: Encoded, hypotheses: Sequence[str], each: np.ndarray) -> list[Sample]:
+def _samples(text: Encoded, hypotheses: Sequence[str], each: np.ndarray) -> list[Mapping[str, str | float]]:
     places = np.linspace(0, len(text) - 1, min(SHOWN, len(text))).astype(int).tolist()
     return [
         {

@@ -1,4 +1,4 @@
-"""The versions that the gate installs are within what pyproject asks for, and none is missing."""
+"""Locked versions are complete, and within the ranges of pyproject."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pyproject() -> dict[str, Any]:
 
 
 def asked() -> list[Requirement]:
-    """What pyproject asks for: to run, for the extras, and to build."""
+    """Requirements of pyproject: to run, for the extras, and to build."""
     project = pyproject()["project"]
     extras = [item for lines in project["optional-dependencies"].values() for item in lines]
     wanted = map(Requirement, [*project["dependencies"], *extras, *pyproject()["build-system"]["requires"]])
@@ -50,7 +50,7 @@ def test_what_is_asked_for_is_locked_within_its_range(wanted: Requirement) -> No
 
 
 def needed_by(name: str, extras: frozenset[str]) -> list[Requirement]:
-    """What an installed package asks for, here and with these extras; empty where another version is installed."""
+    """Requirements of an installed package; empty where another version is installed."""
     try:
         installed = distribution(name)
     except PackageNotFoundError:

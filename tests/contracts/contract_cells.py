@@ -1,4 +1,4 @@
-"""A cell for every registered task, run as a worker runs it: what the contracts of tasks are checked on."""
+"""A configuration for every registered task, run as a worker runs it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ from harness.trial.runtime import Components, Runtime
 
 @dataclass(frozen=True)
 class Cell:
-    """A benchmark and an arm of a suite. What it learns in a minute decides whether shuffled targets teach nothing.
+    """A benchmark and an arm with which a task learns quickly.
 
     Attributes:
-        metric: the score on test, between that of the trivial predictor and ``perfect``.
-        least: share of that way that the cell goes under ``learning``, the recipe's changes; shuffled, a third of it is
-            too much.
-        always: the recipe's changes in every run: what is dear and checked elsewhere.
-        untaught: why there is nothing to learn, instead of the above.
+        metric: the score on test, between that of the dummy baseline and ``perfect``.
+        least: share of that way that it goes with ``learning``; shuffled, a third of it is too much.
+        learning: changes of the recipe; ``always``: those of every run, for expensive parts that other tests check.
+        untaught: the reason why there is nothing to learn, instead of the above.
     """
 
     suite: str
@@ -101,14 +100,14 @@ def suite_of(name: str) -> Any:
 
 
 def plan_of(task: str, scale: str, seed: int = 0, **overrides: Any) -> Plan:
-    """The plan of a task's cell, with what it starts from."""
+    """The plan of a task's configuration, with its dependencies."""
     cell = CELLS[task]
     chosen = Selection(scale, (cell.benchmark,), (cell.arm,), (seed,), overrides={**cell.always, **overrides})
     return make_plan(suite_of(cell.suite), chosen)
 
 
 def trial_of(plan: Plan) -> Trial:
-    """The cell's own trial."""
+    """The configuration's own trial."""
     (wanted,) = {link.trial_id for link in plan.links}
     return next(trial for trial in plan.trials if trial.trial_id == wanted)
 
@@ -116,7 +115,7 @@ def trial_of(plan: Plan) -> Trial:
 def prepared(
     plan: Plan, folder: Path, components: Components, device: torch.device, checkpoint_seconds: float = 60.0
 ) -> Runtime:
-    """Where the cell's trial runs; what it starts from is trained before, a few steps long."""
+    """The runtime of the trial, after a short training of its dependencies."""
     by_id = {trial.trial_id: trial for trial in plan.trials}
     products: dict[str, Path] = {}
     for name, needed in trial_of(plan).needs.items():
@@ -141,12 +140,12 @@ def run(
     device: torch.device = CPU,
     checkpoint_seconds: float = 60.0,
 ) -> TrainingResult:
-    """The cell's trial in ``folder``."""
+    """Run the configuration's trial in ``folder``."""
     return train(trial_of(plan).spec, prepared(plan, folder, components, device, checkpoint_seconds))
 
 
 def task_of(plan: Plan, folder: Path) -> Task:
-    """The cell's task, not yet built."""
+    """The configuration's task, not yet built."""
     task = assemble(trial_of(plan).spec, prepared(plan, folder, registry.load, CPU))
     settle(task.recipe)
     torch.manual_seed(task.streams.number("init"))
@@ -159,7 +158,7 @@ def series_of(outcome: TrainingResult) -> dict[tuple[str, str], list[tuple[int, 
 
 
 def with_shuffled_targets(kind: Any, name: str) -> Any:
-    """Components whose data sources say of a training item what is true of another one."""
+    """Components whose data sources permute the targets of training items."""
     part = registry.load(kind, name)
     if kind != "data":
         return part
@@ -167,7 +166,7 @@ def with_shuffled_targets(kind: Any, name: str) -> Any:
 
 
 def shuffled(data: Any) -> Any:
-    """Splits whose training targets are permuted; pictures, where they are their own target, pixel by pixel."""
+    """Splits with permuted training targets; pictures that are their own target, pixel by pixel."""
     draws = np.random.default_rng(0)
     if hasattr(data, "source"):  # two domains, of which the source is labelled
         labels = draws.permutation(data.source.labels)

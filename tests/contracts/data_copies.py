@@ -91,7 +91,7 @@ def write_hub(root: Path) -> None:
 
 
 def within(write: Callable[[Path], None], folder: str) -> Callable[[Path], None]:
-    """A writer of a published set, of which ``folder`` alone is the user's own."""
+    """A writer of a published set, with one folder as the user's."""
 
     def own(root: Path) -> None:
         write(root.parent / "published")
@@ -121,7 +121,7 @@ OWN: Mapping[str, Layout] = {
 
 
 def written(name: str, root: Path) -> dict[str, Any]:
-    """The data part that reads a source's copy, which now lies in ``root``."""
+    """Write a source's copy, and return the data part that reads it."""
     if name in OWN:
         write, options = OWN[name]
         root.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What every executor promises, over all that ``EXECUTORS`` names: outcomes, failures, crashes, deadlines, progress."""
+"""The contract of every executor: outcomes, failures, crashes, deadlines, progress."""
 
 from __future__ import annotations
 

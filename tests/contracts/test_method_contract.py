@@ -20,7 +20,7 @@ from methods.alignment.inputs import Adaptation, AdaptationBatch
 from methods.distillation.inputs import DistillationBatch
 
 ITEMS, CLASSES, WIDTH, TEACHER = 12, 4, 8, 6
-# What a task knows and a method's constructor asks for.
+# Arguments of constructors that a task provides.
 KNOWN = {"lr": 0.1, "classes": CLASSES, "feature_channels": WIDTH, "teacher_channels": TEACHER, "items": 40}
 PACKAGES = {"adamp-package": "adamp"}  # methods of a package that is not needed otherwise
 
@@ -52,7 +52,7 @@ class Descent(nn.Module):
 
 
 def gradient_of(total: Tensor, inputs: list[Tensor]) -> Tensor:
-    """The loss and its gradients by what it was given, in one row."""
+    """The loss and its gradients by the inputs, in one row."""
     gradients = torch.autograd.grad(total, inputs, allow_unused=True)
     assert any(gradient is not None and bool(gradient.any()) for gradient in gradients)
     return torch.cat([total.detach()[None], *(gradient.flatten() for gradient in gradients if gradient is not None)])

@@ -30,14 +30,14 @@ class Tiny:
     """A model at a tiny size.
 
     Attributes:
-        given: draws what its forward takes.
+        inputs: draws the arguments of its forward pass.
         shapes: of the tensors that it gives.
         facts: what a task would know of the data.
         options: smaller than the defaults where these are large.
         places: of the norm slots that it cannot do without.
     """
 
-    given: Callable[[], tuple[Tensor, ...]]
+    inputs: Callable[[], tuple[Tensor, ...]]
     shapes: tuple[Shape, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -124,9 +124,9 @@ def built(name: str, seed: int = 0) -> nn.Module:
 
 
 def outputs(name: str, network: nn.Module) -> list[Tensor]:
-    """What a network gives for inputs of one seed: one tensor, several, or losses and a memory."""
+    """The outputs of a network for inputs of one seed."""
     torch.manual_seed(7)
-    value = network(*MODELS[name].given())
+    value = network(*MODELS[name].inputs())
     parts = list(value) if isinstance(value, tuple) else [value]
     return [part for part in parts if isinstance(part, Tensor)][: len(MODELS[name].shapes)]
 
@@ -140,7 +140,7 @@ def test_a_model_is_a_function_of_the_seed(name: str) -> None:
     first, again, other = built(name), built(name), built(name, 1)
     states = [network.state_dict() for network in (first, again, other)]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-    if name != "scalar":  # it begins where it is told
+    if name != "scalar":  # its start is an option
         assert not all(torch.equal(states[0][key], states[2][key]) for key in states[0])
 
 

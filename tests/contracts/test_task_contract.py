@@ -20,12 +20,12 @@ from harness.suite import load_suite
 from harness.trial.options import Option
 
 TASKS = sorted({name for name, entry in registry.entries("task").items() if not entry.metadata.program} - {"imported"})
-"""Those that the shared loop trains: of what is imported nothing runs, and programs have a test of their own."""
+"""Tasks of the shared loop: imported results run no trial, and programs have their own test."""
 every_task = pytest.mark.parametrize("task", TASKS)
 
 
 def test_every_task_has_a_cell() -> None:
-    assert set(CELLS) == set(TASKS), "a new task: add a cell to CELLS, cheap and on data that is shipped or generated"
+    assert set(CELLS) == set(TASKS), "a new task: add a cheap configuration to CELLS, on shipped or generated data"
     assert all(trial_of(plan_of(task, "smoke")).spec.task == task for task in TASKS)
 
 
@@ -82,7 +82,7 @@ def tensors(batch: Any) -> list[torch.Tensor]:
 def test_batches_are_a_function_of_the_epoch_and_scores_leave_the_network_alone(task: str, tmp_path: Path) -> None:
     created = task_of(plan_of(task, "smoke"), tmp_path)
     model = created.build().train()
-    if task != "synthetic":  # its batches are numbers, and it scores whatever it is asked for
+    if task != "synthetic":  # its batches are numbers, and it scores any split
         first, later, again = ([tensors(batch) for batch in islice(created.batches(epoch), 2)] for epoch in (0, 1, 0))
         alike = [all(map(torch.equal, mine, theirs)) for mine, theirs in zip(first, again, strict=True)]
         assert all(alike)
@@ -117,15 +117,11 @@ def test_shuffled_targets_teach_nothing(task: str, tmp_path: Path) -> None:
     assert ways[1] < cell.least / 3, ways
 
 
-def test_only_tasks_without_a_lesson_are_exempt_from_it() -> None:
-    assert {task for task, cell in CELLS.items() if cell.untaught} == {"synthetic"}
-
-
 def wrong_values(key: Option) -> list[Any]:
     """Values that a key cannot have: of another type, out of its bounds, not among its choices."""
     values: list[Any] = [] if key.type == "any" else [["a list"] if key.type != "list" else 3]
     if key.choices:
-        values.append("no such choice" if isinstance(key.choices[0], str) else -77)
+        values.append("another choice" if isinstance(key.choices[0], str) else -77)
     if key.low is not None:
         values.append(key.low - 1)
     if key.high is not None:
@@ -184,7 +180,7 @@ def test_no_module_names_a_device(kind: Any) -> None:
     """A device is what the context or a tensor at hand says; where draws are on the CPU on purpose, none is named."""
     modules = {entry.module for entry in registry.entries(kind).values()}
     named = []
-    # a test before this one may have registered a file of its own
+    # another test may have registered a file
     for module in sorted(module for module in modules if module.startswith(("methods.", "suites."))):
         path = Path(*module.split(".")).with_suffix(".py")
         for node in ast.walk(ast.parse((Path(__file__).parents[2] / path).read_text(encoding="utf-8"))):

@@ -1,4 +1,4 @@
-"""A teacher that somebody changed after it was trained: its students are not trained on it, and it is made again."""
+"""A teacher whose trained weights were edited: no student uses it, and it is trained again."""
 
 from __future__ import annotations
 

@@ -11,6 +11,9 @@ import pytest
 
 from harness.store import open_reader
 
+MODEL = ("powernorm", "--benchmark", "ptb", "--arm", "layer")
+PTB = ("run", *MODEL, "--seeds", "1", "--set", "steps=20", "--no-report", "--json")
+
 
 @pytest.mark.ray
 @pytest.mark.timeout(280)
@@ -19,24 +22,7 @@ def test_two_devices_train_as_one(
 ) -> None:
     """Twenty steps of PowerNorm's LayerNorm language model; its stand-in has no dropout, whose masks would differ."""
     for devices, executor in ((1, "inline"), (2, "ray")):
-        done = harness(
-            "run",
-            "powernorm",
-            "--benchmark",
-            "ptb",
-            "--arm",
-            "layer",
-            "--seeds",
-            "1",
-            "--set",
-            f"devices={devices}",
-            "--set",
-            "steps=20",
-            "--executor",
-            executor,
-            "--no-report",
-            "--json",
-        )
+        done = harness(*PTB, "--set", f"devices={devices}", "--executor", executor)
         assert done.returncode == 0, done.stderr + done.stdout
         assert json.loads(done.stdout.splitlines()[-1])["runs"][0]["counts"] == {"done": 1}
     with open_reader(database) as reader:
@@ -63,26 +49,7 @@ def test_each_process_of_a_trial_has_the_limit_of_memory(
     tmp_path: Path, database: Path, harness: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     """Less than torch itself takes: whichever process is ended, the trial fails with the figures, once."""
-    done = harness(
-        "run",
-        "powernorm",
-        "--benchmark",
-        "ptb",
-        "--arm",
-        "layer",
-        "--seeds",
-        "1",
-        "--set",
-        "devices=2",
-        "--set",
-        "steps=20",
-        "--executor",
-        "ray",
-        "--no-report",
-        "--json",
-        "--memory-per-trial",
-        "150",
-    )
+    done = harness(*PTB, "--set", "devices=2", "--executor", "ray", "--memory-per-trial", "150")
     assert done.returncode == 1, done.stderr + done.stdout
     with open_reader(database) as reader:
         ((status, error, attempts),) = reader.query("SELECT status, error, attempts FROM trials").rows

@@ -1,4 +1,4 @@
-"""Every command once, end to end and in this process, on a store of one run."""
+"""Every command once, end to end, on a store of one run."""
 
 from __future__ import annotations
 

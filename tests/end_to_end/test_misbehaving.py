@@ -155,7 +155,7 @@ EXPECTED: dict[str, tuple[str, str]] = {
 HANGING = ("Deadlocks", "Loops")
 """Run by themselves: only they are to reach their deadline."""
 ALONE = ("Leaves", "Recurses", "Unpicklable", "Unsayable", "Wordy", "Surrogate", "Hungry", "Diverges")
-"""What one process can survive."""
+"""Failures that a process survives."""
 
 
 def arms_of(names: tuple[str, ...]) -> list[str]:
@@ -207,7 +207,7 @@ def test_each_is_a_row_with_its_cause(
 def test_what_grows_beyond_its_memory_is_ended_and_the_others_finish(
     tmp_path: Path, tiny: Path, database: Path, harness: Harness
 ) -> None:
-    """Step by step, with an error handler in the way, or in a child; one attempt: it would grow again."""
+    """Growth step by step, under an error handler, or in a child; there is one attempt."""
     (tmp_path / "bad.py").write_text(OPTIMIZERS)
     names = ("Grows", "Swallows", "Breeds")
     arms = ("--arm", "base", "--arm", "better", *arms_of(names))

@@ -118,7 +118,7 @@ class Network:
         return result
 
     def cut(self, name: str) -> None:
-        """Everything in a namespace at once, as when a machine loses its power."""
+        """Kill everything in a namespace at once, like a power cut."""
         for process in self.processes(name):
             with contextlib.suppress(psutil.Error):
                 process.kill()

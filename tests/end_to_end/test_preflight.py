@@ -1,4 +1,4 @@
-"""Preflight as a user runs it: cells built for real on tiny published formats, exit codes, failures by name."""
+"""Preflight as a user runs it: real configurations on tiny published formats, exit codes, failures by name."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_equal_steps_are_taken_once_and_a_cell_that_fails_is_named(harness: Harn
     )
     suite = tmp_path / "own.yaml"
     suite.write_text(
-        "suite: own\ntitle: Preflight of one's own\narms:\n"
+        "suite: own\ntitle: A small preflight\narms:\n"
         "  slow: {role: baseline, optimizer: {name: sgd, lr: 0.1}}\n"
         "  fast: {role: method, optimizer: {name: sgd, lr: 1.0}}\n"
         "  heavy: {role: method, optimizer: {name: sgd, lr: 0.1, momentum: 0.9}}\n"

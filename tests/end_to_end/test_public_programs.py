@@ -1,4 +1,4 @@
-"""Two public training programs, installed from the package index, as arms of the suite in docs/your-own-code.md."""
+"""Two public training programs as arms of the suite in docs/your-own-code.md."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def suite_text() -> str:
     return text[begin : text.index("```", begin)]
 
 
-@pytest.mark.slow  # two packages are fetched, with what they need, and four minutes of a gate
+@pytest.mark.slow  # two packages are fetched; it takes four minutes
 @pytest.mark.ray
 @pytest.mark.timeout(900)
 def test_two_programs_that_are_not_ours_are_run_and_judged(tmp_path: Path, database: Path, harness: Harness) -> None:

@@ -111,7 +111,7 @@ def test_ray_and_inline_agree_to_the_last_bit(ran: Path, tmp_path: Path, databas
 
 @pytest.mark.ray
 def test_a_real_training_agrees_on_ray_and_inline(tmp_path: Path, harness: Harness) -> None:
-    chosen = ("--benchmark", "imagenet-resnet18", "--arm", "sgd", "--arm", "adamp", "--seeds", "2", "--set", "steps=40")
+    chosen = ("--benchmark", "imagenet-resnet18", "--arm", "sgd", "--arm", "adamp", "--seeds", "1", "--set", "steps=10")
     databases = [tmp_path / f"{executor}.duckdb" for executor in ("ray", "inline")]
     for database in databases:
         run = ("run", "adamp", *chosen, "--db", database, "--no-report", "--executor", database.stem)
@@ -138,13 +138,13 @@ def test_a_worker_that_dies_or_hangs_is_an_outcome(tmp_path: Path, tiny: Path, h
     assert last_json(done)["runs"][0]["counts"]["timeout"] == 1
 
 
-def start(tiny: Path, database: Path, *more: str, told: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    """A run in a process group of its own."""
+def start(tiny: Path, database: Path, *more: str, output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """A run in a separate process group."""
     return subprocess.Popen(
         [sys.executable, "-m", "harness", "run", str(tiny), "--no-report", "--quiet", "--db", str(database), *more],
         cwd=tiny.parent,
-        stdout=told,
-        stderr=told,
+        stdout=output,
+        stderr=output,
         start_new_session=True,
         env=dict(os.environ),
     )
@@ -160,7 +160,7 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 @pytest.mark.parametrize("executor", ["ray", "inline"])
 def test_a_schedulers_signal_ends_as_ctrl_c(tiny: Path, database: Path, executor: str) -> None:
     slow_suite(tiny, 0.05, seeds=8)
-    process = start(tiny, database, "--executor", executor, told=subprocess.PIPE)
+    process = start(tiny, database, "--executor", executor, output=subprocess.PIPE)
     until(lambda: outcomes_in_journal(database), "no trial ended")
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate()
@@ -170,7 +170,7 @@ def test_a_schedulers_signal_ends_as_ctrl_c(tiny: Path, database: Path, executor
 
 
 def outcomes_in_journal(database: Path) -> dict[str, int]:
-    """How often each trial ended `done`, over every segment."""
+    """Count the `done` outcomes of each trial over all log segments."""
     counts: dict[str, int] = {}
     for file in sorted(database.with_name(database.name + ".journal").glob("*")):
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
@@ -236,7 +236,7 @@ def test_sequential_seeds_stop_where_a_claim_is_resolved(tiny: Path, database: P
     (verdict,) = run["verdicts"]
     assert verdict["verdict"] == "direction confirmed"
     assert 3 < verdict["n"] < 12
-    assert verdict["e_value"] >= 7.26  # the threshold at a cap of 20
+    assert verdict["e_value"] >= 7.26  # the threshold at 20 seeds at most
     with open_reader(database) as reader:
         (sequential,) = reader.query("SELECT DISTINCT sequential FROM verdicts").rows
         bought = [json.loads(d) for (d,) in reader.query("SELECT detail FROM events WHERE kind = 'seed-bought'").rows]

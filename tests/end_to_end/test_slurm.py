@@ -1,6 +1,6 @@
 """The batch script of docs/cluster.md, run as a scheduler runs it: preempted in the middle, requeued, finished.
 
-What SLURM would do is done by short programs on PATH under the names of its own; shell, Ray and harness are real.
+Short programs on PATH stand in for SLURM's; shell, Ray and harness are real.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Slurm:
         return self._job
 
     def clean(self) -> None:
-        """The end of a job ends all of its steps, wherever they have gone."""
+        """Kill all steps of the job, wherever they run."""
         until(lambda: not self._kill())
 
     def _kill(self) -> int:
@@ -133,7 +133,7 @@ class Slurm:
     def wait(self, true: Callable[[], bool], seconds: float) -> None:
         end = time.monotonic() + seconds
         while not true():
-            assert time.monotonic() < end, f"it took too long; the job said:\n{self.log()}"
+            assert time.monotonic() < end, f"it took too long; the job's log:\n{self.log()}"
             time.sleep(0.2)
 
     def log(self) -> str:

@@ -1,4 +1,4 @@
-"""The tuned protocol through the command line, on a suite whose truth is known: its arms differ in rates alone."""
+"""The tuned protocol on the command line: two arms of a known suite differ in rates alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STARTED = "SELECT trial_id, started_at::VARCHAR FROM trials"
 
 @pytest.fixture
 def misset(tiny: Path) -> Path:
-    """The method is no better than the baseline, whose rate is nine times the best one, 0.1."""
+    """A baseline whose rate is nine times the best."""
     text = (
         tiny.read_text()
         .replace("own_sd: 0.3}", "own_sd: 0.05, curvature: 4.0, pair_sd: 0.1}")

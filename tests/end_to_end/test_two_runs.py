@@ -29,7 +29,7 @@ TEACHER = """        prerequisites:
 
 
 def slow(tiny: Path, seconds: float, seeds: int) -> None:
-    """Let each of a suite's trials take so long, at so many seeds of two arms."""
+    """Set the duration and the seeds of a suite's trials."""
     text = tiny.read_text().replace("own_sd: 0.3}", f"own_sd: 0.3, step_seconds: {seconds / 20}}}")
     tiny.write_text(text.replace("seeds: {min: 3", f"seeds: {{min: {seeds}"))
 
@@ -68,7 +68,7 @@ def told(tmp_path: Path, name: str) -> dict[str, Any]:
 
 
 def running(database: Path) -> set[str]:
-    """Trials that began and have no outcome yet, as the segments of living commands tell."""
+    """Trials without an outcome in the log segments of living commands."""
     journal = StorePaths.of(database).journal
     began, ended = set(), set()
     for file in journal.glob("*.jsonl"):

@@ -1,8 +1,4 @@
-"""How often a design says a false word, and how often a true one: the table of docs/verdicts.md.
-
-``python tests/harness/false_words.py`` prints it; ``--share 0.1`` draws a tenth of the suites, ``--claims 10``
-suites of that many claims alone, ``--claims 0`` only what a design finds.
-"""
+"""False positives of suites over many simulations."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ from harness.plan.planning import Selection
 from harness.suite import Suite
 
 SUITES = {1: 2_000, 10: 2_000, 60: 1_000}
-"""Drawn by number of claims; bought seeds are judged at every look, which takes longer, and a quarter as often."""
+"""Drawn by number of claims; added seeds are judged at every look, which takes longer, and a quarter as often."""
 NOISES = {
     "normal": SimulatedNoise(),
     "normal, correlated .6": SimulatedNoise(correlation=0.6),
@@ -29,7 +25,7 @@ SEEDS = ("3", "6", "3..20")
 
 
 def suite_of(folder: Path, claims: int, primary: int = 5, cap: int = 20) -> Suite:
-    """As many claims, each about a benchmark of its own; the first ones primary."""
+    """As many claims, each about a separate benchmark; the first ones primary."""
     names = [f"x{i}" for i in range(claims)]
     where = "".join(benchmark(name, level=60 + i) for i, name in enumerate(names))
     bindings = [binding(f"c{i}", benchmarks=[name], primary=i < primary) for i, name in enumerate(names)]
@@ -58,23 +54,23 @@ def main(share: float, sizes: tuple[int, ...]) -> None:
             suite = suite_of(Path(folder), claims)
             for name, noise in NOISES.items():
                 for seeds in SEEDS:
-                    found = drawn(suite, seeds, _repeats(claims, seeds, share), noise)
-                    shares = {row["family"]: f"{100 * float(row['suites']):.1f}" for row in found.rows()}
+                    result = drawn(suite, seeds, _repeats(claims, seeds, share), noise)
+                    shares = {row["family"]: f"{100 * float(row['suites']):.1f}" for row in result.rows()}
                     words = [shares.get(family, "–") for family in ("primary", "secondary", "any")]
-                    print(f"| {name} | {claims} | {seeds} | {found.repeats} | {' | '.join(words)} |", flush=True)
+                    print(f"| {name} | {claims} | {seeds} | {result.repeats} | {' | '.join(words)} |", flush=True)
     if not sizes or 0 in sizes:
         print_power(share)
 
 
 def print_power(share: float) -> None:
-    """How often five true primary claims are found, with seeds bought and fixed."""
+    """How often five true primary claims are found, with seeds added and fixed."""
     print("\n| five true primaries, Holm | seeds | found | mean seeds |\n|" + "---|" * 4)
     with tempfile.TemporaryDirectory() as folder:
         for effect, cap, seeds in ((0.75, 20, "3..20"), (0.75, 20, "20"), (1.0, 12, "3..12"), (1.0, 12, "12")):
             suite = suite_of(Path(folder), 5, cap=cap)
-            found = drawn(suite, seeds, max(2, round(share * 400)), SimulatedNoise(effect=effect))
-            confirmed = 100 * found.confirmed["primary"] / (5 * found.repeats)
-            print(f"| d = {effect} | {seeds} | {confirmed:.1f} % | {found.mean_pairs:.1f} |", flush=True)
+            result = drawn(suite, seeds, max(2, round(share * 400)), SimulatedNoise(effect=effect))
+            confirmed = 100 * result.confirmed["primary"] / (5 * result.repeats)
+            print(f"| d = {effect} | {seeds} | {confirmed:.1f} % | {result.mean_pairs:.1f} |", flush=True)
 
 
 if __name__ == "__main__":

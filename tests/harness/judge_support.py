@@ -1,4 +1,4 @@
-"""Suites whose truth is written down trial by trial, judged from plain records or from a real store."""
+"""Suites and stored scores for tests of the judge."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ def write_suite(
 ) -> Suite:
     """A suite file of these parts, loaded."""
     text = f"suite: known\ntitle: Known\nseeds: {seeds}\njudge: {judge}\narms:\n"
-    text += "".join(f"  {name}: {given}\n" for name, given in {**ARMS, **(arms or {})}.items())
+    text += "".join(f"  {name}: {value}\n" for name, value in {**ARMS, **(arms or {})}.items())
     text += "benchmarks:\n" + (benchmarks or benchmark("a"))
-    text += "facts:\n" + "".join(f"  - {json.dumps(one)}\n" for one in facts)
-    text += "claims:\n" + "".join(f"  - {json.dumps(one)}\n" for one in bindings)
+    text += "facts:\n" + "".join(f"  - {json.dumps(item)}\n" for item in facts)
+    text += "claims:\n" + "".join(f"  - {json.dumps(item)}\n" for item in bindings)
     path = folder / "known.yaml"
     path.write_text(text, encoding="utf-8")
     return load_suite(path)
@@ -119,7 +119,7 @@ class World:
 
     def outcomes(self) -> dict[str, tuple[str, dict[str, float], str]]:
         """trial_id → status, results by metric, environment."""
-        found: dict[str, tuple[str, dict[str, float], str]] = {}
+        result: dict[str, tuple[str, dict[str, float], str]] = {}
         for link in self.plan.links:
             values = self.scores.get((link.benchmark, link.arm), ())
             value = values[link.seed] if link.seed < len(values) else None
@@ -127,19 +127,19 @@ class World:
                 continue
             where = "there" if (link.benchmark, link.arm, link.seed) in self.elsewhere else "here"
             if isinstance(value, str):
-                found[link.trial_id] = (value, {}, where)
+                result[link.trial_id] = (value, {}, where)
             else:
                 more = self.mechanisms.get((link.benchmark, link.arm), {})
-                found[link.trial_id] = ("done", {"score": float(value), **more}, where)
-        return found
+                result[link.trial_id] = ("done", {"score": float(value), **more}, where)
+        return result
 
     def evidence(self) -> dict[str, StoredTrial]:
         """Plain records."""
-        found = {}
+        result = {}
         for trial, (status, results, where) in self.outcomes().items():
             named = {(split_of(name), name): value for name, value in results.items()}
-            found[trial] = StoredTrial(trial, status, where, named, 1.0)
-        return found
+            result[trial] = StoredTrial(trial, status, where, named, 1.0)
+        return result
 
     def verdicts(self, *, sequential: bool = False) -> dict[str, dict[str, Any]]:
         """Rows by claim as columns, without a store."""
@@ -163,8 +163,9 @@ class World:
         ]
         names = ("trial_id", "spec_id", "fingerprint", "suite", "benchmark", "arm", "seed", "scale")
         trials = [
-            {name: getattr(one, name) for name in names} | {"stand_in": list(one.stand_in), "spec": one.spec.to_json()}
-            for one in plan.trials
+            {name: getattr(item, name) for name in names}
+            | {"stand_in": list(item.stand_in), "spec": item.spec.to_json()}
+            for item in plan.trials
         ]
         owner.record(PlannedEvent(run_id=run_id, trials=trials, links=links))
         paths = {

@@ -1,7 +1,4 @@
-"""A stored verdict computed again from ``verdict_trials``, ``results`` and its stored detail alone.
-
-The database promises this: neither the suite nor any plan is needed to get from the stored trials to the verdict.
-"""
+"""Recompute stored verdicts from stored trials."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Whole-system simulation: suites whose truth is known, from plan to verdict, with seeds fixed and bought one by one.
+"""Whole-system simulation: suites whose truth is known, from plan to verdict, with fixed seeds and with added seeds.
 
-``python tests/harness/simulation.py`` judges ten suites of four primary contrasts each (a true effect of Δ, of 0.25 Δ,
-none, and reversed) at the paper's scale, again and again with other noise, and prints how often verdicts are right and
-what they cost. A few of the suites really run through ``harness run``; what they store must be what is simulated for
-them.
+``python tests/harness/simulation.py`` judges ten suites of four primary comparisons each (a true effect of Δ, of 0.25
+Δ, none, and reversed) at the paper's scale, again and again with other noise, and prints how often verdicts are right
+and what they cost. A few of the suites really run through ``harness run``; what they store must be what is simulated
+for them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SPREADS = {"quarter": 0.25, "half": 0.5}
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """A contrast: its true effect in Δ, and the verdict that is right."""
+    """A comparison: its true effect in Δ, and the verdict that is right."""
 
     name: str
     share: float
@@ -152,7 +152,7 @@ def suite_text(case: Case) -> str:
 
 @lru_cache(maxsize=SUITES * 2)
 def planned(number: int, spread: float) -> tuple[tuple[ClaimDesign, ...], tuple[ClaimDesign, ...]]:
-    """Designs of a suite for bought and for fixed seeds, planned as far as the cap; repeats differ in noise alone."""
+    """Designs of a suite for added and for fixed seeds."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "suite.yaml"
         path.write_text(suite_text(Case(number, 0, spread)), encoding="utf-8")
@@ -166,7 +166,7 @@ def evidence_of(case: Case, designs: Iterable[ClaimDesign]) -> dict[str, StoredT
     """What the trials of a case would store."""
     records = {}
     for design in designs:
-        truth = next(one for one in TRUTHS if one.name == design.claim_id)
+        truth = next(item for item in TRUTHS if item.name == design.claim_id)
         for side, arm in zip(("method", "baseline"), design.blocks[0].chain, strict=True):
             task = case.task(truth, side)
             for seed, trial in design.blocks[0].cells[arm].items():
@@ -182,7 +182,7 @@ def cut(design: ClaimDesign, seeds: int) -> ClaimDesign:
 
 
 class JudgedComparison(NamedTuple):
-    """Verdict, pairs and estimate of one contrast."""
+    """Verdict, pairs and estimate of a comparison."""
 
     verdict: str
     n: int
@@ -190,7 +190,7 @@ class JudgedComparison(NamedTuple):
 
 
 Judged = Mapping[str, JudgedComparison]
-"""A suite's contrasts by name."""
+"""Comparisons of a suite by name."""
 
 
 def judged(designs: Sequence[ClaimDesign], evidence: Evidence) -> Judged:
@@ -200,20 +200,20 @@ def judged(designs: Sequence[ClaimDesign], evidence: Evidence) -> Judged:
 
 
 def buy(designs: Sequence[ClaimDesign], evidence: Evidence) -> Judged:
-    """Seeds bought by the policy until nothing is pending or the cap is reached, then judged."""
+    """Seeds added by the policy to the end, then judged."""
     own = {design.blocks[0].benchmark: design.claim_id for design in designs}
     bought = {design.claim_id: MINIMUM for design in designs}
     while True:
-        asked = [cut(design, bought[design.claim_id]) for design in designs]
-        purchases = next_seeds(pending_of(asked, evidence, CAP))
+        requested = [cut(design, bought[design.claim_id]) for design in designs]
+        purchases = next_seeds(pending_of(requested, evidence, CAP))
         if not purchases:
-            return judged(asked, evidence)
+            return judged(requested, evidence)
         for purchase in purchases:
             bought[own[purchase.benchmark]] += 1
 
 
 def simulate(case: Case) -> tuple[Judged, Judged]:
-    """One suite in one repeat: with bought seeds, and with the fixed largest number."""
+    """One suite in one repeat: with added and with fixed seeds."""
     sequential, fixed = planned(case.number, case.spread)
     evidence = evidence_of(case, fixed)
     return buy(sequential, evidence), judged(fixed, evidence)
@@ -222,7 +222,7 @@ def simulate(case: Case) -> tuple[Judged, Judged]:
 def really(case: Case, folder: Path, executor: str) -> list[str]:
     """Run a case through ``harness run`` and say where what it stored and judged is not what is simulated.
 
-    The order of purchases depends on measured seconds, so the simulation is asked with the pairs that were bought.
+    The order of added seeds depends on measured seconds, so the simulation gets the pairs.
     """
     path = folder / f"simulated-{case.number}-{case.repeat}.yaml"
     path.write_text(suite_text(case), encoding="utf-8")
@@ -303,18 +303,18 @@ class SimulationTable:
 
     @property
     def cost(self) -> float:
-        """Trials with bought seeds, as a share of those with fixed seeds."""
+        """Trials with added seeds, as a share of those with fixed seeds."""
         return self.trials["sequential"] / self.trials["fixed"]
 
     def lines(self) -> list[str]:
         """As text."""
-        told = [f"{'truth':<10}{'right verdict':<17}{'design':<12}verdicts"]
+        message = [f"{'truth':<10}{'right verdict':<17}{'design':<12}verdicts"]
         for truth in TRUTHS:
             for design in ("sequential", "fixed"):
                 words = self.words[truth.name, design].most_common()
                 shares = ", ".join(f"{word} {100 * count / self.suites:.1f} %" for word, count in words)
-                told.append(f"{truth.name:<10}{truth.right:<17}{design:<12}{shares}")
-        told += [
+                message.append(f"{truth.name:<10}{truth.right:<17}{design:<12}{shares}")
+        message += [
             "",
             "right: the very word of the truth; yes/no: reproduced or not, an inconclusive claim counting as not",
             f"{'':<12}{'right':>8}{'inconclusive':>14}{'wrong':>8}{'yes/no':>9}{'trials':>9}"
@@ -325,8 +325,8 @@ class SimulationTable:
             false = f"{100 * self.false_suites[design] / self.suites:.2f} %"
             answered = f"{100 * self.answered(design):.1f} %"
             counts = f"{right:>8}{inconclusive:>14}{wrong:>8}{answered:>9}{self.trials[design]:>9}"
-            told.append(f"{design:<12}{counts}  {false}")
-        return [*told, f"sequential seeds use {100 * self.cost:.1f} % of the trials of {CAP} fixed seeds"]
+            message.append(f"{design:<12}{counts}  {false}")
+        return [*message, f"sequential seeds use {100 * self.cost:.1f} % of the trials of {CAP} fixed seeds"]
 
 
 def tabulate(cases: Sequence[Case], processes: int, told: Callable[[str], None]) -> SimulationTable:

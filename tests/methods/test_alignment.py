@@ -120,10 +120,6 @@ def test_what_mk_mmd_refuses() -> None:
 # Modules
 
 
-def test_the_batch_has_no_room_for_hidden_labels() -> None:
-    assert not [name for name in AdaptationBatch.__dataclass_fields__ if name.startswith("target") and "label" in name]
-
-
 def test_knn_mmd_terms() -> None:
     batch = a_batch(3)
     terms = KNNMMD(local_weight=3.0, global_weight=0.5)(batch).terms

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -90,15 +88,6 @@ def test_hidden_labels_are_not_accepted_without_the_oracle() -> None:
     for oracle, value in ((False, hidden), (True, None)):
         with pytest.raises(ValueError, match="hidden_labels require oracle_labels=True"):
             make_help_set(items, support, labels, CLASSES, HelpSetOptions(oracle_labels=oracle), hidden_labels=value)
-
-
-def test_only_the_oracle_path_takes_hidden_labels() -> None:
-    takers = [
-        name
-        for name, function in inspect.getmembers(module, inspect.isfunction)
-        if "hidden_labels" in inspect.signature(function).parameters
-    ]
-    assert sorted(takers) == ["make_help_set"]
 
 
 @pytest.mark.parametrize("mode", [0, 1, 2])

@@ -133,18 +133,6 @@ def test_decay_of_the_effective_step_is_that_of_the_learning_rate_on_an_unchange
     assert probe.summary()["effective_step_decay"] == pytest.approx(10.0, rel=1e-6)
 
 
-def test_frozen_batch_norm_silences_the_projection() -> None:
-    """The negative control: with evaluation statistics a convolution is not scale-invariant."""
-    model = nn.Sequential(nn.Conv2d(3, 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(216, 4))
-    model.eval()
-    optimizer = AdamP(model.parameters(), record=True)
-    probe = WeightDiagnostic(model.named_parameters(), roles_of(model))
-    nn.functional.cross_entropy(model(torch.randn(16, 3, 8, 8)), torch.randint(4, (16,))).backward()
-    probe.before_step()
-    optimizer.step()
-    assert probe.after_step(optimizer)["projected_share.conv"] == 0.0
-
-
 def test_order_of_calls_and_missing_gradients() -> None:
     model = nn.Linear(3, 2)
     probe = WeightDiagnostic(model.named_parameters())

@@ -86,9 +86,3 @@ def test_without_a_compiler_the_trial_says_what_is_missing(no_compiler: None, su
     for build in (AdamP, SGDP):
         with pytest.raises(RuntimeError, match="use native=False"):
             build([{"params": [nn.Parameter(torch.ones(2, 3))], "native": True}], lr=0.1)
-
-
-@pytest.mark.parametrize("options", [{"foreach": False}, {"foreach": True}, {"differentiable": True}], ids=str)
-def test_native_is_a_form_of_its_own(options: dict[str, bool]) -> None:
-    with pytest.raises(ValueError, match="separate form"):
-        AdamP([nn.Parameter(torch.ones(2, 3))], native=True, **options)

@@ -62,9 +62,6 @@ def largest(a: list[nn.Parameter], b: list[nn.Parameter]) -> float:
     return max(float((p - q).detach().abs().max()) for p, q in zip(a, b, strict=True))
 
 
-# --- against the released code ---------------------------------------------------------------------------------------
-
-
 @both
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("foreach", [None, True, False])
@@ -107,18 +104,10 @@ def test_equals_the_package_with_several_groups(kind: str) -> None:
     assert largest(mine, reference) < 5e-6
 
 
-def net() -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(3, 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 4)
-    )
-
-
-# --- properties of the projection ------------------------------------------------------------------------------------
-
-
 @both
 def test_update_of_a_convolution_before_batch_norm_is_tangential(kind: str) -> None:
-    model = net()
+    layers = (nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 4))
+    model = nn.Sequential(nn.Conv2d(3, 6, 3, bias=False), *layers)
     optimizer = KINDS[kind](model.parameters(), weight_decay=0.0, record=True)
     for _ in range(4):
         before = model[0].weight.detach().clone().flatten(1)
@@ -271,10 +260,8 @@ def test_delta_zero_is_adamw() -> None:
 def test_torch_baselines_take_their_fused_kernel_where_it_applies() -> None:
     for build, options in ((adam, {"lr": 1e-2}), (adamw, {"lr": 1e-2}), (sgd, {"lr": 1e-2, "momentum": 0.9})):
         fast, plain = parameters(), parameters()
-        quick, usual = (
-            build(fast, weight_decay=0.1, **options),
-            build(plain, weight_decay=0.1, foreach=False, **options),
-        )
+        quick = build(fast, weight_decay=0.1, **options)
+        usual = build(plain, weight_decay=0.1, foreach=False, **options)
         for step in range(5):
             set_gradients([fast, plain], step)
             quick.step()
@@ -309,9 +296,6 @@ def test_sgdp_buffer_variants_differ_without_nesterov_only() -> None:
                 for optimizer in optimizers:
                     optimizer.step()
             assert torch.equal(released[0], paper[0]) == nesterov
-
-
-# --- conventions of torch.optim --------------------------------------------------------------------------------------
 
 
 @both

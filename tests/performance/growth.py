@@ -44,7 +44,7 @@ class Size:
 
 
 def write_suite(folder: Path) -> Path:
-    """Write a suite of ten benchmarks, ten arms of known truth and ninety claims."""
+    """Write a suite of ten benchmarks, ten arms and ninety claims."""
     arms = ["plain", *(f"ours-{number}" for number in range(ARMS - 1))]
     lines = ["suite: growing", "title: A growing suite", "seeds: {min: 3, max: 60}", "arms:"]
     for place, arm in enumerate(arms):
@@ -149,7 +149,7 @@ def plan(folder: Path, size: Size) -> None:
 
 
 def ingest(folder: Path, size: Size) -> None:
-    """Ingest the log, write the snapshot, archive the segment."""
+    """Ingest the event log, write the snapshot, archive the log segment."""
     from harness.store import Writer
 
     with Writer(folder / "growing.duckdb"):
@@ -285,7 +285,7 @@ def warm(stage: str) -> None:
 
 
 def one_stage(stage: str, folder: Path, size: Size) -> None:
-    """Print seconds, processor seconds and peak memory of a stage in this process."""
+    """Print time, processor time and peak memory of a stage."""
     warm(stage)
     began, busy = time.perf_counter(), time.process_time()
     STAGES[stage](folder, size)

@@ -88,7 +88,7 @@ def calls_of_stages(folder: Path, trials: int) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, int]]:
-    """Calls of each stage for a small store and for one four times as large."""
+    """Calls of each stage, for a small store and a larger one."""
     growth.warm("report")
     calls_of_stages(tmp_path_factory.mktemp("warm"), 100)  # imports modules and fills caches
     return {trials: calls_of_stages(tmp_path_factory.mktemp("growing"), trials) for trials in (100, 400)}

@@ -1,4 +1,4 @@
-"""A browser's visit to a page: what it complained of, asked for, and what axe finds."""
+"""A browser's visit to a page: complaints, requests, findings of axe."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Visit:
-    """A page with what it complained of and asked for."""
+    """A page with its complaints and requests."""
 
     def __init__(self, browser: Browser, path: Path, width: int, scheme: Any = "light") -> None:
         self.complaints: list[str] = []
@@ -74,7 +74,7 @@ class Visit:
         return int(self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
     def violations(self) -> list[str]:
-        """What axe finds serious or critical, but inside Plotly's drawings, whose elements are not read aloud."""
+        """Serious and critical findings of axe outside Plotly's drawings."""
         import axe_core_python
 
         script = Path(axe_core_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""One site of a small store, written once for the tests that only read it."""
+"""One site of a small store for tests that only read it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reports.site import write_site
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """Two scales of a suite with hostile names, a diverged trial and every kind of claim."""
+    """Two scales of a suite with hostile names and claims."""
     root = tmp_path_factory.mktemp("report")
     reported = plans(write_suite(root))
     database = root / "harness.duckdb"

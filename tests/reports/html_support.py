@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass, field
+from functools import cache
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -85,7 +86,7 @@ class Parsed(HTMLParser):
         return [match[0] for match in result if match[1] not in SINGULAR]
 
     def statements(self) -> list[str]:
-        """The SQL of every command that the page shows, as a shell would hand it over."""
+        """The SQL of every command of the page."""
         result = []
         for element in self.elements:
             if element.tag == "code" and "pre" in element.within:
@@ -94,3 +95,9 @@ class Parsed(HTMLParser):
                 assert len(words) == 3
                 result.append(words[2])
         return result
+
+
+@cache
+def parsed(path: Path) -> Parsed:
+    """A page that does not change any more, parsed once."""
+    return Parsed(path)

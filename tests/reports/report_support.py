@@ -1,4 +1,4 @@
-"""A store as a run leaves it, written through the owner, with verdicts computed from its own numbers."""
+"""A store as a run writes it, with verdicts of its numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from harness import stats
+from harness.app.session import trial_row
+from harness.judge import claim_rows
 from harness.judge.detail import finite
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.results.current import Reported
@@ -97,7 +98,7 @@ claims:
   - {id: demo-inactive, benchmarks: [digits-known], arm: ours, against: [other], mechanism: {metric: mechanism.share, arm: ours, op: '>=', value: 0.99}}
   - {id: demo-tie, benchmarks: [BENCH], arm: ours, against: [plain]}
   - {id: demo-unbound, unbound: 'the comparator is not built here'}
-  - {id: demo-files, unbound: 'a check needs a module of its own in suites.checks'}
+  - {id: demo-files, unbound: 'a check needs a module in suites.checks'}
   - {id: demo-home, unbound: 'a statement about files of others'}
 """  # noqa: E501
 
@@ -132,7 +133,7 @@ def value_of(trial: Trial, tie: bool) -> float:
 
 
 def outcome(trial: Trial, tie: bool, steps: int = 60) -> dict[str, Any]:
-    """A trial's end, with a loss, a score on validation and a mechanism."""
+    """An outcome with a loss, a validation score and a mechanism."""
     score = value_of(trial, tie)
     at = list(range(1, steps + 1))
     loss = [3 * math.exp(-step / 20) + 0.02 * (trial.seed + 1) for step in at]
@@ -164,47 +165,9 @@ def outcome(trial: Trial, tie: bool, steps: int = 60) -> dict[str, Any]:
     }
 
 
-def trial_row(trial: Trial) -> dict[str, Any]:
-    """A row of ``planned``."""
-    names = ("trial_id", "spec_id", "fingerprint", "suite", "benchmark", "arm", "seed", "scale")
-    return {name: getattr(trial, name) for name in names} | {
-        "stand_in": list(trial.stand_in),
-        "spec": trial.spec.to_json(),
-    }
-
-
-def claim_rows(suite: Suite) -> list[dict[str, Any]]:
-    """The claims table's rows."""
-    bindings = {binding.id: binding for binding in suite.model.claims}
-    return [
-        {
-            "claim_id": fact.id,
-            "suite": suite.name,
-            "benchmark": fact.benchmark,
-            "model": fact.model,
-            "metric": fact.metric,
-            "unit": fact.unit,
-            "better": fact.better,
-            "method": fact.method,
-            "baseline": fact.baseline,
-            "published_method": fact.published.method,
-            "published_baseline": fact.published.baseline,
-            "published_difference": fact.published.difference,
-            "computed_difference": fact.published.computed_difference,
-            "kind": fact.kind,
-            "statement": fact.statement,
-            "source": fact.source,
-            "trust": fact.trust,
-            "is_primary": bindings[fact.id].primary,
-            "unbound": bindings[fact.id].unbound,
-        }
-        for fact in suite.facts.values()
-    ]
-
-
 def fill(database: Path, reported: Sequence[Reported], *, tie: str = HOSTILE, fail_one: bool = True) -> None:
-    """Write runs, trials, verdicts and gates of the plans."""
-    with Writer(database) as owner:
+    """Write runs, trials, verdicts and mechanism checks of the plans."""
+    with Writer(database) as writer:
         info = {
             "python": "3.11.2",
             "cpu": "A processor",
@@ -214,50 +177,54 @@ def fill(database: Path, reported: Sequence[Reported], *, tie: str = HOSTILE, fa
             "packages": {"torch": "2.14.1", "numpy": "2.4.0"},
             "class": {"torch": "2.14.1"},
         }
-        owner.record(EnvironmentEvent(environment_id="env-1", info=info))
+        writer.record(EnvironmentEvent(environment_id="env-1", info=info))
         for item in reported:
-            _run(owner, item, tie, fail_one)
-            _beside(owner, item)
-            _judge(owner, item, tie)
-        _sweep(owner)
-        owner.flush()
+            _run(writer, item, tie, fail_one)
+            _beside(writer, item)
+            _judge(writer, item, tie)
+        _sweep(writer)
+        writer.flush()
 
 
-def _run(owner: Writer, one: Reported, tie: str, fail_one: bool) -> None:
-    run = f"{RUN}-{one.plan.scale}"
+def record_run(writer: Writer, suite: Suite, plan: Plan, run: str, environment: str, command: str) -> None:
+    """A finished run of a plan: its row, the claims, the planned trials."""
     row = {
         "run_id": run,
-        "suite": one.suite.name,
-        "scale": one.plan.scale,
+        "suite": suite.name,
+        "scale": plan.scale,
         "started_at": "2026-03-04T05:00:00",
         "finished_at": "2026-03-04T05:05:00",
         "status": "done",
         "git_commit": "0123456789abcdef",
         "git_dirty": True,
-        "command": "harness run demo --exclusive",
-        "environment_id": "env-1",
-        "spec": {},
+        "command": command,
+        "environment_id": environment,
+        "spec": {"path": str(suite.path)},
     }
-    owner.record(RunEvent(run=row))
-    owner.record(ClaimsEvent(suite=one.suite.name, claims=claim_rows(one.suite)))
+    writer.record(RunEvent(run=row))
+    writer.record(ClaimsEvent(suite=suite.name, claims=claim_rows(suite)))
     links = [
         {"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": False}
-        for link in one.plan.links
+        for link in plan.links
     ]
-    trials = [trial_row(trial) for trial in one.plan.trials]
-    owner.record(PlannedEvent(run_id=run, trials=trials, links=links))
-    for trial in one.plan.trials:
+    writer.record(PlannedEvent(run_id=run, trials=[trial_row(trial) for trial in plan.trials], links=links))
+
+
+def _run(writer: Writer, item: Reported, tie: str, fail_one: bool) -> None:
+    run = f"{RUN}-{item.plan.scale}"
+    record_run(writer, item.suite, item.plan, run, "env-1", "harness run demo --exclusive")
+    for trial in item.plan.trials:
         event = outcome(trial, trial.benchmark == tie)
-        event["artifacts"] = left_behind(trial, owner.paths.database.parent / "artifacts")
+        event["artifacts"] = left_behind(trial, writer.paths.database.parent / "artifacts")
         if fail_one and trial.arm == "other" and trial.seed == 4:
             event |= {"status": "diverged", "results": [], "series": [], "error": f"loss is nan at step 7 {SCRIPT}"}
-        owner.record(read_event({"v": 1, **event}))
+        writer.record(read_event({"v": 1, **event}))
 
 
-def _beside(owner: Writer, one: Reported) -> None:
-    """A trial that ran twice, joules of every trial, and a bought seed."""
-    run = f"{RUN}-{one.plan.scale}"
-    twice = next(trial for trial in one.plan.trials if trial.arm == "plain")
+def _beside(writer: Writer, item: Reported) -> None:
+    """A determinism check, joules of every trial, and an added seed."""
+    run = f"{RUN}-{item.plan.scale}"
+    twice = next(trial for trial in item.plan.trials if trial.arm == "plain")
     detail = {
         "trial_id": twice.trial_id,
         "label": twice.label,
@@ -267,18 +234,18 @@ def _beside(owner: Writer, one: Reported) -> None:
         "equal": True,
         "results": [],
     }
-    owner.record(LogEvent(run_id=run, event_kind="determinism", detail=detail))
-    for trial in one.plan.trials:
+    writer.record(LogEvent(run_id=run, event_kind="determinism", detail=detail))
+    for trial in item.plan.trials:
         joules = {"cpu": 30.0 + len(trial.arm)}
-        owner.record(LogEvent(run_id=run, event_kind="energy", detail={"trial_id": trial.trial_id, "joules": joules}))
-    bought = {
+        writer.record(LogEvent(run_id=run, event_kind="energy", detail={"trial_id": trial.trial_id, "joules": joules}))
+    added = {
         "claim_id": "demo-gain",
         "benchmark": "digits-known",
         "arms": ["plain", "ours"],
         "seed": 4,
         "reason": f"unresolved after 4 pairs {SCRIPT}",
     }
-    owner.record(LogEvent(run_id=run, event_kind="seed-bought", detail=bought))
+    writer.record(LogEvent(run_id=run, event_kind="seed-bought", detail=added))
 
 
 def left_behind(trial: Trial, folder: Path) -> list[dict[str, Any]]:
@@ -306,12 +273,12 @@ def left_behind(trial: Trial, folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _judge(owner: Writer, one: Reported, tie: str) -> None:
+def _judge(writer: Writer, item: Reported, tie: str) -> None:
     verdicts: list[dict[str, Any]] = []
     sides: list[dict[str, Any]] = []
     gates: list[dict[str, Any]] = []
-    for binding in one.suite.model.claims:
-        base = {"claim_id": binding.id, "scale": one.plan.scale, "judged_at": JUDGED_AT}
+    for binding in item.suite.model.claims:
+        base = {"claim_id": binding.id, "scale": item.plan.scale, "judged_at": JUDGED_AT}
         if binding.id == "demo-files":  # as the judge stores an identity; checks come with shipped suites only
             check = {
                 "name": "demo_check",
@@ -335,7 +302,7 @@ def _judge(owner: Writer, one: Reported, tie: str) -> None:
             verdicts.append({**base, "n": 0, "verdict": "not run", "design": {"reason": binding.unbound}})
             continue
         benchmark, against = binding.benchmarks[0], binding.against[0]
-        method, baseline = (scores(one.plan, benchmark, str(arm), tie) for arm in (binding.arm, against))
+        method, baseline = (scores(item.plan, benchmark, str(arm), tie) for arm in (binding.arm, against))
         differences = {seed: method[seed][1] - baseline[seed][1] for seed in method if seed in baseline}
         gate = binding.mechanism if not isinstance(binding.mechanism, list) else None
         passed = gate is None or gate.value < 0.9
@@ -343,7 +310,7 @@ def _judge(owner: Writer, one: Reported, tie: str) -> None:
             gates.append(
                 {
                     "claim_id": binding.id,
-                    "scale": one.plan.scale,
+                    "scale": item.plan.scale,
                     "metric": gate.metric,
                     "arm": gate.arm,
                     "value": 0.683,
@@ -353,9 +320,9 @@ def _judge(owner: Writer, one: Reported, tie: str) -> None:
             )
         published = {
             **base,
-            **verdict(one, benchmark, differences, passed, binding.primary, str(binding.arm), list(binding.against)),
+            **verdict(item, benchmark, differences, passed, binding.primary, str(binding.arm), list(binding.against)),
         }
-        fact = one.suite.facts[binding.id]
+        fact = item.suite.facts[binding.id]
         readings = [] if gate is None else [{**gates[-1], "benchmark": benchmark, "op": gate.op}]
         published["design"] |= {
             "claim_id": binding.id,
@@ -369,8 +336,8 @@ def _judge(owner: Writer, one: Reported, tie: str) -> None:
         verdicts.append(published)
         for side, chosen in (("method", method), ("baseline", baseline)):
             sides += [{**base, "trial_id": chosen[seed][0], "side": side} for seed in differences]
-    owner.record(
-        VerdictsEvent(suite=one.suite.name, scale=one.plan.scale, verdicts=verdicts, trials=sides, gates=gates)
+    writer.record(
+        VerdictsEvent(suite=item.suite.name, scale=item.plan.scale, verdicts=verdicts, trials=sides, gates=gates)
     )
 
 
@@ -426,7 +393,7 @@ def scores(plan: Plan, benchmark: str, arm: str, tie: str) -> dict[int, tuple[st
 
 
 def verdict(
-    one: Reported,
+    item: Reported,
     benchmark: str,
     differences: dict[int, float],
     passed: bool,
@@ -434,10 +401,10 @@ def verdict(
     arm: str,
     against: list[str],
 ) -> dict[str, Any]:
-    """A verdict's row by the rules of the judge, as far as these cases go."""
+    """A verdict's row by the rules of the judge, simplified."""
     values = list(differences.values())
     result, effect = stats.paired_t(values), stats.effect_size_interval(values)
-    stand_in = list(one.plan.settings[benchmark].stand_in)
+    stand_in = list(item.plan.settings[benchmark].stand_in)
     confirmed = "direction confirmed" if stand_in else "reproduced"
     word = "inactive" if not passed else confirmed if result.p <= 0.05 and result.low > 0 else "inconclusive"
     entry = {
@@ -493,7 +460,7 @@ def verdict(
     }
 
 
-def _sweep(owner: Writer) -> None:
+def _sweep(writer: Writer) -> None:
     """A finished random sweep of two arms at mini."""
     draw = random.Random(7)
     lrs = [10 ** draw.uniform(-4, 0) for _ in range(8)]
@@ -535,7 +502,7 @@ def _sweep(owner: Writer) -> None:
         "started_at": "2026-03-04T04:00:00",
         "spec": spec,
     }
-    owner.record(SweepEvent(row=row))
+    writer.record(SweepEvent(row=row))
     for arm, own in values.items():
         for number, value in enumerate(own):
             point = {
@@ -547,9 +514,4 @@ def _sweep(owner: Writer) -> None:
                 "status": "told",
                 "trial_ids": [],
             }
-            owner.record(SweepPointEvent(row=point))
-
-
-def moment() -> datetime:
-    """When the verdicts were given."""
-    return datetime.fromisoformat(JUDGED_AT)
+            writer.record(SweepPointEvent(row=point))

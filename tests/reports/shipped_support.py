@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.app.session import trial_row
+from report_support import record_run
+
 from harness.execute.environment import environment, environment_id
-from harness.judge import claim_rows
 from harness.judge.stored import judge_now
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.results.current import Reported
 from harness.store import Writer
-from harness.store.events import ClaimsEvent, EnvironmentEvent, PlannedEvent, RunEvent, read_event
+from harness.store.events import EnvironmentEvent, read_event
 from harness.suite import Suite, load_suite
 from harness.suite.models import MechanismCheck, Metric
 from reports.site import write_site
@@ -48,7 +48,7 @@ RUN = "20260304T050000-5678abcd"
 
 
 def selections(suite: Suite, seeds: tuple[int, ...] = SEEDS) -> list[Selection]:
-    """What is reported of a suite."""
+    """The reported selections of a suite."""
     result = []
     for scale, names in SUITES[suite.name]:
         existing = [name for name in names if name in suite.benchmarks]
@@ -58,7 +58,7 @@ def selections(suite: Suite, seeds: tuple[int, ...] = SEEDS) -> list[Selection]:
 
 
 def score(trial: Trial, metric: str, about: Metric) -> float:
-    """A value around the middle of the metric's range, better by the arm's effect, with a noise that seeds share."""
+    """A value shifted by the arm's effect, with noise shared by seeds."""
     common = random.Random(f"{trial.benchmark}{metric}{trial.seed}").gauss(0, 0.6)
     own = random.Random(f"{trial.benchmark}{metric}{trial.arm}{trial.seed}").gauss(0, 0.3)
     sign = 1 if about.better == "higher" else -1
@@ -66,13 +66,13 @@ def score(trial: Trial, metric: str, about: Metric) -> float:
 
 
 def results_of(suite: Suite, trial: Trial, gates: Sequence[MechanismCheck]) -> list[dict[str, Any]]:
-    """Final numbers: every declared metric, and the quantities of the gates beyond their thresholds."""
+    """Final numbers: every declared metric, and the quantities of mechanism checks beyond their thresholds."""
     metrics = suite.benchmarks[trial.benchmark].model.metrics
     rows = {(about.split, name): score(trial, name, about) for name, about in metrics.items()}
     for gate in sorted(gates, key=lambda gate: gate.arm != trial.arm):  # this arm's own rule before those of others
         beyond = 1.2 if gate.op in (">=", ">") else 0.8
         draw = 0.02 * random.Random(f"{gate.metric}{trial.arm}{trial.seed}").random()
-        # What an arm is compared with has 1 in a ratio and 0 in a difference, so that the gate's own arm decides.
+        # A reference arm has 1 in a ratio and 0 in a difference, so that the check's own arm decides.
         neutral = 1.0 if gate.relative_to is not None else 0.0
         reference = gate.arms != (gate.arm,) and trial.arm != gate.arm
         rows.setdefault(("train", gate.metric), neutral if reference else gate.value * beyond + draw)
@@ -80,7 +80,7 @@ def results_of(suite: Suite, trial: Trial, gates: Sequence[MechanismCheck]) -> l
 
 
 def rules_of(suite: Suite) -> list[MechanismCheck]:
-    """Every gate of the suite, each once."""
+    """The distinct mechanism checks of the suite."""
     result: dict[tuple[Any, ...], MechanismCheck] = {}
     for binding in suite.model.claims:
         value = binding.mechanism if isinstance(binding.mechanism, list) else [binding.mechanism]
@@ -90,31 +90,11 @@ def rules_of(suite: Suite) -> list[MechanismCheck]:
     return list(result.values())
 
 
-def fill_shipped(owner: Writer, suite: Suite, plan: Plan) -> None:
+def fill_shipped(writer: Writer, suite: Suite, plan: Plan) -> None:
     """A run of the suite, every trial done."""
     run = f"{RUN}-{suite.name}-{plan.scale}"
-    owner.record(EnvironmentEvent(environment_id=environment_id(), info=environment()))
-    row = {
-        "run_id": run,
-        "suite": suite.name,
-        "scale": plan.scale,
-        "started_at": "2026-03-04T05:00:00",
-        "finished_at": "2026-03-04T05:05:00",
-        "status": "done",
-        "git_commit": "0123456789abcdef",
-        "git_dirty": False,
-        "command": f"harness run {suite.name}",
-        "environment_id": environment_id(),
-        "spec": {"path": str(suite.path)},
-    }
-    owner.record(RunEvent(run=row))
-    owner.record(ClaimsEvent(suite=suite.name, claims=claim_rows(suite)))
-    links = [
-        {"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": False}
-        for link in plan.links
-    ]
-    trials = [trial_row(trial) for trial in plan.trials]
-    owner.record(PlannedEvent(run_id=run, trials=trials, links=links))
+    writer.record(EnvironmentEvent(environment_id=environment_id(), info=environment()))
+    record_run(writer, suite, plan, run, environment_id(), f"harness run {suite.name}")
     gates = rules_of(suite)
     steps = list(range(1, 31))
     for trial in plan.trials:
@@ -126,7 +106,7 @@ def fill_shipped(owner: Writer, suite: Suite, plan: Plan) -> None:
             "value": [3 / step + 0.01 * trial.seed for step in steps],
             "elapsed_seconds": [0.02 * step for step in steps],
         }
-        owner.record(
+        writer.record(
             read_event(
                 {
                     "v": 1,
@@ -154,7 +134,7 @@ def write_shipped(folder: Path, seeds: tuple[int, ...] = SEEDS) -> Path:
     for name in SUITES:
         suite = load_suite(name)
         for selection in selections(suite, seeds):
-            with Writer(database, f"{RUN}-{name}-{selection.scale}") as owner:
-                fill_shipped(owner, suite, make_plan(suite, selection))
+            with Writer(database, f"{RUN}-{name}-{selection.scale}") as writer:
+                fill_shipped(writer, suite, make_plan(suite, selection))
             reported.append(Reported(suite, judge_now(suite, selection, database)[0]))
     return write_site(database, reported, folder / "site", trial_pages=True).parent

@@ -1,19 +1,20 @@
-"""What stands on the pages: escaped, linked, with the statement of every number."""
+"""Content of the pages: escaped, linked, with the statement of every number."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import math
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from html_support import Parsed
+from html_support import Parsed, parsed
 from report_support import HOSTILE, SCRIPT, Written, fill, outcome, plans, trial_row, write_suite
 
 from harness.store import Writer, open_reader
@@ -21,30 +22,30 @@ from harness.store.events import PlannedEvent, VerdictsEvent, read_event
 from harness.suite import load_suite
 from reports.data import sql
 from reports.links import address, slug, suite_path
-from reports.pages.index import COLUMNS, IndexEntry
+from reports.pages.index import difference_cell
 from reports.site import MANIFEST, write_site
 
 
 def suite_of(folder: Path, scale: str = "mini") -> Parsed:
-    return Parsed(folder / "suites" / "demo" / scale / "index.html")
+    return parsed(folder / "suites" / "demo" / scale / "index.html")
 
 
 def bench_of(folder: Path, scale: str = "mini") -> Parsed:
-    return Parsed(folder / "suites" / "demo" / scale / "on-digits-known.html")
+    return parsed(folder / "suites" / "demo" / scale / "on-digits-known.html")
 
 
 def test_every_page_is_well_formed_with_unique_identifiers(written: Written) -> None:
     pages = [*written.pages(), written.single]
     assert len(pages) > 100
     for path in pages:
-        page = Parsed(path)
-        assert not page._open, f"{path}: <{page._open[-1].tag}> stays open"
+        page = parsed(path)
+        assert not page._open, f"{path}: <{page._open[-1].tag}> is not closed"
         assert len(page.ids) == len(set(page.ids)), f"{path}: {[i for i in page.ids if page.ids.count(i) > 1][:3]}"
 
 
 def test_one_thing_is_never_a_plural(written: Written, tmp_path: Path) -> None:
     for path in [*written.pages(), written.single]:
-        assert Parsed(path).false_plurals() == [], path
+        assert parsed(path).false_plurals() == [], path
     wrong = tmp_path / "wrong.html"
     wrong.write_text("<p title='1 claims'>1 benchmarks, 11 trials, 0.1 points; 1 more</p>", encoding="utf-8")
     assert Parsed(wrong).false_plurals() == ["1 benchmarks", "1 claims"]
@@ -53,7 +54,7 @@ def test_one_thing_is_never_a_plural(written: Written, tmp_path: Path) -> None:
 def test_names_of_users_are_text_everywhere(written: Written) -> None:
     seen = 0
     for path in [*written.pages(), written.single]:
-        page = Parsed(path)
+        page = parsed(path)
         assert "alert(1)" not in "".join(
             element.text for element in page.of("script") if "json" not in str(element.attributes)
         )
@@ -66,7 +67,7 @@ def test_names_of_users_are_text_everywhere(written: Written) -> None:
 
 def test_nothing_is_fetched_from_anywhere_else(written: Written) -> None:
     for path in written.pages():
-        page = Parsed(path)
+        page = parsed(path)
         for element in page.elements:
             where = element.attributes.get("src") or (element.tag == "link" and element.attributes.get("href")) or ""
             if where and not where.startswith("data:"):
@@ -74,13 +75,13 @@ def test_nothing_is_fetched_from_anywhere_else(written: Written) -> None:
         for link in page.of("a"):
             if urlsplit(link.attributes["href"]).scheme:
                 assert "noreferrer" in link.attributes["rel"]
-    single = Parsed(written.single)
+    single = parsed(written.single)
     assert not [e for e in single.elements if e.attributes.get("src") and not e.attributes["src"].startswith("data:")]
     assert not [e for e in single.of("link") if not e.attributes["href"].startswith("data:")]
 
 
 def test_every_internal_link_leads_somewhere(written: Written) -> None:
-    existing = {path: Parsed(path) for path in written.pages()}
+    existing = {path: parsed(path) for path in written.pages()}
     checked = 0
     for path, page in existing.items():
         for link in page.of("a"):
@@ -93,7 +94,7 @@ def test_every_internal_link_leads_somewhere(written: Written) -> None:
                 assert unquote(parts.fragment) in existing[target].ids, f"{path}: {link.attributes['href']}"
             checked += 1
     assert checked > 300
-    single = Parsed(written.single)
+    single = parsed(written.single)
     for link in single.of("a"):
         href = link.attributes["href"]
         if href.startswith("#"):
@@ -101,7 +102,7 @@ def test_every_internal_link_leads_somewhere(written: Written) -> None:
 
 
 def test_every_statement_works_in_the_sandbox_of_harness_query(written: Written) -> None:
-    statements = {sql for path in written.pages() for sql in Parsed(path).statements()}
+    statements = {sql for path in written.pages() for sql in parsed(path).statements()}
     assert len(statements) > 50
     with open_reader(written.database, sandbox=True, consistent=True) as reader:
         empty = [sql for sql in sorted(statements) if not len(reader.query(sql))]
@@ -137,7 +138,7 @@ def test_a_statement_pasted_into_the_shell_gives_the_pages_number(written: Writt
 def test_every_figure_has_a_text_alternative_numbers_and_a_statement(written: Written) -> None:
     drawn = 0
     for path in written.pages():
-        page = Parsed(path)
+        page = parsed(path)
         plots, links = page.classed("plot"), page.classed("csv")
         assert len(page.classed("figure")) == len(links)
         for plot in [*plots, *page.classed("scatter")]:
@@ -158,7 +159,7 @@ def test_plotly_accepts_every_kind_of_figure(written: Written) -> None:
 
     names = set()
     for path in [*(written.folder / "suites").rglob("*.html"), *(written.folder / "sweeps").rglob("*.html")]:
-        for script in Parsed(path).of("script"):
+        for script in parsed(path).of("script"):
             if script.attributes.get("type") == "application/json":
                 go.Figure(json.loads(script.text))
                 names.add(script.attributes["id"].split("-")[0])
@@ -184,11 +185,11 @@ def test_trials_are_those_of_the_plan_never_rows_by_name(tmp_path: Path) -> None
     database = tmp_path / "harness.duckdb"
     fill(database, reported, fail_one=False)
     stale = next(t for t in reported[0].plan.trials if t.arm == "ours")
-    with Writer(database) as owner:
+    with Writer(database) as writer:
         row = trial_row(stale) | {"trial_id": "f" * 64, "fingerprint": "another code"}
-        owner.record(PlannedEvent(run_id="late", trials=[row], links=[]))
+        writer.record(PlannedEvent(run_id="late", trials=[row], links=[]))
         results = [{"split": "test", "metric": "score", "value": 987654.0}]
-        owner.record(read_event({"v": 1, **outcome(stale, tie=False), "trial_id": "f" * 64, "results": results}))
+        writer.record(read_event({"v": 1, **outcome(stale, tie=False), "trial_id": "f" * 64, "results": results}))
     folder = write_site(database, reported, tmp_path / "site").parent
     for path in [*folder.rglob("*.html"), *folder.rglob("*.csv")]:
         text = path.read_text(encoding="utf-8")
@@ -213,36 +214,24 @@ def test_effects_of_a_declared_factorial_are_shown_from_the_first_seed_on(tmp_pa
     assert ">interaction</td>" in text
 
 
-def test_the_latest_verdict_counts_and_absent_keys_are_no_matter(tmp_path: Path) -> None:
-    reported = plans(write_suite(tmp_path), ["mini"], seeds=3)
-    database = tmp_path / "harness.duckdb"
+def with_verdicts(folder: Path, *verdicts: dict[str, Any]) -> Parsed:
+    """The suite's page after later verdicts; absent values are common."""
+    reported = plans(write_suite(folder), ["mini"], seeds=3)
+    database = folder / "harness.duckdb"
     fill(database, reported)
-    with Writer(database) as owner:
-        verdicts = [
-            {
-                "claim_id": "demo-gain",
-                "scale": "mini",
-                "judged_at": "2026-05-01T00:00:00",
-                "n": 2,
-                "difference": -1.0,
-                "ci_low": float("-inf"),
-                "ci_high": float("inf"),
-                "p": 1.0,
-                "verdict": "inconclusive (distribution-sensitive)",
-                "stand_in": ["recipe"],
-                "design": {},
-            },
-            {
-                "claim_id": "demo-tie",
-                "scale": "mini",
-                "judged_at": "2026-05-01T00:00:00",
-                "n": 0,
-                "verdict": "a word of tomorrow",
-                "design": {"per_benchmark": [{"benchmark": "gone"}]},
-            },
-        ]
-        owner.record(VerdictsEvent(suite="demo", scale="mini", verdicts=verdicts))
-    page = suite_of(write_site(database, reported, tmp_path / "site").parent)
+    common = {"scale": "mini", "judged_at": "2026-05-01T00:00:00", "n": 0, "stand_in": ["recipe"], "design": {}}
+    with Writer(database) as writer:
+        writer.record(VerdictsEvent(suite="demo", scale="mini", verdicts=[common | verdict for verdict in verdicts]))
+    return suite_of(write_site(database, reported, folder / "site").parent)
+
+
+def test_the_latest_verdict_counts_and_absent_keys_are_no_matter(tmp_path: Path) -> None:
+    infinite = {"n": 2, "difference": -1.0, "ci_low": -math.inf, "ci_high": math.inf, "p": 1.0}
+    page = with_verdicts(
+        tmp_path,
+        {"claim_id": "demo-gain", "verdict": "inconclusive (distribution-sensitive)", **infinite},
+        {"claim_id": "demo-tie", "verdict": "a word of tomorrow", "design": {"per_benchmark": [{"benchmark": "gone"}]}},
+    )
     assert "inconclusive (distribution-sensitive)" in page.text
     assert "[−∞, +∞]" in page.text or "[−∞, ∞]" in page.text
     assert "unknown verdict: a word of tomorrow" in page.text
@@ -259,6 +248,9 @@ def test_stand_ins_say_so_and_published_values_stand_at_paper_scale_only(written
     assert len(paper.classed("printed")) >= 2
     assert not mini.classed("printed")
     assert "published +1.50" in paper.text
+    for page in (paper, bench_of(written.folder, "paper")):
+        assert "stand-in:" not in page.text
+        assert "the paper's recipe" not in page.text
 
 
 ESTIMATE = re.compile(r"[+−][\d.]+\s*(points|m)?(, 95 % interval)?\s*\[[+−]?[\d.∞]+, [+−]?[\d.∞]+\]")
@@ -271,17 +263,11 @@ def test_every_line_that_shows_an_effect_of_a_stand_in_names_it(written: Written
         shown = [line.text for line in lines if ESTIMATE.search(line.text)]
         assert len(shown) >= least
         assert [text for text in shown if "not the paper's recipe" not in text] == []
-    first = Parsed(written.folder / "index.html")
+    first = parsed(written.folder / "index.html")
     for row in (row.text for row in first.of("tr") if ESTIMATE.search(row.text)):
         assert ("not the paper's recipe" in row) is ("demo, mini" in row), row
     (card,) = (card.text for card in first.of("li") if "scale mini" in card.text)
     assert "; on not the paper's recipe: a tenth of the steps." in card
-
-
-def test_as_published_no_stand_in_is_named(written: Written) -> None:
-    for page in (suite_of(written.folder, "paper"), bench_of(written.folder, "paper")):
-        assert "stand-in:" not in page.text
-        assert "the paper's recipe" not in page.text
 
 
 def test_a_published_size_beside_a_stand_in_is_the_papers_own(written: Written) -> None:
@@ -289,11 +275,11 @@ def test_a_published_size_beside_a_stand_in_is_the_papers_own(written: Written) 
     for page, theirs in ((mini, True), (paper, False)):
         line = next(e for e in page.classed("claim") if e.attributes["id"] == "claim-demo-gain")
         assert "Ours is 1.5 points above Plain." in line.text
-        assert ("the paper's claim, measured here on not the paper's recipe" in line.text) is theirs
+        assert ("the paper's claim, measured on a stand-in: not the paper's recipe" in line.text) is theirs
         assert ("published, the paper's own, on other data" in line.text) is theirs
-    first = Parsed(written.folder / "index.html")
+    first = parsed(written.folder / "index.html")
     rows = [row for row in first.of("tr") if "Ours is 1.5 points above Plain." in row.text]
-    assert ["the paper's claim, measured here on" in row.text for row in rows] == [True, False]
+    assert ["the paper's claim, measured on a stand-in:" in row.text for row in rows] == [True, False]
 
 
 def test_a_mechanism_that_did_not_act_shows_the_effect_that_was_measured(written: Written) -> None:
@@ -303,25 +289,13 @@ def test_a_mechanism_that_did_not_act_shows_the_effect_that_was_measured(written
     assert "did not act" in line.text
 
 
-def test_a_weak_baseline_stands_among_the_claims_with_its_reason(tmp_path: Path) -> None:
-    reported = plans(write_suite(tmp_path), ["mini"], seeds=3)
-    database = tmp_path / "harness.duckdb"
-    fill(database, reported)
-    with Writer(database) as owner:
-        weak = {
-            "claim_id": "demo-tie",
-            "scale": "mini",
-            "judged_at": "2026-05-01T00:00:00",
-            "n": 0,
-            "verdict": "weak baseline",
-            "stand_in": ["recipe"],
-            "design": {"reason": "plain reaches 3 points; competent is 40", "family": "secondary"},
-        }
-        owner.record(VerdictsEvent(suite="demo", scale="mini", verdicts=[weak]))
-    page = suite_of(write_site(database, reported, tmp_path / "site").parent)
+def test_a_weak_baseline_is_among_the_claims_with_its_reason(tmp_path: Path) -> None:
+    reason = "plain reaches 3 points; the baseline threshold is 40"
+    weak = {"claim_id": "demo-tie", "verdict": "weak baseline", "design": {"reason": reason, "family": "secondary"}}
+    page = with_verdicts(tmp_path, weak)
     line = next(e for e in page.classed("claim") if e.attributes["id"] == "claim-demo-tie")
     assert "weak baseline" in line.text
-    assert "plain reaches 3 points; competent is 40" in line.text
+    assert reason in line.text
     assert "1 not evaluable" in page.text
 
 
@@ -349,7 +323,7 @@ def test_failures_gates_reasons_and_provenance_are_told(written: Written) -> Non
     assert "required >= 0.99" in suite.text
     assert "the comparator is not built here" in suite.text
     for path in written.pages():
-        feet = Parsed(path).classed("provenance")
+        feet = parsed(path).classed("provenance")
         assert len(feet) == 1, path
         assert "0123456789ab with uncommitted changes" in feet[0].text, path
         assert "torch 2.14.1" in feet[0].text, path
@@ -414,7 +388,7 @@ def test_a_claim_shows_both_protocols_and_at_how_many_rates_it_holds(written: Wr
 
 
 def test_the_first_page_finds_every_claim_and_ablation(written: Written) -> None:
-    page = Parsed(written.folder / "index.html")
+    page = parsed(written.folder / "index.html")
     table = next(e for e in page.of("table") if e.attributes.get("id") == "entries")
     assert "Ours is 1.5 points above Plain." in table.text
     assert "Ablation momentum: optimizer.momentum: 0.9" in table.text
@@ -426,26 +400,11 @@ def test_the_first_page_finds_every_claim_and_ablation(written: Written) -> None
 
 
 def test_a_claim_of_several_comparisons_shows_what_they_span() -> None:
-    line = IndexEntry(
-        results=None,
-        tone="",
-        word="inconclusive",
-        text="",
-        where="",
-        contrast="",
-        difference=None,  # type: ignore[arg-type]
-        interval=(None, None),
-        n=None,
-        unit="points",
-        anchor="",
-        stand_in_name="digits, not ImageNet",
-        several=(1.5, -0.25, 0.75),
-    )
-    (column,) = [column for column in COLUMNS if column.title == "Difference"]
-    cell = column.cell(line)
+    shared = (None, (None, None), None, "points", "digits, not ImageNet")
+    cell = difference_cell(*shared, several=(1.5, -0.25, 0.75))
     assert (cell.text, cell.order) == ("−0.250 to +1.50 points", -0.25)
-    assert cell.below == "3 comparisons; on digits, not ImageNet"
-    assert column.cell(replace(line, several=())).text == "–"
+    assert cell.below == "3 comparisons; stand-in: digits, not ImageNet"
+    assert difference_cell(*shared).text == "–"
 
 
 def test_identities_stand_apart_with_both_sides(written: Written) -> None:
@@ -503,7 +462,6 @@ def test_the_site_without_any_suite_is_a_page(tmp_path: Path) -> None:
 def test_writing_needs_no_training_library(written: Written, tmp_path: Path) -> None:
     code = f"""
 import sys
-from dataclasses import replace
 from pathlib import Path
 from harness.results.current import Reported
 from reports.site import write_site
@@ -520,12 +478,8 @@ print(sorted({{'torch', 'ray', 'pandas', 'sklearn'}} & set(sys.modules)))
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("name", "expected"), [("adamp", "adamp"), ("imagenet-resnet18", "imagenet-resnet18")])
-def test_plain_names_stay_as_they_are_in_addresses(name: str, expected: str) -> None:
-    assert slug(name) == expected
-
-
-def test_other_names_become_safe_and_stay_apart() -> None:
+def test_names_become_safe_addresses_and_stay_apart() -> None:
+    assert [slug(name) for name in ("adamp", "imagenet-resnet18")] == ["adamp", "imagenet-resnet18"]
     names = ["A", "a b", "a-b", "../../etc", "ä", "ö", "<script>", "", "x" * 200, "x" * 201, "CON", "a\u202eb"]
     slugs = [slug(name) for name in names]
     assert len(set(slugs)) == len(names)

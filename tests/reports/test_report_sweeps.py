@@ -1,4 +1,4 @@
-"""Figures and statements of a sweep's page, on a sweep that was really run."""
+"""Figures and statements of a sweep's page, from a real sweep."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ sweep:
 
 @pytest.fixture
 def swept(tiny: Path, database: Path) -> tuple[Suite, SweepResult]:
-    """A sweep over a learning rate and a choice that has an infinite value."""
+    """A sweep over a learning rate and a choice with infinity."""
     text = tiny.read_text().replace("own_sd: 0.3}", "own_sd: 0.05, curvature: 4.0, diverges_above: 0.5}")
     tiny.write_text(text.replace("steps: 20", "steps: 2") + SPACES)
     suite = load_suite(tiny)

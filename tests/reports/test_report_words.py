@@ -16,7 +16,8 @@ from report_support import Written
 import reports
 from harness import stats
 from harness.judge.ablation import parent_of
-from harness.judge.detail import PARTS, VerdictDetail
+from harness.judge.detail import VerdictDetail
+from harness.judge.former_details import PARTS
 from harness.results.verdict_text import TONES as TEXTS
 from harness.store import open_reader
 from harness.suite.models import Arm
@@ -43,7 +44,7 @@ def mini(written: Written) -> SuiteResults:
         ("contradicted", "against"),
         ("not run", "void"),
         ("inactive", "idle"),
-        ("no effect worth having", "null"),
+        (Verdict.NO_EFFECT, "null"),
         ("never heard of", "unknown"),
     ],
 )
@@ -103,9 +104,9 @@ def test_plotly_checks_a_drawing_s_style_and_never_the_same_one_twice() -> None:
     created = []
 
     class Counted(go.Scatter):  # type: ignore[misc]
-        def __init__(self, *given: Any, **more: Any) -> None:
-            created.append(given)
-            super().__init__(*given, **more)
+        def __init__(self, *values: Any, **more: Any) -> None:
+            created.append(values)
+            super().__init__(*values, **more)
 
     for points in ([1.0], [2.0, 3.0]):
         drawn = trace(Counted, mode="lines", name="never drawn before", x=points, y=points)
@@ -152,7 +153,7 @@ def judged_as(results: SuiteResults, *claims: tuple[str, str, dict[str, Any]]) -
 
 
 def test_every_primary_claim_leads_and_what_points_the_other_way_is_first(mini: SuiteResults) -> None:
-    words = ["direction confirmed", "inconclusive", "not run", "no effect worth having", "direction reversed"]
+    words = ["direction confirmed", "inconclusive", "not run", Verdict.NO_EFFECT, "direction reversed"]
     primary = [(f"p{place}", word, {"family": "primary"}) for place, word in enumerate(words)]
     others = [("s", "direction reversed", {"family": "secondary"})]
     shared = [("p5", "direction confirmed", {"family": "primary", "contrast": "p0"})]
@@ -161,7 +162,7 @@ def test_every_primary_claim_leads_and_what_points_the_other_way_is_first(mini: 
     assert [claim.word for claim, _ in message] == [
         "direction reversed",
         "direction confirmed",
-        "no effect worth having",
+        Verdict.NO_EFFECT,
         "inconclusive",
         "not run",
     ]
@@ -195,7 +196,7 @@ def test_seeds_needed_are_the_corrected_ones_or_none(mini: SuiteResults) -> None
 def test_matters_most_is_the_largest_effect_of_those_that_survive_the_correction() -> None:
     def row(arm: str, difference: float, half: float, corrected: float | None, **more: Any) -> ablations.Ablation:
         ends = None if corrected is None else (difference - corrected, difference + corrected)
-        given = {"metric": "accuracy", "unit": "points", "n": 5, "benchmark": "digits", **more}
+        shared = {"metric": "accuracy", "unit": "points", "n": 5, "benchmark": "digits", **more}
         return ablations.Ablation(
             label=arm,
             difference=difference,
@@ -207,8 +208,8 @@ def test_matters_most_is_the_largest_effect_of_those_that_survive_the_correction
             sql="",
             stand_in_name="noisy digits, not ImageNet",
             corrected=ends,
-            test=(given["benchmark"], arm, "ours"),
-            **given,
+            test=(shared["benchmark"], arm, "ours"),
+            **shared,
         )
 
     clearest, largest, noisy, alone = (

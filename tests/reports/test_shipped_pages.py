@@ -1,4 +1,4 @@
-"""Every page of the five suites in a browser, and three questions of a new user.
+"""Pages of the five suites in a browser, and questions of users.
 
 By default over results whose truth is known. Of a real database, every page:
 
@@ -88,7 +88,7 @@ class Reader:
         self.clicks = 0
 
     def click(self, where: str, text: str | re.Pattern[str]) -> None:
-        """A click on the first visible thing of a selector with a text."""
+        """Click the first visible element of a selector with a text."""
         self.page.locator(where).filter(has_text=text).locator("visible=true").first.click()
         self.clicks += 1
 

@@ -80,7 +80,7 @@ def changed_tree(draw: DrawFn, value: Any, most: int = 3) -> Any:
 
 
 def as_yaml(value: Any) -> bytes:
-    """Plain data as JSON, which YAML contains, with YAML's words for numbers that JSON lacks."""
+    """Plain data as JSON, with YAML's words for NaN and infinities."""
     text = json.dumps(value)
     for word, written in (("NaN", ".nan"), ("-Infinity", "-.inf"), ("Infinity", ".inf")):
         text = text.replace(word, written)
@@ -128,7 +128,7 @@ SKIPPED = {("doctor",), ("preflight",), ("report", "--serve"), ("browse",)}
 
 
 def parameters_of(group: click.Group) -> dict[tuple[str, ...], list[click.Parameter]]:
-    """Every command with its parameters as click declares them, so that new options are fuzzed too."""
+    """Every command with its parameters, as click declares them."""
     commands: dict[tuple[str, ...], list[click.Parameter]] = {}
     context = click.Context(group)
     for name in group.list_commands(context):
@@ -212,7 +212,7 @@ def table_bytes(rows: list[dict[str, Any]], form: str) -> bytes:
 
 @st.composite
 def tables(draw: DrawFn) -> tuple[str, bytes]:
-    """A file of results, by name and content, of which cells or bytes are changed."""
+    """A damaged file of results, by name and content."""
     form = draw(st.sampled_from(("csv", "tsv", "jsonl", "parquet", "csv.gz")))
     rows = [dict(row) for row in ROWS]
     for _ in range(draw(st.integers(0, 3))):
@@ -268,7 +268,7 @@ OUTSIDE = (
 
 @st.composite
 def archives(draw: DrawFn, folder: Path) -> tuple[str, bytes]:
-    """A folder as an archive, by name and content, with names that lead out of it or wrong bytes."""
+    """A damaged or malicious archive of a folder, by name and content."""
     form = draw(st.sampled_from(("zip", "tar", "tar.gz")))
     names = draw(st.lists(st.sampled_from(OUTSIDE) | TEXTS, max_size=2))
     names = [name.encode("utf-8", "replace").decode() for name in names]

@@ -128,7 +128,7 @@ class Episode:
         self._folder = folder
 
     def run(self, tell: Tell, full_disk: bool) -> None:
-        """Run until the suite is complete, on a small disk or with kills.
+        """Run until the suite is complete, with kills or a full disk.
 
         Raises:
             AssertionError: something was lost, ran twice, gave other numbers, or was reported badly.

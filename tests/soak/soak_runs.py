@@ -38,7 +38,7 @@ class Work:
 
 
 def synthetic(folder: Path, tiny_text: str, seeds: int = 12, pause: float = 0.05) -> tuple[str, ...]:
-    """Write a suite of two arms on the synthetic task whose trials take twenty pauses."""
+    """Write a synthetic suite of two arms; each trial takes twenty pauses."""
     slow = tiny_text.replace("own_sd: 0.3}", f"own_sd: 0.3, step_seconds: {pause}}}")
     suite = folder / "tiny.yaml"
     suite.write_text(slow.replace("seeds: {min: 3", f"seeds: {{min: {seeds}"))
@@ -137,7 +137,7 @@ def finished(database: Path) -> Counter[str]:
 
 
 def _content(segment: Path) -> bytes:
-    """Read a segment, or the archive that may replace it at any moment."""
+    """Read a log segment, or the archive that replaced it."""
     with contextlib.suppress(FileNotFoundError):
         return segment.read_bytes()
     return gzip.decompress(segment.with_name(segment.name + ".gz").read_bytes())
@@ -155,19 +155,19 @@ def done_in(database: Path) -> set[str]:
 
 
 def assert_nothing_is_lost(database: Path, before: Counter[str]) -> Counter[str]:
-    """Assert that the log has each finished trial once, and the database the same trials."""
+    """Assert that log and database have each finished trial once."""
     after = finished(database)
     assert before.items() <= after.items(), "a finished trial was lost or ran again"
     assert not after or set(after.values()) == {1}, "a trial finished twice"
     if database.exists():
-        assert done_in(database) == set(after), "the database has other finished trials than the journal"
+        assert done_in(database) == set(after), "the database has other finished trials than the event log"
     else:
         assert not after, "trials have finished, and there is no database"
     return after
 
 
 def assert_whole(work: Work, database: Path) -> None:
-    """Assert that every number is that of the undisturbed run, and the database valid."""
+    """Assert that the numbers are those of an undisturbed run."""
     assert numbers(database) == work.expected
     doubled = "SELECT trial_id FROM metrics GROUP BY trial_id, split, name, step HAVING count(*) > 1"
     with open_reader(database) as reader:

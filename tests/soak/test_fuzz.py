@@ -50,7 +50,7 @@ class Box:
         self.root, self.work, self.finished = root, root / "work", finished
 
     def fresh(self) -> Path:
-        """An empty working folder with the suite, its store and odd things in it."""
+        """A working folder with the suite, its store and odd files."""
         shutil.rmtree(self.root, ignore_errors=True)
         for name in ("work", "home", "tmp"):
             (self.root / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Two runs and a sweep write one database while ten readers poll it: all finish, and no answer goes back in time."""
+"""Three writers and ten readers of one database: all finish, and no answer goes back in time."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def process(*command: str, folder: Path) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(("seeds", "budget"), [(5, 2), pytest.param(12, 24, marks=pytest.mark.slow)])
 def test_two_runs_a_sweep_and_ten_readers(tmp_path: Path, tiny_text: str, seeds: int, budget: int) -> None:
     database, stop = tmp_path / "many.duckdb", tmp_path / "stop"
-    (first,) = synthetic(tmp_path, tiny_text + SWEEP, seeds, pause=0.03)
+    (first,) = synthetic(tmp_path, tiny_text + SWEEP, seeds, pause=0.01)
     second = tmp_path / "other.yaml"
     second.write_text(Path(first).read_text().replace("suite: tiny", "suite: other").replace("3.0}", "1.0}"))
     common = ("--executor", "inline", "--quiet", "--db", str(database))

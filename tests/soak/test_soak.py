@@ -1,4 +1,4 @@
-"""Runs that are killed or meet a full disk, of which nothing may be lost: a few faults, hundreds in the slow tier.
+"""Runs that are killed or meet a full disk lose nothing: a few faults, hundreds in the slow tier.
 
     HARNESS_SOAK_KILLS=300 pytest tests/soak/test_soak.py -m slow -s
 
@@ -42,7 +42,7 @@ def database(tmp_path: Path) -> Path:
 
 
 def ended(process: Started) -> tuple[int, str]:
-    """The exit code of a run that ends by itself, and its message."""
+    """The exit code and the message of a run that ends."""
     code, message = process.wait(timeout=ROUND_SECONDS), process.said()
     assert not UNKIND.search(message), message
     return code, message
@@ -52,7 +52,7 @@ def ended(process: Started) -> tuple[int, str]:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("executor", ["ray", "inline"])
 def test_a_few_faults_lose_nothing(work: Work, tmp_path: Path, executor: str) -> None:
-    assert soak([work], tmp_path, 4, 5, lambda text: None, (executor,)).total() >= 4
+    assert soak([work], tmp_path, 3, 5, lambda text: None, (executor,)).total() >= 3
 
 
 @pytest.mark.skipif(not can_mount(), reason="this user may not mount")

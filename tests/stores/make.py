@@ -58,7 +58,7 @@ with tempfile.TemporaryDirectory() as name:
     subprocess.run([*run, str(database)], cwd=folder, check=True)
     target.mkdir()
     with open_reader(database) as reader:
-        asked = {"results": reader.query(SQL).rows, "verdicts": reader.query(WORDS).rows}
-    (target / "expected.json").write_text(json.dumps(asked, indent=1, default=str) + "\n")
+        answers = {"results": reader.query(SQL).rows, "verdicts": reader.query(WORDS).rows}
+    (target / "expected.json").write_text(json.dumps(answers, indent=1, default=str) + "\n")
     (target / "h.duckdb.gz").write_bytes(gzip.compress(database.read_bytes(), 9, mtime=0))
     shutil.copytree(database.with_name("h.duckdb.journal"), target / "journal")

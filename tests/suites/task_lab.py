@@ -102,6 +102,16 @@ class Cell:
         return getattr(importlib.import_module(module), info.target)(context)
 
 
+def read_own(layout: str, path: Path, seed: int = 0, **keys: Any) -> Any:
+    """The data of a user's file or folder; the layout as ``module:name``."""
+    return Cell("", layout, "", data_keys={"path": str(path), **keys}).data_for(seed)
+
+
+def sizes(data: Any) -> dict[str, int]:
+    """Number of items by split."""
+    return {name: len(part) for name, part in data.splits.items()}
+
+
 def _no_prerequisite(name: str, facts: Mapping[str, Any]) -> torch.nn.Module:
     raise LookupError(f"no dependency '{name}'")
 

@@ -34,9 +34,6 @@ CELLS = {
 }
 
 
-# scores
-
-
 def test_scores_of_tags_equal_torchmetrics() -> None:
     from torchmetrics.classification import MultilabelAUROC, MultilabelAveragePrecision, MultilabelF1Score
 
@@ -64,9 +61,6 @@ def test_tags_that_are_never_or_always_true_have_no_areas() -> None:
 def test_a_class_that_is_neither_said_nor_true_counts_as_zero() -> None:
     ours = class_scores(np.eye(3)[[0, 0, 1, 1]], np.array([0, 1, 1, 1]))
     assert ours == {"accuracy": 75.0, "f1": pytest.approx(100 * (2 / 3 + 4 / 5 + 0) / 3)}
-
-
-# network
 
 
 def test_filters_are_triangles_around_the_harmonics_of_equal_tempered_bands() -> None:
@@ -120,9 +114,6 @@ def test_too_many_harmonics_are_refused() -> None:
         model_from(harmonic_cnn.build, {"classes": 2, "rate": 1000}, **{**SMALL, "harmonics": 30})
 
 
-# task
-
-
 def test_excerpts_begin_where_asked_and_short_recordings_are_padded() -> None:
     data = CELLS["words"].data_for(0)
     part = data.splits["train"]
@@ -143,9 +134,6 @@ def test_chunks_average_probabilities() -> None:
         places = torch.arange(len(part))
         each = [model(part.at(places, torch.full((len(part),), share))).sigmoid() for share in (0.0, 0.5, 1.0)]
         assert np.allclose(task.probabilities("test"), torch.stack(each).mean(0).numpy(), atol=1e-5)
-
-
-# files
 
 
 def _tone(path: Path, hertz: float = 440, rate: int = 8000, seconds: float = 0.5, channels: int = 1) -> None:

@@ -6,7 +6,6 @@ local_timestamp, data; ``data`` holds 104 numbers a row, a[2i] + a[2i+1]j the va
 
 from __future__ import annotations
 
-import csv
 import os
 import tarfile
 from pathlib import Path
@@ -27,12 +26,6 @@ from suites.models.csi_resnet import CsiEncoder, CsiResNetOptions, build, load_i
 
 CSI, WIGESTURE, WIFALL = (f"suites.data.csi_csv:{name}" for name in ("csi", "wigesture", "wifall"))
 SIMULATOR = "suites.data.csi_simulator:channel-simulator"
-HEADER = (
-    "type,seq,timestamp,taget_seq,taget,mac,rssi,rate,sig_mode,mcs,cwb,smoothing,not_sounding,aggregation,stbc,"
-    "fec_coding,sgi,noise_floor,ampdu_cnt,channel_primary,channel_secondary,local_timestamp,ant,sig_len,rx_state,len,"
-    "first_word_invalid,data"
-)
-COLUMNS = HEADER.split(",")
 
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -48,24 +41,19 @@ def write_csv(path: Path, packets: int, first: int = 0, numbers: int = 104) -> n
     """A recording; returns its complex values (packets, subcarriers)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.random.default_rng(first).integers(-30, 30, (packets, numbers))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(COLUMNS)
-        for number, row in enumerate(values):
-            blank = dict.fromkeys(COLUMNS, "0")
-            blank |= {"type": "CSI_DATA", "seq": str(number), "rssi": "-30", "data": str(row.tolist())}
-            rows.writerow([blank[name] for name in COLUMNS])
+    rows = (f'CSI_DATA,{number},-30,"{row.tolist()}"' for number, row in enumerate(values))
+    path.write_text("\n".join(["type,seq,rssi,data", *rows]), encoding="utf-8")
     return values[:, 0::2] + 1j * values[:, 1::2]
 
 
 def write_wifall(root: Path) -> dict[str, np.ndarray]:
-    found = {}
+    written = {}
     for person in range(3):
         for action in ("fall", "Jump", "walk"):
             for number in range(3):
                 name = f"WiFall/ID{person}/{action}/2023-11-13_19-24-4{number}-749_104_1.csv"
-                found[name] = write_csv(root / name, 25, len(found))
-    return found
+                written[name] = write_csv(root / name, 25, len(written))
+    return written
 
 
 def test_wifall_layout_as_a_folder_and_as_an_archive(tmp_path: Path) -> None:
@@ -136,15 +124,9 @@ def test_damaged_files_are_refused(content: bytes, message: str) -> None:
         parse(content, "damaged.csv")
 
 
-def test_missing_and_empty_folders_are_said(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match="wigesture"):
-        load(WIGESTURE, tmp_path)
+def test_a_folder_without_recordings_is_refused() -> None:
     with pytest.raises(HarnessError, match="expected <person>/<action>"):
         list_recordings(["readme.txt", "alone.csv"], "csi")
-    (tmp_path / "wifall").mkdir()
-    (tmp_path / "wifall/wifall.tar.xz").write_bytes(b"something else")
-    with pytest.raises(HarnessError, match="sha256"):
-        load(WIFALL, tmp_path)
 
 
 @pytest.mark.full
@@ -170,7 +152,7 @@ def _skill(kind: type[KNNPredictor], **keys: Any) -> float:
     from harness.trial.seeds import Streams
     from suites.tasks.target_domain import draw_shots
 
-    found = []
+    skills = []
     for seed in range(2):
         data = load(SIMULATOR, Path(), seed, **keys)
         target = draw_shots(data.target, 1, Streams(seed), permute_hidden=False)
@@ -178,8 +160,8 @@ def _skill(kind: type[KNNPredictor], **keys: Any) -> float:
             target.amplitudes[target.rest], target.amplitudes[target.support], target.support_labels, data.source.labels
         )
         hits = [np.mean(predicted[target.hidden == label] == label) for label in np.unique(target.hidden)]
-        found.append((np.mean(hits) - 1 / len(hits)) / (1 - 1 / len(hits)))
-    return float(np.mean(found))
+        skills.append((np.mean(hits) - 1 / len(hits)) / (1 - 1 / len(hits)))
+    return float(np.mean(skills))
 
 
 def test_the_two_knobs_do_what_they_say() -> None:
@@ -187,7 +169,7 @@ def test_the_two_knobs_do_what_they_say() -> None:
     assert _skill(KNNMotion, **mini) > 0.3
     assert _skill(KNNStatic, **mini) < 0.25
     assert _skill(KNNMotion, **mini, signature=0.0) < 0.1
-    assert _skill(KNNStatic, **mini, signature=0.0, confounded=True) > 0.5  # the session tells the action
+    assert _skill(KNNStatic, **mini, signature=0.0, confounded=True) > 0.5  # the session identifies the action
 
 
 @pytest.mark.parametrize("classes", [2, 6])

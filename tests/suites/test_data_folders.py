@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from task_lab import Cell
+from task_lab import Cell, read_own, sizes
 
 from harness.errors import HarnessError
 from suites.data import imagefolder
@@ -40,9 +40,7 @@ def write_images(
 
 
 def images(path: Path, seed: int = 0, **keys: object) -> Images:
-    data = Cell("", FOLDER, "", data_keys={"path": str(path), **keys}).data_for(seed)
-    assert isinstance(data, Images)
-    return data
+    return read_own(FOLDER, path, seed, **keys)
 
 
 def zipped(root: Path, target: Path) -> Path:
@@ -82,7 +80,7 @@ def test_an_archive_reads_as_its_folder(tmp_path: Path, pack: Callable[[Path, Pa
 def test_without_a_test_folder_the_validation_folder_is_the_test(tmp_path: Path) -> None:
     root = write_images(tmp_path / "own", splits=("train", "val"))
     data, other = images(root, validation=5), images(root, 1, validation=5)
-    assert {name: len(part) for name, part in data.splits.items()} == {"train": 7, "validation": 5, "test": 12}
+    assert sizes(data) == {"train": 7, "validation": 5, "test": 12}
     assert not set(data.splits["train"].items) & set(data.splits["validation"].items)
     assert set(other.splits["validation"].items) != set(data.splits["validation"].items)
 
@@ -193,6 +191,10 @@ def test_the_real_sets_read_as_their_homes_describe_them() -> None:
     grocery = Cell("", "suites.data.imagefolder:grocery64", "").data_for(0, ROOT)
     assert len(grocery.classes) == 81
     assert sum(len(part) for part in grocery.splits.values()) == 5421
+    for name, classes in {"cifar100-animals": 45, "cifar100-vehicles": 10, "clothing64": 10}.items():
+        splits = Cell("", f"suites.data.imagefolder:{name}", "").data_for(0, ROOT).splits
+        parts = [set(part.labels.tolist()) for part in splits.values()]
+        assert len(set.union(*parts)) == sum(map(len, parts)) == classes
     wiki = Cell("", "suites.data.tokens:wikitext2-heldout", "").data_for(0, ROOT)
     # 245,569 and 217,646 tokens with <eos>, as the published WikiText-2 is counted.
     assert len(wiki.splits["train"]) == 245_569
@@ -201,28 +203,3 @@ def test_the_real_sets_read_as_their_homes_describe_them() -> None:
     for split in ("validation", "test"):
         assert capped.splits[split].tolist() == wiki.splits[split][:5000].tolist()
         assert capped.documents[split].max() < 5000
-
-
-@pytest.mark.full
-@pytest.mark.data
-@has
-@pytest.mark.parametrize(
-    ("source", "classes", "items", "counts"),
-    [
-        ("cifar100-animals", 45, 5850, (28, 5, 12)),
-        ("cifar100-vehicles", 10, 1300, (5, 2, 3)),
-        ("clothing64", 10, 3781, (5, 2, 3)),
-    ],
-)
-def test_the_retrieval_stand_ins_hold_disjoint_classes(
-    source: str, classes: int, items: int, counts: tuple[int, ...]
-) -> None:
-    data = Cell("", f"suites.data.imagefolder:{source}", "").data_for(0, ROOT)
-    assert len(data.classes) == classes
-    assert sum(len(part) for part in data.splits.values()) == items
-    parts = [set(data.splits[name].labels.tolist()) for name in ("train", "validation", "test")]
-    assert tuple(map(len, parts)) == counts
-    assert len(set.union(*parts)) == classes
-    if source == "clothing64":
-        assert {"t-shirt", "dress", "outwear"} < set(data.classes)
-        assert data.splits["train"].images.shape[1:] == (3, 64, 64)

@@ -62,9 +62,6 @@ def run(task: Any, steps: int, lr: float = 1e-2) -> list[float]:
     return losses
 
 
-# HSIC
-
-
 def _kernels(count: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     left = torch.randn(count, 3, generator=generator, dtype=torch.double)
@@ -100,9 +97,6 @@ def test_unbiased_estimator_is_the_u_statistic_over_all_quadruples() -> None:
     assert float(hsic(left, right)) == pytest.approx(np.mean(terms), rel=1e-9)
     with pytest.raises(ValueError, match="four items"):
         hsic(torch.eye(3), torch.eye(3))
-
-
-# data
 
 
 def test_bias_is_the_own_of_a_share_rho_and_even_among_the_rest() -> None:
@@ -257,9 +251,6 @@ def test_imagenet9_joins_classes_and_reads_the_published_clusters(tmp_path: Path
     file.unlink()
     with pytest.raises(MissingDataError):
         imagenet9.load(request)
-
-
-# task
 
 
 def test_the_two_updates_move_one_network_each() -> None:

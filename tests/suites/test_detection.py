@@ -22,8 +22,7 @@ from suites.data import boxes as sources
 from suites.data.boxes import BoxSplit
 from suites.models import detectors
 from suites.models.detectors import SSD, CenterNet, default_boxes
-from suites.tasks import centre_points
-from suites.tasks import default_boxes as matching
+from suites.tasks import detection_losses as losses
 from suites.tasks.detection import DetectionBatch, average_precision, mirrored, zoomed
 
 CENTER = Cell(
@@ -43,9 +42,6 @@ def _random_boxes(count: int, seed: int = 0, size: float = 32) -> torch.Tensor:
     return torch.cat([torch.minimum(draws[:, :2], draws[:, 2:]), torch.maximum(draws[:, :2], draws[:, 2:]) + 1], 1)
 
 
-# geometry
-
-
 def test_suppression_is_greedy_within_each_class() -> None:
     boxes, classes = _random_boxes(30), torch.arange(30) % 2
     scores = torch.rand(30, generator=torch.Generator().manual_seed(2)).round(decimals=1)
@@ -56,12 +52,12 @@ def test_suppression_is_greedy_within_each_class() -> None:
             rivals = [other for other in kept if classes[other] == classes[place]]
             if all(overlap[place, other] <= threshold for other in rivals):
                 kept.append(place)
-        assert matching.suppress(boxes, scores, classes, threshold).tolist() == kept
+        assert losses.suppress(boxes, scores, classes, threshold).tolist() == kept
 
 
 @pytest.mark.parametrize(("height", "width"), [(10.0, 10.0), (5.0, 20.0), (30.0, 7.0)])
 def test_within_the_radius_shifted_boxes_overlap_enough(height: float, width: float) -> None:
-    reach = centre_points.radius(height, width, 0.7)
+    reach = losses.radius(height, width, 0.7)
     true = torch.tensor([[0.0, 0.0, width, height]])
     worst = 1.0
     for first in (-reach, 0.0, reach):
@@ -74,7 +70,7 @@ def test_within_the_radius_shifted_boxes_overlap_enough(height: float, width: fl
 
 def test_heat_maps_peak_at_the_centres_of_their_class() -> None:
     boxes = torch.tensor([[4.0, 8.0, 12.0, 20.0], [20.0, 20.0, 30.0, 26.0]])
-    heat, places, sizes, offsets = centre_points.targets([(boxes, torch.tensor([1, 0]))], 3, 8, 4)
+    heat, places, sizes, offsets = losses.centre_targets([(boxes, torch.tensor([1, 0]))], 3, 8, 4)
     assert heat.shape == (1, 3, 8, 8)
     assert (heat == 1).nonzero().tolist() == [[0, 0, 5, 6], [0, 1, 3, 2]]
     assert float(heat[0, 2].max()) == 0
@@ -94,25 +90,25 @@ def test_focal_loss_equals_equation_1_cell_by_cell() -> None:
             total += (1 - share) ** 2 * np.log(share)
         else:
             total += (1 - wanted) ** 4 * share**2 * np.log(1 - share)
-    assert float(centre_points.focal(logits, heat)) == pytest.approx(-total / 2, rel=1e-5)
+    assert float(losses.focal(logits, heat)) == pytest.approx(-total / 2, rel=1e-5)
 
 
 def test_centernet_reads_back_its_own_targets() -> None:
     boxes = torch.tensor([[4.0, 8.0, 12.0, 20.0], [20.0, 20.0, 30.0, 26.0]])
     labels = torch.tensor([1, 0])
-    heat, places, sizes, offsets = centre_points.targets([(boxes, labels)], 2, 8, 4)
+    heat, places, sizes, offsets = losses.centre_targets([(boxes, labels)], 2, 8, 4)
     logits = torch.logit(heat.clamp(1e-4, 1 - 1e-4))
     maps = torch.zeros(2, 1, 2, 8, 8)
     for source, (values, target) in enumerate(((sizes, maps[0]), (offsets, maps[1]))):
         assert source in (0, 1)
         target[places[:, 0], :, places[:, 1], places[:, 2]] = values
-    result, scores, classes = centre_points.detect((logits, maps[0], maps[1]), 2, 4)[0]
+    result, scores, classes = losses.centernet_detections((logits, maps[0], maps[1]), 2, 4)[0]
     order = classes.argsort(descending=True)
     assert torch.allclose(result[order], boxes, atol=1e-4)
     assert classes[order].tolist() == [1, 0]
     assert float(scores.min()) > 0.99
-    perfect = centre_points.loss((logits, maps[0], maps[1]), [(boxes, labels)], 4)
-    worse = centre_points.loss((logits, maps[0] + 1, maps[1]), [(boxes, labels)], 4)
+    perfect = losses.centernet_loss((logits, maps[0], maps[1]), [(boxes, labels)], 4)
+    worse = losses.centernet_loss((logits, maps[0] + 1, maps[1]), [(boxes, labels)], 4)
     assert float(worse - perfect) == pytest.approx(0.1 * 2, abs=1e-4)
 
 
@@ -129,35 +125,32 @@ def test_matching_gives_every_box_a_default_box_and_offsets_are_undone() -> None
     defaults = default_boxes([8, 4], 0.3, 0.6)
     boxes, labels = _random_boxes(5, 3, 0.8).clamp(max=1), torch.arange(5)
     boxes = torch.cat([boxes[:, :2] * 0.5, boxes[:, :2] * 0.5 + 0.3], dim=1)
-    classes, wanted = matching.match(defaults, boxes, labels)
+    classes, wanted = losses.match(defaults, boxes, labels)
     assert set(classes[classes > 0].tolist()) == {1, 2, 3, 4, 5}
     shared = box_iou(box_convert(defaults, "cxcywh", "xyxy"), boxes)
     favourites = shared.argmax(dim=0)
     plain = torch.ones(len(defaults), dtype=torch.bool)
     plain[favourites] = False
     assert ((shared.max(dim=1).values > 0.5) == (classes > 0))[plain].all()
-    assert torch.allclose(matching.decode(matching.encode(wanted, defaults), defaults), wanted, atol=1e-5)
-    none, _ = matching.match(defaults, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
+    assert torch.allclose(losses.decode(losses.encode(wanted, defaults), defaults), wanted, atol=1e-5)
+    none, _ = losses.match(defaults, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
     assert int(none.sum()) == 0
 
 
 def test_ssd_loss_takes_the_hardest_three_negatives_a_positive() -> None:
     defaults = default_boxes([4], 0.5, 0.5)
     box, label = torch.tensor([[8.0, 8.0, 24.0, 24.0]]), torch.tensor([0])
-    classes, wanted = matching.match(defaults, box / 32, label)
+    classes, wanted = losses.match(defaults, box / 32, label)
     logits = torch.randn(1, len(defaults), 3, generator=torch.Generator().manual_seed(0))
-    offsets = matching.encode(wanted, defaults)[None]
+    offsets = losses.encode(wanted, defaults)[None]
     each = F.cross_entropy(logits[0], classes, reduction="none")
     count = int((classes > 0).sum())
     negatives = each[classes == 0].sort(descending=True).values[: 3 * count]
     expected = float((each[classes > 0].sum() + negatives.sum()) / count)
-    assert float(matching.loss((logits, offsets), [(box, label)], defaults, 32)) == pytest.approx(expected, rel=1e-5)
+    assert float(losses.ssd_loss((logits, offsets), [(box, label)], defaults, 32)) == pytest.approx(expected, rel=1e-5)
     moved = offsets + 2.0 * (classes > 0)[None, :, None]
-    more = float(matching.loss((logits, moved), [(box, label)], defaults, 32)) - expected
+    more = float(losses.ssd_loss((logits, moved), [(box, label)], defaults, 32)) - expected
     assert more == pytest.approx(4 * 1.5, rel=1e-4)  # smooth L1 of 2 is 1.5, four numbers
-
-
-# augmentation
 
 
 def test_mirrored_boxes_follow_their_pixels() -> None:
@@ -180,9 +173,6 @@ def test_zoomed_boxes_follow_their_pixels_and_those_outside_go() -> None:
     assert result.tolist() == [[8.0, 0.0, 16.0, 8.0]]
     assert labels.tolist() == [1]
     assert float(batch.images[0, 0, 1:7, 9:15].mean()) == pytest.approx(1)
-
-
-# average precision
 
 
 def _split(seed: int = 0, count: int = 12, classes: int = 3) -> BoxSplit:
@@ -242,9 +232,6 @@ def test_crowds_are_neither_hits_nor_misses() -> None:
     )
     result = (torch.tensor([[0.0, 0, 10, 10], [14, 14, 28, 28]]), torch.tensor([0.5, 0.9]), torch.tensor([0, 0]))
     assert average_precision(split, [result], 1)[0] == pytest.approx(100)
-
-
-# published layouts
 
 
 def _picture(path: Path, width: int, height: int) -> None:
@@ -395,9 +382,6 @@ def test_pasted_digits_fill_their_boxes() -> None:
         assert window.max() > 0.5
         assert (window > 0.3).any(0)[[0, -1]].all()
         assert (window > 0.3).any(1)[[0, -1]].all()
-
-
-# models and task
 
 
 def test_detectors_have_the_shapes_of_their_papers_and_normed_heads() -> None:

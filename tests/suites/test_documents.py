@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from task_lab import Cell
+from task_lab import Cell, read_own, sizes
 
 from harness.errors import HarnessError
 from suites.data.documents import Documents
@@ -24,12 +24,12 @@ GOOD, BAD = ("fine", "lovely", "great"), ("awful", "dull", "poor")
 
 def sentences(count: int = 60) -> list[tuple[str, str]]:
     draws = np.random.default_rng(0)
-    found = []
+    result = []
     for number in range(count):
         label = ("good", "bad")[number % 2]
         word = draws.choice(GOOD if label == "good" else BAD)
-        found.append((f"Film {number % 7}, it was {word}, they said.", label))
-    return found
+        result.append((f"Film {number % 7}, it was {word}, they thought.", label))
+    return result
 
 
 def write_table(path: Path, kind: str = "csv") -> Path:
@@ -53,14 +53,8 @@ def write_folder(root: Path, splits: tuple[str, ...] = ("",)) -> Path:
     return root
 
 
-def load(layout: str, path: Path, seed: int = 0, **keys: Any) -> Documents:
-    data = Cell("", layout, "", data_keys={"path": str(path), **keys}).data_for(seed)
-    assert isinstance(data, Documents)
-    return data
-
-
-def sizes(data: Documents) -> dict[str, int]:
-    return {name: len(part) for name, part in data.splits.items()}
+def load(layout: str, path: Path, **keys: Any) -> Documents:
+    return read_own(layout, path, **keys)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -77,39 +71,23 @@ def test_a_folder_a_class_is_split_at_random_or_by_folders(tmp_path: Path) -> No
     flat = load(FOLDER, write_folder(tmp_path / "flat"))
     assert flat.classes == ("bad", "good")
     assert sizes(flat) == {"train": 42, "validation": 6, "test": 12}
-    assert sizes(load(FOLDER, write_folder(tmp_path / "split", ("train", "val", "test")))) == {
-        "train": 60,
-        "validation": 60,
-        "test": 60,
-    }
+    split = load(FOLDER, write_folder(tmp_path / "split", ("train", "val", "test")))
+    assert sizes(split) == {"train": 60, "validation": 60, "test": 60}
 
 
-def no_text(file: Path) -> str:
-    file.write_text("text,label\nfine,good\n,bad\n")
-    return r"films\.csv:3: 'text' is empty"
-
-
-def other_name(file: Path) -> str:
-    file.write_text("texte,label\nfine,good\nawful,bad\n")
-    return r"films\.csv:1: no column 'text' \(text\); did you mean 'texte'"
-
-
-def numbers(file: Path) -> str:
-    file.write_text("text,label\n1,good\n2,bad\n")
-    return r"'text' contains numbers; set text: NAME"
-
-
-def one_class(file: Path) -> str:
-    file.write_text("text,label\n" + "fine,good\n" * 20)
-    return "a single class"
-
-
-@pytest.mark.parametrize("damage", [no_text, other_name, numbers, one_class])
-def test_what_is_wrong_with_a_table_is_named_with_its_place(tmp_path: Path, damage: Any) -> None:
-    file = write_table(tmp_path)
-    expected = damage(file)
-    with pytest.raises(HarnessError, match=expected) as refused:
-        load(TABLE, file)
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["text,label", "fine,good", ",bad"], r"films\.csv:3: 'text' is empty"),
+        (["texte,label", "fine,good"], r"films\.csv:1: no column 'text' \(text\); did you mean 'texte'"),
+        (["text,label", "1,good", "2,bad"], "'text' contains numbers; set text: NAME"),
+        (["text,label", *["fine,good"] * 20], "a single class"),
+    ],
+)
+def test_an_error_in_a_table_has_its_place(tmp_path: Path, rows: list[str], message: str) -> None:
+    (tmp_path / "films.csv").write_text("\n".join(rows))
+    with pytest.raises(HarnessError, match=message) as refused:
+        load(TABLE, tmp_path / "films.csv")
     assert "\n" not in str(refused.value)
 
 

@@ -59,8 +59,8 @@ def verdicts(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> li
     arguments = ["--db", str(folder / "r" / "h.duckdb"), "--executor", "inline", "--no-report", "--json", *more]
     assert run_main(["run", *arguments]) == 0
     (run,) = json.loads(capsys.readouterr().out.splitlines()[-1])["runs"]
-    found: list[dict[str, object]] = run["verdicts"]
-    return found
+    result: list[dict[str, object]] = run["verdicts"]
+    return result
 
 
 def test_an_arm_may_name_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,25 +75,10 @@ def test_an_arm_may_name_a_file(folder: Path, capsys: pytest.CaptureFixture[str]
 @pytest.mark.full
 def test_an_added_arm_is_trained_and_judged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = f"mine={folder / 'my.py'}:SignSGD"
-    chosen = (
-        "--benchmark",
-        "imagenet-resnet18",
-        "--arm",
-        own,
-        "--arm",
-        "adamw",
-        "--seeds",
-        "3",
-        "--no-tuned",
-        "--set",
-        "steps=4",
-        "--set",
-        "data.train=40",
-        "--set",
-        "optimizer.sgd.lr=0.01",
-    )
-    found = verdicts(folder, capsys, "adamp", *chosen, "--against", "adamw")
-    (verdict,) = [one for one in found if one["claim_id"] == "mine-over-adamw-top1-accuracy"]
+    chosen = f"--benchmark imagenet-resnet18 --arm {own} --arm adamw --seeds 3 --no-tuned --set steps=4"
+    more = "--set data.train=40 --set optimizer.sgd.lr=0.01 --against adamw"
+    rows = verdicts(folder, capsys, "adamp", *f"{chosen} {more}".split())
+    (verdict,) = [row for row in rows if row["claim_id"] == "mine-over-adamw-top1-accuracy"]
     assert verdict["n"] == 3
     assert verdict["verdict"] in ("inconclusive", "direction confirmed", "direction reversed")
     design = verdict["design"]
@@ -115,9 +100,9 @@ def test_a_mistake_has_its_place(mistake: str, folder: Path, capsys: pytest.Capt
     before, after, message = MISTAKES[mistake]
     path.write_text(SUITE.replace(before, after))
     assert run_main(["validate", str(path)]) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert f"{path}:5:" in said
+    text = capsys.readouterr().err
+    assert message in text
+    assert f"{path}:5:" in text
 
 
 def test_against_needs_an_arm_of_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,7 +114,7 @@ def test_against_needs_an_arm_of_ones_own(folder: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.full
-def test_data_of_a_file_have_a_card(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_of_a_file_have_metadata(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "my_data.py").write_text(
         "from harness.registry.metadata import DataMetadata\n"
         "from suites.data.digits import DigitsOptions, load_digits\n"

@@ -1,4 +1,4 @@
-"""Images of one's own: flat and nested folders split at random, and the layouts of Hugging Face's data sets."""
+"""User images: flat and nested folders split at random, and the layouts of Hugging Face's data sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from pyarrow import parquet
-from task_lab import Cell
+from task_lab import read_own, sizes
 
 from harness.errors import HarnessError
 from suites.data.imagefolder import list_images
@@ -26,9 +26,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def read(path: Path, seed: int = 0, layout: str = FOLDER, **keys: Any) -> Images:
-    data = Cell("", layout, "", data_keys={"path": str(path), **keys}).data_for(seed)
-    assert isinstance(data, Images)
-    return data
+    return read_own(layout, path, seed, **keys)
 
 
 def pixels(number: int) -> np.ndarray:
@@ -41,10 +39,6 @@ def write(root: Path, folders: Sequence[str], each: int = 10) -> Path:
         for number in range(each):
             Image.fromarray(pixels(100 * place + number)).save(root / folder / f"{number}.png")
     return root
-
-
-def sizes(data: Images) -> dict[str, int]:
-    return {name: len(part) for name, part in data.splits.items()}
 
 
 # flat and nested folders
@@ -210,39 +204,21 @@ def test_metadata_names_files_and_labels(tmp_path: Path, name: str, place: str) 
     np.testing.assert_array_equal(data.splits["test"].images[3], pixels(3).transpose(2, 0, 1))
 
 
-def lost(root: Path) -> str:
-    (root / "train" / "1.png").unlink()
-    return r"metadata\.csv:3: .*1\.png does not exist"
-
-
-def no_label(root: Path) -> str:
-    text = (root / "train" / "metadata.csv").read_text().replace("1.png,dog", "1.png,")
-    (root / "train" / "metadata.csv").write_text(text)
-    return r"metadata\.csv:3: 'kind' is empty"
-
-
-def two_columns(root: Path) -> str:
-    (root / "train" / "metadata.csv").write_text("file_name,kind,place\n0.png,cat,x\n1.png,dog,y\n")
-    return r"the column of the labels is not clear; set label: NAME; there are kind, place"
-
-
-def nothing(root: Path) -> str:
-    (root / "train" / "metadata.csv").unlink()
-    return "neither Parquet files .* nor a metadata.csv .* use the layout imagefolder"
-
-
-def no_json(root: Path) -> str:
-    (root / "train" / "metadata.csv").rename(root / "train" / "metadata.jsonl")
-    return r"metadata\.jsonl:1: not valid JSON"
-
-
-@pytest.mark.parametrize("damage", [lost, no_label, two_columns, nothing, no_json])
-def test_what_is_wrong_with_metadata_is_named_with_its_place(tmp_path: Path, damage: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "rows", "message"),
+    [
+        ("metadata.csv", ["file_name,kind", "0.png,cat", "9.png,dog"], r"metadata\.csv:3: .*9\.png does not exist"),
+        ("metadata.csv", ["file_name,kind", "0.png,cat", "1.png,"], r"metadata\.csv:3: 'kind' is empty"),
+        ("metadata.csv", ["file_name,kind,place", "0.png,cat,x"], "set label: NAME; there are kind, place"),
+        ("metadata.csv", ["file_name,kind", "0.png,cat"], "1 images of 1 classes; at least two are needed"),
+        ("metadata.jsonl", ["file_name,kind"], r"metadata\.jsonl:1: not valid JSON"),
+        ("notes.txt", [], "neither Parquet files .* nor a metadata.csv .* use the layout imagefolder"),
+    ],
+)
+def test_an_error_in_metadata_has_its_place(tmp_path: Path, name: str, rows: list[str], message: str) -> None:
     root = write(tmp_path / "hub", ("train",), 4)
-    rows = [f"{n}.png,{['cat', 'dog'][n % 2]}" for n in range(4)]
-    (root / "train" / "metadata.csv").write_text("\n".join(["file_name,kind", *rows]))
-    expected = damage(root)
-    with pytest.raises(HarnessError, match=expected) as refused:
+    (root / "train" / name).write_text("\n".join(rows))
+    with pytest.raises(HarnessError, match=message) as refused:
         read(root, layout=HUB, split={"test": 0.5})
     assert "\n" not in str(refused.value)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from task_lab import Cell
+from task_lab import read_own
 
 from harness.errors import HarnessError, MissingDataError
 from suites.data.tokens import cut_text, tokens_of
@@ -24,9 +24,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def load(path: Path, seed: int = 0, **keys: Any) -> Text:
-    data = Cell("", TOKENS, "", data_keys={"path": str(path), **keys}).data_for(seed)
-    assert isinstance(data, Text)
-    return data
+    return read_own(TOKENS, path, seed, **keys)
 
 
 def joined(data: Text, split: str, between: str = "") -> str:

@@ -105,9 +105,6 @@ def test_no_pair_that_fits_is_one_clear_error() -> None:
         replace(TINY, recipe={"max_tokens": 2}).build(0).build()
 
 
-# Scores
-
-
 def test_compounds_are_split_on_both_sides() -> None:
     hypothesis, reference = ["the well - known man came home today"], ["the well-known man came home today"]
     assert bleu(reference, reference, tokenised=True, compound_split=True) == pytest.approx(100)
@@ -115,9 +112,6 @@ def test_compounds_are_split_on_both_sides() -> None:
     by_hand = ["the well ##AT##-##AT## known dog ran", "the well ##AT##-##AT## read dog ran"]
     assert split == bleu(by_hand[:1], by_hand[1:], tokenised=True)
     assert bleu(hypothesis, reference, tokenised=True, compound_split=True) < 100
-
-
-# Words
 
 
 def test_byte_pairs_give_the_text_back_and_do_not_depend_on_the_run() -> None:
@@ -136,9 +130,6 @@ def test_pieces_join_where_the_word_goes_on() -> None:
     assert words.decode([*tokens, END, PADDING]) == "zweiundzig Hunde"
     assert words.pieces[3] == "Hunde"
     assert words.encode(["Katzen"]) == [[UNKNOWN]]
-
-
-# Search
 
 
 class _Table(nn.Module):
@@ -187,9 +178,6 @@ def test_cached_steps_are_those_of_the_whole_decoder_and_padding_changes_nothing
     beams = BeamSearch(3, 1.0, END, PADDING).search(model, source, 6)
     item = BeamSearch(3, 1.0, END, PADDING).search(model, source[1:, :2], 6)
     assert beams[1] == item[0]
-
-
-# Models
 
 
 def test_the_big_transformer_has_its_published_size() -> None:
@@ -242,9 +230,6 @@ def test_tensorized_attention_sees_later_tokens_only_without_its_mask(causal: bo
         model(tokens.repeat(1, 2), targets.repeat(1, 2))
 
 
-# The suite
-
-
 @pytest.mark.parametrize("scale", ["mini", "small", "paper"])
 def test_groups_are_heads_and_the_decoder_keeps_layer_norm(scale: str) -> None:
     plan = make_plan(load_suite("powernorm"), Selection(scale=scale))
@@ -257,9 +242,6 @@ def test_groups_are_heads_and_the_decoder_keeps_layer_norm(scale: str) -> None:
             assert power["groups"] == trial.spec.model.values["heads"]
             seen += 1
     assert seen > 0
-
-
-# The diagnostic
 
 
 def test_probe_measures_the_batch_and_leaves_the_norms_alone() -> None:
@@ -284,9 +266,6 @@ def test_probe_measures_the_batch_and_leaves_the_norms_alone() -> None:
     again = NormDiagnostic(model, 40, lambda: (model(x) * direction).mean())
     again.load_state_dict(probe.state_dict())
     assert again.summary() == result
-
-
-# Phrases and published layouts
 
 
 def test_numbers_in_words() -> None:

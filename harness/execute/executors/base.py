@@ -13,12 +13,9 @@ from harness.execute.worker import Job, run_job, sealed
 
 @dataclass(frozen=True, slots=True)
 class ExecutorOptions:
-    """Arguments of executors.
+    """Arguments of executors: a folder for notes that outlive the process, a cluster to join, a share of a GPU.
 
-    Attributes:
-        state: a folder for notes that outlive the process.
-        address: a cluster to join: ``auto`` or ``HOST:PORT``; None: this machine.
-        gpus_per_trial: share of a GPU for each trial; None: one where there is one.
+    ``address`` is ``auto`` or ``HOST:PORT`` (None: this machine); ``gpus_per_trial`` None is one where there is one.
     """
 
     state: Path
@@ -40,17 +37,14 @@ class Progress:
 class Executor(Protocol):
     """Runs jobs. An outcome that ``crashed`` comes from a worker that died: another attempt may succeed.
 
-    Attributes:
-        isolated: every trial has its own process, which ``cancel`` can end and whose death ends no other.
-        ahead: number of submitted jobs beyond the free places: they begin without delay when others end. Their time
-            has not begun.
+    ``isolated``: every trial has its own process, which ``cancel`` can end and whose death ends no other.
     """
 
     isolated: ClassVar[bool]
 
     @property
     def ahead(self) -> int:
-        """See the class."""
+        """Number of jobs beyond the free places: they begin when others end, and their time has not begun."""
 
     def has_room(self, job: Job) -> bool:
         """True if a job could start now, or soon: see ``ahead``."""

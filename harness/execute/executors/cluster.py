@@ -81,8 +81,6 @@ def _task(job: Job, heartbeats: Any, home: str) -> Outcome:
 class RayExecutor:
     """The executor ``ray``: starts Ray on this machine, or joins the cluster of ``options.address``.
 
-    Notes in ``options.state`` let a later run end the processes of a dead session.
-
     Raises:
         HarnessError: an address that cannot be joined, or more GPUs than the machine has.
     """

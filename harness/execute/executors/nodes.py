@@ -1,8 +1,6 @@
-"""Check that every node of a cluster can run the trials.
+"""Check that every node of a cluster can run the trials: same data, results, code and versions.
 
-A node needs the data, the shared folder of results (one node reads the weights and checkpoints of another), and the
-code and versions that the trials' identities are made of. Each trial checks again (:func:`unfit_for`), since nodes join
-later and files change.
+Each trial checks its code again (:func:`unfit_for`), since nodes join later and files change.
 """
 
 from __future__ import annotations

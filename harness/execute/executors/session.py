@@ -1,8 +1,7 @@
 """A private Ray session: its folder and token, and the end of its processes.
 
-Ray's daemons and workers survive a SIGKILL of the command that started them. Each command notes the processes of its
-session, and the next run on the same folder ends those of dead commands. Only the noted process itself is ended: one
-with the same pid and the same start time.
+Ray's daemons survive a SIGKILL of their command. Each command notes its session's processes, and the next run on the
+same folder ends those of dead commands, recognized by pid and start time.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@
     list(panel, run.failed + " failed", run.failures, function (trial) {
       return trial.status + " " + trial.label + ": " + trial.error;
     });
-    list(panel, run.bought_count + " bought seed" + (run.bought_count === 1 ? "" : "s"), run.bought, function (buy) {
+    list(panel, run.bought_count + " added seed" + (run.bought_count === 1 ? "" : "s"), run.bought, function (buy) {
       return buy.at + " seed " + buy.seed + " of " + buy.arms.join(", ") + " on " + buy.benchmark + ": " + buy.reason;
     });
   }

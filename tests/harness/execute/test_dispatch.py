@@ -1,12 +1,9 @@
-"""The dispatcher over an executor that answers as it is told: attempts, watchdog, prerequisites, stops."""
+"""The dispatcher over a scripted executor: attempts, watchdog, dependencies, stops."""
 
 from __future__ import annotations
 
 import math
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,10 +15,9 @@ import pytest
 
 from harness.app.session import StoreRecorder
 from harness.cli.watch import Counting
-from harness.errors import HarnessError
 from harness.execute import dispatch
 from harness.execute.dispatch import Dispatcher, Policy, Watch
-from harness.execute.executors import ExecutorOptions, InlineExecutor, Progress, RayExecutor, session
+from harness.execute.executors import ExecutorOptions, Progress, RayExecutor
 from harness.execute.worker import Job
 from harness.store import Outcome, Writer, open_reader
 from harness.trial.spec import FilledSlots, Part, TrialSpec
@@ -35,8 +31,8 @@ def job(name: str, **more: Any) -> Job:
     return Job(name, "b", name, spec, Path("unused"), **more)
 
 
-class Told:
-    """An executor whose jobs end as ``answer`` says; None: not yet."""
+class Scripted:
+    """An executor whose jobs end by ``answer``; None: not yet."""
 
     isolated = True
     ahead = 0
@@ -98,19 +94,19 @@ def dispatched(
 
 
 def test_every_job_ends_once_and_never_more_than_fit_at_a_time(database: Path) -> None:
-    executor = Told(done, room=3)
+    executor = Scripted(done, room=3)
     ended, _ = dispatched(database, executor, [job(f"t{k}") for k in range(9)])
     assert ended == {f"t{k}": "done" for k in range(9)}
     assert len(executor.started) == 9
 
 
 def test_a_crash_is_tried_again_and_an_error_is_not(database: Path) -> None:
-    def answer(one: Job) -> dict[str, Any]:
-        if one.trial_id == "crash":
-            return {"status": "failed", "error": "died", "crashed": True} if one.attempt < 2 else {"status": "done"}
+    def answer(job: Job) -> dict[str, Any]:
+        if job.trial_id == "crash":
+            return {"status": "failed", "error": "died", "crashed": True} if job.attempt < 2 else {"status": "done"}
         return {"status": "failed", "error": "ValueError: no"}
 
-    executor = Told(answer)
+    executor = Scripted(answer)
     ended, _ = dispatched(database, executor, [job("crash"), job("error")])
     assert ended == {"crash": "done", "error": "failed"}
     assert sorted(executor.started) == [("crash", 1), ("crash", 2), ("error", 1)]
@@ -119,14 +115,14 @@ def test_a_crash_is_tried_again_and_an_error_is_not(database: Path) -> None:
 
 
 def test_a_crash_that_comes_back_is_a_failure(database: Path) -> None:
-    executor = Told(lambda one: {"status": "failed", "error": "died", "crashed": True})
+    executor = Scripted(lambda job: {"status": "failed", "error": "died", "crashed": True})
     ended, _ = dispatched(database, executor, [job("crash")])
     assert ended == {"crash": "failed"}
     assert executor.started == [("crash", 1), ("crash", 2)]
 
 
 def test_the_watchdog_ends_what_hangs(database: Path) -> None:
-    executor = Told(lambda one: None if one.trial_id == "hang" else {"status": "done"})
+    executor = Scripted(lambda job: None if job.trial_id == "hang" else {"status": "done"})
     ended, _ = dispatched(database, executor, [job("hang", timeout_seconds=0.3), job("fine")])
     assert ended == {"hang": "timeout", "fine": "done"}
     assert executor.killed == ["hang"]
@@ -135,11 +131,11 @@ def test_the_watchdog_ends_what_hangs(database: Path) -> None:
 
 
 def test_the_time_of_what_waits_for_its_place_has_not_begun(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One job at a time, and another lies ready: it is no timeout that the first takes longer than the second may."""
+    """One job at a time: a waiting one does not run out of its time."""
     monkeypatch.setattr(dispatch, "STARTUP_SECONDS", 0.0)
     began = time.monotonic()
 
-    class Ahead(Told):
+    class Ahead(Scripted):
         @property
         def ahead(self) -> int:  # type: ignore[override]
             return max(0, len(self.running) - 1)
@@ -147,7 +143,7 @@ def test_the_time_of_what_waits_for_its_place_has_not_begun(database: Path, monk
         def progress(self) -> list[Progress]:
             return super().progress()[:1]
 
-    executor = Ahead(lambda one: {"status": "done"} if time.monotonic() > began + 2 else None)
+    executor = Ahead(lambda job: {"status": "done"} if time.monotonic() > began + 2 else None)
     ended, _ = dispatched(database, executor, [job("long"), job("ready", timeout_seconds=0.3)])
     assert ended == {"long": "done", "ready": "done"}
     assert executor.started == [("long", 1), ("ready", 1)]
@@ -177,7 +173,7 @@ def test_only_short_trials_of_one_cpu_wait_in_ray(tmp_path: Path) -> None:
 
 
 def test_fail_fast_begins_nothing_further(database: Path) -> None:
-    executor = Told(lambda one: {"status": "failed", "error": "no"}, room=1)
+    executor = Scripted(lambda job: {"status": "failed", "error": "no"}, room=1)
     ended, dispatcher = dispatched(database, executor, [job(f"t{k}") for k in range(5)], Policy(fail_fast=True))
     assert ended == {"t0": "failed"}
     assert executor.started == [("t0", 1)]
@@ -186,7 +182,7 @@ def test_fail_fast_begins_nothing_further(database: Path) -> None:
 
 def test_the_time_budget_lets_what_runs_finish(database: Path) -> None:
     end = time.monotonic() + 3.0
-    executor = Told(lambda one: {"status": "done"} if time.monotonic() > end + 0.1 else None, room=1)
+    executor = Scripted(lambda job: {"status": "done"} if time.monotonic() > end + 0.1 else None, room=1)
     policy = Policy(stop_at=end)
     ended, dispatcher = dispatched(database, executor, [job("a"), job("b")], policy)
     assert ended == {"a": "done"}
@@ -196,30 +192,30 @@ def test_the_time_budget_lets_what_runs_finish(database: Path) -> None:
 def test_exclusive_runs_one_at_a_time(database: Path) -> None:
     most = 0
 
-    def answer(one: Job) -> dict[str, Any]:
+    def answer(job: Job) -> dict[str, Any]:
         nonlocal most
         most = max(most, len(executor.running))
         return {"status": "done"}
 
-    executor = Told(answer, room=4)
+    executor = Scripted(answer, room=4)
     dispatched(database, executor, [job(f"t{k}") for k in range(4)], Policy(exclusive=True))
     assert most == 1
 
 
 def test_dependants_wait_and_are_cancelled_with_the_reason(database: Path) -> None:
     jobs = [job("student", needs=("teacher",)), job("teacher"), job("grandchild", needs=("student",)), job("other")]
-    executor = Told(done, room=1)
+    executor = Scripted(done, room=1)
     ended, _ = dispatched(database, executor, jobs)
     order = [name for name, _ in executor.started]
     assert order.index("teacher") < order.index("student") < order.index("grandchild")
-    executor = Told(lambda one: {"status": "failed" if one.trial_id == "teacher" else "done", "error": "no"})
+    executor = Scripted(lambda job: {"status": "failed" if job.trial_id == "teacher" else "done", "error": "no"})
     ended, _ = dispatched(database.with_name("b.duckdb"), executor, jobs)
     assert ended == {"teacher": "failed", "student": "cancelled", "grandchild": "cancelled", "other": "done"}
 
 
 def test_more_jobs_may_come_between_outcomes(database: Path) -> None:
     with Writer(database, "run-1") as owner:
-        dispatcher = Dispatcher(StoreRecorder(owner.record, "run-1"), Told(done), Policy(), Watch())
+        dispatcher = Dispatcher(StoreRecorder(owner.record, "run-1"), Scripted(done), Policy(), Watch())
         dispatcher.submit([job("first")])
         ended = []
         for item, _ in dispatcher.outcomes():
@@ -230,7 +226,7 @@ def test_more_jobs_may_come_between_outcomes(database: Path) -> None:
 
 
 def test_counting_estimates_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the median of ended trials of the configuration, side by side as they run."""
+    """By the median of ended trials of the configuration, side by side."""
     clock = [100.0]
     monkeypatch.setattr("harness.cli.watch.time.monotonic", lambda: clock[0])
     watch, jobs = Counting("suite"), [replace(job(name), arm="arm") for name in "abcd"]
@@ -250,47 +246,9 @@ def test_counting_estimates_what_is_left(monkeypatch: pytest.MonkeyPatch) -> Non
     assert watch.remaining == "3 s"
 
 
-def test_inline_runs_in_order_and_keeps_its_place(tmp_path: Path) -> None:
-    executor = InlineExecutor()
-    assert executor.has_room(job("a"))
-    executor.submit(job("a"))
-    assert not executor.has_room(job("b"))
-    executor.cancel("a")
-    assert executor.wait(0) == []
-    assert math.isinf(job("a").timeout_seconds)
-
-
-def test_ray_refuses_client_addresses(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match="ray job submit"):
-        RayExecutor(ExecutorOptions(tmp_path, address="ray://somewhere:10001"))
-
-
-def test_orphans_of_a_dead_owner_are_ended_and_nobody_elses(tmp_path: Path) -> None:
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
-    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
-    code = (
-        "import os, sys; from pathlib import Path; from harness.execute.executors.session import note_children\n"
-        "import subprocess\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(120)'])\n"
-        f"note_children(Path({str(tmp_path)!r})); os.kill(os.getpid(), 9)"
-    )
-    owner = subprocess.run([sys.executable, "-c", code], check=False)
-    try:
-        assert owner.returncode == -signal.SIGKILL
-        assert session.end_orphans(tmp_path) == 1
-        assert list(tmp_path.iterdir()) == []
-        own = session.note_children(tmp_path)
-        assert session.end_orphans(tmp_path) == 0  # this process lives
-        assert sleeper.poll() is None
-        assert bystander.poll() is None
-        assert list(tmp_path.iterdir()) == [own]
-    finally:
-        sleeper.kill()
-        bystander.kill()
-
-
 def test_a_trial_above_its_memory_is_ended(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It fails with the numbers, is not tried again, and the others go on."""
-    executor = Told(lambda one: None if one.trial_id == "large" else {"status": "done"})
+    """It fails with the numbers, without another attempt; the others go on."""
+    executor = Scripted(lambda job: None if job.trial_id == "large" else {"status": "done"})
     monkeypatch.setattr(dispatch, "BEAT_SECONDS", 0.0)
     monkeypatch.setattr(executor, "progress", lambda: [Progress("large", 1, 9, 0.5, os.getpid())])
     jobs = [job("large", memory_mib=1.0), job("small", memory_mib=1e9)]

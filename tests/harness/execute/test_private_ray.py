@@ -1,4 +1,4 @@
-"""The Ray that a command starts: its folder and its token are nobody else's, and nothing of it is left."""
+"""A command's Ray: its folder and token are private, and no process remains."""
 
 from __future__ import annotations
 
@@ -76,25 +76,32 @@ def test_the_token_is_for_its_owner_alone(
     assert (mode(file), file.read_text()) == (0o600, token)
 
 
-def test_a_dead_owner_s_folder_goes_with_its_orphans(tmp_path: Path) -> None:
+def test_orphans_of_a_dead_command_are_ended_with_its_folder_and_no_others(tmp_path: Path) -> None:
     folder = make_folder()
-    daemon = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)", f"--dir={folder}/ray"])
+    sleep = [sys.executable, "-c", "import time; time.sleep(120)"]
+    daemon, bystander = subprocess.Popen([*sleep, f"--dir={folder}/ray"]), subprocess.Popen(sleep)
     code = (
+        f"import subprocess; subprocess.Popen({sleep!r})\n"
         "import os; from pathlib import Path; from harness.execute.executors.session import note_children\n"
         f"note_children(Path({str(tmp_path)!r}), Path({str(folder)!r})); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)
     try:
-        assert session.end_orphans(tmp_path) == 1  # no child of the owner's: known by its folder
+        assert session.end_orphans(tmp_path) == 2  # a child, and a daemon that names the folder
         assert daemon.wait(5) == -signal.SIGKILL
         assert not folder.exists()
+        own = session.note_children(tmp_path)
+        assert session.end_orphans(tmp_path) == 0  # this process lives
+        assert bystander.poll() is None
+        assert list(tmp_path.iterdir()) == [own]
     finally:
         daemon.kill()
+        bystander.kill()
         remove_folder(folder)
 
 
 def running(process: subprocess.Popen[str]) -> bool:
-    """Whether a trial runs: Ray's workers are called after it."""
+    """True while a trial runs: Ray's workers are named after it."""
     for item in process_tree.below(psutil.Process(process.pid)):
         with contextlib.suppress(psutil.Error, IndexError):
             if item.cmdline()[0].startswith("ray::known"):
@@ -150,7 +157,7 @@ def test_a_run_s_ray_is_private_and_leaves_nothing(tmp_path: Path, tiny: Path, p
 
 
 def test_workers_of_a_dead_session_are_known_by_the_files_that_they_have_open(tmp_path: Path) -> None:
-    """A worker calls itself ``ray::IDLE``, and is nobody's child once its raylet is gone."""
+    """Workers call themselves ``ray::IDLE``, and are nobody's children without their raylet."""
     for name in ("own", "other"):
         (tmp_path / name).mkdir()
     script = "import sys, time; file = open(sys.argv[1], 'w'); print(1, flush=True); time.sleep(60)"

@@ -1,4 +1,4 @@
-"""The queue gives what a scan over all waiting jobs would give, in the same order."""
+"""The queue agrees with a scan over all waiting jobs."""
 
 from __future__ import annotations
 

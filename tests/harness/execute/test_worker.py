@@ -1,4 +1,4 @@
-"""What a worker tells of itself, and files that appear whole or not at all."""
+"""Outcomes of a worker, its resources, and atomic files."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def test_a_timeout_is_told_by_its_type(
     assert outcome.error.startswith("OutOfTimeError: ")
 
 
-@pytest.mark.parametrize(("platform", "told"), [("darwin", 3 << 20), ("freebsd", 3 << 10)])
+@pytest.mark.parametrize(("platform", "reported"), [("darwin", 3 << 20), ("freebsd", 3 << 10)])
 def test_peak_memory_is_in_bytes_everywhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, told: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, reported: int
 ) -> None:
     monkeypatch.setattr(resources, "_STATUS", tmp_path / "absent")
     monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(resources.resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=told))
+    monkeypatch.setattr(resources.resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=reported))
     assert resources.peak_memory_bytes() == 3 << 20
 
 

@@ -1,4 +1,4 @@
-"""A claim against a baseline that exists in two forms holds against both; one stand-in is one experiment."""
+"""Claims against the best of several baselines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_difference_with_the_order_best_must_hold_against_each(tmp_path: Path)
     assert judged(tmp_path, close)["verdict"] == "direction confirmed", "the first decides, the other is shown"
     row = judged(tmp_path, close, order="best")
     assert row["verdict"] == "inconclusive"
-    harder = [one - two for one, two in zip(GAIN, close, strict=True)]
+    harder = [item - two for item, two in zip(GAIN, close, strict=True)]
     assert row["p"] == pytest.approx(stats.paired_t(harder).p), "the larger p decides"
     assert row["design"]["effect"]["decided_against"] == "other"
     assert row["design"]["effect"]["d_z"] == pytest.approx(stats.hedges_d(harder))

@@ -1,4 +1,4 @@
-"""Claims of every scope and kind over several benchmarks, the tests they share, and the families they belong to."""
+"""Kinds and scopes of claims."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class TestScopes:
     def test_all_is_contradicted_at_the_corrected_level(self, tmp_path: Path) -> None:
         assert several(tmp_path, [STRONG, STRONG, AGAINST], "all")["verdict"] == "contradicted"
         candidates = [around(-1.0, float(spread), 6) for spread in np.arange(0.3, 3, 0.02)]
-        slightly = next(one for one in candidates if stats.paired_t([v - 50 for v in one]).p > 0.03)
-        found = stats.paired_t([v - 50 for v in slightly])
-        assert found.high < 0  # alone it would contradict, as one of three it may be chance
+        slightly = next(item for item in candidates if stats.paired_t([v - 50 for v in item]).p > 0.03)
+        result = stats.paired_t([v - 50 for v in slightly])
+        assert result.high < 0  # alone it would contradict, as one of three it may be chance
         assert several(tmp_path, [STRONG, STRONG, slightly], "all")["verdict"] == "not reproduced"
         assert several(tmp_path, [slightly], "all")["verdict"] == "contradicted"
 
@@ -67,8 +67,8 @@ class TestScopes:
 
     def test_mean(self, tmp_path: Path) -> None:
         row = several(tmp_path, [STRONG, WEAK, NULL], "mean")
-        found = stats.paired_t([(a + b + c) / 3 - 50 for a, b, c in zip(STRONG, WEAK, NULL, strict=True)])
-        assert (row["difference"], row["p"], row["ci_low"]) == pytest.approx((found.estimate, found.p, found.low))
+        result = stats.paired_t([(a + b + c) / 3 - 50 for a, b, c in zip(STRONG, WEAK, NULL, strict=True)])
+        assert (row["difference"], row["p"], row["ci_low"]) == pytest.approx((result.estimate, result.p, result.low))
         assert row["n"] == 6
         few = several(tmp_path, [STRONG[:2], WEAK[:2], NULL[:2]], "mean")
         assert few["p"] == 1.0
@@ -76,7 +76,7 @@ class TestScopes:
     def test_each_is_as_good_as_its_worst_benchmark(self, tmp_path: Path) -> None:
         row = several(tmp_path, [STRONG, AGAINST, NULL], "each")
         assert row["verdict"] == "contradicted"
-        assert [one["verdict"] for one in row["design"]["per_benchmark"]] == [
+        assert [item["verdict"] for item in row["design"]["per_benchmark"]] == [
             "reproduced",
             "contradicted",
             "inconclusive",
@@ -101,7 +101,7 @@ class TestScopes:
         assert row["verdict"] == "reproduced"
         assert row["e_value"] > 20
         assert row["p"] <= 0.01
-        assert several(tmp_path, [one[:3] for one in long], scope, sequential=True, margin=0.5)["verdict"] in (
+        assert several(tmp_path, [item[:3] for item in long], scope, sequential=True, margin=0.5)["verdict"] in (
             "inconclusive",
             "reproduced",
         )
@@ -198,7 +198,7 @@ class TestKinds:
         scores = {"ours": around(4, 0.3, 6), "base": around(2, 0.2, 6)[::-1], "other": flat(6)}
         good = self.judged(tmp_path, "ordering", scores, against=["base", "other"], order="chain")
         assert good["verdict"] == "direction confirmed"
-        pairs = [(one["arm"], one["against"]) for one in good["design"]["per_benchmark"]]
+        pairs = [(item["arm"], item["against"]) for item in good["design"]["per_benchmark"]]
         assert pairs == [("ours", "base"), ("base", "other")]
         swapped = self.judged(tmp_path, "ordering", scores, against=["other", "base"], order="chain")
         assert swapped["verdict"] == "contradicted"
@@ -327,7 +327,7 @@ class TestFamilies:
         suite = write_suite(tmp_path, facts, bindings, benchmarks=where)
         whole = claim_designs(suite, make_plan(suite, Selection()), sequential=False)
         part = claim_designs(suite, make_plan(suite, Selection(benchmarks=("z",))), sequential=True)
-        assert [one.digest() for one in whole] == [one.digest() for one in part]
+        assert [item.digest() for item in whole] == [item.digest() for item in part]
         assert len(part[0].multiplicity.members) == 2
 
     def test_a_family_does_not_shrink_when_trials_fail(self, tmp_path: Path) -> None:
@@ -366,7 +366,7 @@ class TestFamilies:
 
 @pytest.mark.full
 def test_null_claims_are_rarely_confirmed(tmp_path: Path) -> None:
-    """Four primary contrasts of no effect, 400 suites: at least one is confirmed in no more than 5 %."""
+    """Four primary comparisons of no effect, 400 suites: at least one is confirmed in no more than 5 %."""
     names = [f"x{i}" for i in range(4)]
     where = "".join(benchmark(name, level=60 + i) for i, name in enumerate(names))
     bindings = [binding(f"c{i}", benchmarks=[name], primary=True) for i, name in enumerate(names)]
@@ -377,8 +377,8 @@ def test_null_claims_are_rarely_confirmed(tmp_path: Path) -> None:
     wrong = 0
     for _ in range(400):
         evidence = {
-            trial: type(one)(trial, one.status, one.environment, {("test", "score"): float(rng.normal(50, 1))})
-            for trial, one in sample.items()
+            trial: type(item)(trial, item.status, item.environment, {("test", "score"): float(rng.normal(50, 1))})
+            for trial, item in sample.items()
         }
         words = [row.verdict for _, row in judge_designs(designs, evidence, {}, WHEN)]
         wrong += "direction confirmed" in words

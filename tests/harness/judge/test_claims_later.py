@@ -1,4 +1,4 @@
-"""Judging later: what other code or another recipe measured is not judged, and that is said."""
+"""Claims whose trials come later."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def test_claims_say_how_many_stored_trials_another_recipe_made(
     assert otherwise(tiny, database, (2, 3)) == 2
 
     assert run_main(["claims", str(tiny), "--seeds", "3", "--db", str(database)]) == 0
-    told = " ".join(capsys.readouterr().err.split())
+    message = " ".join(capsys.readouterr().err.split())
     assert (
         "6 stored trials of these configurations were measured with other code, recipes or data and are not judged"
-        in told
+        in message
     )
-    assert f"harness run {tiny} --scale mini" in told
+    assert f"harness run {tiny} --scale mini" in message

@@ -1,4 +1,4 @@
-"""No word goes uncorrected, families are kept apart, and the edges at which words used to be wrong."""
+"""Verdicts after the correction of their family."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def test_reversals_are_corrected_like_confirmations(tmp_path: Path, primary: boo
 
 
 def test_no_effect_worth_having_is_corrected_too(tmp_path: Path) -> None:
-    n, given = 10, {"n": 10, "smallest": ", smallest: 0.8"}
-    alone = many(tmp_path, [0.1], **given).verdicts()["c0"]
+    n, value = 10, {"n": 10, "smallest": ", smallest: 0.8"}
+    alone = many(tmp_path, [0.1], **value).verdicts()["c0"]
     p = stats.paired_t([0.8 - (v - 50) for v in around(0.1, 1.0, n)]).p / 2
     assert 0.02 < p < 0.05
     assert alone["verdict"] == "no effect worth having"
-    rows = many(tmp_path, [0.1, 0.8, 0.9, 1.0], **given).verdicts()
+    rows = many(tmp_path, [0.1, 0.8, 0.9, 1.0], **value).verdicts()
     assert rows["c0"]["verdict"] == "inconclusive"
-    everywhere = many(tmp_path, [0.1, 0.1, 0.1, 0.1], **given).verdicts()
+    everywhere = many(tmp_path, [0.1, 0.1, 0.1, 0.1], **value).verdicts()
     assert {row["verdict"] for row in everywhere.values()} == {"no effect worth having"}
 
 

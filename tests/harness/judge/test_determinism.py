@@ -1,4 +1,4 @@
-"""A trial that gives another number when it runs again makes its claims invalid."""
+"""Trials whose numbers change when rerun."""
 
 from __future__ import annotations
 

@@ -56,18 +56,18 @@ def test_bought_seeds_do_not_enter(tmp_path: Path) -> None:
     few, many = world(suite, 3, 1.0), world(suite, 12, 1.0)
     for name in ROOMS:
         many.scores[name, "ours"][:3] = few.scores[name, "ours"]  # type: ignore[index]
-    first, later = (one.verdicts(sequential=True)["c"] for one in (few, many))
+    first, later = (item.verdicts(sequential=True)["c"] for item in (few, many))
     assert (first["difference"], first["p"]) == (later["difference"], later["p"])
     designs = claim_designs(suite, few.plan, sequential=True)
     assert pending_of(designs, few.evidence(), 20) == []
 
 
 def test_a_verdict_over_domains_recomputes(tmp_path: Path, database: Path) -> None:
-    found = world(rooms(tmp_path), 3)
-    found.store(database)
+    result = world(rooms(tmp_path), 3)
+    result.store(database)
     with open_reader(database) as reader:
-        judgement = judge(found.suite, found.plan, reader, judged_at=WHEN)
-    record_verdicts(database, found.suite, "paper", judgement)
+        judgement = judge(result.suite, result.plan, reader, judged_at=WHEN)
+    record_verdicts(database, result.suite, "paper", judgement)
     with open_reader(database) as reader:
         assert differing(reader, "c", "paper", WHEN) == []
 

@@ -80,8 +80,8 @@ def test_bad_seeds_cannot_be_hidden_as_nan(tmp_path: Path) -> None:
         worst = sorted(cells.values(), key=lambda trial: scores[trial])[:4]
         scores |= dict.fromkeys(worst, math.nan)
         evidence = {
-            trial: StoredTrial(trial, "done", one.environment, {("test", "score"): scores[trial]}, 1.0)
-            for trial, one in plain.items()
+            trial: StoredTrial(trial, "done", item.environment, {("test", "score"): scores[trial]}, 1.0)
+            for trial, item in plain.items()
         }
         words.append(judge_designs(designs, evidence, {}, WHEN)[0][1].verdict)
     assert words.count("direction confirmed") <= 0.05 * len(words)

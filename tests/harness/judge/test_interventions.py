@@ -1,4 +1,4 @@
-"""A suite's own interventions, and claims that a stand-in cannot be asked about."""
+"""Interventions: claims about a gain that shrinks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INTERVENTION = {
 def with_interventions(folder: Path, *given: dict[str, object]) -> Suite:
     """A suite of one claim and these interventions."""
     path = write_suite(folder, [fact("c")], [binding("c")]).path
-    lines = "".join(f"  - {json.dumps(one)}\n" for one in given)
+    lines = "".join(f"  - {json.dumps(item)}\n" for item in given)
     path.write_text(f"{path.read_text(encoding='utf-8')}interventions:\n{lines}", encoding="utf-8")
     return load_suite(path)
 

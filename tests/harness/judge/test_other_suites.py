@@ -1,4 +1,4 @@
-"""What another suite stored on the same database never changes a verdict, not even under the same claim id."""
+"""Suites with equal names in one store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.suite import load_suite
 
 
 def world(folder: Path, name: str, seeds: int, **changes: Any) -> World:
-    """A suite called ``name`` whose claim ``c`` is that ours is above base, with ``seeds`` seeds."""
+    """Stored scores of one suite."""
     folder.mkdir()
     gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": changes.pop("threshold", 0.9)}
     suite = write_suite(folder, [fact("c", **changes)], [binding("c", primary=True, mechanism=gate)])
@@ -42,11 +42,11 @@ def test_a_claim_of_the_same_id_in_another_suite_is_no_earlier_look(tmp_path: Pa
     other.store(shared)
     own.store(shared)
     first = judged(other, shared, 0)
-    expected, found = judged(own, alone, 1), judged(own, shared, 1)
+    expected, result = judged(own, alone, 1), judged(own, shared, 1)
     assert first.n == 8
-    assert (found.n, found.sequential, len(found.detail.look_sizes)) == (5, False, 1)
-    assert found.detail.changed == ()
-    assert found.columns() == expected.columns()
+    assert (result.n, result.sequential, len(result.detail.look_sizes)) == (5, False, 1)
+    assert result.detail.changed == ()
+    assert result.columns() == expected.columns()
     again = judged(other, shared, 2)
     assert (again.sequential, again.adjusted_p) == (first.sequential, first.adjusted_p)
 
@@ -55,19 +55,19 @@ def test_gates_and_newest_verdicts_are_of_their_suite(tmp_path: Path, database: 
     from reports.data import sql
 
     own, other = world(tmp_path / "k", "known", 5), world(tmp_path / "o", "other", 8, threshold=0.99)
-    for one in (own, other):
-        one.store(database)
+    for item in (own, other):
+        item.store(database)
     judged(own, database, 0)
     judged(other, database, 1)
     with open_reader(database) as reader:
-        told = {suite: reader.query(sql.verdicts_of(suite, "mini")).dicts() for suite in ("known", "other")}
+        verdicts = {suite: reader.query(sql.verdicts_of(suite, "mini")).dicts() for suite in ("known", "other")}
         gates = {suite: reader.query("FROM gates WHERE suite = ?", [suite]).dicts() for suite in ("known", "other")}
         sides = {suite: reader.query(sql.sides_of(suite, "mini")).dicts() for suite in ("known", "other")}
         page = {
             suite: reader.query(sql.verdict("c", "mini", "published", suite)).dicts() for suite in ("known", "other")
         }
         newest = {row["suite"]: row["n"] for row in reader.verdicts(["c"], "mini").dicts()}
-    assert {suite: [row["n"] for row in rows] for suite, rows in told.items()} == {"known": [5], "other": [8]}
+    assert {suite: [row["n"] for row in rows] for suite, rows in verdicts.items()} == {"known": [5], "other": [8]}
     assert {suite: [row["n"] for row in rows] for suite, rows in page.items()} == {"known": [5], "other": [8]}
     assert {suite: [row["passed"] for row in rows] for suite, rows in gates.items()} == {
         "known": [True],

@@ -44,7 +44,7 @@ def test_resolved_claims_get_no_seeds(tmp_path: Path) -> None:
         "x2": around(0.1, 0.1, 6),
         "x3": around(1.0, 2.0, 6),
     }
-    assert [one.claim_id for one in pending(four(tmp_path), values)] == ["c-x3"]
+    assert [item.claim_id for item in pending(four(tmp_path), values)] == ["c-x3"]
 
 
 def test_nothing_is_bought_beyond_the_cap(tmp_path: Path) -> None:
@@ -55,8 +55,8 @@ def test_nothing_is_bought_beyond_the_cap(tmp_path: Path) -> None:
 
 def test_a_purchase_takes_both_arms_and_says_why(tmp_path: Path) -> None:
     values = {"x0": around(2.0, 0.6, 4), "x1": around(0.4, 2.0, 4), "x2": around(0.3, 3.0, 4), "x3": around(1, 9, 4)}
-    found = pending(four(tmp_path), values)
-    first, second = next_seeds(found, 2)
+    result = pending(four(tmp_path), values)
+    first, second = next_seeds(result, 2)
     assert first.claim_id == "c-x0"
     assert first.arms == ("ours", "base")
     assert first.seed == 4
@@ -64,7 +64,7 @@ def test_a_purchase_takes_both_arms_and_says_why(tmp_path: Path) -> None:
     assert first.alternatives[0][0] == second.claim_id
     assert "c-x0 is unresolved after 4 pairs" in first.reason
     assert first.as_event("r").detail["seed"] == 4
-    assert next_seeds(found, 2) == [first, second]  # replayable
+    assert next_seeds(result, 2) == [first, second]  # replayable
 
 
 def test_cheap_seeds_go_first(tmp_path: Path) -> None:
@@ -76,11 +76,11 @@ def test_cheap_seeds_go_first(tmp_path: Path) -> None:
     records = world.evidence()
     slow = {link.trial_id for link in world.plan.links if link.benchmark != "x2"}
     dear = {
-        trial: StoredTrial(trial, one.status, one.environment, one.results, 50.0 if trial in slow else 1.0)
-        for trial, one in records.items()
+        trial: StoredTrial(trial, item.status, item.environment, item.results, 50.0 if trial in slow else 1.0)
+        for trial, item in records.items()
     }
-    found = pending_of(claim_designs(suite, world.plan, sequential=True), dear, 20)
-    assert next_seeds(found)[0].claim_id == "c-x2"
+    result = pending_of(claim_designs(suite, world.plan, sequential=True), dear, 20)
+    assert next_seeds(result)[0].claim_id == "c-x2"
 
 
 def test_a_claim_over_benchmarks_gets_its_seed_where_evidence_is_weakest(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_an_arm_with_more_seeds_leaves_no_gap(tmp_path: Path) -> None:
         )
         for design in designs
     ]
-    found = {one.claim_id: one.comparisons[0].next_seed for one in pending_of(short, world.evidence(), 12)}
-    assert found == {"one": 8, "two": 4}
+    result = {item.claim_id: item.comparisons[0].next_seed for item in pending_of(short, world.evidence(), 12)}
+    assert result == {"one": 8, "two": 4}
 
 
 def reading(**changes: Any) -> Reading:
@@ -175,7 +175,7 @@ def test_needed_p_is_where_the_correction_starts_to_accept(family: str) -> None:
 
 
 def simulate(suite: Suite, truths: dict[str, float], sd: float, cap: int, rng: np.random.Generator) -> tuple[Any, int]:
-    """One suite: seeds bought by the policy until nothing is pending; words by claim and pairs used."""
+    """One suite: seeds added by the policy until nothing is pending; words by claim and pairs used."""
     draws = {name: truth + sd * rng.standard_normal(cap) for name, truth in truths.items()}
     world = World(suite, {(name, arm): flat(cap) for name in NAMES for arm in ("ours", "base")}, "paper")
     designs = claim_designs(suite, world.plan, sequential=True)
@@ -192,20 +192,20 @@ def simulate(suite: Suite, truths: dict[str, float], sd: float, cap: int, rng: n
         for seed in range(3):
             run(name, seed)
     while True:
-        asked = [planned(design, bought) for design in designs]
-        purchases = next_seeds(pending_of(asked, records, cap))
+        requested = [planned(design, bought) for design in designs]
+        purchases = next_seeds(pending_of(requested, records, cap))
         if not purchases:
             break
-        (one,) = purchases
-        assert one.seed == bought[one.benchmark]
-        run(one.benchmark, one.seed)
-        bought[one.benchmark] += 1
-    words = {row.claim_id: row.verdict for _, row in judge_designs(asked, records, {}, WHEN)}
+        (item,) = purchases
+        assert item.seed == bought[item.benchmark]
+        run(item.benchmark, item.seed)
+        bought[item.benchmark] += 1
+    words = {row.claim_id: row.verdict for _, row in judge_designs(requested, records, {}, WHEN)}
     return words, sum(bought.values())
 
 
 def planned(design: Any, bought: dict[str, int]) -> Any:
-    """The design with as many seeds as were asked for."""
+    """The design with as many seeds as were requested."""
     blocks = tuple(
         replace(
             block,
@@ -223,13 +223,13 @@ def test_sequential_seeds_spare_trials_and_rarely_err(tmp_path: Path) -> None:
     suite = four(tmp_path)
     truths = dict(zip(NAMES, (2.0, 0.5, 0.0, -2.0), strict=True))
     rng = np.random.default_rng(7)
-    found, pairs = [], 0
+    result, pairs = [], 0
     for _ in range(25):
         words, used = simulate(suite, truths, 0.5, 20, rng)
-        found.append(words)
+        result.append(words)
         pairs += used
-    assert not any(words["c-x2"] == "reproduced" or words["c-x3"] == "reproduced" for words in found)
-    assert sum(words["c-x0"] == "reproduced" for words in found) >= 23
-    assert all(words["c-x3"] == "contradicted" for words in found)
+    assert not any(words["c-x2"] == "reproduced" or words["c-x3"] == "reproduced" for words in result)
+    assert sum(words["c-x0"] == "reproduced" for words in result) >= 23
+    assert all(words["c-x3"] == "contradicted" for words in result)
     assert pairs <= 0.6 * 25 * 4 * 20
     assert stats.SequentialRule(0.5, 20).inference([1.0, 1.1, 0.9]).low < 0  # below five seeds nothing can be decided

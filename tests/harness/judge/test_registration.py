@@ -1,4 +1,4 @@
-"""What was fixed with the first verdict, what differs later, and how often a claim was looked at."""
+"""Registrations, their changes, and interim analyses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def world(folder: Path, n: int = 12, **given: Any) -> World:
 
 
 def judged(world: World, database: Path, hours: int = 0, seeds: int | None = None) -> VerdictRow:
-    """Store what the world has, judge so many of its seeds, store the verdict."""
+    """The verdict of the world's claim."""
     world.seeds = seeds
     world.store(database)
     when = WHEN + timedelta(hours=hours)
@@ -39,7 +39,7 @@ def judged(world: World, database: Path, hours: int = 0, seeds: int | None = Non
 
 
 def changed(row: VerdictRow) -> list[str]:
-    """What differs from the registration, in words."""
+    """Names of changed values."""
     return list(map(str, row.detail.changed))
 
 
@@ -152,8 +152,8 @@ class TestRegistration:
     def test_steps_of_the_recipe(self, tmp_path: Path, database: Path) -> None:
         judged(world(tmp_path), database, 0, 6)
         longer = benchmark("a").replace("steps: 20", "steps: 40")
-        told = changed(judged(world(tmp_path, benchmarks=longer), database, 1, 6))
-        assert told == ["a/ours: recipe.steps 20 → 40", "a/base: recipe.steps 20 → 40"]
+        message = changed(judged(world(tmp_path, benchmarks=longer), database, 1, 6))
+        assert message == ["a/ours: recipe.steps 20 → 40", "a/base: recipe.steps 20 → 40"]
 
     def test_what_only_one_side_has_is_named_once(self) -> None:
         before = {"against": ["base"], "a/ours: recipe.steps": 2, "a/base: recipe.steps": 2}
@@ -176,14 +176,14 @@ def test_they_are_told_under_the_table(tmp_path: Path, database: Path, capsys: p
     here = world(tmp_path, judge="{kappa: 0.9}")
     row = judged(here, database, 1, 6)
     print_verdicts(here.suite, "mini", [row])
-    told = capsys.readouterr().out
-    assert "warning: base gives score 50 at each of 6 seeds of a: does it use its seed? (c)" in told
-    assert "seeds were added after a first analysis (3, 6 pairs): the sequential test applies (c)" in told
-    assert "changed since registration: kappa 0.5 → 0.9 (c)" in told
+    message = capsys.readouterr().out
+    assert "warning: base gives score 50 at each of 6 seeds of a: does it use its seed? (c)" in message
+    assert "seeds were added after a first analysis (3, 6 pairs): the sequential test applies (c)" in message
+    assert "changed since registration: kappa 0.5 → 0.9 (c)" in message
 
 
 class TestItems:
-    """The interval over seeds and items, where every seed splits one pool anew."""
+    """Items of a test set that each seed splits again."""
 
     def stored(self, folder: Path, database: Path) -> World:
         import numpy as np
@@ -210,15 +210,15 @@ class TestItems:
         world = self.stored(tmp_path, database)
         with open_reader(database) as reader:
             row = judge(world.suite, world.plan, reader, judged_at=WHEN).verdicts[0]
-        found = row.detail.two_way
-        assert row.detail.per_benchmark[0].two_way == found
-        assert found.low < row.difference < found.high  # type: ignore[operator, union-attr]
-        assert 0.9 < found.overlap <= 1.0  # type: ignore[operator, union-attr]
-        assert f"splits one pool of {found.items} items anew" in found.conditional_on  # type: ignore[union-attr]
+        result = row.detail.two_way
+        assert row.detail.per_benchmark[0].two_way == result
+        assert result.low < row.difference < result.high  # type: ignore[operator, union-attr]
+        assert 0.9 < result.overlap <= 1.0  # type: ignore[operator, union-attr]
+        assert f"splits one pool of {result.items} items again" in result.conditional_on  # type: ignore[union-attr]
         print_verdicts(world.suite, "mini", [row])
-        told = " ".join(capsys.readouterr().out.split())
-        assert "95 % seeds × items" in told
-        assert "the interval over seeds is conditional on these items (c)" in told
+        message = " ".join(capsys.readouterr().out.split())
+        assert "95 % seeds × items" in message
+        assert "the interval over seeds is conditional on these items (c)" in message
 
     def test_a_sequential_run_keeps_its_width(self, tmp_path: Path, database: Path) -> None:
         world = self.stored(tmp_path, database)

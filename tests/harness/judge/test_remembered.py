@@ -1,4 +1,4 @@
-"""A judgement that is stored already is not made again, and anything that it rests on makes it anew."""
+"""Verdicts that stand while their inputs are equal."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def planned(database: Path) -> list[PlannedEvent]:
     from harness.store.events import read_event
 
     journal = database.with_name(database.name + ".journal")
-    events = [read_event(line.content) for one in segments(journal) for line in one.lines() if line.content]
+    events = [read_event(line.content) for item in segments(journal) for line in item.lines() if line.content]
     return [event for event in events if isinstance(event, PlannedEvent)]
 
 

@@ -1,4 +1,4 @@
-"""What a design promises where nothing is true, through the real judge and the real policy."""
+"""Simulated false positives of a suite."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from harness.judge.simulating import LAWS, SimulatedNoise
 
 def test_a_small_suite_counts_tests_words_and_seeds(tmp_path: Path) -> None:
     suite = suite_of(tmp_path, 3, primary=2)
-    found = drawn(suite, "3", 4, SimulatedNoise())
-    assert (found.tests, found.repeats, found.mean_pairs) == ({"primary": 2, "secondary": 1}, 4, 3.0)
+    result = drawn(suite, "3", 4, SimulatedNoise())
+    assert (result.tests, result.repeats, result.mean_pairs) == ({"primary": 2, "secondary": 1}, 4, 3.0)
     sure = drawn(suite, "3", 3, SimulatedNoise(effect=30.0))
     assert [row["suites"] for row in sure.rows()] == [1.0, 1.0, 1.0]
     assert [row["confirmed"] for row in sure.rows()] == [1.0, 1.0, 1.0]
@@ -24,7 +24,7 @@ def test_a_small_suite_counts_tests_words_and_seeds(tmp_path: Path) -> None:
     assert bought.anywhere == 3
     assert 5.0 <= bought.mean_pairs < 6.0  # evidence is enough from five pairs on, and for Holm from six
     assert drawn(suite, "3..6", 2, SimulatedNoise()).mean_pairs <= 6.0
-    assert drawn(suite, "3", 4, SimulatedNoise()).rows() == found.rows()  # replayable
+    assert drawn(suite, "3", 4, SimulatedNoise()).rows() == result.rows()  # replayable
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -62,10 +62,10 @@ def test_the_command_prints_a_row_a_family(tmp_path: Path, capsys: pytest.Captur
 def test_false_words_are_rare(tmp_path: Path, claims: int, seeds: str, law: str, correlation: float) -> None:
     """Any false word in at most 5 % of suites a family and 10 % overall (four standard errors allowed)."""
     repeats = SUITES[claims] // (4 if ".." in seeds else 1)
-    found = drawn(suite_of(tmp_path, claims), seeds, repeats, SimulatedNoise(law, correlation))
-    for row in found.rows():
+    result = drawn(suite_of(tmp_path, claims), seeds, repeats, SimulatedNoise(law, correlation))
+    for row in result.rows():
         bound = 0.10 if row["family"] == "any" and claims > 5 else 0.06 if law != "normal" else 0.05
-        assert row["suites"] <= bound + 4 * math.sqrt(bound * (1 - bound) / found.repeats), row
+        assert row["suites"] <= bound + 4 * math.sqrt(bound * (1 - bound) / result.repeats), row
 
 
 @pytest.mark.slow
@@ -86,5 +86,5 @@ def test_power_of_the_capped_design(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_skew_is_what_no_t_survives(tmp_path: Path) -> None:
-    found = drawn(suite_of(tmp_path, 1), "6", 1_000, SimulatedNoise("skewed"))
-    assert 0.10 <= found.anywhere / found.repeats <= 0.25
+    result = drawn(suite_of(tmp_path, 1), "6", 1_000, SimulatedNoise("skewed"))
+    assert 0.10 <= result.anywhere / result.repeats <= 0.25

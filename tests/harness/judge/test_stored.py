@@ -174,7 +174,7 @@ def test_a_sequential_claim_stays_sequential(tmp_path: Path, database: Path) -> 
     judged(world, database, sequential=True)
     later = judged(world, database, LATER)
     assert later["plain"].sequential
-    differences = [one for _, one in sorted(later["plain"].detail.per_benchmark[0].differences.items())]
+    differences = [item for _, item in sorted(later["plain"].detail.per_benchmark[0].differences.items())]
     assert later["plain"].p == pytest.approx(stats.SequentialRule(0.5, 20).inference(differences).p)
 
 
@@ -189,7 +189,7 @@ def test_overrides_on_the_command_line_make_a_stand_in(tmp_path: Path, database:
 
 
 def test_the_last_verdict_is_the_last_whatever_the_clock_said(tmp_path: Path, database: Path) -> None:
-    """A run under a clock in the future used to leave its verdicts as the newest ones for ever."""
+    """A run under a clock in the future used to leave its verdicts as the newest ones forever."""
     world = many_kinds(tmp_path)
     world.store(database)
     ahead = datetime(2999, 1, 1)
@@ -220,10 +220,10 @@ def test_a_check_is_computed_once_for_its_code(database: Path, monkeypatch: pyte
         owner.flush()
     claim = "adamp-identity-all-rows-must-pass"
     answer = CheckResult(4.0, 4.0, 0.0, "rules", "", "equal", True, code_of("suites.checks.adamp:all_rows_must_pass"))
-    asked: list[list[str]] = []
+    requested: list[list[str]] = []
 
     def pretend(places: list[str]) -> dict[str, CheckResult]:
-        asked.append(places)
+        requested.append(places)
         return {place: answer if "all_rows" in place else replace(answer, ours=5.0) for place in places}
 
     monkeypatch.setattr("harness.judge.checks.run_apart", pretend)
@@ -239,13 +239,13 @@ def test_a_check_is_computed_once_for_its_code(database: Path, monkeypatch: pyte
         judge(suite, plan, reader, judged_at=LATER)
         assert differing(reader, claim, "mini", WHEN) == []
         assert differing(reader, "adamp-identity-update-orthogonal", "mini", WHEN) == []
-    assert len(asked) == 1
+    assert len(requested) == 1
 
 
 def test_checks_run_in_a_process_of_their_own() -> None:
-    found = run_apart(["suites.checks.adamp:all_rows_must_pass", "suites.checks.adamp:missing"])
-    assert found["suites.checks.adamp:all_rows_must_pass"].holds
-    assert "AttributeError" in str(found["suites.checks.adamp:missing"].error)
+    result = run_apart(["suites.checks.adamp:all_rows_must_pass", "suites.checks.adamp:missing"])
+    assert result["suites.checks.adamp:all_rows_must_pass"].holds
+    assert "AttributeError" in str(result["suites.checks.adamp:missing"].error)
 
 
 def test_items_of_a_fixed_test_set_widen_the_interval(tmp_path: Path, database: Path) -> None:
@@ -259,15 +259,15 @@ def test_items_of_a_fixed_test_set_widen_the_interval(tmp_path: Path, database: 
         for seed, correct in enumerate(seeds):
             items["a", arm, seed] = tmp_path / f"{arm}-{seed}.npz"
             np.savez(items["a", arm, seed], item=np.arange(200), correct=correct)
-    scores = {("a", arm): [100 * float(one.mean()) for one in found] for arm, found in right.items()}
+    scores = {("a", arm): [100 * float(item.mean()) for item in result] for arm, result in right.items()}
     world = World(suite, scores, items=items)
     world.store(database)
     row = judged(world, database)["c"]
-    found = row.detail.two_way
+    result = row.detail.two_way
     differences = 100.0 * np.stack([a.astype(float) - b for a, b in zip(right["ours"], right["base"], strict=True)])
     expected = stats.two_way_interval(differences)
-    assert (found.low, found.high, found.items) == pytest.approx((expected.low, expected.high, 200))
-    assert found.high - found.low > row.ci_high - row.ci_low
+    assert (result.low, result.high, result.items) == pytest.approx((expected.low, expected.high, 200))
+    assert result.high - result.low > row.ci_high - row.ci_low
     np.savez(items["a", "ours", 0], item=np.arange(1, 201), correct=right["ours"][0])
     assert judged(world, database, LATER)["c"].detail.two_way is None  # not the same items
 

@@ -36,8 +36,8 @@ def one(
 ) -> dict[str, Any]:
     """The verdict of a single primary claim; ``base`` is flat unless given."""
     measured = dict(part.split(": ") for part in metric.strip("{}").split(", "))
-    told = {name: measured[name] for name in ("unit", "better")}
-    described = fact("c", **told) if published is None else fact("c", **told, published=published)
+    message = {name: measured[name] for name in ("unit", "better")}
+    described = fact("c", **message) if published is None else fact("c", **message, published=published)
     where = benchmark("a", paper=scale == "paper", metric=metric)
     bindings = [binding("c", primary=True, **bound)]
     suite = write_suite(folder, [described], bindings, benchmarks=where, judge=judge)
@@ -92,12 +92,12 @@ def test_no_effect_worth_having_needs_a_small_interval(tmp_path: Path) -> None:
 def test_the_numbers_are_those_of_the_paired_t(tmp_path: Path) -> None:
     values, base = around(1.5, 0.6, 6), around(0.0, 0.9, 6)[::-1]
     row = one(tmp_path, values, base=base)
-    found = stats.paired_t([a - b for a, b in zip(values, base, strict=True)])
-    assert (row["ci_low"], row["ci_high"], row["p"]) == pytest.approx((found.low, found.high, found.p))
+    result = stats.paired_t([a - b for a, b in zip(values, base, strict=True)])
+    assert (row["ci_low"], row["ci_high"], row["p"]) == pytest.approx((result.low, result.high, result.p))
     effect = row["design"]["effect"]
     assert effect["seeds_won"] == 6
     assert effect["sign_flip_p"] == pytest.approx(2 / 64)
-    assert effect["correlation"] == pytest.approx(stats.paired_correlation(values, base).estimate)
+    assert effect["correlation"] == pytest.approx(stats.paired_correlation(values, base))
     assert effect["relative_error_reduction"] == pytest.approx(1.5 / 50)
     assert row["design"]["per_benchmark"][0]["differences"]["0"] == pytest.approx(values[0] - base[0])
 
@@ -106,8 +106,8 @@ def test_smallest_effect_is_the_larger_of_a_fifth_and_the_floor(tmp_path: Path) 
     assert one(tmp_path, around(2, 0.5, 4))["design"]["numbers"]["smallest"] == pytest.approx(0.4)
     small = one(tmp_path, around(2, 0.5, 4), published={"difference": 0.3})
     assert small["design"]["numbers"]["smallest"] == pytest.approx(0.1)
-    given = one(tmp_path, around(2, 0.5, 4), m=0.7)
-    assert given["design"]["numbers"]["smallest"] == pytest.approx(0.7)
+    value = one(tmp_path, around(2, 0.5, 4), m=0.7)
+    assert value["design"]["numbers"]["smallest"] == pytest.approx(0.7)
 
 
 def test_relative_floor_of_perplexity(tmp_path: Path) -> None:
@@ -172,7 +172,6 @@ def test_mixed_setting_is_judged_on_the_gains(tmp_path: Path) -> None:
 
 def test_distribution_sensitive(tmp_path: Path) -> None:
     values = [50 + d for d in (-0.02, 2.0, 2.1, 2.0, 1.9)]
-    assert stats.distribution_sensitive([v - 50 for v in values])
     assert one(tmp_path, values)["verdict"] == SENSITIVE
     assert one(tmp_path, [100 - v for v in values])["verdict"] == SENSITIVE
 
@@ -241,7 +240,7 @@ class TestTrouble:
 
 
 class TestGates:
-    """Gates come first."""
+    """Mechanism checks come first."""
 
     def judged(self, folder: Path, gate: Any, mechanisms: dict[tuple[str, str], dict[str, float]]) -> dict[str, Any]:
         suite = write_suite(folder, [fact("c")], [binding("c", mechanism=gate)])
@@ -259,12 +258,12 @@ class TestGates:
 
     def test_a_failed_one_shows_the_effect_that_decides_nothing(self, tmp_path: Path) -> None:
         gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
-        found = stats.paired_t([value - 50 for value in around(2.0, 0.5, 5)])
+        result = stats.paired_t([value - 50 for value in around(2.0, 0.5, 5)])
         for share, mechanism in ((0.5, "did not act"), (0.95, "acted")):
             row = self.judged(tmp_path, gate, {("a", "ours"): {"mechanism.share": share}})
             assert row["design"]["mechanism"] == mechanism
             assert (row["n"], row["difference"]) == (5, pytest.approx(2.0))
-            assert (row["ci_low"], row["ci_high"]) == pytest.approx((found.low, found.high))
+            assert (row["ci_low"], row["ci_high"]) == pytest.approx((result.low, result.high))
             decided = [row["p"], row["adjusted_p"]]
             assert all(value is None for value in decided) == (mechanism == "did not act")
 
@@ -380,8 +379,8 @@ class TestFairness:
         suite = write_suite(tmp_path, [fact("c")], [binding("c")])
         scores = {("a", "ours"): [52.0, 53, 52.5, 53.1], ("a", "base"): [50.0, 51, 50.4, 51.2]}
         for trivial, word in ((60.0, "weak baseline"), (51.5, "direction confirmed")):
-            known = {("a", arm): {"trivial.score": trivial} for arm in ("ours", "base")}
-            verdict = World(suite, scores, mechanisms=known).verdicts()["c"]
+            existing = {("a", arm): {"trivial.score": trivial} for arm in ("ours", "base")}
+            verdict = World(suite, scores, mechanisms=existing).verdicts()["c"]
             assert verdict["verdict"] == word, verdict["design"]["reason"]
         verdict = World(suite, scores, mechanisms={("a", "base"): {"trivial.score": 60.0}}).verdicts()["c"]
         assert "ours 52.65 and base 50.65 percent on a: no better than the trivial predictor's 60" in str(
@@ -424,8 +423,8 @@ class TestFairness:
 def test_sequential_uses_anytime_intervals_only(tmp_path: Path) -> None:
     values = around(2.0, 0.5, 6)
     row = one(tmp_path, values, sequential=True)
-    found = stats.SequentialRule(0.5, 20).inference([v - 50 for v in values])
-    assert (row["ci_low"], row["ci_high"], row["p"]) == pytest.approx((found.low, found.high, found.p))
+    result = stats.SequentialRule(0.5, 20).inference([v - 50 for v in values])
+    assert (row["ci_low"], row["ci_high"], row["p"]) == pytest.approx((result.low, result.high, result.p))
     assert row["e_value"] == pytest.approx(stats.e_value([v - 50 for v in values]))
     assert row["sequential"]
     three = one(tmp_path, values[:3], sequential=True)
@@ -502,9 +501,9 @@ def test_what_is_decisive_is_taken_back_where_the_shape_decides(verdict: Verdict
     against = verdict in (Verdict.CONTRADICTED, Verdict.REVERSED)
     delta = {Verdict.REPRODUCED: 2.0, Verdict.DIRECTION_ONLY: 9.0, Verdict.CONTRADICTED: 2.0}.get(verdict)
     criteria = Criteria(0.05, 0.5, delta, smallest=0.4, sizeless=verdict == Verdict.REVERSED)
-    found = reading(above=not against, below=against)
-    assert decide(found, 0.01, criteria) == verdict
-    assert decide(replace(found, fragile=True), 0.01, criteria) == SENSITIVE
+    result = reading(above=not against, below=against)
+    assert decide(result, 0.01, criteria) == verdict
+    assert decide(replace(result, fragile=True), 0.01, criteria) == SENSITIVE
 
 
 def test_a_verdict_is_written_in_one_place() -> None:
@@ -514,11 +513,11 @@ def test_a_verdict_is_written_in_one_place() -> None:
     """
     words = {str(verdict) for verdict in Verdict} - {"invalid", "reported", "holds"}
     home = Path(harness.__file__).parent
-    said = {
+    text = {
         (str(path.relative_to(home)), node.value)
         for path in home.rglob("*.py")
         if path.name != "vocabulary.py"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in words
     }
-    assert said == set()
+    assert text == set()

@@ -1,4 +1,4 @@
-"""The normal form of small sources: what leaves it alone, and what must not."""
+"""The canonical source of small files: texts leave it alone, computations do not."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from harness.plan.canonical_source import Import, normal_form
 
 
-def ours(one: Import) -> bool | None:
-    return None if one.base.startswith("harness") else one.base.startswith("suites")
+def ours(imported: Import) -> bool | None:
+    return None if imported.base.startswith("harness") else imported.base.startswith("suites")
 
 
 def digest(source: str) -> str:

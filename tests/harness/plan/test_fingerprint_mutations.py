@@ -1,7 +1,6 @@
-"""Mutations of the code that the shipped suites reach: what only describes moves no trial, what computes moves exactly
-the trials that reach it.
+"""Mutations of the code of the shipped suites: texts move no trial, computations those that reach them.
 
-The mutators work on the syntax trees by rules of their own, not by those of the normal form.
+The mutators work on the syntax trees by their own rules, not by those of the canonical source.
 """
 
 from __future__ import annotations
@@ -170,7 +169,7 @@ print(json.dumps({f"{link.benchmark}/{link.arm}": link.trial_id for link in plan
 
 
 def test_names_and_places_of_files_move_no_trial(tmp_path: Path) -> None:
-    """Helper modules of tasks, data, models and the core are renamed and moved, and what imports them follows."""
+    """Helper modules are renamed, and their importers follow."""
     import json
     import os
     import shutil
@@ -221,7 +220,7 @@ def _makes_a_card(node: ast.AST) -> bool:
 
 
 def _sites(tree: ast.AST) -> list[Callable[[], None]]:
-    """Every single change of an operator, constant, comparison or call in code that computes."""
+    """Every single change of an operator, constant, comparison or call."""
     result: list[Callable[[], None]] = []
     spoken: set[int] = set()
     for node in ast.walk(tree):
@@ -284,7 +283,7 @@ def test_a_change_of_what_computes_moves_exactly_the_trials_that_reach_it(
 
 
 def test_what_is_imported_is_reached(trials: Reached) -> None:
-    """The modules that Python itself loads for a trial's roots all count, but for those that only describe."""
+    """Modules that Python loads for a trial's roots count, if they compute."""
     start = next(iter(sorted(trials.of)))
     names = [root.partition(":")[0] for root in (*start, fingerprint.LOOP)]
     code = f"import importlib, sys; [importlib.import_module(name) for name in {names!r}]"
@@ -304,7 +303,7 @@ def test_what_is_imported_is_reached(trials: Reached) -> None:
 
 
 def _lazily(trials: Reached, start: tuple[str, ...]) -> frozenset[str]:
-    """Modules that are imported inside functions, with all that these reach: loaded when the functions run."""
+    """Modules imported inside functions, with all that these reach."""
     result: set[str] = set()
     for name in trials.of[start]:
         for function in ast.walk(ast.parse(trials.files[name].read_bytes())):
@@ -316,7 +315,7 @@ def _lazily(trials: Reached, start: tuple[str, ...]) -> frozenset[str]:
 
 
 def test_another_name_taken_from_a_module_is_other_code(tmp_path: Path) -> None:
-    """The normal form tells what the code calls it; what it is, the fingerprint must tell."""
+    """The canonical source has the local name; the fingerprint has the original one."""
     codes = set()
     for number, name in enumerate(("f", "g as f", "f as g")):
         path = tmp_path / f"mine{number}.py"

@@ -1,4 +1,4 @@
-"""What makes a trial itself: its content and its code, not its names."""
+"""A trial's identity is its content and its code, not its names."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ print(json.dumps({f"{l.benchmark}/{l.arm}": l.trial_id for l in plan.links if l.
 
 
 def planned(copy: Path) -> dict[str, str]:
-    """The trials of the shipped suite by the code of the copy, planned in a process of its own."""
+    """The trials of the shipped suite, planned by the copy's code."""
     environment = {**os.environ, "PYTHONPATH": str(copy)}
     done = subprocess.run(
         [sys.executable, "-c", PRINT], cwd=copy, env=environment, capture_output=True, text=True, check=True
@@ -130,7 +130,7 @@ def planned(copy: Path) -> dict[str, str]:
 
 
 def changed_arms(copy: Path, file: str, old: str, new: str) -> set[str]:
-    """The methods of the arms whose trials change when a file is edited."""
+    """The arms whose trials change when a file is edited."""
     before = planned(copy)
     path = copy / file
     text = path.read_text()
@@ -158,17 +158,6 @@ def test_editing_a_method_re_runs_only_its_own_trials(copy: Path, method: str) -
     changed = changed_arms(copy, f"methods/optimizers/{method}.py", marker, "EDITED = 1\n\n" + marker)
     of = optimizers_of_arms()
     assert {of[arm] for arm in changed} == {method}
-
-
-def test_editing_a_comment_or_a_docstring_re_runs_nothing(copy: Path) -> None:
-    path = copy / "methods/optimizers/adamp.py"
-    text = path.read_text()
-    before = planned(copy)
-    path.write_text("# a comment\n" + text.replace('"""', '"""Edited. ', 1))
-    try:
-        assert planned(copy) == before
-    finally:
-        path.write_text(text)
 
 
 def test_editing_store_judge_or_command_line_re_runs_nothing(copy: Path) -> None:
@@ -209,18 +198,16 @@ def test_editing_a_base_module_changes_what_reaches_it_and_nothing_else(monkeypa
     assert before["digits"] == after["digits"]
 
 
-TEACHER = """        prerequisites:
-          teacher:
-            task: synthetic
-            model: {name: scalar, start: 2.0}
-            recipe: {steps: 10, slots: {optimizer: {name: sgd, lr: 0.1}}}
-            seeds: SEEDS
-            always: true
-"""
-
-
 def with_teacher(tiny: Path, seeds: str) -> None:
-    tiny.write_text(tiny.read_text().replace("facts:\n", TEACHER.replace("SEEDS", seeds) + "facts:\n", 1))
+    teacher = {
+        "task": "synthetic",
+        "model": {"name": "scalar", "start": 2.0},
+        "recipe": {"steps": 10, "slots": {"optimizer": {"name": "sgd", "lr": 0.1}}},
+        "seeds": seeds,
+        "always": True,
+    }
+    block = json.dumps({"prerequisites": {"teacher": teacher}})[1:-1]
+    tiny.write_text(tiny.read_text().replace("facts:\n", f"        {block}\nfacts:\n", 1))
 
 
 @pytest.mark.parametrize(("seeds", "teachers"), [("shared", 1), ("paired", 3)])
@@ -239,6 +226,6 @@ def test_prerequisites_are_planned_once_and_before_what_needs_them(tiny: Path, s
 def test_another_teacher_is_another_student(tiny: Path) -> None:
     with_teacher(tiny, "shared")
     before = ids(plan_of(tiny))
-    tiny.write_text(tiny.read_text().replace("start: 2.0", "start: 3.0"))
+    tiny.write_text(tiny.read_text().replace('"start": 2.0', '"start": 3.0'))
     after = ids(plan_of(tiny))
     assert all(before[cell] != after[cell] for cell in before)

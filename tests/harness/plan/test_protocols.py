@@ -1,4 +1,4 @@
-"""Which arms the tuned protocol tunes, in which spaces, and what is judged in whose place."""
+"""The tuned protocol: its arms, their spaces, and their places in judging."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_grid_of_factors_is_relative_to_each_arm_and_begins_with_its_own(tuned
 
 
 @pytest.mark.parametrize(
-    ("given", "chosen", "end"),
+    ("space", "chosen", "end"),
     [
         ({"choices": [0.1, 0.3, 0.9]}, 0.9, "largest"),
         ({"choices": [0.1, 0.9, 0.3]}, 0.1, "least"),
@@ -52,8 +52,8 @@ def test_a_grid_of_factors_is_relative_to_each_arm_and_begins_with_its_own(tuned
         ({"low": 0.1, "high": 0.9}, 0.5, None),
     ],
 )
-def test_a_choice_at_an_end_of_the_grid_is_named(given: dict[str, Any], chosen: Any, end: str | None) -> None:
-    result = ends({"optimizer.lr": SpaceRange(**given)}, {"optimizer.lr": chosen, "another": 1.0})
+def test_a_choice_at_an_end_of_the_grid_is_named(space: dict[str, Any], chosen: Any, end: str | None) -> None:
+    result = ends({"optimizer.lr": SpaceRange(**space)}, {"optimizer.lr": chosen, "another": 1.0})
     assert result == ({} if end is None else {"optimizer.lr": end})
 
 
@@ -101,7 +101,7 @@ def test_a_gate_that_compares_two_arms_is_not_asked_of_tuned_ones(tuned: Path) -
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("section", "message"),
     [
         ("claims: [nothing]", "no claim that is bound to arms: 'nothing'"),
         ("spaces: {nobody: {optimizer.lr: {factors: [1]}}}", "no arm 'nobody'"),
@@ -112,9 +112,9 @@ def test_a_gate_that_compares_two_arms_is_not_asked_of_tuned_ones(tuned: Path) -
         ("rates: {seeds: 2}", "greater than or equal to 3"),
     ],
 )
-def test_a_section_that_names_what_is_not_there_is_refused(tiny: Path, given: str, says: str) -> None:
-    tiny.write_text(f"{tiny.read_text()}tuned: {{{given}}}\n")
-    with pytest.raises(SuiteError, match=says):
+def test_a_section_that_names_what_is_not_there_is_refused(tiny: Path, section: str, message: str) -> None:
+    tiny.write_text(f"{tiny.read_text()}tuned: {{{section}}}\n")
+    with pytest.raises(SuiteError, match=message):
         load_suite(tiny)
 
 

@@ -127,7 +127,7 @@ def test_listing_imports_no_plug_in_and_asking_for_one_does(
     package: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     package("lion", PLUG_IN)
-    package("broken", "raise ImportError('no such library')")
+    package("broken", "raise ImportError('lost library')")
     assert run_main(["list", "methods", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert "not imported" in rows["lion"]["summary"]
@@ -145,9 +145,9 @@ def test_a_broken_plug_in_is_named_once_and_set_aside(
     package: Callable[[str, str], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     package("lion", PLUG_IN)
-    package("broken", "raise ImportError('no such library')")
+    package("broken", "raise ImportError('lost library')")
     package("odd", "METADATA = 3")
-    with pytest.raises(HarnessError, match=r"'broken'.*broken-plug-in.*no such library"):
+    with pytest.raises(HarnessError, match=r"'broken'.*broken-plug-in.*lost library"):
         registry.entry("method", "broken")
     with pytest.raises(HarnessError, match="int, not MethodMetadata"):
         registry.entry("method", "odd")

@@ -12,7 +12,6 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
 from harness.stats import (
-    distribution_sensitive,
     effect_size_interval,
     equivalence,
     hedges_d,
@@ -25,6 +24,7 @@ from harness.stats import (
     seeds_for_power,
     seeds_won,
     sign_flip_p,
+    sign_sensitive,
     studentised_bootstrap,
 )
 
@@ -36,6 +36,10 @@ SAMPLES = st.lists(REAL, min_size=2, max_size=9).filter(lambda v: max(v) - min(v
 def coverage(draw, truth, n, interval, repeats):
     result = [interval(row) for row in draw((repeats, n))]
     return np.mean([item.low <= truth <= item.high for item in result])
+
+
+def distribution_sensitive(differences, alpha=0.05):
+    return paired_t(differences, alpha).p <= alpha and sign_sensitive(differences, alpha)
 
 
 # simulations
@@ -106,17 +110,6 @@ def test_a_margin_computed_from_the_same_values_loses_the_level():
     rows = np.random.default_rng(5).normal(2.0, 1.0, (6_000, 10))  # true bias = the fixed margin = 2 sd
     called = [equivalence(row, 0.0, max(2.0, 2 * row.std(ddof=1))).p <= 0.05 for row in rows]
     assert 0.11 <= np.mean(called) <= 0.145
-
-
-def test_correlation_interval_covers():
-    rng = np.random.default_rng(8)
-    covered = []
-    for _ in range(3_000):
-        a = rng.normal(size=8)
-        b = 0.6 * a + 0.8 * rng.normal(size=8)
-        result = paired_correlation(a, b)
-        covered.append(result.low <= 0.6 <= result.high)
-    assert 0.935 <= np.mean(covered) <= 0.965
 
 
 # known answers
@@ -247,9 +240,7 @@ def test_one_sided_p_and_interval_agree(values, margin):
 def test_correlation_equals_scipy():
     a, b = np.random.default_rng(1).normal(size=(2, 9))
     theirs = stats.pearsonr(a, b)
-    interval = theirs.confidence_interval(0.95)
-    ours = paired_correlation(a, b)
-    assert (ours.estimate, ours.low, ours.high) == pytest.approx((theirs.statistic, interval.low, interval.high))
+    assert paired_correlation(a, b) == pytest.approx(theirs.statistic)
 
 
 def test_hedges_correction_at_ten_degrees_of_freedom():
@@ -472,12 +463,9 @@ def test_two_values():
 
 
 def test_correlation_at_the_edges():
-    assert math.isnan(paired_correlation([1.0], [2.0]).estimate)
-    assert math.isnan(paired_correlation([1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]).estimate)
-    three = paired_correlation([1.0, 2.0, 4.0, NAN, INF], [1.0, 2.0, 3.0, 4.0, 5.0])
-    assert (three.low, three.high, three.n, three.dropped) == (-1.0, 1.0, 3, 2)
-    perfect = paired_correlation([1.0, 2.0, 3.0, 4.0], [2.0, 4.0, 6.0, 8.0])
-    assert (perfect.estimate, perfect.high) == (pytest.approx(1.0), pytest.approx(1.0))
+    assert math.isnan(paired_correlation([1.0], [2.0]))
+    assert math.isnan(paired_correlation([1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]))
+    assert paired_correlation([1.0, 2.0, 4.0, NAN, INF], [2.0, 4.0, 8.0, 4.0, 5.0]) == pytest.approx(1.0)
 
 
 def test_a_far_outlier_keeps_the_bootstrap_finite_or_wider():

@@ -1,24 +1,14 @@
 """Anytime-valid evidence: simulated error over 30 looks, the formula by integration, duality and limits."""
 
-import itertools
 import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from harness.stats import (
-    anytime_interval,
-    anytime_p,
-    distribution_sensitive,
-    e_from_p,
-    e_value,
-    interval_half_widths,
-    log_e_process,
-    log_e_value,
-)
+from harness.stats import e_value, interval_half_widths, log_e_process, paired_t, sign_sensitive
 
 INF, NAN = math.inf, math.nan
 PATHS, LOOKS = 20_000, 30
@@ -39,9 +29,6 @@ def test_false_alarms_over_thirty_looks(null_paths):
     crossed = np.mean(log_e_process(null_paths, 2.0).max(axis=1) >= LOG_20)
     assert crossed <= 0.05
     assert crossed == pytest.approx(0.024, abs=0.004)
-    # the public scalar function sees what the vectorised one sees
-    small = [anytime_p(path, 2.0) <= 0.05 for path in null_paths[:500]]
-    assert small == list(log_e_process(null_paths[:500], 2.0).max(axis=1) >= LOG_20)
 
 
 def test_a_t_test_after_every_seed_would_not_do(null_paths):
@@ -74,21 +61,15 @@ def test_skewed_differences_inflate_it_and_sign_flips_do_not_help():
     crossed = log_e_process(paths) >= LOG_20
     assert 0.09 <= np.mean(crossed.any(axis=1)) <= 0.13
     alarms = np.flatnonzero(crossed.any(axis=1))[:400]
-    filtered = [distribution_sensitive(paths[i, : crossed[i].argmax() + 1]) for i in alarms]
-    assert np.mean(filtered) < 0.05
+    stopped = [paths[i, : crossed[i].argmax() + 1] for i in alarms]
+    assert np.mean([paired_t(path).p <= 0.05 and sign_sensitive(path) for path in stopped]) < 0.05
 
 
-def test_a_stopping_rule_that_sees_the_scale(null_paths):
-    """Going on only after a middling first difference makes E no e-value; p and its calibration stay valid."""
-    first = np.abs(null_paths[:, 0])
-    n = np.where((first > 0.25) & (first < 2.0), 2, 1)
+def test_a_stopping_rule_that_sees_the_scale():
+    """Going on only after a middling first difference makes E no e-value."""
     rows = np.random.default_rng(1).standard_normal((400_000, 2))
     stop = (np.abs(rows[:, 0]) > 0.25) & (np.abs(rows[:, 0]) < 2.0)
     assert np.where(stop, np.exp(log_e_process(rows, 2.0)[:, 1]), 1.0).mean() > 1.01
-    p = np.exp(-np.maximum(np.maximum.accumulate(log_e_process(null_paths), axis=1), 0.0))
-    stopped = p[np.arange(PATHS), n - 1]
-    assert e_from_p(stopped).mean() <= 1.0
-    assert e_from_p(p[:, -1]).mean() <= 1.0  # the worst time of all: the smallest p on the path
 
 
 # the formula
@@ -115,25 +96,11 @@ def test_the_written_formulas(values, g, alpha):
     sd, mean = np.std(values, ddof=1), np.mean(values)
     t2 = n * mean**2 / sd**2
     log_e = -0.5 * math.log(1 + n * g) + n / 2 * (math.log1p(t2 / nu) - math.log1p(t2 / (nu * (1 + n * g))))
-    assert log_e_value(values, g) == pytest.approx(log_e, abs=1e-6)
+    assert log_e_process(values, g)[-1] == pytest.approx(log_e, abs=1e-6)
     c = (math.sqrt(1 + n * g) / alpha) ** (2 / n)
     half = INF if c >= 1 + n * g else sd / math.sqrt(n) * math.sqrt(nu * (c - 1) / (1 - c / (1 + n * g)))
-    result = anytime_interval(values, g, alpha)
-    assert (result.low, result.high) == pytest.approx((mean - half, mean + half), rel=1e-6, abs=1e-9)
-
-
-@settings(deadline=None)
-@given(PATH, st.sampled_from([0.01, 0.05, 0.2]))
-def test_the_interval_is_the_inversion_of_the_test(values, alpha):
-    result = anytime_interval(values, alpha=alpha)
-    assume(abs(log_e_value(values) + math.log(alpha)) > 1e-6)
-    assert (not result.low <= 0.0 <= result.high) == (e_value(values) >= 1 / alpha)
-
-
-def test_first_finite_interval():
-    values = [1.0, 1.2, 0.9, 1.1, 1.05, 0.95, 1.0]
-    widths = [anytime_interval(values[:n], 2.0).high for n in range(1, 8)]
-    assert [math.isinf(high) for high in widths] == [True, True, True, False, False, False, False]
+    means, halves = interval_half_widths(values, g, alpha)
+    assert (means[-1], halves[-1]) == pytest.approx((mean, half), rel=1e-6, abs=1e-9)
 
 
 # properties
@@ -145,37 +112,6 @@ def test_unit_and_sign_do_not_matter(values, factor):
     scaled = [v * factor for v in values]
     assert log_e_process(scaled) == pytest.approx(log_e_process(values), abs=1e-6)
     assert log_e_process([-v for v in values]) == pytest.approx(log_e_process(values), abs=1e-9)
-    item, other = anytime_interval(values), anytime_interval([-v for v in values])
-    assert (item.low, item.high) == pytest.approx((-other.high, -other.low))
-
-
-@settings(deadline=None)
-@given(PATH)
-def test_p_only_falls_and_running_intervals_only_shrink(values):
-    prefixes = [values[:n] for n in range(len(values) + 1)]
-    p = [anytime_p(prefix) for prefix in prefixes]
-    assert all(later <= earlier * (1 + 1e-12) for earlier, later in itertools.pairwise(p))
-    running = [anytime_interval(prefix, running=True) for prefix in prefixes]
-    assert all(b.low >= a.low - 1e-9 and b.high <= a.high + 1e-9 for a, b in itertools.pairwise(running))
-    last = anytime_interval(values)
-    assert running[-1].low >= last.low
-    assert running[-1].high <= last.high
-
-
-@settings(deadline=None)
-@given(PATH)
-def test_p_comes_from_the_best_prefix(values):
-    best = max(e_value(values[:n]) for n in range(len(values) + 1))
-    assert anytime_p(values) == pytest.approx(1 / best)
-    assert anytime_interval(values).p == anytime_p(values)
-
-
-@settings(deadline=None)
-@given(PATH, st.sampled_from([0.01, 0.05, 0.2]), st.sampled_from([0.01, 0.05, 0.2]))
-def test_smaller_alpha_is_wider(values, alpha, beta):
-    wide, narrow = anytime_interval(values, alpha=min(alpha, beta)), anytime_interval(values, alpha=max(alpha, beta))
-    assert wide.low <= narrow.low
-    assert narrow.high <= wide.high
 
 
 def test_paths_along_leading_axes():
@@ -184,7 +120,6 @@ def test_paths_along_leading_axes():
     assert together.shape == (2, 3, 6)
     for index in np.ndindex(2, 3):
         assert together[index] == pytest.approx(log_e_process(paths[index]))
-        assert together[index][-1] == pytest.approx(log_e_value(paths[index]))
 
 
 # awkward data
@@ -193,86 +128,38 @@ def test_paths_along_leading_axes():
 @pytest.mark.parametrize("values", [[], [3.0], [NAN], [NAN, 3.0]])
 def test_no_evidence_below_two(values):
     assert e_value(values) == 1.0
-    assert anytime_p(values) == 1.0
-    result = anytime_interval(values)
-    assert (result.low, result.high, result.p) == (-INF, INF, 1.0)
-
-
-def test_missing_pairs_are_dropped_and_counted():
-    full, gapped = anytime_interval([1.0, 2.0, 1.5, 1.7]), anytime_interval([1.0, NAN, 2.0, 1.5, 1.7])
-    assert (gapped.low, gapped.high, gapped.p, gapped.n) == (full.low, full.high, full.p, 4)
-    assert gapped.dropped == 1
 
 
 def test_an_infinite_difference_ends_the_evidence_but_not_what_was_shown():
     shown = [1.0, 1.1, 0.9, 1.0, 1.05, 1.0]
     assert e_value([*shown, -INF]) == 0.0
-    assert anytime_p([*shown, -INF, 1.0]) == anytime_p(shown) < 0.05
-    result = anytime_interval([*shown, -INF])
-    assert (result.estimate, result.low, result.high) == (-INF, -INF, INF)
-    kept = anytime_interval([*shown, -INF], running=True)
-    assert kept.low == pytest.approx(anytime_interval(shown, running=True).low)
+    assert list(log_e_process([*shown, -INF, 1.0])) == [*log_e_process(shown), -INF, -INF]
+    assert list(interval_half_widths([*shown, -INF])[1]) == [*interval_half_widths(shown)[1], INF]
 
 
 @pytest.mark.parametrize("value", [5.0, -1e-300, 1e300])
 def test_equal_differences_have_the_finite_limit(value):
     for n in (2, 3, 6):
-        assert log_e_value([value] * n, 2.0) == pytest.approx((n - 1) / 2 * math.log1p(2 * n))
-    assert anytime_interval([value] * 3, 2.0).low == -INF
-    result = anytime_interval([value] * 5, 2.0)
-    assert (result.low, result.high) == (pytest.approx(value), pytest.approx(value))
+        assert log_e_process([value] * n, 2.0)[-1] == pytest.approx((n - 1) / 2 * math.log1p(2 * n))
+    assert list(interval_half_widths([value] * 5, 2.0)[1]) == [INF, INF, INF, 0.0, 0.0]
 
 
 def test_identical_arms_never_gain_evidence():
-    assert anytime_p([0.0] * 10) == 1.0
+    assert log_e_process([0.0] * 10).max() == 0.0
     assert e_value([0.0] * 10) == pytest.approx(1 / math.sqrt(6))
-    result = anytime_interval([0.0] * 10)
-    assert (result.low, result.high) == (0.0, 0.0)
 
 
 def test_large_t_stays_finite_in_logs():
     noise = np.random.default_rng(0).normal(size=2_000)
     values = 1e9 + noise
-    assert log_e_value(values, 2.0) == pytest.approx(1999 / 2 * math.log1p(4000), rel=1e-6)
+    assert log_e_process(values, 2.0)[-1] == pytest.approx(1999 / 2 * math.log1p(4000), rel=1e-6)
     assert e_value(values) == INF
-    assert anytime_p(values) == 0.0
-    result = anytime_interval(values)
-    assert result.low < 1e9 < result.high
-    assert result.high - result.low < 1.0
+    mean, half = interval_half_widths(values)
+    assert abs(mean[-1] - 1e9) < half[-1] < 0.5
 
 
 @pytest.mark.parametrize("g", [0.0, -1.0, INF, NAN])
 def test_wrong_g(g):
-    for test in (anytime_p, anytime_interval, e_value, log_e_process):
+    for test in (interval_half_widths, e_value, log_e_process):
         with pytest.raises(ValueError, match="g:"):
             test([1.0, 2.0, 3.0], g)
-
-
-# p to e
-
-
-def test_calibrated_p_is_an_e_value():
-    def mapped(log_p):
-        return float(e_from_p([math.exp(log_p)])[0]) * math.exp(log_p)
-
-    # ∫ e(p) dp over (10^-300, 1]; the mixture leaves 1/690 beyond
-    total, _ = integrate.quad(mapped, -690, 0, limit=500)
-    assert total == pytest.approx(1.0 - 1 / 690, abs=1e-4)
-
-
-@settings(deadline=None)
-@given(st.floats(1e-300, 1), st.floats(1e-300, 1))
-def test_calibration_is_monotone(p, q):
-    small, large = sorted((p, q))
-    high, low = e_from_p([small, large])
-    assert high >= low - 1e-12
-
-
-def test_calibration_known_answers():
-    p = 0.05
-    assert e_from_p([p])[0] == pytest.approx((1 - p + p * math.log(p)) / (p * math.log(p) ** 2))
-    assert list(e_from_p([1.0, 0.0])) == [0.5, INF]
-    assert np.isnan(e_from_p([NAN])[0])
-    assert e_from_p([1 - 1.001e-3, 1 - 0.999e-3]) == pytest.approx([0.5 + 1e-3 / 6] * 2, abs=1e-6)
-    with pytest.raises(ValueError, match="probability"):
-        e_from_p([1.5])

@@ -319,7 +319,7 @@ def test_a_segment_is_alive_while_its_process_is(tmp_path: Path) -> None:
         """
         import sys, pathlib
         from harness.store import EventLog
-        journal = EventLog(pathlib.Path(sys.argv[1]), "s")
+        log = EventLog(pathlib.Path(sys.argv[1]), "s")
         print("open", flush=True)
         sys.stdin.readline()
         """,

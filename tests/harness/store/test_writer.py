@@ -28,10 +28,10 @@ from store_support import (
 from waiting import until
 
 from harness.store import StoreError, StorePaths, Writer, check, open_reader, segments
+from harness.store.connections import take_snapshot
 from harness.store.errors import StoreDiskError
 from harness.store.fold import PendingRows
 from harness.store.schema import connect, open_for_writing
-from harness.store.snapshot import take_snapshot
 
 
 def file_rows(path: Path, sql: str) -> list[tuple[object, ...]]:
@@ -95,7 +95,7 @@ def test_snapshot_does_not_drop_the_lock_of_the_open_file(paths: StorePaths) -> 
         own = duckdb.connect(str(paths.database))
         try:
             with pytest.raises(StoreError, match="this process itself"):
-                owner._snapshot()
+                take_snapshot(paths)
             probe = python(
                 """
                 import sys, duckdb
@@ -193,19 +193,6 @@ def _kill_at_random_and_resume(paths: StorePaths, kills: int, seed: int) -> int:
 @pytest.mark.full
 def test_killed_at_random_loses_and_repeats_nothing(paths: StorePaths) -> None:
     assert _kill_at_random_and_resume(paths, kills=4, seed=int(time.time())) > 0
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_killed_at_random_many_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    killed = rounds = 0
-    while killed < 24:
-        folder = tmp_path / str(rounds)
-        folder.mkdir()
-        killed += _kill_at_random_and_resume(StorePaths.of(folder / "h.duckdb"), kills=6, seed=rounds)
-        rounds += 1
-    with capsys.disabled():
-        print(f"\n{killed} kills in {rounds} databases of 400 trials: none lost, none repeated")
 
 
 def test_two_owners_at_once_both_finish(paths: StorePaths) -> None:

@@ -103,9 +103,13 @@ def test_an_ablation_runs_where_it_is_asked_for(tmp_path: Path, tiny_text: str) 
 
 
 BROKEN = {
-    "no such arm": ("bettr: {design: factorial, factors: {a: {off: {level: 1.0}}}}", "did you mean 'better'", "bettr"),
-    "no such design": ("better: {design: factorail, factors: {a: {off: {level: 1.0}}}}", "valid: ", "design"),
-    "no such benchmark": (
+    "an unknown arm": (
+        "bettr: {design: factorial, factors: {a: {off: {level: 1.0}}}}",
+        "did you mean 'better'",
+        "bettr",
+    ),
+    "an unknown design": ("better: {design: factorail, factors: {a: {off: {level: 1.0}}}}", "valid: ", "design"),
+    "an unknown benchmark": (
         "better: {design: factorial, benchmarks: [knwn], factors: {a: {off: {level: 1.0}}}}",
         "did you mean 'known'",
         "benchmarks:",
@@ -200,7 +204,7 @@ TRUTH: dict[tuple[str | None, str | None], float] = {
 
 
 def factorial_world(folder: Path, better: str = "higher") -> tuple[World, np.ndarray]:
-    """Scores of a two by three factorial: cell means known, seeds shifting all arms alike, noise of their own."""
+    """Scores of a factorial with fixed means and shared seeds."""
     where = benchmark("a", metric=f"{{unit: percent, better: {better}}}")
     suite = write_suite(folder, [fact("c", better=better)], [binding("c")], benchmarks=where)
     suite.path.write_text(suite.path.read_text(encoding="utf-8") + ABLATE, encoding="utf-8")

@@ -58,7 +58,7 @@ BROKEN: dict[str, tuple[Edit, str]] = {
         swap(", benchmarks: [known], arm: better, against: [base], primary: true", ", unbound: ''"),
         "unbound",
     ),
-    "unbound and bound": (swap("primary: true", "unbound: there is no such arm"), "an unbound claim takes no"),
+    "unbound and bound": (swap("primary: true", "unbound: the arm is not built"), "an unbound claim takes no"),
     "negative seeds": (swap("min: 3", "min: -3"), "seeds.min"),
     "seeds out of order": (swap("max: 12", "max: 2"), "min ≤ primary ≤ max"),
     "duplicate keys": (swap("seeds:", "title: again\nseeds:"), "duplicate key 'title'"),

@@ -1,4 +1,4 @@
-"""Values that a claim cannot be judged by are refused by validation, at their place, before anything runs."""
+"""Validation rejects values that no claim can be judged by."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.errors import SuiteError
 
 
 def problems(folder: Path, **changes: Any) -> list[str]:
-    """What validation says of a suite with these facts, bindings, benchmarks or judge section."""
+    """Problems of a suite with these facts, bindings, benchmarks or judge section."""
     value: dict[str, Any] = {"facts": [fact("c")], "bindings": [binding("c")]} | changes
     facts, bindings = value.pop("facts"), value.pop("bindings")
     with pytest.raises(SuiteError) as refused:
@@ -26,11 +26,11 @@ def problems(folder: Path, **changes: Any) -> list[str]:
 NOT_FINITE = [".nan", ".inf", "-.inf"]
 
 
-def replaced_in_suite(folder: Path, old: str, new: str, **given: Any) -> str:
-    """The message of ``validate`` for a valid suite in whose file a text is replaced; its exit code is 2."""
-    facts = given.pop("facts", [fact("c", published={"difference": 12345.5, "method": 23456.5})])
-    bindings = given.pop("bindings", [binding("c", m=34567.5, margin=45678.5)])
-    write_suite(folder, facts, bindings, **given)
+def replaced_in_suite(folder: Path, old: str, new: str, **parts: Any) -> str:
+    """Message of ``validate`` after replacing a text of a valid suite."""
+    facts = parts.pop("facts", [fact("c", published={"difference": 12345.5, "method": 23456.5})])
+    bindings = parts.pop("bindings", [binding("c", m=34567.5, margin=45678.5)])
+    write_suite(folder, facts, bindings, **parts)
     path = folder / "known.yaml"
     text = path.read_text(encoding="utf-8")
     assert text.count(old) == 1, (old, text)

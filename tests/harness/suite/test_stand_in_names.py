@@ -1,4 +1,4 @@
-"""What stands in for a paper's setting has a short name, taken from the benchmark's own file."""
+"""Short names of stand-ins, from the benchmark's file."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""A trial that is cut off goes on from its checkpoint and ends as an undisturbed one, to the last bit."""
+"""Checkpoints and trained weights: damage is noticed, and kills change no number."""
 
 from __future__ import annotations
 
-import math
 import os
 import random
 import signal
@@ -15,14 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from harness import registry
-from harness.data.roots import data_root
 from harness.errors import MissingDataError
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
-from harness.trial.loop import train
-from harness.trial.result import TrainingResult
-from harness.trial.runtime import Runtime
 from harness.trial.saved import (
     CHECKPOINT,
     PRODUCT,
@@ -34,12 +28,6 @@ from harness.trial.saved import (
 )
 from harness.trial.spec import TrialSpec
 
-CELLS = [("imagenet-resnet18", "adamp"), ("cub-proxyanchor", "adamw"), ("wikitext103-transformer-xl-wn", "adamp")]
-
-
-class CutOff(Exception):  # noqa: N818
-    """Stands for the end of the process."""
-
 
 def spec_of(benchmark: str, arm: str, **overrides: Any) -> TrialSpec:
     chosen = Selection(benchmarks=(benchmark,), arms=(arm,), seeds=(0,), overrides=overrides)
@@ -47,50 +35,10 @@ def spec_of(benchmark: str, arm: str, **overrides: Any) -> TrialSpec:
     return plan.trials[-1].spec
 
 
-def run(spec: TrialSpec, folder: Path, stop_at: float = math.inf, every: float = 0.0) -> TrainingResult:
-    def beat(step: int, steps: int, loss: float) -> None:
-        if step >= stop_at:
-            raise CutOff
-
-    return train(spec, Runtime(folder, torch.device("cpu"), registry.load, data_root(), beat, checkpoint_seconds=every))
-
-
-def numbers(outcome: TrainingResult) -> tuple[Any, ...]:
-    series = {(item.split, item.name): (item.step, item.value) for item in outcome.series}
-    return outcome.results, series
-
-
-@pytest.mark.parametrize(("cell", "arm"), CELLS)
-def test_it_ends_bit_equal(cell: str, arm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = spec_of(cell, arm, steps=24, evaluations=2)
-    undisturbed = run(spec, tmp_path / "whole")
-    monkeypatch.setattr("harness.trial.loop.Loop._beat", _every_step)
-    with pytest.raises(CutOff):
-        run(spec, tmp_path / "cut", stop_at=9)
-    assert (tmp_path / "cut" / CHECKPOINT).exists()
-    with pytest.raises(CutOff):
-        run(spec, tmp_path / "cut", stop_at=17)
-    resumed = run(spec, tmp_path / "cut")
-    assert numbers(resumed) == numbers(undisturbed)
-    assert not (tmp_path / "cut" / CHECKPOINT).exists()
-
-
-def _every_step(loop: Any, step: int, loss: torch.Tensor) -> None:
-    loop.runtime.beat(step + 1, loop.total, float(loss.detach()))
-
-
-def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, {"step": 3, "model": {"w": torch.ones(2)}})
-    assert load_checkpoint(tmp_path) is not None
-    (tmp_path / CHECKPOINT).write_bytes((tmp_path / CHECKPOINT).read_bytes()[:100])
-    assert load_checkpoint(tmp_path) is None
-    assert load_checkpoint(tmp_path) is None
-
-
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.999])
 def test_a_flipped_byte_of_a_checkpoint_is_noticed(tmp_path: Path, share: float) -> None:
-    """Also among a tensor's numbers, where it would train on from other weights, and in what a pickle is made of."""
     save_checkpoint(tmp_path, {"step": 3, "model": {"w": torch.arange(4096.0)}})
+    assert load_checkpoint(tmp_path) is not None
     content = bytearray((tmp_path / CHECKPOINT).read_bytes())
     content[int(share * len(content))] ^= 8
     (tmp_path / CHECKPOINT).write_bytes(content)

@@ -1,4 +1,4 @@
-"""What reads files ahead of a training: its order, its bounds, its errors, its end."""
+"""Reading of files ahead of a training: order, bounds, errors, end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORKERS = (0, 1, 2, 4)
 
 
 class Disk:
-    """Files that hold their own number; what is read is counted, and waits where it is told to."""
+    """Files that hold their own number; reads are counted, and wait while it is closed."""
 
     def __init__(self, batches: int, size: int = 4) -> None:
         self.read_files: list[int] = []
@@ -142,7 +142,9 @@ def test_two_tensors_of_a_batch_and_what_is_made_of_them() -> None:
         return FileRows([Path("1"), Path("2"), Path("3")], read, (1,), torch.float32)
 
     loader = Loader(CPU, 2)
-    reading = PendingBatch((rows(1), rows(10)), lambda one, ten: one + ten).then(lambda sums: sums.flatten().tolist())
+    reading = PendingBatch((rows(1), rows(10)), lambda units, tens: units + tens).then(
+        lambda sums: sums.flatten().tolist()
+    )
     assert loader.now(reading) == [11.0, 22.0, 33.0]
     loader.close()
     assert loader.now(reading) == [11.0, 22.0, 33.0]  # it begins again

@@ -27,7 +27,7 @@ STEPS = 3
 
 @dataclass
 class Seen:
-    """What a training began with and was fed."""
+    """The initial weights and the batches of a training."""
 
     weights: dict[str, Tensor] = field(default_factory=dict)
     batches: list[list[np.ndarray]] = field(default_factory=list)
@@ -72,8 +72,8 @@ def watch(trial: Trial, folder: Path, patch: pytest.MonkeyPatch, *, wasteful: bo
     return seen
 
 
-def kept(one: Any) -> np.ndarray:
-    return one.detach().numpy().copy() if isinstance(one, Tensor) else np.array(one)
+def kept(item: Any) -> np.ndarray:
+    return item.detach().numpy().copy() if isinstance(item, Tensor) else np.array(item)
 
 
 def leaves(batch: Any) -> list[Any]:
@@ -94,22 +94,22 @@ def trials_of(suite: str, benchmark: str, arms: tuple[str, ...], more: Mapping[s
     return {(link.arm, link.seed): by_id[link.trial_id] for link in plan.links}
 
 
-def same_batches(one: Seen, other: Seen) -> bool:
-    pairs = list(zip(one.batches, other.batches, strict=True))
+def same_batches(seen: Seen, other: Seen) -> bool:
+    pairs = list(zip(seen.batches, other.batches, strict=True))
     return all(np.array_equal(a, b) for first, second in pairs for a, b in zip(first, second, strict=True))
 
 
-def shared(one: Seen, other: Seen) -> list[str]:
+def shared(seen: Seen, other: Seen) -> list[str]:
     """Names of parameters that both have in one shape."""
     return [
         name
-        for name, tensor in one.weights.items()
+        for name, tensor in seen.weights.items()
         if name in other.weights and other.weights[name].shape == tensor.shape
     ]
 
 
-def differing(one: Seen, other: Seen) -> list[str]:
-    return [name for name in shared(one, other) if not torch.equal(one.weights[name], other.weights[name])]
+def differing(seen: Seen, other: Seen) -> list[str]:
+    return [name for name in shared(seen, other) if not torch.equal(seen.weights[name], other.weights[name])]
 
 
 LARGER = Arm(role="ablation", norm="layer", set={"model.layers": 4, "model.inner": 160, "model.dropout": 0.5})

@@ -52,7 +52,7 @@ def test_one_process_changes_nothing() -> None:
 
 
 def _spec(devices: int) -> TrialSpec:
-    """A Transformer-XL whose memory is longer than its window, so that forgetting would show."""
+    """A Transformer-XL with a memory longer than its window."""
     from harness import registry
     from harness.suite.values import defaults
     from harness.trial.recipe import COMMON_KEYS

@@ -13,7 +13,6 @@ from torch import nn
 
 from harness import registry
 from harness.data.roots import data_root
-from harness.errors import HarnessError
 from harness.execute.outcome import Outcome
 from harness.execute.worker import Job, run_job
 from harness.plan.planning import Selection, Trial, make_plan
@@ -102,47 +101,6 @@ def test_a_trial_repeats_to_the_last_bit_whatever_ran_before(tmp_path: Path) -> 
         assert item.value == two.value
 
 
-def test_two_arms_of_a_seed_see_the_same_start_and_the_same_batches(tmp_path: Path) -> None:
-    arms = {}
-    for arm in ("adamw", "adamp"):
-        outcome = outcome_of(trial_of("adamp", arm, steps=2), tmp_path / arm)
-        series = {(s.split, s.name): s.value for s in outcome.series}
-        arms[arm] = series["train", "loss"][0]
-    assert arms["adamw"] == arms["adamp"]
-    other = outcome_of(trial_of("adamp", "adamw", seed=1, steps=2), tmp_path / "other")
-    assert other.series[0].value[0] != arms["adamw"]
-
-
-def test_divergence_is_a_result_with_its_step(tiny: Path, tmp_path: Path) -> None:
-    outcome = outcome_of(trial_of(tiny, "base", diverges_above=0.01), tmp_path)
-    assert outcome.status == "diverged"
-    assert "step 0" in str(outcome.error)
-
-
-def test_an_error_is_an_outcome_with_its_place(tiny: Path, tmp_path: Path) -> None:
-    outcome = outcome_of(trial_of(tiny, "base", fails=True), tmp_path)
-    assert outcome.status == "failed"
-    assert "this arm fails because" in str(outcome.error)
-    assert "synthetic.py" in str(outcome.error)
-    assert outcome.series == ()
-
-
-def test_the_deadline_is_checked_between_steps(tiny: Path, tmp_path: Path) -> None:
-    outcome = outcome_of(trial_of(tiny, "base", step_seconds=0.2), tmp_path, timeout_seconds=0.3)
-    assert outcome.status == "timeout"
-    assert outcome.results == ()
-
-
-def test_the_best_weights_on_validation_are_reported(tmp_path: Path) -> None:
-    trial = trial_of(
-        "adamp", "sgd", steps=40, select="best_on_validation", selection_metric="top1-accuracy", evaluations=8
-    )
-    outcome = outcome_of(trial, tmp_path)
-    values = next(s for s in outcome.series if (s.split, s.name) == ("validation", "top1-accuracy")).value
-    final = {(r.split, r.metric): r.value for r in outcome.results}
-    assert final["validation", "top1-accuracy"] == pytest.approx(max(values))
-
-
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_lower_precision_trains(precision: str, tmp_path: Path) -> None:
     outcome = outcome_of(trial_of("adamp", "adamp", steps=10, precision=precision), tmp_path)
@@ -157,12 +115,6 @@ def test_a_recipe_keeps_the_tasks_own_keys_apart() -> None:
     assert task_values({"steps": 5, "optimizer": {"adam": {}}, "augment": "shift"}) == {"augment": "shift"}
     assert Recipe(epochs=2.5).total_steps(10) == 25
     assert Recipe(steps=100, max_steps=4).total_steps(10) == 4
-
-
-def test_threads_and_device_are_those_of_the_recipe(tiny: Path, tmp_path: Path) -> None:
-    trial = trial_of(tiny, "base", threads=1)
-    train(trial.spec, runtime(tmp_path))
-    assert torch.get_num_threads() == 1
 
 
 @pytest.mark.parametrize("select", ["last", "best_on_validation"])
@@ -202,11 +154,6 @@ def test_a_metric_that_the_card_does_not_declare_is_an_error(
     )
     assert message in str(outcome.error)
     assert outcome.results == ()
-
-
-def test_an_unknown_schedule_trains_nothing() -> None:
-    with pytest.raises(HarnessError, match="unknown schedule 'cosin'"):
-        factors(Recipe(schedule="cosin"), 10)
 
 
 @pytest.mark.parametrize("number", [0, 1, 12345, 2**63 - 1])

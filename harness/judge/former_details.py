@@ -1,0 +1,79 @@
+"""Details of verdicts in the flat form of version 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from harness.judge.design import Estimand, Multiplicity, Pairing, Question, StatisticalRules
+from harness.judge.detail import VERSION, EffectSize, Numbers, VerdictDetail
+
+PARTS = {
+    "question": Question,
+    "pairing": Pairing,
+    "estimand": Estimand,
+    "rules": StatisticalRules,
+    "multiplicity": Multiplicity,
+    "numbers": Numbers,
+    "effect": EffectSize,
+}
+"""Parts whose fields stood flat in version 0."""
+
+
+UNSTATED: dict[str, Any] = {
+    "scale": "",
+    "claim_id": "",
+    "suite": "",
+    "kind": "difference",
+    "mode": "difference",
+    "direction": 1,
+    "metric": "",
+    "unit": "",
+    "alpha": 0.05,
+    "kappa": 0.5,
+    "g": 0.5,
+    "tolerated_failures": 0.2,
+    "seeds": (0, 0, 0),
+    "sequential": False,
+    "family": "secondary",
+}
+"""Values of fields that a design of version 0 may lack."""
+
+
+def upgraded(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Version 0 in the names of version 1."""
+    check, contrast = stored.get("check"), stored.get("contrast")
+    tested = contrast if isinstance(contrast, Mapping) else {}
+    flat = {
+        **UNSTATED,
+        **stored,
+        "check": check.get("name") if isinstance(check, Mapping) else check,
+        "contrast": stored.get("contrast_id") or (contrast if isinstance(contrast, str) else ""),
+    }
+    new: dict[str, Any] = {
+        name: {each.name: flat[each.name] for each in fields(part) if each.name in flat} for name, part in PARTS.items()
+    }
+    kept = {each.name for each in fields(VerdictDetail)} - PARTS.keys()
+    new |= {name: value for name, value in stored.items() if name in kept}
+    test = {
+        "contrast": tested.get("id", ""),
+        "correction": stored.get("correction", ""),
+        "p": stored.get("family_p") or {},
+        "bounds": stored.get("family_bounds") or (),
+    }
+    return new | {
+        "version": VERSION,
+        "scale": flat["scale"],
+        "test": test if tested else None,
+        "effect": new["effect"] if "d_z" in stored else None,
+        "check": stored.get("check_result") or (check if isinstance(check, Mapping) else None),
+        "shown": [{"arm": stored.get("arm") or "", **entry} for entry in stored.get("shown") or ()],
+        "gate_readings": [_mechanism_reading(entry) for entry in stored.get("gate_readings") or ()],
+    }
+
+
+def _mechanism_reading(entry: Mapping[str, Any]) -> dict[str, Any]:
+    rule = {name: entry.get(name) for name in ("metric", "arm", "relative_to", "minus", "op")}
+    reading = {"benchmark": entry["benchmark"], "value": entry["value"], "passed": entry["passed"]}
+    return {"rule": {**rule, "value": entry["threshold"]}, **reading, "reason": entry.get("reason") or ""}
