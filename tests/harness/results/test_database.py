@@ -1,4 +1,4 @@
-"""``harness.open``: tables of one plan, never pooled; names that nothing has are told with those that there are."""
+"""``harness.open``: tables of one plan, never pooled; unknown names are reported with the valid ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def scored(trial: str, value: float, **parts: Any) -> dict[str, Any]:
 
 
 def run(number: int, suite: str, trials: dict[str, tuple[str, int]], scale: str = "mini") -> list[dict[str, Any]]:
-    """The lines of a run that asked for trials of arms and seeds."""
+    """Lines of a run with trials of arms and seeds."""
     name = f"run-{number}"
     rows = [trial_row(trial, suite=suite, arm=arm, seed=seed, scale=scale) for trial, (arm, seed) in trials.items()]
     links = [
