@@ -324,17 +324,6 @@ class TestGates:
         row = self.judged(tmp_path, gates, {("a", "ours"): {"mechanism.share": 0.9}})
         assert row["verdict"] == "inactive"
 
-    @pytest.mark.parametrize("mechanisms", [{}, {("a", "ours"): {"mechanism.share": 0.1}}])
-    def test_at_paper_scale_the_verdict_stands_beside_the_gate(
-        self, tmp_path: Path, mechanisms: dict[tuple[str, str], dict[str, float]]
-    ) -> None:
-        gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
-        suite = write_suite(tmp_path, [fact("c")], [binding("c", mechanism=gate)], benchmarks=PAPER)
-        scores = {("a", "ours"): around(2.0, 0.5, 5), ("a", "base"): flat(5)}
-        row = World(suite, scores, "paper", mechanisms=mechanisms).verdicts()["c"]
-        assert row["verdict"] == "reproduced"
-        assert [reading["passed"] for reading in row["design"]["gate_readings"]] == [False]
-
     def test_not_logged_is_invalid(self, tmp_path: Path) -> None:
         gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
         row = self.judged(tmp_path, gate, {})
