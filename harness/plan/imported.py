@@ -35,7 +35,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The imported trials of a plan, and remarks on configurations of several files."""
+    """The imported trials of a plan, with remarks on their files."""
 
     origins: Mapping[str, Origin]
     notes: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)

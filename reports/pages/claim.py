@@ -33,7 +33,7 @@ class MechanismView:
 
 @dataclass(frozen=True, slots=True)
 class RateView:
-    """A difference at one learning rate, with its mark on a common axis."""
+    """A difference at one learning rate, with its mark."""
 
     label: str
     mark: Mark

@@ -13,7 +13,7 @@ from harness.plan.planning import Selection
 from harness.suite import Suite
 
 SUITES = {1: 2_000, 10: 2_000, 60: 1_000}
-"""Drawn by number of claims; bought seeds are judged at every look, which takes longer, and a quarter as often."""
+"""Drawn by number of claims; added seeds are judged at every look, which takes longer, and a quarter as often."""
 NOISES = {
     "normal": SimulatedNoise(),
     "normal, correlated .6": SimulatedNoise(correlation=0.6),
@@ -25,7 +25,7 @@ SEEDS = ("3", "6", "3..20")
 
 
 def suite_of(folder: Path, claims: int, primary: int = 5, cap: int = 20) -> Suite:
-    """As many claims, each about a benchmark of its own; the first ones primary."""
+    """As many claims, each about a separate benchmark; the first ones primary."""
     names = [f"x{i}" for i in range(claims)]
     where = "".join(benchmark(name, level=60 + i) for i, name in enumerate(names))
     bindings = [binding(f"c{i}", benchmarks=[name], primary=i < primary) for i, name in enumerate(names)]
@@ -63,7 +63,7 @@ def main(share: float, sizes: tuple[int, ...]) -> None:
 
 
 def print_power(share: float) -> None:
-    """How often five true primary claims are found, with seeds bought and fixed."""
+    """How often five true primary claims are found, with seeds added and fixed."""
     print("\n| five true primaries, Holm | seeds | found | mean seeds |\n|" + "---|" * 4)
     with tempfile.TemporaryDirectory() as folder:
         for effect, cap, seeds in ((0.75, 20, "3..20"), (0.75, 20, "20"), (1.0, 12, "3..12"), (1.0, 12, "12")):

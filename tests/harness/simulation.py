@@ -1,9 +1,9 @@
-"""Whole-system simulation: suites whose truth is known, from plan to verdict, with seeds fixed and bought one by one.
+"""Whole-system simulation: suites whose truth is known, from plan to verdict, with fixed seeds and with added seeds.
 
-``python tests/harness/simulation.py`` judges ten suites of four primary contrasts each (a true effect of Δ, of 0.25 Δ,
-none, and reversed) at the paper's scale, again and again with other noise, and prints how often verdicts are right and
-what they cost. A few of the suites really run through ``harness run``; what they store must be what is simulated for
-them.
+``python tests/harness/simulation.py`` judges ten suites of four primary comparisons each (a true effect of Δ, of 0.25
+Δ, none, and reversed) at the paper's scale, again and again with other noise, and prints how often verdicts are right
+and what they cost. A few of the suites really run through ``harness run``; what they store must be what is simulated
+for them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SPREADS = {"quarter": 0.25, "half": 0.5}
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """A contrast: its true effect in Δ, and the verdict that is right."""
+    """A comparison: its true effect in Δ, and the verdict that is right."""
 
     name: str
     share: float
@@ -152,7 +152,7 @@ def suite_text(case: Case) -> str:
 
 @lru_cache(maxsize=SUITES * 2)
 def planned(number: int, spread: float) -> tuple[tuple[ClaimDesign, ...], tuple[ClaimDesign, ...]]:
-    """Designs of a suite for bought and for fixed seeds, planned as far as the cap; repeats differ in noise alone."""
+    """Designs of a suite for added and for fixed seeds."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "suite.yaml"
         path.write_text(suite_text(Case(number, 0, spread)), encoding="utf-8")
@@ -182,7 +182,7 @@ def cut(design: ClaimDesign, seeds: int) -> ClaimDesign:
 
 
 class JudgedComparison(NamedTuple):
-    """Verdict, pairs and estimate of one contrast."""
+    """Verdict, pairs and estimate of a comparison."""
 
     verdict: str
     n: int
@@ -190,7 +190,7 @@ class JudgedComparison(NamedTuple):
 
 
 Judged = Mapping[str, JudgedComparison]
-"""A suite's contrasts by name."""
+"""Comparisons of a suite by name."""
 
 
 def judged(designs: Sequence[ClaimDesign], evidence: Evidence) -> Judged:
@@ -200,7 +200,7 @@ def judged(designs: Sequence[ClaimDesign], evidence: Evidence) -> Judged:
 
 
 def buy(designs: Sequence[ClaimDesign], evidence: Evidence) -> Judged:
-    """Seeds bought by the policy until nothing is pending or the cap is reached, then judged."""
+    """Seeds added by the policy to the end, then judged."""
     own = {design.blocks[0].benchmark: design.claim_id for design in designs}
     bought = {design.claim_id: MINIMUM for design in designs}
     while True:
@@ -213,7 +213,7 @@ def buy(designs: Sequence[ClaimDesign], evidence: Evidence) -> Judged:
 
 
 def simulate(case: Case) -> tuple[Judged, Judged]:
-    """One suite in one repeat: with bought seeds, and with the fixed largest number."""
+    """One suite in one repeat: with added and with fixed seeds."""
     sequential, fixed = planned(case.number, case.spread)
     evidence = evidence_of(case, fixed)
     return buy(sequential, evidence), judged(fixed, evidence)
@@ -222,7 +222,7 @@ def simulate(case: Case) -> tuple[Judged, Judged]:
 def really(case: Case, folder: Path, executor: str) -> list[str]:
     """Run a case through ``harness run`` and say where what it stored and judged is not what is simulated.
 
-    The order of purchases depends on measured seconds, so the simulation is asked with the pairs that were bought.
+    The order of added seeds depends on measured seconds, so the simulation gets the pairs.
     """
     path = folder / f"simulated-{case.number}-{case.repeat}.yaml"
     path.write_text(suite_text(case), encoding="utf-8")
@@ -303,7 +303,7 @@ class SimulationTable:
 
     @property
     def cost(self) -> float:
-        """Trials with bought seeds, as a share of those with fixed seeds."""
+        """Trials with added seeds, as a share of those with fixed seeds."""
         return self.trials["sequential"] / self.trials["fixed"]
 
     def lines(self) -> list[str]:

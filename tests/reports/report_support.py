@@ -186,29 +186,33 @@ def fill(database: Path, reported: Sequence[Reported], *, tie: str = HOSTILE, fa
         writer.flush()
 
 
-def _run(writer: Writer, item: Reported, tie: str, fail_one: bool) -> None:
-    run = f"{RUN}-{item.plan.scale}"
+def record_run(writer: Writer, suite: Suite, plan: Plan, run: str, environment: str, command: str) -> None:
+    """A finished run of a plan: its row, the claims, the planned trials."""
     row = {
         "run_id": run,
-        "suite": item.suite.name,
-        "scale": item.plan.scale,
+        "suite": suite.name,
+        "scale": plan.scale,
         "started_at": "2026-03-04T05:00:00",
         "finished_at": "2026-03-04T05:05:00",
         "status": "done",
         "git_commit": "0123456789abcdef",
         "git_dirty": True,
-        "command": "harness run demo --exclusive",
-        "environment_id": "env-1",
-        "spec": {},
+        "command": command,
+        "environment_id": environment,
+        "spec": {"path": str(suite.path)},
     }
     writer.record(RunEvent(run=row))
-    writer.record(ClaimsEvent(suite=item.suite.name, claims=claim_rows(item.suite)))
+    writer.record(ClaimsEvent(suite=suite.name, claims=claim_rows(suite)))
     links = [
         {"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": False}
-        for link in item.plan.links
+        for link in plan.links
     ]
-    trials = [trial_row(trial) for trial in item.plan.trials]
-    writer.record(PlannedEvent(run_id=run, trials=trials, links=links))
+    writer.record(PlannedEvent(run_id=run, trials=[trial_row(trial) for trial in plan.trials], links=links))
+
+
+def _run(writer: Writer, item: Reported, tie: str, fail_one: bool) -> None:
+    run = f"{RUN}-{item.plan.scale}"
+    record_run(writer, item.suite, item.plan, run, "env-1", "harness run demo --exclusive")
     for trial in item.plan.trials:
         event = outcome(trial, trial.benchmark == tie)
         event["artifacts"] = left_behind(trial, writer.paths.database.parent / "artifacts")

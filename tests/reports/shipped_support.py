@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.app.session import trial_row
+from report_support import record_run
+
 from harness.execute.environment import environment, environment_id
-from harness.judge import claim_rows
 from harness.judge.stored import judge_now
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.results.current import Reported
 from harness.store import Writer
-from harness.store.events import ClaimsEvent, EnvironmentEvent, PlannedEvent, RunEvent, read_event
+from harness.store.events import EnvironmentEvent, read_event
 from harness.suite import Suite, load_suite
 from harness.suite.models import MechanismCheck, Metric
 from reports.site import write_site
@@ -94,27 +94,7 @@ def fill_shipped(writer: Writer, suite: Suite, plan: Plan) -> None:
     """A run of the suite, every trial done."""
     run = f"{RUN}-{suite.name}-{plan.scale}"
     writer.record(EnvironmentEvent(environment_id=environment_id(), info=environment()))
-    row = {
-        "run_id": run,
-        "suite": suite.name,
-        "scale": plan.scale,
-        "started_at": "2026-03-04T05:00:00",
-        "finished_at": "2026-03-04T05:05:00",
-        "status": "done",
-        "git_commit": "0123456789abcdef",
-        "git_dirty": False,
-        "command": f"harness run {suite.name}",
-        "environment_id": environment_id(),
-        "spec": {"path": str(suite.path)},
-    }
-    writer.record(RunEvent(run=row))
-    writer.record(ClaimsEvent(suite=suite.name, claims=claim_rows(suite)))
-    links = [
-        {"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": False}
-        for link in plan.links
-    ]
-    trials = [trial_row(trial) for trial in plan.trials]
-    writer.record(PlannedEvent(run_id=run, trials=trials, links=links))
+    record_run(writer, suite, plan, run, environment_id(), f"harness run {suite.name}")
     gates = rules_of(suite)
     steps = list(range(1, 31))
     for trial in plan.trials:

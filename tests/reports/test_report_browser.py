@@ -175,7 +175,7 @@ def test_a_run_that_goes_on_is_shown_and_a_page_renews_itself(written: Written, 
         assert f"{hostile}, mini" in message
         assert "3 of 6 trials (1 were stored) · 45 s left · 4 a minute" in message
         assert "1 failed" in message
-        panel.locator("summary").filter(has_text="1 bought seed").click()
+        panel.locator("summary").filter(has_text="1 added seed").click()
         assert "seed 5 of a on b: because" in panel.inner_text()
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         with page.expect_navigation(timeout=20_000):

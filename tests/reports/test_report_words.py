@@ -16,7 +16,8 @@ from report_support import Written
 import reports
 from harness import stats
 from harness.judge.ablation import parent_of
-from harness.judge.detail import PARTS, VerdictDetail
+from harness.judge.detail import VerdictDetail
+from harness.judge.former_details import PARTS
 from harness.results.verdict_text import TONES as TEXTS
 from harness.store import open_reader
 from harness.suite.models import Arm

@@ -1,4 +1,4 @@
-// Shows a run that goes on, and loads a page again when it was written again.
+// Shows the progress of a run, and reloads a page after an update.
 // Everything that comes from the store is set as text, never as markup. A page that a reader has touched (opened a
 // part, typed into a filter) is not taken away: it offers to load.
 (function () {
@@ -61,7 +61,7 @@
     list(panel, run.failed + " failed", run.failures, function (trial) {
       return trial.status + " " + trial.label + ": " + trial.error;
     });
-    list(panel, run.bought_count + " bought seed" + (run.bought_count === 1 ? "" : "s"), run.bought, function (buy) {
+    list(panel, run.bought_count + " added seed" + (run.bought_count === 1 ? "" : "s"), run.bought, function (buy) {
       return buy.at + " seed " + buy.seed + " of " + buy.arms.join(", ") + " on " + buy.benchmark + ": " + buy.reason;
     });
   }

@@ -366,7 +366,7 @@ class TestFamilies:
 
 @pytest.mark.full
 def test_null_claims_are_rarely_confirmed(tmp_path: Path) -> None:
-    """Four primary contrasts of no effect, 400 suites: at least one is confirmed in no more than 5 %."""
+    """Four primary comparisons of no effect, 400 suites: at least one is confirmed in no more than 5 %."""
     names = [f"x{i}" for i in range(4)]
     where = "".join(benchmark(name, level=60 + i) for i, name in enumerate(names))
     bindings = [binding(f"c{i}", benchmarks=[name], primary=True) for i, name in enumerate(names)]

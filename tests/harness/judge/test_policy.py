@@ -175,7 +175,7 @@ def test_needed_p_is_where_the_correction_starts_to_accept(family: str) -> None:
 
 
 def simulate(suite: Suite, truths: dict[str, float], sd: float, cap: int, rng: np.random.Generator) -> tuple[Any, int]:
-    """One suite: seeds bought by the policy until nothing is pending; words by claim and pairs used."""
+    """One suite: seeds added by the policy until nothing is pending; words by claim and pairs used."""
     draws = {name: truth + sd * rng.standard_normal(cap) for name, truth in truths.items()}
     world = World(suite, {(name, arm): flat(cap) for name in NAMES for arm in ("ours", "base")}, "paper")
     designs = claim_designs(suite, world.plan, sequential=True)
@@ -205,7 +205,7 @@ def simulate(suite: Suite, truths: dict[str, float], sd: float, cap: int, rng: n
 
 
 def planned(design: Any, bought: dict[str, int]) -> Any:
-    """The design with as many seeds as were asked for."""
+    """The design with as many seeds as were requested."""
     blocks = tuple(
         replace(
             block,

@@ -44,7 +44,7 @@ def test_scores_are_those_that_trials_report(tmp_path: Path) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_truth_is_as_stated(number: int) -> None:
-    """Over many repeats: mean and sd of the differences, and contrasts that do not share their noise."""
+    """Over many repeats: mean and sd of the differences, and comparisons that do not share their noise."""
     differences = np.array(
         [
             [
@@ -76,7 +76,7 @@ def test_errors_are_rare_and_seeds_are_spared(table: SimulationTable) -> None:
     assert table.false_suites["sequential"] == table.false_suites["fixed"] == 0
     assert table.cost <= 0.6
     assert table.shares("fixed")[0] >= 0.95
-    assert table.shares("sequential")[2] <= 0.05  # α is spent up to the cap; what else is not right is inconclusive
+    assert table.shares("sequential")[2] <= 0.05  # α is spent up to the maximum; what else is not right is inconclusive
     assert table.answered("sequential") >= table.answered("fixed") - 0.02
     assert table.words["effect", "sequential"]["reproduced"] == 20
     assert table.words["reversed", "sequential"]["contradicted"] == 20

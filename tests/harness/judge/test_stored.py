@@ -189,7 +189,7 @@ def test_overrides_on_the_command_line_make_a_stand_in(tmp_path: Path, database:
 
 
 def test_the_last_verdict_is_the_last_whatever_the_clock_said(tmp_path: Path, database: Path) -> None:
-    """A run under a clock in the future used to leave its verdicts as the newest ones for ever."""
+    """A run under a clock in the future used to leave its verdicts as the newest ones forever."""
     world = many_kinds(tmp_path)
     world.store(database)
     ahead = datetime(2999, 1, 1)

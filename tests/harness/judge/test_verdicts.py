@@ -240,7 +240,7 @@ class TestTrouble:
 
 
 class TestGates:
-    """Gates come first."""
+    """Mechanism checks come first."""
 
     def judged(self, folder: Path, gate: Any, mechanisms: dict[tuple[str, str], dict[str, float]]) -> dict[str, Any]:
         suite = write_suite(folder, [fact("c")], [binding("c", mechanism=gate)])

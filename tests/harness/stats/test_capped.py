@@ -104,7 +104,7 @@ def test_level_of_heavy_tails_and_coarse_scores(draw, most):
 
 
 def test_skew_inflates_it():
-    """Skewed data break every t-based rule; the documentation says so."""
+    """Skewed data break every t-based rule; the documentation states it."""
     paths = np.random.default_rng(79).lognormal(0.0, 1.0, (20_000, 20)) - math.exp(0.5)
     assert 0.22 <= np.mean(largest(paths) >= SequentialRule(0.5, 20).log_threshold(0.05)) <= 0.28
 

@@ -205,9 +205,3 @@ def test_an_option_that_is_no_number_is_not_tuning(unequal: Path, capsys: pytest
     edited(unequal, "optimizer: adam", "optimizer: adamp")  # which has 'nesterov' too
     assert run_main(["validate", str(unequal)]) == 0
     assert "warning" not in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("scale", ["smoke", "mini", "small", "paper"])
-def test_scales_are_given_by_their_words(scale: str, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_main(["plan", str(tiny), "--scale", scale, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["scale"] == scale
