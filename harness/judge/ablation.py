@@ -199,7 +199,6 @@ class _AblatedBenchmark:
         self, effect: str, arm: str, parent: str, measured: Pairs | MeasuredEffect, changes: Sequence[str]
     ) -> AblationRow:
         metric, described = self.metric
-        setting = self.plan.settings[self.benchmark]
         setting, alpha = self.plan.settings[self.benchmark], self.suite.model.judge.alpha
         tested, size = stats.paired_t(measured.values, alpha), stats.effect_size_interval(measured.values, alpha)
         return AblationRow(

@@ -128,7 +128,7 @@ class Paired(Test):
 
 @lru_cache(maxsize=4096)
 def inference(values: tuple[float, ...], rule: stats.SequentialRule | None, alpha: float = 0.05) -> stats.Inference:
-    """The test of paired differences; cached, since the policy repeats it."""
+    """The test of paired differences, cached for the policy."""
     return stats.paired_t(values, alpha) if rule is None else rule.inference(values, alpha)
 
 
