@@ -71,7 +71,7 @@ class ForeignSource:
         return list(dict.fromkeys(name for run in self.runs for name in run.series))
 
     def must_have(self, name: str, word: str = "") -> None:
-        """Raise HarnessError, with the valid names, unless there is a field of the name."""
+        """Raise HarnessError, with the valid names, for an unknown field."""
         if name not in self.fields:
             raise HarnessError(f"{self.path} has no {word or self.field_word} '{name}'; {choices(self.fields, name)}")
 

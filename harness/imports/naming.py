@@ -226,7 +226,7 @@ class Naming:
         return name
 
     def refuse_unknown(self) -> None:
-        """Raise HarnessError with all unknown names and the valid ones, if there are any."""
+        """Raise HarnessError with all unknown names and the valid ones."""
         if not self._unknown:
             return
         lines = [

@@ -93,7 +93,7 @@ def _within_limits(table: DataTable) -> DataTable:
 
 
 def table_of(data: Any, name: str = "the table") -> DataTable:
-    """A table from a file, a data frame, columns by name or rows by name.
+    """A table from a file, a data frame, columns or rows.
 
     Args:
         data: a data frame of pandas, Polars or Arrow; a mapping of columns; a list of mappings; or a path.
@@ -124,7 +124,7 @@ def table_of(data: Any, name: str = "the table") -> DataTable:
 
 
 def _read_database(path: Path, table: str | None) -> DataTable:
-    """A table of a DuckDB or SQLite file, which its first bytes tell apart."""
+    """A table of a DuckDB or SQLite file, by its first bytes."""
     import duckdb
 
     with path.open("rb") as file:

@@ -211,7 +211,7 @@ class _Reading:
         return holding[0] if holding else None
 
     def _no_arms(self) -> str:
-        """The message that names a missing arm and the arms of the best fitting column."""
+        """A message with a missing arm and the best column's arms."""
         table, arms = self.table, self.question.arms
         values = {column: names_in(table.column(column)) for column in table.columns}
         many, best = max((sum(arm in values[column] for arm in arms), column) for column in table.columns)

@@ -202,7 +202,7 @@ class _Metrics:
                 yield name, filed.step, number_in(cell, run.place, column)
 
     def check(self, gathered: Mapping[Configuration, _Gathered]) -> None:
-        """Refuse a source without a metric, and percentages that all lie in [0, 1] without a factor.
+        """Refuse a source without a metric, and shares in place of percentages.
 
         Raises:
             HarnessError: with the names on both sides, or the option that converts the numbers.
