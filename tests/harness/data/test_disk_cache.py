@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.data import checksums
 from harness.data.cache import FILE, DiskCache
 
 
@@ -88,28 +87,3 @@ def test_threads_share_one_cache(folder: Path) -> None:
     for thread in threads:
         thread.join()
     assert [DiskCache("yaml", "1").get(str(n)) for n in range(4)] == [0, 1, 2, 3]
-
-
-def test_a_file_is_read_once_until_it_changes(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[Path] = []
-    plain = checksums.checksum
-
-    def counting(path: Path) -> str:
-        read.append(path)
-        return plain(path)
-
-    def identity(path: Path) -> str:
-        monkeypatch.setattr(checksums, "_KNOWN", DiskCache("checksums"))  # as a new process has it
-        checksums.identity_of_path.cache_clear()
-        return checksums.identity_of_path(path)
-
-    monkeypatch.setattr(checksums, "checksum", counting)
-    monkeypatch.setattr(checksums, "_SETTLED", -(10**12))  # what is fresh counts as settled here
-    file = tmp_path / "data.bin"
-    file.write_bytes(b"one")
-    first = identity(file)
-    assert identity(file) == first == plain(file)
-    assert len(read) == 1
-    file.write_bytes(b"other")
-    assert identity(file) == plain(file) != first
-    assert len(read) == 2

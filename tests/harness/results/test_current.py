@@ -8,6 +8,7 @@ import statistics
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from tables_support import rows, run, run_ids, table_of
 
@@ -95,10 +96,15 @@ def test_python_and_sql_and_files_say_the_same(mixed: Path, tmp_path: Path, caps
     assert {(row["arm"], row["seed"]): float(row["value"]) for row in written} == {
         (item.arm, str(item.seed)): item.value for item in result
     }
-    import pyarrow.parquet as pq
-
     assert run_main(["export", "--to", "parquet", str(tmp_path / "p"), *arguments, "--arm", "base"]) == 0
     assert pq.read_table(tmp_path / "p" / "current_results.parquet")["arm"].to_pylist() == ["base"] * 3
+    assert run_main(["export", "--to", "parquet", str(tmp_path / "whole")]) == 0
+    assert (
+        pq.read_table(tmp_path / "whole" / "trials.parquet").num_rows
+        == rows(capsys, "SELECT count(*) AS n FROM trials")[0]["n"]
+    )
+    current, every = (pq.read_table(tmp_path / "whole" / f"{name}.parquet") for name in ("current_results", "results"))
+    assert 0 < current.num_rows < every.num_rows
 
 
 def test_without_a_suite_every_suite_and_scale_has_a_file(mixed: Path, tmp_path: Path) -> None:
