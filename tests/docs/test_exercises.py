@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -214,20 +215,8 @@ def test_a_key_of_the_recipe_is_one_file(grown: Grown) -> None:
         "SELECT DISTINCT arm, CAST(spec->'recipe'->'patience' AS INTEGER) FROM trials WHERE suite = 'tiny' ORDER BY arm"
     )
     assert stored == [("base", 1), ("better", 2)]
-    shown = tree.call(
-        "harness",
-        "run",
-        "tiny.yaml",
-        "--set",
-        "patience=3",
-        "--seeds",
-        "1",
-        "--executor",
-        "inline",
-        "--no-report",
-        "--json",
-        HARNESS_DB="set.duckdb",
-    )
+    words = shlex.split("harness run tiny.yaml --set patience=3 --seeds 1 --executor inline --no-report --json")
+    shown = tree.call(*words, HARNESS_DB="set.duckdb")
     assert json.loads(shown)["runs"][0]["counts"] == {"done": 2}
     with open_reader(tree.folder / "set.duckdb") as reader:
         requested = "SELECT DISTINCT CAST(spec->'recipe'->'patience' AS INTEGER) FROM trials"

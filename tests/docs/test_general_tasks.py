@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tree_support import FENCE
 
 from harness import registry
 from harness.cli.group import run_main
@@ -15,7 +16,6 @@ from harness.suite import load_suite
 
 PAGE = Path(__file__).parents[2] / "docs" / "general-tasks.md"
 SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
-FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
 def sections() -> dict[str, dict[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -27,18 +28,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (source / "rings" / "__init__.py").touch()
     (suite,) = blocks("docs/plug-ins.md", "yaml")
     (target / "rings.yaml").write_text(suite)
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--target",
-        str(target),
-    ]
-    done = subprocess.run([*pip, str(source)], capture_output=True, text=True, check=False)
+    options = shlex.split("-m pip install --quiet --no-deps --no-build-isolation --target")
+    done = subprocess.run(
+        [sys.executable, *options, str(target), str(source)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return target
 

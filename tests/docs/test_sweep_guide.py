@@ -20,19 +20,8 @@ def test_the_section_of_the_guide_runs(
     assert valid.returncode == 0, valid.stderr
     planned = json.loads(harness("plan", "my.yaml", "--json").stdout)["tuned"]
     assert {(cell["arm"], cell["configurations"]) for cell in planned} <= {("adam", 3), ("adamw", 3)}
-    ran = harness(
-        "sweep",
-        "my.yaml",
-        "--benchmark",
-        "digits",
-        "--budget",
-        "2",
-        "--scale",
-        "smoke",
-        "--executor",
-        "inline",
-        "--json",
-    )
+    options = "--benchmark digits --budget 2 --scale smoke --executor inline --json"
+    ran = harness("sweep", "my.yaml", *shlex.split(options))
     assert ran.returncode == 0, ran.stderr
     result = json.loads(ran.stdout)
     assert result["told"] == {"adam": 2, "adamw": 2}

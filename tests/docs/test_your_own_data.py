@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tree_support import FENCE
 
 from harness import registry
 from harness.cli.group import run_main
@@ -23,7 +24,6 @@ from suites.fixtures.signals import tone
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "your-own-data.md"
 SECTION = re.compile(r"^## (\w+): .*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
-FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 EACH = range(1, 5)
 
 
@@ -282,7 +282,7 @@ DAMAGES: list[tuple[str, str, Change, str]] = [
     ("paralleltext", "train.en", lambda old: old.partition(b"\n")[2], "has 24 lines and .* has 23"),
     ("audiofolder", "test/robin/0002.flac", b"silence", r"robin/0002\.flac is not a recording"),
     ("audiotags", "train.csv", lambda old: old.replace(b",1,", b",yes,", 1), r"train\.csv, line 2: tags are 0 or 1"),
-    ("audiotags", "test.csv", b"file,\xff\n", r"test\.csv is not UTF-8 text"),
+    ("audiotags", "test.csv", b"file,\xff\n", r"test\.csv cannot be read as text in UTF-8"),
     ("csi", "ID0/wave/001.csv", b"seq,data\n0,17\n", "'data' must be a list in brackets"),
     ("csi", "ID0", None, "unknown domain '0' for label action; valid: 1"),
     ("huggingface", "train/0002.png", None, r"metadata\.csv:3: .*0002\.png does not exist"),

@@ -130,20 +130,16 @@ def test_a_regression_above_a_size_is_exit_code_1(capsys: pytest.CaptureFixture[
     assert "no regression" in diff(capsys, first, first, "--regression", 0, *more), "the same trials"
 
 
-@pytest.mark.usefixtures("effects")
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (("--regression", "1"), "--regression requires --metric"),
-        (("--regression", "1", "--metric", "scor"), "did you mean 'score'"),
-        (("--regression", "1", "--metric", "distance"), "Say --better higher or --better lower"),
-    ],
-)
-def test_a_regression_without_metric_or_direction_is_wrong_usage(
-    more: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run_main(["diff", "previous", "latest", *more]) == 2
-    assert message in capsys.readouterr().err
+def test_a_regression_without_metric_or_direction_is_wrong_usage(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(ran, "--seeds", 1, "--set", "steps=5")
+    for more, message in (
+        ((), "--regression requires --metric"),
+        (("--metric", "scor"), "did you mean 'score'"),
+        (("--metric", "distance"), "Say --better higher or --better lower"),
+    ):
+        capsys.readouterr()
+        assert run_main(["diff", "previous", "latest", "--regression", "1", *more]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_a_lost_score_is_a_regression(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -136,19 +136,19 @@ def test_the_same_sweep_runs_nothing_and_a_larger_one_goes_on(surface: Path, dat
 
 
 @pytest.mark.parametrize(
-    ("sampler", "pruner", "seeds"),
+    ("sampler", "pruner", "seeds", "budgets"),
     [
-        ("random", "none", 2),
-        pytest.param("tpe", "none", 1, marks=pytest.mark.full),
-        pytest.param("tpe", "median", 3, marks=pytest.mark.full),
+        ("random", "none", 2, (2, 4)),
+        pytest.param("tpe", "none", 1, (3, 7, 10), marks=pytest.mark.full),
+        pytest.param("tpe", "median", 3, (3, 7, 10), marks=pytest.mark.full),
     ],
 )
 def test_a_sweep_in_pieces_is_what_a_whole_one_is(
-    surface: Path, tmp_path: Path, sampler: str, pruner: str, seeds: int
+    surface: Path, tmp_path: Path, sampler: str, pruner: str, seeds: int, budgets: tuple[int, ...]
 ) -> None:
     how: dict[str, Any] = {"sampler": sampler, "pruner": pruner, "seeds": seeds, "fresh": 2}
-    whole = sweep(surface, tmp_path / "a.duckdb", 10, **how)
-    for budget in (3, 7, 10):
+    whole = sweep(surface, tmp_path / "a.duckdb", budgets[-1], **how)
+    for budget in budgets:
         pieces = sweep(surface, tmp_path / "b.duckdb", budget, **how)
     assert draws(pieces) == draws(whole)
     assert states(pieces) == states(whole)
@@ -218,18 +218,18 @@ def test_a_point_fills_slots_places_and_recipe_keys() -> None:
         "name": "sgd",
         "lr": 1.0,
     }
-    for key, told in (
+    for key, message in (
         ("norm.alpha_fwd", "norm.power.alpha_fwd"),
         ("norm.rms.eps", "filled per place"),
         ("objective.x", "leaves that slot open"),
         ("optimizer.sgd.lr", "the slot has 'adam'"),
     ):
-        with pytest.raises(HarnessError, match=told):
+        with pytest.raises(HarnessError, match=message):
             with_point(ARM, {}, {key: 1.0})
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ("arms: [base, bettr]", "no arm 'bettr'; did you mean 'better'"),
         ("benchmarks: [knwn]", "no benchmark 'knwn'; did you mean 'known'"),
@@ -243,13 +243,13 @@ def test_a_point_fills_slots_places_and_recipe_keys() -> None:
         ('spaces: {"*": {optimizer.lr: {low: 1.0}}}', "give 'choices', 'factors', or 'low' and 'high'"),
     ],
 )
-def test_a_broken_section_is_told_with_its_place(tiny: Path, changed: str, told: str) -> None:
+def test_a_broken_section_is_told_with_its_place(tiny: Path, changed: str, message: str) -> None:
     tiny.write_text(
         f"{tiny.read_text()}\nsweep:\n  {changed}\n" + ("" if "metric" not in changed else "  benchmarks: [known]\n")
     )
     with pytest.raises(SuiteError) as error:
         load_suite(tiny)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "tiny.yaml:" in str(error.value)
 
 
@@ -277,7 +277,7 @@ def test_unequal_budgets_make_the_comparison_invalid(surface: Path, database: Pa
     assert "better 0" in verdict.detail.reason
 
 
-def told(tuning: Tuning, arm: str, trials: int = 2) -> list[Point]:
+def finished_points(tuning: Tuning, arm: str, trials: int = 2) -> list[Point]:
     """Four finished points of two seeds each."""
     points = Drawing.of(tuning, arm).draw(range(4), [])
     for point in points:
@@ -289,7 +289,7 @@ def told(tuning: Tuning, arm: str, trials: int = 2) -> list[Point]:
 def test_budgets_are_equal_in_configurations_and_rungs(surface: Path, database: Path, missing: str) -> None:
     request = SweepRequest(database=database, benchmark="known", budget=4, seeds=2)
     tuning = make_tuning(load_suite(surface), request.tuning)
-    points = {arm: told(tuning, arm) for arm in ("base", "better")}
+    points = {arm: finished_points(tuning, arm) for arm in ("base", "better")}
     last = points["better"][-1]
     if missing == "a configuration":
         points["better"].pop()
@@ -359,27 +359,9 @@ def test_wrong_requests_are_told_before_anything_runs(surface: Path, database: P
 
 
 def start(surface: Path, database: Path) -> subprocess.Popen[bytes]:
-    command = [
-        sys.executable,
-        "-m",
-        "harness",
-        "sweep",
-        str(surface),
-        "--benchmark",
-        "known",
-        "--budget",
-        "8",
-        "--sampler",
-        "tpe",
-        "--executor",
-        "inline",
-        "--quiet",
-        "--db",
-        str(database),
-    ]
-    return subprocess.Popen(
-        command, cwd=surface.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ}
-    )
+    options = f"--benchmark known --budget 8 --sampler tpe --executor inline --quiet --db {database}"
+    command = [sys.executable, "-m", "harness", "sweep", str(surface), *shlex.split(options)]
+    return subprocess.Popen(command, cwd=surface.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @pytest.mark.full
@@ -427,22 +409,10 @@ def test_a_class_of_a_file_is_tuned_beside_an_arm(
         "        super().__init__(params, lr / 2, momentum, weight_decay=weight_decay)\n"
     )
     mine = f"mine={surface.parent / 'my.py'}:Half"
-    requested = [
-        "sweep",
-        str(surface),
-        "--benchmark",
-        "known",
-        "--arm",
-        "base",
-        "--arm",
-        mine,
-        "--budget",
-        "3",
-        "--quiet",
-    ]
-    assert run_main([*requested, "--executor", "inline", "--json", "--db", str(database)]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["told"] == {"base": 3, "mine": 3}
-    assert set(told["chosen"]) == {"base", "mine"}
+    options = shlex.split("--benchmark known --arm base --budget 3 --quiet --executor inline --json")
+    assert run_main(["sweep", str(surface), *options, "--arm", mine, "--db", str(database)]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["told"] == {"base": 3, "mine": 3}
+    assert set(result["chosen"]) == {"base", "mine"}
     assert run_main(["sweep", str(surface), "--benchmark", "known", "--arm", f"base={mine[5:]}", "--budget", "2"]) == 2
     assert "has an arm 'base'; take another name" in capsys.readouterr().err
