@@ -362,9 +362,3 @@ def test_an_invalid_suite_is_one_message(
     output = capsys.readouterr().err
     assert re.search(expected, output), output
     assert len(output.splitlines()) == 1
-
-
-def test_the_page_is_linked() -> None:
-    root = PAGE.parent.parent
-    for page in ("README.md", "CONTRIBUTING.md"):
-        assert "docs/your-own-data.md" in (root / page).read_text(encoding="utf-8")

@@ -72,7 +72,7 @@ def fact(claim: str, **changes: Any) -> dict[str, Any]:
 
 
 def binding(claim: str, **changes: Any) -> dict[str, Any]:
-    """A binding of ours against base on benchmark a."""
+    """A binding: ours against base on benchmark a."""
     return {"id": claim, "benchmarks": ["a"], "arm": "ours", "against": ["base"]} | changes
 
 

@@ -82,7 +82,7 @@ class Seen(Watch):
 
 
 class Command:
-    """A writer, its shared trials, and a dispatcher over a scripted executor, in a thread."""
+    """A writer, its shared trials and a dispatcher, in a thread."""
 
     def __init__(self, database: Path, name: str, ends: Ends, room: int = 1) -> None:
         self.owner = Writer(database, name).open()

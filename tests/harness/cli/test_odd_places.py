@@ -64,10 +64,10 @@ print(json.dumps(answers))
 
 
 def called(
-    commands: Iterable[tuple[str, ...]], folder: Path, made: Path, begin: Refuse | None = None
+    commands: Iterable[tuple[str, ...]], folder: Path, output: Path, begin: Refuse | None = None
 ) -> list[subprocess.CompletedProcess[str]]:
-    """The commands in a folder, one after the other in one process; MADE and TRIAL are filled in."""
-    words = {"MADE": str(made)}
+    """Run commands in a folder, in one process; fill in MADE and TRIAL."""
+    words = {"MADE": str(output)}
     if any("TRIAL" in arguments for arguments in commands):
         words["TRIAL"] = trial_of(folder)
     values = [[words.get(word, word) for word in arguments] for arguments in commands]
@@ -173,13 +173,8 @@ def test_what_cannot_be_written_into_is_named(
     place = places.get(odd, tmp_path / "made")
     ODD[odd](place)
     if form in ("report", "single"):
-        arguments = [
-            "report",
-            str(finished / "tiny.yaml"),
-            "--out",
-            str(place),
-            *(["--single-file"] if form == "single" else []),
-        ]
+        single = ["--single-file"] if form == "single" else []
+        arguments = ["report", str(finished / "tiny.yaml"), "--out", str(place), *single]
     else:
         arguments = ["export", "--to", form, str(place)]
     code = run_main([*arguments, "--db", str(finished / "results" / "harness.duckdb")])

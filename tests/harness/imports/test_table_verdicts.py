@@ -271,7 +271,7 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "too many names": (
         "a.jsonl",
         "\n".join(json.dumps({f"{row}.{name}": 1 for name in range(5_001)}) for row in range(2)).encode(),
-        "10,001 columns; a table has at most 10,000",
+        "10,002 columns; a table has at most 10,000",
     ),
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tables_support import rows, run, run_ids, table_of
+from tables_support import rows, run, table_of
 
 from harness.cli.group import run_main
 from harness.errors import HarnessError
@@ -66,21 +66,6 @@ def test_a_cell_has_one_recipe_and_one_code(mixed: Path) -> None:
     assert {len(each) for each in contents.values()} == {1}
     seeds = Counter((trial.suite, trial.scale, trial.arm, trial.seed) for trial in trials)
     assert set(seeds.values()) == {1}
-
-
-def test_the_newest_run_that_asked_for_a_cell_counts_and_every_other_can_be_named(
-    ran: Path, database: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(ran, "--set", "level=10", "--arm", "better", "--seeds", 2)
-    first, second = run_ids(capsys)
-    newest = {(item.arm, item.run_id) for item in scores(database)}
-    assert newest == {("base", first), ("better", second)}
-    assert len(scores(database, run=first)) == 6
-    assert {(item.arm, item.run_id) for item in scores(database, run="latest")} == {("better", second)}
-    assert {item.run_id for item in scores(database, run="previous")} == {first}
-    run(ran)  # all of it is stored: the plan is the newest again, and nothing ran
-    assert len(scores(database)) == 6
-    assert min(item.value for item in scores(database)) > 40
 
 
 def test_python_and_sql_and_files_say_the_same(mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,15 +125,6 @@ def test_a_name_that_is_not_stored_is_one_message(ran: Path, database: Path) -> 
             with pytest.raises(HarnessError) as caught:
                 current_results(reader, ResultFilter(**wanted))  # type: ignore[arg-type]
             assert message in str(caught.value)
-
-
-def test_a_file_in_the_place_of_the_folder_is_wrong_usage(
-    ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for form in ("csv", "latex", "mlflow"):
-        capsys.readouterr()
-        assert run_main(["export", "--to", form, str(ran)]) == 2
-        assert f"{ran} cannot be created as a folder" in capsys.readouterr().err
 
 
 def test_tuned_arms_and_rates_are_protocols_of_their_own(tiny: Path, database: Path) -> None:

@@ -12,10 +12,10 @@ from harness.judge.detail import from_json
 from harness.results.verdict_text import TONES, UNKNOWN, CountedVerdict, Group, headline_lines, headline_text, place_of
 from harness.vocabulary import Tone, Verdict
 
-Given = tuple[str, str, dict[str, Any]]
+Stated = tuple[str, str, dict[str, Any]]
 
 
-def lines(*claims: Given, stand_in: bool = True) -> list[str]:
+def lines(*claims: Stated, stand_in: bool = True) -> list[str]:
     counted = [CountedVerdict.of(claim, verdict, from_json(design)) for claim, verdict, design in claims]
     return list(headline_text(headline_lines(counted, stand_in=stand_in), stand_in))
 
@@ -24,34 +24,23 @@ def score(verdict: str, test: str, family: str = "secondary", **more: Any) -> tu
     return verdict, {"family": family, "kind": "difference", "contrast_id": test, **more}
 
 
-OPEN = [("d", *score("inconclusive", "two"))]
+EACH = [
+    {"benchmark": "a", "contrast": "a", "verdict": "direction confirmed"},
+    {"benchmark": "b", "contrast": "b", "verdict": "direction reversed"},
+    {"benchmark": "d", "contrast": "d", "verdict": "not run"},
+]
+NINE = [(f"c{i}", *score("direction confirmed", "one")) for i in range(9)]
 
 
 @pytest.mark.parametrize(
     ("claims", "line"),
     [
         (
-            [
-                *((f"c{i}", *score("direction confirmed", "one")) for i in range(9)),
-                ("d", *score("inconclusive", "two")),
-            ],
+            [*NINE, ("d", *score("inconclusive", "two"))],
             "2 tests (10 claims); 1 confirmed in direction, 1 inconclusive",
         ),
-        (  # a test for each benchmark
-            [
-                (
-                    "c",
-                    *score(
-                        "direction reversed",
-                        "a",
-                        per_benchmark=[
-                            {"benchmark": "a", "contrast": "a", "verdict": "direction confirmed"},
-                            {"benchmark": "b", "contrast": "b", "verdict": "direction reversed"},
-                            {"benchmark": "d", "contrast": "d", "verdict": "not run"},
-                        ],
-                    ),
-                )
-            ],
+        (
+            [("c", *score("direction reversed", "a", per_benchmark=EACH))],
             "2 tests (1 claim); 1 reversed, 1 confirmed in direction",
         ),
         (  # two verdicts of one test
@@ -60,7 +49,7 @@ OPEN = [("d", *score("inconclusive", "two"))]
         ),
     ],
 )
-def test_tests_are_counted_not_claims(claims: list[Given], line: str) -> None:
+def test_tests_are_counted_not_claims(claims: list[Stated], line: str) -> None:
     assert lines(*claims)[-1] == f"Other scores: {line}."
 
 

@@ -180,7 +180,7 @@ def test_another_name_for_this_machine_is_refused(tmp_path: Path, method: str) -
 
 
 def test_nothing_but_the_pages_is_served(tmp_path: Path) -> None:
-    """No list of a folder, nothing outside it, and no link that leads out."""
+    """No folder listings, no files outside, no links that lead out."""
     pages = tmp_path / "pages"
     (pages / "assets").mkdir(parents=True)
     (pages / "assets" / "a.css").write_text("a {}")
