@@ -288,7 +288,7 @@ DAMAGES: list[tuple[str, str, Change, str]] = [
     ("huggingface", "train/0002.png", None, r"metadata\.csv:3: .*0002\.png does not exist"),
     ("table", "test.csv", b"age,ward,outcome\n61,east\n", r"test\.csv:2: 2 fields, but the header has 3 columns"),
     ("texttable", "train.csv", b"letter,kind\nfine,praise\n,complaint\n", r"train\.csv:3: 'letter' is empty"),
-    ("textfolder", "test/wanted/0003.txt", b"\xff\xfe", r"wanted/0003\.txt cannot be read as UTF-8"),
+    ("textfolder", "test/wanted/0003.txt", b"\xff\xfe", r"wanted/0003\.txt cannot be read as text in UTF-8"),
 ]
 
 
@@ -343,12 +343,7 @@ def test_a_folder_that_is_read_twice_is_checked_once(
         ("idx", "name: idx", "name: imagepairs", r":8:\d+: the task 'classification' cannot read the data"),
         ("idx", "path: glyphs, ", "", r":8:\d+: the data 'idx' needs 'path': folder, absolute or below HARNESS_DATA"),
         ("idx", "path: glyphs", "path: [glyphs]", r":8:\d+: 'path' is .* text is expected"),
-        (
-            "imagefolder",
-            "task: class",
-            "inherits: x.yaml\n      task: class",
-            r":10:\d+: what stands in 'define:' inherits nothing",
-        ),
+        ("imagefolder", "task: class", "inherits: x.yaml\n      task: class", r":10:\d+: 'define:' inherits nothing"),
     ],
 )
 def test_an_invalid_suite_is_one_message(

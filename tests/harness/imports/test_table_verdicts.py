@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import json
 import random
@@ -47,14 +46,6 @@ def scores(benchmarks: int = 1, seeds: int = 6, gain: float = 1.0) -> Rows:
                 for name, shift in (("adam", 0.0), ("adamw", 0.1), ("adamp", gain))
             ]
     return rows
-
-
-def write(path: Path, rows: Rows) -> Path:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 def judged(table: object, **more: object) -> harness.imports.table_verdicts.TableVerdicts:
@@ -351,7 +342,7 @@ def test_the_command_writes_verdicts_and_a_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / "results.csv", scores(benchmarks=2))
+    pd.DataFrame(scores(benchmarks=2)).to_csv("results.csv", index=False)
     arguments = ["judge", "results.csv", *COMPARED, "--by", "dataset"]
     assert run_main(arguments) == 0
     text = capsys.readouterr().out
@@ -371,7 +362,8 @@ def test_the_command_writes_verdicts_and_a_page(
 
 
 def test_wrong_usage_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write(tmp_path / "results.csv", scores())
+    path = tmp_path / "results.csv"
+    pd.DataFrame(scores()).to_csv(path, index=False)
     assert run_main(["judge", str(tmp_path / "none.csv"), *COMPARED]) == 2
     assert "no file" in capsys.readouterr().err
     assert run_main(["judge", str(path), *COMPARED, "--where", "dataset"]) == 2
@@ -379,7 +371,8 @@ def test_wrong_usage_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_neither_torch_nor_ray_is_imported(tmp_path: Path) -> None:
-    path = write(tmp_path / "results.csv", scores())
+    path = tmp_path / "results.csv"
+    pd.DataFrame(scores()).to_csv(path, index=False)
     arguments = ["judge", str(path), *COMPARED, "--out", str(tmp_path / "page.html")]
     code = (
         f"import sys; from harness.cli.group import run_main; run_main({arguments!r}); "
