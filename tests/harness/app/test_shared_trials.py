@@ -200,24 +200,23 @@ def test_a_result_without_the_weights_that_others_start_from_is_not_enough(make:
     assert second.executor.started == ["teacher", "student"]
 
 
-def test_a_failure_elsewhere_is_tried_here(make: Make) -> None:
-    first, second = make("first", after(0.3, Status.FAILED)), make("second", after(0.0))
+@pytest.mark.parametrize(
+    ("status", "ended", "started"),
+    [
+        (Status.FAILED, {"a": "done", "b": "done"}, ["a", "b"]),  # tried again here
+        (Status.DIVERGED, {"a": "diverged", "b": "cancelled"}, []),
+    ],
+)
+def test_a_trial_that_fails_or_diverges_elsewhere(
+    make: Make, status: Status, ended: dict[str, str], started: list[str]
+) -> None:
+    first, second = make("first", after(0.3, status)), make("second", after(0.0))
     first.start(job("a"))
     until(lambda: first.executor.started == ["a"])
     second.start(job("a"), job("b", needs=("a",)))
-    assert first.finish() == {"a": "failed"}
-    assert second.finish() == {"a": "done", "b": "done"}
-    assert second.executor.started == ["a", "b"]
-
-
-def test_what_diverged_elsewhere_cancels_what_starts_from_it(make: Make) -> None:
-    first, second = make("first", after(0.3, Status.DIVERGED)), make("second", after(0.0))
-    first.start(job("a"))
-    until(lambda: first.executor.started == ["a"])
-    second.start(job("a"), job("b", needs=("a",)))
-    first.finish()
-    assert second.finish() == {"a": "diverged", "b": "cancelled"}
-    assert second.executor.started == []
+    assert first.finish() == {"a": status.value}
+    assert second.finish() == ended
+    assert second.executor.started == started
 
 
 def test_results_from_before_a_deletion_are_not_taken(make: Make) -> None:
