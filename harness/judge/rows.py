@@ -236,7 +236,7 @@ def _stopping_rule(design: ClaimDesign, unit: Unit) -> str | None:
         return None
     if rule.after(n).capped:
         return f"capped at {rule.cap} seeds"
-    beyond = rule.capped and f"{n} pairs are beyond the registered maximum of {rule.cap} seeds, whose guarantee has ended"
+    beyond = rule.capped and f"{n} pairs are beyond the registered maximum of {rule.cap} seeds: its guarantee has ended"
     return f"1/α: {beyond or f'no table for a maximum of {rule.cap} at g = {rule.g:g}'}"
 
 
