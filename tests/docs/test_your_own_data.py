@@ -437,22 +437,27 @@ def test_a_folder_that_is_read_twice_is_checked_once(
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "expected"),
+    ("layout", "old", "new", "expected"),
     [
-        ("name: idx", "name: imagepairs", r":13:\d+: the task 'classification' cannot read the data 'imagepairs'"),
-        ("path: glyphs, ", "", r":13:\d+: the data 'idx' needs 'path': folder, absolute or below HARNESS_DATA"),
-        ("path: glyphs", "path: [glyphs]", r":13:\d+: 'path' is .* text is expected"),
-        ("task: class", "inherits: x.yaml\n      task: class", r":10:\d+: what stands in 'define:' inherits nothing"),
+        ("idx", "name: idx", "name: imagepairs", r":8:\d+: the task 'classification' cannot read the data"),
+        ("idx", "path: glyphs, ", "", r":8:\d+: the data 'idx' needs 'path': folder, absolute or below HARNESS_DATA"),
+        ("idx", "path: glyphs", "path: [glyphs]", r":8:\d+: 'path' is .* text is expected"),
+        (
+            "imagefolder",
+            "task: class",
+            "inherits: x.yaml\n      task: class",
+            r":10:\d+: what stands in 'define:' inherits nothing",
+        ),
     ],
 )
-def test_a_suite_that_asks_for_what_cannot_be_is_one_message(
-    old: str, new: str, expected: str, place: Path, capsys: pytest.CaptureFixture[str]
+def test_an_invalid_suite_is_one_message(
+    layout: str, old: str, new: str, expected: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    suite, _ = prepared(place, "idx")
+    suite, _ = prepared(place, layout)
     text = suite.read_text(encoding="utf-8")
     assert text.count(old) == 1
     suite.write_text(text.replace(old, new), encoding="utf-8")
-    assert run(suite, "idx") == 2
+    assert run(suite, layout) == 2
     output = capsys.readouterr().err
     assert re.search(expected, output), output
     assert len(output.splitlines()) == 1
