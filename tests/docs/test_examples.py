@@ -1,4 +1,4 @@
-"""The examples of README and of the pages about sweeps and tables are run as they stand; links lead somewhere."""
+"""Examples of the README and of the pages about sweeps and tables; links."""
 
 from __future__ import annotations
 

@@ -53,20 +53,6 @@ def ran(suite: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str
     return run
 
 
-def scores(suite: Path, metric: str, capsys: pytest.CaptureFixture[str]) -> dict[str, list[float]]:
-    """The stored scores of a metric on test, by arm."""
-    capsys.readouterr()
-    wanted = (
-        "SELECT t.arm, r.value FROM trials t JOIN results r USING (trial_id) "
-        f"WHERE r.split = 'test' AND r.metric = '{metric}' ORDER BY t.arm, t.seed"
-    )
-    assert run_main(["query", wanted, "--format", "json"]) == 0
-    result: dict[str, list[float]] = {}
-    for row in json.loads(capsys.readouterr().out):
-        result.setdefault(row["arm"], []).append(row["value"])
-    return result
-
-
 @pytest.mark.parametrize("title", TITLES)
 def test_its_suite_runs_and_is_judged(title: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     suite = prepared(title, place)
@@ -78,20 +64,6 @@ def test_its_suite_runs_and_is_judged(title: str, place: Path, capsys: pytest.Ca
     assert {verdict["claim_id"] for verdict in run["verdicts"]} == {claim.id for claim in loaded.model.claims}
     assert all(verdict["n"] == seeds for verdict in run["verdicts"])
     assert ran(suite, capsys)["reused"] == arms * seeds
-
-
-def test_estimators_take_no_step_and_every_arm_beats_the_trivial_predictor(
-    place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    suite = prepared(TITLES[0], place)
-    ran(suite, capsys, "--seeds", "2")
-    result, trivial = (scores(suite, metric, capsys) for metric in ("accuracy", "trivial.accuracy"))
-    assert set(result) == {"logistic", "network", "forest"}
-    for arm, values in result.items():
-        assert len(values) == 2
-        assert min(values) > max(trivial[arm])
-    # the arms of a seed are tested on the same rows
-    assert trivial["logistic"] == trivial["network"] == trivial["forest"]
 
 
 @pytest.mark.parametrize(

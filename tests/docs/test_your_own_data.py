@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import struct
-import zipfile
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -309,18 +308,6 @@ def test_a_broken_folder_is_one_message_before_anything_runs(
     (message,) = [line for line in output.splitlines() if not line.startswith("warning: ")]
     assert message.startswith("error: ")
     assert re.search(expected, message), message
-
-
-def test_a_damaged_archive_is_one_message(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    suite, folder = prepared(place, "imagefolder")
-    with zipfile.ZipFile(place / "photos.zip", "w") as archive:
-        for file in sorted(folder.rglob("*.*")):
-            archive.write(file, file.relative_to(folder))
-    shutil.rmtree(folder)
-    content = (place / "photos.zip").read_bytes()
-    folder.write_bytes(content[: len(content) // 2])
-    assert run(suite, "imagefolder") == 2
-    assert "damaged or neither folder, zip nor tar" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_read_twice_is_checked_once(

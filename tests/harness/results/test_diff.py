@@ -69,9 +69,9 @@ def test_the_recipe_is_named_first_then_the_arm_that_changed(capsys: pytest.Capt
 def test_another_request_is_named(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(ran, "--set", "level=40", "--seeds", 2)
     lines = diff(capsys, "previous", "latest").splitlines()
-    assert lines[1] == "asked  --set: (nothing) → level=40"
+    assert lines[1] == "request  --set: (nothing) → level=40"
     assert "recipe  recipe.level: 50.0 → 40 (known/base, known/better)" in lines
-    assert "cells  seeds: 0–2 → 0, 1 (known/base, known/better)" in lines
+    assert "configurations  seeds: 0–2 → 0, 1 (known/base, known/better)" in lines
 
 
 def test_a_changed_implementation_is_named_as_code(

@@ -77,9 +77,13 @@ def test_a_run_that_ended_is_not_live(database: Path) -> None:
         assert run_progress(reader) is None
 
 
-def test_what_fails_is_told_and_the_server_goes_on(tmp_path: Path) -> None:
+def test_failures_are_reported_until_they_end_and_the_server_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.results.serve.LIVE_SECONDS", 0.0)
     page = tmp_path / "index.html"
     calls: list[int] = []
+    held = [True]
 
     def write() -> Path:
         calls.append(1)
@@ -88,35 +92,22 @@ def test_what_fails_is_told_and_the_server_goes_on(tmp_path: Path) -> None:
             raise ValueError("the store is odd")
         return page
 
-    def broken() -> RunProgress:
-        raise ValueError("held")
-
-    database = tmp_path / "h.duckdb"
-    database.write_text("one")
-    site = ServedReport(database, write, broken)
-    assert site.live() == {"generation": 0, "run": None, "trouble": "held"}
-    os.utime(database, (1, 1))
-    assert not site.refresh()
-    assert "the store is odd" in site.trouble
-    assert not site.refresh()
-    assert len(calls) == 2
-
-
-def test_a_store_that_can_be_read_again_troubles_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.results.serve.LIVE_SECONDS", 0.0)
-    page = tmp_path / "index.html"
-    page.write_text("<p>x</p>")
-    held = [True]
-
     def progress() -> RunProgress | None:
         if held:
             raise ValueError("held")
         return None
 
-    site = ServedReport(tmp_path / "h.duckdb", lambda: page, progress)
-    assert site.live()["trouble"] == "held"
+    database = tmp_path / "h.duckdb"
+    database.write_text("one")
+    site = ServedReport(database, write, progress)
+    assert site.live() == {"generation": 0, "run": None, "trouble": "held"}
     held.clear()
     assert site.live()["trouble"] == ""
+    os.utime(database, (1, 1))
+    assert not site.refresh()
+    assert "the store is odd" in site.trouble
+    assert not site.refresh()
+    assert len(calls) == 2
 
 
 @contextmanager
