@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm_process
 from tree_support import blocks
 
 NAMED = re.compile(r"# (\S+)\n")
@@ -38,15 +39,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def harness(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *arguments],
-        cwd=installed,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    return warm_process.call(["harness", *arguments], installed, {**os.environ, "PYTHONPATH": path}, timeout=200)
 
 
 @pytest.mark.parametrize(

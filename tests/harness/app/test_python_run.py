@@ -1,8 +1,10 @@
-"""``harness.run``: results, warnings, and the trials of the tuned protocol."""
+"""The package from Python: its names, runs, warnings, trials of the tuned protocol."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -186,3 +188,26 @@ def test_a_failure_in_a_search_runs_once(tuned: Path, database: Path) -> None:
     with open_reader(database) as reader:
         rows = reader.query("SELECT arm, status, count(*) FROM sweep_points GROUP BY ALL ORDER BY ALL").rows
     assert rows == [("base", "told", 3), ("better", "failed", 3)]
+
+
+HEAVY = ("torch", "ray", "duckdb", "pandas", "numpy", "pydantic", "click")
+
+
+def test_importing_the_package_costs_nothing() -> None:
+    code = f"import sys, harness\nprint(sorted(set(sys.modules) & set({HEAVY!r})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", harness.__all__)
+def test_each_public_name_is_there(name: str) -> None:
+    assert getattr(harness, name).__name__ == name
+
+
+def test_a_notebook_completes_names_that_are_not_imported_yet() -> None:
+    assert {"judge", "open", "run", "Suite", "HarnessError"} <= set(dir(harness))
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'runsuite'"):
+        _ = harness.runsuite

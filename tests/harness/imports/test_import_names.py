@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError, SuiteError
-from harness.imports.foreign import ForeignRun, ForeignSource
 from harness.imports.mapping import Flags, ImportMap, Theirs, in_words, matched, read_map, with_flags
 from harness.imports.naming import ImportTarget
 from harness.imports.sources import read_source
@@ -293,9 +292,3 @@ def test_fields_of_a_tracker_and_splits_of_folders(tmp_path: Path) -> None:
     assert set(scores(trials[0])) == {("train", "accuracy"), ("validation", "accuracy")}
     assert trials[0].status == Status.FAILED, "the claim's metric is that of the test split"
     assert str(trials[0].error).startswith("accuracy on test is missing")
-
-
-def test_a_source_says_what_it_has() -> None:
-    runs = [ForeignRun("a", {"x": 1}, {"m": [(0, 1.0)]}), ForeignRun("b", {"y": 2}, {"n": [(0, 1.0)]})]
-    source = ForeignSource(Path("s"), "k", "0" * 64, runs)
-    assert (source.fields, source.numbers, source.field_word) == (["x", "y"], ["m", "n"], "field")

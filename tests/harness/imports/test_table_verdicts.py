@@ -53,14 +53,10 @@ def judged(table: object, **more: object) -> harness.imports.table_verdicts.Tabl
     return harness.judge(table, **options)
 
 
-def by_arm(rows: Rows) -> dict[str, list[float]]:
-    return {arm: [float(str(r["accuracy"])) for r in rows if r["optimizer"] == arm] for arm in ("adam", "adamp")}
-
-
 def test_one_comparison_is_the_paired_t_test() -> None:
     rows = scores()
     (item,) = judged(pd.DataFrame(rows))
-    arms = by_arm(rows)
+    arms = pd.DataFrame(rows).pivot(index="seed", columns="optimizer", values="accuracy")
     expected = ttest_rel(arms["adamp"], arms["adam"])
     low, high = expected.confidence_interval(0.95)
     assert (item.test, item.word, item.n) == ("adamp − adam", "direction confirmed", 6)
