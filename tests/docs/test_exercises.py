@@ -158,7 +158,7 @@ def test_a_verdict(grown: Grown) -> None:
 def test_a_column_of_the_first_page(grown: Grown) -> None:
     (table,) = re.findall(r'<table class="sortable" id="entries">.*?</table>', grown.page("index.html"))
     heads = re.findall(r'<th scope="col">(.*?)</th>', table)
-    assert heads == ["Verdict", "What", "Comparison", "Pairs", "Difference", "Suite, scale"]
+    assert heads == ["Verdict", "Claim or ablation", "Comparison", "Pairs", "Difference", "Suite, scale"]
     rows = [re.findall(r"<td.*?</td>", row) for row in re.findall(r"<tr>\s*(<td.*?)</tr>", table)]
     assert len(rows) == 4
     for cells in rows:
