@@ -202,14 +202,11 @@ def test_wandb_exports(tmp_path: Path) -> None:
     assert run_of(chart, Name="adamp-s3").series["acc"][1] == (1, made.score("adamp", 3, 1))
 
 
-def test_states_of_america_are_no_states_of_runs(tmp_path: Path) -> None:
-    rows = [{"Name": "a", "State": "Texas", "acc": 1.0}]
-    assert read_source(made.write_csv(tmp_path / "t.csv", rows)).runs[0].ended == ""
-
-
-def test_a_column_with_a_dash_is_no_chart(tmp_path: Path) -> None:
-    rows = [{"seed": 0, "adam - acc": 1.0, "adamp - acc": 2.0}]
-    assert read_source(made.write_csv(tmp_path / "t.csv", rows)).kind == "table"
+def test_columns_that_only_resemble_an_export_are_a_table(tmp_path: Path) -> None:
+    state = read_source(made.write_csv(tmp_path / "a.csv", [{"Name": "a", "State": "Texas", "acc": 1.0}]))
+    assert state.runs[0].ended == ""
+    dash = read_source(made.write_csv(tmp_path / "b.csv", [{"seed": 0, "adam - acc": 1.0, "adamp - acc": 2.0}]))
+    assert dash.kind == "table"
 
 
 @pytest.mark.full

@@ -24,6 +24,7 @@ from harness.cli.group import run_main
 from harness.errors import HarnessError
 from harness.imports.table_verdicts import differences
 from harness.stats import benjamini_hochberg, holm
+from harness.vocabulary import Verdict
 
 Rows = list[dict[str, object]]
 COMPARED = ("--method", "adamp", "--against", "adam", "--metric", "accuracy")
@@ -100,11 +101,11 @@ def test_scopes_over_benchmarks() -> None:
     assert every.p == pytest.approx(max(float(item.p or 1) for item in each))
 
 
-def test_nothing_is_said_of_equal_arms() -> None:
+def test_equal_arms_are_inconclusive_or_without_effect() -> None:
     (item,) = judged(scores(gain=0.0, seeds=5))
     assert item.word == "inconclusive"
     (small,) = judged(scores(gain=0.0, seeds=20), smallest=5.0)
-    assert small.word == "no effect worth having"
+    assert small.word == Verdict.NO_EFFECT
 
 
 def test_lower_is_better_by_name_and_times_are_ratios() -> None:
