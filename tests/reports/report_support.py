@@ -290,7 +290,7 @@ CHECK = {"name": "demo_check", "ours": 1.25, "theirs": 1.5, "tolerance": 0.5, "u
 
 
 def completed(judgement: Judgement) -> Judgement:
-    """The judgement with an identity that was checked, and with a tuned protocol that loses the effect."""
+    """Add a checked identity and a tuned protocol that loses the effect."""
     rows = {row.claim_id: row for row in judgement.verdicts}
     gain, files = rows["demo-gain"], rows["demo-files"]
     tuning = replace(
