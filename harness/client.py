@@ -44,12 +44,12 @@ def seed(default: int = 0) -> int:
 
 
 def folder(default: str | Path = ".") -> Path:
-    """Where the trial may write; what is there survives a restart."""
+    """The trial's folder; its content survives a restart."""
     return Path(os.environ.get("HARNESS_FOLDER", default))
 
 
 def resuming() -> bool:
-    """Whether an earlier attempt at this trial was cut off and left its folder as it was."""
+    """True if an interrupted attempt left files in the folder."""
     return os.environ.get("HARNESS_RESUME") == "1"
 
 

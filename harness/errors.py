@@ -14,7 +14,7 @@ class HarnessError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in which file something stands; lines and columns count from 1. Line 0: ``file`` alone says where."""
+    """A place in a file; lines and columns count from 1, 0 means the whole file."""
 
     file: Path
     line: int
@@ -26,7 +26,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong in a suite file, and what would be right."""
+    """An error in a suite file, with its place."""
 
     place: Place
     message: str
@@ -44,26 +44,26 @@ class SuiteError(HarnessError):
 
 
 class MissingDataError(HarnessError):
-    """A data set or weights file is not where it is looked for."""
+    """A data set or weights file is missing."""
 
 
 class OutOfTimeError(Exception):
-    """A trial ran past its deadline: an outcome of its own, no fault of its code."""
+    """A trial ran past its deadline."""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or its kind where it says nothing."""
+    """The first line of an error's message, else its type."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
-def choices(valid: object, given: str | None = None, most: int = 12) -> str:
-    """Words for the valid choices, the nearest to ``given`` first."""
+def choices(valid: object, requested: str | None = None, most: int = 12) -> str:
+    """Words for the valid choices, the nearest to ``requested`` first."""
     from difflib import get_close_matches
 
     names = [str(name) for name in valid] if isinstance(valid, list | tuple | set | frozenset | dict) else [str(valid)]
     names = sorted(set(names))
-    near = get_close_matches(given, names, n=3, cutoff=0.5) if given else []
+    near = get_close_matches(requested, names, n=3, cutoff=0.5) if requested else []
     listed = near + [name for name in names if name not in near]
     text = ", ".join(listed[:most]) + (f", … ({len(listed)} in all)" if len(listed) > most else "")
     return f"did you mean '{near[0]}'? valid: {text}" if near else f"valid: {text or 'none'}"

@@ -14,7 +14,7 @@ from harness.suite import Suite
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """How files are read and stored.
+    """Options of an import.
 
     Attributes:
         map_file: the mapping of names; ``flags`` override it.

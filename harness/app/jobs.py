@@ -1,4 +1,4 @@
-"""Jobs of a plan's trials, and the data and files that they need."""
+"""Jobs of a plan's trials and the files that they need."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.trial.saved import has_trained_weights
 
 
 def check_data(plan: Plan) -> None:
-    """Check that every data source of a plan is there, and every file that a model starts from.
+    """Check that all data sources and model files of a plan exist.
 
     Raises:
         MissingDataError: one line for each that is missing, with its path and, of a source, the command that gets it.
@@ -31,7 +31,7 @@ def check_data(plan: Plan) -> None:
 
 
 def missing_data(plan: Plan) -> list[str]:
-    """One line for each data source or model file of a plan that is missing."""
+    """Describe each missing data source or model file of a plan."""
     missing = []
     for source in sources_of(plan.trials):
         try:

@@ -18,7 +18,7 @@ def check_suites(
     settings: PreflightSettings,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> PreflightReport:
-    """Build every configuration of suites, take one step of each on tiny data and score it; nothing is stored.
+    """Build every configuration and take one step of each on tiny data.
 
     Args:
         progress: is called with a label and the numbers of finished and of all steps.

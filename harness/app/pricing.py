@@ -46,7 +46,7 @@ def price(suite: Suite, selection: Selection, database: Path, *, tuned: bool = T
     costs = StoredCosts()
     if database.exists():
         with open_reader(database) as reader:
-            costs = measured_costs(plan, reader, [trial for cell in cells for trial in cell.known])
+            costs = measured_costs(plan, reader, [trial for cell in cells for trial in cell.planned])
     cost = estimate(plan, replace(costs, stored=frozenset()) if force else costs)
     warnings = [arm.message for arm in untuned_arms(suite, plan.scale) if (arm.benchmark, arm.arm) in plan.cells]
     warnings += [f"nothing will run: {text}" for text in missing_data(plan)]

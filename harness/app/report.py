@@ -1,4 +1,4 @@
-"""Judge the claims of suites from stored trials, write the report, serve it."""
+"""Judge claims from stored trials, write the report, serve it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ReportRequest:
 def judge_claims(
     names: Sequence[str], selection: Selection, database: Path, *, imported: bool = False
 ) -> Iterator[JudgedSuite]:
-    """Judge the claims of suites from stored trials, or from ``imported`` ones alone.
+    """Judge the claims of suites from stored or from ``imported`` trials.
 
     Args:
         names: suites; empty: every suite in the database.
@@ -111,7 +111,7 @@ def write_report(request: ReportRequest, judging: bool = True) -> Path:
 
 
 def serve_report(request: ReportRequest, port: int, every: float, announce: Callable[[str], None]) -> None:
-    """Write a report, serve it and follow the runs on its database until interrupted.
+    """Write a report, serve it and follow runs until interrupted.
 
     Args:
         port: of the loopback address; 0 takes a free one.
@@ -129,7 +129,7 @@ def serve_report(request: ReportRequest, port: int, every: float, announce: Call
 
 
 def write_run_report(database: Path, ran: Sequence[Reported]) -> Path:
-    """Write the site of what has just run and of all else on the database; returns its ``index.html``.
+    """Write the site of finished runs and of all other suites; return its index.
 
     The pages of one run must not hide another's; suites that cannot be read are left out.
     """
@@ -166,7 +166,7 @@ def scales_of(suite: str, database: Path, imported: bool = False) -> list[str]:
 
 
 def suites_of(names: Sequence[str], database: Path) -> list[Suite]:
-    """The named suites, or every suite that has run on a database as its newest run stored it.
+    """Return the named suites, or every suite of a database.
 
     Every shipped suite where there are neither names nor a database.
 

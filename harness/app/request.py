@@ -16,7 +16,7 @@ from harness.store import StorePaths
 
 
 class SharedExecutor:
-    """The executor of one command, created for its first trial and shut down by the command's ``ExitStack``."""
+    """The executor of one command, created for its first trial."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -36,7 +36,7 @@ class SharedExecutor:
 
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
-    """Where and how trials run: the options that ``harness run`` and ``harness sweep`` share.
+    """Options that ``harness run`` and ``harness sweep`` share.
 
     Attributes:
         database: the store; artifacts of trials lie in the folder ``artifacts`` beside it.

@@ -209,7 +209,7 @@ def _end(owner: Writer, result: Result, status: str) -> None:
 
 
 def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]:
-    """The whole resolved suite with descriptions and the licences of its data, and the requested seeds."""
+    """Return the whole resolved suite with licences and requested seeds."""
     from harness import registry
 
     sources = {
@@ -244,7 +244,7 @@ def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]
 
 @contextlib.contextmanager
 def scratch_store() -> Iterator[Path]:
-    """Yield the database of a scratch run, in a new folder that is removed at the end."""
+    """Yield a database in a new folder that is removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="harness-scratch-"))
     try:
         yield folder / "harness.duckdb"

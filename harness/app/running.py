@@ -54,7 +54,7 @@ class RunningSuite:
         self.lost: dict[str, tuple[Job, Outcome]] = {}  # ended here without a result
 
     def run(self, plan: Plan, stored: Mapping[str, str] | None = None) -> None:
-        """Run the trials of the suite's plan that are not ``stored``, or with ``force`` delete these and run all."""
+        """Run the trials that are not ``stored``, with ``force`` all of them."""
         self.result.plan = plan
         stored = self.session.stored(plan) if stored is None else stored
         again = sorted(stored.keys() - self.seen) if self.request.force else []
@@ -65,13 +65,13 @@ class RunningSuite:
             pass  # they are counted
 
     def once(self, plan: Plan, stored: Mapping[str, str]) -> Iterator[tuple[Job, Outcome]]:
-        """As :meth:`outcomes`, but yield trials that ended here without a result again instead of rerunning them."""
+        """Run as :meth:`outcomes`, without rerunning trials that failed in this run."""
         again = [self.lost[trial.trial_id] for trial in plan.trials if trial.trial_id in self.lost]
         yield from again
         yield from self.outcomes(plan, {**stored, **{job.trial_id: outcome.status for job, outcome in again}})
 
     def outcomes(self, plan: Plan, stored: Mapping[str, str]) -> Iterator[tuple[Job, Outcome]]:
-        """Run a plan's trials that are not ``stored``, and count all of its trials for the run."""
+        """Run the trials that are not ``stored``; count all trials."""
         new = {trial.trial_id for trial in plan.trials} - self.seen
         self.seen |= new
         for trial_id in new & stored.keys():
@@ -88,7 +88,7 @@ class RunningSuite:
         self.result.stopped = self.session.stopped
 
     def add_seeds(self, maximum: int) -> None:
-        """Add the next seed to the claim most likely to be resolved by it, until all are or ``maximum`` is reached."""
+        """Add seeds one by one, where they most likely resolve a claim."""
         selection, owner = self.request.selection, self.session.owner
         while self.result.stopped is None:
             with owner.reader() as reader:

@@ -75,7 +75,7 @@ class Search:
         return [point for point in self.points[arm] if point.number < start]
 
     def _round(self, waiting: Sequence[tuple[str, Point]], start: int) -> None:
-        """Run the trials of points, group of seeds by group, and record each point when it ends."""
+        """Run the trials of points by groups of seeds; record each point."""
         groups = self.tuning.seed_groups()
         for number, seeds in enumerate(groups):
             running = [(arm, point) for arm, point in waiting if not point.finished]

@@ -1,4 +1,4 @@
-"""Runs the trials of one plan after another over one executor, for a run, a sweep or a verification."""
+"""Runs the trials of plans over one executor."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class StoreRecorder(Recorder):
         self._record(HeartbeatEvent(progress.trial_id, progress.step, progress.steps, progress.loss))
 
     def ended(self, outcome: Outcome) -> None:
-        """Record the outcome of an attempt, and the energy that its GPU counted."""
+        """Record the outcome of an attempt and its energy."""
         self._record(OutcomeEvent(outcome, self._run_id))
         if outcome.gpu_joules is not None:
             detail = {"trial_id": outcome.trial_id, "joules": {"gpu": outcome.gpu_joules}}
@@ -56,7 +56,7 @@ class StoreRecorder(Recorder):
 
 
 class Session:
-    """Runs plans for one owner; use as a context manager, which ends the executor.
+    """Runs plans for one writer; use as a context manager, which ends the executor.
 
     The executor is created for the first trial that must run.
     """

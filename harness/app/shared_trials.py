@@ -1,8 +1,8 @@
-"""Two commands that share trials share the work: each runs what nobody runs, and takes the rest from the other.
+"""Commands that share trials share the work: each runs free trials and takes the others' results.
 
-A trial is locked when it starts and let go once its outcome is in the journal, so that commands that start at the same
-moment both find something to do. The kernel drops the lock when its command dies; then whoever
-waits for the trial runs it. Nobody holds a trial while it waits for another, so that no two can wait for each other.
+A trial is locked from its start until its outcome is in the event log, so that commands that start together both find
+something to do. The kernel drops the lock when its command dies; then a waiting command runs the trial. No command
+holds a trial while it waits for another, so that no two can wait for each other.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class SharedTrials(Sharing):
 
     Args:
         paths: of the database.
-        segment: the part of the journal that this session writes.
+        segment: the log segment that this session writes.
     """
 
     def __init__(self, paths: StorePaths, segment: str) -> None:
@@ -45,7 +45,7 @@ class SharedTrials(Sharing):
     def take(self, job: Job) -> bool:
         """Lock a trial that starts now; raises as :meth:`TrialLocks.take`."""
         if self._locks.take(job.trial_id):
-            # In this order: who had the trial before journalled its result before letting it go.
+            # In this order: another command records its result before it releases the trial.
             self._others.look()
             if self._result(job) is None:
                 return True
@@ -65,7 +65,7 @@ class SharedTrials(Sharing):
         due = now >= self._next_look
         if due:
             self._next_look = now + LOOK_SECONDS
-        # Before the journal is read: a trial that is free then and has no result was given up.
+        # Before the event log is read: a trial that is free and has no result was given up.
         free = {trial_id for trial_id in self._elsewhere if self._locks.is_free(trial_id)} if due else set()
         self._others.look()
         for trial_id, job in list(self._elsewhere.items()):
@@ -77,14 +77,14 @@ class SharedTrials(Sharing):
                 yield job, result
 
     def _result(self, job: Job) -> Outcome | None:
-        """What another measured of a trial, where that is all that is asked for: the weights too where others start."""
+        """Return another command's result, if it has the required trained weights."""
         if job.keep_product and not has_trained_weights(job.folder):
             return None
         return self._others.result(job.trial_id)
 
     @property
     def waiting(self) -> int:
-        """Trials that another command runs, or that wait for one which has had one."""
+        """Number of trials that other commands run."""
         return len(self._elsewhere)
 
     @property

@@ -56,7 +56,7 @@ class SweepResult:
 
 
 def run_sweep(suite: Suite, request: SweepRequest, watch: Watch) -> SweepResult:
-    """Tune every arm at one budget, then compare the chosen configurations on fresh seeds.
+    """Tune every arm at one budget, then compare the chosen configurations.
 
     Raises:
         HarnessError: before anything runs, if the sweep is not valid.

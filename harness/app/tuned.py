@@ -17,7 +17,7 @@ from harness.sweep.summary import summarise
 
 
 def run_protocol(running: RunningSuite) -> None:
-    """Run the trials of a running suite's tuned claims that are not stored.
+    """Run the trials of tuned claims that are not stored.
 
     The trials of all searches and of the learning-rate sensitivity are known before any of them has run: they wait in
     one queue, so that processors are idle once at its end and not once a search.
@@ -44,7 +44,7 @@ def run_protocol(running: RunningSuite) -> None:
 
 
 def _run(running: RunningSuite, plan: Plan) -> None:
-    """Run the trials of a plan that are not stored and have not failed in this run."""
+    """Run trials that are neither stored nor failed in this run."""
     for _ in running.once(plan, running.session.stored(plan)):
         pass  # they are counted
 

@@ -200,7 +200,7 @@ def contents_of(trials: Mapping[str, tuple[str, Any]]) -> Callable[[str], str]:
 def sample_of(
     matches: Sequence[StoredMatch], sample: int, artifacts: Path, stored: Mapping[str, str]
 ) -> tuple[list[StoredMatch], tuple[str, ...]]:
-    """Return a sample of the quickest trials, and what it does not cover.
+    """Return a sample of quick trials, and what it leaves uncovered.
 
     A trial that starts from trained weights can run only if these are still in ``artifacts``, as they are ``stored``.
     """

@@ -98,6 +98,6 @@ def _is_kept(process: psutil.Process) -> bool:
 
 
 def end_as_interrupted() -> None:
-    """Make SIGTERM raise KeyboardInterrupt, so that a scheduler ends a command as Ctrl-C does."""
+    """Make SIGTERM raise KeyboardInterrupt, as Ctrl-C does."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ def import_command(files: tuple[Path, ...], suite: str, scale: str, database: Pa
         files, loaded, database, ImportRequest(scale, map_file, flags, kind, dry_run, command_line())
     )
     if form == "json":
-        rows = [imported.as_dict() for imported in stored]
+        rows = [asdict(imported) for imported in stored]
         click.echo(json.dumps({"suite": loaded.name, "scale": scale, "dry_run": dry_run, "files": rows}))
         return
     for imported in stored:
@@ -92,12 +93,12 @@ def _show(imported: ImportedFile, dry_run: bool) -> None:
     """Print a file's imported configurations, its failures and a summary."""
     from harness.cli.terminal import counted, note, print_table
 
-    rows = [(benchmark, arm, str(len(seeds)), _seeds(seeds)) for (benchmark, arm), seeds in imported.cells.items()]
+    rows = [(arm["benchmark"], arm["arm"], str(len(arm["seeds"])), _seeds(arm["seeds"])) for arm in imported.cells]
     note(f"{imported.file}: {imported.kind}, sha256 {imported.sha256[:12]}", "bold")
     print_table(("benchmark", "arm", "trials", "seeds"), rows, right=("trials",))
     note(imported.mapping)
-    for label, error in imported.failed[:SHOWN]:
-        note(f"failed: {label}: {error}", "yellow")
+    for trial in imported.failed[:SHOWN]:
+        note(f"failed: {trial['trial']}: {trial['error']}", "yellow")
     if len(imported.failed) > SHOWN:
         note(f"failed: {len(imported.failed) - SHOWN} more", "yellow")
     for text in imported.notes:

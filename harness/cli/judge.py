@@ -64,14 +64,11 @@ def judge_command(file: Path, table: str | None, out: Path | None, page: bool, f
     FILE is CSV, TSV, JSON lines, Parquet, or a DuckDB or SQLite file. Nothing is trained and nothing is stored.
     """
     from harness.imports.result_files import read_table
-    from harness.imports.table_layout import TableReading
-    from harness.imports.table_verdicts import Asked, verdicts_of
+    from harness.imports.table_scores import TableQuestion
+    from harness.imports.table_verdicts import verdicts_of
 
     where = tuple(_filter(text) for text in values["where"])
-    names = ("methods", "against", "metric", "pair", "by", "arm_column", "unit", "better")
-    reading = TableReading(where=where, **{name: values[name] for name in names})
-    requested = Asked(values["scope"], values["primary"], values["smallest"], values["alpha"], values["on_divergence"])
-    verdicts = verdicts_of(read_table(file, table), reading, requested)
+    verdicts = verdicts_of(read_table(file, table), TableQuestion(**{**values, "where": where}))
     written = verdicts.write_page(out or Path(f"{file.name.partition('.')[0]}-verdicts.html")) if page else None
     if form == "json":
         click.echo(json.dumps(_record(verdicts, written), ensure_ascii=False))
@@ -104,7 +101,7 @@ def print_table_verdicts(verdicts: TableVerdicts) -> None:
     """Print the verdicts as a table, with notes below it."""
     unit = f", {verdicts.unit}" if verdicts.unit else ""
     title = f"{verdicts.metric}{unit}: {verdicts.better} is better, + is better for the method"
-    announced = ("announced",) if verdicts.asked.primary else ()
+    announced = ("announced",) if verdicts.question.primary else ()
     rows = [_row(item, bool(announced)) for item in verdicts]
     print_table(("test", "verdict", *announced, *NUMBERS), rows, right=NUMBERS, title=title)
     note(f"{verdicts.layout}; {verdicts.correction}")

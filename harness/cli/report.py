@@ -63,7 +63,7 @@ def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, impo
 
 
 def _print_unused(name: str, judged: JudgedSuite, database: Path, *, imported: bool) -> None:
-    """Print how many stored trials were not judged, and how many are carried over from older code."""
+    """Print the numbers of unused and of carried-over trials."""
     from harness.cli.terminal import counted
     from harness.judge.imported import unused_imports
 

@@ -183,7 +183,7 @@ _simulation_options = shared.grouped(
 def plan_command(
     suite: str, chosen: shared.Chosen, database: Path, as_json: bool, simulate: bool, **options: Any
 ) -> None:
-    """Show the trials of a suite, those already stored, and the cost of the rest; nothing is run."""
+    """Show the trials of a suite, stored and new, with their cost."""
     from harness.suite import load_suite
 
     options = {name: value for name, value in options.items() if value is not None}

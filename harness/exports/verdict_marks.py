@@ -104,7 +104,7 @@ def _verdict(word: str | None) -> Verdict | None:
 
 
 def _judged(verdict: Verdict, primary: bool, detail: VerdictDetail) -> Iterator[_Judged]:
-    """A claim's blocks; where each benchmark is a test of its own, with the word of that test."""
+    """A claim's blocks; with a separate test each, the verdict of that test."""
     own = {entry.benchmark: _verdict(entry.verdict) for entry in detail.per_benchmark if entry.verdict}
     for block in detail.blocks:
         label = own.get(block.benchmark, verdict)

@@ -1,13 +1,16 @@
-"""External runs with fields and numbers under their original names."""
+"""External runs, with fields and numbers under their original names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.base.values import number_of
+from harness.data.checksums import checksum
+from harness.errors import HarnessError, choices
 
 Point = tuple[int | None, float]
 """A step and a value; without a step the value is a final one."""
@@ -18,10 +21,10 @@ class ForeignRun:
     """A run of a tracker, or a row of a table.
 
     Attributes:
-        place: where it stands, for messages: ``results.csv:17``, ``mlruns/0/5f3a``.
-        fields: parameters, tags and names by name; of a table's row, every value by its column.
-        series: numbers by name, in the order of their steps; empty for a table's row, whose values are its numbers.
-        ended: why it counts as failed, in words (``is 'crashed' there``); empty for a run that ended well.
+        place: for messages: ``results.csv:17``, ``mlruns/0/5f3a``.
+        fields: parameters, tags and names; of a table's row, every value by its column.
+        series: numbers by name, in the order of their steps; empty for a table's row.
+        ended: why it counts as failed (``is 'crashed' there``); empty for a run that ended well.
     """
 
     place: str
@@ -35,12 +38,11 @@ class ForeignSource:
     """A file or folder of results that was read.
 
     Attributes:
-        path: as it was given.
-        kind: what it is, in words: ``table``, ``MLflow store``.
-        sha256: of the file; of a folder, of the files that were read and their relative paths.
-        rows: it is a table: the numbers stand among the fields.
+        kind: ``table``, ``MLflow store``.
+        sha256: of the file; of a folder, of its files and their relative paths.
+        rows: it is a table: the numbers are among the fields.
         part: the table's name, of a database.
-        notes: what could not be read, or was left out, a sentence each.
+        notes: data that could not be read or is left out, a sentence each.
     """
 
     path: Path
@@ -68,6 +70,11 @@ class ForeignSource:
             return self.fields
         return list(dict.fromkeys(name for run in self.runs for name in run.series))
 
+    def must_have(self, name: str, word: str = "") -> None:
+        """Raise HarnessError, with the valid names, for an unknown field."""
+        if name not in self.fields:
+            raise HarnessError(f"{self.path} has no {word or self.field_word} '{name}'; {choices(self.fields, name)}")
+
     @property
     def field_word(self) -> str:
         """``column`` for a table, else ``field``."""
@@ -77,6 +84,15 @@ class ForeignSource:
 def by_step(points: Mapping[int, float]) -> list[Point]:
     """A series in the order of its steps; of a step that was written twice the last value."""
     return [(step, points[step]) for step in sorted(points)]
+
+
+def sha256_of_files(root: Path, files: Iterable[Path]) -> str:
+    """sha256 over the files' relative paths and contents."""
+    digest = hashlib.sha256()
+    for file in sorted(set(files)):
+        line = f"{file.relative_to(root).as_posix()} {checksum(file)}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def logged_number(value: Any) -> float | None:

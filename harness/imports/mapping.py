@@ -1,4 +1,4 @@
-"""Which of a source's names is which of a suite's: ``map.yaml``, flags, or found by itself where there is no doubt."""
+"""The mapping from a source's names to a suite's: ``map.yaml`` and flags."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -24,42 +24,10 @@ METRIC = re.compile(r"(?P<ours>[A-Za-z0-9][\w.-]*)(?:@(?P<split>\w+))?(?:\*(?P<t
 """The value of ``--metric THEIRS=``: OURS[@SPLIT][*FACTOR]."""
 
 
-class ResolvedWord(TypedDict, total=False):
-    """The source of a word as plain data."""
-
-    column: str
-    value: str
-    names: dict[str, str]
-
-
-class ResolvedMetric(TypedDict, total=False):
-    """The meaning of a number as plain data."""
-
-    metric: str
-    split: str
-    times: float
-
-
-class ResolvedMap(TypedDict, total=False):
-    """A resolved mapping as plain data, as trials store it; see :class:`ImportMap`."""
-
-    benchmark: ResolvedWord
-    arm: ResolvedWord
-    seed: ResolvedWord
-    split: ResolvedWord
-    step: ResolvedWord
-    metric: str
-    value: str
-    metrics: dict[str, ResolvedMetric]
-    patterns: dict[str, str]
-    where: dict[str, str | int | float | bool]
-    table: str
-
-
 class Theirs(Strict):
-    """The source of a word: a column (parameter, tag) or a constant; ``names`` translates values.
+    """The source of a word: a column (parameter, tag) or a constant.
 
-    An empty translation leaves out what has the value.
+    ``names`` translates values; an empty translation skips the results with the value.
     """
 
     column: str | None = None
@@ -74,7 +42,7 @@ class Theirs(Strict):
 
 
 class MetricFrom(Strict):
-    """Which metric a number is, on which split (None: the benchmark's own), and by what it is multiplied."""
+    """The metric of a number, its split (None: as the benchmark declares) and a factor."""
 
     metric: Identifier
     split: SplitName | None = None
@@ -85,10 +53,10 @@ class ImportMap(Strict):
     """From a source's names to a suite's.
 
     Attributes:
-        metric: in a table with one row a number, the column with the metrics' names; ``value``: that with the numbers.
+        metric: in a table with one row a number, the column of the metrics' names; ``value``: that of the numbers.
         metrics: their name of a number → ours.
         patterns: a field whose text holds several words: ``path: "{arm}/seed{seed}"``.
-        where: only what has these values.
+        where: fields and values of the results that are imported.
         table: its name, in a database of several.
     """
 
@@ -113,17 +81,17 @@ class ImportMap(Strict):
     @field_validator("metrics", mode="before")
     @classmethod
     def _same(cls, value: Any) -> Any:
-        """``acc: accuracy`` says no split."""
+        """``acc: accuracy`` names no split."""
         if not isinstance(value, dict):
             return value
         return {key: {"metric": target} if isinstance(target, str) else target for key, target in value.items()}
 
     @model_validator(mode="after")
-    def _known(self) -> ImportMap:
+    def _patterns_and_columns(self) -> ImportMap:
         for text in self.patterns.values():
             for name in PLACEHOLDER.findall(text):
                 if name not in WORDS:
-                    raise ValueError(f"pattern '{text}': no '{{{name}}}'; {choices(list(WORDS), name)}")
+                    raise ValueError(f"pattern '{text}': unknown '{{{name}}}'; {choices(list(WORDS), name)}")
             if not PLACEHOLDER.search(text):
                 raise ValueError(f"pattern '{text}' names nothing; it has words in braces, as in '{{arm}}-s{{seed}}'")
         if (self.metric is None) != (self.value is None):
@@ -134,8 +102,8 @@ class ImportMap(Strict):
 
     def of(self, word: Word) -> Theirs | None:
         """The source of a word, if it is named."""
-        value: Theirs | None = getattr(self, word)
-        return value
+        theirs: Theirs | None = getattr(self, word)
+        return theirs
 
 
 def read_map(path: Path) -> ImportMap:
@@ -158,10 +126,10 @@ class Flags:
     """The mapping's options on the command line; they override ``map.yaml``.
 
     Attributes:
-        benchmark: one for all results, as the suite calls it.
+        benchmark: of all results, by its name in the suite.
         columns: the column of each word.
         arms: ``THEIRS=OURS``.
-        metrics: ``THEIRS=OURS[@SPLIT][*FACTOR]``, or ``OURS…`` where both are called alike.
+        metrics: ``THEIRS=OURS[@SPLIT][*FACTOR]``, or ``OURS…`` for a shared name.
         patterns: ``FIELD=PATTERN``; ``where``: ``FIELD=VALUE``.
     """
 
@@ -178,32 +146,37 @@ class Flags:
 
 
 def with_flags(mapping: ImportMap, flags: Flags) -> ImportMap:
-    """The mapping with what the command line says.
+    """The mapping with the command line's options.
 
     Raises:
-        HarnessError: a flag that says nothing.
+        HarnessError: an invalid option.
     """
-    changed: dict[str, Any] = mapping.model_dump(exclude_none=True)
+    words = {word: mapping.of(word) or Theirs() for word in WORDS}
     for word, column in flags.columns.items():
-        changed[word] = {**changed.get(word, {}), "column": column}
-        changed[word].pop("value", None)
-    for word, value in (("benchmark", flags.benchmark), ("split", flags.split)):
-        if value is not None:
-            changed[word] = {"value": value}
+        words[word] = Theirs(column=column, names=words[word].names)
+    if flags.benchmark is not None:
+        words["benchmark"] = Theirs(value=flags.benchmark)
+    if flags.split is not None:
+        words["split"] = Theirs(value=flags.split)
     names = dict(_pair("--arm", text, "AdamP=adamp", empty=True) for text in flags.arms)
-    if names:
-        arm = changed.get("arm", {})
-        changed["arm"] = {**arm, "names": {**arm.get("names", {}), **names}}
-    changed["metrics"] = {**changed["metrics"], **dict(map(_metric, flags.metrics))}
-    patterns = dict(_pair("--pattern", text, "path={arm}/seed{seed}") for text in flags.patterns)
-    changed["patterns"] = {**changed["patterns"], **patterns}
-    changed["where"] = {**changed["where"], **dict(_pair("--where", text, "state=finished") for text in flags.where)}
-    others = {"metric": flags.metric_column, "value": flags.value_column, "table": flags.table}
-    changed |= {key: value for key, value in others.items() if value is not None}
+    words["arm"] = words["arm"].model_copy(update={"names": {**words["arm"].names, **names}})
     try:
-        return ImportMap.model_validate(changed)
+        return ImportMap.model_validate(
+            {
+                **{word: theirs for word, theirs in words.items() if theirs != Theirs()},
+                "metric": flags.metric_column or mapping.metric,
+                "value": flags.value_column or mapping.value,
+                "metrics": {**mapping.metrics, **dict(map(_metric, flags.metrics))},
+                "patterns": {
+                    **mapping.patterns,
+                    **dict(_pair("--pattern", text, "path={arm}/seed{seed}") for text in flags.patterns),
+                },
+                "where": {**mapping.where, **dict(_pair("--where", text, "state=finished") for text in flags.where)},
+                "table": flags.table or mapping.table,
+            }
+        )
     except ValidationError as error:
-        raise HarnessError("; ".join(_told(detail) for detail in error.errors())) from None
+        raise HarnessError("; ".join(_message(detail) for detail in error.errors())) from None
 
 
 def _pair(flag: str, text: str, example: str, empty: bool = False) -> tuple[str, str]:
@@ -214,23 +187,20 @@ def _pair(flag: str, text: str, example: str, empty: bool = False) -> tuple[str,
     return key, value
 
 
-def _metric(text: str) -> tuple[str, ResolvedMetric]:
+def _metric(text: str) -> tuple[str, object]:
+    """A number's name, and its metric as plain data."""
     theirs, _, rest = text.rpartition("=")
     match = METRIC.fullmatch(rest)
     if match is None:
         raise HarnessError(f"--metric '{text}': THEIRS=OURS[@SPLIT][*FACTOR] is expected, as in acc=accuracy@test*100")
-    target: ResolvedMetric = {"metric": match["ours"]}
-    if match["split"]:
-        target["split"] = match["split"]
-    if match["times"]:
-        try:
-            target["times"] = float(match["times"])
-        except ValueError:
-            raise HarnessError(f"--metric '{text}': '{match['times']}' is not a number to multiply by") from None
-    return theirs or match["ours"], target
+    try:
+        times = float(match["times"]) if match["times"] else None
+    except ValueError:
+        raise HarnessError(f"--metric '{text}': '{match['times']}' is not a number to multiply by") from None
+    return theirs or match["ours"], {"metric": match["ours"], "split": match["split"], "times": times}
 
 
-def _told(detail: Any) -> str:
+def _message(detail: Any) -> str:
     where, message = ".".join(map(str, detail["loc"])), str(detail.get("ctx", {}).get("error", detail["msg"]))
     return f"{where}: {message}" if where else message
 
@@ -256,30 +226,32 @@ def matched(pattern: str, text: str) -> dict[str, str] | None:
     return None if match is None else match.groupdict()
 
 
-def in_words(plain: ResolvedMap) -> str:
+def in_words(mapping: ImportMap) -> str:
     """A resolved mapping in a clause: ``arm from 'optimizer', seed from 'seed', accuracy from 'acc' (× 100)``."""
-    parts = [_word_text(word, plain[word]) for word in WORDS if word in plain]
+    words = ((word, mapping.of(word)) for word in WORDS)
+    parts = [_word_text(word, theirs) for word, theirs in words if theirs is not None]
     parts += [
         f"{' and '.join(PLACEHOLDER.findall(text))} from '{name}' by '{text}'"
-        for name, text in plain.get("patterns", {}).items()
+        for name, text in mapping.patterns.items()
     ]
-    if "metric" in plain:
-        parts.append(f"numbers from '{plain['value']}', named by '{plain['metric']}'")
-    for name, target in plain.get("metrics", {}).items():
-        more = f" on {target['split']}" if target.get("split") else ""
-        more += f" × {target['times']:g}" if "times" in target else ""
-        parts.append(f"{target['metric']}{more} from '{name}'")
-    parts += [f"where {name} = {value}" for name, value in plain.get("where", {}).items()]
+    if mapping.metric is not None:
+        parts.append(f"numbers from '{mapping.value}', named by '{mapping.metric}'")
+    for name, target in mapping.metrics.items():
+        more = f" on {target.split}" if target.split else ""
+        more += f" × {target.times:g}" if target.times is not None else ""
+        parts.append(f"{target.metric}{more} from '{name}'")
+    parts += [f"where {name} = {value}" for name, value in mapping.where.items()]
     return ", ".join(parts)
 
 
-def _word_text(word: str, theirs: ResolvedWord) -> str:
-    names = [f"{theirs_name} → {other or 'left out'}" for theirs_name, other in theirs.get("names", {}).items()]
-    text = f"{word} {theirs['value']}" if "value" in theirs else f"{word} from '{theirs['column']}'"
+def _word_text(word: Word, theirs: Theirs) -> str:
+    names = [f"{name} → {other or 'left out'}" for name, other in theirs.names.items()]
+    text = word if theirs.value is None else f"{word} {theirs.value}"
+    text += "" if theirs.column is None else f" from '{theirs.column}'"
     return text + (f" ({', '.join(names)})" if names else "")
 
 
-def fields_told(names: Iterable[str]) -> str:
+def first_names(names: Iterable[str]) -> str:
     """Names in a message, the first few."""
     listed = [name for name in names if not name.startswith("tags.mlflow.")]
     return ", ".join(listed[:20]) + (f", … ({len(listed)} in all)" if len(listed) > 20 else "") or "none"

@@ -1,14 +1,13 @@
-"""Stores imported results: one run for each file, with the file's trials."""
+"""Storage of imported results: a run for each file, with the file's trials."""
 
 from __future__ import annotations
 
 import secrets
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from harness.data.checksums import sha256_of
 from harness.imports.foreign import ForeignSource
@@ -27,14 +26,25 @@ ENDED = (Status.DONE, Status.DIVERGED, Status.FAILED)
 ABOUT = {"class": "imported", "about": "results from elsewhere: nothing is known of where they were computed"}
 
 
+class ImportedSeeds(TypedDict):
+    """The imported seeds of an arm on a benchmark."""
+
+    benchmark: str
+    arm: str
+    seeds: list[int]
+
+
 @dataclass(frozen=True, slots=True)
 class ImportedFile:
-    """The result of importing a file.
+    """The result of importing a file; its fields are those of ``harness import --format json``.
 
     Attributes:
+        mapping: in words.
         run_id: the run that has its trials; None where the newest import of this file has them already.
-        new: trials that were not there; ``known``: those that were.
-        cells: seeds by (benchmark, arm); ``failed``: trials without a score, with the reason.
+        new: the number of trials that were missing; ``known``: of those that were stored.
+        series: the number of curves.
+        left_out: the number of results that the mapping skips.
+        failed: each ``trial`` without a score, as ``benchmark/arm/seed``, with its ``error``.
     """
 
     file: str
@@ -44,24 +54,16 @@ class ImportedFile:
     run_id: str | None
     new: int
     known: int
-    cells: Mapping[tuple[str, str], Sequence[int]]
-    failed: Sequence[tuple[str, str]]
     series: int
     left_out: int
-    notes: Sequence[str]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        cells = [{"benchmark": b, "arm": a, "seeds": list(seeds)} for (b, a), seeds in self.cells.items()]
-        failed = [{"trial": label, "error": error} for label, error in self.failed]
-        names = ("file", "kind", "sha256", "mapping", "run_id", "new", "known", "series", "left_out")
-        plain = {name: getattr(self, name) for name in names}
-        return {**plain, "cells": cells, "failed": failed, "notes": list(self.notes)}
+    cells: list[ImportedSeeds]
+    failed: list[dict[str, str]]
+    notes: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class ReadFile:
-    """A file that was read and understood, before anything is stored."""
+    """A file as trials, before anything is stored."""
 
     source: ForeignSource
     matched: Matched
@@ -72,7 +74,7 @@ def read_file(path: Path, mapping: ImportMap, target: ImportTarget, kind: str | 
     """Read a file as trials of a suite; nothing is stored.
 
     Raises:
-        HarnessError: it cannot be read, or something in it is not known.
+        HarnessError: it cannot be read, or has something unknown.
     """
     source = read_source(path, kind, mapping.table)
     return ReadFile(source, trials_of(source, mapping, target), target)
@@ -87,36 +89,34 @@ def store_files(read: Sequence[ReadFile], database: Path, command: str, dry_run:
 
 
 def _store(read: ReadFile, database: Path, command: str, dry_run: bool) -> ImportedFile:
-    trials = read.matched.trials
+    source, trials = read.source, read.matched.trials
     there, newest = _stored(read, database)
     new = [trial for trial in trials if trial.trial_id not in there]
     again = {trial.trial_id for trial in trials} == newest
     run_id = None if again or dry_run else f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
     if run_id is not None:
-        _journal(read, new, there, database, command, run_id)
-    cells: dict[tuple[str, str], list[int]] = {}
+        _record(read, new, there, database, command, run_id)
+    seeds: dict[tuple[str, str], list[int]] = {}
     for trial in trials:
-        cells.setdefault((trial.benchmark, trial.arm), []).append(trial.seed)
-    failed = [(_label(trial), trial.error) for trial in trials if trial.error is not None]
-    source, matched = read.source, read.matched
+        seeds.setdefault((trial.benchmark, trial.arm), []).append(trial.seed)
     return ImportedFile(
-        source.name,
-        source.kind,
-        source.sha256,
-        in_words(matched.mapping),
-        run_id,
-        len(new),
-        len(trials) - len(new),
-        cells,
-        failed,
-        sum(len(trial.series) for trial in trials),
-        matched.left_out,
-        matched.notes,
+        file=source.name,
+        kind=source.kind,
+        sha256=source.sha256,
+        mapping=in_words(read.matched.mapping),
+        run_id=run_id,
+        new=len(new),
+        known=len(trials) - len(new),
+        series=sum(len(trial.series) for trial in trials),
+        left_out=read.matched.left_out,
+        cells=[{"benchmark": name, "arm": arm, "seeds": of_arm} for (name, arm), of_arm in seeds.items()],
+        failed=[
+            {"trial": f"{trial.benchmark}/{trial.arm}/{trial.seed}", "error": trial.error}
+            for trial in trials
+            if trial.error is not None
+        ],
+        notes=list(source.notes),
     )
-
-
-def _label(trial: ImportedTrial) -> str:
-    return f"{trial.benchmark}/{trial.arm}/{trial.seed}"
 
 
 def _stored(read: ReadFile, database: Path) -> tuple[set[str], set[str]]:
@@ -141,19 +141,15 @@ def _place(source: ForeignSource) -> str:
     return f"{source.path.resolve()}[{source.part}]" if source.part else str(source.path.resolve())
 
 
-def _journal(
+def _record(
     read: ReadFile, new: Sequence[ImportedTrial], there: set[str], database: Path, command: str, run_id: str
 ) -> None:
     suite, scale, source = read.target.suite, read.target.scale, read.source
-    words = in_words(read.matched.mapping)
-    about = {
-        "file": source.name,
+    origin = {
+        **_origin(read),
         "path": _place(source),
-        "kind": source.kind,
-        "sha256": source.sha256,
-        "mapping": dict(read.matched.mapping),
-        "words": words,
-        "notes": list(read.matched.notes),
+        "words": in_words(read.matched.mapping),
+        "notes": list(source.notes),
     }
     began = _now()
     run = {
@@ -168,61 +164,54 @@ def _journal(
             "title": suite.model.title,
             "path": str(suite.path.resolve()),
             "resolved": suite_to_json(suite),
-            "imported": about,
+            "imported": origin,
         },
     }
     links = [
         {"trial_id": trial.trial_id, "benchmark": trial.benchmark, "arm": trial.arm, "reused": trial.trial_id in there}
         for trial in read.matched.trials
     ]
-    with Writer(database, run_id) as owner:
-        owner.record(EnvironmentEvent(ENVIRONMENT, ABOUT))
-        owner.record(RunEvent(run))
-        owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
-        owner.record(PlannedEvent(run_id, [_row(read, trial, about, began) for trial in new], links))
+    with Writer(database, run_id) as writer:
+        writer.record(EnvironmentEvent(ENVIRONMENT, ABOUT))
+        writer.record(RunEvent(run))
+        writer.record(ClaimsEvent(suite.name, claim_rows(suite)))
+        writer.record(PlannedEvent(run_id, [_row(read, trial, began) for trial in new], links))
         for trial in new:  # the run's last line waits for the disk, and with it all before it
-            owner.record(OutcomeEvent(_outcome(trial), run_id), durable=False)
-        owner.record(RunEvent({"run_id": run_id, "status": "done", "finished_at": _now()}))
+            outcome = Outcome(
+                trial.trial_id,
+                trial.status,
+                attempts=1,
+                environment_id=ENVIRONMENT,
+                error=trial.error,
+                results=trial.results,
+                series=trial.series,
+            )
+            writer.record(OutcomeEvent(outcome, run_id), durable=False)
+        writer.record(RunEvent({"run_id": run_id, "status": "done", "finished_at": _now()}))
 
 
 def _now() -> str:
     return datetime.now(UTC).replace(tzinfo=None).isoformat()
 
 
-def _row(read: ReadFile, trial: ImportedTrial, about: Mapping[str, Any], at: str) -> dict[str, Any]:
-    """A trial's row of ``trials``: its content is where it comes from."""
-    base = read.target.settings[trial.benchmark]
-    source = {key: about[key] for key in ("file", "sha256", "kind", "mapping")} | {"at": at, "row": trial.place}
-    spec = imported_spec(trial.arm, trial.seed, read.target.scale)
+def _origin(read: ReadFile) -> dict[str, object]:
+    source, mapping = read.source, read.matched.mapping.model_dump(exclude_defaults=True)
+    return {"file": source.name, "sha256": source.sha256, "kind": source.kind, "mapping": mapping}
+
+
+def _row(read: ReadFile, trial: ImportedTrial, at: str) -> dict[str, object]:
+    """A trial's row of ``trials``, whose content is its origin."""
+    origin = _origin(read)
+    spec = imported_spec(trial.arm, trial.seed, read.target.scale).to_json()
     return {
         "trial_id": trial.trial_id,
-        "spec_id": sha256_of({"source": about["sha256"], "mapping": about["mapping"]}),
+        "spec_id": sha256_of({"source": origin["sha256"], "mapping": origin["mapping"]}),
         "fingerprint": FINGERPRINT,
         "suite": read.target.suite.name,
         "benchmark": trial.benchmark,
         "arm": trial.arm,
         "seed": trial.seed,
         "scale": read.target.scale,
-        "stand_in": list(base.stand_in),
-        "spec": {"imported": source, **spec.to_json()},
+        "stand_in": list(read.target.settings[trial.benchmark].stand_in),
+        "spec": {"imported": {**origin, "at": at, "row": trial.place}, **spec},
     }
-
-
-def _outcome(trial: ImportedTrial) -> Outcome:
-    return Outcome(
-        trial.trial_id,
-        trial.status,
-        attempts=1,
-        environment_id=ENVIRONMENT,
-        error=trial.error,
-        results=trial.results,
-        series=trial.series,
-    )
-
-
-def totals(files: Sequence[ImportedFile]) -> Counter[str]:
-    """Counts over several files: ``new``, ``known``, ``failed``."""
-    counts: Counter[str] = Counter()
-    for file in files:
-        counts.update(new=file.new, known=file.known, failed=len(file.failed))
-    return counts

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from harness.base.tables import FORMS, DataTable, check_rows, form_of, from_records, read_file
-from harness.base.values import number_of
+from harness.base.values import name_of, number_of
 from harness.data.checksums import checksum
 from harness.errors import HarnessError, choices, first_line
 
 MOST_ROWS = 2_000_000
 MOST_COLUMNS = 10_000
-DATABASES = {".duckdb": "duckdb", ".ddb": "duckdb", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db": "sqlite"}
+DATABASES = (".duckdb", ".ddb", ".sqlite", ".sqlite3", ".db")
+DUCKDB_TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY ALL"
+SQLITE_TABLES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name"
 SUFFIXES = (*FORMS, *DATABASES)
 MISSING = ("", "na", "n/a", "nan", "none", "null", "-", "diverged", "failed")
 """Texts of a score that mean that there is none."""
@@ -33,6 +36,33 @@ def score_of(cell: Any) -> float | None:
     return number_of(cell, MISSING)
 
 
+def number_in(cell: Any, place: str, column: str) -> float:
+    """A value as a score; NaN where it is missing.
+
+    Raises:
+        HarnessError: it is not a number.
+    """
+    number = score_of(cell)
+    if number is None:
+        hint = "; a decimal comma? write a point" if re.fullmatch(r"-?\d+,\d+ ?%?", str(cell).strip()) else ""
+        raise HarnessError(f"{place}: '{cell}' in the column '{column}' is not a number{hint}")
+    return number
+
+
+def is_same(cell: Any, wanted: Any) -> bool:
+    """True where two values are equal as text or as numbers."""
+    if name_of(cell) == name_of(wanted) or (isinstance(wanted, bool) and name_of(cell).lower() == str(wanted).lower()):
+        return True
+    value = score_of(cell)
+    return value is not None and value == score_of(wanted)
+
+
+def column_called(columns: Iterable[str], names: Iterable[str]) -> str | None:
+    """The first of the names that is a column's, ignoring case."""
+    lowered = {column.lower(): column for column in reversed(list(columns))}
+    return next((lowered[name] for name in names if name in lowered), None)
+
+
 def read_table(path: Path, table: str | None = None) -> DataTable:
     """Read a table from a file.
 
@@ -42,21 +72,17 @@ def read_table(path: Path, table: str | None = None) -> DataTable:
     Raises:
         HarnessError: the file is missing, of an unsupported kind, or damaged.
     """
-    database = DATABASES.get(path.suffix.lower())
+    is_database = path.suffix.lower() in DATABASES
     if not path.is_file():
         raise HarnessError(f"no file {path}")
-    if database is None and form_of(path) is None:
+    if not is_database and form_of(path) is None:
         raise HarnessError(f"{path}: unsupported file extension; {choices(SUFFIXES)} (.gz of text too)")
-    if database is None and table is not None:
+    if not is_database and table is not None:
         raise HarnessError(f"--table '{table}': {path} is one table")
-    if database is None:
-        table_read = read_file(path, most_rows=MOST_ROWS)
-    else:
-        table_read = _read_duckdb(path, table) if database == "duckdb" else _read_sqlite(path, table)
-    table_read = _within_limits(table_read)
-    if not table_read.rows:
+    content = _read_database(path, table) if is_database else read_file(path, most_rows=MOST_ROWS)
+    if not _within_limits(content).rows:
         raise HarnessError(f"{path}: the table has no rows")
-    return table_read
+    return content
 
 
 def _within_limits(table: DataTable) -> DataTable:
@@ -67,7 +93,10 @@ def _within_limits(table: DataTable) -> DataTable:
 
 
 def table_of(data: Any, name: str = "the table") -> DataTable:
-    """A table from what Python has: a data frame (pandas, Polars, Arrow), columns by name, or a list of rows by name.
+    """A table from a file, a data frame, columns or rows.
+
+    Args:
+        data: a data frame of pandas, Polars or Arrow; a mapping of columns; a list of mappings; or a path.
 
     Raises:
         HarnessError: it is none of these.
@@ -94,33 +123,27 @@ def table_of(data: Any, name: str = "the table") -> DataTable:
     return _within_limits(from_records(name, data, range(1, len(data) + 1)))
 
 
-def _read_duckdb(path: Path, table: str | None) -> DataTable:
+def _read_database(path: Path, table: str | None) -> DataTable:
+    """A table of a DuckDB or SQLite file, by its first bytes."""
     import duckdb
 
+    with path.open("rb") as file:
+        is_sqlite = file.read(15) == b"SQLite format 3"
+    kind, listed = ("SQLite", SQLITE_TABLES) if is_sqlite else ("DuckDB", DUCKDB_TABLES)
+    connection: sqlite3.Connection | duckdb.DuckDBPyConnection
     try:
-        with closing(duckdb.connect(str(path), read_only=True, config=CLOSED)) as connection:
-            listed = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY ALL"
+        if is_sqlite:
+            connection = sqlite3.connect(f"file:{path.resolve().as_posix()}?mode=ro", uri=True)
+        else:
+            connection = duckdb.connect(str(path), read_only=True, config=CLOSED)
+        with closing(connection):
             chosen = _chosen(path, table, [name for (name,) in connection.execute(listed).fetchall()])
-            answer = connection.execute(f"SELECT * FROM {_quoted(chosen)} LIMIT {MOST_ROWS + 1}")
+            quoted = chosen.replace('"', '""')
+            answer = connection.execute(f'SELECT * FROM "{quoted}" LIMIT {MOST_ROWS + 1}')
             columns = tuple(str(column[0]) for column in answer.description or ())
             rows = answer.fetchall()
-    except duckdb.Error as error:
-        raise HarnessError(f"{path}: cannot be read as a DuckDB file: {first_line(error)}") from None
-    return DataTable(f"{path}[{chosen}]", columns, rows, range(1, len(rows) + 1), checksum(path))
-
-
-def _read_sqlite(path: Path, table: str | None) -> DataTable:
-    if path.read_bytes()[:15] != b"SQLite format 3":
-        return _read_duckdb(path, table)  # both are called .db
-    try:
-        with closing(sqlite3.connect(f"file:{path.resolve().as_posix()}?mode=ro", uri=True)) as connection:
-            listed = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name"
-            chosen = _chosen(path, table, [name for (name,) in connection.execute(listed).fetchall()])
-            answer = connection.execute(f"SELECT * FROM {_quoted(chosen)} LIMIT {MOST_ROWS + 1}")
-            columns = tuple(str(column[0]) for column in answer.description)
-            rows = answer.fetchall()
-    except sqlite3.Error as error:
-        raise HarnessError(f"{path}: cannot be read as an SQLite file: {error}") from None
+    except (duckdb.Error, sqlite3.Error) as error:
+        raise HarnessError(f"{path}: cannot be read as a {kind} file: {first_line(error)}") from None
     return DataTable(f"{path}[{chosen}]", columns, rows, range(1, len(rows) + 1), checksum(path))
 
 
@@ -132,7 +155,3 @@ def _chosen(path: Path, table: str | None, names: Sequence[str]) -> str:
     if table not in names:
         raise HarnessError(f"{path} has no table '{table}'; {choices(list(names), table)}")
     return table
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

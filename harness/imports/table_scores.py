@@ -1,18 +1,22 @@
-"""Scores from a table; every doubt is reported with its line."""
+"""Scores of the compared arms of a table; each doubt is an error with its line."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
 
 from harness.base.tables import DataTable
 from harness.base.values import name_of, names_in
 from harness.errors import HarnessError, choices
-from harness.imports.table_layout import VALUES, PlacedScore, TableReading, placed_scores
+from harness.imports.result_files import column_called, is_same, number_in, score_of
 from harness.judge.comparing import ArmScore
 
+NAMES, VALUES = ("metric", "name", "measure"), ("value", "score", "result")
+"""Columns of a table with one row a number."""
 PAIRS = ("seed", "random_seed", "rng_seed", "random_state", "fold", "split_seed", "repeat", "repetition", "replicate")
 """Columns that pair results, if the table has one and none is named."""
 HIGHER = re.compile(
@@ -24,8 +28,46 @@ LOWER = re.compile(
     r"bits|bpc|bpb|ece|brier|regret"
 )
 SHARE = re.compile(r"acc|top.?[15]\b|f1|precision|recall|auc|auroc|iou|dice|err|\bwer\b|\bcer\b|win.?rate|hit|ece")
-"""Metrics that people give as a share or in percent."""
+"""Metrics that people write as a share or in percent."""
 LISTED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TableQuestion:
+    """The comparison to make, and how to read the table.
+
+    Attributes:
+        methods: arms, as the table names them; each is compared with each of ``against``.
+        pair: the column that pairs results; None: one of ``PAIRS``.
+        by: columns whose values are benchmarks.
+        scope: ``each`` benchmark is a test, the effect is in ``all`` of them, or it is their ``mean``.
+        better: ``higher`` or ``lower``; None: as the metric's name says.
+        unit: of the metric; '' where it is unknown.
+        primary: tests that were announced before results: a benchmark, an arm, or several of them with ``/`` between.
+        smallest: the smallest effect size of interest, in the metric's unit; without it no verdict is 'no effect'.
+        where: column and value of the rows that are read.
+        arm_column: the column of the arms, where several could be.
+    """
+
+    methods: tuple[str, ...]
+    against: tuple[str, ...]
+    metric: str
+    pair: str | None = None
+    by: tuple[str, ...] = ()
+    scope: str = "each"
+    better: str | None = None
+    unit: str = ""
+    primary: tuple[str, ...] = ()
+    smallest: float | None = None
+    where: tuple[tuple[str, str], ...] = ()
+    arm_column: str | None = None
+    alpha: float = 0.05
+    on_divergence: str = "invalid"
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Every arm, methods first."""
+        return tuple(dict.fromkeys((*self.methods, *self.against)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +77,7 @@ class ReadScores:
     Attributes:
         pair: the column that pairs results.
         layout: how the table was understood, in a sentence.
-        notes: what the reader should know: rows without a partner, without a number.
+        notes: rows without a partner or without a number.
     """
 
     scores: tuple[ArmScore, ...]
@@ -46,123 +88,20 @@ class ReadScores:
     notes: tuple[str, ...]
 
 
-def read_scores(table: DataTable, reading: TableReading) -> ReadScores:
+def read_scores(table: DataTable, question: TableQuestion) -> ReadScores:
     """The scores of the compared arms.
 
     Raises:
-        HarnessError: the table does not say them, or leaves a doubt that the options can settle.
+        HarnessError: the table lacks them, or leaves a doubt that the options can settle.
     """
-    _check_arms(reading)
-    for column in (*reading.by, *(name for name, _ in reading.where)):
-        table.must_have(column)
-    kept = _kept(table, reading)
-    pair = _pair_column(table, reading)
-    cells, layout = placed_scores(table, reading, kept, pair)
-    _check_duplicates(table, reading, cells, pair)
-    unit = _checked_unit(table, reading, cells)
-    better = reading.better or better_of(reading.metric)
-    notes = [*_missing(table, cells), *_unpaired(table, reading, cells, pair)]
-    description = f"{layout}; paired by '{pair}'"
-    if reading.by:
-        description += f"; a benchmark for each {' and '.join(reading.by)}"
-    return ReadScores(tuple(cell.score for cell in cells), pair, description, better, unit, tuple(notes))
-
-
-def _check_arms(reading: TableReading) -> None:
-    both = [arm for arm in reading.methods if arm in reading.against]
-    if both and len(reading.arms) == 1:
-        raise HarnessError(f"'{both[0]}' is compared with itself; name another one with --against")
-    if not reading.methods or not reading.against:
-        raise HarnessError("a method and what it is held against are needed: --method A --against B")
-
-
-def _kept(table: DataTable, reading: TableReading) -> list[int]:
-    """The rows that are read."""
-    kept = list(range(len(table.rows)))
-    for column, value in reading.where:
-        values = table.column(column)
-        kept = [row for row in kept if name_of(values[row]) == value]
-        if not kept:
-            valid = choices(names_in(values), value)
-            raise HarnessError(f"{table.name}: no row has '{value}' in the column '{column}'; {valid}")
-    return kept
-
-
-def _pair_column(table: DataTable, reading: TableReading) -> str:
-    if reading.pair is not None:
-        table.must_have(reading.pair)
-        return reading.pair
-    lowered = {column.lower(): column for column in table.columns}
-    columns = [lowered[name] for name in PAIRS if name in lowered]
-    if not columns:
-        raise HarnessError(
-            f"{table.name}: nothing says which results belong together; name the column that pairs them with --pair, "
-            f"as in --pair seed. Columns: {', '.join(table.columns)}. Results that share nothing (no seed, no fold, "
-            "no split) cannot be judged here: run both arms under common seeds"
-        )
-    return columns[0]
-
-
-def _check_duplicates(table: DataTable, reading: TableReading, cells: Sequence[PlacedScore], pair: str) -> None:
-    first: dict[tuple[str, str, str], PlacedScore] = {}
-    for cell in cells:
-        score = cell.score
-        key = (score.arm, score.benchmark, score.pair)
-        other = first.setdefault(key, cell)
-        if other is cell:
-            continue
-        apart = [
-            name
-            for name, value, two in zip(table.columns, table.rows[other.row], table.rows[cell.row], strict=True)
-            if value != two and name not in (reading.metric, *VALUES)
-        ]
-        where = f" on {score.benchmark}" if score.benchmark else ""
-        notes = (
-            f"they differ in {', '.join(repr(name) for name in apart[:LISTED])}: name what makes them different "
-            f"benchmarks with --by {apart[0]}, or keep one with --where {apart[0]}="
-            f"{name_of(table.rows[cell.row][table.columns.index(apart[0])])}"
-            if apart
-            else "nothing tells them apart: keep one of them"
-        )
-        raise HarnessError(
-            f"{table.place(cell.row)}: a second {reading.metric} of {score.arm}{where} for {pair} {score.pair}, after "
-            f"line {table.lines[other.row]}; {notes}"
-        )
-
-
-def _checked_unit(table: DataTable, reading: TableReading, cells: Sequence[PlacedScore]) -> str:
-    """The named unit, or the one that the numbers prove."""
-    finite = [cell for cell in cells if math.isfinite(cell.score.value)]
-    if not finite:
-        raise HarnessError(f"{table.name}: no row of {', '.join(reading.arms)} has a number for {reading.metric}")
-    unit, share = reading.unit.lower(), SHARE.search(reading.metric.lower()) is not None
-    small = [cell for cell in finite if 0 < cell.score.value <= 1]
-    large = [cell for cell in finite if cell.score.value > 1]
-    if unit == "percent" and not large:
-        raise HarnessError(
-            f"{table.name}: --unit percent, and every {reading.metric} lies in [0, 1]; say --unit fraction"
-        )
-    if unit == "fraction" and (large or any(cell.score.value < 0 for cell in finite)):
-        odd = next(cell for cell in finite if not 0 <= cell.score.value <= 1)
-        raise HarnessError(
-            f"{table.place(odd.row)}: --unit fraction, and {reading.metric} is {odd.score.value:g}; say --unit percent"
-        )
-    if unit or not share:
-        return reading.unit
-    if small and large and max(cell.score.value for cell in large) > 1.5:
-        raise HarnessError(
-            f"{table.place(small[0].row)}: {reading.metric} is {small[0].score.value:g} here and "
-            f"{large[0].score.value:g} in line {table.lines[large[0].row]}: fractions and percent mixed? Write all in "
-            "one way, or say --unit percent if both are percent"
-        )
-    return "fraction" if small and not large else "percent" if large and not small else ""
+    return _Reading(table, question).read()
 
 
 def better_of(metric: str) -> str:
-    """The direction that a metric's name says.
+    """The direction that a metric's name states.
 
     Raises:
-        HarnessError: it says none, or both.
+        HarnessError: it states none, or both.
     """
     name = metric.lower().replace("_", " ").replace("-", " ")
     higher, lower = HIGHER.search(name) is not None, LOWER.search(name) is not None
@@ -171,56 +110,275 @@ def better_of(metric: str) -> str:
     return "higher" if higher else "lower"
 
 
-def _missing(table: DataTable, cells: Sequence[PlacedScore]) -> list[str]:
-    """A line an arm: where it has no number."""
-    notes = []
-    for arm in dict.fromkeys(cell.score.arm for cell in cells):
-        lines = [
-            table.lines[cell.row] for cell in cells if cell.score.arm == arm and not math.isfinite(cell.score.value)
-        ]
-        if lines:
-            where = ", ".join(map(str, lines[:LISTED])) + (
-                f" and {len(lines) - LISTED} more" if len(lines) > LISTED else ""
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A score with its row."""
+
+    score: ArmScore
+    row: int
+
+
+class _Reading:
+    def __init__(self, table: DataTable, question: TableQuestion) -> None:
+        self.table, self.question = table, question
+        self._check_arms()
+        for column in (*question.by, *(name for name, _ in question.where)):
+            table.must_have(column)
+        self.rows = self._kept()
+        self.pair = self._pair_column()
+
+    def read(self) -> ReadScores:
+        """Find the layout, then the scores, and check them."""
+        question = self.question
+        placed, layout = self._placed()
+        self._check_duplicates(placed)
+        unit = self._checked_unit(placed)
+        better = question.better or better_of(question.metric)
+        notes = [*self._without_number(placed), *self._without_partner(placed)]
+        layout += f"; paired by '{self.pair}'"
+        if question.by:
+            layout += f"; a benchmark for each {' and '.join(question.by)}"
+        return ReadScores(tuple(entry.score for entry in placed), self.pair, layout, better, unit, tuple(notes))
+
+    def _check_arms(self) -> None:
+        both = [arm for arm in self.question.methods if arm in self.question.against]
+        if both and len(self.question.arms) == 1:
+            raise HarnessError(f"'{both[0]}' is compared with itself; name another arm with --against")
+        if not self.question.methods or not self.question.against:
+            raise HarnessError("a method and a baseline are needed: --method A --against B")
+
+    def _kept(self) -> list[int]:
+        """The rows that ``where`` keeps."""
+        kept = list(range(len(self.table.rows)))
+        for column, value in self.question.where:
+            values = self.table.column(column)
+            kept = [row for row in kept if is_same(values[row], value)]
+            if not kept:
+                valid = choices(names_in(values), value)
+                raise HarnessError(f"{self.table.name}: no row has '{value}' in the column '{column}'; {valid}")
+        return kept
+
+    def _pair_column(self) -> str:
+        if self.question.pair is not None:
+            self.table.must_have(self.question.pair)
+        column = self.question.pair or column_called(self.table.columns, PAIRS)
+        if column is None:
+            raise HarnessError(
+                f"{self.table.name}: no column pairs the results; name one with --pair, as in --pair seed. Columns: "
+                f"{', '.join(self.table.columns)}. Results that share nothing (no seed, no fold, no split) cannot be "
+                "judged: run both arms under common seeds"
             )
-            notes.append(f"{arm} has no finite number in line{'s' * (len(lines) > 1)} {where}: counted as failed")
-    return notes
+        return column
 
+    # layouts
 
-def _unpaired(table: DataTable, reading: TableReading, cells: Sequence[PlacedScore], pair: str) -> list[str]:
-    """Notes on results without a partner, which are dropped."""
-    seen: dict[str, dict[str, set[str]]] = {}
-    for cell in cells:
-        seen.setdefault(cell.score.benchmark, {}).setdefault(cell.score.arm, set()).add(cell.score.pair)
-    notes, common = [], 0
-    for benchmark, by_arm in seen.items():
-        where = f" on {benchmark}" if benchmark else ""
-        for method in reading.methods:
-            for other in reading.against:
-                first, two = by_arm.get(method, set()), by_arm.get(other, set())
-                common += len(first & two) if method != other else 0
-                for arm, partner, alone in ((method, other, first - two), (other, method, two - first)):
-                    if alone and method != other:
-                        notes.append(f"{arm} has {pair} {_listed(alone)}{where}, {partner} has not: dropped")
-    if not common:
-        sides = {
-            arm: sorted({pair for by_arm in seen.values() for pair in by_arm.get(arm, ())}) for arm in reading.arms
-        }
-        listed = "; ".join(f"{arm} has {_listed(set(pairs)) if pairs else 'none'}" for arm, pairs in sides.items())
-        raise HarnessError(
-            f"{table.name}: no {pair} is common to {' and '.join(reading.arms)}: {listed}. Unpaired results are not "
-            "judged: run both under the same seeds, or name another column with --pair"
+    def _placed(self) -> tuple[list[_Placed], str]:
+        """Every number of a compared arm, and the layout in words."""
+        arms = self.question.arms
+        if self.question.arm_column is None and set(arms) <= set(self.table.columns):
+            return self._wide({arm: arm for arm in arms})
+        arm_column = self._arm_column()
+        if arm_column is not None:
+            return self._long(arm_column)
+        named = {arm: column for arm in arms if (column := self._joined_column(arm)) is not None}
+        if len(named) == len(arms):
+            return self._wide(named)
+        raise HarnessError(self._no_arms())
+
+    def _joined_column(self, arm: str) -> str | None:
+        """``adam_accuracy``, ``accuracy/adam`` and the like."""
+        metric = self.question.metric
+        joined = {f"{first}{sign}{other}" for sign in "_-./ :" for first, other in ((arm, metric), (metric, arm))}
+        listed = [column for column in self.table.columns if column in joined]
+        return listed[0] if len(listed) == 1 else None
+
+    def _arm_column(self) -> str | None:
+        table, column = self.table, self.question.arm_column
+        if column is not None:
+            table.must_have(column)
+            values = names_in(table.column(column))
+            for arm in self.question.arms:
+                if arm not in values:
+                    raise HarnessError(f"{table.name}: the column '{column}' has no '{arm}'; {choices(values, arm)}")
+            return column
+        arms = set(self.question.arms)
+        holding = [
+            name for at, name in enumerate(table.columns) if arms <= {name_of(table.rows[row][at]) for row in self.rows}
+        ]
+        if len(holding) > 1:
+            listed = " and ".join(f"'{name}'" for name in holding)
+            raise HarnessError(f"{table.name}: the columns {listed} both have the arms; name one with --arm-column")
+        return holding[0] if holding else None
+
+    def _no_arms(self) -> str:
+        """A message with a missing arm and the best column's arms."""
+        table, arms = self.table, self.question.arms
+        values = {column: names_in(table.column(column)) for column in table.columns}
+        many, best = max((sum(arm in values[column] for arm in arms), column) for column in table.columns)
+        if many:
+            missing = next(arm for arm in arms if arm not in values[best])
+            return f"{table.name}: the column '{best}' has no '{missing}'; {choices(values[best], missing)}"
+        return (
+            f"{table.name}: no column has the values {', '.join(arms)} or these names. Columns: "
+            f"{', '.join(table.columns)}"
         )
-    return list(dict.fromkeys(notes))
+
+    def _long(self, arm_column: str) -> tuple[list[_Placed], str]:
+        """One row a result, or one row a number: arms in a column."""
+        table, metric = self.table, self.question.metric
+        arms = [name_of(value) for value in table.column(arm_column)]
+        rows = [row for row in self.rows if arms[row] in self.question.arms]
+        value_column, layout = metric, f"a row a result, arms in '{arm_column}'"
+        if metric not in table.columns:
+            name_column, column = column_called(table.columns, NAMES), column_called(table.columns, VALUES)
+            if name_column is None or column is None:
+                numeric = [name for name in table.columns if any(map(_is_number, table.column(name)[:100]))]
+                valid = choices(numeric or table.columns, metric)
+                raise HarnessError(f"{table.name} has no column '{metric}'; {valid}")
+            rows = self._of_metric(rows, name_column)
+            value_column = column
+            layout = f"a row a number, arms in '{arm_column}', metrics in '{name_column}', numbers in '{value_column}'"
+        placed = [self._score(arms[row], value_column, row) for row in rows]
+        self._check_signs(value_column, placed)
+        return placed, layout
+
+    def _wide(self, columns: dict[str, str]) -> tuple[list[_Placed], str]:
+        """A column an arm; ``columns``: by arm."""
+        name_column, rows = column_called(self.table.columns, NAMES), self.rows
+        if name_column is not None and name_column not in self.question.by:
+            rows = self._of_metric(rows, name_column)
+        placed = [self._score(arm, column, row) for arm, column in columns.items() for row in rows]
+        return placed, "a column an arm"
+
+    def _of_metric(self, rows: Sequence[int], column: str) -> list[int]:
+        """The rows with the metric's name in a column."""
+        names, metric = [name_of(value) for value in self.table.column(column)], self.question.metric
+        chosen = [row for row in rows if names[row] == metric]
+        if not chosen:
+            valid = choices([names[row] for row in rows], metric)
+            raise HarnessError(f"{self.table.name}: the column '{column}' has no '{metric}'; {valid}")
+        return chosen
+
+    def _score(self, arm: str, column: str, row: int) -> _Placed:
+        """An arm's number in a row, with its benchmark and pair."""
+        cells, place = dict(zip(self.table.columns, self.table.rows[row], strict=True)), self.table.place(row)
+        pair, value = name_of(cells[self.pair]), cells[column]
+        if not pair:
+            raise HarnessError(f"{place}: the column '{self.pair}', which pairs results, is empty")
+        number = number_in(value.strip()[:-1] if _is_percentage(value) else value, place, column)
+        return _Placed(ArmScore(arm, " · ".join(name_of(cells[name]) for name in self.question.by), pair, number), row)
+
+    # checks
+
+    def _check_signs(self, column: str, placed: Sequence[_Placed]) -> None:
+        """Refuse a column in which only some numbers have a percent sign."""
+        values = self.table.column(column)
+        signed = [entry.row for entry in placed if _is_percentage(values[entry.row])]
+        plain = [entry.row for entry in placed if entry.row not in signed and not math.isnan(entry.score.value)]
+        if signed and plain:
+            raise HarnessError(
+                f"{self.table.place(signed[0])}: '{values[signed[0]]}' has a percent sign, '{values[plain[0]]}' in "
+                f"line {self.table.lines[plain[0]]} has none; write all in one way"
+            )
+
+    def _check_duplicates(self, placed: Sequence[_Placed]) -> None:
+        table, metric = self.table, self.question.metric
+        first: dict[tuple[str, str, str], int] = {}
+        for entry in placed:
+            score, row = entry.score, entry.row
+            other = first.setdefault((score.arm, score.benchmark, score.pair), row)
+            if other == row:
+                continue
+            cells = zip(table.columns, table.rows[other], table.rows[row], strict=True)
+            apart = [(name, value) for name, left, value in cells if left != value and name not in (metric, *VALUES)]
+            advice = "nothing tells them apart: keep one of them"
+            if apart:
+                name, value = apart[0]
+                advice = (
+                    f"they differ in {', '.join(repr(column) for column, _ in apart[:LISTED])}: name what makes them "
+                    f"different benchmarks with --by {name}, or keep one with --where {name}={name_of(value)}"
+                )
+            where = f" on {score.benchmark}" if score.benchmark else ""
+            raise HarnessError(
+                f"{table.place(row)}: a second {metric} of {score.arm}{where} for {self.pair} {score.pair}, after "
+                f"line {table.lines[other]}; {advice}"
+            )
+
+    def _checked_unit(self, placed: Sequence[_Placed]) -> str:
+        """The named unit, or the one that the numbers prove."""
+        table, metric, unit = self.table, self.question.metric, self.question.unit.lower()
+        finite = [entry for entry in placed if math.isfinite(entry.score.value)]
+        if not finite:
+            raise HarnessError(f"{table.name}: no row of {', '.join(self.question.arms)} has a number for {metric}")
+        small = [entry for entry in finite if 0 < entry.score.value <= 1]
+        large = [entry for entry in finite if entry.score.value > 1]
+        outside = next((entry for entry in finite if not 0 <= entry.score.value <= 1), None)
+        if unit == "percent" and not large:
+            raise HarnessError(f"{table.name}: --unit percent, and every {metric} lies in [0, 1]; say --unit fraction")
+        if unit == "fraction" and outside is not None:
+            raise HarnessError(
+                f"{table.place(outside.row)}: --unit fraction, and {metric} is {outside.score.value:g}; say --unit "
+                "percent"
+            )
+        if unit or SHARE.search(metric.lower()) is None:
+            return self.question.unit
+        if small and large and max(entry.score.value for entry in large) > 1.5:
+            raise HarnessError(
+                f"{table.place(small[0].row)}: {metric} is {small[0].score.value:g} here and "
+                f"{large[0].score.value:g} in line {table.lines[large[0].row]}: fractions and percent mixed? Write all "
+                "in one way, or say --unit percent if both are percent"
+            )
+        return "fraction" if small and not large else "percent" if large and not small else ""
+
+    def _without_number(self, placed: Sequence[_Placed]) -> Iterator[str]:
+        """A note for each arm that lacks finite numbers."""
+        lines: dict[str, list[str]] = defaultdict(list)
+        for entry in placed:
+            if not math.isfinite(entry.score.value):
+                lines[entry.score.arm].append(str(self.table.lines[entry.row]))
+        for arm in self.question.arms:
+            if arm in lines:
+                word = "line" if len(lines[arm]) == 1 else "lines"
+                yield f"{arm} has no finite number in {word} {_first_of(lines[arm])}: counted as failed"
+
+    def _without_partner(self, placed: Sequence[_Placed]) -> list[str]:
+        """Notes on results that are dropped because they have no partner."""
+        pairs: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for entry in placed:
+            pairs[entry.score.benchmark, entry.score.arm].add(entry.score.pair)
+        notes, common = [], 0
+        benchmarks = dict.fromkeys(benchmark for benchmark, _ in pairs)
+        for benchmark, method, other in product(benchmarks, self.question.methods, self.question.against):
+            if method == other:
+                continue
+            where = f" on {benchmark}" if benchmark else ""
+            common += len(pairs[benchmark, method] & pairs[benchmark, other])
+            for arm, partner in ((method, other), (other, method)):
+                if alone := pairs[benchmark, arm] - pairs[benchmark, partner]:
+                    notes.append(f"{arm} has {self.pair} {_sorted_text(alone)}{where}, {partner} has not: dropped")
+        if not common:
+            sides = {arm: set().union(*(pairs[name, arm] for name in benchmarks)) for arm in self.question.arms}
+            listed = "; ".join(f"{arm} has {_sorted_text(side) if side else 'none'}" for arm, side in sides.items())
+            raise HarnessError(
+                f"{self.table.name}: no {self.pair} is common to {' and '.join(self.question.arms)}: {listed}. "
+                "Unpaired results are not judged: run both under the same seeds, or name another column with --pair"
+            )
+        return list(dict.fromkeys(notes))
 
 
-def _listed(names: set[str]) -> str:
-    def order(name: str) -> tuple[int, int, str]:
-        return (0, int(name), "") if name.isdecimal() else (1, 0, name)
-
-    ordered = sorted(names, key=order)
-    return ", ".join(ordered[:LISTED]) + (f" and {len(ordered) - LISTED} more" if len(ordered) > LISTED else "")
+def _is_number(value: object) -> bool:
+    number = score_of(value)
+    return number is not None and not math.isnan(number)
 
 
-def with_benchmark(scores: Sequence[ArmScore], name: str) -> list[ArmScore]:
-    """Scores of a table without benchmarks, under another benchmark's name."""
-    return [replace(score, benchmark=score.benchmark or name) for score in scores]
+def _is_percentage(value: object) -> bool:
+    return isinstance(value, str) and value.strip().endswith("%") and score_of(value.strip()[:-1]) is not None
+
+
+def _sorted_text(names: Iterable[str]) -> str:
+    """Names in a message, numbers by size."""
+    return _first_of(sorted(names, key=lambda name: (0, int(name), "") if name.isdecimal() else (1, 0, name)))
+
+
+def _first_of(names: Sequence[str]) -> str:
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any
 
 from harness.base.tables import DataTable
 from harness.base.values import name_of
 from harness.errors import HarnessError, choices
 from harness.imports.result_files import table_of
-from harness.imports.table_layout import TableReading
-from harness.imports.table_scores import read_scores, with_benchmark
+from harness.imports.table_scores import TableQuestion, read_scores
 from harness.judge.comparing import ArmScore, judge_scores, pair_numbers, table_claim, table_designs
 from harness.judge.correction import correction_name
 from harness.judge.rows import VerdictRow
@@ -30,33 +29,17 @@ MOST_PRIMARY = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """The question put to a table.
-
-    Attributes:
-        smallest: the smallest effect size of interest, in the metric's unit; without it no verdict is 'no effect'.
-        primary: tests that were announced before results: a benchmark, an arm, or several of them with ``/`` between.
-    """
-
-    scope: str = "each"
-    primary: tuple[str, ...] = ()
-    smallest: float | None = None
-    alpha: float = 0.05
-    on_divergence: str = "invalid"
-
-
-@dataclass(frozen=True, slots=True)
 class TableVerdict:
     """The verdict of one comparison.
 
     Attributes:
         test: its name, as ``cifar10: adamp − adam``.
-        word: the verdict; ``meaning`` says it in one clause.
+        word: the verdict.
         difference: method against baseline, up = better, in the metric's unit (times: mean logarithm of the ratio).
-        low: lower end of its 95 % interval (1 − α), unadjusted; ``high`` the upper one.
-        p: of the test; ``adjusted_p`` after the correction of its family, which decides.
+        low: lower end of its 95 % interval (1 − α), unadjusted; ``high``: the upper one.
+        adjusted_p: after the correction of its family; it decides.
         detectable: the difference that this many pairs would show with 80 % power.
-        row: the whole record, as a suite's verdict has it.
+        row: the record of a verdict, as suites have it.
     """
 
     test: str
@@ -76,7 +59,7 @@ class TableVerdict:
 
     @property
     def meaning(self) -> str:
-        """The word in one clause; of an invalid comparison its reason."""
+        """The verdict in one clause; the reason of an invalid comparison."""
         return self.row.detail.reason or Verdict.of(self.word).meaning
 
 
@@ -87,13 +70,12 @@ class TableVerdicts:
     Attributes:
         pair: the column that pairs results.
         layout: how the table was understood.
-        notes: what was left out or counted as failed.
+        notes: results that were dropped or count as failed.
         correction: of the one family, or of the announced tests and the others.
     """
 
     table: DataTable = field(repr=False)
-    reading: TableReading
-    asked: Asked
+    question: TableQuestion
     metric: str
     better: str
     unit: str
@@ -115,23 +97,9 @@ class TableVerdicts:
             return self.verdicts[test]
         return next(verdict for verdict in self.verdicts if verdict.test == test)
 
-    def records(self) -> list[dict[str, Any]]:
-        """A mapping a verdict: its numbers, then the whole record."""
-        names = (
-            "test",
-            "benchmark",
-            "method",
-            "against",
-            "word",
-            "n",
-            "difference",
-            "low",
-            "high",
-            "p",
-            "adjusted_p",
-            "detectable",
-            "family",
-        )
+    def records(self) -> list[dict[str, str | float | None]]:
+        """The numbers of each verdict by name."""
+        names = [field.name for field in fields(TableVerdict) if field.name != "row"]
         return [
             {name: getattr(verdict, name) for name in names} | {"meaning": verdict.meaning} for verdict in self.verdicts
         ]
@@ -143,7 +111,7 @@ class TableVerdicts:
         return pd.DataFrame(self.records())
 
     def write_page(self, path: str | Path) -> Path:
-        """Write one HTML file with everything that the verdicts rest on; returns its path."""
+        """Write the verdicts and their evidence as one HTML file; return its path."""
         from harness.registry.shipped import page_writer
 
         written: Path = page_writer("comparison")(self, Path(path))
@@ -165,25 +133,28 @@ class TableVerdicts:
         )
 
 
-def verdicts_of(data: Any, reading: TableReading, question: Asked | None = None) -> TableVerdicts:
+def verdicts_of(data: Any, question: TableQuestion) -> TableVerdicts:
     """Judge a table: every method against every baseline, on every benchmark or over all.
 
     Args:
-        given: a file, a data frame, columns by name, or rows by name.
+        data: a file, a data frame, columns by name, or rows by name.
 
     Raises:
-        HarnessError: the table does not say what is asked, or leaves a doubt that an option can settle.
+        HarnessError: the table lacks something, or leaves a doubt that an option can settle.
     """
-    question = question or Asked()
-    if question.scope not in SCOPES:
-        raise HarnessError(f"--scope '{question.scope}': {choices(SCOPES, question.scope)}")
+    for option, name, valid in (
+        ("scope", question.scope, SCOPES),
+        ("on-divergence", question.on_divergence, ("invalid", "worst")),
+    ):
+        if name not in valid:
+            raise HarnessError(f"--{option} '{name}': {choices(valid, name)}")
     if not 0 < question.alpha < 1:
         raise HarnessError(f"--alpha {question.alpha:g}: a level between 0 and 1 is expected, as 0.05")
     table = table_of(data)
-    read = read_scores(table, reading)
-    scores = with_benchmark(read.scores, table.name)
+    read = read_scores(table, question)
+    scores = [replace(score, benchmark=score.benchmark or table.name) for score in read.scores]
     claim = table_claim(
-        reading.metric,
+        question.metric,
         read.better,
         read.unit,
         smallest=question.smallest,
@@ -191,15 +162,14 @@ def verdicts_of(data: Any, reading: TableReading, question: Asked | None = None)
         alpha=question.alpha,
         on_divergence=question.on_divergence,
     )
-    designs = table_designs(claim, reading.methods, reading.against, scores, _perfect(read.better, read.unit))
+    designs = table_designs(claim, question.methods, question.against, scores, _perfect(read.better, read.unit))
     primary = _announced(question.primary, [design.claim_id for design in designs])
     rows = judge_scores(designs, scores, primary, datetime.now(UTC).replace(tzinfo=None))
     verdicts = tuple(map(_verdict, rows))
     return TableVerdicts(
         table,
-        reading,
         question,
-        reading.metric,
+        question.metric,
         read.better,
         read.unit,
         read.pair,
@@ -211,80 +181,44 @@ def verdicts_of(data: Any, reading: TableReading, question: Asked | None = None)
     )
 
 
-class ComparisonOptions(TypedDict, total=False):
-    """Judge a table; these are the options.
-
-    Attributes:
-        by: columns whose values are benchmarks; with ``scope="each"`` each is a separate test, with ``"all"`` the
-            effect must be in every one, with ``"mean"`` it is averaged within each pair.
-        better: ``higher`` or ``lower``; not given: as the metric's name says.
-        unit: ``percent``, ``fraction`` or any other; ``seconds`` are compared as ratios.
-        primary: tests that were announced before results, as ``cifar10/adamp/adam`` or a part of it.
-        smallest: the smallest effect size of interest, in the metric's unit.
-        where: column and value of the rows that count.
-        arm_column: the column of the arms, where several could be.
-        alpha: the level, 0.05 unless given.
-        on_divergence: ``invalid`` (a score that is missing or not finite is a failure) or ``worst`` (a lost pair).
-    """
-
-    by: str | Sequence[str]
-    scope: str
-    better: str | None
-    unit: str
-    primary: str | Sequence[str]
-    smallest: float | None
-    where: Mapping[str, Any]
-    arm_column: str | None
-    alpha: float
-    on_divergence: str
-
-
 def judge_table(
     table: Any,
     *,
     method: str | Sequence[str],
     against: str | Sequence[str],
     metric: str,
-    pair: str | None = None,
-    **options: Unpack[ComparisonOptions],
+    by: str | Sequence[str] = (),
+    primary: str | Sequence[str] = (),
+    where: Mapping[str, str | float] | None = None,
+    **options: Any,
 ) -> TableVerdicts:
-    """Judge a table of results: does the method beat what it is held against?
+    """Judge a table of results: is the method better than the baseline?
 
-    A row a result (a column names the arm) or a column an arm. Every comparison goes through one correction.
+    The table has a row a result (a column names the arm) or a column an arm. All comparisons share one correction.
 
     Args:
         table: a data frame (pandas, Polars, Arrow), columns by name, rows by name, or a file as the command reads it.
-        method: the arm that should be better, or several; ``against`` what each is held against.
+        method: the arm that should be better, or several.
+        against: the arm or arms to compare each method with.
         metric: as the table names it.
-        pair: the column that pairs results; None: ``seed``, ``fold`` or the like.
-        options: as ``ComparisonOptions``.
+        by: columns whose values are benchmarks.
+        primary: tests that were announced before results, as ``cifar10/adamp/adam`` or a part of it.
+        where: column and value of the rows that are read.
+        options: ``pair``, ``scope``, ``better``, ``unit``, ``smallest``, ``arm_column``, ``alpha`` and
+            ``on_divergence``, as :class:`TableQuestion` has them.
 
     Raises:
-        HarnessError: the table does not say what is asked, or leaves a doubt that an argument can settle.
+        HarnessError: the table lacks something, or leaves a doubt that an argument can settle.
     """
+    valid = [field.name for field in fields(TableQuestion)]
     for name in options:
-        if name not in ComparisonOptions.__annotations__:
-            raise HarnessError(f"no option '{name}'; {choices(ComparisonOptions.__annotations__, name)}")
-    filters = tuple((str(column), name_of(value)) for column, value in options.get("where", {}).items())
-    reading = TableReading(
-        _names(method),
-        _names(against),
-        metric,
-        pair,
-        _names(options.get("by", ())),
-        options.get("arm_column"),
-        filters,
-        options.get("unit", ""),
-        options.get("better"),
+        if name not in valid:
+            raise HarnessError(f"unknown option '{name}'; {choices(valid, name)}")
+    rows = tuple((str(column), name_of(value)) for column, value in (where or {}).items())
+    question = TableQuestion(
+        _names(method), _names(against), metric, by=_names(by), primary=_names(primary), where=rows, **options
     )
-    question = Asked(
-        options.get("scope", "each"),
-        _names(options.get("primary", ())),
-        options.get("smallest"),
-        options.get("alpha", 0.05),
-        options.get("on_divergence", "invalid"),
-    )
-    return verdicts_of(table, reading, question)
+    return verdicts_of(table, question)
 
 
 def _names(names: str | Sequence[str]) -> tuple[str, ...]:
@@ -298,7 +232,7 @@ def _perfect(better: str, unit: str) -> float | None:
 
 
 def _announced(requested: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """The tests that ``--primary`` names: each one whose name has all the parts."""
+    """The tests that ``--primary`` names: those whose names have all its parts."""
     chosen: dict[str, None] = {}
     for text in requested:
         parts = [part.strip() for part in text.split("/")]
@@ -356,7 +290,7 @@ def _end(value: float | None) -> float | None:
 
 
 def differences(verdicts: TableVerdicts, verdict: TableVerdict) -> list[tuple[str, str, float]]:
-    """Benchmark, pair and signed difference of what a verdict rests on."""
+    """Benchmark, pair and signed difference of each pair of a verdict."""
     names = {number: name for name, number in pair_numbers(score.pair for score in verdicts.scores).items()}
     return [
         (entry.benchmark, names[number], value)

@@ -1,6 +1,6 @@
-"""Runs of MLflow, TensorBoard and Optuna, read through these tools' own clients.
+"""Runs of MLflow, TensorBoard and Optuna, read by these tools' own clients.
 
-Each reader opens a copy or links, because the clients write into what they open.
+The readers open copies or links, because the clients write into the stores.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from harness.base.event_files import PATTERN, scalars_of
 from harness.base.extras import mlflow_client
 from harness.data.checksums import checksum
 from harness.errors import HarnessError, first_line
-from harness.imports.folders import sha256_of_files
-from harness.imports.foreign import ForeignRun, ForeignSource, Point, by_step, logged_number
+from harness.imports.foreign import ForeignRun, ForeignSource, Point, by_step, logged_number, sha256_of_files
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

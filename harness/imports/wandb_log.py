@@ -23,6 +23,8 @@ BLOCK, HEAD = 32768, 7
 WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 HISTORY, SUMMARY, CONFIG, RUN, EXIT = 2, 3, 4, 17, 18
 """Fields of a Record."""
+RUN_CONFIG, RUN_TEXTS = 4, {6: "group", 7: "job_type", 8: "name"}
+"""Fields of a RunRecord."""
 KEY, NESTED, VALUE = 1, 2, 16
 """Fields of an item of history, summary or configuration."""
 STEP = "_step"
@@ -33,14 +35,14 @@ class WandbLog:
     """The contents of a log.
 
     Attributes:
-        history: value by step by name, as they were logged; of a step that was logged twice the last one.
+        history: value by step by name; of a step that was logged twice the last one.
         summary: the last value of each name.
         unread: names with other values than numbers.
         broken: why it was read only in part; empty where it was read to its end.
     """
 
     history: dict[str, dict[int, float]] = field(default_factory=dict)
-    summary: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, float] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     group: str = ""
@@ -61,8 +63,10 @@ def read_log(file: Path) -> WandbLog:
         raise ValueError("not a log of W&B, or of another version")
     log = WandbLog()
     try:
-        for number, record in enumerate(_records(data)):
-            _take(log, record, number)
+        for record in _records(data):
+            for kind, message in fields_of(record):
+                if isinstance(message, bytes):
+                    _add(log, kind, message)
     except (ValueError, IndexError, struct.error) as error:
         log.broken = str(error)
     return log
@@ -94,39 +98,33 @@ def _records(data: bytes) -> Iterator[bytes]:
             yield parts
 
 
-def _take(log: WandbLog, record: bytes, number: int) -> None:
-    for kind, message in fields_of(record):
-        if not isinstance(message, bytes):
-            continue
-        if kind == HISTORY:
-            _history(log, message, number)
-        elif kind == SUMMARY:
-            log.summary |= dict(flat(_items(message)))
-        elif kind == CONFIG:
-            log.config |= _config(message)
-        elif kind == RUN:
-            texts = {
-                tag: value.decode("utf-8", "replace")
-                for tag, value in fields_of(message)
-                if isinstance(value, bytes) and tag in (6, 7, 8)
-            }
-            log.group, log.job_type, log.name = (texts.get(tag, "") for tag in (6, 7, 8))
-            for tag, value in fields_of(message):
-                if tag == 4 and isinstance(value, bytes):
-                    log.config |= _config(value)
-        elif kind == EXIT:
-            codes = [value for tag, value in fields_of(message) if tag == 1 and isinstance(value, int)]
-            log.exit_code = codes[0] if codes else 0
+def _add(log: WandbLog, kind: int, message: bytes) -> None:
+    """Add a record to a log."""
+    if kind == HISTORY:
+        _add_history(log, message)
+    elif kind == SUMMARY:
+        for name, value in flat(dict(_items(message))):
+            if (logged := logged_number(value)) is not None:
+                log.summary[name] = logged
+    elif kind == CONFIG:
+        log.config.update(item for item in _items(message) if not item[0].startswith("_"))
+    elif kind == RUN:
+        for tag, value in fields_of(message):
+            if isinstance(value, bytes) and tag == RUN_CONFIG:
+                log.config.update(item for item in _items(value) if not item[0].startswith("_"))
+            elif isinstance(value, bytes) and tag in RUN_TEXTS:
+                setattr(log, RUN_TEXTS[tag], value.decode("utf-8", "replace"))
+    elif kind == EXIT:
+        log.exit_code = next((value for tag, value in fields_of(message) if tag == 1 and isinstance(value, int)), 0)
 
 
-def _history(log: WandbLog, message: bytes, number: int) -> None:
-    """One call of ``wandb.log``; its step is among its items or a separate message (2)."""
-    items = dict(flat(_items(message)))
+def _add_history(log: WandbLog, message: bytes) -> None:
+    """Add one call of ``wandb.log``; its step is among its items or a separate message (2)."""
+    items = dict(flat(dict(_items(message))))
     step = items.get(STEP)
     if step is None:
-        steps = [value for tag, value in fields_of(message) if tag == 2 and isinstance(value, bytes)]
-        counts = [value for tag, value in fields_of(steps[0]) if tag == 1] if steps else []
-        step = counts[0] if counts else 0
+        counts = (fields_of(value) for tag, value in fields_of(message) if tag == 2 and isinstance(value, bytes))
+        step = next((count for fields in counts for tag, count in fields if tag == 1), 0)
     for name, value in items.items():
         if name.startswith("_"):
             continue
@@ -137,25 +135,16 @@ def _history(log: WandbLog, message: bytes, number: int) -> None:
             log.summary[name] = logged
 
 
-def _config(message: bytes) -> dict[str, Any]:
-    return {name: value for name, value in _items(message).items() if not name.startswith("_")}
-
-
-def _items(message: bytes) -> dict[str, Any]:
+def _items(message: bytes) -> Iterator[tuple[str, Any]]:
     """The items (1) of a message: name and value, which is JSON."""
-    items: dict[str, Any] = {}
     for kind, item in fields_of(message):
         if kind != 1 or not isinstance(item, bytes):
             continue
-        name, nested, text = "", [], "null"
+        texts: dict[int, list[str]] = {KEY: [""], NESTED: [], VALUE: ["null"]}
         for tag, value in fields_of(item):
-            if isinstance(value, bytes):
-                logged = value.decode("utf-8", "replace")
-                name = logged if tag == KEY else name
-                nested += [logged] if tag == NESTED else []
-                text = logged if tag == VALUE else text
-        items[".".join(nested) if nested else name] = json.loads(text)
-    return items
+            if isinstance(value, bytes) and tag in texts:
+                texts[tag].append(value.decode("utf-8", "replace"))
+        yield ".".join(texts[NESTED]) or texts[KEY][-1], json.loads(texts[VALUE][-1])
 
 
 def fields_of(data: bytes) -> Iterator[tuple[int, int | bytes]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Annotated, Any
 
@@ -157,7 +157,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyTest:
-    """The test that decides, and its family's p values before correction."""
+    """The deciding test, and its family's p before correction."""
 
     contrast: str
     correction: str
@@ -334,21 +334,9 @@ def from_json(stored: Mapping[str, Any]) -> VerdictDetail:
 
 def detail_of(design: ClaimDesign, reason: str | None = None) -> VerdictDetail:
     """The detail of a verdict without numbers."""
-    return VerdictDetail(
-        scale=design.scale,
-        question=design.question,
-        pairing=design.pairing,
-        estimand=design.estimand,
-        rules=design.rules,
-        multiplicity=design.multiplicity,
-        gates=design.gates,
-        blocks=tuple(_shortened(block) for block in design.blocks),
-        absent=design.absent,
-        stand_in=design.stand_in,
-        stopped=design.stopped,
-        registered=design.digest(),
-        reason=reason,
-    )
+    fixed = {each.name: getattr(design, each.name) for each in fields(ClaimDesign)}
+    fixed["blocks"] = tuple(_shortened(block) for block in design.blocks)
+    return VerdictDetail(**fixed, registered=design.digest(), reason=reason)
 
 
 def without_results(detail: VerdictDetail, reason: str) -> VerdictDetail:

@@ -144,7 +144,7 @@ def _with_items(claim: ExaminedClaim, row: VerdictRow, items: ItemSource) -> Ver
 def judge_designs(
     designs: Sequence[ClaimDesign], evidence: Evidence, checks: Mapping[str, CheckResult], judged_at: datetime
 ) -> list[tuple[ExaminedClaim, VerdictRow]]:
-    """Verdicts of designs from plain records: nothing is read or written."""
+    """Verdicts of designs from plain records."""
     claims = [examine_claim(design, evidence) for design in designs]
     families = corrected_families(claims)
     rows = []

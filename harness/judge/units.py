@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from harness.judge import fairness
 from harness.judge.design import ClaimDesign, DesignBlock, Stop
 from harness.judge.evidence import Evidence, trials_in_words
-from harness.judge.failures import guarded, too_many_failures
 from harness.judge.mechanism import MechanismReading, read_mechanism
 from harness.judge.pairs import Pairs, pair
-from harness.judge.tests import Conjunction, Mean, NoWorse, Paired, Test
+from harness.judge.tests import Conjunction, Mean, NoWorse, Paired, Test, guarded, too_many_failures
 from harness.judge.verdicts import Criteria, Reading, read
 from harness.vocabulary import Verdict
 

@@ -105,7 +105,7 @@ def cell_trials(reader: Queries, wanted: ResultFilter | None = None) -> list[Con
 
 
 def current_results(reader: Queries, wanted: ResultFilter | None = None) -> list[CurrentResult]:
-    """Return final numbers of finished trials, of one recipe and code for each configuration.
+    """Return final numbers of the current trial of each configuration and seed.
 
     Raises:
         HarnessError: an unknown suite, scale, run, metric, split, benchmark or arm.

@@ -124,7 +124,7 @@ class Database:
         return self._selected(columns, "JOIN metrics r USING (trial_id)", {"name": name, "split": split}, names)
 
     def verdicts(self, suite: str | Suite, *, scale: str | None = None) -> pd.DataFrame:
-        """The newest verdict of each of a suite's claims, scale and protocol, as ``harness claims`` stored it.
+        """The newest verdicts of a suite's claims by scale and protocol.
 
         Columns as of :func:`~harness.results.verdict_records.verdict_frame`.
 
@@ -149,7 +149,7 @@ class Database:
         )
 
     def _selected(self, columns: str, join: str, more: dict[str, str | None], names: Names) -> pd.DataFrame:
-        """Trials with the joined table, whose columns have the values of ``names`` and ``more``."""
+        """Select the rows that have the values of ``names`` and ``more``."""
         if unknown := names.keys() - Names.__annotations__:
             raise TypeError(f"unknown names: {', '.join(sorted(unknown))}; {choices(list(Names.__annotations__))}")
         values = {key: value for key, value in {**names, **more}.items() if value is not None and key != "run"}
@@ -184,7 +184,7 @@ class Database:
 
 
 def _name(suite: str | Suite) -> str:
-    """Return the name of a suite that is given by name, by its file or as itself."""
+    """Return the name of a suite, a file or a name."""
     if isinstance(suite, Suite):
         return suite.name
     return load_suite(suite).name if suite.endswith((".yaml", ".yml")) else suite

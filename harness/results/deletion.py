@@ -54,13 +54,13 @@ class TrialFilter:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no field is set."""
+        """True if no field is set."""
         return not any(getattr(self, each.name) for each in fields(self))
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedTrial:
-    """A stored trial that matches a filter, under the first of its names that matches."""
+    """A stored trial that matches a filter, under its first matching name."""
 
     trial_id: str
     suite: str
@@ -100,7 +100,7 @@ class StoredDeletion:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """Trials that a restore brought back, and trials that have run again since and stay as they are now."""
+    """Restored trials, and those that keep a newer result."""
 
     deletion_id: str
     trials: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What there is: shipped suites and their benchmarks, registered parts, stored runs, trials and their costs."""
+"""Lists of suites, benchmarks, registered parts, runs and trials."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.suite import Suite, load_suite
 from harness.suite.cells import setting
 from harness.vocabulary import WRITTEN_SCALES, Kind
 
-# A sweep is no run: its trials are journalled under a name that begins with its id, or under the run it is part of.
+# A sweep has no row in runs: its trials have a run name that begins with its id, or the run that it is part of.
 _RUNS = """SELECT run_id, CASE WHEN spec->>'$.imported.file' IS NULL THEN 'run' ELSE 'import' END AS kind, suite, scale,
   status, started_at, finished_at,
   (SELECT count(DISTINCT trial_id) FROM run_trials WHERE run_trials.run_id = runs.run_id) AS trials,
@@ -50,7 +50,7 @@ def listed(kind: str, database: Path, *, stale: bool = False) -> list[dict[str, 
     """The rows of a kind, the name or id first; ``stale``: only trials that no shipped suite asks for any more.
 
     Raises:
-        HarnessError: there is no such kind.
+        HarnessError: an unknown kind.
     """
     if kind in REGISTERED:
         return _registered(*REGISTERED[kind])
@@ -69,7 +69,7 @@ def listed(kind: str, database: Path, *, stale: bool = False) -> list[dict[str, 
 
 
 def measured_costs(plan: Plan, reader: Queries, further: Collection[str] = ()) -> StoredCosts:
-    """Finished trials of a plan and of ``further``, and the costs of done ones of its configurations."""
+    """Return finished trials, and the costs of configurations."""
     stored = frozenset(reader.finished([*(trial.trial_id for trial in plan.trials), *further]))
     rows = reader.query(_COSTS, (plan.suite, plan.scale)).rows
     seconds = {(b, a): float(s) for b, a, s, _ in rows if s is not None}
@@ -78,7 +78,7 @@ def measured_costs(plan: Plan, reader: Queries, further: Collection[str] = ()) -
 
 
 def _registered(kind: Kind, shown: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Metadata; of plug-ins that nobody asked for by name, what is known without importing them."""
+    """Rows of metadata; plug-ins that are not imported have their name."""
     existing = registry.entries(kind)
     rows = [
         {"name": name, **{key: getattr(entry.metadata, key) for key in shown}, "summary": entry.metadata.summary}

@@ -1,4 +1,4 @@
-"""The progress of a run that goes on, from the store: counts, time left, running trials, failures, bought seeds."""
+"""Progress of a run from the store."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from harness.store import Reader
 from harness.vocabulary import FINAL, Status
 
 SHOWN = 12
-"""Running trials, failures and bought seeds that are listed, the newest first."""
+"""Maximum number of listed trials, failures and added seeds."""
 SILENT_SECONDS = 60.0
-"""After so long without an event a run is said to be silent: its process may be gone."""
+"""Time without an event after which a run counts as silent."""
 
 _RUNS = """SELECT run_id, suite, scale, started_at, command FROM runs WHERE status = 'running'
 ORDER BY started_at DESC LIMIT 1"""
@@ -40,7 +40,7 @@ class RunningTrial:
 
 @dataclass(frozen=True, slots=True)
 class FailedTrial:
-    """A trial that ended without a result, with the first line of its error."""
+    """A trial without a result, and the first line of its error."""
 
     label: str
     status: str
@@ -49,7 +49,7 @@ class FailedTrial:
 
 @dataclass(frozen=True, slots=True)
 class AddedSeed:
-    """A seed that the sequential design asked for, and why."""
+    """A seed that the sequential design added, with the reason."""
 
     at: str
     claim: str
@@ -65,11 +65,11 @@ class RunProgress:
 
     Attributes:
         done: new trials that ended, failed ones among them; ``reused`` were stored before.
-        left_seconds: of the trials that are known and of those foreseen, each cell at what its trials took; bought
+        left_seconds: of the planned trials, each configuration at what its trials took; added
             seeds add to them. None until a trial has ended.
         silent: no event for ``SILENT_SECONDS``.
         quiet_seconds: since the last event.
-        bought_count: of all bought seeds; ``bought`` lists the newest.
+        bought_count: of all added seeds; ``bought`` lists the newest.
     """
 
     run_id: str

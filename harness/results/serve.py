@@ -1,4 +1,4 @@
-"""Serves the report on this machine only, follows a run and keeps the pages new while it goes on."""
+"""Serves the report on this machine and updates it during runs."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class ServedReport:
         self.folder = self._write().parent
 
     def _state(self) -> tuple[float, float]:
-        """When the store last changed: its file, its newest segment."""
+        """Return the times of the store's file and its newest log segment."""
         journal = self._database.with_name(self._database.name + ".journal")
         segments = [file.stat().st_mtime for file in journal.iterdir()] if journal.is_dir() else []
         return (self._database.stat().st_mtime if self._database.exists() else 0.0, max(segments, default=0.0))
 
     def refresh(self) -> bool:
-        """Write again where the store has changed; True where it had. What fails is told on the pages, once a look."""
+        """Rewrite the pages if the store has changed; return True if it had."""
         try:
             state = self._state()
             if state == self._seen:
@@ -65,14 +65,14 @@ class ServedReport:
             self._seen = state  # taken before: what comes in while writing is for the next time
             self._write()
         except Exception as error:  # the run goes on, and so must the pages
-            self.trouble = f"the pages could not be written again: {error}"
+            self.trouble = f"the pages could not be updated: {error}"
             return False
         self.trouble = ""
         self.generation += 1
         return True
 
     def live(self) -> dict[str, Any]:
-        """The generation and the progress of the run that goes on, as JSON data."""
+        """Return the generation and the run's progress as JSON data."""
         with self._lock:
             if time.monotonic() - self._looked_at >= LIVE_SECONDS:
                 try:
@@ -85,7 +85,7 @@ class ServedReport:
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    """Static files, ``/live``, and in every page the script that shows it and loads a page that was written again."""
+    """Serves files and ``/live``; adds the live panel to every page."""
 
     def __init__(self, *arguments: Any, report: ServedReport, **more: Any) -> None:
         self.report = report
@@ -113,8 +113,8 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             super().do_HEAD()
 
     def _refused(self) -> bool:
-        """Answer what may not be read: asked for under another name, a folder's list, a file outside the pages."""
-        # A name that somebody else lets point here must not read the pages.
+        """Reject other host names, lists of folders and files outside the pages."""
+        # a foreign host name that resolves to this machine must not read the pages
         if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
             self.send_error(403)
             return True

@@ -26,7 +26,7 @@ JUDGED_BY_ITS_END = f"""(r.finished_at IS NULL AND v.judged_at >= r.started_at
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A row of ``runs`` with the parts of its spec that tables and comparisons use.
+    """A row of ``runs`` with parts of its spec.
 
     Attributes:
         roles: of the suite's arms, in the order of its file.
@@ -89,7 +89,7 @@ def _typed_overrides(command: str) -> dict[str, str]:
 
 
 def find_run(reader: Queries, text: str) -> StoredRun:
-    """Return a run by its id, the unique beginning of it, or a tag of one run.
+    """Return a run by its id, its unique beginning, or a tag.
 
     ``latest`` is the newest run, ``previous`` the one before it of the same suite and scale.
 
@@ -165,7 +165,7 @@ class MetricFacts:
 
 
 def metric_facts(reader: Queries, suite: str, runs: Iterable[StoredRun]) -> dict[str, MetricFacts]:
-    """Return unit and direction by metric, from the newest runs, else from the suite's claims."""
+    """Return unit and direction by metric, from runs, else from claims."""
     sql = "SELECT DISTINCT metric, unit, better FROM claims WHERE suite = ? AND metric IS NOT NULL ORDER BY ALL"
     facts = {row[0]: MetricFacts(row[0], row[1] or "", row[2] or "") for row in reader.query(sql, [suite]).rows}
     for run in reversed(list(runs)):

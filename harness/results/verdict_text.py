@@ -144,7 +144,7 @@ class HeadlineLine:
 
 
 def headline_lines(verdicts: Iterable[CountedVerdict], *, stand_in: bool) -> list[HeadlineLine]:
-    """Return a line for each group of tests, then one for other claims."""
+    """Return a line for each group, then one for other claims."""
     groups: dict[Group | None, list[CountedVerdict]] = defaultdict(list)
     for verdict in verdicts:
         groups[verdict.group].append(verdict)
@@ -177,7 +177,7 @@ def headline(verdicts: Sequence[VerdictRow]) -> list[str]:
 
 
 def by_protocol(verdicts: Sequence[VerdictRow]) -> tuple[list[VerdictRow], list[VerdictRow]]:
-    """Return the main verdict of each claim, and tuned verdicts beside published ones."""
+    """Return the claims' main verdicts, and tuned ones beside published ones."""
     named = {verdict.claim_id for verdict in verdicts if verdict.protocol == Protocol.PUBLISHED}
     tuned = [verdict for verdict in verdicts if verdict.protocol == Protocol.TUNED and verdict.claim_id in named]
     return [verdict for verdict in verdicts if verdict not in tuned], tuned
@@ -186,7 +186,7 @@ def by_protocol(verdicts: Sequence[VerdictRow]) -> tuple[list[VerdictRow], list[
 def number_texts(
     difference: float | None, low: float | None, high: float | None, n: int | None, adjusted_p: float | None
 ) -> tuple[str, str, str, str]:
-    """Return texts of effect, 95 % interval, number of pairs and adjusted p."""
+    """Return texts of effect, interval, number of pairs and adjusted p."""
     return number(difference, sign=True), interval(low, high), str(n or ""), probability(adjusted_p)
 
 
@@ -238,7 +238,7 @@ def what_would_change(verdict: VerdictRow, unit: str, reason: str) -> str:
 
 
 def seeds_needed(verdict: VerdictRow) -> int | None:
-    """Return the pairs that a fixed design needs, if more than there are.
+    """Return the pairs that a fixed design needs beyond the existing ones.
 
     With 80 % power at the corrected level, for the least effect that the interval allows; None without this level.
     """

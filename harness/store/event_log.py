@@ -100,7 +100,7 @@ class EventLog:
     def _wait_for_disk(self, end: int) -> None:
         with self._syncing:
             self._refuse_if_broken()
-            if self._synced >= end:  # whoever had the lock before has synced for this line too
+            if self._synced >= end:  # the previous holder of the lock synced this line too
                 return
             upto = self.written
             try:

@@ -26,7 +26,7 @@ from harness.store.tables import STORED, TABLES
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-TOLD = 20
+LISTED = 20
 """Damaged lines of a log segment that are listed singly."""
 _FINISHED = f"SELECT trial_id FROM trials WHERE {IS_FINAL}"
 
@@ -221,7 +221,7 @@ def _damages(stored: list[LogSegment]) -> list[StoreProblem]:
                     texts.append(f"line {place} is not ingested, {line.damage}")
         except (StoreError, EOFError) as error:
             texts.append(f"cannot be read to its end: {error}")
-        shown = texts[:TOLD] + ([f"and {len(texts) - TOLD} more"] if len(texts) > TOLD else [])
+        shown = texts[:LISTED] + ([f"and {len(texts) - LISTED} more"] if len(texts) > LISTED else [])
         problems += [StoreProblem("journal", f"log segment {segment.name}: {text}") for text in shown]
     return problems
 
@@ -236,7 +236,7 @@ _COMPARED = {
 def _check_refused(connection: DuckDBPyConnection) -> list[StoreProblem]:
     """Events that the tables did not take; damaged lines are reported with their log segment."""
     refused = refused_events(connection, kinds=("rejected",))
-    shown = refused[:TOLD] + ([f"and {len(refused) - TOLD} more"] if len(refused) > TOLD else [])
+    shown = refused[:LISTED] + ([f"and {len(refused) - LISTED} more"] if len(refused) > LISTED else [])
     return [StoreProblem("journal", f"an event was set aside: {text}") for text in shown]
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def compare(
     tuning: Tuning, run: Callable[[Plan], Iterable[object]], owner: Writer, summary: Mapping[str, Any]
 ) -> tuple[Plan, Suite, tuple[VerdictRow, ...]]:
-    """Run each arm's chosen configuration on fresh seeds and judge the differences as any other claim.
+    """Run the chosen configurations on fresh seeds and judge their differences.
 
     Where an arm has no finished configuration nothing is run, and the comparison is ``invalid`` as with any other
     inequality of budgets.
@@ -63,11 +63,11 @@ def compare(
 def unequal(summary: Mapping[str, Any]) -> str:
     """Why a comparison after unequal budgets is invalid."""
     message = ", ".join(f"{arm} {count} ({summary['rungs'][arm]} trials)" for arm, count in summary["told"].items())
-    return f"unequal tuning budgets: configurations told {message}"
+    return f"unequal tuning budgets: configurations tried {message}"
 
 
 def _gates(tuning: Tuning, arm: str, baseline: str) -> list[MechanismCheck] | None:
-    """The gates of the claim that the suite binds to these arms: a tuned effect needs the same cause.
+    """Return the mechanism checks of the claim on these arms.
 
     A comparison of two arms presumes that they differ in the method alone; between arms of other learning rates and
     weight decays it says nothing of the cause, and is left out.

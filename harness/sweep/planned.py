@@ -1,4 +1,4 @@
-"""What the tuned protocol of a plan will run: known before anything has run, but for the values that arms choose."""
+"""Trials of a plan's tuned protocol, before anything has run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.sweep.study import Drawing
 
 @dataclass(frozen=True, slots=True)
 class TunedCost:
-    """Trials of an arm under the tuned protocol, how many are stored, and the maximum cost of the others."""
+    """Numbers of an arm's tuned trials, and the maximum cost of new ones."""
 
     benchmark: str
     arm: str
@@ -36,8 +36,8 @@ class TunedConfiguration:
     Attributes:
         configurations: tried on validation, in ``tuning_trials`` trials.
         judged_trials: of the configuration that it will have chosen; those of its own one may be stored already.
-        rate_trials: of the rate curve.
-        known: the trials whose content is known before: of tuning, and of the rate curve.
+        rate_trials: of the learning-rate sensitivity.
+        planned: identities of the trials of tuning and of the learning-rate sensitivity.
     """
 
     benchmark: str
@@ -46,11 +46,11 @@ class TunedConfiguration:
     tuning_trials: int
     judged_trials: int
     rate_trials: int
-    known: frozenset[str]
+    planned: frozenset[str]
 
     def cost(self, costs: StoredCosts, scale: str) -> TunedCost:
-        """Return its trials and the maximum cost of those that are not stored."""
-        left = len(self.known - costs.stored) + self.judged_trials
+        """Return its trials and the maximum cost of new ones."""
+        left = len(self.planned - costs.stored) + self.judged_trials
         return TunedCost(
             self.benchmark,
             self.arm,
@@ -58,7 +58,7 @@ class TunedConfiguration:
             self.tuning_trials,
             self.judged_trials,
             self.rate_trials,
-            stored=len(self.known & costs.stored),
+            stored=len(self.planned & costs.stored),
             core_seconds=costs.price(self.benchmark, self.arm, scale)[0] * left,
         )
 

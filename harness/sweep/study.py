@@ -31,20 +31,20 @@ def distributions(space: Mapping[str, SpaceRange]) -> dict[str, BaseDistribution
     """A space as Optuna's distributions."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    def distribution(given: SpaceRange) -> BaseDistribution:
-        low, high = given.low or 0, given.high or 0
-        if given.choices is not None:
-            return CategoricalDistribution(given.choices)
-        if given.integer:
-            return IntDistribution(round(low), round(high), log=given.log)
-        return FloatDistribution(float(low), float(high), log=given.log)
+    def distribution(limits: SpaceRange) -> BaseDistribution:
+        low, high = limits.low or 0, limits.high or 0
+        if limits.choices is not None:
+            return CategoricalDistribution(limits.choices)
+        if limits.integer:
+            return IntDistribution(round(low), round(high), log=limits.log)
+        return FloatDistribution(float(low), float(high), log=limits.log)
 
-    return {key: distribution(given) for key, given in space.items()}
+    return {key: distribution(limits) for key, limits in space.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How the points of an arm are drawn; ``study_id`` is made of the search alone (``Tuning``).
+    """The drawing of an arm's points; ``study_id`` identifies the search alone (``Tuning``).
 
     ``first`` is the point of a grid that is tried before all others.
     """
@@ -58,7 +58,7 @@ class Drawing:
 
     @classmethod
     def of(cls, tuning: Tuning, arm: str) -> Self:
-        """How a tuning draws the points of one of its arms."""
+        """Return the drawing of a tuning's arm."""
         higher = tuning.better == "higher"
         return cls(tuning.study_id, arm, tuning.spaces[arm], tuning.sampler, higher, tuning.first.get(arm) or {})
 
@@ -113,7 +113,7 @@ class Drawing:
         return sorted(cells, key=lambda cell: cell != self.first)
 
     def study(self, points: Sequence[Point]) -> optuna.Study:
-        """A new study of an arm that holds finished points; a diverged one is told as the worst finite value."""
+        """Return a new study with finished points; diverged ones have the worst value."""
         import optuna
 
         optuna.logging.set_verbosity(logging.ERROR)
@@ -135,20 +135,20 @@ def _frozen(point: Point, value: float | None, spread: Mapping[str, BaseDistribu
 
 
 def as_told(points: Sequence[Point], maximise: bool) -> list[float | None]:
-    """What each point is told as: its value, the worst finite one where it diverged, None where it has none."""
+    """Return the points' values: the worst finite one if diverged, or None."""
     worst = worst_value(points, maximise)
     values = [worst if point.status == "diverged" else point.value for point in points]
     return [value if value is not None and math.isfinite(value) else None for value in values]
 
 
 def worst_value(points: Sequence[Point], maximise: bool) -> float | None:
-    """The worst finite value so far, which a diverged point is told as; None where there is none."""
+    """Return the worst finite value so far, or None."""
     finite = [p.value for p in points if p.status != "diverged" and p.value is not None and math.isfinite(p.value)]
     return (min if maximise else max)(finite, default=None)
 
 
 def should_prune(drawing: Drawing, before: Sequence[Point], point: Point) -> bool:
-    """Return whether the median pruner stops a point by its scores so far.
+    """Return True if the median pruner stops a point.
 
     Args:
         before: finished points of earlier rounds; fewer than four prune nothing.

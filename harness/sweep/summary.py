@@ -1,4 +1,4 @@
-"""What a sweep found, as plain data for the store and the report: chosen values, budget curves, importances."""
+"""Summary of a sweep: chosen values, budget curves, importances."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def summarise(tuning: Tuning, points: Mapping[str, Sequence[Point]], budget: int
     """Chosen values, expected best-of-B curves with simultaneous bands (random draws only), their difference,
     best so far, importances, and whether the budgets were equal.
 
-    Budgets are equal where every arm has ``budget`` told configurations, each with all of its rungs unless it was
+    Budgets are equal where every arm has ``budget`` tried configurations, each with all of its rungs unless it was
     pruned or diverged.
     """
     tried = {arm: list(points[arm])[:budget] for arm in tuning.arms}
@@ -65,7 +65,7 @@ def told_values(tuning: Tuning, points: Sequence[Point]) -> np.ndarray:
 
 
 def budget_curves(values: Mapping[str, np.ndarray], sign: float, support: tuple[float, float]) -> dict[str, Any]:
-    """Curves over B = 1…N of each arm, and the difference of each to the first.
+    """Return the arms' curves over B = 1…N, and differences to the first.
 
     ``values``: up = better; the curves are in the metric's own direction again, differences positive where the arm is
     better than the first. Where the metric's range is known, ``low`` and ``high`` are the simultaneous band of the

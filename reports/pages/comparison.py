@@ -101,7 +101,9 @@ def comparison_page(verdicts: TableVerdicts) -> Page:
         "verdicts_pair": verdicts.pair,
         "words": [word for word in Verdict if word in {Verdict.of(item.word) for item in verdicts}],
     }
-    methods, others = (formatting.listed(list(names)) for names in (verdicts.reading.methods, verdicts.reading.against))
+    methods, others = (
+        formatting.listed(list(names)) for names in (verdicts.question.methods, verdicts.question.against)
+    )
     return Page("index.html", "comparison.html", f"{methods} against {others}: {verdicts.metric}", content)
 
 
@@ -127,7 +129,7 @@ def headline(verdicts: TableVerdicts) -> list[str]:
 
 def _how(verdicts: TableVerdicts) -> list[tuple[str, str]]:
     """The table, the rules and their values, as (name, text)."""
-    requested, table = verdicts.asked, verdicts.table
+    requested, table = verdicts.question, verdicts.table
     smallest = (
         "none was named" if requested.smallest is None else f"{formatting.setting(requested.smallest)} {verdicts.unit}"
     )
@@ -137,7 +139,7 @@ def _how(verdicts: TableVerdicts) -> list[tuple[str, str]]:
         ("sha256", table.sha256),
         ("read as", verdicts.layout),
         ("metric", f"{verdicts.metric}{f', {verdicts.unit}' if verdicts.unit else ''}, {verdicts.better} is better"),
-        ("rows", "; ".join(f"{column} = {value}" for column, value in verdicts.reading.where) or "all"),
+        ("rows", "; ".join(f"{column} = {value}" for column, value in verdicts.question.where) or "all"),
         ("test", "paired t, and beside it the exact sign-flip test: where they disagree, no word rests on the t test"),
         ("α", formatting.setting(requested.alpha)),
         ("correction", verdicts.correction),
@@ -150,7 +152,7 @@ def _how(verdicts: TableVerdicts) -> list[tuple[str, str]]:
 
 def _ordered(verdicts: TableVerdicts) -> list[TableVerdict]:
     """Announced tests first."""
-    announced = bool(verdicts.asked.primary)
+    announced = bool(verdicts.question.primary)
     return sorted(verdicts, key=lambda tested: announced and tested.family != "primary")
 
 

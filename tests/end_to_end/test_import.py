@@ -458,7 +458,7 @@ def test_arms_of_an_imported_benchmark_may_say_anything(tmp_path: Path, capsys: 
         (("import", "r.csv", "--suite", "nosuch"), "no suite file 'nosuch'"),
         (("import", "r.csv", "--suite", "SUITE", "--scale", "paper"), "no benchmark of 'mine' has the scale 'paper'"),
         (("import", "r.csv", "--suite", "SUITE", "--map", "none.yaml"), "no file none.yaml (--map)"),
-        (("import", "r.csv", "--suite", "SUITE"), "none of its numbers is called like a metric"),
+        (("import", "r.csv", "--suite", "SUITE"), "none of its numbers has the name of a metric"),
     ],
 )
 def test_messages(

@@ -1,4 +1,4 @@
-"""Results of others in the layouts in which their programs write them, by their own clients where there is one."""
+"""External results as their programs and clients write them."""
 
 from __future__ import annotations
 

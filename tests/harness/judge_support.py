@@ -13,6 +13,7 @@ from harness.judge import Judgement, record_judgement
 from harness.judge.bindings import claim_designs
 from harness.judge.evidence import StoredTrial
 from harness.judge.judging import judge_designs
+from harness.judge.verdicts import Reading
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Writer
 from harness.store.events import EnvironmentEvent, PlannedEvent, read_event
@@ -213,3 +214,10 @@ def around(mean: float, spread: float, n: int, base: float = 50.0) -> list[float
 def flat(n: int, base: float = 50.0) -> list[float]:
     """n equal scores: the differences to it are the other arm's own."""
     return [base] * n
+
+
+def reading(**changes: Any) -> Reading:
+    """A reading that confirms an effect of 2, but for the changes."""
+    values: dict[str, Any] = {"n": 5, "estimate": 2.0, "low": 1.0, "high": 3.0, "p_smaller": 1.0, "p": 0.01, "e": 9.0}
+    values |= {"above": True, "below": False, "fragile": False, "sized": True}
+    return Reading(**(values | changes))

@@ -1,4 +1,4 @@
-// Shows a run that goes on, and loads a page again when it was written again.
+// Shows the progress of a run, and reloads a page after an update.
 // Everything that comes from the store is set as text, never as markup. A page that a reader has touched (opened a
 // part, typed into a filter) is not taken away: it offers to load.
 (function () {

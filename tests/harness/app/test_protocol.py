@@ -64,7 +64,7 @@ def test_what_fails_in_a_search_runs_once(suite: Path, database: Path) -> None:
     seen = Seen()
     run = harness.run(suite, seeds=3, database=database, executor="inline", watch=seen)
     failed = {name: count for name, count in seen.ended.items() if name.endswith("failed")}
-    assert len(failed) == 3 + 3 + 6  # the rate curve's middle is the arm itself, which has failed
+    assert len(failed) == 3 + 3 + 6  # the sensitivity's middle is the arm itself, which has failed
     assert set(failed.values()) == {1}
     assert len(run.record["failures"]) == len(failed)
     with open_reader(database) as reader:

@@ -71,7 +71,7 @@ def test_forced_and_scratch_runs(tiny: Path, database: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("options", "message"),
     [
         ({"executor": "rya"}, "unknown executor 'rya'; did you mean 'ray'"),
         ({"seeds": 0}, "--seeds '0'"),
@@ -83,8 +83,8 @@ def test_forced_and_scratch_runs(tiny: Path, database: Path, tmp_path: Path) -> 
     ],
 )
 def test_wrong_usage_is_one_message_before_anything_runs(
-    tiny: Path, database: Path, asked: dict[str, Any], message: str
+    tiny: Path, database: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(HarnessError, match=message):
-        harness.run(tiny, **{"executor": "inline", **asked})
+        harness.run(tiny, **{"executor": "inline", **options})
     assert not database.exists()

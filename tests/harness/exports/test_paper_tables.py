@@ -28,7 +28,7 @@ def export(folder: Path, form: str, *more: str, code: int = 0) -> dict[str, str]
 
 
 def sound_latex(text: str) -> None:
-    """What LaTeX would refuse: unbalanced braces, bare specials, rows of unequal length."""
+    """Check braces, bare specials and the lengths of rows."""
     bare = re.sub(r"\\[^A-Za-z]", "", text.replace("\\\\", "")).replace("\n% needs", "")
     depth = 0
     for letter in bare:
@@ -45,7 +45,7 @@ def sound_latex(text: str) -> None:
 
 
 def compiled(text: str, folder: Path) -> None:
-    """Where a LaTeX engine is installed, it compiles."""
+    """Compile a table, if a LaTeX engine is installed."""
     if shutil.which("pdflatex"):
         page = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{text}\end{{document}}"
         (folder / "page.tex").write_text(page)

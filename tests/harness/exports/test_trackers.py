@@ -1,4 +1,4 @@
-"""Trials written to MLflow and TensorBoard through their clients, exported and live, and read back by them."""
+"""Trials written to MLflow and TensorBoard, exported and live."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def two_seeds(tiny_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(two_seeds: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A store of two arms and seeds, as the one that commands take; nothing is written to it."""
+    """A store of two arms and seeds for the commands."""
     monkeypatch.setenv("HARNESS_DB", str(two_seeds))
     return two_seeds
 

@@ -1,4 +1,4 @@
-"""From names of others to a suite's: found, mapped or refused with one message that has the valid ones."""
+"""Names of external results: detected, mapped or refused with the valid ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.errors import HarnessError, SuiteError
 from harness.imports.foreign import ForeignRun, ForeignSource
-from harness.imports.mapping import Flags, ImportMap, in_words, matched, read_map, with_flags
+from harness.imports.mapping import Flags, ImportMap, Theirs, in_words, matched, read_map, with_flags
 from harness.imports.naming import ImportTarget
 from harness.imports.sources import read_source
 from harness.imports.trials import ImportedTrial, Matched, trials_of
@@ -28,11 +28,16 @@ def target(folder: Path, text: str = made.SUITE) -> ImportTarget:
     return ImportTarget.of(load_suite(made.write_suite(folder, text)), "mini")
 
 
+def row(**changed: Any) -> dict[str, Any]:
+    cells = {"arm": "adam", "seed": 0, "accuracy": 1.5, **changed}
+    return {name: cell for name, cell in cells.items() if cell is not None}
+
+
 def of(
-    folder: Path, rows: Rows, given: Mapping[str, Any] | None = None, text: str = made.SUITE, **flags: Any
+    folder: Path, rows: Rows, plain: Mapping[str, Any] | None = None, text: str = made.SUITE, **flags: Any
 ) -> Matched:
     """The trials of a table."""
-    mapping = with_flags(ImportMap.model_validate(given or {}), Flags(**flags))
+    mapping = with_flags(ImportMap.model_validate(plain or {}), Flags(**flags))
     return trials_of(read_source(made.write_csv(folder / "r.csv", rows)), mapping, target(folder, text))
 
 
@@ -49,7 +54,7 @@ def test_what_leaves_no_doubt_needs_no_mapping(tmp_path: Path) -> None:
     result = of(
         tmp_path, [{"algo": arm, "Seed": seed, "accuracy": made.score(arm, seed)} for arm, seed in made.each(2)]
     )
-    assert result.mapping == {
+    assert result.mapping.model_dump(exclude_defaults=True) == {
         "benchmark": {"value": "digits"},
         "arm": {"column": "algo"},
         "seed": {"column": "Seed"},
@@ -132,72 +137,60 @@ def test_a_pattern_with_anything_and_a_word_twice() -> None:
     assert matched("{arm}-{seed}", "a/b-1") is None, "a word has no slash"
 
 
-@pytest.mark.parametrize(
-    ("rows", "flags", "told"),
-    [
-        (
-            [{"x": "sgd", "seed": 0, "accuracy": 1.5}],
-            {"columns": {"arm": "x"}},
-            r"r.csv:2: no arm 'sgd' in 'mine'; valid: adam, adamp\ntranslate a name with --arm 'sgd=OURS'",
-        ),
-        ([{"x": name, "seed": 0, "accuracy": 1.5} for name in ("adam", "sgd")], {}, r"r.csv:3: no arm 'sgd' in 'mine'"),
-        (
-            [{"x": "sgd", "seed": 0, "accuracy": 1.5}],
-            {},
-            r"nothing says the arm of a result; name its column with --arm-column.*Columns: x, seed, accuracy. Arms of "
-            r"'mine': adam, adamp",
-        ),
-        ([{"a": "adam", "b": "adam", "seed": 0, "accuracy": 1.5}], {}, r"'a' and 'b' both could be the arm"),
-        ([{"arm": "adam", "accuracy": 1.5}], {}, r"nothing says the seed.*--seed-column.*cannot be paired"),
-        ([{"arm": "adam", "seed": "one", "accuracy": 1.5}], {}, r"r.csv:2: the seed 'one' is not a whole number"),
-        ([{"arm": "adam", "seed": "", "accuracy": 1.5}], {}, r"r.csv:2: no seed \('seed' is empty there\)"),
-        (
-            [{"arm": "adam", "seed": 0, "acc": 1.5}],
-            {},
-            r"none of its numbers is called like a metric of the benchmarks \(digits: accuracy, loss\).*--metric "
-            r"THEIRS=OURS. There are: acc, arm, seed",
-        ),
-        ([{"arm": "adam", "seed": 0, "accuracy": "good"}], {}, r"r.csv:2: 'good' is not a number \('accuracy'\)"),
-        (
-            [{"arm": "adam", "seed": 0, "accuracy": 1.5}],
-            {"metrics": ("acc=accuracy",)},
-            r"has no number 'acc'; did you mean 'accuracy'\?",
-        ),
-        (
-            [{"arm": "adam", "seed": 0, "acc": 1.5}],
-            {"metrics": ("acc=acuracy",)},
-            r"no benchmark of 'mine' has the metric 'acuracy'; did you mean 'accuracy'\?",
-        ),
-        (
-            [{"arm": "adam", "seed": 0, "accuracy": 1.5}] * 2,
-            {},
-            r"r.csv:3: a second accuracy of adam on digits \(test\) for seed 0, after .*r.csv:2",
-        ),
-        ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"where": ("state=x",)}, r"has no column 'state'; valid"),
-        ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"where": ("seed=7",)}, r"no result has '7' in the column"),
-        ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"arms": ("adam=",)}, r"the mapping leaves out every result"),
-        ([{"arm": "adam", "seed": 0, "accuracy": 0.93}], {}, r"accuracy is in percent.*lies in \[0, 1\].*\*100'"),
-        ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"columns": {"seed": "sead"}}, r"has no column 'sead'; did"),
-        ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"patterns": ("nme={arm}",)}, r"has no column 'nme'"),
-        (
-            [{"arm": "adam", "seed": 0, "split": "x", "accuracy": 1.5}],
-            {"columns": {"split": "split"}},
-            r"r.csv:2: no split 'x' in 'mine'; valid: test, train, validation",
-        ),
-        (
-            [{"arm": "adam", "seed": 0, "accuracy": 1.5}],
-            {"benchmark": "digit"},
-            r"no benchmark 'digit' in 'mine'; did you mean 'digits'\?",
-        ),
-    ],
-)
-def test_each_doubt_is_one_message(tmp_path: Path, rows: Rows, flags: dict[str, Any], told: str) -> None:
-    with pytest.raises(HarnessError, match=rf"(?s){told}"):
+DOUBTS: list[tuple[Rows, dict[str, Any], str]] = [
+    (
+        [row(arm=None, x="sgd")],
+        {"columns": {"arm": "x"}},
+        r"r.csv:2: unknown arm 'sgd' in 'mine'; valid: adam, adamp\ntranslate a name with --arm 'sgd=OURS'",
+    ),
+    ([row(arm=None, x="adam"), row(arm=None, x="sgd")], {}, r"r.csv:3: unknown arm 'sgd' in 'mine'"),
+    (
+        [row(arm=None, x="sgd")],
+        {},
+        "nothing says the arm of a result; name its column with --arm-column.*Columns: seed, accuracy, x. Arms of "
+        "'mine': adam, adamp",
+    ),
+    ([row(arm=None, a="adam", b="adam")], {}, "'a' and 'b' both could be the arm"),
+    ([row(seed=None)], {}, "nothing says the seed.*--seed-column.*cannot be paired"),
+    ([row(seed="one")], {}, "r.csv:2: the seed 'one' is not a whole number"),
+    ([row(seed="")], {}, r"r.csv:2: no seed \('seed' is empty there\)"),
+    (
+        [row(accuracy=None, acc=1.5)],
+        {},
+        r"none of its numbers has the name of a metric of the benchmarks \(digits: accuracy, loss\).*--metric "
+        "THEIRS=OURS. There are: acc, arm, seed",
+    ),
+    ([row(accuracy="good")], {}, "r.csv:2: 'good' in the column 'accuracy' is not a number"),
+    ([row()], {"metrics": ("acc=accuracy",)}, "has no number 'acc'; did you mean 'accuracy'"),
+    (
+        [row(accuracy=None, acc=1.5)],
+        {"metrics": ("acc=acuracy",)},
+        "no benchmark of 'mine' has the metric 'acuracy'; did you mean 'accuracy'",
+    ),
+    ([row()] * 2, {}, r"r.csv:3: a second accuracy of adam on digits \(test\) for seed 0, after .*r.csv:2"),
+    ([row()], {"where": ("state=x",)}, "has no column 'state'; valid"),
+    ([row()], {"where": ("seed=7",)}, "no result has '7' in the column"),
+    ([row()], {"arms": ("adam=",)}, "the mapping leaves out every result"),
+    ([row(accuracy=0.93)], {}, r"accuracy is in percent.*lies in \[0, 1\].*\*100'"),
+    ([row()], {"columns": {"seed": "sead"}}, "has no column 'sead'; did"),
+    ([row()], {"patterns": ("nme={arm}",)}, "has no column 'nme'"),
+    (
+        [row(split="x")],
+        {"columns": {"split": "split"}},
+        "r.csv:2: unknown split 'x' in 'mine'; valid: test, train, validation",
+    ),
+    ([row()], {"benchmark": "digit"}, "unknown benchmark 'digit' in 'mine'; did you mean 'digits'"),
+]
+
+
+@pytest.mark.parametrize(("rows", "flags", "message"), DOUBTS)
+def test_each_doubt_is_one_message(tmp_path: Path, rows: Rows, flags: dict[str, Any], message: str) -> None:
+    with pytest.raises(HarnessError, match=f"(?s){message}"):
         of(tmp_path, rows, **flags)
 
 
 def test_several_unknown_names_are_told_at_once(tmp_path: Path) -> None:
-    rows = [{"arm": name, "seed": 0, "accuracy": 50.0} for name in ("adam", "sgd", "lion")]
+    rows = [row(arm=name) for name in ("adam", "sgd", "lion")]
     with pytest.raises(HarnessError) as refused:
         of(tmp_path, rows, columns={"arm": "arm"})
     lines = str(refused.value).splitlines()
@@ -207,21 +200,21 @@ def test_several_unknown_names_are_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         ({"arms": ("adamp",)}, "--arm THEIRS=OURS is expected"),
         ({"metrics": ("acc=accuracy*x",)}, "'x' is not a number to multiply by"),
         ({"metrics": ("val/acc",)}, r"--metric 'val/acc': THEIRS=OURS\[@SPLIT\]"),
         ({"metrics": ("acc=accuracy*-1",)}, "metrics.acc.times"),
         ({"metrics": ("acc=accuracy@eval",)}, "metrics.acc.split"),
-        ({"patterns": ("path={who}",)}, r"no '\{who\}'; valid: arm, benchmark, seed, split, step"),
+        ({"patterns": ("path={who}",)}, r"unknown '\{who\}'; valid: arm, benchmark, seed, split, step"),
         ({"patterns": ("path=plain",)}, "names nothing"),
         ({"where": ("state",)}, "--where NAME=VALUE is expected"),
         ({"metric_column": "metric"}, "go together"),
     ],
 )
-def test_flags_that_say_nothing(flags: dict[str, Any], told: str) -> None:
-    with pytest.raises(HarnessError, match=told):
+def test_invalid_flags(flags: dict[str, Any], message: str) -> None:
+    with pytest.raises(HarnessError, match=message):
         with_flags(ImportMap(), Flags(**flags))
 
 
@@ -241,12 +234,8 @@ def test_a_map_is_checked_where_it_stands(tmp_path: Path) -> None:
 
 
 def test_a_score_that_is_missing_or_not_finite_fails_its_trial(tmp_path: Path) -> None:
-    rows = [
-        {"arm": "adam", "seed": 0, "accuracy": "", "loss": 0.5},
-        {"arm": "adam", "seed": 1, "accuracy": "inf", "loss": 0.5},
-        {"arm": "adam", "seed": 2, "accuracy": 80.0, "loss": "nan"},
-        {"arm": "adam", "seed": 3, "accuracy": "NaN", "loss": 0.5},
-    ]
+    numbers = [("", 0.5), ("inf", 0.5), (80.0, "nan"), ("NaN", 0.5)]
+    rows = [row(seed=seed, accuracy=accuracy, loss=loss) for seed, (accuracy, loss) in enumerate(numbers)]
     result = of(tmp_path, rows)
     assert [trial.status for trial in result.trials] == [Status.FAILED, Status.FAILED, Status.DONE, Status.FAILED]
     assert one(result, "adam", 0).error == f"accuracy on test is empty or NaN ({tmp_path / 'r.csv'}:2)"
@@ -273,8 +262,9 @@ def test_several_benchmarks_are_told_apart_by_their_column(tmp_path: Path) -> No
     given = {"benchmark": {"column": "dataset", "names": {"MNIST": "digits"}}}
     assert {trial.benchmark for trial in of(tmp_path, rows, given, made.TWO).trials} == {"digits", "letters"}
     result = of(tmp_path, rows, {"benchmark": {"names": {"MNIST": "digits"}}}, made.TWO)
-    assert result.mapping["benchmark"]["column"] == "dataset", "the one column that fits with the translation"
-    with pytest.raises(HarnessError, match=r"r.csv:2: no benchmark 'MNIST' in 'two'; valid: digits, letters"):
+    detected = Theirs(column="dataset", names={"MNIST": "digits"})
+    assert result.mapping.benchmark == detected, "the one column that fits with the translation"
+    with pytest.raises(HarnessError, match=r"r.csv:2: unknown benchmark 'MNIST' in 'two'; valid: digits, letters"):
         of(tmp_path, rows, text=made.TWO)
     without = [{key: value for key, value in row.items() if key != "dataset"} for row in rows[:2]]
     with pytest.raises(HarnessError, match=r"nothing says the benchmark of a result.*--benchmark B"):
@@ -282,7 +272,7 @@ def test_several_benchmarks_are_told_apart_by_their_column(tmp_path: Path) -> No
 
 
 def test_what_a_trial_is_follows_from_file_mapping_and_place(tmp_path: Path) -> None:
-    rows = [{"arm": "adam", "seed": 0, "accuracy": 80.0, "acc2": 81.0}]
+    rows = [row(accuracy=80.0, acc2=81.0)]
     first = of(tmp_path, rows).trials[0].trial_id
     assert of(tmp_path, rows).trials[0].trial_id == first
     assert of(tmp_path, rows, metrics=("acc2=accuracy",)).trials[0].trial_id != first

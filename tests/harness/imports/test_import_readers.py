@@ -1,4 +1,4 @@
-"""Readers of results from elsewhere: each layout as its program writes it, what is broken, what is left out."""
+"""Readers of external results: every layout, damaged files, skipped data."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_wandb_exports(tmp_path: Path) -> None:
     chart = read_source(made.write_wandb_chart(tmp_path / "chart.csv"))
     assert chart.kind == "W&B chart"
     assert len(chart.runs) == 2 * made.SEEDS
-    assert [step for step, _ in run_of(chart, Name="adam-s0").series["acc"]] == [0, 2]  # a cell is empty
+    assert [step for step, _ in run_of(chart, Name="adam-s0").series["acc"]] == [0, 2]  # one is empty
     assert run_of(chart, Name="adamp-s3").series["acc"][1] == (1, made.score("adamp", 3, 1))
 
 

@@ -209,7 +209,7 @@ MESSAGES: dict[str, tuple[Callable[[Rows], object], dict[str, object], str]] = {
     "nothing that pairs": (
         lambda rows: [{k: v for k, v in row.items() if k != "seed"} for row in rows],
         {},
-        "name the column that pairs them with --pair",
+        "no column pairs the results; name one with --pair",
     ),
     "two rows of one seed": (
         lambda rows: [*rows, {**rows[0], "dataset": "d9"}],

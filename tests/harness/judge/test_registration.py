@@ -60,11 +60,6 @@ class TestLooks:
         assert {(row.sequential, len(row.detail.look_sizes)) for row in rows} == {(False, 1)}
         assert len({(row.verdict, row.p) for row in rows}) == 1
 
-    def test_fewer_seeds_are_another_look(self, tmp_path: Path, database: Path) -> None:
-        here = world(tmp_path)
-        judged(here, database, 0, 6)
-        assert judged(here, database, 1, 3).sequential
-
     def test_too_few_to_decide_are_none(self, tmp_path: Path, database: Path) -> None:
         here = world(tmp_path)
         rows = [judged(here, database, hours, seeds) for hours, seeds in enumerate((1, 2, 6))]

@@ -61,15 +61,6 @@ def test_the_truth_is_as_stated(number: int) -> None:
     assert np.abs(np.corrcoef(differences.T) - np.eye(4)).max() < 0.13
 
 
-def test_every_contrast_is_primary_and_judged_as_published() -> None:
-    sequential, fixed = simulate.planned(1, 0.25)
-    assert {design.multiplicity.family for design in (*sequential, *fixed)} == {"primary"}
-    assert not any(design.is_stand_in for design in sequential)
-    assert {design.estimand.delta for design in fixed} == {1.0}
-    assert [design.rules.sequential for design in sequential] == [True] * 4
-    assert len(sequential[0].multiplicity.members) == 4
-
-
 @pytest.mark.full
 def test_errors_are_rare_and_seeds_are_spared(table: SimulationTable) -> None:
     assert table.suites == 20

@@ -81,10 +81,3 @@ def test_power_of_the_capped_design(tmp_path: Path) -> None:
     fixed = drawn(suite, "20", repeats, SimulatedNoise(effect=0.75))
     (primary,) = (row for row in fixed.rows() if row["family"] == "primary")
     assert primary["confirmed"] == pytest.approx(0.83, abs=0.02 + 2 * math.sqrt(0.25 / (5 * repeats)))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_skew_is_what_no_t_survives(tmp_path: Path) -> None:
-    result = drawn(suite_of(tmp_path, 1), "6", 1_000, SimulatedNoise("skewed"))
-    assert 0.10 <= result.anywhere / result.repeats <= 0.25

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -156,28 +156,6 @@ def test_a_changed_design_is_marked_once_results_exist(tmp_path: Path, database:
     assert third["plain"].detail.changed_since == LATER.isoformat(timespec="seconds")
 
 
-def test_more_seeds_are_another_look_not_another_design(tmp_path: Path, database: Path) -> None:
-    world = many_kinds(tmp_path)
-    world.store(database)
-    world.seeds = 4
-    first = judged(world, database)
-    world.seeds = 6
-    second = judged(world, database, LATER)
-    assert (first["plain"].n, second["plain"].n) == (4, 6)
-    assert (len(first["plain"].detail.look_sizes), len(second["plain"].detail.look_sizes)) == (1, 2)
-    assert first["plain"].detail.registered == second["plain"].detail.registered
-
-
-def test_a_sequential_claim_stays_sequential(tmp_path: Path, database: Path) -> None:
-    world = many_kinds(tmp_path)
-    world.store(database)
-    judged(world, database, sequential=True)
-    later = judged(world, database, LATER)
-    assert later["plain"].sequential
-    differences = [item for _, item in sorted(later["plain"].detail.per_benchmark[0].differences.items())]
-    assert later["plain"].p == pytest.approx(stats.SequentialRule(0.5, 20).inference(differences).p)
-
-
 def test_overrides_on_the_command_line_make_a_stand_in(tmp_path: Path, database: Path) -> None:
     world = many_kinds(tmp_path)
     world.store(database)
@@ -186,18 +164,6 @@ def test_overrides_on_the_command_line_make_a_stand_in(tmp_path: Path, database:
         rows = {row.claim_id: row for row in judge(world.suite, plan, reader, judged_at=WHEN).verdicts}
     assert rows["plain"].stand_in == ("recipe",)
     assert rows["plain"].n == 0  # none of these trials is stored
-
-
-def test_the_last_verdict_is_the_last_whatever_the_clock_said(tmp_path: Path, database: Path) -> None:
-    """A run under a clock in the future used to leave its verdicts as the newest ones forever."""
-    world = many_kinds(tmp_path)
-    world.store(database)
-    ahead = datetime(2999, 1, 1)
-    judged(world, database, ahead)
-    again = judged(world, database, None)
-    assert {row.judged_at for row in again.values()} == {ahead + timedelta(microseconds=1)}
-    third = judged(world, database, None)
-    assert min(row.judged_at for row in third.values()) > ahead + timedelta(microseconds=1)
 
 
 def test_claims_can_be_stored(tmp_path: Path, database: Path) -> None:

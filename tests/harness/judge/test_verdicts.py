@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judge_support import World, around, benchmark, binding, fact, flat, write_suite
+from judge_support import World, around, benchmark, binding, fact, flat, reading, write_suite
 
 import harness
 from harness import stats
 from harness.errors import SuiteError
-from harness.judge.verdicts import SENSITIVE, Criteria, Reading, decide, least_favourable
+from harness.judge.verdicts import SENSITIVE, Criteria, decide, least_favourable
 from harness.suite.models import MechanismCheck
 from harness.vocabulary import Verdict
 
@@ -324,17 +324,6 @@ class TestGates:
         row = self.judged(tmp_path, gates, {("a", "ours"): {"mechanism.share": 0.9}})
         assert row["verdict"] == "inactive"
 
-    @pytest.mark.parametrize("mechanisms", [{}, {("a", "ours"): {"mechanism.share": 0.1}}])
-    def test_at_paper_scale_the_verdict_stands_beside_the_gate(
-        self, tmp_path: Path, mechanisms: dict[tuple[str, str], dict[str, float]]
-    ) -> None:
-        gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
-        suite = write_suite(tmp_path, [fact("c")], [binding("c", mechanism=gate)], benchmarks=PAPER)
-        scores = {("a", "ours"): around(2.0, 0.5, 5), ("a", "base"): flat(5)}
-        row = World(suite, scores, "paper", mechanisms=mechanisms).verdicts()["c"]
-        assert row["verdict"] == "reproduced"
-        assert [reading["passed"] for reading in row["design"]["gate_readings"]] == [False]
-
     def test_not_logged_is_invalid(self, tmp_path: Path) -> None:
         gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
         row = self.judged(tmp_path, gate, {})
@@ -442,23 +431,6 @@ def test_log_ratio_of_times(tmp_path: Path) -> None:
     row = World(suite, scores, "paper").verdicts()["c"]
     assert row["difference"] == pytest.approx(-sum(map(math.log, noisy)) / 5)
     assert row["design"]["pairing"]["log_ratio"]
-
-
-def reading(**changes: Any) -> Reading:
-    values: dict[str, Any] = {
-        "n": 5,
-        "estimate": 2.0,
-        "low": 1.0,
-        "high": 3.0,
-        "p_smaller": 1.0,
-        "p": 0.01,
-        "e": 9.0,
-        "above": True,
-        "below": False,
-        "fragile": False,
-        "sized": True,
-    }
-    return Reading(**(values | changes))
 
 
 def test_a_significant_p_without_its_interval_decides_nothing() -> None:

@@ -1,4 +1,4 @@
-"""What preflight says of the reading of files: the loader's rate, the step's need, which of them is short."""
+"""Preflight's report on the loader's rate and the step's need."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_more_threads_read_more_and_the_rest_stays() -> None:
 
 def test_what_starves_is_told_with_what_it_takes() -> None:
     slow, fast = result(0.002, loader_workers=2), result(0.002, flops=10**12, loader_workers=2)
-    (line,) = _loaders((fast, slow))  # of a benchmark's cells the one that would wait first
+    (line,) = _loaders((fast, slow))  # of a benchmark's configurations the one that would wait first
     assert line.startswith("adamp/imagenet-resnet18: loader: 1,000 items/s; step needs 67,000 items/s on this device")
     assert line.endswith("which would wait: on such cores set loader_workers to 134")
     (line,) = _loaders((fast,))

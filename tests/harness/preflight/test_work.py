@@ -1,4 +1,4 @@
-"""What preflight counts as one piece of work, its devices, and workers that die."""
+"""Workloads of preflight, its devices, and workers that die."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``harness.open``: tables of one plan, never pooled; names that nothing has are told with those that there are."""
+"""``harness.open``: tables of one plan, never pooled; unknown names are reported with the valid ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def scored(trial: str, value: float, **parts: Any) -> dict[str, Any]:
 
 
 def run(number: int, suite: str, trials: dict[str, tuple[str, int]], scale: str = "mini") -> list[dict[str, Any]]:
-    """The lines of a run that asked for trials of arms and seeds."""
+    """Lines of a run with trials of arms and seeds."""
     name = f"run-{number}"
     rows = [trial_row(trial, suite=suite, arm=arm, seed=seed, scale=scale) for trial, (arm, seed) in trials.items()]
     links = [
@@ -119,7 +119,7 @@ def test_verdicts_are_the_newest_of_the_suites_claims(store: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("names", "message"),
     [
         ({"suite": "on"}, "no suite 'on' here; did you mean 'one'"),
         ({"scale": "paper"}, "no scale 'paper' here; valid: mini, small"),
@@ -130,9 +130,9 @@ def test_verdicts_are_the_newest_of_the_suites_claims(store: Path) -> None:
         ({"run": "none"}, "no run begins with 'none'"),
     ],
 )
-def test_a_name_that_nothing_has(store: Path, asked: dict[str, Any], message: str) -> None:
+def test_a_name_that_nothing_has(store: Path, names: dict[str, Any], message: str) -> None:
     with harness.open(store) as db, pytest.raises(HarnessError, match=message):
-        db.results(**asked)
+        db.results(**names)
 
 
 def test_names_that_do_not_meet_are_an_empty_table(store: Path) -> None:

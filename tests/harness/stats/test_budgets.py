@@ -18,27 +18,6 @@ SCORES = st.lists(st.floats(-100, 100).map(lambda x: round(x, 2)), min_size=1, m
 # simulations
 
 
-@pytest.mark.parametrize("budget", [1, 3, 8])
-def test_expected_best_is_unbiased_and_the_plug_in_is_not(budget):
-    draws = np.random.default_rng(budget).random((12_000, 10))
-    truth = budget / (budget + 1)  # best of B uniform draws
-    estimates = np.array([expected_best(row, budget) for row in draws])
-    assert estimates.mean() == pytest.approx(truth, abs=4 * estimates.std() / math.sqrt(len(estimates)))
-    cdf = np.arange(11) / 10
-    plug_in = (np.sort(draws, axis=1) * np.diff(cdf**budget)).sum(axis=1)
-    if budget > 1:
-        assert plug_in.mean() < truth - 0.02
-
-
-def test_expected_test_score_of_the_best_on_validation_is_unbiased():
-    rng = np.random.default_rng(4)
-    validation = rng.random((6_000, 9))
-    test = validation**2 + rng.normal(0, 0.1, validation.shape)
-    estimates = np.array([expected_best(v, 4, t) for v, t in zip(validation, test, strict=True)])
-    truth = 4 / 6  # E[U²] of the best of 4
-    assert estimates.mean() == pytest.approx(truth, abs=4 * estimates.std() / math.sqrt(len(estimates)))
-
-
 @pytest.mark.parametrize("levels", [0, 5])
 def test_expected_best_band_covers_the_whole_curve(levels):
     """Uniform scores, and the same rounded down to a few levels (ties)."""
@@ -94,13 +73,6 @@ def test_equal_validation_scores_share_their_test_score():
     assert expected_best([1.0, 1.0, 0.0], 3, [2.0, 4.0, 9.0]) == pytest.approx(3.0)
 
 
-def test_ends_of_the_curve():
-    scores = [3.0, 1.0, 2.0, 10.0]
-    assert expected_best(scores, 1) == pytest.approx(4.0)
-    assert expected_best(scores, 4) == pytest.approx(10.0)
-    assert expected_best(scores, 2) == pytest.approx((1 * 2 + 2 * 3 + 3 * 10) / 6)
-
-
 def test_many_configurations_stay_accurate():
     scores = np.arange(1, 5_001) / 5_000
     # the mean of the largest of a B-subset of 1..N is B (N + 1) / (B + 1)
@@ -124,21 +96,6 @@ def test_band_by_hand():
 
 
 @settings(deadline=None)
-@given(SCORES)
-def test_more_budget_never_hurts(scores):
-    curve = [expected_best(scores, b) for b in range(1, len(scores) + 1)]
-    assert all(later >= earlier - 1e-9 for earlier, later in itertools.pairwise(curve))
-
-
-@settings(deadline=None)
-@given(SCORES, st.floats(0.01, 50), st.floats(-50, 50))
-def test_unit_and_order_do_not_matter(scores, scale, shift):
-    budget = (len(scores) + 1) // 2
-    moved = [scale * s + shift for s in reversed(scores)]
-    assert expected_best(moved, budget) == pytest.approx(scale * expected_best(scores, budget) + shift, abs=1e-6)
-
-
-@settings(deadline=None)
 @given(SCORES, st.floats(0.01, 0.5))
 def test_bands_hold_their_estimates(scores, alpha):
     for band in (expected_best_band(scores, alpha, support=(-100.0, 100.0)), median_best_band(scores, alpha)):
@@ -147,15 +104,6 @@ def test_bands_hold_their_estimates(scores, alpha):
         assert (band.low[:-1] <= band.low[1:] + 1e-9).all()
         assert (band.high[:-1] <= band.high[1:] + 1e-9).all()
         assert list(band.budgets) == list(range(1, len(scores) + 1))
-
-
-def test_more_configurations_narrow_the_band():
-    rng = np.random.default_rng(0)
-    widths = []
-    for n in (10, 100, 1_000):
-        band = expected_best_band(rng.random(n), budgets=[2], support=(0.0, 1.0))
-        widths.append(float(band.high[0] - band.low[0]))
-    assert widths[0] > 2 * widths[1] > 4 * widths[2]
 
 
 # awkward data
@@ -198,13 +146,6 @@ def test_empty_and_single():
     assert item.low[0] < 0.4 < item.high[0]
     empty = expected_best_band([], budgets=[1, 2], support=(0.0, 1.0))
     assert (list(empty.low), list(empty.high)) == ([0.0, 0.0], [1.0, 1.0])
-
-
-def test_equal_scores():
-    band = expected_best_band([0.5] * 6, support=(0.0, 1.0))
-    assert band.estimate == pytest.approx(np.full(6, 0.5))
-    assert (band.low < 0.5).all()
-    assert (band.high > 0.5).all()
 
 
 def test_wrong_arguments():

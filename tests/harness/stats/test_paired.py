@@ -1,6 +1,5 @@
 """Paired tests: known answers, simulated coverage with fixed seeds, and the rules for awkward data."""
 
-import itertools
 import math
 
 import numpy as np
@@ -52,19 +51,6 @@ def test_paired_t_covers_at_its_nominal_level_on_normal_data(n):
     assert 0.94 <= covered <= 0.96
 
 
-def test_paired_t_undercovers_on_skewed_data_as_documented():
-    rng = np.random.default_rng(7)
-    covered = coverage(lambda shape: rng.exponential(1.0, shape), 1.0, 5, paired_t, 8_000)
-    assert 0.86 <= covered <= 0.90
-
-
-@pytest.mark.parametrize("n", [3, 6])
-def test_paired_t_p_is_uniform_under_the_null(n):
-    rng = np.random.default_rng(n)
-    p = [paired_t(row).p for row in rng.normal(size=(5_000, n))]
-    assert stats.kstest(p, "uniform").pvalue > 0.01
-
-
 def test_sign_flip_keeps_its_level_on_symmetric_heavy_tails():
     rng = np.random.default_rng(3)
     rejected = np.mean([sign_flip_p(row) <= 0.05 for row in rng.standard_cauchy((4_000, 8))])
@@ -81,35 +67,6 @@ def test_bootstrap_coverage():
     )
     assert 0.92 <= normal <= 0.98
     assert skewed >= 0.91
-
-
-@pytest.mark.slow
-def test_bootstrap_coverage_with_the_default_resamples():
-    rng = np.random.default_rng(12)
-    for n in (5, 10):
-        assert 0.935 <= coverage(rng.standard_normal, 0.0, n, studentised_bootstrap, 4_000) <= 0.98
-
-
-@pytest.mark.parametrize("n", [5, 10])
-def test_hedges_correction_makes_d_unbiased(n):
-    rows = np.random.default_rng(n).normal(1.5, 1.0, (20_000, n))
-    assert np.mean([hedges_d(row) for row in rows]) == pytest.approx(1.5, abs=0.02)
-    assert np.mean(rows.mean(axis=1) / rows.std(axis=1, ddof=1)) > 1.6
-
-
-@pytest.mark.parametrize("n", [3, 8])
-def test_non_inferiority_and_equivalence_keep_their_level_at_the_margin(n):
-    rng = np.random.default_rng(20 + n)
-    at_margin = rng.normal(-0.5, 1.0, (6_000, n))
-    assert np.mean([non_inferiority(row, 0.5).p <= 0.05 for row in at_margin]) == pytest.approx(0.05, abs=0.009)
-    narrow = rng.normal(6.5, 0.1, (6_000, n))
-    assert np.mean([equivalence(row, 6.0, 0.5).p <= 0.05 for row in narrow]) == pytest.approx(0.05, abs=0.009)
-
-
-def test_a_margin_computed_from_the_same_values_loses_the_level():
-    rows = np.random.default_rng(5).normal(2.0, 1.0, (6_000, 10))  # true bias = the fixed margin = 2 sd
-    called = [equivalence(row, 0.0, max(2.0, 2 * row.std(ddof=1))).p <= 0.05 for row in rows]
-    assert 0.11 <= np.mean(called) <= 0.145
 
 
 # known answers
@@ -133,13 +90,6 @@ def test_sign_flip_equals_scipy_with_ties_and_zeros(values):
     )
     # scipy doubles the smaller tail; for a sum symmetric about 0 that is the same count
     assert sign_flip_p(values) == pytest.approx(min(1.0, theirs.pvalue), abs=1e-12)
-
-
-@pytest.mark.parametrize("n", [1, 6, 11])
-def test_sign_flip_equals_full_enumeration(n):
-    values = np.random.default_rng(n).normal(0.5, 1.0, n)
-    sums = [abs(float(np.dot(signs, values))) for signs in itertools.product((-1, 1), repeat=n)]
-    assert sign_flip_p(values) == np.mean(np.array(sums) >= abs(values.sum()) - 1e-12)
 
 
 def exact_p_of_integers(values):
@@ -168,19 +118,10 @@ def test_sign_flip_ties_survive_rounding():
     assert sign_flip_p([0.3, 0.1, 0.2]) == 0.25
 
 
-def test_smallest_attainable_sign_flip_p():
-    assert [sign_flip_p([1.0, 2.0, 3.0, 4.0, 5.0, 6.0][:n]) for n in (1, 3, 5, 6)] == [1.0, 0.25, 0.0625, 0.03125]
-
-
 @pytest.mark.parametrize(("effect", "n", "alpha"), [(0.2, 30, 0.05), (0.5, 34, 0.05), (1.0, 10, 0.01), (3.0, 3, 0.05)])
 def test_power_equals_statsmodels(effect, n, alpha):
     assert paired_t_power(effect, 1.0, n, alpha) == pytest.approx(TTestPower().power(effect, n, alpha), abs=1e-8)
     assert paired_t_power(-effect * 7, 7.0, n, alpha) == pytest.approx(paired_t_power(effect, 1.0, n, alpha), abs=1e-12)
-
-
-@pytest.mark.parametrize("d", [0.05, 0.3, 0.5, 1.0, 1.7])
-def test_seeds_for_power_equals_statsmodels(d):
-    assert seeds_for_power(3 * d, 3.0) == math.ceil(TTestPower().solve_power(effect_size=d, alpha=0.05, power=0.8))
 
 
 @settings(deadline=None)
@@ -288,15 +229,6 @@ def test_the_unit_does_not_matter(values, factor):
 
 
 @settings(deadline=None)
-@given(SAMPLES, st.randoms())
-def test_the_order_of_seeds_does_not_matter(values, random):
-    shuffled = list(values)
-    random.shuffle(shuffled)
-    assert paired_t(shuffled).p == pytest.approx(paired_t(values).p, rel=1e-7)
-    assert sign_flip_p(shuffled) == sign_flip_p(values)
-
-
-@settings(deadline=None)
 @given(SAMPLES, st.floats(0.001, 10), st.floats(0.01, 0.5), st.floats(0.01, 0.5))
 def test_monotone_in_alpha_margin_and_shift(values, more, alpha, beta):
     wide, narrow = paired_t(values, min(alpha, beta)), paired_t(values, max(alpha, beta))
@@ -317,19 +249,6 @@ def test_disagreement_is_the_stated_rule(values):
     one_sign = all(v > 0 for v in values) or all(v < 0 for v in values)
     unsupported = sign_flip_p(values) > 0.05 + 2.0 ** (1 - len(values)) + 1e-9 if len(values) > 5 else not one_sign
     assert distribution_sensitive(values) == (t_rejects and unsupported)
-
-
-def test_disagreement_examples():
-    assert distribution_sensitive([1.0, 1.1, 0.9, 1.0, -0.001])  # t rejects, one of five seeds the other way
-    assert distribution_sensitive([1.0, 1.1, 0.9, 1.0, 0.0])  # a tie is not a win
-    assert not distribution_sensitive([1.0, 1.1, 0.9, 1.0, 0.1])
-    assert not distribution_sensitive([1.0, -1.0, 0.9])  # no rejection to doubt
-    # at six seeds the smallest loss leaves p = .0625, within .05 + 1/32; the second smallest does not
-    assert not distribution_sensitive([1.0, 1.1, 0.9, 1.0, 1.2, -0.001])
-    assert not distribution_sensitive([1.0, 1.1, 0.9, 1.0, 1.2, 0.001])
-    assert distribution_sensitive([3.0, 3.1, 2.9, 0.02, 3.2, 3.0, -0.3, -0.2, -0.1])
-    assert not distribution_sensitive([INF, 1.0, 1.1])
-    assert not distribution_sensitive([])
 
 
 # awkward data
@@ -454,26 +373,10 @@ def test_a_diverged_arm_loses_its_pair_in_the_sign_flip_test():
     assert sign_flip_p([INF, -INF, 1.0]) == sign_flip_p([1e6, -1e6, 1.0])
 
 
-def test_two_values():
-    result = paired_t([1.0, 2.0])
-    assert result.p == pytest.approx(stats.ttest_1samp([1.0, 2.0], 0.0).pvalue)
-    assert math.isnan(hedges_d([1.0, 2.0]))
-    assert sign_flip_p([1.0, 2.0]) == 0.5
-    assert studentised_bootstrap([1.0, 2.0, 3.0, 4.0]).low == -INF  # below five
-
-
 def test_correlation_at_the_edges():
     assert math.isnan(paired_correlation([1.0], [2.0]))
     assert math.isnan(paired_correlation([1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]))
     assert paired_correlation([1.0, 2.0, 4.0, NAN, INF], [2.0, 4.0, 8.0, 4.0, 5.0]) == pytest.approx(1.0)
-
-
-def test_a_far_outlier_keeps_the_bootstrap_finite_or_wider():
-    values = [0.0, 0.0, 0.0, 0.0, 1.0]
-    result = studentised_bootstrap(values)
-    assert result.low <= result.estimate <= result.high
-    assert result == studentised_bootstrap(values)
-    assert not math.isnan(result.p)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, NAN])

@@ -31,24 +31,10 @@ def test_false_alarms_over_thirty_looks(null_paths):
     assert crossed == pytest.approx(0.024, abs=0.004)
 
 
-def test_a_t_test_after_every_seed_would_not_do(null_paths):
-    n = np.arange(3, LOOKS + 1)
-    sums, squares = np.cumsum(null_paths, axis=1)[:, 2:], np.cumsum(null_paths**2, axis=1)[:, 2:]
-    t = sums / np.sqrt(n * (squares - sums**2 / n) / (n - 1))
-    assert np.mean((np.abs(t) >= stats.t.ppf(0.975, n - 1)).any(axis=1)) == pytest.approx(0.27, abs=0.02)
-
-
 @pytest.mark.parametrize(("truth", "g"), [(0.0, 2.0), (1.7, 2.0), (-3.0, 0.5)])
 def test_simultaneous_coverage(null_paths, truth, g):
     mean, half = interval_half_widths(3.0 * null_paths + truth, g)
     assert np.mean((np.abs(mean - truth) <= half).all(axis=1)) >= 0.95
-
-
-def test_seeds_to_stop_at_two_standard_deviations():
-    paths = np.random.default_rng(9).normal(2.0, 1.0, (10_000, 60))
-    crossed = log_e_process(paths, 2.0) >= LOG_20
-    assert crossed.any(axis=1).all()
-    assert np.mean(crossed.argmax(axis=1) + 1) == pytest.approx(6.4, abs=0.15)
 
 
 def test_mean_of_e_is_one_at_a_fixed_n_under_the_null():

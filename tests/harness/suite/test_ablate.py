@@ -15,7 +15,7 @@ from harness import stats
 from harness.cli.group import run_main
 from harness.errors import SuiteError
 from harness.judge import ablations
-from harness.judge.effects import effects_of
+from harness.judge.ablation import effects_of
 from harness.plan.planning import Selection, make_plan
 from harness.store import open_reader
 from harness.suite import Suite, load_suite
