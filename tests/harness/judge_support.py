@@ -19,6 +19,7 @@ from harness.store import Writer
 from harness.store.events import EnvironmentEvent, PlannedEvent, read_event
 from harness.suite import Suite, load_suite
 
+METHOD = "ours"
 WHEN = datetime(2026, 3, 4, 5, 6, 7)
 ENVIRONMENTS = {"here": {"torch": "2.14.1", "device": "a processor"}, "there": {"torch": "2.14.1", "device": "a GPU"}}
 
@@ -70,7 +71,7 @@ def fact(claim: str, **changes: Any) -> dict[str, Any]:
 
 
 def binding(claim: str, **changes: Any) -> dict[str, Any]:
-    """A binding of ours against base on benchmark a."""
+    """A binding of the method against base on benchmark a."""
     return {"id": claim, "benchmarks": ["a"], "arm": "ours", "against": ["base"]} | changes
 
 
@@ -96,7 +97,7 @@ def write_suite(
 
 
 def split_of(metric: str) -> str:
-    """Where the training loop puts a final number."""
+    """Return the split of a final number."""
     return "train" if metric.startswith("mechanism.") else "test"
 
 
@@ -203,7 +204,7 @@ def record_verdicts(database: Path, suite: Suite, scale: str, judgement: Judgeme
 
 
 def around(mean: float, spread: float, n: int, base: float = 50.0) -> list[float]:
-    """n scores whose mean is exactly ``base + mean`` and whose sd is exactly ``spread``."""
+    """Return n scores with mean ``base + mean`` and sd ``spread``, exactly."""
     import numpy as np
 
     draws = np.random.default_rng(n).standard_normal(n)

@@ -27,10 +27,10 @@ def test_claims_say_how_many_stored_trials_another_recipe_made(
 ) -> None:
     run_suite(load_suite(tiny), Request(database, Selection(seeds=(0, 1, 2)), executor="inline"), Watch())
     assert otherwise(tiny, database, (0, 1, 2)) == 0
-    assert otherwise(tiny, database, (0, 1, 2, 3)) == 0, "a seed that never ran is no trial of other code"
+    assert otherwise(tiny, database, (0, 1, 2, 3)) == 0, "a seed that never ran was not measured with other code"
 
     text = tiny.read_text(encoding="utf-8")
-    changed = re.sub(r"steps: (\d+)", lambda found: f"steps: {int(found[1]) + 1}", text)
+    changed = re.sub(r"steps: (\d+)", lambda steps: f"steps: {int(steps[1]) + 1}", text)
     assert changed != text
     tiny.write_text(changed, encoding="utf-8")
     assert otherwise(tiny, database, (0, 1, 2)) == 6
