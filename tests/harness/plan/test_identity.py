@@ -102,7 +102,7 @@ Edit = Callable[[dict[str, tuple[str, str]]], None]
 
 @pytest.fixture
 def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Edit]:
-    """Sources that are read as if a text in them had been replaced."""
+    """Replace texts of sources as the fingerprint reads them."""
     edits: dict[Path, tuple[bytes, bytes]] = {}
     content = fingerprint.content
     monkeypatch.setattr(fingerprint, "content", lambda path: content(path).replace(*edits.get(path, (b"", b"")), 1))
@@ -124,7 +124,7 @@ def shipped() -> Suite:
 
 
 def planned(suite: Suite) -> dict[tuple[str, str], str]:
-    """Trials of a suite without those of trained backbones, which change with the method that made these."""
+    """Trials that start from no trained weights: others change with the method of their backbone."""
     plan = make_plan(suite, Selection(seeds=(0,)))
     trained = {trial.trial_id for trial in plan.trials if trial.needs}
     return {(link.benchmark, link.arm): link.trial_id for link in plan.links if link.trial_id not in trained}
