@@ -155,14 +155,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
 
 @pytest.fixture
 def ran(finished: Path, tiny: Path, database: Path) -> Path:
-    """A copy of the suite and of a database with one run of it."""
+    """Copy the suite and a database with one run."""
     shutil.copytree(finished / "results", database.parent)
     return tiny
 
 
 @pytest.fixture(scope="session")
 def mixed_store(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
-    """A database of two recipes, a sweep, two scales and a namesake benchmark."""
+    """A database of two recipes, two scales, a sweep and a namesake."""
     folder = tmp_path_factory.mktemp("mixed")
     tiny, other, database = folder / "tiny.yaml", folder / "other.yaml", folder / "results" / "harness.duckdb"
     tiny.write_text(tiny_text)

@@ -26,7 +26,7 @@ def notices_of(suite: Suite, plan: Plan, selection: Selection, reader: Queries) 
 
 
 def added_seeds(suite: Suite, plan: Plan, reader: Queries) -> list[str]:
-    """Warn of claims to which the sequential test will apply, since pairs were added.
+    """Warn of claims that get the sequential test, since pairs were added.
 
     A claim that is evaluated sequentially already is left out: it costs nothing more.
     """
@@ -47,7 +47,7 @@ def added_seeds(suite: Suite, plan: Plan, reader: Queries) -> list[str]:
 
 
 def _planned(design: ClaimDesign) -> tuple[int, int]:
-    """Return the pairs of a claim, and the fewest seeds of a benchmark."""
+    """Return a claim's pairs and the fewest seeds of a benchmark."""
     seeds = [len({seed for arm in block.chain for seed in block.cells.get(arm, {})}) for block in design.blocks]
     return sum(seeds), min(seeds, default=0)
 

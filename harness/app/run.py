@@ -244,7 +244,7 @@ def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]
 
 @contextlib.contextmanager
 def scratch_store() -> Iterator[Path]:
-    """Yield a database in a new folder that is removed at the end."""
+    """Yield a database in a new folder, removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="harness-scratch-"))
     try:
         yield folder / "harness.duckdb"

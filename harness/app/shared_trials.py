@@ -27,7 +27,7 @@ class SharedTrials(Sharing):
 
     Args:
         paths: of the database.
-        segment: the log segment that this session writes.
+        segment: log segment that this session writes.
     """
 
     def __init__(self, paths: StorePaths, segment: str) -> None:

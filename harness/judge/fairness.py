@@ -161,7 +161,7 @@ def below_trivial(block: DesignBlock, pairs: Sequence[Pairs], evidence: Evidence
     if any(mean > trivial if block.better == "higher" else mean < trivial for mean in means.values()):
         return None
     message = " and ".join(f"{arm} {mean:.4g}" for arm, mean in means.items())
-    return f"{message} {block.unit} on {block.benchmark}: no better than the trivial predictor's {trivial:.4g}"
+    return f"{message} {block.unit} on {block.benchmark}: no better than the dummy baseline's {trivial:.4g}"
 
 
 def weak_teacher(block: DesignBlock, evidence: Evidence, students: list[float]) -> str | None:

@@ -124,7 +124,7 @@ class Paired(Test):
         return self.rule.directed_p([value - m for value in self.values])[1] / 2
 
     def fragile(self, alpha: float) -> bool:
-        """True if the t test rejects and the signs do not support it."""
+        """True if the t test rejects without support of the signs."""
         return self.sized and self.p <= alpha and stats.sign_sensitive(self.values, alpha)
 
 

@@ -1,4 +1,4 @@
-"""How arms changed between two runs: scores paired by cell and seed, and whether one has become worse."""
+"""Changes of arms between two runs, paired by configuration and seed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ FROM cell_trials c JOIN trials t ON t.trial_id = c.trial_id WHERE c.run_id = ? O
 _LOST = frozenset({Status.DIVERGED, *UNFINISHED})
 _NOWHERE = float("-inf")
 
-Cell = tuple[str, str]
+Configuration = tuple[str, str]
 """Benchmark and arm."""
 
 
 @dataclass(frozen=True, slots=True)
-class AskedTrial:
-    """A trial that a run asked for in a cell, whenever it ran."""
+class RequestedTrial:
+    """A requested trial of a configuration, whenever it ran."""
 
     trial_id: str
     spec_id: str
@@ -35,13 +35,13 @@ class AskedTrial:
     spec: Mapping[str, Any] = field(repr=False)
 
 
-Asked = Mapping[Cell, Mapping[int, AskedTrial]]
-"""What a run asked for, without points of sweeps: trials by cell and seed."""
+RequestedTrials = Mapping[Configuration, Mapping[int, RequestedTrial]]
+"""Trials of a run by configuration and seed, without points of sweeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArmChange:
-    """A cell's final metric in each run, paired by seed.
+    """A configuration's final metric in each run, paired by seed.
 
     Attributes:
         first: mean over the first run's seeds; None without any.
@@ -68,19 +68,19 @@ class ArmChange:
     differences: tuple[float, ...] = ()
 
     def losses(self, better: str) -> tuple[float, float, float]:
-        """The mean loss, its interval's lower end, and the least loss of a pair: up = worse; −∞ where not known."""
+        """Mean loss, lower end of its interval, smallest loss of a pair; −∞ if unknown."""
         sign = -1.0 if better == "higher" else 1.0
         mean = _NOWHERE if self.difference is None else sign * self.difference
         ends = (sign * end for end in (self.low, self.high) if end is not None)
-        return mean, min(ends, default=_NOWHERE), min((sign * one for one in self.differences), default=_NOWHERE)
+        return mean, min(ends, default=_NOWHERE), min((sign * item for item in self.differences), default=_NOWHERE)
 
 
-def asked_trials(reader: Queries, run_id: str) -> dict[Cell, dict[int, AskedTrial]]:
-    """What a run asked for."""
-    found: dict[Cell, dict[int, AskedTrial]] = {}
+def requested_trials(reader: Queries, run_id: str) -> dict[Configuration, dict[int, RequestedTrial]]:
+    """Return the trials of a run."""
+    result: dict[Configuration, dict[int, RequestedTrial]] = {}
     for row in reader.query(_TRIALS, [run_id]).dicts():
         spec = row["spec"] if isinstance(row["spec"], Mapping) else {}
-        found.setdefault((row["benchmark"], row["arm"]), {})[row["seed"]] = AskedTrial(
+        result.setdefault((row["benchmark"], row["arm"]), {})[row["seed"]] = RequestedTrial(
             row["trial_id"],
             row["spec_id"] or "",
             row["fingerprint"] or "",
@@ -88,41 +88,48 @@ def asked_trials(reader: Queries, run_id: str) -> dict[Cell, dict[int, AskedTria
             row["environment_id"] or "",
             spec,
         )
-    return found
+    return result
 
 
-def seed_pairs(one: Asked, two: Asked) -> Iterator[tuple[Cell, AskedTrial, AskedTrial]]:
-    """The trials of both runs at each cell and seed."""
-    for cell, trials in one.items():
+def seed_pairs(
+    left: RequestedTrials, right: RequestedTrials
+) -> Iterator[tuple[Configuration, RequestedTrial, RequestedTrial]]:
+    """Yield the trials of both runs at each configuration and seed."""
+    for cell, trials in left.items():
         for seed, trial in trials.items():
-            if (other := two.get(cell, {}).get(seed)) is not None:
+            if (other := right.get(cell, {}).get(seed)) is not None:
                 yield cell, trial, other
 
 
 def arm_changes(
-    reader: Queries, runs: Sequence[StoredRun], asked: tuple[Asked, Asked], *, metric: str | None, everything: bool
+    reader: Queries,
+    runs: Sequence[StoredRun],
+    requested: tuple[RequestedTrials, RequestedTrials],
+    *,
+    metric: str | None,
+    everything: bool,
 ) -> list[ArmChange]:
-    """Every cell of both runs and metric whose numbers differ in the least, or whose trials were lost.
+    """Return configurations with differing numbers or lost trials.
 
-    ``metric`` on test, or all scores on test but mechanisms and trivial predictors; with ``everything`` every split and
+    ``metric`` on test, or all scores on test but mechanisms and dummy baselines; with ``everything`` every split and
     metric.
     """
     facts: dict[str, MetricFacts] = {}
     for run in runs:
         facts |= metric_facts(reader, run.suite, [run])
-    ids = {trial.trial_id for side in asked for trials in side.values() for trial in trials.values()}
+    ids = {trial.trial_id for side in requested for trials in side.values() for trial in trials.values()}
     scores: dict[tuple[str, str], dict[str, float]] = {}  # by split and metric
     for trial_id, split, name, value in reader.results(ids).rows:
         plain = split == Split.TEST and (name == metric or not name.startswith(BESIDE))
         if (everything or plain) and metric in (None, name) and value is not None:
             scores.setdefault((split, name), {})[trial_id] = value
     changes = []
-    for cell in sorted(asked[0].keys() & asked[1].keys()):
+    for cell in sorted(requested[0].keys() & requested[1].keys()):
         for (split, name), values in sorted(scores.items()):
-            first, second = (_by_seed(side.get(cell, {}), values) for side in asked)
+            first, second = (_by_seed(side.get(cell, {}), values) for side in requested)
             lost = sum(
                 seed in first and seed not in second and trial.status in _LOST
-                for seed, trial in asked[1].get(cell, {}).items()
+                for seed, trial in requested[1].get(cell, {}).items()
             )
             if first != second or lost:
                 fact = facts.get(name, MetricFacts(name))
@@ -130,12 +137,16 @@ def arm_changes(
     return changes
 
 
-def _by_seed(trials: Mapping[int, AskedTrial], values: Mapping[str, float]) -> dict[int, float]:
+def _by_seed(trials: Mapping[int, RequestedTrial], values: Mapping[str, float]) -> dict[int, float]:
     return {seed: values[trial.trial_id] for seed, trial in trials.items() if trial.trial_id in values}
 
 
 def _arm_change(
-    cell: Cell, split: str, fact: MetricFacts, scores: tuple[Mapping[int, float], Mapping[int, float]], lost: int
+    cell: Configuration,
+    split: str,
+    fact: MetricFacts,
+    scores: tuple[Mapping[int, float], Mapping[int, float]],
+    lost: int,
 ) -> ArmChange:
     first, second = scores
     pairs = tuple(seed_differences(second, first).values())
@@ -162,7 +173,7 @@ def _arm_change(
 
 @dataclass(frozen=True, slots=True)
 class ArmRegression:
-    """An arm that has become worse by more than is tolerated, and what says so."""
+    """An arm that is worse by more than the tolerance, and the reason."""
 
     change: ArmChange
     reason: str
@@ -171,15 +182,16 @@ class ArmRegression:
 def regressions(
     changes: Sequence[ArmChange], size: float, metric: str, better: str | None = None
 ) -> list[ArmRegression]:
-    """The arms that are worse in a metric on test by more than ``size``, in its unit.
+    """Return arms that are worse on test by more than ``size``.
 
-    The mean of the pairs must be worse by more than the size, and so must the whole 95 % interval or every single pair.
-    A seed that had a score and diverged or failed since is a regression of its own.
+    ``size`` is in the metric's unit. The mean of the pairs must be worse by more than the size, and so must the whole
+    95 % interval or every single pair.
+    A seed that had a score and diverged or failed since is a regression too.
 
     Raises:
-        HarnessError: nobody says which way is better.
+        HarnessError: the better direction is unknown.
     """
-    found = []
+    result = []
     for change in changes:
         if (change.metric, change.split) != (metric, Split.TEST):
             continue
@@ -188,24 +200,24 @@ def regressions(
             raise HarnessError(f"is a higher or a lower {metric} better? Say --better higher or --better lower")
         mean, end, least = change.losses(way)
         if change.lost:
-            found.append(ArmRegression(change, f"{change.lost} of {change.first_n} seeds have no score any more"))
+            result.append(ArmRegression(change, f"{change.lost} of {change.first_n} seeds have no score any more"))
         elif mean > size and end > size:
-            found.append(ArmRegression(change, f"the whole interval is worse by more than {size:g}"))
+            result.append(ArmRegression(change, f"the whole interval is worse by more than {size:g}"))
         elif mean > size and least > size:
-            said = "the one pair is" if change.n == 1 else f"all {change.n} pairs are"
-            found.append(ArmRegression(change, f"{said} worse by more than {size:g}"))
-    return found
+            text = "the one pair is" if change.n == 1 else f"all {change.n} pairs are"
+            result.append(ArmRegression(change, f"{text} worse by more than {size:g}"))
+    return result
 
 
 def compared_seeds(reader: Queries, runs: tuple[str, str], metric: str) -> int:
-    """How many cells and seeds of the first run that had a score of a metric on test the second run asked for too.
+    """Count scores on test at configurations and seeds of both runs.
 
     Raises:
-        HarnessError: none, with the metrics that there are.
+        HarnessError: there is none; the message names the available metrics.
     """
-    one, two = (asked_trials(reader, run) for run in runs)
-    shared = {trial.trial_id: 0 for _, trial, _ in seed_pairs(one, two)}
-    for _, trial, _ in seed_pairs(one, two):
+    left, right = (requested_trials(reader, run) for run in runs)
+    shared = {trial.trial_id: 0 for _, trial, _ in seed_pairs(left, right)}
+    for _, trial, _ in seed_pairs(left, right):
         shared[trial.trial_id] += 1
     rows = reader.query(
         "SELECT metric, trial_id FROM results WHERE split = ? AND trial_id = ANY(?)", [Split.TEST.value, list(shared)]
@@ -214,6 +226,8 @@ def compared_seeds(reader: Queries, runs: tuple[str, str], metric: str) -> int:
     for name, trial_id in rows:
         counts[name] = counts.get(name, 0) + shared[trial_id]
     if metric not in counts:
-        known = [name for name in counts if not name.startswith(BESIDE)]
-        raise HarnessError(f"the two runs share no cell and seed with a score of '{metric}'; {choices(known, metric)}")
+        existing = [name for name in counts if not name.startswith(BESIDE)]
+        raise HarnessError(
+            f"the two runs share no configuration and seed with a score of '{metric}'; {choices(existing, metric)}"
+        )
     return counts[metric]

@@ -7,7 +7,14 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.base.values import texts_of
-from harness.results.arm_changes import ArmChange, Asked, Cell, arm_changes, asked_trials, seed_pairs
+from harness.results.arm_changes import (
+    ArmChange,
+    Configuration,
+    RequestedTrials,
+    arm_changes,
+    requested_trials,
+    seed_pairs,
+)
 from harness.results.stored_runs import JUDGED_BY_ITS_END, StoredRun, find_run
 from harness.store import Reader
 
@@ -36,7 +43,7 @@ class VerdictChange:
 
 @dataclass(frozen=True, slots=True)
 class ContentChange:
-    """A key whose value differs, as text; ``cells`` are those in which it does (empty: of the whole run)."""
+    """A key whose value differs, as text, and its configurations (none: the run)."""
 
     key: str
     first: str
@@ -46,11 +53,11 @@ class ContentChange:
 
 @dataclass(frozen=True, slots=True)
 class RunDifference:
-    """What differs between two runs: first what was asked, then what came out.
+    """Differences of two runs: of their requests, then of their results.
 
     Attributes:
-        paired: cells and seeds that both runs asked for; what is said of recipe and code is said of these.
-        missing: cells that only one run asked for, or with other seeds.
+        paired: number of configurations and seeds of both runs; recipe and code are compared for these.
+        missing: configurations of one run alone, or with other seeds.
     """
 
     first: str
@@ -73,50 +80,54 @@ def difference(
 ) -> RunDifference:
     """Compare two runs; numbers that are equal to the last bit are left out.
 
-    Without ``everything``: ``metric`` on test alone, or all scores on test but mechanisms and trivial predictors.
+    Without ``everything``: ``metric`` on test alone, or all scores on test but mechanisms and dummy baselines.
 
     Raises:
         HarnessError: a run that is not stored, or several that begin so.
     """
     runs = [find_run(reader, text) for text in (first, second)]
-    one, two = (asked_trials(reader, run.run_id) for run in runs)
+    left, right = (requested_trials(reader, run.run_id) for run in runs)
     trials_of = "SELECT trial_id FROM run_trials WHERE run_id = ?"
     old, new = ({trial for (trial,) in reader.query(trials_of, [run.run_id])} for run in runs)
     return RunDifference(
         runs[0].run_id,
         runs[1].run_id,
-        paired=sum(1 for _ in seed_pairs(one, two)),
+        paired=sum(1 for _ in seed_pairs(left, right)),
         shared_trials=len(old & new),
         only_first=len(old - new),
         only_second=len(new - old),
         asked=_asked_changes(*runs),
-        recipe=_recipe_changes(one, two),
-        code=_code_changes(runs, one, two),
-        environment=_environment_changes(reader, runs, one, two),
-        missing=_missing(one, two),
+        recipe=_recipe_changes(left, right),
+        code=_code_changes(runs, left, right),
+        environment=_environment_changes(reader, runs, left, right),
+        missing=_missing(left, right),
         verdicts=[VerdictChange(*row) for row in reader.query(_VERDICTS, [run.run_id for run in runs]).rows],
-        cells=arm_changes(reader, runs, (one, two), metric=metric, everything=everything),
+        cells=arm_changes(reader, runs, (left, right), metric=metric, everything=everything),
     )
 
 
-def _asked_changes(one: StoredRun, two: StoredRun) -> list[ContentChange]:
-    """What was asked for: suite, scale, ``--set``."""
-    told = (("suite", one.suite, two.suite), ("scale", one.scale, two.scale), ("--set", one.changed, two.changed))
-    return [ContentChange(key, before, after) for key, before, after in told if before != after]
+def _asked_changes(left: StoredRun, right: StoredRun) -> list[ContentChange]:
+    """Differences of suite, scale and ``--set``."""
+    message = (
+        ("suite", left.suite, right.suite),
+        ("scale", left.scale, right.scale),
+        ("--set", left.changed, right.changed),
+    )
+    return [ContentChange(key, before, after) for key, before, after in message if before != after]
 
 
-def _grouped(changes: Iterable[tuple[str, str, str, Cell]]) -> list[ContentChange]:
-    """Changes of one key and one pair of values, with the cells that have them."""
+def _grouped(changes: Iterable[tuple[str, str, str, Configuration]]) -> list[ContentChange]:
+    """Changes with the configurations that have them."""
     cells: dict[tuple[str, str, str], dict[str, None]] = {}
     for key, before, after, (benchmark, arm) in changes:
         cells.setdefault((key, before, after), {})[f"{benchmark}/{arm}"] = None
     return [ContentChange(*change, tuple(places)) for change, places in cells.items()]
 
 
-def _recipe_changes(one: Asked, two: Asked) -> list[ContentChange]:
-    """The keys of the content that differ at equal cell and seed."""
+def _recipe_changes(left: RequestedTrials, right: RequestedTrials) -> list[ContentChange]:
+    """Keys whose values differ at equal configuration and seed."""
     changes = []
-    for cell, trial, other in seed_pairs(one, two):
+    for cell, trial, other in seed_pairs(left, right):
         if trial.spec_id != other.spec_id:
             before, after = texts_of(trial.spec), texts_of(other.spec)
             for key in sorted(before.keys() | after.keys()):
@@ -125,38 +136,40 @@ def _recipe_changes(one: Asked, two: Asked) -> list[ContentChange]:
     return _grouped(changes)
 
 
-def _code_changes(runs: Sequence[StoredRun], one: Asked, two: Asked) -> list[ContentChange]:
-    """The commit, and the cells whose code has another fingerprint."""
+def _code_changes(runs: Sequence[StoredRun], left: RequestedTrials, right: RequestedTrials) -> list[ContentChange]:
+    """Differences of commit and fingerprint."""
     before, after = (run.commit or "no commit" for run in runs)
     git = [ContentChange("git commit", before, after)] if before != after else []
     changes = [
         ("fingerprint", trial.fingerprint[:12], other.fingerprint[:12], cell)
-        for cell, trial, other in seed_pairs(one, two)
+        for cell, trial, other in seed_pairs(left, right)
         if trial.fingerprint != other.fingerprint
     ]
     return git + _grouped(changes)
 
 
-def _environment_changes(reader: Reader, runs: Sequence[StoredRun], one: Asked, two: Asked) -> list[ContentChange]:
-    """What differs in versions and hardware between the trials that are paired, and between the runs themselves."""
-    used = Counter((trial.environment_id, other.environment_id) for _, trial, other in seed_pairs(one, two))
+def _environment_changes(
+    reader: Reader, runs: Sequence[StoredRun], left: RequestedTrials, right: RequestedTrials
+) -> list[ContentChange]:
+    """Differences of versions and hardware, of paired trials and of the runs."""
+    used = Counter((trial.environment_id, other.environment_id) for _, trial, other in seed_pairs(left, right))
     used[runs[0].environment_id, runs[1].environment_id] += 0
     differing = [pair for pair in used if pair[0] != pair[1] and all(pair)]
-    known = reader.environments({name for pair in differing for name in pair})
+    existing = reader.environments({name for pair in differing for name in pair})
     changes: dict[ContentChange, None] = {}
     for first, second in differing:
-        before, after = texts_of(known.get(first) or {}), texts_of(known.get(second) or {})
+        before, after = texts_of(existing.get(first) or {}), texts_of(existing.get(second) or {})
         for key in sorted(before.keys() | after.keys()):
-            if before.get(key) != after.get(key) and not key.startswith("class."):  # said by versions and device
+            if before.get(key) != after.get(key) and not key.startswith("class."):  # versions and device state it
                 changes[ContentChange(key, before.get(key, "(none)"), after.get(key, "(none)"))] = None
     return list(changes)
 
 
-def _missing(one: Asked, two: Asked) -> list[ContentChange]:
-    """Cells that one run did not ask for, and cells that it asked for with other seeds."""
+def _missing(left: RequestedTrials, right: RequestedTrials) -> list[ContentChange]:
+    """Configurations of one run alone, and those with other seeds."""
     changes = []
-    for cell in sorted(one.keys() | two.keys()):
-        before, after = (_seeds(asked.get(cell, {})) for asked in (one, two))
+    for cell in sorted(left.keys() | right.keys()):
+        before, after = (_seeds(requested.get(cell, {})) for requested in (left, right))
         if before != after:
             changes.append(("seeds", before, after, cell))
     return _grouped(changes)

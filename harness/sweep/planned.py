@@ -17,7 +17,7 @@ from harness.sweep.study import Drawing
 
 @dataclass(frozen=True, slots=True)
 class TunedCost:
-    """Numbers of an arm's tuned trials, and the maximum cost of new ones."""
+    """Counts of an arm's tuned trials, with the maximum of new ones."""
 
     benchmark: str
     arm: str

@@ -65,7 +65,7 @@ def told_values(tuning: Tuning, points: Sequence[Point]) -> np.ndarray:
 
 
 def budget_curves(values: Mapping[str, np.ndarray], sign: float, support: tuple[float, float]) -> dict[str, Any]:
-    """Return the arms' curves over B = 1…N, and differences to the first.
+    """Return the arms' curves over B = 1…N and their differences.
 
     ``values``: up = better; the curves are in the metric's own direction again, differences positive where the arm is
     better than the first. Where the metric's range is known, ``low`` and ``high`` are the simultaneous band of the
