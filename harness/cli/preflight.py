@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -54,7 +55,9 @@ def preflight_command(
     progress = None if form == "json" else _print_progress
     report = check_suites([load_suite(suite) for suite in suites], chosen, settings, progress)
     if form == "json":
-        click.echo(json.dumps(report.as_dict()))
+        cells = [{**asdict(cell), "headroom": cell.headroom} for cell in report.cells]
+        failed = [f"{cell.suite}/{cell.benchmark}/{cell.arm}" for cell in report.failed]
+        click.echo(json.dumps({**asdict(report), "cells": cells, "failed": failed}))
     else:
         _show(report)
     for row in report.failed:

@@ -184,7 +184,7 @@ def test_a_tracker_that_fails_is_a_warning(
 
 
 @pytest.mark.parametrize(
-    ("target", "told"),
+    ("target", "message"),
     [
         ("comet:x", "unknown tracker 'comet'; valid: mlflow, tensorboard"),
         ("mlflw:x", "did you mean 'mlflow'"),
@@ -195,11 +195,11 @@ def test_a_tracker_that_fails_is_a_warning(
     ],
 )
 def test_a_target_that_cannot_be_is_one_message_before_anything_runs(
-    tiny: Path, database: Path, target: str, told: str, capsys: pytest.CaptureFixture[str]
+    tiny: Path, database: Path, target: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(tiny, "--track", target, code=2)
     shown = capsys.readouterr().err
-    assert told in shown
+    assert message in shown
     assert "Traceback" not in shown
     assert not database.exists()
 

@@ -41,8 +41,8 @@ def of(
     return trials_of(read_source(made.write_csv(folder / "r.csv", rows)), mapping, target(folder, text))
 
 
-def one(found: Matched, arm: str, seed: int) -> ImportedTrial:
-    (trial,) = [each for each in found.trials if (each.arm, each.seed) == (arm, seed)]
+def one(matching: Matched, arm: str, seed: int) -> ImportedTrial:
+    (trial,) = [each for each in matching.trials if (each.arm, each.seed) == (arm, seed)]
     return trial
 
 
@@ -67,12 +67,12 @@ def test_what_leaves_no_doubt_needs_no_mapping(tmp_path: Path) -> None:
 
 def test_names_splits_and_factors(tmp_path: Path) -> None:
     rows = [{"m": name, "rep": seed, "val": 0.8 + seed / 100} for name, seed in (("AdamP", 0), ("Adam", 0), ("SGD", 0))]
-    given = {
+    plain = {
         "arm": {"column": "m", "names": {"AdamP": "adamp", "Adam": "adam", "SGD": ""}},
         "seed": "rep",
         "metrics": {"val": {"metric": "accuracy", "split": "validation", "times": 100}},
     }
-    result = of(tmp_path, rows, given)
+    result = of(tmp_path, rows, plain)
     assert [trial.arm for trial in result.trials] == ["adam", "adamp"]
     assert scores(one(result, "adamp", 0)) == {("validation", "accuracy"): pytest.approx(80.0)}
     assert result.left_out == 1
@@ -247,8 +247,8 @@ def test_a_score_that_is_missing_or_not_finite_fails_its_trial(tmp_path: Path) -
 
 def test_a_run_that_failed_there_fails_here(tmp_path: Path) -> None:
     source = read_source(made.write_wandb_table(tmp_path / "runs.csv", crashed=("adam", 1)))
-    given = with_flags(ImportMap(), Flags(metrics=("acc=accuracy",)))
-    failed = [trial for trial in trials_of(source, given, target(tmp_path)).trials if trial.status == Status.FAILED]
+    mapping = with_flags(ImportMap(), Flags(metrics=("acc=accuracy",)))
+    failed = [trial for trial in trials_of(source, mapping, target(tmp_path)).trials if trial.status == Status.FAILED]
     assert [(trial.arm, trial.seed) for trial in failed] == [("adam", 1)]
     assert "the run is 'crashed' in its table of runs" in str(failed[0].error)
 
@@ -259,8 +259,8 @@ def test_several_benchmarks_are_told_apart_by_their_column(tmp_path: Path) -> No
         for name in ("MNIST", "letters")
         for arm in ("adam", "adamp")
     ]
-    given = {"benchmark": {"column": "dataset", "names": {"MNIST": "digits"}}}
-    assert {trial.benchmark for trial in of(tmp_path, rows, given, made.TWO).trials} == {"digits", "letters"}
+    plain = {"benchmark": {"column": "dataset", "names": {"MNIST": "digits"}}}
+    assert {trial.benchmark for trial in of(tmp_path, rows, plain, made.TWO).trials} == {"digits", "letters"}
     result = of(tmp_path, rows, {"benchmark": {"names": {"MNIST": "digits"}}}, made.TWO)
     detected = Theirs(column="dataset", names={"MNIST": "digits"})
     assert result.mapping.benchmark == detected, "the one column that fits with the translation"
@@ -287,8 +287,8 @@ def test_fields_of_a_tracker_and_splits_of_folders(tmp_path: Path) -> None:
             made.write_events(
                 tmp_path / "runs" / arm / str(seed) / split, [(0, {"accuracy": 50.0}), (1, {"accuracy": 60.0})]
             )
-    given = with_flags(ImportMap(), Flags(patterns=("path={arm}/{seed}/{split}",)))
-    trials = trials_of(read_source(tmp_path / "runs"), given, target(tmp_path)).trials
+    mapping = with_flags(ImportMap(), Flags(patterns=("path={arm}/{seed}/{split}",)))
+    trials = trials_of(read_source(tmp_path / "runs"), mapping, target(tmp_path)).trials
     assert len(trials) == 4
     assert set(scores(trials[0])) == {("train", "accuracy"), ("validation", "accuracy")}
     assert trials[0].status == Status.FAILED, "the claim's metric is that of the test split"

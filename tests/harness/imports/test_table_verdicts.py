@@ -25,6 +25,7 @@ from harness.cli.group import run_main
 from harness.errors import HarnessError
 from harness.imports.table_verdicts import differences
 from harness.stats import benjamini_hochberg, holm
+from harness.vocabulary import Verdict
 
 Rows = list[dict[str, object]]
 
@@ -56,9 +57,9 @@ def write(path: Path, rows: Rows) -> Path:
     return path
 
 
-def judged(table: object, **asked: object) -> harness.imports.table_verdicts.TableVerdicts:
-    options = {"method": "adamp", "against": "adam", "metric": "accuracy"} | asked
-    return harness.judge(table, **options)
+def judged(table: object, **options: object) -> harness.imports.table_verdicts.TableVerdicts:
+    defaults = {"method": "adamp", "against": "adam", "metric": "accuracy"}
+    return harness.judge(table, **(defaults | options))
 
 
 def by_arm(rows: Rows) -> dict[str, list[float]]:
@@ -116,7 +117,7 @@ def test_nothing_is_said_of_equal_arms() -> None:
     (item,) = judged(scores(gain=0.0, seeds=5))
     assert item.word == "inconclusive"
     (small,) = judged(scores(gain=0.0, seeds=20), smallest=5.0)
-    assert small.word == "no effect worth having"
+    assert small.word == Verdict.NO_EFFECT
 
 
 def test_lower_is_better_by_name_and_times_are_ratios() -> None:
@@ -267,7 +268,7 @@ def test_every_doubt_has_one_message(doubt: str) -> None:
 
 GZIPPED = gzip.compress(b"seed,adam,adamp\n" + b"0,1,2\n" * 300, mtime=0)
 FILES: dict[str, tuple[str, bytes, str]] = {
-    "no such kind": ("a.xlsx", b"x", "unsupported file extension"),
+    "an unknown kind": ("a.xlsx", b"x", "unsupported file extension"),
     "an empty file": ("a.csv", b"", "the file is empty"),
     "a head line alone": ("a.csv", b"seed,adam,adamp\n", "the table has no rows"),
     "a short line": ("a.csv", b"seed,adam,adamp\n0,1,2\n1,2\n", r"a\.csv:3: 2 fields, but the header has 3 columns"),
