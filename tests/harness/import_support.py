@@ -75,7 +75,7 @@ def mlflow() -> Any:
 
 
 def write_mlflow(uri: str, metric: str, seeds: int = SEEDS, steps: int = 3) -> Any:
-    """Log a run for each arm and seed to a new experiment; return the client."""
+    """Log an experiment with a run for each arm and seed; returns the client."""
     client = mlflow().MlflowClient(uri)
     experiment = client.create_experiment("digits")
     for arm, seed in each(seeds):
