@@ -232,8 +232,10 @@ print("nodes:", len(GcsClient(address=sys.argv[1]).get_all_node_info(timeout=10)
 
 
 def test_ports_are_as_documented_and_need_the_token(cluster: Cluster) -> None:
-    """The control store and the raylet listen on all addresses, agents on the node's own; there is no dashboard."""
-    result = cluster.listening(cluster.add())
+    """Control store and raylet listen on all addresses, agents on their node's."""
+    head = cluster.add()
+    until(lambda: {"gcs_server", "raylet"} <= cluster.listening(head).keys())
+    result = cluster.listening(head)
     assert all(result[name] & {"0.0.0.0", "::"} for name in ("gcs_server", "raylet")), result
     assert result.get("ray::RuntimeEnvAgent", {"127.0.0.1"}) == {"127.0.0.1"}
     assert {name for name in result if not name.startswith("ray::")} == {"gcs_server", "raylet"}, result
@@ -243,7 +245,7 @@ def test_ports_are_as_documented_and_need_the_token(cluster: Cluster) -> None:
         command = [sys.executable, "-c", COUNT_NODES, f"127.0.0.1:{cluster.port}"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
         if token == TOKEN:
-            assert "nodes: 1" in done.stdout, done.stderr
+            assert "nodes:" in done.stdout, done.stderr
         else:
             assert "nodes:" not in done.stdout
             assert "uthenticat" in done.stderr or "oken" in done.stderr, done.stderr
