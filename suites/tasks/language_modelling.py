@@ -17,7 +17,7 @@ from harness.trial.data_parallel import Replicas, rows_of
 from harness.trial.options import option
 from suites.data.types import Labels, Text
 from suites.tasks.common import evaluating, weight_probe
-from suites.tasks.norm_diagnostic import NormDiagnostic, compares_norms
+from suites.tasks.norm_diagnostic import NormDiagnostic
 
 # An evaluation lane has at least this many windows, so that few tokens are scored with little context.
 LEAST_WINDOWS = 8
@@ -155,15 +155,20 @@ class LanguageModelling(Task):
         return Evaluation({**scores, "trivial.perplexity": trivial})
 
     def probe(self, model: nn.Module) -> Diagnostic | None:
-        if not compares_norms(self.context):
-            return weight_probe(model)
-        total = self.recipe.total_steps(self.steps_per_epoch())
-        self.norm_probe = NormDiagnostic(model, total, lambda: self.model(*self.last)[0].mean())
-        return self.norm_probe
+        if self.compares_norms:
+            total = self.recipe.total_steps(self.steps_per_epoch())
+            self.norm_probe = NormDiagnostic(model, total, lambda: self.model(*self.last)[0].mean())
+            return self.norm_probe
+        return weight_probe(model)
+
+    @property
+    def compares_norms(self) -> bool:
+        """True if the arm fills a norm slot."""
+        return any(name.split(".")[0] == "norm" for name in self.context.slots)
 
     def mechanisms(self) -> dict[str, float]:
         """Last validation perplexity of arms with a norm slot, for mechanism checks."""
-        if not compares_norms(self.context):
+        if not self.compares_norms:
             return {}
         if self.validated is None:
             self.evaluate("validation")

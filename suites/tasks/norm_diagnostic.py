@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.trial.contracts import TrialContext
 from harness.trial.recipe import evenly
 from harness.trial.seeds import Streams
 from methods.norms.sequence import group_scale, valid_tokens
@@ -165,11 +164,6 @@ class NormDiagnostic:
         if step == self.step - 1:
             self._keep("normaliser_deviation", float(((divisor - before).abs() / before.clamp(min=1e-12)).mean()))
         self.divisors[number] = (self.step, divisor)
-
-
-def compares_norms(context: TrialContext) -> bool:
-    """True if the arm fills a norm slot."""
-    return any(name.split(".")[0] == "norm" for name in context.slots)
 
 
 def distance(batch: Tensor, reference: Tensor) -> Tensor:

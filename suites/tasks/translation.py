@@ -22,7 +22,7 @@ from harness.trial.contracts import Artifact, Diagnostic, Evaluation, StepResult
 from harness.trial.options import option
 from suites.data.parallel import Parallel
 from suites.tasks.common import evaluating
-from suites.tasks.norm_diagnostic import NormDiagnostic, compares_norms, image_deviation
+from suites.tasks.norm_diagnostic import NormDiagnostic, image_deviation
 from suites.tasks.sentences import END, PADDING, BeamSearch, BytePairs, Pieces, joined
 
 _HYPHEN = re.compile(r"(?<=\S)-(?=\S)")
@@ -244,7 +244,7 @@ class Translation(Task):
             self.model.load_state_dict(present)
 
     def probe(self, model: nn.Module) -> Diagnostic | None:
-        if not compares_norms(self.context):
+        if not any(name.split(".")[0] == "norm" for name in self.context.slots):
             return None
         self.norm_probe = NormDiagnostic(model, self.total, lambda: self._loss(self.last, 0.0) / self.last.count)
         return self.norm_probe
