@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from harness.base.values import plain
 from harness.judge.detail import from_json
 from harness.judge.rows import VerdictRow
 
@@ -52,15 +52,3 @@ def _cells(record: Mapping[str, Any], suite: str) -> dict[str, Any]:
         "stand_in": detail.stand_in_name,
         "reason": detail.reason,
     }
-
-
-def plain(value: Any, named: bool = False) -> Any:
-    """Return a value as JSON has it; infinities and NaN as null, or ``named``: as text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        name = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-        return name if named else None
-    if isinstance(value, Mapping):
-        return {str(key): plain(item, named) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, named) for item in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,13 @@ import torch
 
 from harness.registry.index import metadata_in
 from harness.registry.metadata import DataMetadata, ModelMetadata, TaskMetadata
-from harness.trial.contracts import DataRequest, ModelRequest, Task, TrialContext
+from harness.trial.contracts import DataRequest, ModelRequest, Slot, StepResult, Task, TrialContext
 from harness.trial.loading import Loader
 from harness.trial.options import build, options_of
 from harness.trial.recipe import Recipe
 from harness.trial.seeds import Streams
+
+NOWHERE = Path("/nowhere")
 
 
 def info_of(module: str, name: str) -> Any:
@@ -61,15 +64,16 @@ class Cell:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     data_keys: Mapping[str, Any] = field(default_factory=dict)
     model_keys: Mapping[str, Any] = field(default_factory=dict)
+    norms: Mapping[str, Slot] = field(default_factory=dict)
 
-    def data_for(self, seed: int, root: Path = Path("/nowhere")) -> Any:
+    def data_for(self, seed: int, root: Path = NOWHERE) -> Any:
         """The splits of one seed."""
         module, name = self.data.split(":")
         info: DataMetadata = info_of(module, name)
         request = request_of(info, root, self.data_keys, seed)
         return getattr(importlib.import_module(module), info.target)(request)
 
-    def build(self, seed: int, root: Path = Path("/nowhere"), data: Any = None, scale: str = "mini") -> Task:
+    def build(self, seed: int, root: Path = NOWHERE, data: Any = None) -> Any:
         """The task of one seed, its ``build`` not yet called."""
         module, name = self.task.split(":")
         info: TaskMetadata = info_of(module, name)
@@ -82,7 +86,7 @@ class Cell:
 
         def build_model(facts: Mapping[str, Any]) -> torch.nn.Module:
             torch.manual_seed(streams.number("init") % 2**63)
-            request = ModelRequest(build(model_info.options, self.model_keys), facts)
+            request = ModelRequest(build(model_info.options, self.model_keys), facts, self.norms)
             return getattr(importlib.import_module(model_module), model_info.target)(request)
 
         recipe = build(Recipe, {key: value for key, value in self.recipe.items() if key not in names})
@@ -94,12 +98,46 @@ class Cell:
             slots={},
             streams=streams,
             device=torch.device("cpu"),
-            scale=scale,
-            folder=Path("/nowhere"),
+            scale="mini",
+            folder=NOWHERE,
             load_prerequisite=_no_prerequisite,
             loader=Loader(torch.device("cpu"), recipe.readers),
         )
         return getattr(importlib.import_module(module), info.target)(context)
+
+
+DIGITS = Cell(
+    "suites.tasks.classification:classification",
+    "suites.data.digits:digits",
+    "suites.models.cnn:bn-cnn",
+    {"batch_size": 20},
+    {"train": 100, "validation": 100},
+    {"widths": [8, 16], "strides": [2, 2]},
+)
+RETRIEVAL = Cell(
+    "suites.tasks.retrieval:retrieval",
+    "suites.data.digits:digits-by-class",
+    "suites.models.embedding:embedding",
+    {"batch_size": 20},
+    {"images_per_class": 6},
+    {"widths": [8, 16], "dimension": 16},
+)
+DETECTION = Cell(
+    "suites.tasks.detection:detection",
+    "suites.data.digits_pasted:digits-pasted",
+    "suites.models.detectors:detector",
+    {"batch_size": 16, "detections": 20, "smallest_box": 0.35, "largest_box": 0.6},
+    {"train": 160, "validation": 16, "test": 80, "classes": 2},
+    {"widths": [8, 16, 16], "head": 16},
+)
+TRANSLATION = Cell(
+    "suites.tasks.translation:translation",
+    "suites.data.phrases:phrases",
+    "suites.models.transformer:transformer",
+    {"max_tokens": 256, "merges": 100, "eval_batch": 50},
+    {"train": 400, "held_out": 40},
+    {"layers": 1, "width": 32, "heads": 2, "inner": 32},
+)
 
 
 def read_own(layout: str, path: Path, seed: int = 0, **keys: Any) -> Any:
@@ -127,15 +165,13 @@ def train(task: Task, steps: int, make: Any = adam) -> tuple[torch.nn.Module, li
     model = task.build()
     optimizer = make(task.parameter_groups(model))
     losses: list[float] = []
-    epoch = 0
-    while len(losses) < steps:
-        for batch in task.batches(epoch):
-            optimizer.zero_grad()
-            result = task.training_step(batch, len(losses))
-            result.loss.backward()
-            optimizer.step()
-            losses.append(float(result.loss.detach()))
-            if len(losses) == steps:
-                break
-        epoch += 1
+
+    def update(result: StepResult) -> None:
+        optimizer.zero_grad()
+        result.loss.backward()
+        optimizer.step()
+
+    batches = itertools.chain.from_iterable(map(task.batches, itertools.count()))
+    for step, batch in enumerate(itertools.islice(batches, steps)):
+        losses.append(float(task.optimize(batch, step, update).loss.detach()))
     return model, losses

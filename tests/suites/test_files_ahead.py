@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from contract_cells import tensors
 from PIL import Image
 
 from harness import registry
@@ -59,7 +60,6 @@ def built(cell: str, copies: Copies, folder: Path) -> Task:
     """A task at paper scale: a micro-batch on tiny copies of published files."""
     spec = paper_spec(*CELLS[cell])
     data, root = copies.data(spec.data)
-    assert root is not None
     values = {name: False if name == "pretrained" else value for name, value in spec.model.values.items()}
     spec = dataclasses.replace(spec, data=data, model=Part(spec.model.name, values), prerequisites={})
     task = assemble(spec, Runtime(folder, torch.device("cpu"), registry.load, root))
@@ -68,14 +68,6 @@ def built(cell: str, copies: Copies, folder: Path) -> Task:
     else:
         task.build()
     return task
-
-
-def tensors(batch: Any) -> list[torch.Tensor]:
-    if isinstance(batch, torch.Tensor):
-        return [batch]
-    if dataclasses.is_dataclass(batch):
-        batch = [getattr(batch, field.name) for field in dataclasses.fields(batch)]
-    return [tensor for part in batch for tensor in tensors(part)] if isinstance(batch, tuple | list) else []
 
 
 @pytest.mark.full
@@ -152,7 +144,6 @@ def test_a_training_from_files_goes_on_to_the_last_bit_with_other_threads(
     copies: Copies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, root = copies.data(Part("imagenet"))
-    assert root is not None
     whole = trained(small_spec(loader_workers=0), root, tmp_path / "whole")
     monkeypatch.setattr(Loop, "_beat", every_step)
     for stop_at, workers in ((3, 4), (6, 2)):
@@ -167,7 +158,6 @@ def test_a_resumed_trial_reads_nothing_of_the_batches_that_are_done(
     copies: Copies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, root = copies.data(Part("imagenet"))
-    assert root is not None
     read: list[Path] = []
     monkeypatch.setattr(decoding, "pixels", lambda file, _before=pixels: (read.append(file), _before(file))[1])
     task = assemble(small_spec(), Runtime(tmp_path, torch.device("cpu"), registry.load, root))
@@ -180,7 +170,6 @@ def test_a_resumed_trial_reads_nothing_of_the_batches_that_are_done(
 
 def test_a_diverged_training_leaves_no_thread(copies: Copies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, root = copies.data(Part("imagenet"))
-    assert root is not None
 
     def diverged(self: Loop, step: int, batch: Any) -> Any:
         raise DivergedError(step, float("nan"))
