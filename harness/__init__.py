@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from harness.app.request import Request as Request
     from harness.app.run import run as run
     from harness.app.run import run_suite as run_suite
-    from harness.app.suite_run import SuiteRun as SuiteRun
+    from harness.app.running import SuiteRun as SuiteRun
     from harness.errors import HarnessError as HarnessError
     from harness.imports.table_verdicts import judge_table as judge_table
     from harness.judge.stored import judge_suite as judge_suite
@@ -34,7 +34,7 @@ _HOMES = {
     "Request": "harness.app.request",
     "Selection": "harness.plan.planning",
     "Suite": "harness.suite",
-    "SuiteRun": "harness.app.suite_run",
+    "SuiteRun": "harness.app.running",
     "judge_suite": "harness.judge.stored",
     "judge_table": "harness.imports.table_verdicts",
     "load_suite": "harness.suite",

@@ -1,22 +1,31 @@
-"""A search over the hyper-parameters of arms: draws configurations, runs their trials, records their scores."""
+"""Searches over the hyper-parameters of arms: sweeps, and the tuned protocol of a run."""
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from harness.app.request import SessionRequest
+from harness.app.running import RunningSuite
 from harness.app.session import Session, now
+from harness.execute.dispatch import Watch
+from harness.execute.environment import environment, environment_id
 from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
-from harness.judge.protocols import told_points
+from harness.judge.protocols import search_results, told_points
+from harness.judge.rows import VerdictRow
 from harness.plan.planning import Plan
-from harness.plan.tuning import Point, Tuning
-from harness.store import Reader
-from harness.store.events import SweepPointEvent
-from harness.sweep.planned import configurations_plan
-from harness.sweep.study import Drawing, should_prune
+from harness.plan.protocols import EqualSearch, rate_plans, searches, together, tuned_plan, tuned_section
+from harness.plan.tuning import Point, Tuning, TuningRequest, make_tuning
+from harness.store import Reader, Writer
+from harness.store.events import EnvironmentEvent, SweepEvent, SweepPointEvent
+from harness.suite import Suite
+from harness.sweep.study import Drawing, configurations_plan, search_plan, should_prune
+from harness.sweep.summary import compare, summarise
 from harness.vocabulary import Status
 
 Outcomes = Callable[[Plan, Mapping[str, str]], Iterator[tuple[Job, Outcome]]]
@@ -183,3 +192,112 @@ def sweep_row(tuning: Tuning, budget: int, command: str) -> dict[str, Any]:
         "scale": tuning.scale,
         "spec": spec,
     }
+
+
+def run_protocol(running: RunningSuite) -> None:
+    """Run the trials of tuned claims that are not stored.
+
+    The trials of all searches and of the learning-rate sensitivity are known before any of them has run: they wait in
+    one queue, so that processors are idle once at its end and not once a search.
+
+    Raises:
+        HarnessError: a search that is not valid; none of its trials has run.
+    """
+    suite, plan = running.suite, running.result.plan
+    if tuned_section(suite, plan.scale) is None:
+        return
+    equal = searches(suite, plan)
+    rates = [each.plan.run for each in rate_plans(suite, plan)]
+    ahead = [*(search_plan(search) for search in equal), *rates]
+    if ahead:
+        _run(running, functools.reduce(together, ahead, replace(plan, trials=(), links=())))
+    for search in equal:
+        _tune(running, search)
+        if running.result.stopped is not None:
+            return
+    with running.session.owner.reader() as reader:
+        results = search_results(suite, plan, reader)
+    whole = [(result.search, result.params) for result in results if result.equal]
+    _run(running, tuned_plan(suite, plan, whole).run)
+
+
+def _run(running: RunningSuite, plan: Plan) -> None:
+    """Run trials that are neither stored nor failed in this run."""
+    for _ in running.once(plan, running.session.stored(plan)):
+        pass  # they are counted
+
+
+def _tune(running: RunningSuite, search: EqualSearch) -> None:
+    """Run one search, stored as a sweep: its page shows every configuration."""
+    owner, tuning = running.session.owner, search.tuning
+    row = sweep_row(tuning, search.budget, running.request.command)
+    owner.record(SweepEvent({**row, "status": "running", "started_at": now()}))
+    tried = Search(tuning, search.budget, running.session, running.once)
+    try:
+        tried.tune()
+    except BaseException:
+        owner.record(SweepEvent({**row, "status": "cancelled"}))
+        raise
+    summary = summarise(tuning, tried.points, search.budget)
+    status = "done" if running.result.stopped is None else "cancelled"
+    owner.record(SweepEvent({**row, "status": status, "spec": {**row["spec"], **summary}}))
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRequest(SessionRequest):
+    """The options of ``harness sweep``; None takes the suite's own."""
+
+    benchmark: str
+    budget: int
+    arms: tuple[str, ...] = ()
+    scale: str = "mini"
+    sampler: str | None = None
+    pruner: str | None = None
+    seeds: int | None = None
+    fresh: int | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tuning(self) -> TuningRequest:
+        """The request for the tuning alone, without where and how it runs."""
+        return TuningRequest(**{each.name: getattr(self, each.name) for each in fields(TuningRequest)})
+
+
+@dataclass(slots=True)
+class SweepResult:
+    """The result of a sweep: points and chosen configurations by arm, and the verdicts of the comparison."""
+
+    sweep_id: str
+    suite: Suite
+    plan: Plan | None
+    points: dict[str, list[Point]]
+    chosen: dict[str, dict[str, Any]]
+    verdicts: tuple[VerdictRow, ...]
+    ran: int
+    summary: dict[str, Any]
+
+
+def run_sweep(suite: Suite, request: SweepRequest, watch: Watch) -> SweepResult:
+    """Tune every arm at one budget, then compare the chosen configurations.
+
+    Raises:
+        HarnessError: before anything runs, if the sweep is not valid.
+    """
+    request = replace(request, own_methods=(*request.own_methods, *suite.own_methods))
+    tuning = make_tuning(suite, request.tuning)
+    with Writer(request.database, f"sweep-{tuning.sweep_id}-{now().replace(':', '')}") as owner:
+        owner.record(EnvironmentEvent(environment_id(), environment()))
+        row = sweep_row(tuning, request.budget, request.command)
+        owner.record(SweepEvent({**row, "status": "running", "started_at": now()}))
+        try:
+            with Session(owner, request, request.policy, watch) as session:
+                search = Search(tuning, request.budget, session)
+                search.tune()
+                summary = summarise(tuning, search.points, request.budget)
+                plan, derived, verdicts = compare(tuning, search.run, owner, summary)
+        except BaseException:
+            owner.record(SweepEvent({**row, "status": "cancelled"}))
+            raise
+        compared = {"comparison": [verdict.claim_id for verdict in verdicts]}
+        owner.record(SweepEvent({**row, "status": "done", "spec": {**row["spec"], **summary, **compared}}))
+    return SweepResult(tuning.sweep_id, derived, plan, search.points, summary["chosen"], verdicts, search.ran, summary)

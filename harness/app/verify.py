@@ -26,7 +26,7 @@ from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id
 from harness.plan.imported import FINGERPRINT
 from harness.plan.planning import Plan, Selection, Trial, make_plan
-from harness.results.verdict_records import plain
+from harness.results.verdict_text import plain
 from harness.store import Outcome, Queries, Writer, open_reader
 from harness.store.events import AdoptedEvent, EnvironmentEvent, LogEvent, OutcomeEvent, PlannedEvent
 from harness.suite import Suite

@@ -57,12 +57,12 @@ COMMANDS = {
     "report": Command("Write the HTML report, or serve it (--serve).", "report:report_command", _CONCLUDE),
     "list": Command("List suites, benchmarks, methods, data, runs, trials and more.", "read:list_command", _READ),
     "query": Command("Query the database in SQL, read-only.", "read:query_command", _READ),
-    "diff": Command("Compare two runs: settings, code, environment and scores.", "diff:diff_command", _READ),
+    "diff": Command("Compare two runs: settings, code, environment and scores.", "read:diff_command", _READ),
     "export": Command("Export tables for a paper, data frames or trackers.", "read:export_command", _READ),
-    "init": Command("Create a suite file for your script or images.", "init:init_command", _PREPARE),
+    "init": Command("Create a suite file for your script or images.", "importing:init_command", _PREPARE),
     "validate": Command("Check suite files and show every problem with its place.", "check:validate_command", _PREPARE),
     "preflight": Command(
-        "Build every configuration and take one step on tiny data.", "preflight:preflight_command", _PREPARE
+        "Build every configuration and take one step on tiny data.", "check:preflight_command", _PREPARE
     ),
     "data": Command("List, fetch and verify data sets.", "check:data_command", _PREPARE),
     "doctor": Command("Check versions, devices, Ray, data and database.", "check:doctor_command", _PREPARE),

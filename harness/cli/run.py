@@ -16,12 +16,12 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.app.pricing import PricedPlan
-    from harness.app.suite_run import SuiteRun
+    from harness.app.running import SuiteRun
     from harness.app.verify import Verification
     from harness.execute.dispatch import Watch
     from harness.plan.planning import Selection
     from harness.suite import Suite
-    from harness.sweep.planned import TunedCost
+    from harness.sweep.study import TunedCost
 
 EXAMPLES = """
 \b

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from harness.base.text import count
 from harness.cli.streams import raw_of, visible
-from harness.results.verdict_records import plain as plain
+from harness.results.verdict_text import plain as plain
 
 counted = count
 PIPED_WIDTH = 240  # a pipe has no width; tables wrapped at 80 columns cannot be searched

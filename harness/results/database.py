@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from harness.errors import HarnessError, choices
-from harness.results.stored_runs import find_run
-from harness.results.verdict_records import verdict_frame
+from harness.results.current import find_run
+from harness.results.verdict_text import verdict_frame
 from harness.store import default_database, open_reader
 from harness.store.queries import Parameters
 from harness.suite import Suite, load_suite
@@ -126,7 +126,7 @@ class Database:
     def verdicts(self, suite: str | Suite, *, scale: str | None = None) -> pd.DataFrame:
         """The newest verdicts of a suite's claims by scale and protocol.
 
-        Columns as of :func:`~harness.results.verdict_records.verdict_frame`.
+        Columns as of :func:`~harness.results.verdict_text.verdict_frame`.
 
         Raises:
             HarnessError: the suite was not judged here, or not at that scale.

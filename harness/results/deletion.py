@@ -12,7 +12,7 @@ from typing import Any
 from harness.base.folders import remove
 from harness.errors import HarnessError, choices
 from harness.judge.withdrawal import Withdrawn, withdrawn_verdicts
-from harness.results.stored_runs import find_run
+from harness.results.current import find_run
 from harness.store import Reader, StorePaths, Writer, open_reader
 from harness.store.deletion import DeletedEvent, RestoredEvent
 from harness.vocabulary import Status

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness import registry
-from harness.cli.preflight import _loaders, _row
+from harness.cli.check import _loaders, _row
 from harness.plan.planning import Selection, make_plan
 from harness.preflight import DEVICES, PreflightSettings
 from harness.preflight.measure import Copies, reading_seconds

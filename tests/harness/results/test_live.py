@@ -21,8 +21,15 @@ from typing import Any
 import pytest
 from waiting import until
 
-from harness.results.progress import AddedSeed, FailedTrial, RunningTrial, RunProgress, run_progress
-from harness.results.serve import ServedReport, make_server
+from harness.results.serve import (
+    AddedSeed,
+    FailedTrial,
+    RunningTrial,
+    RunProgress,
+    ServedReport,
+    make_server,
+    run_progress,
+)
 from harness.store import Writer, open_reader
 from harness.store.events import HeartbeatEvent, LogEvent, PlannedEvent, RunEvent, StartedEvent, read_event
 
