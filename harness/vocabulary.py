@@ -135,7 +135,7 @@ class Verdict(StrEnum):
     REVERSED = "direction reversed", Tone.AGAINST, 60, _OTHER, True
     FAILS = "fails", Tone.AGAINST, 40, "both sides were computed and disagree beyond the tolerance"
     INACTIVE = ("inactive", Tone.IDLE, 30, "the claim's mechanism did not act: its effect is shown and decides nothing")
-    WEAK_BASELINE = "weak baseline", Tone.VOID, 10, "the baseline is below its stated competent figure"
+    WEAK_BASELINE = "weak baseline", Tone.VOID, 10, "the baseline is below its threshold"
     INVALID = "invalid", Tone.VOID, 0, "the trials do not allow a verdict"
     NOT_COMPARABLE = "not comparable", Tone.VOID, 110, "a number of another setting"
     REPORTED = "reported", Tone.VOID, 120, "known from the authors' files alone; listed, never verified"

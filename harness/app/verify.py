@@ -108,6 +108,8 @@ def verify(
 ) -> Verification:
     """Rerun stored trials of a suite's plan; with ``adopt`` accept those of older code as current.
 
+    A claim whose trials gave another score when they ran again is ``invalid`` from then on.
+
     Args:
         sample: number of trials, those of older code first; more if the tasks and families need more.
         adopt: if all agree and none is uncovered, store the older trials' numbers under today's identities.
@@ -129,11 +131,13 @@ def verify(
             by_id = {match.trial.trial_id: match for match in sampled}
             folders = {trial_id: Path(folder) / trial_id[:16] for trial_id in by_id}
             jobs = [job_of(match.trial, request, folders[trial_id], now_stored_as) for trial_id, match in by_id.items()]
-            repetitions = tuple(
-                compared(by_id[job.trial_id], stored[by_id[job.trial_id].stored_id], outcome)
-                for job, outcome in session.repeat(jobs, watch)
-            )
-        result = Verification(len(matches) - len(older), len(older), repetitions, uncovered)
+            repetitions = []
+            for job, outcome in session.repeat(jobs, watch):
+                match = by_id[job.trial_id]
+                repetitions.append(compared(match, stored[match.stored_id], outcome))
+                if not match.older:
+                    writer.record(LogEvent("determinism", _repeated(repetitions[-1], outcome), str(writer.run_id)))
+        result = Verification(len(matches) - len(older), len(older), tuple(repetitions), uncovered)
         detail = {
             "suite": suite.name,
             "sample": len(repetitions),
@@ -230,6 +234,20 @@ def compared(match: StoredMatch, stored: Outcome, again: Outcome) -> Repetition:
     differing = [name for name in sorted(first.keys() | second.keys()) if not _same(first.get(name), second.get(name))]
     other = stored.environment_id != again.environment_id
     return Repetition(match.trial.label, match.older, sum(map(len, first.values())), tuple(differing), None, other)
+
+
+def _repeated(again: Repetition, outcome: Outcome) -> dict[str, Any]:
+    """Detail of the event from which verdicts and pages know that a trial ran twice, and with which scores."""
+    return {
+        "trial_id": outcome.trial_id,
+        "label": again.label,
+        "status": outcome.status,
+        "numbers": again.numbers,
+        "differing": list(again.differing),
+        "equal": again.equal,
+        "environment_id": outcome.environment_id or "",
+        "results": [score._asdict() for score in outcome.results],
+    }
 
 
 def _numbers(outcome: Outcome) -> dict[str, list[float | None]]:

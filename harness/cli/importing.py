@@ -188,7 +188,9 @@ def init_command(
     if script is not None:
         needed = {"--option NAME": option, "--arm A --arm B": arms, "--metric M": metric}
         if missing := [flag for flag, value in needed.items() if not value]:
-            raise HarnessError(f"--script needs {', '.join(missing)}; an example: {INIT_EXAMPLE.splitlines()[3].strip()}")
+            raise HarnessError(
+                f"--script needs {', '.join(missing)}; an example: {INIT_EXAMPLE.splitlines()[3].strip()}"
+            )
         start = FirstSuite(name, arms, str(metric), better or better_of(str(metric)), unit, seeds, str(option))
         text = for_script(script, start, file.resolve().parent)
     else:

@@ -263,11 +263,11 @@ def _show(compared: RunDifference, *, everything: bool) -> None:
         f"{compared.only_first} only in the first, {compared.only_second} only in the second"
     )
     parts = (
-        ("asked", compared.asked),
+        ("request", compared.asked),
         ("recipe", compared.recipe),
         ("code", compared.code),
         ("environment", compared.environment),
-        ("cells", compared.missing),
+        ("configurations", compared.missing),
     )
     same = [name for name, changes in parts[1:4] if not changes] if compared.paired else []
     for name, changes in parts:

@@ -37,9 +37,10 @@ def render() -> str:
     counts = Counter(record for contexts in commands.values() for context in contexts for record in _records(context))
     shared = [record for record, count in counts.items() if count > 1]
     parts = [_HEAD, _block([_options(shared)])]
-    for name, contexts in commands.items():
-        texts = ["\n".join(_sections(context, shared)) for context in contexts]
-        parts += [f"## harness {name}\n", _block(texts)]
+    for contexts in commands.values():
+        for context in contexts:
+            usage = " ".join([context.command_path, *context.command.collect_usage_pieces(context)])
+            parts.append(f"## `{usage.replace(' [OPTIONS]', '')}`\n{_block(_sections(context, shared))}")
     return "\n".join(parts)
 
 
@@ -69,9 +70,8 @@ def _records(context: click.Context) -> list[Record]:
 
 
 def _sections(context: click.Context, shared: Sequence[Record]) -> Iterator[str]:
-    """Usage, description, options and example of a command."""
+    """Description, options and example of a command."""
     command, records = context.command, _records(context)
-    yield _written(lambda formatter: command.format_usage(context, formatter))
     yield _written(lambda formatter: command.format_help_text(context, formatter))
     if own := [record for record in records if record not in shared]:
         yield _options(own)
@@ -96,8 +96,8 @@ def _options(records: Sequence[Record]) -> str:
 
 
 def _block(texts: Iterable[str]) -> str:
-    """A fenced block of texts, separated by empty lines."""
-    return "```text\n" + "\n\n".join(texts) + "\n```\n"
+    """A fenced block of texts."""
+    return "```text\n" + "\n".join(texts) + "\n```\n"
 
 
 def main(arguments: list[str]) -> int:

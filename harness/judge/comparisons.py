@@ -1,24 +1,15 @@
-"""Which claims share one test, and which tests make a family."""
+"""Shared tests of claims, and the families of tests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from harness.judge.design import ClaimDesign, DesignBlock, Family
 
-STRICTEST_FIRST: tuple[Family, ...] = (
-    "primary",
-    "secondary",
-    "own",
-    "mechanism",
-    "intervention",
-    "ablation",
-    "exploratory",
-    "identity",
-)
-"""Which family a shared test belongs to."""
+STRICTEST_FIRST: tuple[Family, ...] = get_args(Family)
+"""Families in the order in which they claim a shared test."""
 
 
 def name_comparisons(designs: Sequence[ClaimDesign]) -> list[ClaimDesign]:

@@ -157,7 +157,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyTest:
-    """The deciding test, and its family's p before correction."""
+    """The deciding test, and its family's uncorrected p."""
 
     contrast: str
     correction: str
@@ -172,7 +172,7 @@ class FamilyTest:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The two sides of an identity's check and the fingerprint of its code."""
+    """The two sides of an identity's check, and its code's fingerprint."""
 
     ours: float
     theirs: float

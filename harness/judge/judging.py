@@ -99,7 +99,7 @@ def judge(
     sequential: bool = False,
     compute_checks: bool = True,
 ) -> Judgement:
-    """Judge every claim of a suite from exactly the trials of its plan.
+    """Judge every claim of a suite from its plan's trials.
 
     Args:
         reader: an open store; nothing is written.
@@ -163,7 +163,7 @@ def examine_claim(design: ClaimDesign, evidence: Evidence) -> ExaminedClaim:
 
 
 def undecidable(error: Exception) -> Stop:
-    """The verdict of a claim whose numbers raise an error, with its place."""
+    """The verdict of a claim whose numbers raise an error."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
     return Stop(Verdict.INVALID, f"its numbers cannot be judged: {type(error).__name__}: {error} ({where})")

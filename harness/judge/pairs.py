@@ -141,6 +141,11 @@ def _difference(pairing: Pairing, direction: int, scores: list[float]) -> float 
     return None if math.isnan(change) else direction * change
 
 
+def seed_differences(upper: Mapping[int, float], lower: Mapping[int, float]) -> dict[int, float]:
+    """Plain differences of the seeds that both sides have, in order."""
+    return {seed: upper[seed] - lower[seed] for seed in sorted(upper.keys() & lower.keys())}
+
+
 def mean_of(values: Mapping[int, float]) -> float | None:
     """Mean over seeds; None without any."""
     return sum(values.values()) / len(values) if values else None

@@ -29,13 +29,13 @@ class SearchResult:
     """Stored results of a search: configurations by arm and the best of each."""
 
     search: EqualSearch
-    told: Mapping[str, int]
+    counts: Mapping[str, int]
     chosen: Mapping[str, Values]
 
     @property
     def equal(self) -> bool:
         """True if every arm has its whole budget and chose."""
-        return all(count == self.search.budget for count in self.told.values()) and all(self.chosen.values())
+        return all(count == self.search.budget for count in self.counts.values()) and all(self.chosen.values())
 
     @property
     def params(self) -> dict[str, Mapping[str, HyperParameter]]:
@@ -52,8 +52,8 @@ class SearchResult:
     def lack(self) -> tuple[Verdict, str]:
         """The verdict without a comparison, and its reason."""
         where, budget = self.search.benchmark, self.search.budget
-        if any(count < budget for count in self.told.values()):
-            message = ", ".join(f"{arm} {count} of {budget}" for arm, count in self.told.items())
+        if any(count < budget for count in self.counts.values()):
+            message = ", ".join(f"{arm} {count} of {budget}" for arm, count in self.counts.items())
             return Verdict.NOT_RUN, f"not tuned on {where} yet (configurations: {message}); 'harness run' does it"
         failed = ", ".join(arm for arm, best in self.chosen.items() if not best)
         return Verdict.INVALID, f"no configuration of {failed} on {where} ended with a score"
@@ -113,7 +113,7 @@ def search_results(suite: Suite, plan: Plan, reader: Queries) -> list[SearchResu
 def _judge_tuned(suite: Suite, plan: Plan, reader: Queries, selection: Selection, judged_at: datetime) -> Judgement:
     """The tuned claims as a separate family; not run until all arms are tuned."""
     results = search_results(suite, plan, reader)
-    if not any(count for result in results for count in result.told.values()):
+    if not any(count for result in results for count in result.counts.values()):
         return Judgement((), (), ())
     whole = [(result.search, result.params) for result in results if result.equal]
     changed = tuned_plan(suite, plan, whole)
@@ -136,7 +136,7 @@ def _with_choices(row: VerdictRow, results: Sequence[SearchResult], untuned: Map
             sweep_id=result.search.tuning.sweep_id,
             budget=result.search.budget,
             seeds=result.search.tuning.seeds,
-            told=result.told,
+            told=result.counts,
             chosen=result.params,
             ends=result.ends,
         )

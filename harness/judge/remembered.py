@@ -93,7 +93,7 @@ def judged_from(
 
 
 def suite_texts(suite: Suite, plan: Plan) -> list[str]:
-    """The whole suite as text, with the arms of the command line."""
+    """The whole suite as text, with added arms."""
     texts = [suite.model.model_dump_json(), *(fact.model_dump_json() for fact in suite.facts.values())]
     for name, benchmark in suite.benchmarks.items():
         texts += [name, benchmark.model.model_dump_json(), benchmark.used.model_dump_json()]
@@ -102,7 +102,7 @@ def suite_texts(suite: Suite, plan: Plan) -> list[str]:
 
 
 def _state(reader: Queries) -> list[Any]:
-    """Sums of hashes of the rows that verdicts read, and the files of items."""
+    """Sums of hashes of stored rows, and the files of items."""
     requested = [
         f"SELECT '{table}', count(*), sum(hash({columns})::HUGEINT)::VARCHAR FROM {table}"
         for table, columns in _ROWS.items()

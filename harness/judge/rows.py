@@ -236,8 +236,8 @@ def _stopping_rule(design: ClaimDesign, unit: Unit) -> str | None:
         return None
     if rule.after(n).capped:
         return f"capped at {rule.cap} seeds"
-    beyond = rule.capped and f"{n} pairs are beyond the registered cap of {rule.cap} seeds, whose guarantee has ended"
-    return f"1/α: {beyond or f'no table for a cap of {rule.cap} at g = {rule.g:g}'}"
+    beyond = rule.capped and f"{n} pairs are beyond the registered maximum of {rule.cap} seeds: its guarantee has ended"
+    return f"1/α: {beyond or f'no table for a maximum of {rule.cap} at g = {rule.g:g}'}"
 
 
 def _level(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> float:

@@ -23,7 +23,7 @@ from harness.suite.load import find_suite
 
 
 def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, tuple[VerdictRow, ...]]:
-    """Judge a suite from the trials of its plan and store new verdicts.
+    """Judge a suite from its plan's trials and store new verdicts.
 
     A missing database is created. Verdicts of a read-only database are returned and not stored.
     """
@@ -139,7 +139,7 @@ def stored_suite(reader: Reader, name: str) -> Suite:
 
 
 def named_suite(which: str, database: Path) -> Suite:
-    """The suite of a file or shipped name, else as its newest run stored it.
+    """The suite of a file or shipped name, else as stored.
 
     Raises:
         HarnessError: an unknown or invalid suite.
@@ -157,7 +157,7 @@ def named_suite(which: str, database: Path) -> Suite:
 
 
 def judge_suite(suite: Suite | str, selection: Selection, database: Path) -> JudgedSuite:
-    """Judge a suite from its stored trials and store the verdicts; imports are left out."""
+    """Judge a suite from its stored trials and store the verdicts."""
     suite = named_suite(suite, database) if isinstance(suite, str) else suite
     plan, verdicts = judge_now(suite, selection, database)
     return judged_suite(suite, plan, verdicts, database)

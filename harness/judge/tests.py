@@ -130,14 +130,15 @@ class Paired(Test):
 
 @lru_cache(maxsize=4096)
 def inference(values: tuple[float, ...], rule: stats.SequentialRule | None, alpha: float = 0.05) -> stats.Inference:
-    """The test of paired differences, cached for the policy."""
+    """The test of paired differences, cached."""
     return stats.paired_t(values, alpha) if rule is None else rule.inference(values, alpha)
 
 
 def sign_log_e(values: Sequence[float]) -> list[float]:
-    """log E after each pair for "as often up as down": ∫ θ^k (1−θ)^(n−k) dθ · 2^n; ties are left out.
+    """log E after each pair for "as often up as down".
 
-    A martingale under the null whatever the stopping rule (Ville 1939). One entry at least.
+    ∫ θ^k (1−θ)^(n−k) dθ · 2^n; ties are left out. A martingale under the null whatever the stopping rule (Ville
+    1939). One entry at least.
     """
     logs, up, n = [0.0], 0, 0
     for value in values:
@@ -274,7 +275,10 @@ class WorstCase(Test):
 
 
 def sign_test_p(values: Sequence[float]) -> float:
-    """Exact two-sided p of "as often up as down"; ties are left out. Source: Arbuthnot (1710); Conover (1999), 3.4."""
+    """Exact two-sided p of "as often up as down"; ties are left out.
+
+    Source: Arbuthnot (1710); Conover (1999), 3.4.
+    """
     n = sum(value != 0 for value in values)
     up = sum(value > 0 for value in values)
     tail = sum(math.comb(n, k) for k in range(max(up, n - up), n + 1)) / 2**n

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness import stats
 from harness.errors import HarnessError, choices
+from harness.judge.pairs import seed_differences
 from harness.results.current import BESIDE, MetricFacts, StoredRun, metric_facts
 from harness.store.queries import Queries
 from harness.vocabulary import UNFINISHED, Split, Status
@@ -137,7 +138,7 @@ def _arm_change(
     cell: Cell, split: str, fact: MetricFacts, scores: tuple[Mapping[int, float], Mapping[int, float]], lost: int
 ) -> ArmChange:
     first, second = scores
-    pairs = tuple(second[seed] - first[seed] for seed in sorted(first.keys() & second.keys()))
+    pairs = tuple(seed_differences(second, first).values())
     tested = stats.paired_t(pairs) if len(pairs) > 1 else None
     before, after = (statistics.fmean(values.values()) if values else None for values in scores)
     return ArmChange(

@@ -229,12 +229,13 @@ def environments() -> str:
 
 
 def determinism_of(suite: str) -> str:
-    """Determinism checks of a suite's runs."""
+    """Repetitions of a suite's trials by ``harness verify``."""
     return f"""SELECT e."at", e.detail->>'trial_id' AS trial_id, e.detail->>'label' AS label,
   (e.detail->>'equal')::BOOLEAN AS equal, (e.detail->>'numbers')::INTEGER AS numbers,
   e.detail->>'status' AS status, (e.detail->'differing')::VARCHAR[] AS differing
-FROM events e JOIN runs r USING (run_id)
-WHERE r.suite = {literal(suite)} AND e.kind = 'determinism' ORDER BY e."at", trial_id"""
+FROM events e WHERE e.kind = 'determinism' AND e.detail->>'trial_id' IN (
+  SELECT trial_id FROM run_trials JOIN runs USING (run_id) WHERE suite = {literal(suite)})
+ORDER BY e."at", trial_id"""
 
 
 def metrics_of(body: str, names: Iterable[str]) -> str:

@@ -90,41 +90,19 @@ def with_every_claim(text: str) -> str:
     return json.dumps(suite)
 
 
-NEEDS = {
-    "Add a method": (),
-    "Add a data source": (),
-    "Add a suite": ("Add a method", "Add a data source", "Add a benchmark"),
-    "Add a metric": ("Add a method", "Add a data source", "Add a benchmark", "Add a suite"),
-    "Add a task": (),
-}
-"""Exercises that add a name to the index, each with those that it builds on."""
-
-
-@pytest.mark.parametrize("title", NEEDS)
-def test_an_exercise_works_in_a_fresh_copy(title: str, tmp_path: Path) -> None:
+def test_a_new_method_is_found_beside_a_cached_index(tmp_path: Path) -> None:
     """In a separate process, without a command between edit and use."""
     tree = Tree(tmp_path / "tree")
-    for needed in NEEDS[title]:
-        tree.follow(needed)
-    commands = {
-        "Add a method": ("list", "methods", "sign-sgd"),
-        "Add a data source": ("list", "data", "stripes"),
-        "Add a task": ("list", "tasks", "rotations"),
-    }
-    command = commands.get(title, ("validate", "stripes-suite.yaml"))
     environment = {**os.environ, "PYTHONPATH": str(tree.folder), "HARNESS_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "harness", "list", "methods", "sign-sgd"]
 
-    def call() -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-m", "harness", *command]
-        return subprocess.run(
-            words, cwd=tree.folder, env=environment, capture_output=True, text=True, check=False, timeout=240
-        )
+    def call() -> str:
+        done = subprocess.run(command, cwd=tree.folder, env=environment, capture_output=True, text=True, check=False)
+        return done.stdout
 
-    call()  # the index of the tree as it was is in the cache
-    tree.follow(title)
-    done = call()
-    assert done.returncode == 0, done.stderr
-    assert command[0] == "validate" or command[-1] in done.stdout
+    assert "sign-sgd" not in call()
+    tree.follow("Add a method")
+    assert "sign-sgd" in call()
 
 
 @pytest.mark.parametrize("title", EXERCISES)
@@ -180,7 +158,7 @@ def test_a_verdict(grown: Grown) -> None:
 def test_a_column_of_the_first_page(grown: Grown) -> None:
     (table,) = re.findall(r'<table class="sortable" id="entries">.*?</table>', grown.page("index.html"))
     heads = re.findall(r'<th scope="col">(.*?)</th>', table)
-    assert heads == ["Verdict", "What", "Comparison", "Pairs", "Difference", "Suite, scale"]
+    assert heads == ["Verdict", "Claim or ablation", "Comparison", "Pairs", "Difference", "Suite, scale"]
     rows = [re.findall(r"<td.*?</td>", row) for row in re.findall(r"<tr>\s*(<td.*?)</tr>", table)]
     assert len(rows) == 4
     for cells in rows:
@@ -192,21 +170,6 @@ def test_a_key_of_the_recipe_is_one_file(grown: Grown) -> None:
     """A new recipe key is valid in recipes, ``set:`` and ``--set``."""
     assert grown.touched["a key of the recipe"] == {"harness/trial/recipe.py"}
     tree = grown.tree
-    (tree.folder / "reached.py").write_text(
-        "import torch\n"
-        "from pathlib import Path\n"
-        "from harness import registry\n"
-        "from harness.plan.planning import Selection, make_plan\n"
-        "from harness.suite import load_suite\n"
-        "from harness.trial.assembly import assemble\n"
-        "from harness.trial.runtime import Runtime\n"
-        "runtime = Runtime(Path(), torch.device('cpu'), registry.load, Path())\n"
-        "for overrides in ({}, {'patience': 3}):\n"
-        "    for trial in make_plan(load_suite('tiny.yaml'), Selection(seeds=(0,), overrides=overrides)).trials:\n"
-        "        print(trial.arm, assemble(trial.spec, runtime).recipe.patience)\n",
-        encoding="utf-8",
-    )
-    assert tree.call("reached").split() == ["base", "1", "better", "2", "base", "3", "better", "3"]
     schema = json.loads(tree.call("harness", "validate", "--schema"))
     (declared,) = {json.dumps(result) for result in found_under("patience", schema)}
     assert json.loads(declared)["minimum"] == 0
@@ -214,24 +177,6 @@ def test_a_key_of_the_recipe_is_one_file(grown: Grown) -> None:
         "SELECT DISTINCT arm, CAST(spec->'recipe'->'patience' AS INTEGER) FROM trials WHERE suite = 'tiny' ORDER BY arm"
     )
     assert stored == [("base", 1), ("better", 2)]
-    shown = tree.call(
-        "harness",
-        "run",
-        "tiny.yaml",
-        "--set",
-        "patience=3",
-        "--seeds",
-        "1",
-        "--executor",
-        "inline",
-        "--no-report",
-        "--json",
-        HARNESS_DB="set.duckdb",
-    )
-    assert json.loads(shown)["runs"][0]["counts"] == {"done": 2}
-    with open_reader(tree.folder / "set.duckdb") as reader:
-        requested = "SELECT DISTINCT CAST(spec->'recipe'->'patience' AS INTEGER) FROM trials"
-        assert [tuple(row) for row in reader.query(requested).rows] == [(3,)]
     with pytest.raises(AssertionError, match="patience"):
         tree.call("harness", "run", "tiny.yaml", "--set", "patience=-1")
 

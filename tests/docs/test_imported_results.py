@@ -7,17 +7,17 @@ import shlex
 from pathlib import Path
 
 import pytest
+import tree_support
 from click import Command
 
 from harness.cli.group import harness, run_main
 from harness.imports.mapping import ImportMap
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "imported-results.md"
-FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
 def blocks(language: str) -> list[str]:
-    return [text for kind, text in FENCE.findall(PAGE.read_text(encoding="utf-8")) if kind == language]
+    return tree_support.blocks("docs/imported-results.md", language)
 
 
 def write_files(folder: Path) -> None:

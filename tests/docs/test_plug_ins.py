@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import warm_process
 from tree_support import blocks
 
 NAMED = re.compile(r"# (\S+)\n")
@@ -27,33 +29,17 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (source / "rings" / "__init__.py").touch()
     (suite,) = blocks("docs/plug-ins.md", "yaml")
     (target / "rings.yaml").write_text(suite)
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--target",
-        str(target),
-    ]
-    done = subprocess.run([*pip, str(source)], capture_output=True, text=True, check=False)
+    options = shlex.split("-m pip install --quiet --no-deps --no-build-isolation --target")
+    done = subprocess.run(
+        [sys.executable, *options, str(target), str(source)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return target
 
 
 def harness(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *arguments],
-        cwd=installed,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    return warm_process.call(["harness", *arguments], installed, {**os.environ, "PYTHONPATH": path}, timeout=200)
 
 
 @pytest.mark.parametrize(

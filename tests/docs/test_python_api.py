@@ -65,16 +65,6 @@ def test_the_notebook_gives_what_stands_in_it(place: Path) -> None:
             assert re.sub(r"\s+", " ", NUMBER.sub("#", now)) == re.sub(r"\s+", " ", NUMBER.sub("#", then)), number
 
 
-def test_the_notebook_is_whole_and_small() -> None:
-    book = json.loads(BOOK.read_text(encoding="utf-8"))
-    assert (book["nbformat"], book["nbformat_minor"]) == (4, 5)
-    assert len({cell["id"] for cell in book["cells"]}) == len(book["cells"])
-    assert BOOK.stat().st_size < 50_000
-    source = "".join("".join(cell["source"]) for cell in cells())
-    for name in ("harness.judge(", "harness.suite_from_dict(", "harness.run(", "harness.open("):
-        assert name in source
-
-
 def test_the_examples_of_the_page_run(place: Path) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     parts = blocks("docs/python-api.md", "python")

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tree_support import FENCE
 
 from harness.cli.group import run_main
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "your-own-code.md"
-FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
 def files() -> dict[str, str]:

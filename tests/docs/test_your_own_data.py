@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
 import struct
-import zipfile
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tree_support import FENCE
 
 from harness import registry
 from harness.cli.group import run_main
@@ -22,7 +23,6 @@ from suites.fixtures.signals import tone
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "your-own-data.md"
 SECTION = re.compile(r"^## (\w+): .*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
-FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 EACH = range(1, 5)
 
 
@@ -251,175 +251,63 @@ def test_what_makes_new_trials_of_a_folder(place: Path, capsys: pytest.CaptureFi
     assert not trials() & before
 
 
-def absent(folder: Path) -> str:
-    shutil.rmtree(folder)
-    return "which does not exist"
+def white_mask() -> bytes:
+    output = io.BytesIO()
+    Image.new("L", (64, 64), 255).save(output, "PNG")
+    return output.getvalue()
 
 
-def no_split(folder: Path) -> str:
-    (folder / "train").rename(folder / "pictures")
-    return r"no images in train/<class>/"
+Change = bytes | Callable[[bytes], bytes] | None
+"""The new content of a file, a function of the old one; None: the file or folder is removed."""
+DAMAGES: list[tuple[str, str, Change, str]] = [
+    ("imagefolder", ".", None, "which does not exist"),
+    ("imagefolder", "train", None, r"no images in train/<class>/"),
+    ("imagefolder", "train/cat/0001.jpg", b"no picture", r"cat/0001\.jpg is not an image that can be decoded"),
+    ("imagepairs", "masks_val/0001.png", b"no mask", r"masks_val/0001\.png is not a mask"),
+    ("imagepairs", "masks_train/0001.png", white_mask(), r"masks_train/0001\.png is all hole; is hole white right"),
+    ("coco", "annotations/instances_val.json", b"{", "instances_val.json is not a COCO instances file"),
+    ("coco", "train/0002.jpg", None, r"coco: .*street/train/0002\.jpg is not a file"),
+    ("voc", "Annotations/0003.xml", b"<annotation>", r"0003\.xml is not a VOC annotation"),
+    ("voc", "ImageSets/Main/test.txt", None, "nothing to score on"),
+    (
+        "idx",
+        "train-images-idx3-ubyte",
+        lambda old: old[:-7],
+        r"states \(12, 12, 12\), which is 1728 bytes, but has 1721",
+    ),
+    ("idx", "train-labels-idx1-ubyte", lambda old: old[:7] + b"\x06" + old[8:14], "12 train images in .* but 6 labels"),
+    ("tokens", "test.txt", None, r"notes lacks test\.txt \(or test\.tokens"),
+    ("tokens", "train.txt", b"\xff\xfe words", "UTF-8"),
+    ("paralleltext", "train.en", lambda old: old.partition(b"\n")[2], "has 24 lines and .* has 23"),
+    ("audiofolder", "test/robin/0002.flac", b"silence", r"robin/0002\.flac is not a recording"),
+    ("audiotags", "train.csv", lambda old: old.replace(b",1,", b",yes,", 1), r"train\.csv, line 2: tags are 0 or 1"),
+    ("audiotags", "test.csv", b"file,\xff\n", r"test\.csv cannot be read as text in UTF-8"),
+    ("csi", "ID0/wave/001.csv", b"seq,data\n0,17\n", "'data' must be a list in brackets"),
+    ("csi", "ID0", None, "unknown domain '0' for label action; valid: 1"),
+    ("huggingface", "train/0002.png", None, r"metadata\.csv:3: .*0002\.png does not exist"),
+    ("table", "test.csv", b"age,ward,outcome\n61,east\n", r"test\.csv:2: 2 fields, but the header has 3 columns"),
+    ("texttable", "train.csv", b"letter,kind\nfine,praise\n,complaint\n", r"train\.csv:3: 'letter' is empty"),
+    ("textfolder", "test/wanted/0003.txt", b"\xff\xfe", r"wanted/0003\.txt cannot be read as text in UTF-8"),
+]
 
 
-def damaged_image(folder: Path) -> str:
-    (folder / "train" / "cat" / "0001.jpg").write_bytes(b"no picture")
-    return r"cat/0001\.jpg is not an image that can be decoded"
-
-
-def another_size(folder: Path) -> str:
-    Image.new("RGB", (9, 9)).save(folder / "val" / "0002.png")
-    (folder / "masks_val" / "0001.png").write_bytes(b"no mask")
-    return r"masks_val/0001\.png is not a mask"
-
-
-def all_hole(folder: Path) -> str:
-    Image.new("L", (64, 64), 255).save(folder / "masks_train" / "0001.png")
-    return r"masks_train/0001\.png is all hole; is hole white right"
-
-
-def no_json(folder: Path) -> str:
-    (folder / "annotations" / "instances_val.json").write_text("{", encoding="utf-8")
-    return "instances_val.json is not a COCO instances file"
-
-
-def listed_but_gone(folder: Path) -> str:
-    (folder / "train" / "0002.jpg").unlink()
-    return r"coco: .*street/train/0002\.jpg is not a file"
-
-
-def no_xml(folder: Path) -> str:
-    write_lines(folder / "Annotations" / "0003.xml", ["<annotation>"])
-    return r"0003\.xml is not a VOC annotation"
-
-
-def nothing_to_score(folder: Path) -> str:
-    (folder / "ImageSets" / "Main" / "test.txt").unlink()
-    return "nothing to score on"
-
-
-def cut_short(folder: Path) -> str:
-    file = folder / "train-images-idx3-ubyte"
-    file.write_bytes(file.read_bytes()[:-7])
-    return r"states \(12, 12, 12\), which is 1728 bytes, but has 1721"
-
-
-def fewer_labels(folder: Path) -> str:
-    shutil.copy(folder / "t10k-labels-idx1-ubyte", folder / "train-labels-idx1-ubyte")
-    return "12 train images in .* but 6 labels"
-
-
-def a_file_is_missing(folder: Path) -> str:
-    (folder / "test.txt").unlink()
-    return r"notes lacks test\.txt \(or test\.tokens"
-
-
-def not_utf8(folder: Path) -> str:
-    (folder / "train.txt").write_bytes(b"\xff\xfe words")
-    return "UTF-8"
-
-
-def a_line_is_missing(folder: Path) -> str:
-    lines = (folder / "train.en").read_text(encoding="utf-8").splitlines()
-    write_lines(folder / "train.en", lines[1:])
-    return "has 24 lines and .* has 23"
-
-
-def no_recording(folder: Path) -> str:
-    (folder / "test" / "robin" / "0002.flac").write_text("silence", encoding="utf-8")
-    return r"robin/0002\.flac is not a recording"
-
-
-def no_tag(folder: Path) -> str:
-    text = (folder / "train.csv").read_text(encoding="utf-8")
-    write_lines(folder / "train.csv", [text.strip().replace(",1,", ",yes,", 1)])
-    return r"train\.csv, line 2: tags are 0 or 1"
-
-
-def table_not_utf8(folder: Path) -> str:
-    (folder / "test.csv").write_bytes(b"file,\xff\n")
-    return r"test\.csv is not UTF-8 text"
-
-
-def no_bracket(folder: Path) -> str:
-    write_lines(folder / "ID0" / "wave" / "001.csv", ["seq,data", "0,17"])
-    return "'data' must be a list in brackets"
-
-
-def no_such_picture(folder: Path) -> str:
-    (folder / "train" / "0002.png").unlink()
-    return r"metadata\.csv:3: .*0002\.png does not exist"
-
-
-def one_field_less(folder: Path) -> str:
-    write_lines(folder / "test.csv", ["age,ward,outcome", "61,east"])
-    return r"test\.csv:2: 2 fields, but the header has 3 columns"
-
-
-def no_letter(folder: Path) -> str:
-    write_lines(folder / "train.csv", ["letter,kind", "fine,praise", ",complaint"])
-    return r"train\.csv:3: 'letter' is empty"
-
-
-def no_notice(folder: Path) -> str:
-    (folder / "test" / "wanted" / "0003.txt").write_bytes(b"\xff\xfe")
-    return r"wanted/0003\.txt cannot be read as UTF-8"
-
-
-def no_target(folder: Path) -> str:
-    (folder / "ID0").rename(folder / "ID7")
-    return "unknown domain '0' for label action; valid: 1, 7"
-
-
-@pytest.mark.parametrize(
-    ("layout", "damage"),
-    [
-        ("imagefolder", absent),
-        ("imagefolder", no_split),
-        ("imagefolder", damaged_image),
-        ("imagepairs", another_size),
-        ("imagepairs", all_hole),
-        ("coco", no_json),
-        ("coco", listed_but_gone),
-        ("voc", no_xml),
-        ("voc", nothing_to_score),
-        ("idx", cut_short),
-        ("idx", fewer_labels),
-        ("tokens", a_file_is_missing),
-        ("tokens", not_utf8),
-        ("paralleltext", a_line_is_missing),
-        ("audiofolder", no_recording),
-        ("audiotags", no_tag),
-        ("audiotags", table_not_utf8),
-        ("csi", no_bracket),
-        ("csi", no_target),
-        ("huggingface", no_such_picture),
-        ("table", one_field_less),
-        ("texttable", no_letter),
-        ("textfolder", no_notice),
-    ],
-)
+@pytest.mark.parametrize(("layout", "name", "change", "expected"), DAMAGES, ids=lambda item: str(item)[:30])
 def test_a_broken_folder_is_one_message_before_anything_runs(
-    layout: str, damage: Callable[[Path], str], place: Path, capsys: pytest.CaptureFixture[str]
+    layout: str, name: str, change: Change, expected: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     suite, folder = prepared(place, layout)
-    expected = damage(folder)
+    target = folder / name
+    if change is not None:
+        target.write_bytes(change if isinstance(change, bytes) else change(target.read_bytes()))
+    elif target.is_dir():
+        shutil.rmtree(target)
+    else:
+        target.unlink()
     assert run(suite, layout) == 2
     output = capsys.readouterr().err
     (message,) = [line for line in output.splitlines() if not line.startswith("warning: ")]
     assert message.startswith("error: ")
     assert re.search(expected, message), message
-
-
-def test_a_damaged_archive_is_one_message(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    suite, folder = prepared(place, "imagefolder")
-    with zipfile.ZipFile(place / "photos.zip", "w") as archive:
-        for file in sorted(folder.rglob("*.*")):
-            archive.write(file, file.relative_to(folder))
-    shutil.rmtree(folder)
-    content = (place / "photos.zip").read_bytes()
-    folder.write_bytes(content[: len(content) // 2])
-    assert run(suite, "imagefolder") == 2
-    assert "damaged or neither folder, zip nor tar" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_read_twice_is_checked_once(
@@ -437,28 +325,22 @@ def test_a_folder_that_is_read_twice_is_checked_once(
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "expected"),
+    ("layout", "old", "new", "expected"),
     [
-        ("name: idx", "name: imagepairs", r":13:\d+: the task 'classification' cannot read the data 'imagepairs'"),
-        ("path: glyphs, ", "", r":13:\d+: the data 'idx' needs 'path': folder, absolute or below HARNESS_DATA"),
-        ("path: glyphs", "path: [glyphs]", r":13:\d+: 'path' is .* text is expected"),
-        ("task: class", "inherits: x.yaml\n      task: class", r":10:\d+: what stands in 'define:' inherits nothing"),
+        ("idx", "name: idx", "name: imagepairs", r":8:\d+: the task 'classification' cannot read the data"),
+        ("idx", "path: glyphs, ", "", r":8:\d+: the data 'idx' needs 'path': folder, absolute or below HARNESS_DATA"),
+        ("idx", "path: glyphs", "path: [glyphs]", r":8:\d+: 'path' is .* text is expected"),
+        ("imagefolder", "task: class", "inherits: x.yaml\n      task: class", r":10:\d+: 'define:' inherits nothing"),
     ],
 )
-def test_a_suite_that_asks_for_what_cannot_be_is_one_message(
-    old: str, new: str, expected: str, place: Path, capsys: pytest.CaptureFixture[str]
+def test_an_invalid_suite_is_one_message(
+    layout: str, old: str, new: str, expected: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    suite, _ = prepared(place, "idx")
+    suite, _ = prepared(place, layout)
     text = suite.read_text(encoding="utf-8")
     assert text.count(old) == 1
     suite.write_text(text.replace(old, new), encoding="utf-8")
-    assert run(suite, "idx") == 2
+    assert run(suite, layout) == 2
     output = capsys.readouterr().err
     assert re.search(expected, output), output
     assert len(output.splitlines()) == 1
-
-
-def test_the_page_is_linked() -> None:
-    root = PAGE.parent.parent
-    for page in ("README.md", "CONTRIBUTING.md"):
-        assert "docs/your-own-data.md" in (root / page).read_text(encoding="utf-8")

@@ -75,6 +75,8 @@ def test_what_is_stored_agrees_with_itself(measured: Tree) -> None:
     message = measured.verify("--sample", "3")
     assert message.count("equal ") == 3
     assert "4 of this code, 0 of older code" in message
+    repeated = "SELECT count(*), bool_and((detail->>'equal')::BOOLEAN) FROM events WHERE kind = 'determinism'"
+    assert measured.call("query", repeated, "--format", "csv").split()[-1].lower() == "3,true"
     assert "0 trials of older code adopted" in measured.verify("--adopt")
 
 

@@ -63,7 +63,7 @@ def main(share: float, sizes: tuple[int, ...]) -> None:
 
 
 def print_power(share: float) -> None:
-    """How often five true primary claims are found, with seeds added and fixed."""
+    """Print the power for five true primary claims."""
     print("\n| five true primaries, Holm | seeds | found | mean seeds |\n|" + "---|" * 4)
     with tempfile.TemporaryDirectory() as folder:
         for effect, cap, seeds in ((0.75, 20, "3..20"), (0.75, 20, "20"), (1.0, 12, "3..12"), (1.0, 12, "12")):

@@ -54,12 +54,12 @@ def rows(seeds: int = SEEDS) -> list[dict[str, Any]]:
     return [{"optimizer": arm, "seed": seed, "acc": score(arm, seed), "loss": 0.5} for arm, seed in each(seeds)]
 
 
-def write_csv(path: Path, given: Sequence[Mapping[str, Any]] | None = None, delimiter: str = ",") -> Path:
-    given = rows() if given is None else given
+def write_csv(path: Path, table: Sequence[Mapping[str, Any]] | None = None, delimiter: str = ",") -> Path:
+    table = rows() if table is None else table
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(given[0]), delimiter=delimiter)
+        writer = csv.DictWriter(file, list(table[0]), delimiter=delimiter)
         writer.writeheader()
-        writer.writerows(given)
+        writer.writerows(table)
     return path
 
 
@@ -75,7 +75,7 @@ def mlflow() -> Any:
 
 
 def write_mlflow(uri: str, metric: str, seeds: int = SEEDS, steps: int = 3) -> Any:
-    """An experiment with a run for each arm and seed, logged by MLflow; returns the client."""
+    """Log an experiment with a run for each arm and seed; returns the client."""
     client = mlflow().MlflowClient(uri)
     experiment = client.create_experiment("digits")
     for arm, seed in each(seeds):

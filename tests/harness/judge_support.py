@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from store_support import outcome
+
 from harness.judge import Judgement, record_judgement
 from harness.judge.bindings import claim_designs
 from harness.judge.evidence import StoredTrial
@@ -16,7 +18,7 @@ from harness.judge.judging import judge_designs
 from harness.judge.verdicts import Reading
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Writer
-from harness.store.events import EnvironmentEvent, PlannedEvent, read_event
+from harness.store.events import EnvironmentEvent, PlannedEvent
 from harness.suite import Suite, load_suite
 
 WHEN = datetime(2026, 3, 4, 5, 6, 7)
@@ -70,7 +72,7 @@ def fact(claim: str, **changes: Any) -> dict[str, Any]:
 
 
 def binding(claim: str, **changes: Any) -> dict[str, Any]:
-    """A binding of ours against base on benchmark a."""
+    """A binding: ours against base on benchmark a."""
     return {"id": claim, "benchmarks": ["a"], "arm": "ours", "against": ["base"]} | changes
 
 
@@ -96,7 +98,7 @@ def write_suite(
 
 
 def split_of(metric: str) -> str:
-    """Where the training loop puts a final number."""
+    """The split of a final number."""
     return "train" if metric.startswith("mechanism.") else "test"
 
 
@@ -177,22 +179,8 @@ class World:
         for trial, (status, results, where) in self.outcomes().items():
             kept = [{"name": "items", "kind": "npz", "path": str(paths[trial])}] if trial in paths else []
             rows = [{"split": split_of(name), "metric": name, "value": value} for name, value in results.items()]
-            owner.record(
-                read_event(
-                    {
-                        "v": 1,
-                        "kind": "outcome",
-                        "run_id": run_id,
-                        "trial_id": trial,
-                        "status": status,
-                        "attempts": 1,
-                        "wall_seconds": 1.0,
-                        "environment_id": where,
-                        "results": rows,
-                        "artifacts": kept,
-                    }
-                )
-            )
+            written = {"results": rows, "series": [], "artifacts": kept, "run_id": run_id, "environment_id": where}
+            owner.record(outcome(trial, status, wall_seconds=1.0, **written))
 
 
 def record_verdicts(database: Path, suite: Suite, scale: str, judgement: Judgement) -> None:
@@ -203,7 +191,7 @@ def record_verdicts(database: Path, suite: Suite, scale: str, judgement: Judgeme
 
 
 def around(mean: float, spread: float, n: int, base: float = 50.0) -> list[float]:
-    """n scores whose mean is exactly ``base + mean`` and whose sd is exactly ``spread``."""
+    """Scores with exactly the mean ``base + mean`` and the sd ``spread``."""
     import numpy as np
 
     draws = np.random.default_rng(n).standard_normal(n)

@@ -18,7 +18,7 @@ NUMBERS = ("n", "difference", "ci_low", "ci_high", "p", "adjusted_p", "e_value")
 
 
 def differing(reader: Queries, claim_id: str, scale: str, judged_at: datetime) -> list[str]:
-    """The columns of a stored verdict that do not follow from what is stored with it.
+    """Columns of a stored verdict that differ from a recomputation.
 
     The p values of the other tests of its family are those stored with it.
     """

@@ -9,6 +9,7 @@ for them.
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -93,61 +94,31 @@ def score(task: Mapping[str, Any], seed: int) -> float:
 def suite_text(case: Case) -> str:
     """The suite file of a case."""
     name = f"simulated-{case.number}"
-    better = "higher" if case.sign > 0 else "lower"
-    arms: dict[str, Any] = {}
-    benchmarks: dict[str, Any] = {}
-    facts, claims = [], []
+    metric = {"unit": "percent", "better": "higher" if case.sign > 0 else "lower"}
     source = {"trust": "derived", "place": "simulation"}
+    paper = {"data": {"name": "nothing"}, "model": {"name": "scalar"}, "recipe": {"steps": 1, "evaluations": 1}}
+    define = {
+        "task": "synthetic",
+        "paper": paper,
+        "metrics": {"score": metric},
+        "sources": {"recipe.steps": source, "recipe.evaluations": source},
+    }
+    fact = {"suite": name, "metric": "score", "kind": "difference", **metric}
+    fact["published"] = {"difference": case.sign * case.delta}
+    suite: dict[str, Any] = {"suite": name, "title": name, "seeds": {"min": MINIMUM, "max": CAP}}
+    suite |= {"arms": {}, "benchmarks": {}, "facts": [], "claims": []}
     for truth in TRUTHS:
         sides = {"method": f"{truth.name}-method", "baseline": f"{truth.name}-baseline"}
         for side, arm in sides.items():
-            arms[arm] = {"role": side, "optimizer": {"name": "sgd", "lr": 0.1}, "set": case.task(truth, side)}
-        paper = {"data": {"name": "nothing"}, "model": {"name": "scalar"}, "recipe": {"steps": 1, "evaluations": 1}}
-        define = {
-            "benchmark": truth.name,
-            "title": truth.name,
-            "task": "synthetic",
-            "paper": paper,
-            "metrics": {"score": {"unit": "percent", "better": better}},
-            "sources": {"recipe.steps": source, "recipe.evaluations": source},
-        }
-        benchmarks[truth.name] = {"arms": list(sides.values()), "define": define}
-        facts.append(
-            {
-                "id": truth.name,
-                "suite": name,
-                "benchmark": truth.name,
-                "metric": "score",
-                "unit": "percent",
-                "better": better,
-                "method": sides["method"],
-                "baseline": sides["baseline"],
-                "kind": "difference",
-                "published": {"difference": case.sign * case.delta},
-                "statement": f"truth: {truth.share} of it",
-            }
-        )
-        claims.append(
-            {
-                "id": truth.name,
-                "benchmarks": [truth.name],
-                "arm": sides["method"],
-                "against": [sides["baseline"]],
-                "primary": True,
-            }
-        )
-    seeds = {"min": MINIMUM, "max": CAP}
-    return json.dumps(
-        {
-            "suite": name,
-            "title": name,
-            "seeds": seeds,
-            "arms": arms,
-            "benchmarks": benchmarks,
-            "facts": facts,
-            "claims": claims,
-        }
-    )
+            optimizer = {"name": "sgd", "lr": 0.1}
+            suite["arms"][arm] = {"role": side, "optimizer": optimizer, "set": case.task(truth, side)}
+        own = {"benchmark": truth.name, "title": truth.name, **define}
+        suite["benchmarks"][truth.name] = {"arms": list(sides.values()), "define": own}
+        statement = f"truth: {truth.share} of it"
+        suite["facts"].append({"id": truth.name, "benchmark": truth.name, "statement": statement, **fact, **sides})
+        claim = {"id": truth.name, "benchmarks": [truth.name], "primary": True}
+        suite["claims"].append({**claim, "arm": sides["method"], "against": [sides["baseline"]]})
+    return json.dumps(suite)
 
 
 @lru_cache(maxsize=SUITES * 2)
@@ -163,7 +134,7 @@ def planned(number: int, spread: float) -> tuple[tuple[ClaimDesign, ...], tuple[
 
 
 def evidence_of(case: Case, designs: Iterable[ClaimDesign]) -> dict[str, StoredTrial]:
-    """What the trials of a case would store."""
+    """The stored trials of a case."""
     records = {}
     for design in designs:
         truth = next(item for item in TRUTHS if item.name == design.claim_id)
@@ -220,29 +191,15 @@ def simulate(case: Case) -> tuple[Judged, Judged]:
 
 
 def really(case: Case, folder: Path, executor: str) -> list[str]:
-    """Run a case through ``harness run`` and say where what it stored and judged is not what is simulated.
+    """Run a case through ``harness run``; return the differences from the simulation.
 
     The order of added seeds depends on measured seconds, so the simulation gets the pairs.
     """
     path = folder / f"simulated-{case.number}-{case.repeat}.yaml"
     path.write_text(suite_text(case), encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "harness",
-        "run",
-        str(path),
-        "--scale",
-        "paper",
-        "--seeds",
-        f"{MINIMUM}..{CAP}",
-        "--executor",
-        executor,
-        "--db",
-        str(path.with_suffix(".duckdb")),
-        "--no-report",
-        "--json",
-    ]
+    options = f"--scale paper --seeds {MINIMUM}..{CAP} --executor {executor} --no-report --json"
+    command = [sys.executable, "-m", "harness", "run", str(path), *shlex.split(options)]
+    command += ["--db", str(path.with_suffix(".duckdb"))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise HarnessError(f"'harness run' of {path.name} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
@@ -275,11 +232,11 @@ class SimulationTable:
     def add(self, suite: Mapping[str, Judged]) -> None:
         """One suite, judged by each design."""
         self.suites += 1
-        for design, contrasts in suite.items():
-            self.trials[design] += 2 * sum(contrast.n for contrast in contrasts.values())
-            for name, contrast in contrasts.items():
-                self.words.setdefault((name, design), Counter())[contrast.verdict] += 1
-            false = any(contrasts[name].verdict == Verdict.REPRODUCED for name in ("null", "reversed"))
+        for design, comparisons in suite.items():
+            self.trials[design] += 2 * sum(comparison.n for comparison in comparisons.values())
+            for name, comparison in comparisons.items():
+                self.words.setdefault((name, design), Counter())[comparison.verdict] += 1
+            false = any(comparisons[name].verdict == Verdict.REPRODUCED for name in ("null", "reversed"))
             self.false_suites[design] += false
 
     def shares(self, design: str) -> tuple[float, float, float]:
@@ -291,10 +248,9 @@ class SimulationTable:
         return right / total, inconclusive / total, (total - right - inconclusive) / total
 
     def answered(self, design: str) -> float:
-        """Share of contrasts whose question, "is it reproduced?", got the right answer: yes of the true Δ alone.
+        """Share of comparisons with the right answer to "is it reproduced?".
 
-        An inconclusive claim is not called reproduced: for every other truth that is the right answer, though a word
-        that says less than the right one.
+        The right answer is yes for the true Δ alone. An inconclusive claim counts as no.
         """
         total = self.suites * len(TRUTHS)
         called = {truth.name: self.words[truth.name, design][Verdict.REPRODUCED] for truth in TRUTHS}
@@ -329,7 +285,7 @@ class SimulationTable:
         return [*message, f"sequential seeds use {100 * self.cost:.1f} % of the trials of {CAP} fixed seeds"]
 
 
-def tabulate(cases: Sequence[Case], processes: int, told: Callable[[str], None]) -> SimulationTable:
+def tabulate(cases: Sequence[Case], processes: int, report: Callable[[str], None]) -> SimulationTable:
     """Simulate every case."""
     table = SimulationTable()
     with ProcessPoolExecutor(processes) as pool:
@@ -337,7 +293,7 @@ def tabulate(cases: Sequence[Case], processes: int, told: Callable[[str], None])
         for sequential, fixed in judged_cases:
             table.add({"sequential": sequential, "fixed": fixed})
             if table.suites % 100 == 0:
-                told(f"{table.suites} of {len(cases)} suites")
+                report(f"{table.suites} of {len(cases)} suites")
     return table
 
 
@@ -353,7 +309,7 @@ def tabulate(cases: Sequence[Case], processes: int, told: Callable[[str], None])
 )
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="Simulate side by side.")
 def main(repeats: int, sd: str | None, real: int, processes: int) -> None:
-    """Judge suites whose truth is known and print how often the verdicts are right, and at what cost."""
+    """Judge suites whose truth is known; print right verdicts and cost."""
     for name in [sd] if sd else list(SPREADS):
         cases = [Case(number, repeat, SPREADS[name]) for repeat in range(repeats) for number in range(SUITES)]
         click.echo(f"\nsd of a paired difference: Δ/{1 / SPREADS[name]:.0f}; {repeats} × {SUITES} suites")

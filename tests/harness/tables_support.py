@@ -1,4 +1,4 @@
-"""Stores made by real runs of the suite of known truth, for tests of tables, trackers and differences."""
+"""Stores of real runs, for tests of tables, trackers and differences."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def rows(capsys: pytest.CaptureFixture[str], sql: str) -> list[dict[str, Any]]:
     """The answer of ``harness query``."""
     capsys.readouterr()
     assert run_main(["query", sql, "--format", "json"]) == 0
-    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
-    return found
+    result: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return result
 
 
 def run_ids(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -31,7 +31,7 @@ def run_ids(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def table_of(path: Path) -> dict[str, dict[str, str]]:
-    """The cells of a Markdown table: row → column → text."""
+    """A Markdown table: row → column → text."""
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     split = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     head, _, *body = split

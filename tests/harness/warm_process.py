@@ -1,4 +1,4 @@
-"""``python -m …`` in a process of its own that begins with the libraries imported.
+"""``python -m …`` in a fork of a process with imported libraries.
 
 A fresh interpreter spends most of a short command on importing torch. Here one process imports the libraries, nothing
 of the harness, and forks for every command: it has the command's folder, environment and output, and ends by itself.
@@ -32,7 +32,7 @@ LARGEST = 1 << 20  # bytes of a message
 def call(
     arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """What ``python -m ARGUMENTS`` says, run in ``cwd``.
+    """The output of ``python -m ARGUMENTS``, run in ``cwd``.
 
     Raises:
         subprocess.TimeoutExpired: it took longer than ``timeout`` seconds; it is killed.
@@ -90,8 +90,8 @@ def serve(connection: socket.socket) -> dict[str, object]:
                 os.dup2(file, number)
                 os.close(file)
             connection.close()
-            found: dict[str, object] = json.loads(request)
-            return found
+            result: dict[str, object] = json.loads(request)
+            return result
         for file in files:
             os.close(file)
         connection.send(str(child).encode())
@@ -119,7 +119,7 @@ def become(arguments: list[str], cwd: str, environment: dict[str, str]) -> int:
 
 
 def leave(code: int) -> None:
-    """End as an interpreter does, except that the libraries' memory is not taken apart, which takes two seconds."""
+    """End as an interpreter does, without freeing the libraries' memory (two seconds)."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()

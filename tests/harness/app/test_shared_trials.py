@@ -30,7 +30,7 @@ def job(name: str, **more: Any) -> Job:
 
 
 class Scripted:
-    """An executor whose jobs end as they are told to; None: not yet."""
+    """An executor with scripted ends of its jobs; None: not yet."""
 
     isolated = True
     ahead = 0
@@ -67,7 +67,7 @@ class Scripted:
 
 
 class Seen(Watch):
-    """Remembers what was told of other commands."""
+    """Records the reports about other commands."""
 
     def __init__(self) -> None:
         self.taken_over: list[str] = []
@@ -81,7 +81,7 @@ class Seen(Watch):
 
 
 class Command:
-    """What one command does: an owner, its shared trials, a dispatcher over a scripted executor, in its own thread."""
+    """A writer, its shared trials and a dispatcher, in a thread."""
 
     def __init__(self, database: Path, name: str, ends: Ends, room: int = 1) -> None:
         self.owner = Writer(database, name).open()
@@ -104,7 +104,7 @@ class Command:
 
     def finish(self) -> dict[str, str]:
         self.thread.join(timeout=120)
-        assert not self.thread.is_alive(), "it waits for ever"
+        assert not self.thread.is_alive(), "it waits forever"
         return self.ended
 
     def close(self) -> None:
@@ -131,8 +131,8 @@ def after(seconds: float, status: Status = Status.DONE) -> Ends:
     """Every job takes so long."""
     began: dict[str, float] = {}
 
-    def ends(one: Job) -> Status | None:
-        return status if time.monotonic() - began.setdefault(one.trial_id, time.monotonic()) >= seconds else None
+    def ends(job: Job) -> Status | None:
+        return status if time.monotonic() - began.setdefault(job.trial_id, time.monotonic()) >= seconds else None
 
     return ends
 
@@ -167,13 +167,13 @@ def test_dependants_start_when_the_other_command_has_made_what_they_need(make: M
     open_gate = threading.Event()
     teacher = job("teacher", folder=tmp_path / "teacher", keep_product=True)
 
-    def trained(one: Job) -> Status | None:
-        if one.trial_id != "teacher":
+    def trained(job: Job) -> Status | None:
+        if job.trial_id != "teacher":
             return Status.DONE
         if not open_gate.is_set():
             return None
-        one.folder.mkdir(exist_ok=True)
-        (one.folder / PRODUCT).write_bytes(b"weights")
+        job.folder.mkdir(exist_ok=True)
+        (job.folder / PRODUCT).write_bytes(b"weights")
         return Status.DONE
 
     first, second = make("first", trained), make("second", after(0.0))
@@ -192,31 +192,30 @@ def test_dependants_start_when_the_other_command_has_made_what_they_need(make: M
 
 def test_a_result_without_the_weights_that_others_start_from_is_not_enough(make: Make, tmp_path: Path) -> None:
     first, second = make("first", after(0.0)), make("second", after(0.0))
-    first.start(job("teacher", folder=tmp_path / "teacher"))  # nothing of its plan starts from it
+    first.start(job("teacher", folder=tmp_path / "teacher"))  # no other trial of the plan starts from it
     first.finish()
     second.start(job("teacher", folder=tmp_path / "teacher", keep_product=True), job("student", needs=("teacher",)))
     second.finish()
     assert second.executor.started == ["teacher", "student"]
 
 
-def test_a_failure_elsewhere_is_tried_here(make: Make) -> None:
-    first, second = make("first", after(0.3, Status.FAILED)), make("second", after(0.0))
+@pytest.mark.parametrize(
+    ("status", "ended", "started"),
+    [
+        (Status.FAILED, {"a": "done", "b": "done"}, ["a", "b"]),  # tried again here
+        (Status.DIVERGED, {"a": "diverged", "b": "cancelled"}, []),
+    ],
+)
+def test_a_trial_that_fails_or_diverges_elsewhere(
+    make: Make, status: Status, ended: dict[str, str], started: list[str]
+) -> None:
+    first, second = make("first", after(0.3, status)), make("second", after(0.0))
     first.start(job("a"))
     until(lambda: first.executor.started == ["a"])
     second.start(job("a"), job("b", needs=("a",)))
-    assert first.finish() == {"a": "failed"}
-    assert second.finish() == {"a": "done", "b": "done"}
-    assert second.executor.started == ["a", "b"]
-
-
-def test_what_diverged_elsewhere_cancels_what_starts_from_it(make: Make) -> None:
-    first, second = make("first", after(0.3, Status.DIVERGED)), make("second", after(0.0))
-    first.start(job("a"))
-    until(lambda: first.executor.started == ["a"])
-    second.start(job("a"), job("b", needs=("a",)))
-    first.finish()
-    assert second.finish() == {"a": "diverged", "b": "cancelled"}
-    assert second.executor.started == []
+    assert first.finish() == {"a": status.value}
+    assert second.finish() == ended
+    assert second.executor.started == started
 
 
 def test_results_from_before_a_deletion_are_not_taken(make: Make) -> None:
@@ -229,7 +228,7 @@ def test_results_from_before_a_deletion_are_not_taken(make: Make) -> None:
     assert second.executor.started == ["a"]
 
 
-def test_commands_that_need_each_others_trials_in_another_order_do_not_wait_for_ever(make: Make) -> None:
+def test_commands_that_need_each_others_trials_in_another_order_do_not_wait_forever(make: Make) -> None:
     chain = [job("a"), job("b", needs=("a",)), job("c", needs=("b",)), job("d")]
     first, second = make("first", after(0.02)), make("second", after(0.02))
     first.start(*chain)

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import click
 import pytest
+from tables_support import run
 
+from harness.app.verify import Repetition, Verification
 from harness.cli.group import ALIASES, COMMANDS, UNLISTED, Alias, harness, run_main
+from harness.cli.run import _show_verified
 
 HEAVY = ("torch", "ray", "torchvision", "sklearn", "scipy", "pandas")
 
@@ -177,3 +180,63 @@ def test_suites_of_one_command_share_its_executor(
     assert run_main(["run", str(tiny), str(other), "--executor", "inline", "--no-report", "--quiet"]) == 0
     assert shown == ["made", "ended"]
     assert "other-better" in capsys.readouterr().out
+
+
+MISSING = """
+suite: missing
+arms: {a: {optimizer: adam}, b: {optimizer: adamw}}
+benchmarks:
+  d:
+    task: classification
+    data: {name: imagefolder, path: nowhere}
+    model: {name: bn-cnn}
+    recipe: {steps: 10, batch_size: 8, optimizer: {adam: {lr: 0.01}}}
+    metrics: {top1-accuracy: {unit: percent, better: higher}}
+compare: [{arm: b, against: [a], metric: top1-accuracy}]
+"""
+
+
+def test_a_suite_that_has_run_is_known_by_its_name(
+    tiny: Path, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tiny, "--seeds", 1)
+    for named in ([], ["tiny"], [str(tiny)]):
+        capsys.readouterr()
+        assert run_main(["claims", *named, "--db", str(database)]) == 0
+        shown = capsys.readouterr().out
+        assert "tiny-better" in shown
+        assert "adamp" not in shown, "suites that never ran here say nothing"
+    tiny.unlink()  # its run stored the suite
+    assert run_main(["claims", "tiny", "--db", str(database)]) == 0
+    assert "tiny-better" in capsys.readouterr().out
+
+
+def test_data_that_are_not_there_are_told_before_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = tmp_path / "missing.yaml"
+    suite.write_text(MISSING)
+    assert run_main(["validate", str(suite)]) == 0
+    assert "at mini: the layout 'imagefolder' is pointed at" in capsys.readouterr().err
+    assert run_main(["plan", str(suite)]) == 0
+    assert "nothing will run: the layout 'imagefolder' is pointed at" in capsys.readouterr().err
+
+
+EQUAL, OTHER = Repetition("b/a/0", True, 7, ()), Repetition("b/a/1", True, 7, ("test.score",))
+
+
+@pytest.mark.parametrize(
+    ("verified", "reason"),
+    [
+        (Verification(0, 3, (EQUAL, OTHER), ("family sgd",)), "not all agree"),
+        (Verification(0, 3, (EQUAL,), ("family sgd",)), "not all is covered"),
+        (Verification(0, 3, (), ("task t",)), "not all is covered"),
+        (Verification(3, 0, (EQUAL,), ()), "nothing of older code is stored"),
+    ],
+)
+def test_why_nothing_is_adopted(verified: Verification, reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _show_verified(verified, adopt=True)
+    assert capsys.readouterr().out.splitlines()[-1] == f"0 trials of older code adopted: {reason}"
+
+
+def test_an_empty_store_says_what_fills_it(capsys: pytest.CaptureFixture[str]) -> None:
+    _show_verified(Verification(0, 0, (), ()), adopt=True)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("no stored trials to verify")

@@ -48,7 +48,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     return json.loads(call(capsys, *arguments, "--json"))
 
 
@@ -63,9 +63,9 @@ def test_a_deleted_trial_counts_as_not_stored(store: Path, capsys: pytest.Captur
     output = call(capsys, "db", "delete", "--arm", "better", "--seed", "1", "--reason", "another file on that node")
     assert "the verdict of tiny-better (tiny) is now 'not run'" in output
     assert "1 trial deleted; 'harness db restore " in output
-    plan = told(capsys, "plan", "tiny.yaml", "--seeds", "4")
+    plan = answer(capsys, "plan", "tiny.yaml", "--seeds", "4")
     assert (plan["trials"], plan["reused"]) == (8, 7)
-    assert len(told(capsys, "list", "trials")) == 7
+    assert len(answer(capsys, "list", "trials")) == 7
     (count,) = json.loads(call(capsys, "query", "SELECT count(*) AS n FROM results", "--format", "json"))
     assert count["n"] == 7 * len(before["results"]) // 8
     with open_reader(store) as reader:
@@ -77,11 +77,11 @@ def test_a_deleted_trial_counts_as_not_stored(store: Path, capsys: pytest.Captur
     now = dump(store)
     rebuild(store)
     assert dump(store) == now
-    (held,) = told(capsys, "db", "restore")
+    (held,) = answer(capsys, "db", "restore")
     assert (held["trials"], held["reason"]) == (1, "another file on that node")
     assert "1 trial of" in call(capsys, "db", "restore", "latest")
     assert dump(store) == before
-    assert told(capsys, "plan", "tiny.yaml", "--seeds", "4")["reused"] == 8
+    assert answer(capsys, "plan", "tiny.yaml", "--seeds", "4")["reused"] == 8
 
 
 def test_pages_and_judge_do_not_see_it(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,15 +94,15 @@ def test_pages_and_judge_do_not_see_it(store: Path, capsys: pytest.CaptureFixtur
         shown = gather(reader, suite, make_plan(suite, Selection(seeds=(0, 1, 2, 3))))
     assert [link.trial_id for link in shown.absent()] == [gone]
     for _ in range(2):
-        done = told(capsys, "run", "tiny.yaml", *INLINE, "--seeds", "4")["runs"][0]
+        done = answer(capsys, "run", "tiny.yaml", *INLINE, "--seeds", "4")["runs"][0]
     assert done["reused"] == 8
-    undone = told(capsys, "db", "restore", "latest")
+    undone = answer(capsys, "db", "restore", "latest")
     assert (undone["trials"], undone["ran_again"]) == ([], [gone])
 
 
 def test_a_dry_run_and_a_wrong_name_change_nothing(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = dump(store)
-    result = told(capsys, "db", "delete", "--suite", "tiny", "--dry-run")
+    result = answer(capsys, "db", "delete", "--suite", "tiny", "--dry-run")
     assert (len(result["trials"]), result["deletion_id"]) == (8, None)
     assert [item["claim_id"] for item in result["verdicts"]] == ["tiny-better"]
     for arguments, message in (
@@ -124,7 +124,7 @@ def test_a_dry_run_and_a_wrong_name_change_nothing(store: Path, capsys: pytest.C
 
 def test_of_a_run_what_it_ran_itself(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call(capsys, "db", "tag", "latest", "fourth")
-    result = told(capsys, "db", "delete", "--run", "fourth")
+    result = answer(capsys, "db", "delete", "--run", "fourth")
     assert sorted((item["arm"], item["seed"]) for item in result["trials"]) == [("base", 3), ("better", 3)]
     assert run_main(["db", "restore", result["deletion_id"]]) == 0
     assert run_main(["db", "restore", result["deletion_id"]]) == 2
@@ -147,13 +147,13 @@ def test_files_of_a_deleted_trial_wait_beside(store: Path, capsys: pytest.Captur
 
 
 def test_tags(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first, second = (row["run_id"] for row in told(capsys, "list", "runs"))
+    first, second = (row["run_id"] for row in answer(capsys, "list", "runs"))
     assert call(capsys, "db", "tag", first, "camera-ready", "base").strip() == f"{first}: base camera-ready"
     call(capsys, "db", "tag", second, "base")
-    assert [row["tags"] for row in told(capsys, "list", "runs")] == ["base camera-ready", "base"]
+    assert [row["tags"] for row in answer(capsys, "list", "runs")] == ["base camera-ready", "base"]
     assert call(capsys, "db", "tag", "camera-ready").strip() == f"{first}: base camera-ready"
     call(capsys, "db", "tag", "camera-ready", "base", "--remove")
-    assert [row["tags"] for row in told(capsys, "list", "runs")] == ["camera-ready", "base"]
+    assert [row["tags"] for row in answer(capsys, "list", "runs")] == ["camera-ready", "base"]
     call(capsys, "db", "tag", first, "base")
     for arguments, message in (
         (["nothing", "x"], "no run begins with 'nothing'"),
@@ -170,14 +170,8 @@ def with_a_wrong_number(database: Path, suite: Path) -> str:
     """Store a wrong number for one trial of the plan."""
     plan = make_plan(load_suite(suite), Selection(seeds=(0, 1, 2)))
     trial = next(item for item in plan.trials if (item.arm, item.seed) == ("better", 0))
-    row = {
-        "trial_id": trial.trial_id,
-        "suite": "tiny",
-        "benchmark": "known",
-        "arm": "better",
-        "seed": 0,
-        "scale": "mini",
-    }
+    place = {"suite": "tiny", "benchmark": "known", "arm": "better", "seed": 0, "scale": "mini"}
+    row = {"trial_id": trial.trial_id, **place}
     links = [{"trial_id": trial.trial_id, "benchmark": "known", "arm": "better"}]
     wrong = Outcome(trial.trial_id, Status.DONE, results=(Score("test", "score", 999.0),))
     with Writer(database, "elsewhere") as owner:
@@ -190,27 +184,27 @@ def test_a_forced_run_deletes_and_runs(
     tiny: Path, database: Path, ran: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trial = with_a_wrong_number(database, tiny)
-    assert told(capsys, "run", str(tiny), *INLINE)["runs"][0]["reused"] == 1
-    assert told(capsys, "run", str(tiny), *INLINE, "--force")["runs"][0]["reused"] == 0
+    assert answer(capsys, "run", str(tiny), *INLINE)["runs"][0]["reused"] == 1
+    assert answer(capsys, "run", str(tiny), *INLINE, "--force")["runs"][0]["reused"] == 0
     with open_reader(database) as reader, open_reader(ran / "results" / "harness.duckdb") as other:
         sql = "SELECT metric, value FROM results WHERE trial_id = ? ORDER BY ALL"
         assert reader.query(sql, [trial]).rows == other.query(sql, [trial]).rows
         (verdict,) = reader.verdicts(suite="tiny").dicts()
     assert verdict["verdict"] == "direction confirmed"
-    (deletion,) = told(capsys, "db", "restore")
+    (deletion,) = answer(capsys, "db", "restore")
     assert (deletion["reason"], deletion["trials"]) == ("run again by --force", 6)
     lines = b"".join(gzip.decompress(path.read_bytes()) for path in database.parent.rglob("*.jsonl.gz"))
     assert b'"value":999.0' in lines, "the event log keeps what was deleted"
     assert check(database) == []
-    assert told(capsys, "run", str(tiny), "--no-tuned", "--force", "--dry-run")["reused"] == 0
-    assert told(capsys, "run", str(tiny), *INLINE)["runs"][0]["reused"] == 6
+    assert answer(capsys, "run", str(tiny), "--no-tuned", "--force", "--dry-run")["reused"] == 0
+    assert answer(capsys, "run", str(tiny), *INLINE)["runs"][0]["reused"] == 6
 
 
 def test_results_of_a_forced_run_that_fails_can_be_restored(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = dump(store)
     short = ("--arm", "base", "--force", "--set", "timeout_seconds=1e-6")
     assert run_main(["run", "tiny.yaml", *INLINE, "--seeds", "4", *short]) == 1
-    assert len(told(capsys, "db", "restore", "latest")["trials"]) == 4
+    assert len(answer(capsys, "db", "restore", "latest")["trials"]) == 4
     after = dump(store)
     for table in ("trials", "results", "metrics", "artifacts"):
         assert after[table] == before[table]
@@ -223,9 +217,8 @@ def test_a_scratch_run_leaves_nothing(
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     monkeypatch.chdir(tmp_path)
-    assert (
-        run_main(["run", str(tiny), "--executor", "inline", "--no-tuned", "--seeds", "2", "--scratch", "--quiet"]) == 0
-    )
+    arguments = ["run", str(tiny), "--executor", "inline", "--no-tuned", "--seeds", "2", "--scratch", "--quiet"]
+    assert run_main(arguments) == 0
     done = capsys.readouterr()
     assert "tiny-better" in done.out
     assert f"nothing is stored; {temporary}/harness-scratch-" in done.err

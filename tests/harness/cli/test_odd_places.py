@@ -64,10 +64,10 @@ print(json.dumps(answers))
 
 
 def called(
-    commands: Iterable[tuple[str, ...]], folder: Path, made: Path, begin: Refuse | None = None
+    commands: Iterable[tuple[str, ...]], folder: Path, output: Path, begin: Refuse | None = None
 ) -> list[subprocess.CompletedProcess[str]]:
-    """The commands in a folder, one after the other in one process; MADE and TRIAL are filled in."""
-    words = {"MADE": str(made)}
+    """Run commands in a folder, in one process; fill in MADE and TRIAL."""
+    words = {"MADE": str(output)}
     if any("TRIAL" in arguments for arguments in commands):
         words["TRIAL"] = trial_of(folder)
     values = [[words.get(word, word) for word in arguments] for arguments in commands]
@@ -87,7 +87,7 @@ def called(
     return [subprocess.CompletedProcess(arguments, *answer) for arguments, answer in zip(values, answers, strict=True)]
 
 
-def told(done: subprocess.CompletedProcess[str], *words: str) -> None:
+def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
     assert done.returncode == 2, (done.returncode, done.stdout[-500:], done.stderr[-1500:])
     assert "Traceback" not in done.stderr
     assert "internal error" not in done.stderr
@@ -116,7 +116,7 @@ def without_privileges() -> None:
 
 @pytest.fixture(params=["mounted read-only", "a folder of others"])
 def read_only(request: pytest.FixtureRequest, finished: Path, tmp_path: Path) -> Iterator[tuple[Path, Refuse | None]]:
-    """A store that cannot be written, and the prefix of commands for it."""
+    """A store that cannot be written, and what drops privileges."""
     if request.param == "mounted read-only":
         with mounted(tmp_path / "disk", "--bind", str(finished)) as place:
             subprocess.run(["mount", "-o", "remount,ro,bind", str(place)], check=True)
@@ -143,7 +143,7 @@ def test_a_store_that_cannot_be_written_is_read_and_judged(
         assert done.returncode == 0, (done.args, done.stdout[-300:], done.stderr[-1000:])
     assert (tmp_path / "made" / "index.html").is_file()
     for done in answers[len(READING) :]:
-        told(done, "cannot be written")
+        refused(done, "cannot be written")
     assert sorted(path.name for path in (folder / "results").iterdir()) == before
 
 
@@ -173,13 +173,8 @@ def test_what_cannot_be_written_into_is_named(
     place = places.get(odd, tmp_path / "made")
     ODD[odd](place)
     if form in ("report", "single"):
-        arguments = [
-            "report",
-            str(finished / "tiny.yaml"),
-            "--out",
-            str(place),
-            *(["--single-file"] if form == "single" else []),
-        ]
+        single = ["--single-file"] if form == "single" else []
+        arguments = ["report", str(finished / "tiny.yaml"), "--out", str(place), *single]
     else:
         arguments = ["export", "--to", form, str(place)]
     code = run_main([*arguments, "--db", str(finished / "results" / "harness.duckdb")])
@@ -200,30 +195,10 @@ def small_files() -> None:
 def test_a_limit_on_the_size_of_files_is_told_and_loses_nothing(tmp_path: Path, tiny: Path) -> None:
     """A limit on file sizes is reported and damages nothing."""
     for done in called([WRITING["run"], READING["claims"]], tmp_path, tmp_path / "made", small_files):
-        told(done, "ulimit -f")
+        refused(done, "ulimit -f")
         assert "damaged" not in done.stderr
     database = tmp_path / "results" / "harness.duckdb"
     assert rebuild(database, force=True).finished == 6
     (done,) = called([WRITING["run"]], tmp_path, tmp_path / "made")
     assert done.returncode == 0
     assert "[1/" not in done.stderr  # what had finished does not run again
-
-
-@pytest.mark.full
-@pytest.mark.timeout(600)
-@pytest.mark.skipif(sys.platform != "linux", reason="mounts of Linux")
-@pytest.mark.parametrize("size", [8, 13])
-def test_a_full_disk_is_told_and_loses_nothing(size: int, tmp_path: Path, tiny_text: str) -> None:
-    """At 12–14 MB a run and a report ended in internal errors."""
-    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", f"size={size}m", "none") as disk:
-        (disk / "tiny.yaml").write_text(tiny_text)
-        for done in called([WRITING["run"], WRITING["report beside it"]], disk, tmp_path / "made"):
-            if done.returncode or size < 10:  # 13 MB are just enough on some machines
-                told(done, "No space left")
-            assert "damaged" not in done.stderr
-        subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
-        (done,) = called([(*WRITING["run"], "--json")], disk, tmp_path / "made")
-        assert done.returncode == 0, done.stderr
-        with open_reader(disk / "results" / "harness.duckdb") as reader:
-            rows = reader.query("SELECT status, attempts, count(*) FROM trials GROUP BY ALL").rows
-        assert rows == [("done", 1, 6)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from store_support import foreign_holder, outcome, planned
+from store_support import outcome, planned
 
 from harness.cli.db import db_command as db
 from harness.cli.read import query_command as query
@@ -107,13 +107,6 @@ def test_errors_are_one_message_with_exit_code_2(database: Path, tmp_path: Path)
             call(query, *arguments)
         assert "\n" not in str(caught.value)
     assert call(query, "FROM trials", "--format", "xml")[0] == 2
-
-
-def test_query_reads_while_a_foreign_process_holds_the_file(database: Path) -> None:
-    with foreign_holder(database):
-        code, out, _ = call(query, SQL, "--format", "csv")
-    assert code == 0
-    assert len(out.splitlines()) == 4
 
 
 def test_check_and_rebuild(database: Path) -> None:

@@ -18,14 +18,14 @@ from harness.store import open_reader
 from harness.suite import load_suite
 
 STAND_IN = "noisy 8×8 digits, not ImageNet"
-GATE = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
+CHECK = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
 ABLATION = {"weak": "{role: ablation, parent: ours, optimizer: {name: sgd, lr: 0.01}}"}
 
 
 def world(folder: Path, scale: str = "mini", share: float = 0.95) -> World:
     """Claims on a stand-in: confirmed, reversed, and with a mechanism check."""
     bound = [binding("won", primary=True), binding("lost", arm="third")]
-    bound.append(binding("gated", against=["other"], mechanism=GATE))
+    bound.append(binding("checked", against=["other"], mechanism=CHECK))
     facts = [fact(item["id"]) for item in bound]
     where = benchmark("a", paper=scale == "paper", about="noisy 8×8 digits, a small network")
     where = where.replace("title: a\n", "title: 'ImageNet, ResNet-18'\n")
@@ -50,12 +50,24 @@ def printed(here: World, capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_every_line_with_an_effect_of_a_stand_in_names_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = printed(world(tmp_path), capsys)
-    shown = [line for line in lines if line.startswith(("won", "lost", "gated"))]
-    assert len(shown) == 6  # the verdicts, and their sizes
-    assert all(STAND_IN in line for line in shown)
+def test_lines_of_a_stand_in_name_it_in_order_with_exact_intervals(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = world(tmp_path)
+    lines = printed(here, capsys)
     assert "known at mini · stand-ins: published sizes do not apply" in lines[0]
+    shown = [line for line in lines if line.startswith(("won", "lost", "checked"))]
+    assert [line.split()[0] for line in shown] == ["won", "lost", "checked"] * 2  # the verdicts, and their sizes
+    assert all(STAND_IN in line for line in shown)
+    assert "primary" in shown[0]
+    assert [" ".join(line.split()) for line in lines[-3:]] == [
+        "Measured on stand-ins: only the direction of each effect is tested, not its published size.",
+        "Primary scores: 1 test; 1 confirmed in direction.",
+        "Other scores: 2 tests; 1 reversed, 1 confirmed in direction.",
+    ]
+    effect = next(row.detail.effect for row in rows_of(here) if row.claim_id == "won")
+    assert f"{effect.d_z:+.3g} [{effect.d_z_low:+.3g}, {effect.d_z_high:+.3g}]" in shown[3]
+    assert effect.d_z_high - effect.d_z > 1.2 * (effect.d_z - effect.d_z_low)  # not the mean's, divided
 
 
 def test_as_published_nothing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,43 +76,22 @@ def test_as_published_nothing_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert "digits" not in shown
 
 
-def test_primary_claims_come_first_and_among_the_others_what_points_the_other_way(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    lines = printed(world(tmp_path), capsys)
-    first = [line.split()[0] for line in lines if line.startswith(("won", "lost", "gated"))][:3]
-    assert first == ["won", "lost", "gated"]
-    assert "primary" in next(line for line in lines if line.startswith("won"))
-    ends = [" ".join(line.split()) for line in lines[-3:]]
-    assert ends == [
-        "Measured on stand-ins: only the direction of each effect is tested, not its published size.",
-        "Primary scores: 1 test; 1 confirmed in direction.",
-        "Other scores: 2 tests; 1 reversed, 1 confirmed in direction.",
-    ]
-
-
-def test_effects_have_the_exact_interval_of_d_z(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    here = world(tmp_path)
-    lines = printed(here, capsys)
-    effect = next(row.detail.effect for row in rows_of(here) if row.claim_id == "won")
-    shown = f"{effect.d_z:+.3g} [{effect.d_z_low:+.3g}, {effect.d_z_high:+.3g}]"
-    assert any(line.startswith("won") and shown in line for line in lines)
-    assert effect.d_z_high - effect.d_z > 1.2 * (effect.d_z - effect.d_z_low)  # not the mean's, divided
-
-
-def test_a_failed_gate_shows_what_was_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_mechanism_check_shows_its_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(world(tmp_path, share=0.5), capsys)
-    line = next(line for line in lines if line.startswith("gated"))
+    line = next(line for line in lines if line.startswith("checked"))
     assert "inactive" in line
     assert "+1.5" in line
-    assert any(line.startswith("inactive: mechanism.share of ours is 0.5 on a, not >= 0.9 (gated)") for line in lines)
+    arm = "ours"
+    assert any(
+        line.startswith(f"inactive: mechanism.share of {arm} is 0.5 on a, not >= 0.9 (checked)") for line in lines
+    )
 
 
 def test_at_paper_scale_the_word_stands_and_says_that_the_mechanism_did_not_act(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = printed(world(tmp_path, "paper", share=0.5), capsys)
-    assert "reproduced; mechanism did not act" in next(line for line in lines if line.startswith("gated"))
+    assert "reproduced; mechanism did not act" in next(line for line in lines if line.startswith("checked"))
 
 
 def test_the_record_names_the_stand_in(tmp_path: Path) -> None:

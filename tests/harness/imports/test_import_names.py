@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError, SuiteError
-from harness.imports.foreign import ForeignRun, ForeignSource
 from harness.imports.mapping import Flags, ImportMap, Theirs, in_words, matched, read_map, with_flags
 from harness.imports.naming import ImportTarget
 from harness.imports.sources import read_source
@@ -41,8 +40,8 @@ def of(
     return trials_of(read_source(made.write_csv(folder / "r.csv", rows)), mapping, target(folder, text))
 
 
-def one(found: Matched, arm: str, seed: int) -> ImportedTrial:
-    (trial,) = [each for each in found.trials if (each.arm, each.seed) == (arm, seed)]
+def trial_of(result: Matched, arm: str, seed: int) -> ImportedTrial:
+    (trial,) = [each for each in result.trials if (each.arm, each.seed) == (arm, seed)]
     return trial
 
 
@@ -60,21 +59,21 @@ def test_what_leaves_no_doubt_needs_no_mapping(tmp_path: Path) -> None:
         "seed": {"column": "Seed"},
         "metrics": {"accuracy": {"metric": "accuracy"}},
     }
-    assert scores(one(result, "adamp", 1)) == {("test", "accuracy"): made.score("adamp", 1)}
-    assert one(result, "adamp", 1).place.endswith("r.csv:5")
+    assert scores(trial_of(result, "adamp", 1)) == {("test", "accuracy"): made.score("adamp", 1)}
+    assert trial_of(result, "adamp", 1).place.endswith("r.csv:5")
     assert len({trial.trial_id for trial in result.trials}) == 4
 
 
 def test_names_splits_and_factors(tmp_path: Path) -> None:
     rows = [{"m": name, "rep": seed, "val": 0.8 + seed / 100} for name, seed in (("AdamP", 0), ("Adam", 0), ("SGD", 0))]
-    given = {
+    mapping = {
         "arm": {"column": "m", "names": {"AdamP": "adamp", "Adam": "adam", "SGD": ""}},
         "seed": "rep",
         "metrics": {"val": {"metric": "accuracy", "split": "validation", "times": 100}},
     }
-    result = of(tmp_path, rows, given)
+    result = of(tmp_path, rows, mapping)
     assert [trial.arm for trial in result.trials] == ["adam", "adamp"]
-    assert scores(one(result, "adamp", 0)) == {("validation", "accuracy"): pytest.approx(80.0)}
+    assert scores(trial_of(result, "adamp", 0)) == {("validation", "accuracy"): pytest.approx(80.0)}
     assert result.left_out == 1
     words = in_words(result.mapping)
     assert "arm from 'm' (AdamP → adamp, Adam → adam, SGD → left out)" in words
@@ -96,7 +95,7 @@ def test_a_row_a_number_with_splits_and_steps(tmp_path: Path) -> None:
         for name in ("acc", "other")
     ]
     result = of(tmp_path, rows, metrics=("acc=accuracy",))
-    trial = one(result, "adam", 0)
+    trial = trial_of(result, "adam", 0)
     assert scores(trial) == {("test", "accuracy"): 73.0, ("validation", "accuracy"): 73.0}
     assert {(s.split, tuple(s.step), tuple(s.value)) for s in trial.series} == {
         ("test", (1, 2, 3), (71.0, 72.0, 73.0)),
@@ -238,17 +237,17 @@ def test_a_score_that_is_missing_or_not_finite_fails_its_trial(tmp_path: Path) -
     rows = [row(seed=seed, accuracy=accuracy, loss=loss) for seed, (accuracy, loss) in enumerate(numbers)]
     result = of(tmp_path, rows)
     assert [trial.status for trial in result.trials] == [Status.FAILED, Status.FAILED, Status.DONE, Status.FAILED]
-    assert one(result, "adam", 0).error == f"accuracy on test is empty or NaN ({tmp_path / 'r.csv'}:2)"
-    assert str(one(result, "adam", 1).error).startswith("accuracy on test is inf")
-    loss = scores(one(result, "adam", 2))["test", "loss"]
+    assert trial_of(result, "adam", 0).error == f"accuracy on test is empty or NaN ({tmp_path / 'r.csv'}:2)"
+    assert str(trial_of(result, "adam", 1).error).startswith("accuracy on test is inf")
+    loss = scores(trial_of(result, "adam", 2))["test", "loss"]
     assert loss is not None
     assert math.isnan(loss), "another metric than the claim's may be missing"
 
 
 def test_a_run_that_failed_there_fails_here(tmp_path: Path) -> None:
     source = read_source(made.write_wandb_table(tmp_path / "runs.csv", crashed=("adam", 1)))
-    given = with_flags(ImportMap(), Flags(metrics=("acc=accuracy",)))
-    failed = [trial for trial in trials_of(source, given, target(tmp_path)).trials if trial.status == Status.FAILED]
+    mapping = with_flags(ImportMap(), Flags(metrics=("acc=accuracy",)))
+    failed = [trial for trial in trials_of(source, mapping, target(tmp_path)).trials if trial.status == Status.FAILED]
     assert [(trial.arm, trial.seed) for trial in failed] == [("adam", 1)]
     assert "the run is 'crashed' in its table of runs" in str(failed[0].error)
 
@@ -259,8 +258,8 @@ def test_several_benchmarks_are_told_apart_by_their_column(tmp_path: Path) -> No
         for name in ("MNIST", "letters")
         for arm in ("adam", "adamp")
     ]
-    given = {"benchmark": {"column": "dataset", "names": {"MNIST": "digits"}}}
-    assert {trial.benchmark for trial in of(tmp_path, rows, given, made.TWO).trials} == {"digits", "letters"}
+    mapping = {"benchmark": {"column": "dataset", "names": {"MNIST": "digits"}}}
+    assert {trial.benchmark for trial in of(tmp_path, rows, mapping, made.TWO).trials} == {"digits", "letters"}
     result = of(tmp_path, rows, {"benchmark": {"names": {"MNIST": "digits"}}}, made.TWO)
     detected = Theirs(column="dataset", names={"MNIST": "digits"})
     assert result.mapping.benchmark == detected, "the one column that fits with the translation"
@@ -287,15 +286,9 @@ def test_fields_of_a_tracker_and_splits_of_folders(tmp_path: Path) -> None:
             made.write_events(
                 tmp_path / "runs" / arm / str(seed) / split, [(0, {"accuracy": 50.0}), (1, {"accuracy": 60.0})]
             )
-    given = with_flags(ImportMap(), Flags(patterns=("path={arm}/{seed}/{split}",)))
-    trials = trials_of(read_source(tmp_path / "runs"), given, target(tmp_path)).trials
+    mapping = with_flags(ImportMap(), Flags(patterns=("path={arm}/{seed}/{split}",)))
+    trials = trials_of(read_source(tmp_path / "runs"), mapping, target(tmp_path)).trials
     assert len(trials) == 4
     assert set(scores(trials[0])) == {("train", "accuracy"), ("validation", "accuracy")}
     assert trials[0].status == Status.FAILED, "the claim's metric is that of the test split"
     assert str(trials[0].error).startswith("accuracy on test is missing")
-
-
-def test_a_source_says_what_it_has() -> None:
-    runs = [ForeignRun("a", {"x": 1}, {"m": [(0, 1.0)]}), ForeignRun("b", {"y": 2}, {"n": [(0, 1.0)]})]
-    source = ForeignSource(Path("s"), "k", "0" * 64, runs)
-    assert (source.fields, source.numbers, source.field_word) == (["x", "y"], ["m", "n"], "field")

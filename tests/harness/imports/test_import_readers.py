@@ -7,6 +7,7 @@ import math
 import shutil
 import sqlite3
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -131,20 +132,18 @@ def test_a_wandb_run_with_its_log(tmp_path: Path) -> None:
     assert source.notes == ()
 
 
-def test_without_its_log_a_wandb_run_has_final_numbers_and_says_what_is_lost(tmp_path: Path) -> None:
+def test_a_wandb_run_without_log_has_final_numbers_and_one_without_files_all(tmp_path: Path) -> None:
     made.write_wandb_run(tmp_path / "wandb", "adam", 0, log=False)
     source = read_source(tmp_path / "wandb")
     assert source.runs[0].series["acc"] == [(None, made.score("adam", 0, 2))]
     (note,) = source.notes
     assert "no run-….wandb" in note
     assert "only final numbers" in note
-
-
-def test_a_wandb_log_alone_has_everything(tmp_path: Path) -> None:
-    folder = made.write_wandb_run(tmp_path, "adam", 1)
+    folder = made.write_wandb_run(tmp_path / "log", "adam", 1, exit_code=1)
     shutil.rmtree(folder / "files")
     (run,) = read_source(folder).runs
     assert run.series["acc"][-1] == (None, made.score("adam", 1, 2))
+    assert run.ended == "ended with exit code 1"
 
 
 def test_records_longer_than_a_block_and_pictures(tmp_path: Path) -> None:
@@ -155,29 +154,21 @@ def test_records_longer_than_a_block_and_pictures(tmp_path: Path) -> None:
     assert "histograms, media and tables are left out (picture._type, picture.path)" in source.notes[0]
 
 
-def test_a_wandb_log_that_breaks_off_is_read_to_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("damage", "note"),
+    [
+        (lambda content: content[:-60], "breaks off: the last record is cut off"),
+        (lambda content: content[:60] + bytes([content[60] ^ 0xFF]) + content[61:], "another checksum"),
+        (lambda content: b"something else", "cannot be read (not a log of W&B"),
+    ],
+)
+def test_a_damaged_wandb_log_is_reported(tmp_path: Path, damage: Callable[[bytes], bytes], note: str) -> None:
     folder = made.write_wandb_run(tmp_path, "adam", 1, steps=5)
     log = next(folder.glob("*.wandb"))
-    log.write_bytes(log.read_bytes()[:-60])
+    log.write_bytes(damage(log.read_bytes()))
     source = read_source(folder)
-    assert next(step for step, _ in source.runs[0].series["acc"]) == 0
-    assert "breaks off: the last record is cut off" in source.notes[0]
-
-
-def test_a_damaged_wandb_log_is_told(tmp_path: Path) -> None:
-    folder = made.write_wandb_run(tmp_path, "adam", 1)
-    log = next(folder.glob("*.wandb"))
-    content = bytearray(log.read_bytes())
-    content[60] ^= 0xFF
-    log.write_bytes(bytes(content))
-    assert "another checksum" in read_source(folder).notes[0]
-    log.write_bytes(b"something else")
-    assert "cannot be read (not a log of W&B" in read_source(folder).notes[0]
-
-
-def test_a_wandb_run_that_crashed(tmp_path: Path) -> None:
-    made.write_wandb_run(tmp_path, "adam", 1, exit_code=1)
-    assert read_source(tmp_path).runs[0].ended == "ended with exit code 1"
+    assert source.runs[0].series["acc"], "the first records, or the summary"
+    assert note in source.notes[0]
 
 
 @given(st.lists(st.binary(max_size=70_000), max_size=4))
@@ -211,14 +202,11 @@ def test_wandb_exports(tmp_path: Path) -> None:
     assert run_of(chart, Name="adamp-s3").series["acc"][1] == (1, made.score("adamp", 3, 1))
 
 
-def test_states_of_america_are_no_states_of_runs(tmp_path: Path) -> None:
-    rows = [{"Name": "a", "State": "Texas", "acc": 1.0}]
-    assert read_source(made.write_csv(tmp_path / "t.csv", rows)).runs[0].ended == ""
-
-
-def test_a_column_with_a_dash_is_no_chart(tmp_path: Path) -> None:
-    rows = [{"seed": 0, "adam - acc": 1.0, "adamp - acc": 2.0}]
-    assert read_source(made.write_csv(tmp_path / "t.csv", rows)).kind == "table"
+def test_columns_that_only_resemble_an_export_are_a_table(tmp_path: Path) -> None:
+    state = read_source(made.write_csv(tmp_path / "a.csv", [{"Name": "a", "State": "Texas", "acc": 1.0}]))
+    assert state.runs[0].ended == ""
+    dash = read_source(made.write_csv(tmp_path / "b.csv", [{"seed": 0, "adam - acc": 1.0, "adamp - acc": 2.0}]))
+    assert dash.kind == "table"
 
 
 @pytest.mark.full

@@ -15,7 +15,6 @@ from harness import stats
 from harness.judge.ablation import parent_of
 from harness.judge.absolute import last_digit
 from harness.judge.bindings import claim_designs
-from harness.judge.checks import run_here
 from harness.judge.judging import claim_rows
 from harness.judge.tests import Conjunction, Mean, NoWorse, Paired, sign_p
 from harness.plan.planning import Selection, make_plan
@@ -259,12 +258,6 @@ class TestKinds:
         assert set(listed) == {"gone", "absent", "home", "file"}
         assert listed["gone"]["unbound"] == "the comparator is not built"
         assert listed["absent"]["scope"] == "each"
-
-    def test_checks(self) -> None:
-        assert run_here("suites.checks.adamp:one_dimensional_never_projected").holds
-        broken = run_here("suites.checks.adamp:no_such_check")
-        assert broken.error is not None
-        assert not broken.holds
 
 
 class TestFamilies:

@@ -144,12 +144,6 @@ class TestRegistration:
         assert third.detail.changed_since == later.detail.changed_since
         assert changed(third) == changed(later)
 
-    def test_steps_of_the_recipe(self, tmp_path: Path, database: Path) -> None:
-        judged(world(tmp_path), database, 0, 6)
-        longer = benchmark("a").replace("steps: 20", "steps: 40")
-        message = changed(judged(world(tmp_path, benchmarks=longer), database, 1, 6))
-        assert message == ["a/ours: recipe.steps 20 → 40", "a/base: recipe.steps 20 → 40"]
-
     def test_what_only_one_side_has_is_named_once(self) -> None:
         before = {"against": ["base"], "a/ours: recipe.steps": 2, "a/base: recipe.steps": 2}
         now = {"against": ["other"], "a/ours: recipe.steps": 2, "a/other: recipe.steps": 2}

@@ -142,20 +142,6 @@ def test_other_trials_under_the_same_names_change_nothing(tmp_path: Path, databa
         assert after[claim].detail.changed_since is None
 
 
-def test_a_changed_design_is_marked_once_results_exist(tmp_path: Path, database: Path) -> None:
-    world = many_kinds(tmp_path)
-    world.store(database)
-    first = judged(world, database)
-    assert first["plain"].detail.changed_since is None
-    changed = many_kinds(tmp_path, judging="{kappa: 0.9}")
-    second = judged(changed, database, LATER)
-    assert second["plain"].detail.changed_since == LATER.isoformat(timespec="seconds")
-    assert second["plain"].detail.registered != first["plain"].detail.registered
-    assert second["unbound"].detail.changed_since is None  # no results to have been looked at
-    third = judged(changed, database, LATER + timedelta(hours=1))
-    assert third["plain"].detail.changed_since == LATER.isoformat(timespec="seconds")
-
-
 def test_overrides_on_the_command_line_make_a_stand_in(tmp_path: Path, database: Path) -> None:
     world = many_kinds(tmp_path)
     world.store(database)

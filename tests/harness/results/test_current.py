@@ -8,8 +8,9 @@ import statistics
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
-from tables_support import rows, run, run_ids, table_of
+from tables_support import rows, run, table_of
 
 from harness.cli.group import run_main
 from harness.errors import HarnessError
@@ -67,21 +68,6 @@ def test_a_cell_has_one_recipe_and_one_code(mixed: Path) -> None:
     assert set(seeds.values()) == {1}
 
 
-def test_the_newest_run_that_asked_for_a_cell_counts_and_every_other_can_be_named(
-    ran: Path, database: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(ran, "--set", "level=10", "--arm", "better", "--seeds", 2)
-    first, second = run_ids(capsys)
-    newest = {(item.arm, item.run_id) for item in scores(database)}
-    assert newest == {("base", first), ("better", second)}
-    assert len(scores(database, run=first)) == 6
-    assert {(item.arm, item.run_id) for item in scores(database, run="latest")} == {("better", second)}
-    assert {item.run_id for item in scores(database, run="previous")} == {first}
-    run(ran)  # all of it is stored: the plan is the newest again, and nothing ran
-    assert len(scores(database)) == 6
-    assert min(item.value for item in scores(database)) > 40
-
-
 def test_python_and_sql_and_files_say_the_same(mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = "suite = 'tiny' AND scale = 'mini' AND metric = 'score' AND split = 'test'"
     sql = rows(capsys, f"FROM current_results WHERE {where}")
@@ -95,10 +81,15 @@ def test_python_and_sql_and_files_say_the_same(mixed: Path, tmp_path: Path, caps
     assert {(row["arm"], row["seed"]): float(row["value"]) for row in written} == {
         (item.arm, str(item.seed)): item.value for item in result
     }
-    import pyarrow.parquet as pq
-
     assert run_main(["export", "--to", "parquet", str(tmp_path / "p"), *arguments, "--arm", "base"]) == 0
     assert pq.read_table(tmp_path / "p" / "current_results.parquet")["arm"].to_pylist() == ["base"] * 3
+    assert run_main(["export", "--to", "parquet", str(tmp_path / "whole")]) == 0
+    assert (
+        pq.read_table(tmp_path / "whole" / "trials.parquet").num_rows
+        == rows(capsys, "SELECT count(*) AS n FROM trials")[0]["n"]
+    )
+    current, every = (pq.read_table(tmp_path / "whole" / f"{name}.parquet") for name in ("current_results", "results"))
+    assert 0 < current.num_rows < every.num_rows
 
 
 def test_without_a_suite_every_suite_and_scale_has_a_file(mixed: Path, tmp_path: Path) -> None:
@@ -134,15 +125,6 @@ def test_a_name_that_is_not_stored_is_one_message(ran: Path, database: Path) -> 
             with pytest.raises(HarnessError) as caught:
                 current_results(reader, ResultFilter(**wanted))  # type: ignore[arg-type]
             assert message in str(caught.value)
-
-
-def test_a_file_in_the_place_of_the_folder_is_wrong_usage(
-    ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for form in ("csv", "latex", "mlflow"):
-        capsys.readouterr()
-        assert run_main(["export", "--to", form, str(ran)]) == 2
-        assert f"{ran} cannot be created as a folder" in capsys.readouterr().err
 
 
 def test_tuned_arms_and_rates_are_protocols_of_their_own(tiny: Path, database: Path) -> None:

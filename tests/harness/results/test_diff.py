@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,43 +25,53 @@ def diff(capsys: pytest.CaptureFixture[str], *more: object, code: int = 0) -> st
 
 
 def diff_json(capsys: pytest.CaptureFixture[str], *more: object, code: int = 0) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(diff(capsys, *more, "--json", code=code))
-    return found
+    result: dict[str, Any] = json.loads(diff(capsys, *more, "--json", code=code))
+    return result
 
 
-def with_effect(tiny: Path, effect: float) -> None:
-    lines = tiny.read_text().splitlines()
-    at = next(number for number, line in enumerate(lines) if line.startswith("  better: "))
-    own = f"noise_key: better, effect: {effect}"
-    lines[at] = f"  better: {{role: method, optimizer: {{name: sgd, lr: 0.1}}, set: {{{own}}}}}"
-    tiny.write_text("\n".join(lines) + "\n")
+@pytest.fixture(scope="module")
+def two_effects(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of two runs; in the second the effect of an arm is smaller."""
+    folder = tmp_path_factory.mktemp("effects")
+    shutil.copytree(finished, folder, dirs_exist_ok=True)
+    suite = folder / "tiny.yaml"
+    suite.write_text(suite.read_text().replace("effect: 3.0", "effect: 2.0"))
+    run(suite, "--db", folder / "results" / "harness.duckdb")
+    return folder / "results" / "harness.duckdb"
 
 
-def test_the_recipe_is_named_first_then_the_arm_that_changed(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with_effect(ran, 2.0)
-    run(ran)
+@pytest.fixture
+def effects(two_effects: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """These results, as the default database."""
+    monkeypatch.setenv("HARNESS_DB", str(two_effects))
+
+
+@pytest.mark.usefixtures("effects")
+def test_the_recipe_is_named_first_then_the_arm_that_changed(capsys: pytest.CaptureFixture[str]) -> None:
     shown = diff(capsys, "previous", "latest")
-    lines = shown.splitlines()
-    assert lines[1] == "recipe  recipe.effect: 3.0 → 2.0 (known/better)"
+    assert shown.splitlines()[1] == "recipe  recipe.effect: 3.0 → 2.0 (known/better)"
     assert "the same: code, environment" in shown
     assert "mechanism" not in shown
     assert "known/base" not in shown
-    found = diff_json(capsys, "previous", "latest")
-    (score,) = [cell for cell in found["cells"] if cell["metric"] == "score"]
+    result = diff_json(capsys, "previous", "latest")
+    assert [result["first"], result["second"]] == run_ids(capsys)
+    assert (result["shared_trials"], result["only_first"], result["only_second"]) == (3, 3, 3)
+    assert [verdict["claim_id"] for verdict in result["verdicts"]] == ["tiny-better"]
+    (score,) = [row for row in result["cells"] if row["metric"] == "score"]
     assert (score["arm"], score["split"], score["n"]) == ("better", "test", 3)
-    assert score["difference"] == pytest.approx(-1.0)
-    assert score["low"] == pytest.approx(-1.0)
-    assert {cell["split"] for cell in found["cells"]} == {"test"}
+    assert (score["difference"], score["low"]) == pytest.approx((-1.0, -1.0))
+    assert {row["split"] for row in result["cells"]} == {"test"}
     everything = diff_json(capsys, "previous", "latest", "--all")
-    assert {cell["split"] for cell in everything["cells"]} == {"test", "validation"}
+    assert {row["split"] for row in everything["cells"]} == {"test", "validation"}
+    diff(capsys, "nothing", "latest", code=2)
 
 
-def test_what_was_asked_otherwise_is_named(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_request_is_named(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(ran, "--set", "level=40", "--seeds", 2)
     lines = diff(capsys, "previous", "latest").splitlines()
-    assert lines[1] == "asked  --set: (nothing) → level=40"
+    assert lines[1] == "request  --set: (nothing) → level=40"
     assert "recipe  recipe.level: 50.0 → 40 (known/base, known/better)" in lines
-    assert "cells  seeds: 0–2 → 0, 1 (known/base, known/better)" in lines
+    assert "configurations  seeds: 0–2 → 0, 1 (known/base, known/better)" in lines
 
 
 def test_a_changed_implementation_is_named_as_code(
@@ -76,11 +87,11 @@ def test_a_changed_implementation_is_named_as_code(
         arms = ("--arm", f"mine={file}:MySGD", "--arm", "base")
         done = harness("run", tiny, *arms, "--seeds", 1, "--executor", "inline", "--no-report", "--quiet")
         assert done.returncode == 0, done.stderr
-    found = diff_json(capsys, "previous", "latest")
-    (code,) = [change for change in found["code"] if change["key"] == "fingerprint"]
+    result = diff_json(capsys, "previous", "latest")
+    (code,) = [change for change in result["code"] if change["key"] == "fingerprint"]
     assert code["cells"] == ["known/mine"]
     assert code["first"] != code["second"]
-    assert found["recipe"] == []
+    assert result["recipe"] == []
     assert "code  fingerprint: " in diff(capsys, "previous", "latest")
 
 
@@ -106,39 +117,35 @@ def test_versions_and_commits_are_named(database: Path, capsys: pytest.CaptureFi
     assert not [line for line in lines if "numpy" in line or "class.torch" in line]
 
 
-def test_a_regression_of_a_given_size_is_exit_code_1(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with_effect(ran, 2.0)
-    run(ran)
+@pytest.mark.usefixtures("effects")
+def test_a_regression_above_a_size_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     first, second = run_ids(capsys)
     more = ("--metric", "score")
     shown = diff(capsys, first, second, "--regression", 0.5, *more, code=1)
     assert "REGRESSION  known/better score (−1.000): the whole interval is worse by more than 0.5" in shown
     assert "6 pairs of seeds compared" in shown
     assert "no regression: score: 6 pairs" in diff(capsys, first, second, "--regression", 1.5, *more)
-    assert "no regression" in diff(capsys, second, first, "--regression", 0.5, *more), "better is no regression"
+    assert "no regression" in diff(capsys, second, first, "--regression", 0.5, *more), "a higher score is better"
     assert diff_json(capsys, second, first, "--regression", 0.5, "--better", "lower", *more, code=1)["regressions"]
     assert "no regression" in diff(capsys, first, first, "--regression", 0, *more), "the same trials"
+
+
+def test_a_regression_without_metric_or_direction_is_wrong_usage(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(ran, "--seeds", 1, "--set", "steps=5")
+    for more, message in (
+        ((), "--regression requires --metric"),
+        (("--metric", "scor"), "did you mean 'score'"),
+        (("--metric", "distance"), "Say --better higher or --better lower"),
+    ):
+        capsys.readouterr()
+        assert run_main(["diff", "previous", "latest", "--regression", "1", *more]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_a_lost_score_is_a_regression(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(ran, "--set", "diverges_above=0.05")
     shown = diff(capsys, "previous", "latest", "--regression", 100, "--metric", "score", code=1)
     assert "known/better score: 3 of 3 seeds have no score any more" in shown
-
-
-WRONG = [
-    (("--regression", "1"), "--regression requires --metric"),
-    (("--regression", "1", "--metric", "scor"), "did you mean 'score'"),
-    (("--regression", "1", "--metric", "distance"), "Say --better higher or --better lower"),
-]
-
-
-def test_a_regression_that_cannot_be_told_is_wrong_usage(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(ran, "--seeds", 1, "--set", "steps=5")
-    for more, message in WRONG:
-        capsys.readouterr()
-        assert run_main(["diff", "previous", "latest", *more]) == 2
-        assert message in capsys.readouterr().err
 
 
 def change(*differences: float, low: float | None, high: float | None, better: str = "higher") -> ArmChange:
@@ -148,7 +155,7 @@ def change(*differences: float, low: float | None, high: float | None, better: s
 
 
 @pytest.mark.parametrize(
-    ("given", "worse"),
+    ("changed", "worse"),
     [
         (change(-2, -2.2, low=-3.4, high=-0.8), True),  # every pair, though the interval reaches less
         (change(-2, -0.5, low=-9, high=7), False),  # the mean alone is not enough
@@ -159,9 +166,9 @@ def change(*differences: float, low: float | None, high: float | None, better: s
         (change(2, 2.2, low=0.8, high=3.4, better="lower"), True),
     ],
 )
-def test_an_interval_or_every_pair_must_say_so(given: ArmChange, worse: bool) -> None:
-    assert bool(regressions([given], 1.0, "m")) is worse
-    assert not regressions([given], 10.0, "m")
+def test_an_interval_or_every_pair_must_say_so(changed: ArmChange, worse: bool) -> None:
+    assert bool(regressions([changed], 1.0, "m")) is worse
+    assert not regressions([changed], 10.0, "m")
 
 
 def test_runs_that_share_nothing_say_so(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,56 +2,45 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from judge_support import World, around, benchmark, binding, fact, flat, write_suite
 
 from harness.judge.detail import from_json
-from harness.results.verdict_text import TONES, UNKNOWN, CountedVerdict, Group, headline_lines, headline_text, place_of
+from harness.results.verdict_text import TONES, UNKNOWN, CountedVerdict, headline_lines, headline_text, place_of
 from harness.vocabulary import Tone, Verdict
 
-Given = tuple[str, str, dict[str, Any]]
+Stated = tuple[str, str, dict[str, Any]]
 
 
-def lines(*claims: Given, stand_in: bool = True) -> list[str]:
+def lines(*claims: Stated, stand_in: bool = True) -> list[str]:
     counted = [CountedVerdict.of(claim, verdict, from_json(design)) for claim, verdict, design in claims]
-    return list(headline_text(headline_lines(counted, stand_in=stand_in), stand_in))
+    result = headline_lines(counted, stand_in=stand_in)
+    assert sum(line.claims for line in result) == len(claims), "each claim is counted in one line"
+    return list(headline_text(result, stand_in))
 
 
 def score(verdict: str, test: str, family: str = "secondary", **more: Any) -> tuple[str, dict[str, Any]]:
     return verdict, {"family": family, "kind": "difference", "contrast_id": test, **more}
 
 
-OPEN = [("d", *score("inconclusive", "two"))]
+EACH = [
+    {"benchmark": "a", "contrast": "a", "verdict": "direction confirmed"},
+    {"benchmark": "b", "contrast": "b", "verdict": "direction reversed"},
+    {"benchmark": "d", "contrast": "d", "verdict": "not run"},
+]
+NINE = [(f"c{i}", *score("direction confirmed", "one")) for i in range(9)]
 
 
 @pytest.mark.parametrize(
     ("claims", "line"),
     [
         (
-            [
-                *((f"c{i}", *score("direction confirmed", "one")) for i in range(9)),
-                ("d", *score("inconclusive", "two")),
-            ],
+            [*NINE, ("d", *score("inconclusive", "two"))],
             "2 tests (10 claims); 1 confirmed in direction, 1 inconclusive",
         ),
-        (  # a test for each benchmark
-            [
-                (
-                    "c",
-                    *score(
-                        "direction reversed",
-                        "a",
-                        per_benchmark=[
-                            {"benchmark": "a", "contrast": "a", "verdict": "direction confirmed"},
-                            {"benchmark": "b", "contrast": "b", "verdict": "direction reversed"},
-                            {"benchmark": "d", "contrast": "d", "verdict": "not run"},
-                        ],
-                    ),
-                )
-            ],
+        (
+            [("c", *score("direction reversed", "a", per_benchmark=EACH))],
             "2 tests (1 claim); 1 reversed, 1 confirmed in direction",
         ),
         (  # two verdicts of one test
@@ -60,7 +49,7 @@ OPEN = [("d", *score("inconclusive", "two"))]
         ),
     ],
 )
-def test_tests_are_counted_not_claims(claims: list[Given], line: str) -> None:
+def test_tests_are_counted_not_claims(claims: list[Stated], line: str) -> None:
     assert lines(*claims)[-1] == f"Other scores: {line}."
 
 
@@ -95,31 +84,3 @@ def test_reversed_verdicts_come_first_and_unknown_ones_last() -> None:
     assert set(ranked[: len(against)]) == set(against)
     assert ranked[-1] == "a verdict of tomorrow"
     assert set(TONES) == {*Tone, UNKNOWN}
-
-
-def test_every_claim_of_a_suite_is_counted_in_one_line(tmp_path: Path) -> None:
-    where = benchmark("a") + benchmark("b", level=51)
-    value = fact("value", kind="absolute", published={"method": 52.0})
-    facts = [fact("won"), fact("lost"), value, fact("very"), fact("un")]
-    bindings = [
-        binding("won", primary=True),
-        binding("lost", arm="other"),
-        binding("value", against=[]),
-        binding("very", benchmarks=["b"], stand_in=False),
-        {"id": "un", "unbound": "the comparator does not exist here"},
-    ]
-    suite = write_suite(tmp_path, facts, bindings, benchmarks=where)
-    scores: dict[tuple[str, str], Any] = {
-        ("a", "ours"): around(2.0, 0.3, 5),
-        ("a", "base"): flat(5),
-        ("a", "other"): around(-2.0, 0.3, 5),
-        ("b", "ours"): around(2.0, 0.3, 5),
-        ("b", "base"): flat(5),
-    }
-    rows = World(suite, scores).verdicts()
-    counted = [CountedVerdict.of(name, row["verdict"], from_json(row["design"])) for name, row in rows.items()]
-    result = headline_lines(counted, stand_in=True)
-    assert sum(line.claims for line in result) == len(rows) == 5
-    assert [line.group for line in result] == [Group.PRIMARY, Group.SCORES, None]
-    assert dict(result[-1].verdicts) == {"not comparable": 2, "not run": 1}
-    assert str(result[1]) == "Other scores: 1 test; 1 reversed."

@@ -1,4 +1,4 @@
-"""What `harness browse` tells of a run that goes on."""
+"""Live reports of a run that goes on: progress, and the server of the pages."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from store_support import outcome
 from waiting import until
 
 from harness.results.serve import (
@@ -31,34 +32,23 @@ from harness.results.serve import (
     run_progress,
 )
 from harness.store import Writer, open_reader
-from harness.store.events import HeartbeatEvent, LogEvent, PlannedEvent, RunEvent, StartedEvent, read_event
+from harness.store.events import HeartbeatEvent, LogEvent, PlannedEvent, RunEvent, StartedEvent
 
 BEGAN = datetime(2026, 3, 4, 5, 0, 0)
 
 
 def store(database: Path, status: str = "running") -> None:
-    """A run of six trials: one reused, two ended (one failed), one running, two queued, one seed bought."""
+    """A run of six trials: one reused, two ended (one failed), one running, two queued, one added seed."""
     with Writer(database, "r1") as owner:
         run = {"run_id": "r1", "suite": "s", "scale": "mini", "started_at": BEGAN.isoformat(), "status": status}
         owner.record(RunEvent(run=run))
         trials = [{"trial_id": f"t{n}", "suite": "s", "benchmark": "b", "arm": "a", "seed": n} for n in range(6)]
         links = [{"trial_id": f"t{n}", "benchmark": "b", "arm": "a", "reused": n == 0} for n in range(6)]
         owner.record(PlannedEvent(run_id="r1", trials=trials, links=links))
-        for name, outcome, took in (("t0", "done", 7), ("t1", "done", 10), ("t2", "failed", 20)):
+        for name, ended, took in (("t0", "done", 7), ("t1", "done", 10), ("t2", "failed", 20)):
             owner.record(StartedEvent(run_id="r1", trial_id=name, started_at=BEGAN.isoformat()))
-            owner.record(
-                read_event(
-                    {
-                        "v": 1,
-                        "kind": "outcome",
-                        "run_id": "r1",
-                        "trial_id": name,
-                        "status": outcome,
-                        "wall_seconds": took,
-                        "error": "no\nmore",
-                    }
-                )
-            )
+            event = outcome(name, ended, run_id="r1", wall_seconds=took, error="no\nmore", results=[], series=[])
+            owner.record(event)
         owner.record(StartedEvent(run_id="r1", trial_id="t3", started_at=BEGAN.isoformat()))
         owner.record(HeartbeatEvent(trial_id="t3", step=7, steps=20, loss=float("nan")))
         detail = {"claim_id": "c", "benchmark": "b", "arms": ["a", "x"], "seed": 5, "reason": "because"}
@@ -94,9 +84,13 @@ def test_a_run_that_ended_is_not_live(database: Path) -> None:
         assert run_progress(reader) is None
 
 
-def test_what_fails_is_told_and_the_server_goes_on(tmp_path: Path) -> None:
+def test_failures_are_reported_until_they_end_and_the_server_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.results.serve.LIVE_SECONDS", 0.0)
     page = tmp_path / "index.html"
     calls: list[int] = []
+    held = [True]
 
     def write() -> Path:
         calls.append(1)
@@ -105,13 +99,17 @@ def test_what_fails_is_told_and_the_server_goes_on(tmp_path: Path) -> None:
             raise ValueError("the store is odd")
         return page
 
-    def broken() -> RunProgress:
-        raise ValueError("held")
+    def progress() -> RunProgress | None:
+        if held:
+            raise ValueError("held")
+        return None
 
     database = tmp_path / "h.duckdb"
     database.write_text("one")
-    site = ServedReport(database, write, broken)
+    site = ServedReport(database, write, progress)
     assert site.live() == {"generation": 0, "run": None, "trouble": "held"}
+    held.clear()
+    assert site.live()["trouble"] == ""
     os.utime(database, (1, 1))
     assert not site.refresh()
     assert "the store is odd" in site.trouble
@@ -119,34 +117,22 @@ def test_what_fails_is_told_and_the_server_goes_on(tmp_path: Path) -> None:
     assert len(calls) == 2
 
 
-def test_a_store_that_can_be_read_again_troubles_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.results.serve.LIVE_SECONDS", 0.0)
-    page = tmp_path / "index.html"
-    page.write_text("<p>x</p>")
-    held = [True]
-
-    def progress() -> RunProgress | None:
-        if held:
-            raise ValueError("held")
-        return None
-
-    site = ServedReport(tmp_path / "h.duckdb", lambda: page, progress)
-    assert site.live()["trouble"] == "held"
-    held.clear()
-    assert site.live()["trouble"] == ""
-
-
 @contextmanager
-def served(folder: Path) -> Iterator[int]:
-    """The port at which the pages of a folder are served."""
-    (folder / "index.html").write_text("<p>x</p>")
-    server = make_server(ServedReport(folder.parent / "h.duckdb", lambda: folder / "index.html"))
+def served(site: ServedReport) -> Iterator[int]:
+    """The port at which a report is served."""
+    server = make_server(site)
+    assert server.server_address[0] == "127.0.0.1"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server.server_address[1]
     finally:
         server.shutdown()
         server.server_close()
+
+
+def site_of(folder: Path) -> ServedReport:
+    (folder / "index.html").write_text("<p>x</p>")
+    return ServedReport(folder.parent / "h.duckdb", lambda: folder / "index.html")
 
 
 def answer(port: int, method: str, path: str, host: str = "127.0.0.1:80") -> tuple[int, bytes]:
@@ -156,23 +142,50 @@ def answer(port: int, method: str, path: str, host: str = "127.0.0.1:80") -> tup
     return got.status, got.read()
 
 
+def test_the_report_is_served_and_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.results.serve.LIVE_SECONDS", 0.0)
+    written = []
+
+    def write() -> Path:
+        written.append(1)
+        page = tmp_path / "site" / "index.html"
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(f"<p>{len(written)}</p>")
+        return page
+
+    database = tmp_path / "h.duckdb"
+    database.write_text("one")
+    site = ServedReport(database, write)
+    with served(site) as port:
+        first = answer(port, "GET", "/")[1]
+        assert first.startswith(b"<p>1</p>")
+        assert b"<script>" in first
+        assert json.loads(answer(port, "GET", "/live")[1]) == {"generation": 0, "run": None, "trouble": ""}
+        assert not site.refresh()
+        database.write_text("two, later")
+        os.utime(database, (1, 1))
+        assert site.refresh()
+        assert json.loads(answer(port, "GET", "/live")[1])["generation"] == 1
+        assert b"<p>2</p>" in answer(port, "GET", "/index.html")[1]
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_another_name_for_this_machine_is_refused(tmp_path: Path, method: str) -> None:
     (tmp_path / "pages").mkdir()
-    with served(tmp_path / "pages") as port:
+    with served(site_of(tmp_path / "pages")) as port:
         assert answer(port, method, "/", host="evil.example:80")[0] == 403
         assert answer(port, method, "/")[0] == 200
 
 
 def test_nothing_but_the_pages_is_served(tmp_path: Path) -> None:
-    """No list of a folder, nothing outside it, and no link that leads out."""
+    """No folder listings, no files outside, no links that lead out."""
     pages = tmp_path / "pages"
     (pages / "assets").mkdir(parents=True)
     (pages / "assets" / "a.css").write_text("a {}")
     (tmp_path / "secret.html").write_text("secret")
     (pages / "link.html").symlink_to(tmp_path / "secret.html")
     (pages / "up").symlink_to(tmp_path)
-    with served(pages) as port:
+    with served(site_of(pages)) as port:
         assert answer(port, "GET", "/assets/a.css") == (200, b"a {}")
         for path in ("/assets/", "/assets", "/link.html", "/up/secret.html", "/../secret.html", "/%2e%2e/secret.html"):
             status, body = answer(port, "GET", path)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from waiting import until
 
@@ -25,7 +26,7 @@ from harness.suite.models import Arm
 from harness.suite.search_models import SpaceRange
 from harness.suite.spaces import spaces_of, with_point
 from harness.sweep.study import Drawing, should_prune, worst_value
-from harness.sweep.summary import summarise
+from harness.sweep.summary import budget_curves, summarise
 
 SPACES = """
 sweep:
@@ -127,6 +128,12 @@ def test_the_known_optimum_is_found(surface: Path, database: Path) -> None:
 def test_the_same_sweep_runs_nothing_and_a_larger_one_goes_on(surface: Path, database: Path) -> None:
     first = sweep(surface, database, 4)
     assert first.ran == 8 + 6
+    with open_reader(database) as reader:
+        seeds = reader.query("SELECT DISTINCT arm LIKE '%-tuned', seed FROM trials ORDER BY ALL").rows
+    assert seeds == [(False, 10_000), (True, 0), (True, 1), (True, 2)], "the comparison is judged on new seeds"
+    (verdict,) = first.verdicts
+    assert verdict.n == 3
+    assert verdict.claim_id.startswith("tiny-tuned-known-better")
     again = sweep(surface, database, 4)
     assert again.ran == 0
     assert draws(again) == draws(first)
@@ -136,19 +143,19 @@ def test_the_same_sweep_runs_nothing_and_a_larger_one_goes_on(surface: Path, dat
 
 
 @pytest.mark.parametrize(
-    ("sampler", "pruner", "seeds"),
+    ("sampler", "pruner", "seeds", "budgets"),
     [
-        ("random", "none", 2),
-        pytest.param("tpe", "none", 1, marks=pytest.mark.full),
-        pytest.param("tpe", "median", 3, marks=pytest.mark.full),
+        ("random", "none", 2, (2, 4)),
+        pytest.param("tpe", "none", 1, (3, 7, 10), marks=pytest.mark.full),
+        pytest.param("tpe", "median", 3, (3, 7, 10), marks=pytest.mark.full),
     ],
 )
 def test_a_sweep_in_pieces_is_what_a_whole_one_is(
-    surface: Path, tmp_path: Path, sampler: str, pruner: str, seeds: int
+    surface: Path, tmp_path: Path, sampler: str, pruner: str, seeds: int, budgets: tuple[int, ...]
 ) -> None:
     how: dict[str, Any] = {"sampler": sampler, "pruner": pruner, "seeds": seeds, "fresh": 2}
-    whole = sweep(surface, tmp_path / "a.duckdb", 10, **how)
-    for budget in (3, 7, 10):
+    whole = sweep(surface, tmp_path / "a.duckdb", budgets[-1], **how)
+    for budget in budgets:
         pieces = sweep(surface, tmp_path / "b.duckdb", budget, **how)
     assert draws(pieces) == draws(whole)
     assert states(pieces) == states(whole)
@@ -218,18 +225,18 @@ def test_a_point_fills_slots_places_and_recipe_keys() -> None:
         "name": "sgd",
         "lr": 1.0,
     }
-    for key, told in (
+    for key, message in (
         ("norm.alpha_fwd", "norm.power.alpha_fwd"),
         ("norm.rms.eps", "filled per place"),
         ("objective.x", "leaves that slot open"),
         ("optimizer.sgd.lr", "the slot has 'adam'"),
     ):
-        with pytest.raises(HarnessError, match=told):
+        with pytest.raises(HarnessError, match=message):
             with_point(ARM, {}, {key: 1.0})
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ("arms: [base, bettr]", "no arm 'bettr'; did you mean 'better'"),
         ("benchmarks: [knwn]", "no benchmark 'knwn'; did you mean 'known'"),
@@ -243,13 +250,13 @@ def test_a_point_fills_slots_places_and_recipe_keys() -> None:
         ('spaces: {"*": {optimizer.lr: {low: 1.0}}}', "give 'choices', 'factors', or 'low' and 'high'"),
     ],
 )
-def test_a_broken_section_is_told_with_its_place(tiny: Path, changed: str, told: str) -> None:
+def test_a_broken_section_is_reported_with_its_place(tiny: Path, changed: str, message: str) -> None:
     tiny.write_text(
         f"{tiny.read_text()}\nsweep:\n  {changed}\n" + ("" if "metric" not in changed else "  benchmarks: [known]\n")
     )
     with pytest.raises(SuiteError) as error:
         load_suite(tiny)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "tiny.yaml:" in str(error.value)
 
 
@@ -277,7 +284,7 @@ def test_unequal_budgets_make_the_comparison_invalid(surface: Path, database: Pa
     assert "better 0" in verdict.detail.reason
 
 
-def told(tuning: Tuning, arm: str, trials: int = 2) -> list[Point]:
+def finished_points(tuning: Tuning, arm: str, trials: int = 2) -> list[Point]:
     """Four finished points of two seeds each."""
     points = Drawing.of(tuning, arm).draw(range(4), [])
     for point in points:
@@ -289,7 +296,7 @@ def told(tuning: Tuning, arm: str, trials: int = 2) -> list[Point]:
 def test_budgets_are_equal_in_configurations_and_rungs(surface: Path, database: Path, missing: str) -> None:
     request = SweepRequest(database=database, benchmark="known", budget=4, seeds=2)
     tuning = make_tuning(load_suite(surface), request.tuning)
-    points = {arm: told(tuning, arm) for arm in ("base", "better")}
+    points = {arm: finished_points(tuning, arm) for arm in ("base", "better")}
     last = points["better"][-1]
     if missing == "a configuration":
         points["better"].pop()
@@ -301,19 +308,6 @@ def test_budgets_are_equal_in_configurations_and_rungs(surface: Path, database: 
         last.status = "pruned"
         last.trial_ids.pop()
     assert summarise(tuning, points, 4)["equal"] == (missing in ("nothing", "a pruned rung"))
-
-
-def test_the_comparison_is_judged_on_fresh_seeds(surface: Path, database: Path) -> None:
-    result = sweep(surface, database, 4)
-    with open_reader(database) as reader:
-        seeds = dict(
-            reader.query("SELECT arm LIKE '%-tuned', list_sort(list(DISTINCT seed)) FROM trials GROUP BY 1").rows
-        )
-    assert seeds == {True: [0, 1, 2], False: [10_000]}
-    (verdict,) = result.verdicts
-    assert verdict.n == 3
-    assert result.plan is not None
-    assert verdict.claim_id.startswith("tiny-tuned-known-better")
 
 
 def test_the_best_point_is_the_best_on_validation(surface: Path, database: Path) -> None:
@@ -342,7 +336,7 @@ def test_a_bad_point_is_pruned_and_a_good_one_is_not() -> None:
     assert not should_prune(how, before[:3], bad)
 
 
-def test_wrong_requests_are_told_before_anything_runs(surface: Path, database: Path) -> None:
+def test_wrong_requests_are_reported_before_anything_runs(surface: Path, database: Path) -> None:
     for more in (
         {"arms": ("base",)},
         {"sampler": "random", "pruner": "median"},
@@ -359,27 +353,9 @@ def test_wrong_requests_are_told_before_anything_runs(surface: Path, database: P
 
 
 def start(surface: Path, database: Path) -> subprocess.Popen[bytes]:
-    command = [
-        sys.executable,
-        "-m",
-        "harness",
-        "sweep",
-        str(surface),
-        "--benchmark",
-        "known",
-        "--budget",
-        "8",
-        "--sampler",
-        "tpe",
-        "--executor",
-        "inline",
-        "--quiet",
-        "--db",
-        str(database),
-    ]
-    return subprocess.Popen(
-        command, cwd=surface.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ}
-    )
+    options = f"--benchmark known --budget 8 --sampler tpe --executor inline --quiet --db {database}"
+    command = [sys.executable, "-m", "harness", "sweep", str(surface), *shlex.split(options)]
+    return subprocess.Popen(command, cwd=surface.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @pytest.mark.full
@@ -407,17 +383,6 @@ def test_kills_lose_no_point_and_change_no_draw(surface: Path, tmp_path: Path) -
     assert values == {arm: [point.value for point in points] for arm, points in whole.points.items()}
 
 
-@pytest.mark.full
-def test_two_sweeps_at_once_on_one_database_both_finish(surface: Path, database: Path) -> None:
-    other = surface.with_name("other.yaml")
-    other.write_text(surface.read_text().replace("curvature: 4.0", "curvature: 2.0"))
-    first, second = start(surface, database), start(other, database)
-    assert first.wait(timeout=200) == 0
-    assert second.wait(timeout=200) == 0
-    with open_reader(database) as reader:
-        assert reader.query("SELECT count(DISTINCT sweep_id), count(*) FROM sweep_points").rows == [(2, 32)]
-
-
 def test_a_class_of_a_file_is_tuned_beside_an_arm(
     surface: Path, database: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -427,22 +392,52 @@ def test_a_class_of_a_file_is_tuned_beside_an_arm(
         "        super().__init__(params, lr / 2, momentum, weight_decay=weight_decay)\n"
     )
     mine = f"mine={surface.parent / 'my.py'}:Half"
-    requested = [
-        "sweep",
-        str(surface),
-        "--benchmark",
-        "known",
-        "--arm",
-        "base",
-        "--arm",
-        mine,
-        "--budget",
-        "3",
-        "--quiet",
-    ]
-    assert run_main([*requested, "--executor", "inline", "--json", "--db", str(database)]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["told"] == {"base": 3, "mine": 3}
-    assert set(told["chosen"]) == {"base", "mine"}
+    options = shlex.split("--benchmark known --arm base --budget 3 --quiet --executor inline --json")
+    assert run_main(["sweep", str(surface), *options, "--arm", mine, "--db", str(database)]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["told"] == {"base": 3, "mine": 3}
+    assert set(result["chosen"]) == {"base", "mine"}
     assert run_main(["sweep", str(surface), "--benchmark", "known", "--arm", f"base={mine[5:]}", "--budget", "2"]) == 2
     assert "has an arm 'base'; take another name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("support", [(0.0, 1.0), (-math.inf, math.inf)])
+def test_the_band_of_a_difference_covers_the_whole_curve(support: tuple[float, float]) -> None:
+    """Uniform scores on [0, 1] and on [0, 0.8]: both curves are known for every B."""
+    draw = np.random.default_rng(5)
+    budgets = np.arange(1, 16)
+    item = 0.5 ** (1 / budgets) if math.isinf(support[0]) else budgets / (budgets + 1)
+    truth = item - 0.8 * item
+    covered, inside = [], 0
+    for _ in range(400):
+        result = budget_curves({"base": 0.8 * draw.random(15), "other": draw.random(15)}, 1.0, support)
+        low, high = (np.array(result["difference_bands"]["other − base"][end]) for end in ("low", "high"))
+        covered.append(bool(((low <= truth) & (truth <= high)).all()))
+        inside += int(np.isfinite(low[0]) and np.isfinite(high[0]) and high[0] - low[0] < 1.8)
+    assert np.mean(covered) >= 0.95
+    assert inside == 400  # not by being as wide as everything
+
+
+def test_a_metric_that_falls_is_the_mirror_of_one_that_rises() -> None:
+    values = {arm: np.random.default_rng(seed).random(8) for arm, seed in (("base", 1), ("other", 2))}
+    up = budget_curves(values, 1.0, (0.0, 1.0))
+    down = budget_curves(values, -1.0, (0.0, 1.0))
+    for arm in values:
+        assert down["curves"][arm]["expected"] == pytest.approx([-v for v in up["curves"][arm]["expected"]])
+        assert down["curves"][arm]["low"] == pytest.approx([-v for v in up["curves"][arm]["high"]])
+        assert down["curves"][arm]["high"] == pytest.approx([-v for v in up["curves"][arm]["low"]])
+    assert down["differences"] == up["differences"]  # up is better in both
+    assert down["difference_bands"] == up["difference_bands"]
+
+
+def test_without_a_range_the_median_is_banded() -> None:
+    values = {"base": np.arange(10.0), "other": np.arange(10.0) + 3}
+    bounded = budget_curves(values, 1.0, (0.0, 20.0))["curves"]["base"]
+    free = budget_curves(values, 1.0, (-math.inf, math.inf))["curves"]["base"]
+    assert (bounded["band"], free["band"]) == ("expected", "median")
+    assert bounded["middle"] == pytest.approx(bounded["expected"])
+    assert free["middle"][0] == 4.0  # the fifth of ten is the median of one draw
+    assert all(
+        low <= middle <= high for low, middle, high in zip(free["low"], free["middle"], free["high"], strict=True)
+    )
+    assert all(math.isfinite(end) for end in (*bounded["low"], *bounded["high"]))
