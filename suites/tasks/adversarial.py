@@ -74,8 +74,8 @@ class Adversarial(Classification):
                 outside = f"pixels of '{name}' lie outside 0–1, which would cut the ball around them"
                 raise HarnessError(f"adversarial: {outside}: set noise 0")
 
-    def _mixed(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> ClassificationBatch:
-        return ClassificationBatch(self.laid_out(images), labels, labels, 1.0)
+    def _mixed(self, generator: torch.Generator, taken: tuple[Tensor, Tensor]) -> ClassificationBatch:
+        return ClassificationBatch(self.laid_out(taken[0]), taken[1], taken[1], 1.0)
 
     def attack(self, *, training: bool) -> PGD:
         """PGD with the recipe's options for training or for evaluation."""

@@ -19,7 +19,7 @@ from harness.trial.loading import FileRows, Loader, PendingBatch
 from harness.trial.options import option
 from suites.data.sounds import SoundFiles, Sounds, SoundSplit, decode
 from suites.tasks.common import ShuffledTask
-from suites.tasks.prediction_scores import class_items
+from suites.tasks.prediction_scores import class_items, costs, frequencies
 
 SCORES = ("roc-auc", "pr-auc", "accuracy", "f1")
 
@@ -121,11 +121,9 @@ class Audio(ShuffledTask):
         self.data = self.context.load_data()
         self.read_splits(lambda split: Excerpts(split, self.options.samples, self.device, self.loader))
         targets = self.data.splits["train"].targets
-        if self.data.tags:
-            self.prior = targets.mean(axis=0)
-        else:
-            self.prior = np.bincount(targets, minlength=len(self.data.classes)) / len(targets)
-        facts = {"classes": len(self.data.classes), "rate": self.data.rate}
+        classes = len(self.data.classes)
+        self.prior = targets.mean(axis=0) if self.data.tags else frequencies(targets, classes)
+        facts = {"classes": classes, "rate": self.data.rate}
         self.model = self.context.build_model(facts).to(self.device)
         return self.model
 
@@ -219,7 +217,7 @@ def _log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
     safe = probabilities.clip(1e-7, 1 - 1e-7)
     if targets.ndim == 2:
         return float(-(targets * np.log(safe) + (1 - targets) * np.log(1 - safe)).mean())
-    return float(-np.log(safe[np.arange(len(targets)), targets]).mean())
+    return float(costs(safe, targets).mean())
 
 
 METADATA = Audio.metadata

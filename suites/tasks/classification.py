@@ -76,14 +76,11 @@ class Classification(ImageTask):
     def readings(self, epoch: int) -> Iterator[PendingBatch[ClassificationBatch]]:
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):
-            yield train.reading(places, self.options.augment, generator).then(partial(self._batch, generator))
+            yield train.reading(places, self.options.augment, generator).then(partial(self._mixed, generator))
 
-    def _batch(self, generator: torch.Generator, taken: tuple[Tensor, Tensor]) -> ClassificationBatch:
-        return self._mixed(*taken, generator)
-
-    def _mixed(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> ClassificationBatch:
-        images, partner, weight = mix_batch(images, generator, self.options)
-        return ClassificationBatch(self.laid_out(images), labels, labels[partner], weight)
+    def _mixed(self, generator: torch.Generator, taken: tuple[Tensor, Tensor]) -> ClassificationBatch:
+        images, partner, weight = mix_batch(taken[0], generator, self.options)
+        return ClassificationBatch(self.laid_out(images), taken[1], taken[1][partner], weight)
 
     def training_step(self, batch: ClassificationBatch, step: int) -> StepResult:
         """Cross-entropy of one batch, with mixed labels weighted like their images."""

@@ -58,20 +58,15 @@ def frequencies(labels: Classes, classes: int) -> Numbers:
     return np.bincount(labels, minlength=classes) / len(labels)
 
 
-def with_trivial_classes(probabilities: Numbers, labels: Classes, prior: Numbers) -> dict[str, float]:
-    """``CLASS_SCORES``, and those of the training frequencies as ``trivial.*``."""
-    constant = np.broadcast_to(prior, probabilities.shape)
-    trivial = {f"trivial.{name}": value for name, value in class_scores(constant, labels).items()}
-    return {**class_scores(probabilities, labels), **trivial}
-
-
 def class_evaluation(
     probabilities: Numbers, labels: Classes, prior: Numbers, items: Classes, names: Sequence[str]
 ) -> Evaluation:
-    """Scores with those of the dummy baseline; outcomes and costs by item."""
+    """``CLASS_SCORES``, those of the training frequencies as ``trivial.*``; outcomes and costs by item."""
+    constant = class_scores(np.broadcast_to(prior, probabilities.shape), labels)
+    trivial = {f"trivial.{name}": value for name, value in constant.items()}
     by_item = class_items(items, probabilities.argmax(1), labels, names)
     by_item["cost"] = costs(probabilities, labels)
-    return Evaluation(with_trivial_classes(probabilities, labels, prior), by_item)
+    return Evaluation({**class_scores(probabilities, labels), **trivial}, by_item)
 
 
 def class_items(

@@ -123,6 +123,9 @@ class RowBatch:
     features: Tensor
     targets: Tensor
 
+    def __len__(self) -> int:
+        return len(self.targets)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TabularOptions:
@@ -149,7 +152,7 @@ class Tabular(ShuffledTask):
     """Rows of a table as features; ``build`` fits an estimator."""
 
     options: Any
-    splits: dict[str, RowBatch]  # type: ignore[assignment]
+    splits: dict[str, RowBatch]
     targets: dict[str, np.ndarray]
     least_batch = 2
     shares = True
@@ -159,7 +162,7 @@ class Tabular(ShuffledTask):
         self.targets = self.read_targets()
         encoding = Encoding.of(self.data.splits["train"], self.options.categories)
         self.splits = {
-            name: TableBatches(
+            name: RowBatch(
                 torch.tensor(encoding(split), device=self.device),
                 torch.tensor(self.taught(self.targets[name]), device=self.device),
             )
@@ -196,14 +199,6 @@ class Tabular(ShuffledTask):
         """Outputs of the model for all rows of a split, (N, outputs)."""
         parts = self.splits[split].features.split(self.recipe.eval_batch)
         return torch.cat([self.model(part) for part in parts]).double().cpu().numpy()
-
-
-@dataclass(frozen=True, slots=True)
-class TableBatches(RowBatch):
-    """All rows of a split."""
-
-    def __len__(self) -> int:
-        return len(self.targets)
 
 
 class TabularClassification(Tabular):

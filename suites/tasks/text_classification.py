@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -113,7 +112,7 @@ class TextClassification(ShuffledTask):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         # the unknown word, which comes first, carries no information
-        weights = TfidfVectorizer(analyzer=_identity, vocabulary=list(self.vocabulary[1:]))
+        weights = TfidfVectorizer(analyzer=list, vocabulary=list(self.vocabulary[1:]))
         train = weights.fit_transform(texts["train"])
         model.fit(train, self.data.splits["train"].labels, self.recipe.threads)
         self.weights = {name: weights.transform(some) for name, some in texts.items()}
@@ -142,11 +141,6 @@ class TextClassification(ShuffledTask):
             return self.model.answers(self.weights[split])
         parts = self.splits[split].tokens.split(self.recipe.eval_batch)
         return torch.cat([self.model(self._cut(part)) for part in parts]).double().cpu().numpy()
-
-
-def _identity(tokens: Any) -> Any:
-    """Return tokens that are cut already."""
-    return tokens
 
 
 METADATA = TextClassification.metadata

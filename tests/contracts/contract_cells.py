@@ -157,6 +157,15 @@ def series_of(outcome: TrainingResult) -> dict[tuple[str, str], list[tuple[int, 
     return {(item.split, item.name): list(zip(item.step, item.value, strict=True)) for item in outcome.series}
 
 
+def tensors(batch: Any) -> list[torch.Tensor]:
+    """Every tensor of a batch."""
+    if isinstance(batch, torch.Tensor):
+        return [batch]
+    if dataclasses.is_dataclass(batch):
+        batch = [getattr(batch, field.name) for field in dataclasses.fields(batch)]
+    return [tensor for part in batch for tensor in tensors(part)] if isinstance(batch, tuple | list) else []
+
+
 def with_shuffled_targets(kind: Any, name: str) -> Any:
     """Components whose data sources permute the targets of training items."""
     part = registry.load(kind, name)

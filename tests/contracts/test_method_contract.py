@@ -12,16 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loss_batches import CLASSES, ITEMS, WIDTH, adaptation_batch, distillation_batch, shapes
 from torch import Tensor, nn
 
 from harness import registry
 from harness.vocabulary import SLOTS
-from methods.alignment.inputs import Adaptation, AdaptationBatch
-from methods.distillation.inputs import DistillationBatch
+from methods.alignment.inputs import Adaptation
 
-ITEMS, CLASSES, WIDTH, TEACHER = 12, 4, 8, 6
-# Arguments of constructors that a task provides.
-KNOWN = {"lr": 0.1, "classes": CLASSES, "feature_channels": WIDTH, "teacher_channels": TEACHER, "items": 40}
 PACKAGES = {"adamp-package": "adamp"}  # methods of a package that is not needed otherwise
 
 
@@ -58,10 +55,6 @@ def gradient_of(total: Tensor, inputs: list[Tensor]) -> Tensor:
     return torch.cat([total.detach()[None], *(gradient.flatten() for gradient in gradients if gradient is not None)])
 
 
-def normal(rows: int, *shape: int, generator: torch.Generator) -> Tensor:
-    return torch.randn(rows, *shape, generator=generator).requires_grad_()
-
-
 @dataclass(frozen=True)
 class Normalising:
     """One training step through a norm: its output and the input's gradient."""
@@ -83,22 +76,8 @@ class Normalising:
 
 
 def distilling(module: Any, seed: int) -> Tensor:
-    generator = drawn(seed)
-    logits, feature = normal(ITEMS, CLASSES, generator=generator), normal(ITEMS, WIDTH, 3, 3, generator=generator)
-    head = nn.Linear(TEACHER, CLASSES)
-    head.load_state_dict({"weight": torch.ones(CLASSES, TEACHER) / 3, "bias": torch.arange(CLASSES) / 2.0})
-    batch = DistillationBatch(
-        logits=logits,
-        labels=torch.arange(ITEMS) % CLASSES,
-        teacher_logits=normal(ITEMS, CLASSES, generator=generator).detach(),
-        feature=feature,
-        teacher_feature=normal(ITEMS, TEACHER, 3, 3, generator=generator).detach(),
-        teacher_head=head,
-        index=torch.randperm(40, generator=generator)[:ITEMS],
-        progress=0.4,
-        epoch=4,
-    )
-    return gradient_of(module(batch).total, [logits, feature])
+    batch = distillation_batch(seed)
+    return gradient_of(module(batch).total, [batch.logits, batch.feature])
 
 
 def adapting(module: Any, seed: int) -> Tensor:
@@ -108,20 +87,10 @@ def adapting(module: Any, seed: int) -> Tensor:
         labels = module.predict(windows, shots, np.arange(CLASSES), np.arange(ITEMS) % 3)
         assert labels.shape == (ITEMS,)
         return torch.tensor(labels)
-    generator = drawn(seed)
-    rows = {
-        name: normal(ITEMS, width, generator=generator)
-        for name, width in (
-            ("source_features", WIDTH),
-            ("source_logits", CLASSES),
-            ("target_features", WIDTH),
-            ("help_features", WIDTH),
-            ("support_features", WIDTH),
-            ("support_logits", CLASSES),
-        )
-    }
-    labels = {f"{name}_labels": torch.arange(ITEMS) % CLASSES for name in ("source", "help", "support")}
-    return gradient_of(module(AdaptationBatch(**rows, **labels, progress=0.5)).total, list(rows.values()))
+    batch = adaptation_batch(seed)
+    kinds = ("source_features", "source_logits", "target_features", "help_features", "support_features")
+    inputs = [getattr(batch, name) for name in (*kinds, "support_logits")]
+    return gradient_of(module(batch).total, inputs)
 
 
 def built(name: str) -> tuple[Any, Callable[[Any, int], Tensor]]:
@@ -130,7 +99,8 @@ def built(name: str) -> tuple[Any, Callable[[Any, int], Tensor]]:
         pytest.skip(f"{name}: the package {PACKAGES[name]} is not installed")
     metadata = registry.entry("method", name).metadata
     factory = registry.load("method", name).target
-    options = {option: KNOWN[option] for option in metadata.required}
+    provided = shapes() if metadata.slot == "objective" else {"lr": 0.1, "feature_channels": WIDTH}
+    options = {option: provided[option] for option in metadata.required}
     torch.manual_seed(0)
     if metadata.slot == "optimizer":
         return Descent(factory, options), lambda module, seed: module(seed)

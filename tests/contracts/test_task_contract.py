@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from contract_cells import CELLS, plan_of, run, series_of, task_of, trial_of, with_shuffled_targets
+from contract_cells import CELLS, plan_of, run, series_of, task_of, tensors, trial_of, with_shuffled_targets
 
 from harness import registry
 from harness.errors import HarnessError
@@ -67,15 +67,6 @@ def stopped_in_step(number: int) -> Any:
         return dataclasses.replace(part, target=Interrupted)
 
     return components
-
-
-def tensors(batch: Any) -> list[torch.Tensor]:
-    """Every tensor of a batch."""
-    if isinstance(batch, torch.Tensor):
-        return [batch]
-    if dataclasses.is_dataclass(batch):
-        batch = [getattr(batch, field.name) for field in dataclasses.fields(batch)]
-    return [tensor for part in batch for tensor in tensors(part)] if isinstance(batch, tuple | list) else []
 
 
 @every_task

@@ -21,6 +21,7 @@ from harness.store import Writer
 from harness.store.events import EnvironmentEvent, PlannedEvent
 from harness.suite import Suite, load_suite
 
+METHOD = "ours"
 WHEN = datetime(2026, 3, 4, 5, 6, 7)
 ENVIRONMENTS = {"here": {"torch": "2.14.1", "device": "a processor"}, "there": {"torch": "2.14.1", "device": "a GPU"}}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 from typing import Any
@@ -299,31 +298,6 @@ def test_sgdp_buffer_variants_differ_without_nesterov_only() -> None:
 
 
 @both
-@pytest.mark.parametrize("weights_only", [True, False])
-def test_state_dict_round_trip_continues_bit_equal(kind: str, weights_only: bool) -> None:
-    mine = parameters()
-    optimizer = KINDS[kind](mine, record=True)
-    for step in range(3):
-        set_gradients([mine], step)
-        optimizer.step()
-    file = io.BytesIO()
-    torch.save(optimizer.state_dict(), file)
-    file.seek(0)
-    other = twins(mine)
-    resumed = KINDS[kind](other)
-    resumed.load_state_dict(torch.load(file, weights_only=weights_only))
-    for step in range(3, 6):
-        set_gradients([mine, other], step)
-        optimizer.step()
-        resumed.step()
-    for p, q in zip(mine, other, strict=True):
-        assert torch.equal(p, q)
-        assert optimizer.state[p].keys() == resumed.state[q].keys()
-        for key, value in optimizer.state[p].items():
-            assert torch.equal(value, resumed.state[q][key]), key
-
-
-@both
 def test_missing_gradients_are_skipped(kind: str) -> None:
     mine = parameters()
     before = [p.detach().clone() for p in mine]
@@ -535,20 +509,3 @@ def test_a_step_reads_nothing_back(kind: str, options: dict[str, Any]) -> None:
     set_gradients([mine], 1)
     with _NoReadback():
         optimizer.step()
-
-
-@both
-def test_all_rows_of_a_batch_decide_as_one_tensor_alone(kind: str) -> None:
-    together = parameters([(6, 20)] * 5 + [(3, 9)] * 4)
-    alone = twins(together)
-    item = KINDS[kind](together, record=True, foreach=True)
-    many = [KINDS[kind]([p], record=True, foreach=False) for p in alone]
-    for step in range(4):
-        set_gradients([together, alone], step)
-        item.step()
-        for optimizer in many:
-            optimizer.step()
-    fired = item.fired_views()  # type: ignore[attr-defined]
-    for p, q, optimizer in zip(together, alone, many, strict=True):
-        assert float(fired[p]) == float(optimizer.fired_views()[q])  # type: ignore[attr-defined]
-    assert largest(together, alone) < 2e-6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from harness.registry.index import metadata_in
 from harness.registry.metadata import DataMetadata, ModelMetadata, TaskMetadata
-from harness.trial.contracts import DataRequest, ModelRequest, Task, TrialContext
+from harness.trial.contracts import DataRequest, ModelRequest, StepResult, Task, TrialContext
 from harness.trial.loading import Loader
 from harness.trial.options import build, options_of
 from harness.trial.recipe import Recipe
@@ -102,6 +103,40 @@ class Cell:
         return getattr(importlib.import_module(module), info.target)(context)
 
 
+DIGITS = Cell(
+    "suites.tasks.classification:classification",
+    "suites.data.digits:digits",
+    "suites.models.cnn:bn-cnn",
+    {"batch_size": 20},
+    {"train": 100, "validation": 100},
+    {"widths": [8, 16], "strides": [2, 2]},
+)
+RETRIEVAL = Cell(
+    "suites.tasks.retrieval:retrieval",
+    "suites.data.digits:digits-by-class",
+    "suites.models.embedding:embedding",
+    {"batch_size": 20},
+    {"images_per_class": 6},
+    {"widths": [8, 16], "dimension": 16},
+)
+DETECTION = Cell(
+    "suites.tasks.detection:detection",
+    "suites.data.digits_pasted:digits-pasted",
+    "suites.models.detectors:detector",
+    {"batch_size": 16, "detections": 20, "smallest_box": 0.35, "largest_box": 0.6},
+    {"train": 160, "validation": 16, "test": 80, "classes": 2},
+    {"widths": [8, 16, 16], "head": 16},
+)
+TRANSLATION = Cell(
+    "suites.tasks.translation:translation",
+    "suites.data.phrases:phrases",
+    "suites.models.transformer:transformer",
+    {"max_tokens": 256, "merges": 100, "eval_batch": 50},
+    {"train": 400, "held_out": 40},
+    {"layers": 1, "width": 32, "heads": 2, "inner": 32},
+)
+
+
 def read_own(layout: str, path: Path, seed: int = 0, **keys: Any) -> Any:
     """The data of a user's file or folder; the layout as ``module:name``."""
     return Cell("", layout, "", data_keys={"path": str(path), **keys}).data_for(seed)
@@ -127,15 +162,13 @@ def train(task: Task, steps: int, make: Any = adam) -> tuple[torch.nn.Module, li
     model = task.build()
     optimizer = make(task.parameter_groups(model))
     losses: list[float] = []
-    epoch = 0
-    while len(losses) < steps:
-        for batch in task.batches(epoch):
-            optimizer.zero_grad()
-            result = task.training_step(batch, len(losses))
-            result.loss.backward()
-            optimizer.step()
-            losses.append(float(result.loss.detach()))
-            if len(losses) == steps:
-                break
-        epoch += 1
+
+    def update(result: StepResult) -> None:
+        optimizer.zero_grad()
+        result.loss.backward()
+        optimizer.step()
+
+    batches = itertools.chain.from_iterable(map(task.batches, itertools.count()))
+    for step, batch in enumerate(itertools.islice(batches, steps)):
+        losses.append(float(task.optimize(batch, step, update).loss.detach()))
     return model, losses

@@ -99,13 +99,7 @@ def test_training_makes_robust(name: str) -> None:
     assert scores["attacked-accuracy"] > unguarded["attacked-accuracy"] + 5
 
 
-def test_repeats_itself_and_leaves_running_statistics_to_training_batches() -> None:
-    def once() -> tuple[list[float], dict[str, float]]:
-        task = CELL.build(4)
-        _, losses = train(task, 3)
-        return losses, dict(task.evaluate("test").metrics)
-
-    assert once() == once()
+def test_running_statistics_are_those_of_training_batches() -> None:
     task = CELL.build(0)
     model = task.build()
     model.train()
@@ -121,7 +115,6 @@ def test_reports_its_metrics_and_a_stronger_attack_leaves_less() -> None:
     metrics = task.evaluate("test").metrics
     assert set(metrics) == set(task.metadata.metrics)
     assert len(task.evaluate("test").items["correct"]) == 300
-    assert task.evaluate("nothing").metrics == {}
     assert task.mechanisms() == {}
     task.evaluate("validation")
     assert set(task.mechanisms()) == {"standard_share", "attacked_share"}

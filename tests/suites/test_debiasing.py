@@ -7,12 +7,11 @@ import os
 import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from task_lab import Cell, model_from, request_for
+from task_lab import Cell, model_from, request_for, train
 from torch.nn import functional as F
 
 from harness.errors import HarnessError, MissingDataError
@@ -39,27 +38,6 @@ TEXTURED = replace(
     model_keys={"pair": "resnet-cifar", "widths": [4]},
 )
 CELLS = {"colour": CELL, "texture": TEXTURED}
-
-
-def run(task: Any, steps: int, lr: float = 1e-2) -> list[float]:
-    model = task.build()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
-    losses: list[float] = []
-
-    def update(result: StepResult) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        result.loss.backward()
-        optimizer.step()
-
-    epoch = 0
-    while len(losses) < steps:
-        for batch in task.batches(epoch):
-            model.train()
-            losses.append(float(task.optimize(batch, len(losses), update).loss.detach()))
-            if len(losses) == steps:
-                break
-        epoch += 1
-    return losses
 
 
 def _kernels(count: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
@@ -285,7 +263,7 @@ def test_losses_are_cross_entropy_and_hsic_with_their_signs() -> None:
 
 def test_without_weights_it_is_a_plain_training_of_the_target() -> None:
     task = replace(CELL, recipe={**CELL.recipe, "independence": 0.0, "dependence": 0.0}).build(0)
-    run(task, 3)
+    train(task, 3)
     fresh = CELL.build(0).build()
     same = [torch.equal(a, b) for a, b in zip(task.model.biased.parameters(), fresh.biased.parameters(), strict=True)]
     assert all(same)
@@ -293,7 +271,7 @@ def test_without_weights_it_is_a_plain_training_of_the_target() -> None:
 
 def test_the_median_rule_follows_the_features_and_is_restored() -> None:
     task = TEXTURED.build(0)
-    run(task, 1)
+    train(task, 1)
     first = task.sigmas
     assert first != (1.0, 1.0)
     assert task.state() == {"sigmas": list(first)}

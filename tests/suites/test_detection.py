@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from task_lab import Cell, model_from, options_for, request_for
+from task_lab import DETECTION, model_from, options_for, request_for
 from torch.nn import functional as F
 from torchvision.ops import box_convert, box_iou
 
@@ -25,16 +25,8 @@ from suites.models.detectors import SSD, CenterNet, default_boxes
 from suites.tasks import detection_losses as losses
 from suites.tasks.detection import DetectionBatch, average_precision, mirrored, zoomed
 
-CENTER = Cell(
-    "suites.tasks.detection:detection",
-    "suites.data.digits_pasted:digits-pasted",
-    "suites.models.detectors:detector",
-    {"batch_size": 16, "detections": 20, "smallest_box": 0.35, "largest_box": 0.6},
-    {"train": 160, "validation": 16, "test": 80, "classes": 2},
-    {"widths": [8, 16, 16], "head": 16},
-)
-BOXED = replace(CENTER, model_keys={**CENTER.model_keys, "kind": "ssd", "extra": 16})
-CELLS = {"centernet": CENTER, "ssd": BOXED}
+BOXED = replace(DETECTION, model_keys={**DETECTION.model_keys, "kind": "ssd", "extra": 16})
+CELLS = {"centernet": DETECTION, "ssd": BOXED}
 
 
 def _random_boxes(count: int, seed: int = 0, size: float = 32) -> torch.Tensor:
@@ -304,7 +296,7 @@ def test_a_single_test_image_is_scored(name: str, tmp_path: Path) -> None:
     file.write_text(json.dumps({**data, "images": data["images"][:1]}))
     result = sources.load_coco(_request(sources.load_coco, tmp_path))
     assert len(result.splits["test"]) == 1
-    task = replace(CELLS[name], recipe={**CENTER.recipe, "batch_size": 1}).build(0, data=result)
+    task = replace(CELLS[name], recipe={**DETECTION.recipe, "batch_size": 1}).build(0, data=result)
     task.build()
     for _ in range(2):
         scores = task.evaluate("test").metrics
@@ -323,7 +315,7 @@ def test_coco2017_reads_images_from_their_files(tmp_path: Path) -> None:
     result = sources.load_coco2017(request_for(sources.load_coco2017, tmp_path, size=32))
     assert len(result.splits["train"]) == 1  # the image without boxes teaches nothing
     assert len(result.splits["test"]) == 2
-    task = replace(CENTER, recipe={"batch_size": 1}).build(0, data=result)
+    task = replace(DETECTION, recipe={"batch_size": 1}).build(0, data=result)
     task.build()
     batch = next(iter(task.batches(0)))
     assert batch.images.shape == (1, 3, 32, 32)
@@ -375,7 +367,7 @@ def test_voc_boxes_count_from_one_with_both_ends_inside(tmp_path: Path) -> None:
 
 
 def test_pasted_digits_fill_their_boxes() -> None:
-    data = replace(CENTER, data_keys={**CENTER.data_keys, "noise": 0.0}).data_for(0)
+    data = replace(DETECTION, data_keys={**DETECTION.data_keys, "noise": 0.0}).data_for(0)
     part = data.splits["train"]
     for place, (left, top, right, bottom) in zip(part.places, part.boxes.astype(int), strict=True):
         window = part.images[place, 0, top:bottom, left:right]
@@ -420,7 +412,7 @@ def test_a_pretrained_backbone_is_taken_over(tmp_path: Path, kind: str) -> None:
 
 
 def test_probe_counts_the_last_convolutions_as_linear() -> None:
-    task = CENTER.build(0)
+    task = DETECTION.build(0)
     model = task.build()
     probe = task.probe(model)
     assert probe is not None

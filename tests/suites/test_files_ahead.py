@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from contract_cells import tensors
 from PIL import Image
 
 from harness import registry
@@ -68,14 +69,6 @@ def built(cell: str, copies: Copies, folder: Path) -> Task:
     else:
         task.build()
     return task
-
-
-def tensors(batch: Any) -> list[torch.Tensor]:
-    if isinstance(batch, torch.Tensor):
-        return [batch]
-    if dataclasses.is_dataclass(batch):
-        batch = [getattr(batch, field.name) for field in dataclasses.fields(batch)]
-    return [tensor for part in batch for tensor in tensors(part)] if isinstance(batch, tuple | list) else []
 
 
 @pytest.mark.full

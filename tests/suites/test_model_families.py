@@ -44,13 +44,6 @@ def count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize(("arch", "millions"), [("resnet18", 11.7), ("resnet50", 25.6), ("mobilenet_v2", 3.5)])
-def test_imagenet_architectures_have_their_published_sizes(arch: str, millions: float) -> None:
-    with torch.device("meta"):
-        model = build(VISION, {"channels": 3, "classes": 1000, "size": 224}, arch=arch)
-    assert round(count(model) / 1e6, 1) == millions
-
-
 @pytest.mark.parametrize(("depth", "millions"), [(20, 0.27), (56, 0.85)])
 def test_cifar_resnets_have_their_published_sizes(depth: int, millions: float) -> None:
     # He et al. 2016, table 6; two 1×1 shortcuts add 2,752 here.

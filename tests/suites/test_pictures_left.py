@@ -11,46 +11,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from task_lab import Cell, train
+from task_lab import DETECTION, DIGITS, RETRIEVAL, TRANSLATION, Cell, train
 
 from harness.trial.contracts import Task
 from suites.tasks.pictures import DETECTED, PAPER, RIGHT, WRONG, as_pixels, framed, with_boxes
 
-DETECTION = Cell(
-    "suites.tasks.detection:detection",
-    "suites.data.digits_pasted:digits-pasted",
-    "suites.models.detectors:detector",
-    {"batch_size": 16, "detections": 20, "smallest_box": 0.35, "largest_box": 0.6},
-    {"train": 32, "validation": 4, "test": 5, "classes": 2},
-    {"widths": [8, 16, 16], "head": 16},
-)
-RETRIEVAL = Cell(
-    "suites.tasks.retrieval:retrieval",
-    "suites.data.digits:digits-by-class",
-    "suites.models.embedding:embedding",
-    {"batch_size": 20},
-    {"images_per_class": 6},
-    {"widths": [8, 16], "dimension": 16},
-)
-CLASSES = Cell(
-    "suites.tasks.classification:classification",
-    "suites.data.digits:digits",
-    "suites.models.cnn:bn-cnn",
-    {"batch_size": 20},
-    {"train": 100, "validation": 20},
-    {"widths": [8, 16], "strides": [2, 2]},
-)
-TRANSLATION = Cell(
-    "suites.tasks.translation:translation",
-    "suites.data.phrases:phrases",
-    "suites.models.transformer:transformer",
-    {"max_tokens": 256, "merges": 100, "eval_batch": 50},
-    {"train": 200, "held_out": 20},
-    {"layers": 1, "width": 32, "heads": 2, "inner": 32},
-)
-
-
 pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+FIVE = replace(DETECTION, data_keys={"train": 32, "validation": 4, "test": 5, "classes": 2})
 
 
 def trained(cell: Cell, folder: Path, steps: int = 3) -> Task:
@@ -68,7 +37,7 @@ def left(task: Task, name: str) -> tuple[Path, Any]:
     return result.path, result.kind
 
 
-@pytest.mark.parametrize(("cell", "name"), [(DETECTION, "detections"), (RETRIEVAL, "neighbours")])
+@pytest.mark.parametrize(("cell", "name"), [(FIVE, "detections"), (RETRIEVAL, "neighbours")])
 def test_pictures_open_and_repeat_themselves(tmp_path: Path, cell: Cell, name: str) -> None:
     path, kind = left(trained(cell, tmp_path / "one"), name)
     again, _ = left(trained(cell, tmp_path / "two"), name)
@@ -91,7 +60,7 @@ def test_translations_are_kept_with_source_reference_and_score(tmp_path: Path) -
 
 
 def test_predictions_by_item_give_the_accuracy_and_name_the_classes() -> None:
-    task = CLASSES.build(0)
+    task = DIGITS.build(0)
     train(task, 30)
     result = task.evaluate("test")
     items = result.items

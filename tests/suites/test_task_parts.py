@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from task_lab import Cell
+from task_lab import DIGITS, RETRIEVAL, Cell
 from torch import nn
 
 from harness.errors import HarnessError
@@ -19,22 +19,6 @@ from suites.tasks.common import calibrate_batch_norms, evaluating, freeze_batch_
 from suites.tasks.language_modelling import in_lanes, perplexity, unigram_loss
 from suites.tasks.retrieval import chance, neighbours
 
-DIGITS = Cell(
-    "suites.tasks.classification:classification",
-    "suites.data.digits:digits",
-    "suites.models.cnn:bn-cnn",
-    {"batch_size": 20},
-    {"train": 100, "validation": 100},
-    {"widths": [8, 16], "strides": [2, 2]},
-)
-RETRIEVAL = Cell(
-    "suites.tasks.retrieval:retrieval",
-    "suites.data.digits:digits-by-class",
-    "suites.models.embedding:embedding",
-    {"batch_size": 20},
-    {"images_per_class": 6},
-    {"widths": [8, 16], "dimension": 16},
-)
 XL = Cell(
     "suites.tasks.language_modelling:language-modelling",
     "suites.data.help_topics:help-topics",

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from task_lab import Cell, model_from, options_for, train
+from task_lab import TRANSLATION, Cell, model_from, options_for, train
 from torch import Tensor, nn
 
 from harness.errors import HarnessError, MissingDataError
@@ -32,16 +32,6 @@ from suites.tasks.norm_diagnostic import NormDiagnostic, distance, image_deviati
 from suites.tasks.sentences import END, PADDING, UNKNOWN, BeamSearch, BytePairs, Pieces
 from suites.tasks.translation import bleu, mean_of
 
-TINY = Cell(
-    "suites.tasks.translation:translation",
-    "suites.data.phrases:phrases",
-    "suites.models.transformer:transformer",
-    {"max_tokens": 256, "merges": 100, "eval_batch": 50},
-    {"train": 400, "held_out": 40},
-    {"layers": 1, "width": 32, "heads": 2, "inner": 32},
-)
-
-
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
@@ -55,7 +45,7 @@ def built(facts: dict[str, Any], norms: dict[str, Slot] | None = None, **keys: A
 
 
 def test_batches_are_a_function_of_the_epoch_alone_and_keep_their_size() -> None:
-    task = TINY.build(0)
+    task = TRANSLATION.build(0)
     task.build()
     later, first, again = (list(task.batches(epoch)) for epoch in (1, 0, 1))
     assert len(first) == task.steps_per_epoch()
@@ -68,7 +58,7 @@ def test_batches_are_a_function_of_the_epoch_alone_and_keep_their_size() -> None
 
 
 def test_accumulated_batches_give_the_gradient_of_one_batch() -> None:
-    task = TINY.build(0)
+    task = TRANSLATION.build(0)
     model = task.build()
     model.eval()
     parts = [batch for (batch,) in itertools.islice(task.batches(0), 3)]
@@ -85,7 +75,7 @@ def test_accumulated_batches_give_the_gradient_of_one_batch() -> None:
 
 
 def test_average_scores_the_test_with_the_mean_of_the_last_epochs() -> None:
-    task = replace(TINY, recipe={**TINY.recipe, "average": 2}).build(0)
+    task = replace(TRANSLATION, recipe={**TRANSLATION.recipe, "average": 2}).build(0)
     model, _ = train(task, 2 * task_epochs(task) + 1)
     present = {name: value.clone() for name, value in model.state_dict().items()}
     expected = mean_of([*task.kept, present])["embedding.weight"]
@@ -102,7 +92,7 @@ def task_epochs(task: Any) -> int:
 
 def test_no_pair_that_fits_is_one_clear_error() -> None:
     with pytest.raises(HarnessError, match="no training pair fits"):
-        replace(TINY, recipe={"max_tokens": 2}).build(0).build()
+        replace(TRANSLATION, recipe={"max_tokens": 2}).build(0).build()
 
 
 def test_compounds_are_split_on_both_sides() -> None:
@@ -313,7 +303,7 @@ def test_prepared_corpora_are_read_and_joined(name: str, folder: str, source: st
     assert isinstance(data, Parallel)
     assert data.languages[0] == source
     assert (data.joiner, data.tokenised) == ("@@", True)
-    task = replace(TINY, data=where, data_keys={}, recipe={"max_tokens": 64}).build(0, tmp_path)
+    task = replace(TRANSLATION, data=where, data_keys={}, recipe={"max_tokens": 64}).build(0, tmp_path)
     task.build()
     assert task.texts["test"].references[0] == ("the little dog" if source == "de" else "der kleine hund")
     (tmp_path / folder / "train.en").write_text("only one line\n", encoding="utf-8")
@@ -379,6 +369,6 @@ def test_distance_is_in_deviations_and_shares() -> None:
 
 
 def test_a_finished_training_counts_all_of_its_steps() -> None:
-    task = replace(TINY, recipe={**TINY.recipe, "steps": 7}).build(0)
+    task = replace(TRANSLATION, recipe={**TRANSLATION.recipe, "steps": 7}).build(0)
     task.build()
     assert task.evaluate("test").metrics["steps-to-nan"] == 7

@@ -50,7 +50,7 @@ def test_an_arm_that_decides_must_run(tmp_path: Path) -> None:
 
 
 def test_benchmarks_of_one_stand_in_have_the_seeds_of_its_primary_claim(tmp_path: Path) -> None:
-    """Six seeds under one name and three under another gave one experiment two words."""
+    """One experiment must not have two verdicts."""
     both = benchmark("a", stands_for=["b"]) + benchmark("b").split("      mini:")[0] + "      mini: null\n"
     facts = [fact("c"), fact("d", benchmark="b")]
     bound = [binding("c", primary=True, against=["base", "other"], order="best"), binding("d", benchmarks=["b"])]

@@ -14,6 +14,7 @@ from harness import stats
 from harness.judge.bindings import claim_designs
 from harness.judge.tests import Conjunction, Mean, NoWorse, Paired
 from harness.judge.verdicts import SENSITIVE, read
+from harness.vocabulary import Verdict
 
 BOUGHT = stats.SequentialRule(0.5, 20)
 
@@ -49,11 +50,11 @@ def test_no_effect_worth_having_is_corrected_too(tmp_path: Path) -> None:
     alone = many(tmp_path, [0.1], **value).verdicts()["c0"]
     p = stats.paired_t([0.8 - (v - 50) for v in around(0.1, 1.0, n)]).p / 2
     assert 0.02 < p < 0.05
-    assert alone["verdict"] == "no effect worth having"
+    assert alone["verdict"] == Verdict.NO_EFFECT
     rows = many(tmp_path, [0.1, 0.8, 0.9, 1.0], **value).verdicts()
     assert rows["c0"]["verdict"] == "inconclusive"
     everywhere = many(tmp_path, [0.1, 0.1, 0.1, 0.1], **value).verdicts()
-    assert {row["verdict"] for row in everywhere.values()} == {"no effect worth having"}
+    assert {row["verdict"] for row in everywhere.values()} == {Verdict.NO_EFFECT}
 
 
 def test_a_shared_test_asks_about_its_bound_both_ways(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_a_shared_test_asks_about_its_bound_both_ways(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, facts, [binding("up"), binding("down")], benchmarks=where)
     rows = World(suite, {("a", "ours"): around(-0.2, 0.4, 8), ("a", "base"): flat(8)}).verdicts()
     assert len(rows["up"]["design"]["test"]["p"]) == 1
-    assert (rows["up"]["verdict"], rows["down"]["verdict"]) == ("no effect worth having", "inconclusive")
+    assert (rows["up"]["verdict"], rows["down"]["verdict"]) == (Verdict.NO_EFFECT, "inconclusive")
 
 
 class TestFamiliesApart:
@@ -106,7 +107,7 @@ class TestFamiliesApart:
         assert rows["score"]["adjusted_p"] == rows["score"]["p"]
 
     def test_nulls_beside_certain_mechanisms(self, tmp_path: Path) -> None:
-        """Twenty certain mechanism claims loosened the correction of ten nulls from .05/10 to about .05/1.4."""
+        """Certain mechanism claims do not loosen the correction of nulls."""
         names = [f"x{i}" for i in range(3)]
         where = "".join(benchmark(name, level=60 + i) for i, name in enumerate(names))
         kinds = [
@@ -133,7 +134,7 @@ class TestDivergence:
         return World(suite, {("a", "ours"): ours, ("a", "base"): base}, "paper").verdicts(sequential=True)["c"]
 
     def test_one_diverged_trial_does_not_turn_eleven_wins_round(self, tmp_path: Path) -> None:
-        """11 wins and one diverged method trial gave "contradicted", losing 11 of 12 "confirmed"."""
+        """One diverged trial must not outweigh eleven wins."""
         won = self.bought(tmp_path, [*around(2.0, 0.3, 11), "diverged"], flat(12))
         assert won["verdict"] == "direction only"  # signs know no size
         assert won["p"] < 0.05

@@ -14,7 +14,7 @@ from harness.store.events import read_event
 
 
 def again(world: World, database: Path, metric: str, change: float, environment: str = "here") -> None:
-    """The first trial of ours runs a second time."""
+    """Record a second outcome of the method's first trial."""
     trial = world.plan.trial_ids("a", "ours")[0]
     value = float(world.scores["a", "ours"][0])  # type: ignore[arg-type]
     rows = [{"split": "test", "metric": metric, "value": value + change}]

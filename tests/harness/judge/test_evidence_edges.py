@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judge_support import WHEN, World, around, benchmark, binding, fact, flat, record_verdicts, write_suite
+from judge_support import METHOD, WHEN, World, around, benchmark, binding, fact, flat, record_verdicts, write_suite
 from recomputing import differing
 
 from harness.judge import judge, judging
@@ -33,7 +33,7 @@ def test_a_score_that_is_none_is_a_failed_trial(tmp_path: Path, value: float, se
     assert row["n"] == 5
     several = judged(tmp_path, [*around(2.0, 0.5, 4), value, value], flat(6))
     assert several["verdict"] == "invalid"
-    assert f"2 of 6 trials of ours failed; ours reported {value:g} for score" in several["design"]["reason"]
+    assert f"2 of 6 trials of {METHOD} failed; ours reported {value:g} for score" in several["design"]["reason"]
     assert "20% of an arm's are tolerated" in several["design"]["reason"]
 
 
@@ -63,7 +63,7 @@ def test_a_trial_that_leaves_the_metric_out_has_failed(tmp_path: Path) -> None:
     evidence[first] = StoredTrial(first, "done", "here", {("test", "other"): 1.0}, 1.0)
     row = judge_designs(claim_designs(suite, world.plan, sequential=False), evidence, {}, WHEN)[0][1]
     assert (row.verdict, row.n) == ("invalid", 0)
-    assert "1 of 4 trials of ours failed; ours left out score at seed 0" in row.detail.reason
+    assert f"1 of 4 trials of {METHOD} failed; ours left out score at seed 0" in row.detail.reason
 
 
 def test_bad_seeds_cannot_be_hidden_as_nan(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ class TestShares:
     def test_shares_are_no_percent(self, tmp_path: Path) -> None:
         row = self.word(tmp_path, [0.60, 0.61, 0.62], [0.65, 0.66, 0.67])
         assert row["verdict"] == "invalid"
-        reason = "score is in percent (0 to 100), and every score of ours and base lies in [0, 1]"
+        reason = f"score is in percent (0 to 100), and every score of {METHOD} and base lies in [0, 1]"
         assert row["design"]["reason"] == reason
 
     def test_a_share_against_a_percentage(self, tmp_path: Path) -> None:

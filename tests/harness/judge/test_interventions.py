@@ -24,10 +24,10 @@ INTERVENTION = {
 }
 
 
-def with_interventions(folder: Path, *given: dict[str, object]) -> Suite:
+def with_interventions(folder: Path, *interventions: dict[str, object]) -> Suite:
     """A suite of one claim and these interventions."""
     path = write_suite(folder, [fact("c")], [binding("c")]).path
-    lines = "".join(f"  - {json.dumps(item)}\n" for item in given)
+    lines = "".join(f"  - {json.dumps(item)}\n" for item in interventions)
     path.write_text(f"{path.read_text(encoding='utf-8')}interventions:\n{lines}", encoding="utf-8")
     return load_suite(path)
 

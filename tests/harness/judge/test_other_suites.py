@@ -26,12 +26,12 @@ def world(folder: Path, name: str, seeds: int, **changes: Any) -> World:
     return World(load_suite(suite.path), scores, mechanisms={("a", "ours"): {"mechanism.share": 0.95}})
 
 
-def judged(one: World, database: Path, hours: int) -> VerdictRow:
+def judged(stored: World, database: Path, hours: int) -> VerdictRow:
     with open_reader(database) as reader:
-        judgement = judge(one.suite, one.plan, reader, judged_at=WHEN + timedelta(hours=hours))
-    record_verdicts(database, one.suite, one.scale, judgement)
+        judgement = judge(stored.suite, stored.plan, reader, judged_at=WHEN + timedelta(hours=hours))
+    record_verdicts(database, stored.suite, stored.scale, judgement)
     with Writer(database) as owner:
-        owner.record(ClaimsEvent(one.suite.name, claim_rows(one.suite)))
+        owner.record(ClaimsEvent(stored.suite.name, claim_rows(stored.suite)))
     return judgement.verdicts[0]
 
 

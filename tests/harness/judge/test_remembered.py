@@ -51,7 +51,7 @@ def test_nothing_is_judged_or_stored_again(
     judged: Result, tiny: Path, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, sides = count(database), count(database, "verdict_trials")
-    monkeypatch.setattr(remembered, "judge_protocols", lambda *given, **more: pytest.fail("it was judged again"))
+    monkeypatch.setattr(remembered, "judge_protocols", lambda *positional, **named: pytest.fail("it was judged again"))
     again, (_, later) = ran(tiny, database), judge_now(load_suite(tiny), SELECTION, database)
     assert judged.verdicts
     assert [*map(plain, again.verdicts)] == [*map(plain, later)] == [*map(plain, judged.verdicts)]

@@ -60,7 +60,7 @@ def test_the_command_prints_a_row_a_family(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize("seeds", ["3", "6", "3..20"])
 @pytest.mark.parametrize(("law", "correlation"), [("normal", 0.0), ("normal", 0.6), ("t3", 0.0), ("binomial", 0.0)])
 def test_false_words_are_rare(tmp_path: Path, claims: int, seeds: str, law: str, correlation: float) -> None:
-    """Any false word in at most 5 % of suites a family and 10 % overall (four standard errors allowed)."""
+    """False positives: in at most 5 % of suites a family, 10 % overall."""
     repeats = SUITES[claims] // (4 if ".." in seeds else 1)
     result = drawn(suite_of(tmp_path, claims), seeds, repeats, SimulatedNoise(law, correlation))
     for row in result.rows():

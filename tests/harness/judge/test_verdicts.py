@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
+import json
 import math
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from judge_support import World, around, benchmark, binding, fact, flat, reading, write_suite
+from judge_support import METHOD, World, around, benchmark, binding, fact, flat, reading, write_suite
 
 import harness
 from harness import stats
@@ -85,7 +87,7 @@ def test_no_effect_worth_having_needs_a_small_interval(tmp_path: Path) -> None:
     registered = "{unit: percent, better: higher, smallest: 0.8}"
     row = one(tmp_path, values, base=shared, scale="mini", metric=registered)
     assert row["design"]["numbers"]["smallest"] == 0.8
-    assert row["verdict"] == "no effect worth having"
+    assert row["verdict"] == Verdict.NO_EFFECT
     assert one(tmp_path, values, base=shared, scale="mini")["verdict"] == "inconclusive", "nothing is registered"
 
 
@@ -195,7 +197,7 @@ class TestTrouble:
     def test_failures_beyond_tolerance(self, tmp_path: Path) -> None:
         row = one(tmp_path, [*around(2.0, 0.5, 3), "failed", "timeout"], base=["failed", *flat(4)])
         assert row["verdict"] == "invalid"
-        assert "2 of 5 trials of ours failed" in row["design"]["reason"]
+        assert f"2 of 5 trials of {METHOD} failed" in row["design"]["reason"]
 
     def test_divergence_is_invalid_unless_declared(self, tmp_path: Path) -> None:
         row = one(tmp_path, around(2.0, 0.5, 6), base=[*flat(5), "diverged"])
@@ -310,7 +312,7 @@ class TestGates:
         skill["a", "base"]["mechanism.skill"] = 0.55
         row = self.judged(tmp_path, gate, skill)
         assert row["verdict"] == "inactive"
-        assert "mechanism.skill of ours − base is 0.15 on a, not >= 0.2" in row["design"]["reason"]
+        assert f"mechanism.skill of {METHOD} − base is 0.15 on a, not >= 0.2" in row["design"]["reason"]
         del skill["a", "base"]
         assert self.judged(tmp_path, gate, skill)["verdict"] == "invalid"
 
@@ -372,12 +374,11 @@ class TestFairness:
             verdict = World(suite, scores, mechanisms=existing).verdicts()["c"]
             assert verdict["verdict"] == word, verdict["design"]["reason"]
         verdict = World(suite, scores, mechanisms={("a", "base"): {"trivial.score": 60.0}}).verdicts()["c"]
-        assert "ours 52.65 and base 50.65 percent on a: no better than the trivial predictor's 60" in str(
-            verdict["design"]["reason"]
-        )
+        reason = str(verdict["design"]["reason"])
+        assert re.search(r"ours 52.65 and base 50.65 percent on a: no better than the .* 60", reason)
 
     def test_nothing_learnt_by_what_the_file_says(self, tmp_path: Path) -> None:
-        where = benchmark("a", metric="{unit: percent, better: higher, trivial: 60}")
+        where = benchmark("a", metric=json.dumps({"unit": "percent", "better": "higher", "trivial": 60}))
         suite = write_suite(tmp_path, [fact("c")], [binding("c")], benchmarks=where)
         scores = {("a", "ours"): [52.0, 53, 52.5, 53.1], ("a", "base"): [50.0, 51, 50.4, 51.2]}
         assert World(suite, scores).verdicts()["c"]["verdict"] == "weak baseline"
@@ -386,11 +387,11 @@ class TestFairness:
         ours = "{role: method, optimizer: {name: sgd, lr: 0.5}}"
         weak = self.judged(tmp_path, ours, competent={"score": 51})
         assert weak["verdict"] == "weak baseline"
-        assert weak["design"]["reason"] == "base reaches 50 percent on a; competent is 51"
+        assert re.fullmatch(r"base reaches 50 percent on a; .+ 51", weak["design"]["reason"])
         assert self.judged(tmp_path, ours, competent={"score": 49})["verdict"] == "direction confirmed"
 
     def test_an_arm_is_the_bar(self, tmp_path: Path) -> None:
-        """A trivial predictor on the same seeds; whoever is compared with it needs no other bar."""
+        """Claims against the dummy baseline itself need no other threshold."""
         benchmarks = benchmark("a", competent={"score": "other"})
         facts, bound = [fact("c"), fact("bar")], [binding("c"), binding("bar", against=["other"])]
         suite = write_suite(tmp_path, facts, bound, benchmarks=benchmarks)
@@ -458,7 +459,7 @@ def test_every_verdict_has_a_rank_of_its_own() -> None:
         "contradicted",
         "direction reversed",
         "not reproduced",
-        "no effect worth having",
+        Verdict.NO_EFFECT,
         "inconclusive",
         "not comparable",
         "direction only",
@@ -479,7 +480,7 @@ def test_what_is_decisive_is_taken_back_where_the_shape_decides(verdict: Verdict
 
 
 def test_a_verdict_is_written_in_one_place() -> None:
-    """Adding one touches the vocabulary alone: no other source of the engine says a verdict's word.
+    """Adding one touches the vocabulary alone; no other source of the engine contains its text.
 
     Three are words of something else too: a divergence that makes ``invalid``, a check ``reported``, a tone ``holds``.
     """

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import ast
 import copy
+import json
+import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -159,35 +162,21 @@ def test_words_move_no_trial(trials: Reached, edited: Callable[[Path, str], None
     assert changed > 60, f"only {changed} {kind}s were changed"
 
 
-RENAME = """
+PLANNED = """
 import json
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
 plan = make_plan(load_suite("adamp"), Selection(seeds=(0,)))
-print(json.dumps({f"{link.benchmark}/{link.arm}": link.trial_id for link in plan.links}))
+print(json.dumps([[link.benchmark, link.arm, link.trial_id] for link in plan.links]))
 """
 
 
 def test_names_and_places_of_files_move_no_trial(tmp_path: Path) -> None:
-    """Helper modules are renamed, and their importers follow."""
-    import json
-    import os
-    import shutil
-
+    """Helper modules of a copy are renamed, and their importers follow."""
     root = Path(fingerprint.__file__).parents[2]
     for package in ("harness", "methods", "suites"):
         shutil.copytree(root / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-
-    def planned() -> dict[str, str]:
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-        done = subprocess.run(
-            [sys.executable, "-c", RENAME], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        result: dict[str, str] = json.loads(done.stdout)
-        return result
-
-    before = planned()
+    plan = make_plan(load_suite("adamp"), Selection(seeds=(0,)))
     moves = {
         "suites.tasks.augment": "suites.tasks.augmentations",
         "suites.data.digits": "suites.data.handwritten_digits",
@@ -211,10 +200,14 @@ def test_names_and_places_of_files_move_no_trial(tmp_path: Path) -> None:
                 f"from {package} import {name}\n", f"from {package} import {new.rpartition('.')[2]} as {name}\n"
             )
         path.write_text(text, encoding="utf-8")
-    assert planned() == before
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", PLANNED]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [[link.benchmark, link.arm, link.trial_id] for link in plan.links]
 
 
-def _makes_a_card(node: ast.AST) -> bool:
+def _makes_metadata(node: ast.AST) -> bool:
     inner = ast.walk(node) if isinstance(node, ast.FunctionDef) else ()
     return any(isinstance(item, ast.Call) and getattr(item.func, "id", "").endswith("Metadata") for item in inner)
 
@@ -230,11 +223,11 @@ def _sites(tree: ast.AST) -> list[Callable[[], None]]:
             and (node.func.id.endswith(("Metadata", "Error")) or node.func.id in ("option", "Option", "Key", "print"))
         )
         metadata = isinstance(node, ast.Assign | ast.AnnAssign) and any(
-            isinstance(target, ast.Name) and target.id.lower() in ("metadata", "metadata")
+            isinstance(target, ast.Name) and target.id.lower() == "metadata"
             for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         )
         # an f-string may be a message's, and a function that makes a metadata record describes
-        metadata = metadata or isinstance(node, ast.JoinedStr) or _makes_a_card(node)
+        metadata = metadata or isinstance(node, ast.JoinedStr) or _makes_metadata(node)
         typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
         if silent or metadata or typing:
             spoken.update(id(item) for item in ast.walk(node))
@@ -282,10 +275,12 @@ def test_a_change_of_what_computes_moves_exactly_the_trials_that_reach_it(
     assert done >= 200
 
 
-def test_what_is_imported_is_reached(trials: Reached) -> None:
+@pytest.mark.full
+def test_what_is_imported_is_reached() -> None:
     """Modules that Python loads for a trial's roots count, if they compute."""
-    start = next(iter(sorted(trials.of)))
-    names = [root.partition(":")[0] for root in (*start, fingerprint.LOOP)]
+    plan = make_plan(load_suite("adamp"), Selection(benchmarks=("imagenet-resnet18",), arms=("adamp",), seeds=(0,)))
+    names = sorted({root.partition(":")[0] for root in (*roots_of(plan.trials[0].spec), fingerprint.LOOP)})
+    reached = frozenset(fingerprint.reached(tuple(names)))
     code = f"import importlib, sys; [importlib.import_module(name) for name in {names!r}]"
     code += "; print('\\n'.join(name for name, one in sys.modules.items() if getattr(one, '__file__', None)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -297,21 +292,23 @@ def test_what_is_imported_is_reached(trials: Reached) -> None:
     packages = {name for name in loaded if (fingerprint._file(name) or Path()).name == "__init__.py"}
     # a re-exporting package loads all that it re-exports; what is taken from it counts alone
     assert packages
-    assert "suites.tasks" not in trials.of[start]
-    assert trials.of[start] <= loaded | _lazily(trials, start)
-    assert {name for name in loaded if name.startswith(("suites.", "harness.trial."))} - packages <= trials.of[start]
+    assert "suites.tasks" not in reached
+    assert reached <= loaded | _lazily(reached)
+    assert {name for name in loaded if name.startswith(("suites.", "harness.trial."))} - packages <= reached
 
 
-def _lazily(trials: Reached, start: tuple[str, ...]) -> frozenset[str]:
+def _lazily(reached: frozenset[str]) -> frozenset[str]:
     """Modules imported inside functions, with all that these reach."""
     result: set[str] = set()
-    for name in trials.of[start]:
-        for function in ast.walk(ast.parse(trials.files[name].read_bytes())):
+    for name in reached:
+        path = fingerprint._file(name)
+        assert path is not None
+        for function in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(function, ast.FunctionDef):
                 for node in ast.walk(function):
                     if isinstance(node, ast.ImportFrom) and node.module:
                         result |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return frozenset().union(*(fingerprint.reached((name,)) for name in result if name in trials.files))
+    return frozenset().union(*(fingerprint.reached((name,)) for name in result & reached))
 
 
 def test_another_name_taken_from_a_module_is_other_code(tmp_path: Path) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +15,7 @@ from harness.errors import HarnessError
 from harness.plan import fingerprint
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.plan.selecting import parse_seeds
-from harness.suite import load_suite
+from harness.suite import Suite, load_suite
 
 ROOT = Path(fingerprint.__file__).parents[2]
 
@@ -100,78 +97,66 @@ def test_canonical_text_does_not_hang_on_order(value: dict[str, object]) -> None
     assert json.loads(canonical(value)).keys() == value.keys()
 
 
+Edit = Callable[[dict[str, tuple[str, str]]], None]
+
+
+@pytest.fixture
+def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Edit]:
+    """Replace texts of sources as the fingerprint reads them."""
+    edits: dict[Path, tuple[bytes, bytes]] = {}
+    content = fingerprint.content
+    monkeypatch.setattr(fingerprint, "content", lambda path: content(path).replace(*edits.get(path, (b"", b"")), 1))
+
+    def edit(changes: dict[str, tuple[str, str]]) -> None:
+        for file, (old, new) in changes.items():
+            assert old in (ROOT / file).read_text(), f"{file} no longer has the text that this test edits"
+            edits[ROOT / file] = (old.encode(), new.encode())
+        fingerprint.forget()
+
+    yield edit
+    monkeypatch.undo()
+    fingerprint.forget()
+
+
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the sources that a test may edit."""
-    folder = tmp_path_factory.mktemp("copy")
-    for package in ("harness", "methods", "suites"):
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
+def shipped() -> Suite:
+    return load_suite("adamp")
 
 
-PRINT = """
-import json, sys
-from harness.suite import load_suite
-from harness.plan.planning import make_plan, Selection
-plan = make_plan(load_suite("adamp"), Selection(seeds=(0,)))
-trained = {t.trial_id for t in plan.trials if t.needs}  # these change with the method that made their backbone
-print(json.dumps({f"{l.benchmark}/{l.arm}": l.trial_id for l in plan.links if l.trial_id not in trained}))
-"""
+def planned(suite: Suite) -> dict[tuple[str, str], str]:
+    """Trials that start from no trained weights: others change with the method of their backbone."""
+    plan = make_plan(suite, Selection(seeds=(0,)))
+    trained = {trial.trial_id for trial in plan.trials if trial.needs}
+    return {(link.benchmark, link.arm): link.trial_id for link in plan.links if link.trial_id not in trained}
 
 
-def planned(copy: Path) -> dict[str, str]:
-    """The trials of the shipped suite, planned by the copy's code."""
-    environment = {**os.environ, "PYTHONPATH": str(copy)}
-    done = subprocess.run(
-        [sys.executable, "-c", PRINT], cwd=copy, env=environment, capture_output=True, text=True, check=True
-    )
-    result: dict[str, str] = json.loads(done.stdout)
-    return result
+METHOD = ("METADATA = ", "EDITED = 1\n\nMETADATA = ")
+IMPORT = ("from __future__ import annotations\n", "from __future__ import annotations\nEDITED = 1\n")
+UNREACHED = ("harness/store/writer.py", "harness/cli/run.py", "harness/execute/dispatch.py")
 
 
-def changed_arms(copy: Path, file: str, old: str, new: str) -> set[str]:
-    """The arms whose trials change when a file is edited."""
-    before = planned(copy)
-    path = copy / file
-    text = path.read_text()
-    assert old in text, f"{file} no longer has the text that this test edits"
-    path.write_text(text.replace(old, new, 1))
-    try:
-        after = planned(copy)
-    finally:
-        path.write_text(text)
-    return {cell.split("/")[1] for cell in before if before[cell] != after[cell]}
-
-
-def optimizers_of_arms() -> dict[str, str]:
-    arms = load_suite("adamp").model.arms
-    names = {}
-    for name, arm in arms.items():
-        slot = arm.optimizer
-        names[name] = slot if isinstance(slot, str) else str((slot or {}).get("name"))
-    return names
-
-
-@pytest.mark.parametrize("method", ["sgdp", "adamp"])
-def test_editing_a_method_re_runs_only_its_own_trials(copy: Path, method: str) -> None:
-    marker = "METADATA = "
-    changed = changed_arms(copy, f"methods/optimizers/{method}.py", marker, "EDITED = 1\n\n" + marker)
-    of = optimizers_of_arms()
-    assert {of[arm] for arm in changed} == {method}
-
-
-def test_editing_store_judge_or_command_line_re_runs_nothing(copy: Path) -> None:
-    before = planned(copy)
-    for file in ("harness/store/writer.py", "harness/cli/run.py", "harness/execute/dispatch.py"):
-        with (copy / file).open("a") as source:
-            source.write("\nEDITED = 1\n")
-    assert planned(copy) == before
-
-
-def test_editing_the_loop_re_runs_everything(copy: Path) -> None:
-    changed = changed_arms(copy, "harness/trial/loop.py", "LOGGED_STEPS = 200", "LOGGED_STEPS = 201")
-    assert changed == set(optimizers_of_arms()) & changed
-    assert len(changed) >= 5
+@pytest.mark.parametrize(
+    ("changes", "optimizers"),
+    [
+        ({"methods/optimizers/sgdp.py": METHOD}, {"sgdp"}),
+        ({"methods/optimizers/adamp.py": METHOD}, {"adamp"}),
+        (dict.fromkeys(UNREACHED, IMPORT), set()),
+        ({"harness/trial/loop.py": ("LOGGED_STEPS = 200", "LOGGED_STEPS = 201")}, None),
+    ],
+    ids=["sgdp", "adamp", "unreached", "loop"],
+)
+def test_an_edit_re_runs_the_trials_that_reach_it(
+    shipped: Suite, edit: Edit, changes: dict[str, tuple[str, str]], optimizers: set[str] | None
+) -> None:
+    before = planned(shipped)
+    edit(changes)
+    after = planned(shipped)
+    changed = {place for place in before if before[place] != after[place]}
+    if optimizers is None:
+        assert changed == set(before)
+    else:
+        slots = [shipped.model.arms[arm].optimizer for _, arm in changed]
+        assert {slot if isinstance(slot, str) else slot["name"] for slot in slots if slot} == optimizers
 
 
 def test_re_exports_are_looked_through() -> None:
@@ -181,21 +166,15 @@ def test_re_exports_are_looked_through() -> None:
     assert not {name for name in reached if name.startswith(("harness.store", "harness.cli", "reports"))}
 
 
-def test_editing_a_base_module_changes_what_reaches_it_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    roots = {"table": "suites.data.tables:table", "digits": "suites.data.digits:digits"}
+def test_editing_a_base_module_changes_what_reaches_it_and_nothing_else(edit: Edit) -> None:
+    def fingerprints() -> list[str]:
+        return [fingerprint.fingerprint([f"suites.data.{root}"]) for root in ("tables:table", "digits:digits")]
 
-    def all_fingerprints() -> dict[str, str]:
-        fingerprint.forget()
-        return {name: fingerprint.fingerprint([root]) for name, root in roots.items()}
-
-    before, content = all_fingerprints(), fingerprint.content
-    edited = (b"MOST_CELLS = 1_000_000_000", b"MOST_CELLS = 1_000_000_001")
-    with monkeypatch.context() as patched:
-        patched.setattr(fingerprint, "content", lambda path: content(path).replace(*edited))
-        after = all_fingerprints()
-    fingerprint.forget()
-    assert before["table"] != after["table"]
-    assert before["digits"] == after["digits"]
+    table, digits = fingerprints()
+    edit({"harness/base/tables.py": ("MOST_CELLS = 1_000_000_000", "MOST_CELLS = 1_000_000_001")})
+    edited_table, edited_digits = fingerprints()
+    assert table != edited_table
+    assert digits == edited_digits
 
 
 def with_teacher(tiny: Path, seeds: str) -> None:

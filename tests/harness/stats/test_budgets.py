@@ -18,6 +18,7 @@ SCORES = st.lists(st.floats(-100, 100).map(lambda x: round(x, 2)), min_size=1, m
 # simulations
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("levels", [0, 5])
 def test_expected_best_band_covers_the_whole_curve(levels):
     """Uniform scores, and the same rounded down to a few levels (ties)."""
@@ -38,6 +39,7 @@ def test_expected_best_band_covers_the_whole_curve(levels):
     assert np.mean(covered) >= 0.9
 
 
+@pytest.mark.full
 def test_median_band_covers_the_whole_curve():
     rng = np.random.default_rng(18)
     budgets = [1, 2, 3, 5, 8, 13, 20, 50]

@@ -25,6 +25,7 @@ def largest(paths):
 # the table
 
 
+@pytest.mark.full
 def test_the_table_is_what_its_script_makes():
     stored = json.loads(TABLE.read_text(encoding="utf-8"))
     assert stored["paths"] >= 1_000_000
@@ -46,7 +47,7 @@ def test_thresholds_of_the_specification(cap, five, hundredth):
 
 
 def test_a_cap_of_three_is_the_t_test():
-    """With a single interim analysis the largest E is that of t, so the threshold at .05 is E of the t quantile."""
+    """A single interim analysis: the threshold at .05 is E of the t quantile."""
     t2 = 4.302653**2
     log_e = -0.5 * math.log(2.5) + 1.5 * (math.log1p(t2 / 2) - math.log1p(t2 / 5))
     assert SequentialRule(0.5, 3).log_threshold(0.05) == pytest.approx(log_e, abs=0.003)
@@ -71,6 +72,7 @@ def test_p_and_threshold_are_each_other_inverted(cap):
 # simulations
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("cap", [3, 6, 12, 20])
 def test_level_over_every_look_up_to_the_cap(cap):
     paths = np.random.default_rng(400 + cap).normal(0.0, 3.0, (60_000, cap))

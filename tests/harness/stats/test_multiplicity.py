@@ -37,6 +37,7 @@ def t_test_p(differences):
 # simulations
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("effects", [[0.0] * 5, [0.0, 0.0, 3.0, 3.0, 0.0]])
 def test_holm_family_wise_error_with_a_shared_baseline(effects):
     rng = np.random.default_rng(31)
@@ -47,6 +48,7 @@ def test_holm_family_wise_error_with_a_shared_baseline(effects):
     assert np.mean((p[:, null] <= 0.05).any(axis=1)) > 0.08  # uncorrected, so there was something to control
 
 
+@pytest.mark.full
 def test_benjamini_hochberg_false_discovery_rate_with_a_shared_baseline():
     effects = [0.0] * 8 + [2.5] * 4
     p = t_test_p(shared_baseline(np.random.default_rng(32), 8_000, effects, 6))
@@ -56,6 +58,7 @@ def test_benjamini_hochberg_false_discovery_rate_with_a_shared_baseline():
     assert rejected[:, 8:].mean() > 0.5
 
 
+@pytest.mark.full
 def test_holm_over_p_of_the_largest_evidence_at_data_dependent_stops():
     """Comparisons with a shared baseline stop once any is significant after correction."""
     paths = shared_baseline(np.random.default_rng(35), 3_000, [0.0] * 4, 15)
@@ -64,6 +67,7 @@ def test_holm_over_p_of_the_largest_evidence_at_data_dependent_stops():
     assert np.mean(smallest <= 0.05) <= 0.05
 
 
+@pytest.mark.full
 def test_partial_conjunction_level_when_one_fewer_is_real():
     rng = np.random.default_rng(36)
     p = t_test_p(shared_baseline(rng, 8_000, [50.0, 0.0, 0.0, 0.0, 0.0], 6))
@@ -74,6 +78,7 @@ def test_partial_conjunction_level_when_one_fewer_is_real():
     assert np.mean(all_but_one.max(axis=1) <= 0.05) == pytest.approx(0.05, abs=0.01)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("seeds", "seed_sd", "item_sd", "noise", "least"),
     [(3, 0.0, 1.0, 1.0, 0.94), (3, 0.3, 1.0, 1.0, 0.91), (5, 0.2, 0.2, 1.0, 0.93), (6, 1.0, 0.0, 1.0, 0.935)],

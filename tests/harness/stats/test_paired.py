@@ -44,6 +44,7 @@ def distribution_sensitive(differences, alpha=0.05):
 # simulations
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_paired_t_covers_at_its_nominal_level_on_normal_data(n):
     rng = np.random.default_rng(100 + n)
@@ -51,6 +52,7 @@ def test_paired_t_covers_at_its_nominal_level_on_normal_data(n):
     assert 0.94 <= covered <= 0.96
 
 
+@pytest.mark.full
 def test_sign_flip_keeps_its_level_on_symmetric_heavy_tails():
     rng = np.random.default_rng(3)
     rejected = np.mean([sign_flip_p(row) <= 0.05 for row in rng.standard_cauchy((4_000, 8))])
@@ -59,6 +61,7 @@ def test_sign_flip_keeps_its_level_on_symmetric_heavy_tails():
     assert rejected <= 0.055
 
 
+@pytest.mark.full
 def test_bootstrap_coverage():
     rng = np.random.default_rng(11)
     normal = coverage(rng.standard_normal, 0.0, 10, lambda row: studentised_bootstrap(row, resamples=499), 1_500)
@@ -333,6 +336,7 @@ def test_equal_differences_on_coarse_scores_keep_the_level():
         assert np.mean(t >= stats.t.ppf(0.975, 2)) <= 0.052
 
 
+@pytest.mark.full
 def test_six_seeds_are_worth_more_than_five():
     rng = np.random.default_rng(29)
 
@@ -345,6 +349,7 @@ def test_six_seeds_are_worth_more_than_five():
     assert confirmed(0.0, 6) == pytest.approx(0.046, abs=0.015)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("n", "effect"), [(3, 4.0), (5, 1.0), (8, 0.0), (6, -2.0)])
 def test_interval_of_the_standardised_effect_covers(n, effect):
     rows = np.random.default_rng(50 + n).normal(effect, 1.0, (3_000, n))

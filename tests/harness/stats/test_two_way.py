@@ -28,6 +28,7 @@ def test_it_is_the_balanced_interval_where_all_items_are_common() -> None:
     assert unbalanced.high - unbalanced.low == pytest.approx(crossed.high - crossed.low, rel=0.02)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("seeds", [3, 6])
 def test_coverage_with_two_thirds_shared(seeds: int) -> None:
     rng = np.random.default_rng(seeds)
