@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.app.imports import import_results as import_results
+    from harness.app.preflight import check_suites as check_suites
     from harness.app.report import ReportRequest as ReportRequest
     from harness.app.report import write_report as write_report
     from harness.app.request import Request as Request
@@ -35,6 +37,8 @@ _HOMES = {
     "Selection": "harness.plan.planning",
     "Suite": "harness.suite",
     "SuiteRun": "harness.app.running",
+    "check_suites": "harness.app.preflight",
+    "import_results": "harness.app.imports",
     "judge_suite": "harness.judge.stored",
     "judge_table": "harness.imports.table_verdicts",
     "load_suite": "harness.suite",

@@ -237,13 +237,16 @@ def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]
         for name, setting in plan.settings.items()
     }
     dumped = json.loads(suite.model.model_dump_json(exclude={"facts", "benchmarks"}))
-    where: dict[str, Any] = {"path": str(suite.path.resolve()), "absent": list(plan.absent)}
-    where["resolved"] = suite_to_json(suite)  # judging and pages read it there
-    requested = {
+    return {
+        **dumped,
+        "path": str(suite.path.resolve()),
+        "absent": list(plan.absent),
+        "resolved": suite_to_json(suite),  # judging and pages read it there
         "seeds_asked": {"seeds": selection.seeds, "cap": selection.cap},
         "overrides": dict(selection.overrides),
+        "benchmarks": benchmarks,
+        "sources": sources,
     }
-    return {**dumped, **where, **requested, "benchmarks": benchmarks, "sources": sources}
 
 
 @contextlib.contextmanager

@@ -7,12 +7,11 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
 
 from harness.app.request import SessionRequest
 from harness.app.running import RunningSuite
 from harness.app.session import Session, now
-from harness.execute.dispatch import Watch
+from harness.execute.dispatch import Policy, Watch
 from harness.execute.environment import environment, environment_id
 from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
@@ -25,7 +24,8 @@ from harness.store import Reader, Writer
 from harness.store.events import EnvironmentEvent, SweepEvent, SweepPointEvent
 from harness.suite import Suite
 from harness.sweep.study import Drawing, configurations_plan, search_plan, should_prune
-from harness.sweep.summary import compare, summarise
+from harness.sweep.summary import SweepSummary, compare, summarise
+from harness.trial.options import Values
 from harness.vocabulary import Status
 
 Outcomes = Callable[[Plan, Mapping[str, str]], Iterator[tuple[Job, Outcome]]]
@@ -158,6 +158,40 @@ class Search:
         }
         self.owner.record(SweepPointEvent(row), durable=False)
 
+    def record(self, status: str, summary: SweepSummary | None = None, compared: Sequence[str] | None = None) -> None:
+        """Record the sweep with its status, its summary and the claims of its comparison."""
+        tuning = self.tuning
+        spaces = {
+            arm: {key: limits.model_dump(exclude_none=True) for key, limits in space.items()}
+            for arm, space in tuning.spaces.items()
+        }
+        row = {
+            "sweep_id": tuning.sweep_id,
+            "suite": tuning.suite.name,
+            "benchmark": tuning.benchmark,
+            "arms": list(tuning.arms),
+            "sampler": tuning.sampler,
+            "budget": self.budget,
+            "scale": tuning.scale,
+            "status": status,
+            "spec": {
+                "metric": tuning.metric,
+                "selection_metric": tuning.selection_metric,
+                "better": tuning.better,
+                "pruner": tuning.pruner,
+                "seeds": tuning.seeds,
+                "fresh": tuning.fresh,
+                "batch": tuning.batch,
+                "command": self.session.request.command,
+                "overrides": dict(tuning.overrides),
+                "spaces": spaces,
+                **(summary or {}),
+                **({} if compared is None else {"comparison": list(compared)}),
+            },
+        }
+        started = {"started_at": now()} if status == "running" else {}
+        self.owner.record(SweepEvent(row | started))
+
 
 def _take(point: Point, rung: int, status: str, score: float | None) -> None:
     """Add a trial to its point: a failure outweighs a divergence, and either outweighs a score."""
@@ -166,32 +200,6 @@ def _take(point: Point, rung: int, status: str, score: float | None) -> None:
     else:
         diverged = status == Status.DIVERGED and point.status != "failed"
         point.status, point.value = "diverged" if diverged else "failed", math.nan
-
-
-def sweep_row(tuning: Tuning, budget: int, command: str) -> dict[str, Any]:
-    """The sweep's row in the database."""
-    spec = {
-        "metric": tuning.metric,
-        "selection_metric": tuning.selection_metric,
-        "better": tuning.better,
-        "pruner": tuning.pruner,
-        "seeds": tuning.seeds,
-        "fresh": tuning.fresh,
-        "batch": tuning.batch,
-        "command": command,
-        "overrides": dict(tuning.overrides),
-        "spaces": {n: {k: r.model_dump(exclude_none=True) for k, r in s.items()} for n, s in tuning.spaces.items()},
-    }
-    return {
-        "sweep_id": tuning.sweep_id,
-        "suite": tuning.suite.name,
-        "benchmark": tuning.benchmark,
-        "arms": list(tuning.arms),
-        "sampler": tuning.sampler,
-        "budget": budget,
-        "scale": tuning.scale,
-        "spec": spec,
-    }
 
 
 def run_protocol(running: RunningSuite) -> None:
@@ -229,18 +237,15 @@ def _run(running: RunningSuite, plan: Plan) -> None:
 
 def _tune(running: RunningSuite, search: EqualSearch) -> None:
     """Run one search, stored as a sweep: its page shows every configuration."""
-    owner, tuning = running.session.owner, search.tuning
-    row = sweep_row(tuning, search.budget, running.request.command)
-    owner.record(SweepEvent({**row, "status": "running", "started_at": now()}))
-    tried = Search(tuning, search.budget, running.session, running.once)
+    tried = Search(search.tuning, search.budget, running.session, running.once)
+    tried.record("running")
     try:
         tried.tune()
     except BaseException:
-        owner.record(SweepEvent({**row, "status": "cancelled"}))
+        tried.record("cancelled")
         raise
-    summary = summarise(tuning, tried.points, search.budget)
     status = "done" if running.result.stopped is None else "cancelled"
-    owner.record(SweepEvent({**row, "status": status, "spec": {**row["spec"], **summary}}))
+    tried.record(status, summarise(search.tuning, tried.points, search.budget))
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +260,7 @@ class SweepRequest(SessionRequest):
     pruner: str | None = None
     seeds: int | None = None
     fresh: int | None = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Values = field(default_factory=Values)
 
     @property
     def tuning(self) -> TuningRequest:
@@ -271,10 +276,10 @@ class SweepResult:
     suite: Suite
     plan: Plan | None
     points: dict[str, list[Point]]
-    chosen: dict[str, dict[str, Any]]
+    chosen: Mapping[str, Values]
     verdicts: tuple[VerdictRow, ...]
     ran: int
-    summary: dict[str, Any]
+    summary: SweepSummary
 
 
 def run_sweep(suite: Suite, request: SweepRequest, watch: Watch) -> SweepResult:
@@ -287,17 +292,16 @@ def run_sweep(suite: Suite, request: SweepRequest, watch: Watch) -> SweepResult:
     tuning = make_tuning(suite, request.tuning)
     with Writer(request.database, f"sweep-{tuning.sweep_id}-{now().replace(':', '')}") as owner:
         owner.record(EnvironmentEvent(environment_id(), environment()))
-        row = sweep_row(tuning, request.budget, request.command)
-        owner.record(SweepEvent({**row, "status": "running", "started_at": now()}))
+        session = Session(owner, request, Policy(), watch)
+        search = Search(tuning, request.budget, session)
+        search.record("running")
         try:
-            with Session(owner, request, request.policy, watch) as session:
-                search = Search(tuning, request.budget, session)
+            with session:
                 search.tune()
                 summary = summarise(tuning, search.points, request.budget)
                 plan, derived, verdicts = compare(tuning, search.run, owner, summary)
         except BaseException:
-            owner.record(SweepEvent({**row, "status": "cancelled"}))
+            search.record("cancelled")
             raise
-        compared = {"comparison": [verdict.claim_id for verdict in verdicts]}
-        owner.record(SweepEvent({**row, "status": "done", "spec": {**row["spec"], **summary, **compared}}))
+        search.record("done", summary, [verdict.claim_id for verdict in verdicts])
     return SweepResult(tuning.sweep_id, derived, plan, search.points, summary["chosen"], verdicts, search.ran, summary)

@@ -69,17 +69,16 @@ def import_command(files: tuple[Path, ...], suite: str, scale: str, database: Pa
 
     Importing the same file again adds nothing.
     """
-    from harness.app.imports import ImportRequest, import_results
+    from harness.app.imports import import_results
     from harness.imports.mapping import WORDS, Flags
     from harness.suite import load_suite
 
     loaded = load_suite(suite)
-    map_file, kind, dry_run = (names.pop(name) for name in ("map_file", "kind", "dry_run"))
+    dry_run = names.pop("dry_run")
+    request = {"scale": scale, "dry_run": dry_run, **{name: names.pop(name) for name in ("map_file", "kind")}}
     columns = {word: column for word in WORDS if (column := names.pop(f"{word}_column")) is not None}
     flags = Flags(columns=columns, **names)  # the other options have the names of its fields
-    stored = import_results(
-        files, loaded, database, ImportRequest(scale, map_file, flags, kind, dry_run, command_line())
-    )
+    stored = import_results(files, loaded, database, flags=flags, command=command_line(), **request)
     if form == "json":
         rows = [asdict(imported) for imported in stored]
         click.echo(json.dumps({"suite": loaded.name, "scale": scale, "dry_run": dry_run, "files": rows}))
@@ -136,7 +135,6 @@ INIT_EXAMPLE = """
 Examples:
   harness init mine.yaml --script train.py --option opt --arm adam --arm adamp --metric accuracy
   harness init photos.yaml --data photos/
-  harness init --table results.csv
 """
 
 
@@ -148,7 +146,6 @@ _DATA = "Create a suite for this image folder: train/CLASS/, test/CLASS/."
 @click.argument("file", type=PATH, default=Path("mine.yaml"), metavar="[FILE.yaml]")
 @click.option("--script", type=PATH, metavar="FILE", help=_SCRIPT)
 @click.option("--data", "folder", type=PATH, metavar="DIR", help=_DATA)
-@click.option("--table", type=PATH, metavar="FILE", help="Print the 'harness judge' command for this table of results.")
 @click.option("--arm", "arms", multiple=True, metavar="NAME", help="Add an arm; the first is the baseline.")
 @click.option("--option", metavar="NAME", help="Pass the arm's name to the script by this option.")
 @click.option("--metric", metavar="M", help="Compare this metric, which the script prints at its end.")
@@ -160,7 +157,6 @@ def init_command(
     file: Path,
     script: Path | None,
     folder: Path | None,
-    table: Path | None,
     arms: tuple[str, ...],
     option: str | None,
     metric: str | None,
@@ -171,17 +167,14 @@ def init_command(
 ) -> None:
     """Create a suite file for your training script or images.
 
-    With --table, print the 'harness judge' command for a table of results instead.
+    'harness judge' judges a table of results without a suite.
     """
     from harness.imports.table_scores import better_of
     from harness.suite import load_suite
     from harness.suite.starting import FOLDER_ARMS, FOLDER_METRIC, FirstSuite, for_folder, for_script, suite_name
 
-    if sum(path is not None for path in (script, folder, table)) != 1:
-        raise HarnessError("give one of --script FILE, --data DIR and --table FILE")
-    if table is not None:
-        click.echo(_judging(table))
-        return
+    if (script is None) == (folder is None):
+        raise HarnessError("give one of --script FILE and --data DIR; 'harness judge' reads a table of results")
     if file.exists() and not force:
         raise HarnessError(f"{file} exists; choose another name or --force")
     name = suite_name(file)
@@ -200,15 +193,3 @@ def init_command(
     load_suite(file)  # reports where the file is not valid
     click.echo(text, nl=False)
     click.echo(f"\nwritten to {file}; next: harness run {file}", err=True)
-
-
-def _judging(table: Path) -> str:
-    """Return the command that judges a table, with its columns."""
-    from harness.imports.result_files import read_table
-
-    rows = read_table(table)
-    return (
-        f"columns of {table}: {', '.join(rows.columns)}\n"
-        f"harness judge {table} --method A --against B --metric M [--pair seed] [--by dataset]\n"
-        "A and B are two of the arms, as a column names them, or two columns."
-    )

@@ -30,16 +30,15 @@ if TYPE_CHECKING:
 @click.argument("kind")
 @click.argument("pattern", default="*")
 @database_option
-@click.option("--stale", is_flag=True, help="List only trials that no shipped suite requests any more.")
 @json_option
-def list_command(kind: str, pattern: str, database: Path, stale: bool, as_json: bool) -> None:
+def list_command(kind: str, pattern: str, database: Path, as_json: bool) -> None:
     """List suites, benchmarks, methods, tasks, data, models, runs or trials; PATTERN filters names.
 
     'harness show TRIAL' shows one trial.
     """
     from harness.results.listing import listed
 
-    rows = [row for row in listed(kind, database, stale=stale) if fnmatch(str(next(iter(row.values()))), pattern)]
+    rows = [row for row in listed(kind, database) if fnmatch(str(next(iter(row.values()))), pattern)]
     if as_json:
         click.echo(json.dumps(rows, default=str))
     elif rows:

@@ -20,6 +20,7 @@ from harness.store import Writer, open_reader
 from harness.store.events import TaggedEvent
 from harness.store.queries import Queries
 from harness.suite import Suite
+from harness.trial.options import Values
 from harness.vocabulary import Protocol, Status
 
 _OWN = f"('{Protocol.PUBLISHED}', '{Protocol.TUNED}')"
@@ -51,7 +52,7 @@ class StoredRun:
     environment_id: str
     roles: Mapping[str, str] = field(repr=False)
     benchmarks: Mapping[str, Mapping[str, Any]] = field(repr=False)
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Values = field(default_factory=Values)
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> StoredRun:
@@ -69,7 +70,7 @@ class StoredRun:
             str(row["environment_id"] or ""),
             {name: str(arm.get("role")) for name, arm in (spec.get("arms") or {}).items()},
             spec.get("benchmarks") or {},
-            _typed_overrides(str(row["command"] or "")) if value is None else value,
+            _typed_overrides(str(row["command"] or "")) if value is None else Values(value),
         )
 
     @property
@@ -83,15 +84,15 @@ class StoredRun:
         return ", ".join(f"{key}={value}" for key, value in self.overrides.items())
 
 
-def _typed_overrides(command: str) -> dict[str, str]:
+def _typed_overrides(command: str) -> Values:
     """Return ``--set`` of a command line: runs of older versions stored nothing else of it."""
     try:
         words = shlex.split(command)
     except ValueError:
-        return {}
+        return Values()
     pairs = [words[at + 1] for at, word in enumerate(words[:-1]) if word == "--set"]
     pairs += [word.removeprefix("--set=") for word in words if word.startswith("--set=")]
-    return {key: value for key, equals, value in (pair.partition("=") for pair in pairs) if equals}
+    return Values({key: value for key, equals, value in (pair.partition("=") for pair in pairs) if equals})
 
 
 def find_run(reader: Queries, text: str) -> StoredRun:

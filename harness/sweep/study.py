@@ -14,7 +14,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from harness.errors import HarnessError
 from harness.plan.estimate import StoredCosts
@@ -24,6 +24,7 @@ from harness.plan.tuning import Point, Tuning
 from harness.suite import Suite
 from harness.suite.search_models import SpaceRange
 from harness.suite.spaces import Space, with_point
+from harness.trial.options import Scalar
 from harness.trial.seeds import derive
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Drawing:
     space: Space
     sampler: str
     maximise: bool
-    first: Mapping[str, Any] = field(default_factory=dict)
+    first: Mapping[str, Scalar] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tuning: Tuning, arm: str) -> Self:
@@ -96,7 +97,7 @@ class Drawing:
             drawn.append(Point(number, dict(study.ask(spread).params)))
         return drawn
 
-    def _random(self, number: int) -> dict[str, Any]:
+    def _random(self, number: int) -> dict[str, Scalar]:
         """An independent draw, with replacement; a study's history or other hyper-parameters change nothing."""
         from optuna.samplers import RandomSampler
 
@@ -106,7 +107,7 @@ class Drawing:
             for key, spread in distributions(self.space).items()
         }
 
-    def grid(self) -> list[dict[str, Any]]:
+    def grid(self) -> list[dict[str, Scalar]]:
         """Every combination: the first one, then the others in an order shuffled by the study."""
         for key, item in self.space.items():
             if item.choices is None:
@@ -244,7 +245,7 @@ def tuned_cells(suite: Suite, plan: Plan) -> list[TunedConfiguration]:
 
 
 def configurations_plan(
-    tuning: Tuning, tried: Mapping[str, tuple[str, Mapping[str, Any]]], seeds: Sequence[int]
+    tuning: Tuning, tried: Mapping[str, tuple[str, Mapping[str, Scalar]]], seeds: Sequence[int]
 ) -> Plan:
     """The plan of configurations; ``tried`` has their arm and hyper-parameters by name."""
     added = {name: with_point(tuning.arms[arm], tuning.fill, params) for name, (arm, params) in tried.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from harness.suite import Suite
 from harness.suite.models import Arm, Claim, MechanismCheck, Metric, PaperClaim, Published
 from harness.suite.spaces import with_point
 from harness.sweep.study import Drawing, worst_value
+from harness.trial.options import Values
 from harness.vocabulary import Verdict
 
 if TYPE_CHECKING:
@@ -32,7 +33,37 @@ RANGES = {"percent": (0.0, 100.0), "fraction": (0.0, 1.0), "BLEU": (0.0, 100.0),
 """The values that a metric of a unit can take."""
 
 
-def summarise(tuning: Tuning, points: Mapping[str, Sequence[Point]], budget: int) -> dict[str, Any]:
+class Curve(TypedDict):
+    """The best of B configurations by B, with its band."""
+
+    budget: list[int]
+    expected: list[float]
+    middle: list[float]
+    low: list[float]
+    high: list[float]
+    band: str
+
+
+class BudgetCurves(TypedDict, total=False):
+    """Curves by arm; differences to the first arm and their bands by pair."""
+
+    curves: dict[str, Curve]
+    differences: dict[str, list[float]]
+    difference_bands: dict[str, dict[str, list[float]]]
+
+
+class SweepSummary(BudgetCurves):
+    """Results of a sweep by arm; ``equal``: all arms had the whole budget."""
+
+    chosen: dict[str, Values]
+    told: dict[str, int]
+    rungs: dict[str, int]
+    equal: bool
+    best_so_far: dict[str, list[float]]
+    importances: dict[str, dict[str, float]]
+
+
+def summarise(tuning: Tuning, points: Mapping[str, Sequence[Point]], budget: int) -> SweepSummary:
     """Chosen values, expected best-of-B curves with simultaneous bands (random draws only), their difference,
     best so far, importances, and whether the budgets were equal.
 
@@ -44,17 +75,18 @@ def summarise(tuning: Tuning, points: Mapping[str, Sequence[Point]], budget: int
     message = {arm: sum(point.status != "failed" for point in tried[arm]) for arm in tuning.arms}
     whole = all(len(p.trial_ids) >= tuning.seeds for item in tried.values() for p in item if p.status == "told")
     sign = _sign(tuning)
-    summary: dict[str, Any] = {
+    curves: BudgetCurves = {}
+    if tuning.sampler == "random" and min(len(v) for v in values.values()) >= 2:
+        curves = budget_curves({arm: sign * v for arm, v in values.items()}, sign, _support(tuning, sign))
+    return {
         "chosen": {arm: best_point(tuning, tried[arm]) for arm in tuning.arms},
         "told": message,
         "rungs": {arm: sum(len(point.trial_ids) for point in tried[arm]) for arm in tuning.arms},
         "equal": whole and all(count == budget for count in message.values()),
         "best_so_far": {arm: (np.fmax.accumulate(sign * v) * sign).tolist() for arm, v in values.items()},
         "importances": {arm: importances(tuning, arm, tried[arm]) for arm in tuning.arms},
+        **curves,
     }
-    if tuning.sampler == "random" and min(len(v) for v in values.values()) >= 2:
-        summary |= budget_curves({arm: sign * v for arm, v in values.items()}, sign, _support(tuning, sign))
-    return summary
 
 
 def _sign(tuning: Tuning) -> float:
@@ -78,7 +110,7 @@ def told_values(tuning: Tuning, points: Sequence[Point]) -> np.ndarray:
     return np.asarray([math.nan if value is None else value for value in message], dtype=float)
 
 
-def budget_curves(values: Mapping[str, np.ndarray], sign: float, support: tuple[float, float]) -> dict[str, Any]:
+def budget_curves(values: Mapping[str, np.ndarray], sign: float, support: tuple[float, float]) -> BudgetCurves:
     """Return the arms' curves over B = 1…N, and differences to the first.
 
     ``values``: up = better; the curves are in the metric's own direction again, differences positive where the arm is
@@ -106,7 +138,7 @@ def _bands(values: np.ndarray, support: tuple[float, float], alpha: float, budge
     return stats.median_best_band(values, alpha, budgets)
 
 
-def _curve(signed: np.ndarray, sign: float, support: tuple[float, float]) -> dict[str, Any]:
+def _curve(signed: np.ndarray, sign: float, support: tuple[float, float]) -> Curve:
     budgets = range(1, len(signed) + 1)
     band = _bands(signed, support, ALPHA, budgets)
     low, high = (band.low, band.high) if sign > 0 else (-band.high, -band.low)
@@ -144,7 +176,7 @@ def importances(tuning: Tuning, arm: str, points: Sequence[Point]) -> dict[str, 
 
 
 def compare(
-    tuning: Tuning, run: Callable[[Plan], Iterable[object]], owner: Writer, summary: Mapping[str, Any]
+    tuning: Tuning, run: Callable[[Plan], Iterable[object]], owner: Writer, summary: SweepSummary
 ) -> tuple[Plan, Suite, tuple[VerdictRow, ...]]:
     """Run the chosen configurations on fresh seeds and judge their differences.
 
@@ -182,7 +214,7 @@ def compare(
     return plan, suite, judgement.verdicts
 
 
-def unequal(summary: Mapping[str, Any]) -> str:
+def unequal(summary: SweepSummary) -> str:
     """Why a comparison after unequal budgets is invalid."""
     message = ", ".join(f"{arm} {count} ({summary['rungs'][arm]} trials)" for arm, count in summary["told"].items())
     return f"unequal tuning budgets: configurations tried {message}"
