@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -18,6 +18,7 @@ from harness.base.text import number as number
 from harness.base.text import probability as probability
 from harness.base.text import score as score
 from harness.base.text import setting as setting
+from harness.judge.detail import EffectSize
 from harness.results.verdict_text import UNKNOWN as UNKNOWN
 from harness.results.verdict_text import base_of as base_of
 from harness.vocabulary import Tone, Verdict
@@ -56,6 +57,23 @@ def finite(value: Any) -> float | None:
         return None
     number = float(value)
     return number if math.isfinite(number) else None
+
+
+def present(value: float | None, show: Callable[[float], str] = number, unit: str = "") -> str | None:
+    """A number with its unit as text; None where there is no finite number."""
+    return f"{show(value)} {unit}".strip() if value is not None and math.isfinite(value) else None
+
+
+def effect_size(effect: EffectSize) -> str | None:
+    """d_z with its exact interval; None without one."""
+    low, high = effect.d_z_low, effect.d_z_high
+    ends = interval(-math.inf if low is None else low, math.inf if high is None else high)
+    return None if effect.d_z is None else f"{number(effect.d_z)} {ends}"
+
+
+def counts(*values: int) -> str | None:
+    """Counts separated by commas; None where all are zero."""
+    return ", ".join(map(str, values)) if any(values) else None
 
 
 def side(low: Any, high: Any) -> Tone:

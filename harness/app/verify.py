@@ -21,12 +21,12 @@ from harness.app.jobs import check_data, job_of, trained_weights_of
 from harness.app.request import SessionRequest
 from harness.app.run import new_run_id
 from harness.app.session import Session, now, trial_row
+from harness.base.values import plain
 from harness.data.checksums import sha256_of
 from harness.execute.dispatch import Policy, Watch
 from harness.execute.environment import environment, environment_id
 from harness.plan.imported import FINGERPRINT
 from harness.plan.planning import Plan, Selection, Trial, make_plan
-from harness.results.verdict_text import plain
 from harness.store import Outcome, Queries, Writer, open_reader
 from harness.store.events import AdoptedEvent, EnvironmentEvent, LogEvent, OutcomeEvent, PlannedEvent
 from harness.suite import Suite

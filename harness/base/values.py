@@ -60,3 +60,15 @@ def flat(nested: Mapping[str, ValueT], before: str = "") -> Iterator[tuple[str, 
 def texts_of(nested: Mapping[str, ValueT]) -> dict[str, str]:
     """The leaves of nested mappings as text by dotted name."""
     return {name: "" if value is None else str(value) for name, value in flat(nested)}
+
+
+def plain(value: Any, named: bool = False) -> Any:
+    """Return a value as JSON has it; infinities and NaN as null, or ``named``: as text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        name = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return name if named else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, named) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, named) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.base.text import count
+from harness.base.values import plain as plain
 from harness.cli.streams import raw_of, visible
-from harness.results.verdict_text import plain as plain
 
 counted = count
 PIPED_WIDTH = 240  # a pipe has no width; tables wrapped at 80 columns cannot be searched

@@ -6,7 +6,6 @@ each benchmark counts each. Groups of claims have separate lines, and reversed v
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from harness.base.text import count, interval, listed, number, probability, setting
+from harness.base.values import plain
 from harness.judge.detail import VerdictDetail, finite, from_json
 from harness.judge.rows import VerdictRow
 from harness.vocabulary import Protocol, Tone, Verdict
@@ -362,15 +362,3 @@ def _cells(record: Mapping[str, Any], suite: str) -> dict[str, Any]:
         "stand_in": detail.stand_in_name,
         "reason": detail.reason,
     }
-
-
-def plain(value: Any, named: bool = False) -> Any:
-    """Return a value as JSON has it; infinities and NaN as null, or ``named``: as text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        name = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-        return name if named else None
-    if isinstance(value, Mapping):
-        return {str(key): plain(item, named) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, named) for item in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from harness.base.yaml_nodes import Node
 from harness.errors import Place, Problem, SuiteError, choices
 from harness.suite.models import Ablate, Arm, SuiteFile
-from harness.suite.settings import Settings
+from harness.suite.strict import Settings
 from harness.suite.values import Mistake, MistakesError
 from harness.vocabulary import SLOTS
 

@@ -15,7 +15,7 @@ from harness.registry.metadata import TaskMetadata
 from harness.suite.load import LoadedBenchmark, Suite
 from harness.suite.models import Arm, Dependency, ScaleBlock
 from harness.suite.programs import program_mistakes
-from harness.suite.settings import Settings
+from harness.suite.strict import Settings
 from harness.suite.values import (
     Mistake,
     MistakesError,

@@ -15,7 +15,7 @@ from harness.suite.check_sections import check_claims, check_ranges, check_sweep
 from harness.suite.load import LoadedBenchmark, Suite, absent, find_suite, read_suite
 from harness.suite.models import Dependency, ScaleBlock
 from harness.suite.programs import check_program
-from harness.suite.settings import Settings
+from harness.suite.strict import Settings
 from harness.suite.values import Mistake, part_mistakes, recipe_mistakes, slot_mistakes
 from harness.vocabulary import SLOTS, WRITTEN_SCALES
 

@@ -13,7 +13,7 @@ from harness.suite.cells import Setting, override_at, setting
 from harness.suite.load import Suite, absent
 from harness.suite.models import REPORTED, Claim, Threshold
 from harness.suite.search_models import SpaceRange
-from harness.suite.settings import Settings
+from harness.suite.strict import Settings
 from harness.suite.values import wrong
 from harness.trial.options import Option
 from harness.vocabulary import SLOTS, WRITTEN_SCALES

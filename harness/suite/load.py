@@ -124,8 +124,7 @@ def _assembled(path: Path, node: Node, read: Reader) -> Suite:
     model = _validate(SuiteFile, node)
     for part, names in (("arms", model.arms), ("benchmarks", model.benchmarks)):
         if len(names) > MOST_NAMES:
-            problem = Problem(node.find((part,)), f"{len(names):,} {part}, more than {MOST_NAMES:,}")
-            raise SuiteError([problem])
+            raise SuiteError([Problem(node.find((part,)), f"{len(names):,} {part}, more than {MOST_NAMES:,}")])
     levels: Levels = {}
     if model.ablate:
         model, levels = expand(model, node)
@@ -144,6 +143,15 @@ def unusable(path: Path) -> str | None:
     except (OSError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error)
     return None
+
+
+def _existing(file: Path, place: Place, what: str) -> Path:
+    """The file; raises SuiteError where it cannot be read or does not exist."""
+    if (wrong := unusable(file)) is not None:
+        raise SuiteError([Problem(place, f"{what} cannot be read: {wrong}")])
+    if not file.exists():
+        raise SuiteError([Problem(place, f"{what} {file} does not exist")])
+    return file
 
 
 def find_suite(which: str | Path) -> Path:
@@ -218,13 +226,7 @@ def _benchmark(
             raise SuiteError([Problem(node.find(("inherits",)), message)])
         return LoadedBenchmark(name, used.define, node, used)
     if used.file is not None:
-        file = path.parent / used.file
-        if (wrong := unusable(file)) is not None:
-            raise SuiteError([Problem(suite_node.find(("benchmarks", name, "file")), f"cannot be read: {wrong}")])
-        if not file.exists():
-            raise SuiteError(
-                [Problem(suite_node.find(("benchmarks", name, "file")), f"the file {file} does not exist")]
-            )
+        file = _existing(path.parent / used.file, suite_node.find(("benchmarks", name, "file")), "the file")
     else:
         tried = [root / "benchmarks" / suite.suite / f"{name}.yaml" for root in (path.parent, suites_folder())]
         file = next((file for file in tried if file.exists()), tried[0])
@@ -251,13 +253,9 @@ def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, PaperClaim]:
     else:
         named = suite.facts if isinstance(suite.facts, str) else None
         file = path.parent / (named or f"claims/{suite.suite}.yaml")
-        if (wrong := unusable(file)) is not None:
-            raise SuiteError([Problem(node.find(("facts",)), f"the file of facts cannot be read: {wrong}")])
-        if not file.exists():
-            if named is None:
-                return {}
-            raise SuiteError([Problem(node.find(("facts",)), f"the file of facts {file} does not exist")])
-        where = yaml_nodes.read(file, top=list)
+        if named is None and unusable(file) is None and not file.exists():
+            return {}
+        where = yaml_nodes.read(_existing(file, node.find(("facts",)), "the file of facts"), top=list)
         listed = _validate(PaperClaims, where).root
     facts: dict[str, PaperClaim] = {}
     problems = []
@@ -322,26 +320,19 @@ def _visited(node: Node, key: str, root: Path, parts: dict[str, UserMethod]) -> 
     value = node.value
     if isinstance(value, list):
         items = [_visited(child, key, root, parts) for child in value]
-        return node if all(a is b for a, b in zip(items, value, strict=True)) else _with(node, items)
+        return Node(node.place, items, node.key_places, node.size, node.height)
     if not isinstance(value, dict):
         return node
     if (key in SLOTS or key in OWN_PARTS) and "file" in value:
         return _named(node, key, root, parts)
-    children = {name: _visited(child, _key_of(key, name), root, parts) for name, child in value.items()}
-    if all(children[name] is child for name, child in value.items()):
-        return node
-    copy = node.copy()
-    copy.value = children
-    return copy
+    changed = node.copy()
+    changed.value = {name: _visited(child, _key_of(key, name), root, parts) for name, child in value.items()}
+    return changed
 
 
 def _key_of(above: str, name: str) -> str:
     """The slot or part of a mapping; a place below a slot belongs to the slot."""
     return above if above in SLOTS and name not in (*SLOTS, *OWN_PARTS) else name
-
-
-def _with(node: Node, items: list[Node]) -> Node:
-    return Node(node.place, items, node.key_places, node.size, node.height)
 
 
 def _named(node: Node, key: str, root: Path, parts: dict[str, UserMethod]) -> Node:

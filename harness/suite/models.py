@@ -13,9 +13,9 @@ from harness.suite.paper_claims import PaperClaim as PaperClaim
 from harness.suite.paper_claims import PaperClaims as PaperClaims
 from harness.suite.paper_claims import Published as Published
 from harness.suite.search_models import Sweep, TunedProtocol
-from harness.suite.settings import Settings
 from harness.suite.strict import Identifier as Identifier
 from harness.suite.strict import Name as Name
+from harness.suite.strict import Settings
 from harness.suite.strict import Strict as Strict
 from harness.vocabulary import Role
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.base.yaml_nodes import Node
 from harness.errors import HarnessError, Problem, choices
-from harness.suite.settings import Settings
+from harness.suite.strict import Settings
 from harness.suite.values import Mistake
 from harness.trial.options import Values
 from harness.trial.programs import known_values, placeholders, result_problems, words_of

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from harness.suite.settings import Settings
-from harness.suite.strict import Identifier, Name, Strict
+from harness.suite.strict import Identifier, Name, Settings, Strict
 
 
 class SpaceRange(Strict):

@@ -142,35 +142,32 @@ def _benchmark(name: str, written: Node) -> Node:
     own = written.value.keys() - _USED
     if not own:
         return written
-    define, block = Node(written.place, {}), Node(written.place, {})
-    used = Node(written.place, {})
+    used, define, block, recipe = (Node(written.place, {}) for _ in range(4))
     is_program = "command" in own or _text(written, "task") == "command"
     for key, child in written.value.items():
         place = written.key_places[key]
-        if key in _USED:
-            target, called = used, key
-        elif is_program and key in PROGRAM:
-            target, called = _below(block, "recipe", written), PROGRAM[key]
-        elif key in PARTS:
-            target, called = block, key
-        else:
-            target, called = define, key
-        if key == "recipe" and target is block and "recipe" in block.value and isinstance(child.value, dict):
-            for inner, value in child.value.items():
-                block.value["recipe"].value[inner] = value
-                block.value["recipe"].key_places[inner] = child.key_places[inner]
+        if key == "recipe" and isinstance(child.value, dict):
+            recipe.value.update(child.value)
+            recipe.key_places.update(child.key_places)
             continue
-        target.value[called] = child
-        target.key_places[called] = place
+        target = used if key in _USED else block if key in PARTS else define
+        if is_program and key in PROGRAM:
+            target, key = recipe, PROGRAM[key]
+        target.value[key], target.key_places[key] = child, place
+    if is_program:
+        _complete_program(define, recipe, written)
+    if recipe.value or "recipe" in written.value:
+        block.value.setdefault("recipe", recipe)
+        block.key_places["recipe"] = written.key_places.get("recipe", written.place)
     for key, value in (("benchmark", name), ("title", name)):
         if key not in define.value:
             _put(define, key, Node.of(value, written.place))
     if "metrics" in define.value:
         define.value["metrics"] = _metrics(define.value["metrics"])
-    if is_program:
-        _complete_program(define, block, written)
-    elif _text(written, "task") == ELSEWHERE:
-        _without_parts(block, written)
+    if is_program or _text(written, "task") == ELSEWHERE:
+        for key, part in (("data", "nothing"), ("model", "none")):  # none of this project's
+            if key not in block.value:
+                _put(block, key, Node.of({"name": part}, written.place))
     if block.value and "mini" not in define.value:
         _put(define, "mini", block)
     elif block.value:
@@ -182,28 +179,13 @@ def _benchmark(name: str, written: Node) -> Node:
     return used
 
 
-def _below(block: Node, part: str, written: Node) -> Node:
-    if part not in block.value or not isinstance(block.value[part].value, dict):
-        _put(block, part, Node(written.place, {}))
-    below: Node = block.value[part]
-    return below
-
-
-def _complete_program(define: Node, block: Node, written: Node) -> None:
-    """Add the parts of every program: its task, no data, no model, its expected metrics."""
-    _without_parts(block, written)
+def _complete_program(define: Node, recipe: Node, written: Node) -> None:
+    """Add the task of every program and its expected metrics."""
     if "task" not in define.value:
         _put(define, "task", Node.of("command", written.place))
-    recipe, metrics = _below(block, "recipe", written), define.value.get("metrics")
+    metrics = define.value.get("metrics")
     if "expects" not in recipe.value and metrics is not None and isinstance(metrics.value, dict):
         _put(recipe, "expects", Node.of(list(metrics.value), metrics.place))
-
-
-def _without_parts(block: Node, written: Node) -> None:
-    """Name no data and no model of this project."""
-    for key, name in (("data", "nothing"), ("model", "none")):
-        if key not in block.value:
-            _put(block, key, Node.of({"name": name}, written.place))
 
 
 def _metrics(metrics: Node) -> Node:

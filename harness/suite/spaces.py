@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.suite.cells import Content
 from harness.suite.models import Arm
 from harness.suite.search_models import SpaceRange, TunedProtocol
-from harness.suite.settings import Settings
+from harness.suite.strict import Settings
 from harness.suite.values import fillings
 from harness.vocabulary import SLOTS
 

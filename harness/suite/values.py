@@ -10,7 +10,7 @@ from typing import Any, Literal
 from harness import registry
 from harness.errors import HarnessError, choices
 from harness.registry.metadata import TaskMetadata
-from harness.suite.settings import Settings
+from harness.suite.strict import Settings
 from harness.trial.options import Option
 from harness.trial.recipe import COMMON_KEYS
 from harness.vocabulary import SLOTS

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.judge.detail import EffectSize, Numbers, VerdictDetail
+from harness.judge.detail import EffectSize, VerdictDetail
 from harness.judge.mechanism import MechanismReading
 from harness.vocabulary import Protocol
 from reports import formatting
@@ -156,9 +156,10 @@ def _facts(claim: JudgedClaim) -> list[tuple[str, str]]:
     """Computed numbers as (name, text); absent ones are left out."""
     verdict, detail = claim.verdict, claim.detail
     effect, rules, numbers = detail.effect or EffectSize(), detail.rules, detail.numbers
-    number, setting, probability = formatting.number, formatting.setting, formatting.probability
+    present, setting, probability = formatting.present, formatting.setting, formatting.probability
+    troubles = formatting.counts(numbers.missing, numbers.failed, numbers.diverged, numbers.mismatched)
     reduction, sharing = effect.relative_error_reduction, len(detail.multiplicity.contrast_claims)
-    difference = f"{number(verdict.difference, sign=True)} {claim.unit}"
+    difference = f"{formatting.number(verdict.difference, sign=True)} {claim.unit}"
     pairs: list[tuple[str, object]] = [
         ("difference", None if verdict.difference is None else difference),
         ("95 % interval", None if verdict.ci_low is None else formatting.interval(verdict.ci_low, verdict.ci_high)),
@@ -166,14 +167,14 @@ def _facts(claim: JudgedClaim) -> list[tuple[str, str]]:
         ("paired seeds", verdict.n),
         ("p", None if verdict.p is None else probability(verdict.p)),
         ("adjusted p", None if verdict.adjusted_p is None else probability(verdict.adjusted_p)),
-        ("e-value", _number(verdict.e_value, number)),
-        ("d_z, exact 95 % interval", _effect_size(claim)),
-        ("relative error reduction", _number(None if reduction is None else 100 * reduction, number, "%")),
+        ("e-value", present(verdict.e_value)),
+        ("d_z, exact 95 % interval", formatting.effect_size(effect)),
+        ("relative error reduction", present(None if reduction is None else 100 * reduction, unit="%")),
         ("seeds won", None if detail.effect is None else f"{effect.seeds_won} of {verdict.n}"),
-        ("sign-flip p", _number(effect.sign_flip_p, probability)),
-        ("seen with 80 % power", _number(effect.mde, number, claim.unit)),
+        ("sign-flip p", present(effect.sign_flip_p, probability)),
+        ("seen with 80 % power", present(effect.mde, unit=claim.unit)),
         ("seeds needed, at the corrected level", claim.seeds_needed),
-        ("correlation of the pairs", _number(effect.correlation, number)),
+        ("correlation of the pairs", present(effect.correlation)),
         ("design", "sequential, valid at any time" if verdict.sequential else "fixed number of seeds"),
         ("interim analyses", _looks(detail.look_sizes)),
         ("family", _family(detail)),
@@ -181,31 +182,13 @@ def _facts(claim: JudgedClaim) -> list[tuple[str, str]]:
         ("scope", detail.question.scope),
         ("protocol", detail.question.protocol),
         ("α, κ, g", ", ".join(map(setting, (rules.alpha, rules.kappa, rules.g)))),
-        ("smallest effect of interest", _number(numbers.smallest, number, claim.unit)),
-        ("missing pairs, failed, diverged, mixed environments", _troubles(numbers)),
+        ("smallest effect of interest", present(numbers.smallest, unit=claim.unit)),
+        ("missing pairs, failed, diverged, mixed environments", troubles),
     ]
     return [(name, str(value)) for name, value in pairs if value is not None]
-
-
-def _effect_size(claim: JudgedClaim) -> str | None:
-    if claim.standardised is None:
-        return None
-    effect, low, high = claim.standardised
-    ends = formatting.interval(-math.inf if low is None else low, math.inf if high is None else high)
-    return f"{formatting.number(effect)} {ends}"
 
 
 def _family(detail: VerdictDetail) -> str:
     """``primary, Holm over 4 tests``."""
     family, test = detail.multiplicity.family, detail.test
     return family if test is None else f"{family}, {test.correction} over {formatting.count(test.size, 'test')}"
-
-
-def _troubles(numbers: Numbers) -> str | None:
-    counts = (numbers.missing, numbers.failed, numbers.diverged, numbers.mismatched)
-    return ", ".join(map(str, counts)) if any(counts) else None
-
-
-def _number(value: float | None, show: Callable[[float], str], unit: str = "") -> str | None:
-    """A number with its unit; None where there is no finite number."""
-    return f"{show(value)} {unit}".strip() if value is not None and math.isfinite(value) else None

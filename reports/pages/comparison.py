@@ -5,14 +5,14 @@ from __future__ import annotations
 import html
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.imports.table_verdicts import TableVerdict, TableVerdicts, differences
 from harness.judge.comparing import ArmScore
-from harness.judge.detail import EffectSize, Numbers
+from harness.judge.detail import EffectSize
 from harness.vocabulary import Verdict
 from reports import formatting
 from reports.figures.axis import Axis, Mark, axis_of
@@ -174,48 +174,37 @@ def _line(verdicts: TableVerdicts, tested: TableVerdict, axis: Axis) -> Comparis
 
 
 def _facts(verdicts: TableVerdicts, tested: TableVerdict) -> list[tuple[str, str]]:
-    detail, number, probability = tested.row.detail, formatting.number, formatting.probability
-    unit, effect = formatting.unit_of_difference(verdicts.unit), detail.effect or EffectSize()
-    ends = formatting.interval(_open(effect.d_z_low, -math.inf), _open(effect.d_z_high, math.inf))
+    detail, present, probability = tested.row.detail, formatting.present, formatting.probability
+    effect = detail.effect or EffectSize()
     reduction, boot, needed = effect.relative_error_reduction, effect.bootstrap, effect.seeds_needed
     facts: list[tuple[str, str | None]] = [
         (f"{tested.method}, mean of the pairs", _mean([entry.method_mean for entry in detail.per_benchmark])),
         (f"{tested.against}, mean of the pairs", _mean([entry.baseline_mean for entry in detail.per_benchmark])),
         ("p", None if tested.p is None else probability(tested.p)),
         ("adjusted p", None if tested.adjusted_p is None else probability(tested.adjusted_p)),
-        ("d_z, exact 95 % interval", None if effect.d_z is None else f"{number(effect.d_z)} {ends}"),
+        ("d_z, exact 95 % interval", formatting.effect_size(effect)),
         ("pairs won", f"{effect.seeds_won} of {tested.n}" if detail.effect and tested.n else None),
-        ("sign-flip p", _known(effect.sign_flip_p, probability)),
+        ("sign-flip p", present(effect.sign_flip_p, probability)),
         (
             "studentised bootstrap, 95 %",
             None if boot is None or boot.low is None else formatting.interval(boot.low, boot.high),
         ),
-        ("relative error reduction", None if reduction is None else f"{number(100 * reduction, sign=True)} %"),
-        ("correlation of the pairs", _known(effect.correlation, number)),
-        ("seen with 80 % power", _known(tested.detectable, lambda value: f"{number(value)} {unit}".strip())),
+        (
+            "relative error reduction",
+            None if reduction is None else f"{formatting.number(100 * reduction, sign=True)} %",
+        ),
+        ("correlation of the pairs", present(effect.correlation)),
+        ("seen with 80 % power", present(tested.detectable, unit=formatting.unit_of_difference(verdicts.unit))),
         ("pairs needed, at the corrected level", None if needed is None else str(needed)),
-        ("without a partner, failed", _lost(detail.numbers)),
+        ("without a partner, failed", formatting.counts(detail.numbers.missing, detail.numbers.failed)),
     ]
     return [(name, message) for name, message in facts if message]
-
-
-def _open(end: float | None, otherwise: float) -> float:
-    return otherwise if end is None else end
 
 
 def _mean(means: Sequence[float | None]) -> str | None:
     """Over the benchmarks; None where one has none."""
     existing = [mean for mean in means if mean is not None]
     return formatting.score(statistics.fmean(existing)) if existing and len(existing) == len(means) else None
-
-
-def _known(value: float | None, show: Callable[[float], str]) -> str | None:
-    return None if value is None or not math.isfinite(value) else show(value)
-
-
-def _lost(numbers: Numbers) -> str | None:
-    counts = (numbers.missing, numbers.failed)
-    return ", ".join(map(str, counts)) if any(counts) else None
 
 
 def arm_lines(verdicts: TableVerdicts) -> list[ArmLine]:

@@ -107,7 +107,7 @@ def test_equal_steps_are_taken_once_and_a_cell_that_fails_is_named(harness: Harn
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("nkd", "--device", "h1000"), "no device 'h1000'; did you mean 'h100'"),
+        (("nkd", "--device", "h1000"), "unknown device 'h1000'; did you mean 'h100'"),
         (("nkd", "--utilisation", "1.5"), "1.5"),
         (("nkd", "--benchmark", "imagenet-resnet17"), "imagenet-resnet18"),
         (("nkdd",), "nkd"),

@@ -110,7 +110,7 @@ def test_claims_show_both_protocols_in_one_line_and_run_nothing(misset: Path, co
     run(command, misset)
     shown = command("claims", misset)
     (line,) = [line for line in shown.splitlines() if "direction confirmed" in line]
-    assert "holds at 2 of 4" in line
+    assert "confirmed at 2 of 4" in line
     (chosen,) = [line for line in shown.splitlines() if "lr 0.1" in line]
     assert chosen.startswith("tiny-better")
     assert "of the grid" in shown
@@ -179,4 +179,4 @@ def test_a_rate_at_which_trials_diverge_counts_as_measured(misset: Path, command
         (0, 3, True),
     ]
     (line,) = [line for line in command("claims", misset).splitlines() if "direction confirmed" in line]
-    assert "holds at 1 of 4" in line
+    assert "confirmed at 1 of 4" in line

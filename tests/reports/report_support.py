@@ -6,32 +6,35 @@ import json
 import math
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
 import numpy as np
 
 from harness import stats
 from harness.app.session import trial_row
-from harness.judge import claim_rows
-from harness.judge.detail import finite
+from harness.execute.outcome import Outcome
+from harness.judge import Judgement, claim_rows, judge, record_judgement
+from harness.judge.detail import RateEntry, TunedSearch, from_json
+from harness.judge.seeds import AddedSeeds
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.results.current import Reported
-from harness.store import Writer
+from harness.store import Writer, open_reader
 from harness.store.events import (
     ClaimsEvent,
     EnvironmentEvent,
     LogEvent,
+    OutcomeEvent,
     PlannedEvent,
     RunEvent,
     SweepEvent,
     SweepPointEvent,
-    VerdictsEvent,
-    read_event,
 )
 from harness.suite import Suite, load_suite
+from harness.trial.result import Artifact, MetricSeries, Score
+from harness.vocabulary import Status
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Written:
         return sorted(self.folder.rglob("*.html"))
 
 
-JUDGED_AT = "2026-03-04T05:06:07"
+JUDGED_AT = datetime(2026, 3, 4, 5, 6, 7)
 RUN = "20260304T050000-0a1b2c3d"
 HOSTILE = "<img src=x onerror=alert(1)>"
 SCRIPT = "<script>alert(1)</script>"
@@ -132,58 +135,57 @@ def value_of(trial: Trial, tie: bool) -> float:
     return 50 + draw + own + (0.0 if tie else EFFECTS.get(trial.arm, 1.4))
 
 
-def outcome(trial: Trial, tie: bool, steps: int = 60) -> dict[str, Any]:
+def finished(trial: Trial, environment: str, results: Iterable[Score], series: Iterable[MetricSeries]) -> Outcome:
+    """The outcome of a trial that ended well."""
+    return Outcome(
+        trial.trial_id,
+        Status.DONE,
+        attempts=1,
+        started_at="2026-03-04T05:00:10",
+        environment_id=environment,
+        device="cpu",
+        results=tuple(results),
+        series=tuple(series),
+        wall_seconds=2.5,
+        cpu_seconds=2.4,
+        peak_memory_mb=310.0,
+    )
+
+
+def outcome(trial: Trial, tie: bool, steps: int = 60) -> Outcome:
     """An outcome with a loss, a validation score and a mechanism."""
     score = value_of(trial, tie)
     at = list(range(1, steps + 1))
     loss = [3 * math.exp(-step / 20) + 0.02 * (trial.seed + 1) for step in at]
     share = 0.6 + 0.05 * EFFECTS.get(trial.arm, 1.4) + 0.004 * trial.seed
-    item = {"epoch": [step / 10 for step in at], "elapsed_seconds": [0.01 * step for step in at], "step": at}
-    return {
-        "kind": "outcome",
-        "run_id": RUN,
-        "trial_id": trial.trial_id,
-        "status": "done",
-        "attempts": 1,
-        "started_at": "2026-03-04T05:00:10",
-        "wall_seconds": 2.5,
-        "cpu_seconds": 2.4,
-        "peak_memory_mb": 310.0,
-        "device": "cpu",
-        "environment_id": "env-1",
-        "results": [
-            {"split": "test", "metric": "score", "value": score},
-            {"split": "validation", "metric": "distance", "value": loss[-1]},
-            {"split": "train", "metric": "mechanism.share", "value": share},
-        ],
-        "series": [
-            {"split": "train", "name": "loss", "value": loss, **item},
-            {"split": "train", "name": "mechanism.share", "value": [share * step / steps for step in at], **item},
-            {"split": "validation", "name": "score", "value": [score - 5 + 5 * step / steps for step in at], **item},
-        ],
-        "artifacts": [],
+    results = ("test", "score", score), ("validation", "distance", loss[-1]), ("train", "mechanism.share", share)
+    curves = {
+        ("train", "loss"): loss,
+        ("train", "mechanism.share"): [share * step / steps for step in at],
+        ("validation", "score"): [score - 5 + 5 * step / steps for step in at],
     }
+    epochs, seconds = [step / 10 for step in at], [0.01 * step for step in at]
+    series = (MetricSeries(*names, at, epochs, values, seconds) for names, values in curves.items())
+    return finished(trial, "env-1", (Score(*result) for result in results), series)
 
 
 def fill(database: Path, reported: Sequence[Reported], *, tie: str = HOSTILE, fail_one: bool = True) -> None:
     """Write runs, trials, verdicts and mechanism checks of the plans."""
     with Writer(database) as writer:
-        info = {
-            "python": "3.11.2",
-            "cpu": "A processor",
-            "cores": 2,
-            "memory_gb": 8,
-            "gpu": "",
-            "packages": {"torch": "2.14.1", "numpy": "2.4.0"},
-            "class": {"torch": "2.14.1"},
-        }
-        writer.record(EnvironmentEvent(environment_id="env-1", info=info))
+        packages = {"packages": {"torch": "2.14.1", "numpy": "2.4.0"}, "class": {"torch": "2.14.1"}}
+        computer = {"python": "3.11.2", "cpu": "A processor", "cores": 2, "memory_gb": 8, "gpu": ""}
+        writer.record(EnvironmentEvent(environment_id="env-1", info=computer | packages))
         for item in reported:
             _run(writer, item, tie, fail_one)
             _beside(writer, item)
-            _judge(writer, item, tie)
         _sweep(writer)
         writer.flush()
+    for item in reported:
+        with open_reader(database) as reader:
+            judgement = judge(item.suite, item.plan, reader, judged_at=JUDGED_AT)
+        with Writer(database) as writer:
+            record_judgement(writer.record, item.suite.name, item.plan.scale, completed(judgement))
+            writer.flush()
 
 
 def record_run(writer: Writer, suite: Suite, plan: Plan, run: str, environment: str, command: str) -> None:
@@ -214,44 +216,31 @@ def _run(writer: Writer, item: Reported, tie: str, fail_one: bool) -> None:
     run = f"{RUN}-{item.plan.scale}"
     record_run(writer, item.suite, item.plan, run, "env-1", "harness run demo --exclusive")
     for trial in item.plan.trials:
-        event = outcome(trial, trial.benchmark == tie)
-        event["artifacts"] = left_behind(trial, writer.paths.database.parent / "artifacts")
+        artifacts = left_behind(trial, writer.paths.database.parent / "artifacts")
+        ended = replace(outcome(trial, trial.benchmark == tie), artifacts=artifacts)
         if fail_one and trial.arm == "other" and trial.seed == 4:
-            event |= {"status": "diverged", "results": [], "series": [], "error": f"loss is nan at step 7 {SCRIPT}"}
-        writer.record(read_event({"v": 1, **event}))
+            error = f"loss is nan at step 7 {SCRIPT}"
+            ended = replace(ended, status=Status.DIVERGED, results=(), series=(), error=error)
+        writer.record(OutcomeEvent(ended, RUN))
 
 
 def _beside(writer: Writer, item: Reported) -> None:
     """A determinism check, joules of every trial, and an added seed."""
     run = f"{RUN}-{item.plan.scale}"
     twice = next(trial for trial in item.plan.trials if trial.arm == "plain")
-    detail = {
-        "trial_id": twice.trial_id,
-        "label": twice.label,
-        "status": "done",
-        "numbers": 3,
-        "differing": [],
-        "equal": True,
-        "results": [],
-    }
-    writer.record(LogEvent(run_id=run, event_kind="determinism", detail=detail))
+    equal = {"status": "done", "numbers": 3, "differing": [], "equal": True, "results": []}
+    writer.record(LogEvent("determinism", {"trial_id": twice.trial_id, "label": twice.label, **equal}, run))
     for trial in item.plan.trials:
         joules = {"cpu": 30.0 + len(trial.arm)}
-        writer.record(LogEvent(run_id=run, event_kind="energy", detail={"trial_id": trial.trial_id, "joules": joules}))
-    added = {
-        "claim_id": "demo-gain",
-        "benchmark": "digits-known",
-        "arms": ["plain", "ours"],
-        "seed": 4,
-        "reason": f"unresolved after 4 pairs {SCRIPT}",
-    }
-    writer.record(LogEvent(run_id=run, event_kind="seed-bought", detail=added))
+        writer.record(LogEvent("energy", {"trial_id": trial.trial_id, "joules": joules}, run))
+    added = AddedSeeds("demo-gain", "digits-known", ("plain", "ours"), 4, 0.1, ((SCRIPT, 0.05),), n=4)
+    writer.record(added.as_event(run))
 
 
-def left_behind(trial: Trial, folder: Path) -> list[dict[str, Any]]:
+def left_behind(trial: Trial, folder: Path) -> tuple[Artifact, ...]:
     """Per-item outputs, translations and a picture, as tasks leave them; nothing of other arms than two."""
     if trial.arm not in ("plain", "ours") or trial.benchmark != "digits-known":
-        return []
+        return ()
     from PIL import Image
 
     own = folder / trial.trial_id
@@ -266,198 +255,53 @@ def left_behind(trial: Trial, folder: Path) -> list[dict[str, Any]]:
     ]
     (own / "translations.json").write_text(json.dumps(rows))
     Image.new("RGB", (24, 16), (trial.seed * 40, 90, 120)).save(own / "neighbours.png")
-    return [
-        {"name": "items", "kind": "npz", "path": str(own / "items.npz"), "caption": "per item"},
-        {"name": "translations", "kind": "samples", "path": str(own / "translations.json"), "caption": "sentences"},
-        {"name": "neighbours", "kind": "picture", "path": str(own / "neighbours.png"), "caption": f"rows {SCRIPT}"},
-    ]
-
-
-def _judge(writer: Writer, item: Reported, tie: str) -> None:
-    verdicts: list[dict[str, Any]] = []
-    sides: list[dict[str, Any]] = []
-    gates: list[dict[str, Any]] = []
-    for binding in item.suite.model.claims:
-        base = {"claim_id": binding.id, "scale": item.plan.scale, "judged_at": JUDGED_AT}
-        if binding.id == "demo-files":  # as the judge stores an identity; checks come with shipped suites only
-            check = {
-                "name": "demo_check",
-                "ours": 1.25,
-                "theirs": 1.5,
-                "tolerance": 0.5,
-                "unit": "points",
-                "relation": "equal",
-            }
-            verdicts.append(
-                {
-                    **base,
-                    "n": 0,
-                    "difference": -0.25,
-                    "verdict": "holds",
-                    "design": {"kind": "identity", "mode": "check", "check": check, "reason": "both were computed"},
-                }
-            )
-            continue
-        if binding.unbound is not None:
-            verdicts.append({**base, "n": 0, "verdict": "not run", "design": {"reason": binding.unbound}})
-            continue
-        benchmark, against = binding.benchmarks[0], binding.against[0]
-        method, baseline = (scores(item.plan, benchmark, str(arm), tie) for arm in (binding.arm, against))
-        differences = {seed: method[seed][1] - baseline[seed][1] for seed in method if seed in baseline}
-        gate = binding.mechanism if not isinstance(binding.mechanism, list) else None
-        passed = gate is None or gate.value < 0.9
-        if gate is not None:
-            gates.append(
-                {
-                    "claim_id": binding.id,
-                    "scale": item.plan.scale,
-                    "metric": gate.metric,
-                    "arm": gate.arm,
-                    "value": 0.683,
-                    "threshold": gate.value,
-                    "passed": passed,
-                }
-            )
-        published = {
-            **base,
-            **verdict(item, benchmark, differences, passed, binding.primary, str(binding.arm), list(binding.against)),
-        }
-        fact = item.suite.facts[binding.id]
-        readings = [] if gate is None else [{**gates[-1], "benchmark": benchmark, "op": gate.op}]
-        published["design"] |= {
-            "claim_id": binding.id,
-            "kind": fact.kind,
-            "delta": None if fact.effect is None else abs(fact.effect),
-            "gate_readings": readings,
-        }
-        if binding.id == "demo-gain":
-            verdicts.append(tuned(published))
-            published["design"]["rate_curve"] = RATES
-        verdicts.append(published)
-        for side, chosen in (("method", method), ("baseline", baseline)):
-            sides += [{**base, "trial_id": chosen[seed][0], "side": side} for seed in differences]
-    writer.record(
-        VerdictsEvent(suite=item.suite.name, scale=item.plan.scale, verdicts=verdicts, trials=sides, gates=gates)
+    return (
+        Artifact("items", "npz", own / "items.npz", "per item"),
+        Artifact("translations", "samples", own / "translations.json", "sentences"),
+        Artifact("neighbours", "picture", own / "neighbours.png", f"rows {SCRIPT}"),
     )
 
 
-RATES = [
-    {
-        "factor": factor,
-        "rates": {"digits-known": {"ours": rate, "plain": rate}},
-        "n": 3,
-        "difference": difference,
-        "low": difference - 1.0,
-        "high": difference + 1.0,
-        "holds": difference > 1,
-        "reason": None,
-        "measured": True,
-        "diverged": 0,
-        "trials": {},
-    }
+RATES = tuple(
+    RateEntry(
+        factor=factor,
+        rates={"digits-known": {"ours": rate, "plain": rate}},
+        n=3,
+        difference=difference,
+        low=difference - 1.0,
+        high=difference + 1.0,
+        holds=difference > 1,
+        reason=None,
+        measured=True,
+        diverged=0,
+    )
     for factor, rate, difference in ((1 / 3, 0.033, 0.2), (1.0, 0.1, 1.5), (3.0, 0.3, 2.5))
-]
+)
+SEARCH = TunedSearch(
+    sweep_id="sweep-1",
+    budget=8,
+    seeds=1,
+    told={"ours": 8, "plain": 8},
+    chosen={"ours": {"optimizer.lr": 0.1}, "plain": {"optimizer.lr": 0.3}},
+    ends={"plain": {"optimizer.lr": "largest"}},
+)
+CHECK = {"name": "demo_check", "ours": 1.25, "theirs": 1.5, "tolerance": 0.5, "unit": "points", "relation": "equal"}
+"""Checks come with shipped suites only."""
 
 
-def tuned(published: dict[str, Any]) -> dict[str, Any]:
-    """The claim's verdict under the tuned protocol: nothing is left of the effect."""
-    search = {
-        "sweep_id": "sweep-1",
-        "budget": 8,
-        "seeds": 1,
-        "told": {"ours": 8, "plain": 8},
-        "chosen": {"ours": {"optimizer.lr": 0.1}, "plain": {"optimizer.lr": 0.3}},
-        "ends": {"plain": {"optimizer.lr": "largest"}},
-    }
-    design = {**published["design"], "protocol": "tuned", "tuning": {"digits-known": search}}
-    return {
-        **published,
-        "protocol": "tuned",
-        "verdict": "inconclusive",
-        "difference": 0.125,
-        "ci_low": -0.5,
-        "ci_high": 0.75,
-        "adjusted_p": 0.4,
-        "design": design,
-    }
-
-
-def scores(plan: Plan, benchmark: str, arm: str, tie: str) -> dict[int, tuple[str, float]]:
-    """Trial and score of a cell by seed; seed 4 of ``other`` diverged."""
-    by_id = {trial.trial_id: trial for trial in plan.trials}
-    return {
-        seed: (result, value_of(by_id[result], by_id[result].benchmark == tie))
-        for seed, result in plan.trial_ids(benchmark, arm).items()
-        if not (arm == "other" and seed == 4)
-    }
-
-
-def verdict(
-    item: Reported,
-    benchmark: str,
-    differences: dict[int, float],
-    passed: bool,
-    primary: bool,
-    arm: str,
-    against: list[str],
-) -> dict[str, Any]:
-    """A verdict's row by the rules of the judge, simplified."""
-    values = list(differences.values())
-    result, effect = stats.paired_t(values), stats.effect_size_interval(values)
-    stand_in = list(item.plan.settings[benchmark].stand_in)
-    confirmed = "direction confirmed" if stand_in else "reproduced"
-    word = "inactive" if not passed else confirmed if result.p <= 0.05 and result.low > 0 else "inconclusive"
-    entry = {
-        "benchmark": benchmark,
-        "n": result.n,
-        "difference": result.estimate,
-        "low": finite(result.low),
-        "high": finite(result.high),
-        "differences": {str(seed): value for seed, value in differences.items()},
-    }
-    design = {
-        "direction": 1,
-        "metric": "score",
-        "unit": "points",
-        "benchmarks": [benchmark],
-        "arm": arm,
-        "against": against,
-        "alpha": 0.05,
-        "kappa": 0.5,
-        "g": 2.0,
-        "family": "primary" if primary else "secondary",
-        "d_z": effect.estimate,
-        "d_z_low": finite(effect.low),
-        "d_z_high": finite(effect.high),
-        "level": 0.025,
-        "mechanism": "acted" if passed else "did not act",
-        "mde": stats.minimum_detectable_effect(values),
-        "seeds_needed": 9,
-        "seeds_won": sum(value > 0 for value in values),
-        "sign_flip_p": stats.sign_flip_p(values),
-        "relative_error_reduction": result.estimate / 50,
-        "per_benchmark": [entry],
-        "missing": 0,
-        "failed": 0,
-        "diverged": 0,
-        "shown": [
-            {"benchmark": benchmark, "against": other, "n": 4, "difference": 1.1, "low": 0.4, "high": 1.8}
-            for other in against[1:]
-        ],
-    }
-    return {
-        "n": result.n,
-        "difference": result.estimate,
-        "ci_low": result.low,
-        "ci_high": result.high,
-        "p": result.p if passed else None,
-        "adjusted_p": min(1.0, 2 * result.p) if passed else None,
-        "e_value": None,
-        "verdict": word,
-        "stand_in": stand_in,
-        "sequential": False,
-        "design": design,
-    }
+def completed(judgement: Judgement) -> Judgement:
+    """Add a checked identity and a tuned protocol that loses the effect."""
+    rows = {row.claim_id: row for row in judgement.verdicts}
+    gain, files = rows["demo-gain"], rows["demo-files"]
+    tuning = replace(
+        gain.detail, question=replace(gain.detail.question, protocol="tuned"), tuning={"digits-known": SEARCH}
+    )
+    numbers = {"difference": 0.125, "ci_low": -0.5, "ci_high": 0.75, "adjusted_p": 0.4}
+    tuned = replace(gain, protocol="tuned", verdict="inconclusive", detail=tuning, **numbers)
+    rows["demo-gain"] = replace(gain, detail=replace(gain.detail, rate_curve=RATES))
+    identity = from_json({"kind": "identity", "mode": "check", "check": CHECK, "reason": "both were computed"})
+    rows["demo-files"] = replace(files, verdict="holds", difference=-0.25, detail=identity)
+    return replace(judgement, verdicts=(tuned, *rows.values()))
 
 
 def _sweep(writer: Writer) -> None:
@@ -505,13 +349,5 @@ def _sweep(writer: Writer) -> None:
     writer.record(SweepEvent(row=row))
     for arm, own in values.items():
         for number, value in enumerate(own):
-            point = {
-                "sweep_id": "sweep-1",
-                "arm": arm,
-                "number": number,
-                "params": {"optimizer.lr": lrs[number]},
-                "value": value,
-                "status": "told",
-                "trial_ids": [],
-            }
-            writer.record(SweepPointEvent(row=point))
+            point = {"sweep_id": "sweep-1", "arm": arm, "number": number, "params": {"optimizer.lr": lrs[number]}}
+            writer.record(SweepPointEvent(row={**point, "value": value, "status": "told", "trial_ids": []}))

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from report_support import record_run
+from report_support import finished, record_run
 
 from harness.execute.environment import environment, environment_id
 from harness.judge.stored import judge_now
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.results.current import Reported
 from harness.store import Writer
-from harness.store.events import EnvironmentEvent, read_event
+from harness.store.events import EnvironmentEvent, OutcomeEvent
 from harness.suite import Suite, load_suite
 from harness.suite.models import MechanismCheck, Metric
+from harness.trial.result import MetricSeries, Score
 from reports.site import write_site
 
 SUITES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
@@ -65,7 +66,7 @@ def score(trial: Trial, metric: str, about: Metric) -> float:
     return 50 + common + sign * (EFFECTS.get(trial.arm, 0.0) + own)
 
 
-def results_of(suite: Suite, trial: Trial, gates: Sequence[MechanismCheck]) -> list[dict[str, Any]]:
+def results_of(suite: Suite, trial: Trial, gates: Sequence[MechanismCheck]) -> list[Score]:
     """Final numbers: every declared metric, and the quantities of mechanism checks beyond their thresholds."""
     metrics = suite.benchmarks[trial.benchmark].model.metrics
     rows = {(about.split, name): score(trial, name, about) for name, about in metrics.items()}
@@ -76,7 +77,7 @@ def results_of(suite: Suite, trial: Trial, gates: Sequence[MechanismCheck]) -> l
         neutral = 1.0 if gate.relative_to is not None else 0.0
         reference = gate.arms != (gate.arm,) and trial.arm != gate.arm
         rows.setdefault(("train", gate.metric), neutral if reference else gate.value * beyond + draw)
-    return [{"split": split, "metric": metric, "value": value} for (split, metric), value in rows.items()]
+    return [Score(*name, value) for name, value in rows.items()]
 
 
 def rules_of(suite: Suite) -> list[MechanismCheck]:
@@ -98,33 +99,11 @@ def fill_shipped(writer: Writer, suite: Suite, plan: Plan) -> None:
     gates = rules_of(suite)
     steps = list(range(1, 31))
     for trial in plan.trials:
-        loss = {
-            "split": "train",
-            "name": "loss",
-            "step": steps,
-            "epoch": [step / 10 for step in steps],
-            "value": [3 / step + 0.01 * trial.seed for step in steps],
-            "elapsed_seconds": [0.02 * step for step in steps],
-        }
-        writer.record(
-            read_event(
-                {
-                    "v": 1,
-                    "kind": "outcome",
-                    "run_id": run,
-                    "trial_id": trial.trial_id,
-                    "status": "done",
-                    "attempts": 1,
-                    "started_at": "2026-03-04T05:00:10",
-                    "wall_seconds": 2.0,
-                    "peak_memory_mb": 300.0,
-                    "device": "cpu",
-                    "environment_id": environment_id(),
-                    "series": [loss],
-                    "results": results_of(suite, trial, gates),
-                }
-            )
-        )
+        loss = [3 / step + 0.01 * trial.seed for step in steps]
+        epochs, seconds = [step / 10 for step in steps], [0.02 * step for step in steps]
+        series = MetricSeries("train", "loss", steps, epochs, loss, seconds)
+        ended = finished(trial, environment_id(), results_of(suite, trial, gates), [series])
+        writer.record(OutcomeEvent(ended, run))
 
 
 def write_shipped(folder: Path, seeds: tuple[int, ...] = SEEDS) -> Path:

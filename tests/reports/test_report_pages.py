@@ -9,6 +9,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -18,8 +19,9 @@ from html_support import Parsed, parsed
 from report_support import HOSTILE, SCRIPT, Written, fill, outcome, plans, trial_row, write_suite
 
 from harness.store import Writer, open_reader
-from harness.store.events import PlannedEvent, VerdictsEvent, read_event
+from harness.store.events import OutcomeEvent, PlannedEvent, VerdictsEvent
 from harness.suite import load_suite
+from harness.trial.result import Score
 from reports.data import sql
 from reports.links import address, slug, suite_path
 from reports.pages.index import difference_cell
@@ -188,8 +190,8 @@ def test_trials_are_those_of_the_plan_never_rows_by_name(tmp_path: Path) -> None
     with Writer(database) as writer:
         row = trial_row(stale) | {"trial_id": "f" * 64, "fingerprint": "another code"}
         writer.record(PlannedEvent(run_id="late", trials=[row], links=[]))
-        results = [{"split": "test", "metric": "score", "value": 987654.0}]
-        writer.record(read_event({"v": 1, **outcome(stale, tie=False), "trial_id": "f" * 64, "results": results}))
+        results = (Score("test", "score", 987654.0),)
+        writer.record(OutcomeEvent(replace(outcome(stale, tie=False), trial_id="f" * 64, results=results)))
     folder = write_site(database, reported, tmp_path / "site").parent
     for path in [*folder.rglob("*.html"), *folder.rglob("*.csv")]:
         text = path.read_text(encoding="utf-8")
@@ -462,6 +464,7 @@ def test_the_site_without_any_suite_is_a_page(tmp_path: Path) -> None:
 def test_writing_needs_no_training_library(written: Written, tmp_path: Path) -> None:
     code = f"""
 import sys
+from dataclasses import replace
 from pathlib import Path
 from harness.results.current import Reported
 from reports.site import write_site

@@ -234,7 +234,7 @@ def test_matters_most_is_the_largest_effect_of_those_that_survive_the_correction
 
 def test_what_would_change_a_verdict_names_the_numbers(mini: SuiteResults) -> None:
     claims = {claim.claim_id: claim for claim in mini.claims}
-    assert "9 paired seeds would decide" in claims["demo-tie"].change
+    assert "With 5 seeds an effect of 0.675 points would be detected" in claims["demo-tie"].change
     assert "mechanism.share" in claims["demo-inactive"].change
     assert "Only scale paper" in claims["demo-gain"].change
     assert claims["demo-unbound"].change == "the comparator is not built here"

@@ -23,9 +23,6 @@ def problems(folder: Path, **changes: Any) -> list[str]:
     return [str(problem) for problem in refused.value.problems]
 
 
-NOT_FINITE = [".nan", ".inf", "-.inf"]
-
-
 def replaced_in_suite(folder: Path, old: str, new: str, **parts: Any) -> str:
     """Message of ``validate`` after replacing a text of a valid suite."""
     facts = parts.pop("facts", [fact("c", published={"difference": 12345.5, "method": 23456.5})])
@@ -49,52 +46,40 @@ def validated(path: Path) -> tuple[int, str]:
     return code, message.getvalue()
 
 
-@pytest.mark.parametrize("value", NOT_FINITE)
-@pytest.mark.parametrize("number", ["12345.5", "23456.5", "34567.5", "45678.5"])
-def test_numbers_of_claims_and_bindings_are_finite(tmp_path: Path, number: str, value: str) -> None:
-    assert "finite" in replaced_in_suite(tmp_path, number, value)
+MECHANISM = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 98765.5}
+FINITE: list[tuple[str, dict[str, Any]]] = [
+    *((number, {}) for number in ("12345.5", "23456.5", "34567.5", "45678.5")),  # of claims and bindings
+    *(
+        ("98765.5", {"benchmarks": benchmark("a", metric=f"{{unit: percent, better: higher, {key}: 98765.5}}")})
+        for key in ("floor", "trivial", "perfect", "smallest")
+    ),
+    *(("0.123", {"judge": f"{{{key}: 0.123}}"}) for key in ("g", "alpha", "kappa", "tolerated_failures")),
+    ("98765.5", {"benchmarks": benchmark("a", competent={"score": 98765.5})}),
+    ("98765.5", {"bindings": [binding("c", mechanism=MECHANISM)], "facts": [fact("c")]}),
+]
 
 
-@pytest.mark.parametrize("value", NOT_FINITE)
-@pytest.mark.parametrize("key", ["floor", "trivial", "perfect", "smallest"])
-def test_numbers_of_metrics_are_finite(tmp_path: Path, key: str, value: str) -> None:
-    where = benchmark("a", metric=f"{{unit: percent, better: higher, {key}: 98765.5}}")
-    assert "finite" in replaced_in_suite(tmp_path, "98765.5", value, benchmarks=where)
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf"])
+@pytest.mark.parametrize(("number", "parts"), FINITE)
+def test_numbers_are_finite(tmp_path: Path, number: str, parts: dict[str, Any], value: str) -> None:
+    assert "finite" in replaced_in_suite(tmp_path, number, value, **parts)
 
 
-@pytest.mark.parametrize("value", NOT_FINITE)
-@pytest.mark.parametrize("key", ["g", "alpha", "kappa", "tolerated_failures"])
-def test_levels_are_finite(tmp_path: Path, key: str, value: str) -> None:
-    assert "finite" in replaced_in_suite(tmp_path, "0.123", value, judge=f"{{{key}: 0.123}}")
-
-
-@pytest.mark.parametrize("value", NOT_FINITE)
-def test_competent_figures_and_gates_are_finite(tmp_path: Path, value: str) -> None:
-    where = benchmark("a", competent={"score": 98765.5})
-    assert "finite" in replaced_in_suite(tmp_path, "98765.5", value, benchmarks=where)
-    gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 98765.5}
-    bound = [binding("c", mechanism=gate)]
-    assert "finite" in replaced_in_suite(tmp_path, "98765.5", value, bindings=bound, facts=[fact("c")])
-
-
-def test_more_benchmarks_than_there_are(tmp_path: Path) -> None:
-    (text,) = problems(tmp_path, bindings=[binding("c", scope={"at_least": 99})])
-    assert "at least 99 of 1 benchmarks cannot be shown" in text
-
-
-def test_an_arm_against_itself(tmp_path: Path) -> None:
-    (text,) = problems(tmp_path, bindings=[binding("c", against=["ours"])])
-    assert "the arm 'ours' is compared with itself" in text
-    (text,) = problems(tmp_path, bindings=[binding("c", against=["base", "base"])])
-    assert "named twice: base" in text
-    (text,) = problems(tmp_path, bindings=[binding("c", benchmarks=["a", "a"], scope="all")])
-    assert "named twice: a" in text
-
-
-@pytest.mark.parametrize("baselines", [["base"], ["base", "base"], ["base", "other", "third"]])
-def test_gains_have_two_baselines_of_their_own(tmp_path: Path, baselines: list[str]) -> None:
-    (text,) = problems(tmp_path, bindings=[binding("c", baselines=baselines)])
-    assert "two different arms are expected" in text
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scope": {"at_least": 99}}, "at least 99 of 1 benchmarks cannot be shown"),
+        ({"against": ["ours"]}, "the arm 'ours' is compared with itself"),
+        ({"against": ["base", "base"]}, "named twice: base"),
+        ({"benchmarks": ["a", "a"], "scope": "all"}, "named twice: a"),
+        ({"baselines": ["base"]}, "two different arms are expected"),
+        ({"baselines": ["base", "base"]}, "two different arms are expected"),
+        ({"baselines": ["base", "other", "third"]}, "two different arms are expected"),
+    ],
+)
+def test_bindings_that_cannot_be_judged(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    (text,) = problems(tmp_path, bindings=[binding("c", **changes)])
+    assert message in text
 
 
 @pytest.mark.parametrize(("key", "value"), [("unit", "db"), ("better", "lower")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -26,28 +27,29 @@ DIGITS = Setting(
 )
 
 
-def test_other_data_are_named_and_what_they_are_not() -> None:
-    assert DIGITS.stand_in_name == "noisy 8×8 digits, not ImageNet"
-    assert replace(DIGITS, about="").stand_in_name == "digits, not ImageNet"
-    assert replace(DIGITS, about="five actions; few people").stand_in_name == "five actions, not ImageNet"
-    assert replace(DIGITS, about="29,000 captions, few words").stand_in_name == "29,000 captions, not ImageNet"
-    part = replace(DIGITS, about="ImageNet at 100 images a class, a small network")
-    assert part.stand_in_name == "ImageNet at 100 images a class, not all of ImageNet"
-
-
-def test_on_the_papers_data_it_says_what_else_differs() -> None:
-    assert replace(DIGITS, stand_in=("recipe",)).stand_in_name == (
-        "not the paper's recipe: noisy 8×8 digits, a small network"
-    )
-    part = replace(DIGITS, about="ImageNet, one class in ten", stand_in=("data:real", "recipe"))
-    assert part.stand_in_name == "not the paper's data and recipe: ImageNet, one class in ten"
-    assert replace(DIGITS, stand_in=("model", "recipe"), about="").stand_in_name == "not the paper's model and recipe"
-    every = replace(DIGITS, about="ImageNet, one class; many; more", stand_in=("data:real", "model", "recipe"))
-    assert every.stand_in_name == "not the paper's data, model and recipe: ImageNet, one class"
-
-
-def test_as_published_there_is_none() -> None:
-    assert replace(DIGITS, stand_in=()).stand_in_name == ""
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "noisy 8×8 digits, not ImageNet"),
+        ({"about": ""}, "digits, not ImageNet"),
+        ({"about": "five actions; few people"}, "five actions, not ImageNet"),
+        ({"about": "29,000 captions, few words"}, "29,000 captions, not ImageNet"),
+        (
+            {"about": "ImageNet at 100 images a class, a small network"},
+            "ImageNet at 100 images a class, not all of ImageNet",
+        ),
+        ({"stand_in": ("recipe",)}, "not the paper's recipe: noisy 8×8 digits, a small network"),
+        (
+            {"about": "ImageNet, one class in ten", "stand_in": ("data:real", "recipe")},
+            "not the paper's data and recipe: ImageNet, one class in ten",
+        ),
+        ({"about": "", "stand_in": ("model", "recipe")}, "not the paper's model and recipe"),
+        ({"about": "ImageNet, one class; many; more"}, "not the paper's data, model and recipe: ImageNet, one class"),
+        ({"stand_in": ()}, ""),
+    ],
+)
+def test_a_stand_in_is_named_by_its_data_else_by_what_differs(changes: dict[str, Any], name: str) -> None:
+    assert replace(DIGITS, **changes).stand_in_name == name
 
 
 def test_several_are_one_phrase() -> None:
