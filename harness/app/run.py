@@ -77,7 +77,9 @@ def run(
     Raises:
         HarnessError: before anything runs, if the suite, the plan, the data or the executor is not available.
     """
-    loaded = _suite(suite)
+    if isinstance(suite, Mapping):
+        suite = suite_from_dict(suite)
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite)
     chosen = choose(scale, benchmarks, arms, seeds, Values(overrides or {}))
     if scratch and database is not None:
         raise HarnessError("'scratch' and 'database' exclude each other")
@@ -251,18 +253,12 @@ def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]
 
 @contextlib.contextmanager
 def scratch_store() -> Iterator[Path]:
-    """Yield a database in a new folder that is removed at the end."""
+    """Yield a database in a folder that is removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="harness-scratch-"))
     try:
         yield folder / "harness.duckdb"
     finally:
         remove(folder)
-
-
-def _suite(suite: Suite | str | Path | Mapping[str, Any]) -> Suite:
-    if isinstance(suite, Suite):
-        return suite
-    return suite_from_dict(suite) if isinstance(suite, Mapping) else load_suite(suite)
 
 
 @contextlib.contextmanager
@@ -289,7 +285,7 @@ def notices_of(suite: Suite, plan: Plan, selection: Selection, reader: Queries) 
 
 
 def added_seeds(suite: Suite, plan: Plan, reader: Queries) -> list[str]:
-    """Warn of claims to which the sequential test will apply, since pairs were added.
+    """Warn of claims to which added pairs make the sequential test apply.
 
     A claim that is evaluated sequentially already is left out: it costs nothing more.
     """
@@ -310,7 +306,7 @@ def added_seeds(suite: Suite, plan: Plan, reader: Queries) -> list[str]:
 
 
 def _planned(design: ClaimDesign) -> tuple[int, int]:
-    """Return the pairs of a claim, and the fewest seeds of a benchmark."""
+    """Return a claim's pairs, and the fewest seeds of a benchmark."""
     seeds = [len({seed for arm in block.chain for seed in block.cells.get(arm, {})}) for block in design.blocks]
     return sum(seeds), min(seeds, default=0)
 

@@ -159,7 +159,7 @@ class Search:
         self.owner.record(SweepPointEvent(row), durable=False)
 
     def record(self, status: str, summary: SweepSummary | None = None, compared: Sequence[str] | None = None) -> None:
-        """Record the sweep with its status, its summary and the claims of its comparison."""
+        """Record the sweep: status, summary, claims of its comparison."""
         tuning = self.tuning
         spaces = {
             arm: {key: limits.model_dump(exclude_none=True) for key, limits in space.items()}

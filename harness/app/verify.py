@@ -237,7 +237,7 @@ def compared(match: StoredMatch, stored: Outcome, again: Outcome) -> Repetition:
 
 
 def _repeated(again: Repetition, outcome: Outcome) -> dict[str, Any]:
-    """Detail of the event from which verdicts and pages know that a trial ran twice, and with which scores."""
+    """Detail of a repetition's event, which verdicts and pages read."""
     return {
         "trial_id": outcome.trial_id,
         "label": again.label,

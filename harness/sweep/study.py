@@ -174,7 +174,7 @@ def should_prune(drawing: Drawing, before: Sequence[Point], point: Point) -> boo
 
 @dataclass(frozen=True, slots=True)
 class TunedCost:
-    """Numbers of an arm's tuned trials, and the maximum cost of new ones."""
+    """Numbers of an arm's tuned trials, and their maximum cost."""
 
     benchmark: str
     arm: str

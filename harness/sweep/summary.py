@@ -111,7 +111,7 @@ def told_values(tuning: Tuning, points: Sequence[Point]) -> np.ndarray:
 
 
 def budget_curves(values: Mapping[str, np.ndarray], sign: float, support: tuple[float, float]) -> BudgetCurves:
-    """Return the arms' curves over B = 1…N, and differences to the first.
+    """Curves of arms over B = 1…N, and differences to the first.
 
     ``values``: up = better; the curves are in the metric's own direction again, differences positive where the arm is
     better than the first. Where the metric's range is known, ``low`` and ``high`` are the simultaneous band of the
