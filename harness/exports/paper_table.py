@@ -7,8 +7,18 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
-from harness.results.current import ConfigurationTrial, CurrentResult, ResultFilter, cell_trials, current_results
-from harness.results.stored_runs import BESIDE, MetricFacts, StoredRun, metric_facts, stored_runs
+from harness.results.current import (
+    BESIDE,
+    ConfigurationTrial,
+    CurrentResult,
+    MetricFacts,
+    ResultFilter,
+    StoredRun,
+    cell_trials,
+    current_results,
+    metric_facts,
+    stored_runs,
+)
 from harness.store.queries import Queries
 from harness.vocabulary import UNFINISHED, Protocol, Role, Split, Status
 

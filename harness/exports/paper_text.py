@@ -12,7 +12,7 @@ import pandas as pd
 
 from harness.base.text import MINUS, number
 from harness.exports.paper_table import ABLATIONS, PaperTable, TableCell
-from harness.results.stored_runs import StoredRun
+from harness.results.current import StoredRun
 from harness.vocabulary import Protocol, Split
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from harness.exports.paper_text import TextTable, slug
 from harness.judge.detail import VerdictDetail, from_json
-from harness.results.current import ResultFilter
-from harness.results.stored_runs import JUDGED_BY_ITS_END, find_run
+from harness.results.current import JUDGED_BY_ITS_END, ResultFilter, find_run
 from harness.results.verdict_text import number_texts
 from harness.store.queries import Queries
 from harness.vocabulary import Verdict

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from contract_cells import suite_of
 
-from harness.app.sweep import SweepRequest, run_sweep
+from harness.app.search import SweepRequest, run_sweep
 from harness.execute.dispatch import Watch
 from harness.plan.planning import Selection, make_plan
 from harness.plan.tuning import TUNING_SEED, Tuning, TuningRequest, make_tuning
