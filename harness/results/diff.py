@@ -15,7 +15,7 @@ from harness.results.arm_changes import (
     requested_trials,
     seed_pairs,
 )
-from harness.results.stored_runs import JUDGED_BY_ITS_END, StoredRun, find_run
+from harness.results.current import JUDGED_BY_ITS_END, StoredRun, find_run
 from harness.store import Reader
 
 _VERDICTS = f"""WITH judged AS (

@@ -291,7 +291,9 @@ DAMAGES: list[tuple[str, str, Change, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("layout", "name", "change", "expected"), DAMAGES, ids=lambda item: item if isinstance(item, str) else "")
+@pytest.mark.parametrize(
+    ("layout", "name", "change", "expected"), DAMAGES, ids=lambda item: item if isinstance(item, str) else ""
+)
 def test_a_broken_folder_is_one_message_before_anything_runs(
     layout: str, name: str, change: Change, expected: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

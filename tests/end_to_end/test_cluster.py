@@ -1,4 +1,4 @@
-"""Two Ray nodes on this machine, with logical GPUs: trials spread, a node dies, joins late, or has other code."""
+"""Ray nodes on this machine with logical GPUs: trials spread; a node dies, joins late, has other code or no token."""
 
 from __future__ import annotations
 
@@ -73,6 +73,17 @@ class Cluster:
             peers = [connection.raddr for raylet in raylets for connection in raylet.net_connections("tcp")]
             return any(peer and peer.port == self.port for peer in peers)
         return False
+
+    def listening(self, node: subprocess.Popen[bytes]) -> dict[str, set[str]]:
+        """The addresses that each program of a node listens on."""
+        result: dict[str, set[str]] = {}
+        for process in psutil.Process(node.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error, IndexError):
+                program = Path(process.cmdline()[0].split()[0]).name
+                for connection in process.net_connections("tcp"):
+                    if connection.status == psutil.CONN_LISTEN:
+                        result.setdefault(program, set()).add(connection.laddr.ip)
+        return result
 
     def kill(self, node: subprocess.Popen[bytes]) -> None:
         """Everything of a node at once, as when its power goes."""
@@ -211,6 +222,33 @@ def test_a_plain_run_leaves_a_ray_that_runs_here_alone(cluster: Cluster, slow: P
     assert done.returncode == 0, done.stderr
     assert head.poll() is None
     assert len(numbers(tmp_path / "h.duckdb")) > 0
+
+
+COUNT_NODES = """
+import sys
+from ray._raylet import GcsClient
+print("nodes:", len(GcsClient(address=sys.argv[1]).get_all_node_info(timeout=10)))
+"""
+
+
+def test_ports_are_as_documented_and_need_the_token(cluster: Cluster) -> None:
+    """Control store and raylet listen on all addresses, agents on their node's."""
+    head = cluster.add()
+    until(lambda: {"gcs_server", "raylet"} <= cluster.listening(head).keys())
+    result = cluster.listening(head)
+    assert all(result[name] & {"0.0.0.0", "::"} for name in ("gcs_server", "raylet")), result
+    assert result.get("ray::RuntimeEnvAgent", {"127.0.0.1"}) == {"127.0.0.1"}
+    assert {name for name in result if not name.startswith("ray::")} == {"gcs_server", "raylet"}, result
+    for token in (TOKEN, "b" * 64, None):
+        environment = {key: value for key, value in cluster.environment.items() if key != "RAY_AUTH_TOKEN"}
+        environment |= {"HOME": str(cluster.folder)} | ({} if token is None else {"RAY_AUTH_TOKEN": token})
+        command = [sys.executable, "-c", COUNT_NODES, f"127.0.0.1:{cluster.port}"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        if token == TOKEN:
+            assert "nodes:" in done.stdout, done.stderr
+        else:
+            assert "nodes:" not in done.stdout
+            assert "uthenticat" in done.stderr or "oken" in done.stderr, done.stderr
 
 
 def test_ray_without_authentication_is_refused(slow: Path, tmp_path: Path) -> None:

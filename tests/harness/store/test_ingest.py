@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import duckdb
 import pytest
 from store_support import event_of, outcome_line, planned_line, run_line, trial_row
 
-from harness.store import TABLES, EventLog, Outcome, StoreError, StorePaths, ingest, segments
+from harness.store import TABLES, EventLog, Outcome, StorePaths, ingest, segments
 from harness.store.deletion import DeletedEvent, ReplacedEvent, RestoredEvent
 from harness.store.encoding import encode
 from harness.store.events import (
@@ -25,11 +25,9 @@ from harness.store.events import (
     AdoptedEvent,
     ClaimsEvent,
     EnvironmentEvent,
-    Event,
     HeartbeatEvent,
     LogEvent,
     OutcomeEvent,
-    Parts,
     PlannedEvent,
     RunEvent,
     SessionEvent,
@@ -40,7 +38,6 @@ from harness.store.events import (
     VerdictsEvent,
     read_event,
 )
-from harness.store.fold import PendingRows
 from harness.store.rows import convert
 from harness.store.schema import open_for_writing
 from harness.store.tables import STORED
@@ -367,44 +364,6 @@ def test_segments_are_merged_in_the_order_of_their_times(paths: StorePaths) -> N
     assert rows(paths, "SELECT value FROM results") == [(1.0,)]
 
 
-def test_a_new_kind_of_event_is_one_class(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a fold, columns of trials are set and other rows kept."""
-    monkeypatch.setattr("harness.store.events.KINDS", dict(KINDS))
-
-    @dataclass(frozen=True)
-    class MovedEvent(Event):
-        kind = "moved"
-        parts: ClassVar[Parts] = {
-            "row": ("trials", ("trial_id",)),
-            "adoptions": ("adoptions", ("trial_id", "adopted_from")),
-        }
-
-        row: Mapping[str, Any]
-        adoptions: Sequence[Mapping[str, Any]] = ()
-
-    @dataclass(frozen=True)
-    class RenamedEvent(MovedEvent):
-        kind = "renamed"
-
-        because: str = ""
-
-        def fold(self, rows: PendingRows) -> None:
-            super().fold(rows)
-            rows.log(None, self.at, self.kind, {"because": self.because})
-
-    write(paths, [planned_line("r", "t"), outcome_line("t")])
-    journal = EventLog(paths.journal, "s")
-    with pytest.raises(StoreError, match="did you mean arm"):
-        journal.append(MovedEvent({"trial_id": "t", "arn": "new"}))
-    journal.append(MovedEvent({"trial_id": "t", "arm": "old"}, [{"trial_id": "t", "adopted_from": "older"}]))
-    journal.append(RenamedEvent({"trial_id": "t", "arm": "new"}, because="why not"))
-    journal.close()
-    assert rows(paths, "SELECT arm, benchmark, status, adopted_from FROM trials JOIN adoptions USING (trial_id)") == [
-        ("new", "digits", "done", "older")
-    ]
-    assert rows(paths, "SELECT kind, detail->>'because' FROM events") == [("renamed", "why not")]
-
-
 def test_every_kind_of_event_comes_back_from_its_line(paths: StorePaths) -> None:
     row = {"sweep_id": "w", "arm": "a", "number": 1}
     events = [
@@ -452,23 +411,6 @@ def test_every_kind_of_event_comes_back_from_its_line(paths: StorePaths) -> None
     (segment,) = segments(paths.journal)
     restored = [read_event(line.content) for line in segment.lines() if line.content]
     assert [replace(event, at=None) for event in restored] == events
-
-
-def test_small_batches_give_the_same_as_large_ones(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [f"t{i}" for i in range(30)]
-    write(
-        paths,
-        [planned_line("r", *names), *(outcome_line(name) for name in names), *(outcome_line(name) for name in names)],
-    )
-    other = StorePaths.of(paths.database.with_name("other.duckdb"))
-    dump = "SELECT trial_id, status, name, step, value FROM trials LEFT JOIN metrics USING (trial_id) ORDER BY ALL"
-    large = rows(paths, dump)
-    monkeypatch.setattr(ingest, "BATCH_BYTES", 100)
-    with open_for_writing(other) as connection:
-        ingest.ingest(connection, paths.journal)
-        small = connection.execute(dump).fetchall()
-    assert small == large
-    assert len(large) == 90
 
 
 def test_damaged_archive_does_not_hold_up_the_others(paths: StorePaths) -> None:
