@@ -13,9 +13,8 @@ from collections.abc import Collection, Iterator
 from harness.execute.outcome import Outcome
 from harness.execute.queue import Sharing
 from harness.execute.worker import Job
-from harness.store.following import OtherSessions
+from harness.store.other_sessions import OtherSessions, TrialLocks
 from harness.store.paths import StorePaths
-from harness.store.trial_locks import TrialLocks
 from harness.trial.saved import has_trained_weights
 
 LOOK_SECONDS = 1.0
