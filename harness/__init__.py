@@ -7,12 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.app.imports import import_results as import_results
+    from harness.app.preflight import check_suites as check_suites
     from harness.app.report import ReportRequest as ReportRequest
     from harness.app.report import write_report as write_report
     from harness.app.request import Request as Request
     from harness.app.run import run as run
     from harness.app.run import run_suite as run_suite
-    from harness.app.suite_run import SuiteRun as SuiteRun
+    from harness.app.running import SuiteRun as SuiteRun
     from harness.errors import HarnessError as HarnessError
     from harness.imports.table_verdicts import judge_table as judge_table
     from harness.judge.stored import judge_suite as judge_suite
@@ -34,7 +36,9 @@ _HOMES = {
     "Request": "harness.app.request",
     "Selection": "harness.plan.planning",
     "Suite": "harness.suite",
-    "SuiteRun": "harness.app.suite_run",
+    "SuiteRun": "harness.app.running",
+    "check_suites": "harness.app.preflight",
+    "import_results": "harness.app.imports",
     "judge_suite": "harness.judge.stored",
     "judge_table": "harness.imports.table_verdicts",
     "load_suite": "harness.suite",

@@ -12,7 +12,7 @@ from harness.results.listing import measured_costs
 from harness.store import open_reader
 from harness.suite import Suite
 from harness.suite.warnings import untuned_arms
-from harness.sweep.planned import TunedCost, tuned_cells
+from harness.sweep.study import TunedCost, tuned_cells
 
 
 @dataclass(frozen=True, slots=True)

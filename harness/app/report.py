@@ -23,8 +23,7 @@ from harness.plan.imported import ENVIRONMENT
 from harness.plan.planning import Plan, Selection
 from harness.registry.shipped import page_writer, suite_files
 from harness.results.current import Reported
-from harness.results.progress import RunProgress, run_progress
-from harness.results.serve import ServedReport, serve
+from harness.results.serve import RunProgress, ServedReport, run_progress, serve
 from harness.store import Reader, open_reader
 from harness.suite import Suite
 from harness.vocabulary import WRITTEN_SCALES, Scale

@@ -52,7 +52,6 @@ class SessionRequest:
     address: str | None = field(default=None, kw_only=True)
     gpus_per_trial: float | None = field(default=None, kw_only=True)
     memory_per_trial: float | None = field(default=None, kw_only=True)
-    policy: Policy = field(default_factory=Policy, kw_only=True)
     own_methods: tuple[UserMethod, ...] = field(default=(), kw_only=True)
     command: str = field(default="", kw_only=True)
     shared: SharedExecutor | None = field(default=None, kw_only=True)
@@ -96,22 +95,16 @@ class Request(SessionRequest):
     selection: Selection = field(default_factory=Selection)
     time_budget: float | None = None
     tuned: bool = False
+    exclusive: bool = False
+    fail_fast: bool = False
     force: bool = False
+
+    @property
+    def policy(self) -> Policy:
+        """The dispatcher's part of the options."""
+        return Policy(fail_fast=self.fail_fast, exclusive=self.exclusive)
 
     @classmethod
     def of(cls, database: Path, chosen: Chosen, command: str, **options: Unpack[RunOptions]) -> Self:
         """The request of a command line or of a call from Python."""
-        return cls(
-            database,
-            selection=chosen.selection,
-            own_methods=chosen.methods,
-            command=command,
-            policy=Policy(fail_fast=options.get("fail_fast", False), exclusive=options.get("exclusive", False)),
-            executor=options.get("executor", "ray"),
-            address=options.get("address"),
-            gpus_per_trial=options.get("gpus_per_trial"),
-            memory_per_trial=options.get("memory_per_trial"),
-            time_budget=options.get("time_budget"),
-            tuned=options.get("tuned", False),
-            force=options.get("force", False),
-        )
+        return cls(database, selection=chosen.selection, own_methods=chosen.methods, command=command, **options)

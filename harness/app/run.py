@@ -15,21 +15,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Unpack
 
+from harness import stats
 from harness.app.jobs import check_data
-from harness.app.notices import notices_of
 from harness.app.report import write_run_report
 from harness.app.request import Request, RunOptions, SharedExecutor
-from harness.app.running import Result, RunningSuite
+from harness.app.running import Result, RunningSuite, SuiteRun
+from harness.app.search import run_protocol
 from harness.app.session import Session, now
-from harness.app.suite_run import SuiteRun
-from harness.app.tuned import run_protocol
 from harness.base.folders import remove
 from harness.errors import HarnessError, choices
 from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id, git_state
 from harness.execute.executors import EXECUTORS
 from harness.judge import claim_rows
+from harness.judge.bindings import claim_designs
+from harness.judge.design import ClaimDesign
 from harness.judge.judging import record_judgement
+from harness.judge.registration import earlier_verdicts
 from harness.judge.remembered import judge_once
 from harness.plan.planning import Plan, Selection, make_plan, nothing_to_run, sources_of
 from harness.plan.selecting import Seeds, choose
@@ -38,7 +40,9 @@ from harness.results.listing import measured_costs
 from harness.store import Writer, default_database
 from harness.store.errors import StoreHeldError
 from harness.store.events import ClaimsEvent, EnvironmentEvent, RunEvent
+from harness.store.queries import Queries
 from harness.suite import Suite, load_suite, suite_from_dict, suite_to_json
+from harness.suite.warnings import warnings_of
 from harness.trial.options import Values
 
 
@@ -73,7 +77,9 @@ def run(
     Raises:
         HarnessError: before anything runs, if the suite, the plan, the data or the executor is not available.
     """
-    loaded = _suite(suite)
+    if isinstance(suite, Mapping):
+        suite = suite_from_dict(suite)
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite)
     chosen = choose(scale, benchmarks, arms, seeds, Values(overrides or {}))
     if scratch and database is not None:
         raise HarnessError("'scratch' and 'database' exclude each other")
@@ -233,29 +239,26 @@ def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]
         for name, setting in plan.settings.items()
     }
     dumped = json.loads(suite.model.model_dump_json(exclude={"facts", "benchmarks"}))
-    where: dict[str, Any] = {"path": str(suite.path.resolve()), "absent": list(plan.absent)}
-    where["resolved"] = suite_to_json(suite)  # judging and pages read it there
-    requested = {
+    return {
+        **dumped,
+        "path": str(suite.path.resolve()),
+        "absent": list(plan.absent),
+        "resolved": suite_to_json(suite),  # judging and pages read it there
         "seeds_asked": {"seeds": selection.seeds, "cap": selection.cap},
         "overrides": dict(selection.overrides),
+        "benchmarks": benchmarks,
+        "sources": sources,
     }
-    return {**dumped, **where, **requested, "benchmarks": benchmarks, "sources": sources}
 
 
 @contextlib.contextmanager
 def scratch_store() -> Iterator[Path]:
-    """Yield a database in a new folder that is removed at the end."""
+    """Yield a database in a folder that is removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="harness-scratch-"))
     try:
         yield folder / "harness.duckdb"
     finally:
         remove(folder)
-
-
-def _suite(suite: Suite | str | Path | Mapping[str, Any]) -> Suite:
-    if isinstance(suite, Suite):
-        return suite
-    return suite_from_dict(suite) if isinstance(suite, Mapping) else load_suite(suite)
 
 
 @contextlib.contextmanager
@@ -265,3 +268,69 @@ def _store(database: str | Path | None, *, scratch: bool) -> Iterator[Path]:
             yield own
     else:
         yield Path(database) if database is not None else default_database()
+
+
+MOST_SEEDS = 200
+"""Numbers of seeds that are tried for a finite interval."""
+SHOWN = 4
+"""Claims that one warning names."""
+
+
+def notices_of(suite: Suite, plan: Plan, selection: Selection, reader: Queries) -> tuple[str, ...]:
+    """The warnings of ``harness validate``, and those of :func:`added_seeds`, one sentence each."""
+    warnings = list(map(str, warnings_of(suite)))
+    if selection.cap is None:
+        warnings += added_seeds(suite, plan, reader)
+    return tuple(warnings)
+
+
+def added_seeds(suite: Suite, plan: Plan, reader: Queries) -> list[str]:
+    """Warn of claims to which added pairs make the sequential test apply.
+
+    A claim that is evaluated sequentially already is left out: it costs nothing more.
+    """
+    evaluated = reader.query("SELECT 1 FROM verdicts WHERE suite = ? AND scale = ? LIMIT 1", [suite.name, plan.scale])
+    if not evaluated.rows:
+        return []
+    designs = claim_designs(suite, plan, sequential=False)
+    earlier = earlier_verdicts(reader, designs, plan.scale)
+    claims: dict[tuple[tuple[int, ...], int, int, int | None], list[str]] = {}
+    for design in designs:
+        before = earlier.get(design.claim_id, [])
+        sizes = tuple(sorted({verdict.look for verdict in before if verdict.look is not None}))
+        pairs, seeds = _planned(design)
+        if pairs and sizes and sizes != (pairs,) and not before[-1].sequential:
+            key = (sizes, pairs, seeds, seeds_for_an_interval(design))
+            claims.setdefault(key, []).append(design.claim_id)
+    return [_message(names, *key) for key, names in claims.items()]
+
+
+def _planned(design: ClaimDesign) -> tuple[int, int]:
+    """Return a claim's pairs, and the fewest seeds of a benchmark."""
+    seeds = [len({seed for arm in block.chain for seed in block.cells.get(arm, {})}) for block in design.blocks]
+    return sum(seeds), min(seeds, default=0)
+
+
+def seeds_for_an_interval(design: ClaimDesign) -> int | None:
+    """The fewest seeds at which the sequential test has a finite interval; None above ``MOST_SEEDS``.
+
+    Corrections for several claims of a family may need more.
+    """
+    rule = stats.SequentialRule(design.rules.g, design.rules.seeds[2])
+    spread = [(-1.0) ** k for k in range(MOST_SEEDS)]
+    for seeds in range(3, MOST_SEEDS + 1):
+        inference = rule.inference(spread[:seeds], design.rules.alpha)
+        if abs(inference.low) != float("inf") and abs(inference.high) != float("inf"):
+            return seeds
+    return None
+
+
+def _message(claims: list[str], sizes: tuple[int, ...], pairs: int, seeds: int, needed: int | None) -> str:
+    names = ", ".join(claims[:SHOWN]) + (f" and {len(claims) - SHOWN} more" if len(claims) > SHOWN else "")
+    before = ", ".join(map(str, sizes))
+    message = f"{names}: evaluated at {before} pairs before and at {pairs} now, so that the sequential test applies"
+    if needed is None:
+        return f"{message}; its interval is not finite at any number of seeds up to {MOST_SEEDS}"
+    if seeds < needed:
+        return f"{message}; its interval is infinite below {needed} seeds: use --seeds {needed} or more"
+    return f"{message}, whose interval is wider than that of a fixed number of seeds"

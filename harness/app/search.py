@@ -1,22 +1,31 @@
-"""A search over the hyper-parameters of arms: draws configurations, runs their trials, records their scores."""
+"""Searches over the hyper-parameters of arms: sweeps, and the tuned protocol of a run."""
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
 
+from harness.app.request import SessionRequest
+from harness.app.running import RunningSuite
 from harness.app.session import Session, now
+from harness.execute.dispatch import Policy, Watch
+from harness.execute.environment import environment, environment_id
 from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
-from harness.judge.protocols import told_points
+from harness.judge.protocols import search_results, told_points
+from harness.judge.rows import VerdictRow
 from harness.plan.planning import Plan
-from harness.plan.tuning import Point, Tuning
-from harness.store import Reader
-from harness.store.events import SweepPointEvent
-from harness.sweep.planned import configurations_plan
-from harness.sweep.study import Drawing, should_prune
+from harness.plan.protocols import EqualSearch, rate_plans, searches, together, tuned_plan, tuned_section
+from harness.plan.tuning import Point, Tuning, TuningRequest, make_tuning
+from harness.store import Reader, Writer
+from harness.store.events import EnvironmentEvent, SweepEvent, SweepPointEvent
+from harness.suite import Suite
+from harness.sweep.study import Drawing, configurations_plan, search_plan, should_prune
+from harness.sweep.summary import SweepSummary, compare, summarise
+from harness.trial.options import Values
 from harness.vocabulary import Status
 
 Outcomes = Callable[[Plan, Mapping[str, str]], Iterator[tuple[Job, Outcome]]]
@@ -149,6 +158,40 @@ class Search:
         }
         self.owner.record(SweepPointEvent(row), durable=False)
 
+    def record(self, status: str, summary: SweepSummary | None = None, compared: Sequence[str] | None = None) -> None:
+        """Record the sweep: status, summary, claims of its comparison."""
+        tuning = self.tuning
+        spaces = {
+            arm: {key: limits.model_dump(exclude_none=True) for key, limits in space.items()}
+            for arm, space in tuning.spaces.items()
+        }
+        row = {
+            "sweep_id": tuning.sweep_id,
+            "suite": tuning.suite.name,
+            "benchmark": tuning.benchmark,
+            "arms": list(tuning.arms),
+            "sampler": tuning.sampler,
+            "budget": self.budget,
+            "scale": tuning.scale,
+            "status": status,
+            "spec": {
+                "metric": tuning.metric,
+                "selection_metric": tuning.selection_metric,
+                "better": tuning.better,
+                "pruner": tuning.pruner,
+                "seeds": tuning.seeds,
+                "fresh": tuning.fresh,
+                "batch": tuning.batch,
+                "command": self.session.request.command,
+                "overrides": dict(tuning.overrides),
+                "spaces": spaces,
+                **(summary or {}),
+                **({} if compared is None else {"comparison": list(compared)}),
+            },
+        }
+        started = {"started_at": now()} if status == "running" else {}
+        self.owner.record(SweepEvent(row | started))
+
 
 def _take(point: Point, rung: int, status: str, score: float | None) -> None:
     """Add a trial to its point: a failure outweighs a divergence, and either outweighs a score."""
@@ -159,27 +202,106 @@ def _take(point: Point, rung: int, status: str, score: float | None) -> None:
         point.status, point.value = "diverged" if diverged else "failed", math.nan
 
 
-def sweep_row(tuning: Tuning, budget: int, command: str) -> dict[str, Any]:
-    """The sweep's row in the database."""
-    spec = {
-        "metric": tuning.metric,
-        "selection_metric": tuning.selection_metric,
-        "better": tuning.better,
-        "pruner": tuning.pruner,
-        "seeds": tuning.seeds,
-        "fresh": tuning.fresh,
-        "batch": tuning.batch,
-        "command": command,
-        "overrides": dict(tuning.overrides),
-        "spaces": {n: {k: r.model_dump(exclude_none=True) for k, r in s.items()} for n, s in tuning.spaces.items()},
-    }
-    return {
-        "sweep_id": tuning.sweep_id,
-        "suite": tuning.suite.name,
-        "benchmark": tuning.benchmark,
-        "arms": list(tuning.arms),
-        "sampler": tuning.sampler,
-        "budget": budget,
-        "scale": tuning.scale,
-        "spec": spec,
-    }
+def run_protocol(running: RunningSuite) -> None:
+    """Run the trials of tuned claims that are not stored.
+
+    The trials of all searches and of the learning-rate sensitivity are known before any of them has run: they wait in
+    one queue, so that processors are idle once at its end and not once a search.
+
+    Raises:
+        HarnessError: a search that is not valid; none of its trials has run.
+    """
+    suite, plan = running.suite, running.result.plan
+    if tuned_section(suite, plan.scale) is None:
+        return
+    equal = searches(suite, plan)
+    rates = [each.plan.run for each in rate_plans(suite, plan)]
+    ahead = [*(search_plan(search) for search in equal), *rates]
+    if ahead:
+        _run(running, functools.reduce(together, ahead, replace(plan, trials=(), links=())))
+    for search in equal:
+        _tune(running, search)
+        if running.result.stopped is not None:
+            return
+    with running.session.owner.reader() as reader:
+        results = search_results(suite, plan, reader)
+    whole = [(result.search, result.params) for result in results if result.equal]
+    _run(running, tuned_plan(suite, plan, whole).run)
+
+
+def _run(running: RunningSuite, plan: Plan) -> None:
+    """Run trials that are neither stored nor failed in this run."""
+    for _ in running.once(plan, running.session.stored(plan)):
+        pass  # they are counted
+
+
+def _tune(running: RunningSuite, search: EqualSearch) -> None:
+    """Run one search, stored as a sweep: its page shows every configuration."""
+    tried = Search(search.tuning, search.budget, running.session, running.once)
+    tried.record("running")
+    try:
+        tried.tune()
+    except BaseException:
+        tried.record("cancelled")
+        raise
+    status = "done" if running.result.stopped is None else "cancelled"
+    tried.record(status, summarise(search.tuning, tried.points, search.budget))
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRequest(SessionRequest):
+    """The options of ``harness sweep``; None takes the suite's own."""
+
+    benchmark: str
+    budget: int
+    arms: tuple[str, ...] = ()
+    scale: str = "mini"
+    sampler: str | None = None
+    pruner: str | None = None
+    seeds: int | None = None
+    fresh: int | None = None
+    overrides: Values = field(default_factory=Values)
+
+    @property
+    def tuning(self) -> TuningRequest:
+        """The request for the tuning alone, without where and how it runs."""
+        return TuningRequest(**{each.name: getattr(self, each.name) for each in fields(TuningRequest)})
+
+
+@dataclass(slots=True)
+class SweepResult:
+    """The result of a sweep: points and chosen configurations by arm, and the verdicts of the comparison."""
+
+    sweep_id: str
+    suite: Suite
+    plan: Plan | None
+    points: dict[str, list[Point]]
+    chosen: Mapping[str, Values]
+    verdicts: tuple[VerdictRow, ...]
+    ran: int
+    summary: SweepSummary
+
+
+def run_sweep(suite: Suite, request: SweepRequest, watch: Watch) -> SweepResult:
+    """Tune every arm at one budget, then compare the chosen configurations.
+
+    Raises:
+        HarnessError: before anything runs, if the sweep is not valid.
+    """
+    request = replace(request, own_methods=(*request.own_methods, *suite.own_methods))
+    tuning = make_tuning(suite, request.tuning)
+    with Writer(request.database, f"sweep-{tuning.sweep_id}-{now().replace(':', '')}") as owner:
+        owner.record(EnvironmentEvent(environment_id(), environment()))
+        session = Session(owner, request, Policy(), watch)
+        search = Search(tuning, request.budget, session)
+        search.record("running")
+        try:
+            with session:
+                search.tune()
+                summary = summarise(tuning, search.points, request.budget)
+                plan, derived, verdicts = compare(tuning, search.run, owner, summary)
+        except BaseException:
+            search.record("cancelled")
+            raise
+        search.record("done", summary, [verdict.claim_id for verdict in verdicts])
+    return SweepResult(tuning.sweep_id, derived, plan, search.points, summary["chosen"], verdicts, search.ran, summary)

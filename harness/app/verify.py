@@ -23,7 +23,7 @@ from harness.app.run import new_run_id
 from harness.app.session import Session, now, trial_row
 from harness.base.values import plain
 from harness.data.checksums import sha256_of
-from harness.execute.dispatch import Watch
+from harness.execute.dispatch import Policy, Watch
 from harness.execute.environment import environment, environment_id
 from harness.plan.imported import FINGERPRINT
 from harness.plan.planning import Plan, Selection, Trial, make_plan
@@ -127,7 +127,7 @@ def verify(
             sampled, uncovered = sample_of(older or matches, sample, request.artifacts, now_stored_as)
             stored = {match.stored_id: stored_outcome(reader, match.stored_id) for match in sampled}
         writer.record(EnvironmentEvent(environment_id(), environment()))
-        with tempfile.TemporaryDirectory() as folder, Session(writer, request, request.policy, watch) as session:
+        with tempfile.TemporaryDirectory() as folder, Session(writer, request, Policy(), watch) as session:
             by_id = {match.trial.trial_id: match for match in sampled}
             folders = {trial_id: Path(folder) / trial_id[:16] for trial_id in by_id}
             jobs = [job_of(match.trial, request, folders[trial_id], now_stored_as) for trial_id, match in by_id.items()]
@@ -237,7 +237,7 @@ def compared(match: StoredMatch, stored: Outcome, again: Outcome) -> Repetition:
 
 
 def _repeated(again: Repetition, outcome: Outcome) -> dict[str, Any]:
-    """Detail of the event from which verdicts and pages know that a trial ran twice, and with which scores."""
+    """Detail of a repetition's event, which verdicts and pages read."""
     return {
         "trial_id": outcome.trial_id,
         "label": again.label,

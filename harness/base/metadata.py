@@ -183,7 +183,7 @@ class ModelMetadata(Metadata):
     files: tuple[str, ...] = ()
 
 
-def defaults_of(target: Callable[..., Any], *, without: tuple[str, ...] = ()) -> dict[str, Any]:
+def defaults_of(target: Callable[..., Any], *, without: tuple[str, ...] = ()) -> dict[str, Value]:
     """Optional hyper-parameters of a class or factory, with their defaults.
 
     Args:

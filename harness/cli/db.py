@@ -83,7 +83,7 @@ Examples:
 @database_option
 def tag_command(run: str, names: tuple[str, ...], remove: bool, database: Path) -> None:
     """Add tags to a run. RUN is an id, its unique beginning, a tag, or 'latest'; without TAG the tags are shown."""
-    from harness.results.stored_runs import tag_run
+    from harness.results.current import tag_run
 
     run_id, tags = tag_run(database, run, names, remove=remove)
     click.echo(f"{run_id}: {' '.join(tags) or 'no tags'}")

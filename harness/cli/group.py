@@ -28,23 +28,6 @@ class Command:
     section: str = "Commands"
 
 
-@dataclass(frozen=True, slots=True)
-class Alias:
-    """The former name of a command (with ``option``, if any) and its replacement."""
-
-    name: str
-    words: tuple[str, ...]
-    option: str = ""
-
-    def matches(self, arguments: Sequence[str]) -> bool:
-        """Return True if this is how the arguments begin."""
-        return arguments[:1] == [self.name] and (not self.option or self.option in arguments)
-
-    def replace(self, arguments: Sequence[str]) -> list[str]:
-        """Return the arguments in today's words."""
-        return [*self.words, *(argument for argument in arguments[1:] if argument != self.option)]
-
-
 _MEASURE, _CONCLUDE, _READ, _PREPARE, _STORE = "Measure", "Conclude", "Read results", "Prepare", "Manage the store"
 # A listing imports no command; a test compares each help text with the command's own.
 COMMANDS = {
@@ -57,12 +40,12 @@ COMMANDS = {
     "report": Command("Write the HTML report, or serve it (--serve).", "report:report_command", _CONCLUDE),
     "list": Command("List suites, benchmarks, methods, data, runs, trials and more.", "read:list_command", _READ),
     "query": Command("Query the database in SQL, read-only.", "read:query_command", _READ),
-    "diff": Command("Compare two runs: settings, code, environment and scores.", "diff:diff_command", _READ),
+    "diff": Command("Compare two runs: settings, code, environment and scores.", "read:diff_command", _READ),
     "export": Command("Export tables for a paper, data frames or trackers.", "read:export_command", _READ),
-    "init": Command("Create a suite file for your script or images.", "init:init_command", _PREPARE),
+    "init": Command("Create a suite file for your script or images.", "importing:init_command", _PREPARE),
     "validate": Command("Check suite files and show every problem with its place.", "check:validate_command", _PREPARE),
     "preflight": Command(
-        "Build every configuration and take one step on tiny data.", "preflight:preflight_command", _PREPARE
+        "Build every configuration and take one step on tiny data.", "check:preflight_command", _PREPARE
     ),
     "data": Command("List, fetch and verify data sets.", "check:data_command", _PREPARE),
     "doctor": Command("Check versions, devices, Ray, data and database.", "check:doctor_command", _PREPARE),
@@ -74,14 +57,12 @@ UNLISTED = {
     "show": Command("Show one trial: its content, results and artifacts.", "read:show_command", "list"),
     "conformance": Command("Check the methods against reference vectors.", "check:conformance_command", "doctor"),
 }
-ALIASES = (
-    Alias("browse", ("report", "--serve")),
-    Alias("simulate", ("plan", "--simulate")),
-    Alias("tag", ("db", "tag")),
-    Alias("forget", ("db", "restore"), option="--undo"),
-    Alias("forget", ("db", "restore"), option="--list"),
-    Alias("forget", ("db", "delete")),
-)
+FORMER_NAMES = {
+    "browse": ("report", "--serve"),
+    "simulate": ("plan", "--simulate"),
+    "tag": ("db", "tag"),
+    "forget": ("db", "delete"),
+}
 
 
 class LazyGroup(click.Group):
@@ -91,11 +72,11 @@ class LazyGroup(click.Group):
         self,
         entries: Mapping[str, Command],
         unlisted: Mapping[str, Command] | None = None,
-        aliases: Sequence[Alias] = (),
+        former_names: Mapping[str, Sequence[str]] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        self.entries, self.aliases = entries, aliases
+        self.entries, self.former_names = entries, former_names or {}
         self.all_entries = {**entries, **(unlisted or {})}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -122,13 +103,11 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Replace former names, and suggest the nearest commands for an unknown one."""
-        for alias in self.aliases:
-            if alias.matches(args):
-                args = alias.replace(args)
-                former = " ".join(filter(None, (ctx.command_path, alias.name, alias.option)))
-                present = f"{ctx.command_path} {' '.join(alias.words)}"
-                click.echo(f"hint: '{former}' is now '{present}'; the former name works in this version", err=True)
-                break
+        if args and args[0] in self.former_names:
+            name, present = args[0], self.former_names[args[0]]
+            args = [*present, *args[1:]]
+            hint = f"'{ctx.command_path} {name}' is now '{ctx.command_path} {' '.join(present)}'"
+            click.echo(f"hint: {hint}; the former name works in this version", err=True)
         if args and not args[0].startswith("-") and args[0] not in self.all_entries:
             valid = choices(list(self.all_entries), args[0], most=20)
             raise click.UsageError(f"unknown command '{args[0]}'; {valid}", ctx)
@@ -139,7 +118,7 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     entries=COMMANDS,
     unlisted=UNLISTED,
-    aliases=ALIASES,
+    former_names=FORMER_NAMES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
     epilog="Example: harness run suites/adamp.yaml\n\n'harness COMMAND -h' shows the options of a command.",
 )

@@ -1,4 +1,4 @@
-"""``harness import``: external results as trials of a suite."""
+"""``harness import`` and ``init``: suites from external results, scripts and images."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import PATH, command_line, database_option, format_option, grouped, scale_option
+from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.imports.record import ImportedFile
+
 
 EXAMPLE = """
 \b
@@ -67,17 +69,16 @@ def import_command(files: tuple[Path, ...], suite: str, scale: str, database: Pa
 
     Importing the same file again adds nothing.
     """
-    from harness.app.imports import ImportRequest, import_results
+    from harness.app.imports import import_results
     from harness.imports.mapping import WORDS, Flags
     from harness.suite import load_suite
 
     loaded = load_suite(suite)
-    map_file, kind, dry_run = (names.pop(name) for name in ("map_file", "kind", "dry_run"))
+    dry_run = names.pop("dry_run")
+    request = {"scale": scale, "dry_run": dry_run, **{name: names.pop(name) for name in ("map_file", "kind")}}
     columns = {word: column for word in WORDS if (column := names.pop(f"{word}_column")) is not None}
     flags = Flags(columns=columns, **names)  # the other options have the names of its fields
-    stored = import_results(
-        files, loaded, database, ImportRequest(scale, map_file, flags, kind, dry_run, command_line())
-    )
+    stored = import_results(files, loaded, database, flags=flags, command=command_line(), **request)
     if form == "json":
         rows = [asdict(imported) for imported in stored]
         click.echo(json.dumps({"suite": loaded.name, "scale": scale, "dry_run": dry_run, "files": rows}))
@@ -127,3 +128,68 @@ def _seeds(seeds: Sequence[int]) -> str:
     if len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1)):
         return f"{ordered[0]} to {ordered[-1]}"
     return ", ".join(map(str, ordered[:12])) + (f", … ({len(ordered)} in all)" if len(ordered) > 12 else "")
+
+
+INIT_EXAMPLE = """
+\b
+Examples:
+  harness init mine.yaml --script train.py --option opt --arm adam --arm adamp --metric accuracy
+  harness init photos.yaml --data photos/
+"""
+
+
+_SCRIPT = "Create a suite for this training script, which trains one arm with one seed."
+_DATA = "Create a suite for this image folder: train/CLASS/, test/CLASS/."
+
+
+@click.command("init", epilog=INIT_EXAMPLE)
+@click.argument("file", type=PATH, default=Path("mine.yaml"), metavar="[FILE.yaml]")
+@click.option("--script", type=PATH, metavar="FILE", help=_SCRIPT)
+@click.option("--data", "folder", type=PATH, metavar="DIR", help=_DATA)
+@click.option("--arm", "arms", multiple=True, metavar="NAME", help="Add an arm; the first is the baseline.")
+@click.option("--option", metavar="NAME", help="Pass the arm's name to the script by this option.")
+@click.option("--metric", metavar="M", help="Compare this metric, which the script prints at its end.")
+@click.option("--better", type=click.Choice(["higher", "lower"]), help="State which values of the metric are better.")
+@click.option("--unit", default="", show_default=False, metavar="percent|…", help="State the unit of the metric.")
+@click.option("--seeds", type=click.IntRange(3, 100), default=6, help="Run at least this many seeds of each arm.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+def init_command(
+    file: Path,
+    script: Path | None,
+    folder: Path | None,
+    arms: tuple[str, ...],
+    option: str | None,
+    metric: str | None,
+    better: str | None,
+    unit: str,
+    seeds: int,
+    force: bool,
+) -> None:
+    """Create a suite file for your training script or images.
+
+    'harness judge' judges a table of results without a suite.
+    """
+    from harness.imports.table_scores import better_of
+    from harness.suite import load_suite
+    from harness.suite.starting import FOLDER_ARMS, FOLDER_METRIC, FirstSuite, for_folder, for_script, suite_name
+
+    if (script is None) == (folder is None):
+        raise HarnessError("give one of --script FILE and --data DIR; 'harness judge' reads a table of results")
+    if file.exists() and not force:
+        raise HarnessError(f"{file} exists; choose another name or --force")
+    name = suite_name(file)
+    if script is not None:
+        needed = {"--option NAME": option, "--arm A --arm B": arms, "--metric M": metric}
+        if missing := [flag for flag, value in needed.items() if not value]:
+            raise HarnessError(
+                f"--script needs {', '.join(missing)}; an example: {INIT_EXAMPLE.splitlines()[3].strip()}"
+            )
+        start = FirstSuite(name, arms, str(metric), better or better_of(str(metric)), unit, seeds, str(option))
+        text = for_script(script, start, file.resolve().parent)
+    else:
+        assert folder is not None
+        text = for_folder(folder, FirstSuite(name, arms or FOLDER_ARMS, FOLDER_METRIC, "higher", "percent", seeds))
+    file.write_text(text, encoding="utf-8")
+    load_suite(file)  # reports where the file is not valid
+    click.echo(text, nl=False)
+    click.echo(f"\nwritten to {file}; next: harness run {file}", err=True)

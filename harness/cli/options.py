@@ -14,6 +14,7 @@ import click
 from harness.errors import HarnessError
 from harness.plan.selecting import Chosen as Chosen
 from harness.store.paths import default_database
+from harness.trial.options import Values
 from harness.vocabulary import Scale
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -93,11 +94,10 @@ def selection_options(default: Scale = Scale.MINI, seeds: str | None = None) -> 
         @functools.wraps(function)
         def command(**values: Any) -> Any:
             from harness.plan.selecting import choose
-            from harness.trial.options import Values
 
             scale, benchmarks, arms, texts = (values.pop(name) for name in ("scale", "benchmarks", "arms", "overrides"))
             requested = values.pop("seeds", seeds)
-            chosen = choose(scale, benchmarks or None, arms, requested, Values(parse_overrides(texts)))
+            chosen = choose(scale, benchmarks or None, arms, requested, parse_overrides(texts))
             return function(chosen=chosen, **values)
 
         return grouped(*options)(command)  # type: ignore[return-value]
@@ -105,11 +105,11 @@ def selection_options(default: Scale = Scale.MINI, seeds: str | None = None) -> 
     return decorated
 
 
-def parse_overrides(texts: tuple[str, ...]) -> dict[str, Any]:
+def parse_overrides(texts: tuple[str, ...]) -> Values:
     """Parse overrides such as ``lr=1e-3``; values are YAML."""
     from harness.base.yaml_nodes import parse
 
-    overrides = {}
+    overrides = Values()
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:

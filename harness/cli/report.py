@@ -43,8 +43,7 @@ def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, impo
     from harness.app.report import judge_claims
     from harness.cli.terminal import plain
     from harness.cli.verdicts import print_ablations, print_claims
-    from harness.results.verdict_records import verdict_record
-    from harness.results.verdict_text import headline
+    from harness.results.verdict_text import headline, verdict_record
 
     rows = []
     every = judge_claims(suites, chosen.selection, database, imported=imported is not None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,12 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.app.pricing import PricedPlan
-    from harness.app.suite_run import SuiteRun
+    from harness.app.running import SuiteRun
     from harness.app.verify import Verification
     from harness.execute.dispatch import Watch
     from harness.plan.planning import Selection
     from harness.suite import Suite
-    from harness.sweep.planned import TunedCost
+    from harness.sweep.study import TunedCost
 
 EXAMPLES = """
 \b
@@ -140,75 +140,48 @@ and --random-seed belong to it.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Simulation:
-    """The settings of a simulation."""
-
-    law: str = "normal"
-    correlation: float = 0.0
-    effect: float = 0.0
-    repeats: int = 200
-    random_seed: int = 0
-
-
-_simulation_options = shared.grouped(
-    click.option("--simulate", is_flag=True, help="Estimate the false-positive rate by simulation; see below."),
-    click.option(
-        "--law",
-        type=click.Choice(["normal", "t3", "binomial", "skewed"]),
-        help="Draw scores from this law; binomial: of 100 items; skewed: lognormal on the first arm.  "
-        "[default: normal]",
-    ),
-    click.option(
-        "--correlation",
-        type=click.FloatRange(0, 1, max_open=True),
-        help="Correlate an arm's scores between benchmarks under one seed.  [default: 0]",
-    ),
-    click.option(
-        "--effect",
-        type=float,
-        help="Make the first arm of each claim better by this many standard deviations of a pair.  [default: 0]",
-    ),
-    click.option("--repeats", type=click.IntRange(1), help="Simulate this many suites.  [default: 200]"),
-    click.option("--random-seed", type=click.IntRange(0), help="Seed the simulation's draws.  [default: 0]"),
-)
+_LAW = "Draw scores from this law; binomial: of 100 items; skewed: lognormal on the first arm."
+_CORRELATION = "Correlate an arm's scores between benchmarks under one seed."
+_EFFECT = "Make the first arm of each claim better by this many standard deviations of a pair."
 
 
 @click.command(name="plan", epilog=PLAN_EXAMPLES)
 @click.argument("suite", metavar="SUITE")
 @shared.selection_options()
 @shared.database_option
-@_simulation_options
+@click.option("--simulate", is_flag=True, help="Estimate the false-positive rate by simulation; see below.")
+@click.option("--law", type=click.Choice(["normal", "t3", "binomial", "skewed"]), default="normal", help=_LAW)
+@click.option("--correlation", type=click.FloatRange(0, 1, max_open=True), default=0.0, help=_CORRELATION)
+@click.option("--effect", type=float, default=0.0, help=_EFFECT)
+@click.option("--repeats", type=click.IntRange(1), default=200, help="Simulate this many suites.")
+@click.option("--random-seed", type=click.IntRange(0), default=0, help="Seed the simulation's draws.")
 @shared.json_option
 def plan_command(
-    suite: str, chosen: shared.Chosen, database: Path, as_json: bool, simulate: bool, **options: Any
+    suite: str, chosen: shared.Chosen, database: Path, as_json: bool, simulate: bool, **settings: Any
 ) -> None:
     """Show the trials of a suite, stored and new, with their cost."""
     from harness.suite import load_suite
 
-    options = {name: value for name, value in options.items() if value is not None}
-    if options and not simulate:
-        raise HarnessError(f"--{next(iter(options)).replace('_', '-')} requires --simulate")
     loaded = load_suite(suite)
     if simulate:
-        _show_simulation(loaded, chosen.selection, as_json, Simulation(**options))
+        _show_simulation(loaded, chosen.selection, as_json, **settings)
     else:
         _show_plan(loaded, chosen.selection, database, as_json)
 
 
-def _show_simulation(suite: Suite, selection: Selection, as_json: bool, settings: Simulation) -> None:
+def _show_simulation(
+    suite: Suite, selection: Selection, as_json: bool, *, repeats: int, random_seed: int, **noise: Any
+) -> None:
     """Judge a suite on random scores many times; print the share with a finding."""
     from harness.judge.simulating import SimulatedNoise, simulate_suite
 
-    law, repeats, effect = settings.law, settings.repeats, settings.effect
-    noise = SimulatedNoise(law, settings.correlation, effect)
-    result = simulate_suite(suite, selection, noise, repeats, seed=settings.random_seed)
+    result = simulate_suite(suite, selection, SimulatedNoise(**noise), repeats, seed=random_seed)
     if as_json:
         answer = {"suite": suite.name, "repeats": repeats, "mean_pairs": result.mean_pairs, "families": result.rows()}
         click.echo(json.dumps(answer))
         return
-    click.echo(f"{suite.name}: {repeats} suites of {law} scores, {result.mean_pairs:.1f} seeds a test")
-    label = "with a finding" if effect else "with a false finding"
+    click.echo(f"{suite.name}: {repeats} suites of {noise['law']} scores, {result.mean_pairs:.1f} seeds a test")
+    label = "with a finding" if noise["effect"] else "with a false finding"
     for row in result.rows():
         share = f"{row['suites']:7.1%} ± {row['error']:.1%} of suites {label}"
         click.echo(f"  {row['family']:<12}{row['tests']:>4} tests {share}, {row['confirmed']:.1%} of tests confirmed")

@@ -11,7 +11,7 @@ from harness.base.text import number, score, setting
 from harness.cli import options as shared
 
 if TYPE_CHECKING:
-    from harness.app.sweep import SweepResult
+    from harness.app.search import SweepResult
 
 
 _ARM = "Tune this arm, or NAME=FILE.py:CLASS; the first is the baseline."
@@ -39,11 +39,11 @@ def sweep_command(suite: str, overrides: tuple[str, ...], quiet: bool, as_json: 
 
     Stored trials are reused; a larger budget continues a smaller one.
     """
-    from harness.app.sweep import SweepRequest, run_sweep
+    from harness.app.search import SweepRequest, run_sweep
     from harness.cli.verdicts import print_verdicts
     from harness.cli.watch import make_watch
     from harness.plan.user_arms import with_user_arms
-    from harness.results.verdict_records import verdict_record
+    from harness.results.verdict_text import verdict_record
     from harness.suite import load_suite
 
     loaded, options["arms"] = with_user_arms(load_suite(suite), options["arms"])

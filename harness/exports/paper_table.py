@@ -1,4 +1,4 @@
-"""A paper's table of one metric: benchmarks as rows, arms as columns; made of one plan, with verdicts beside means."""
+"""A paper's table of one metric: benchmarks as rows, arms as columns; made of one plan."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
-from harness.exports.verdict_marks import CellMark, Marks, marks_of
-from harness.results.current import ConfigurationTrial, CurrentResult, ResultFilter, cell_trials, current_results
-from harness.results.stored_runs import BESIDE, MetricFacts, StoredRun, metric_facts, stored_runs
+from harness.results.current import (
+    BESIDE,
+    ConfigurationTrial,
+    CurrentResult,
+    MetricFacts,
+    ResultFilter,
+    StoredRun,
+    cell_trials,
+    current_results,
+    metric_facts,
+    stored_runs,
+)
 from harness.store.queries import Queries
 from harness.vocabulary import UNFINISHED, Protocol, Role, Split, Status
 
@@ -33,7 +42,6 @@ class TableCell:
     n: int
     lost: int = 0
     best: bool = False
-    mark: CellMark | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +94,13 @@ def paper_tables(reader: Queries, wanted: ResultFilter) -> list[PaperTable]:
     """
     wanted = replace(wanted, split=wanted.split or Split.TEST.value)
     results, trials = current_results(reader, wanted), cell_trials(reader, wanted)
-    beside = cell_trials(reader, replace(wanted, benchmarks=(), arms=(), protocol=None))  # verdicts rest on rivals too
     runs = stored_runs(reader, [trial.run_id for trial in trials])
     tables = []
     for place in sorted(set(map(_place, results))):
-        suite, scale, protocol = place
-        if protocol in SHOWN:
+        if place[2] in SHOWN:
             here = [result for result in results if _place(result) == place]
             requested = [trial for trial in trials if _place(trial) == place]
-            current = _current([trial for trial in beside if _place(trial)[:2] == (suite, scale)], protocol)
-            gathered = _CellScores(reader, here, requested, runs, marks_of(reader, suite, scale, protocol), current)
+            gathered = _CellScores(reader, here, requested, runs)
             for metric in gathered.metrics(wanted.metric):
                 parts = (EVERY,) if wanted.arms else ("", ABLATIONS)
                 tables += [table for part in parts if (table := gathered.table(metric, part)) is not None]
@@ -106,18 +111,6 @@ def _place(trial: CurrentResult | ConfigurationTrial) -> tuple[str, str, str]:
     return trial.suite, trial.scale, trial.protocol
 
 
-def _current(trials: Sequence[ConfigurationTrial], protocol: str) -> dict[tuple[str, str], set[str]]:
-    """The trials of every cell by the arm's own name; an arm that is not tuned is judged as it is."""
-    cells: dict[tuple[str, str], set[str]] = {}
-    for shown in dict.fromkeys((Protocol.PUBLISHED.value, protocol)):
-        by_cell: dict[tuple[str, str], set[str]] = {}
-        for trial in trials:
-            if trial.protocol == shown:
-                by_cell.setdefault((trial.benchmark, _plain(trial.arm, shown)), set()).add(trial.trial_id)
-        cells |= by_cell
-    return cells
-
-
 @dataclass(slots=True)
 class _CellScores:
     """The results and trials of one suite, scale and protocol."""
@@ -126,8 +119,6 @@ class _CellScores:
     results: list[CurrentResult]
     trials: list[ConfigurationTrial]
     runs: Mapping[str, StoredRun]
-    marks: Marks
-    current: Mapping[tuple[str, str], set[str]]
     left_out: list[str] = field(default_factory=list)
     roles: Mapping[str, str] = field(init=False)
     ablated: Set[str] = field(init=False)
@@ -176,7 +167,7 @@ class _CellScores:
             if same in rows:  # one stand-in serves several benchmarks: one row
                 rows[same] = replace(rows[same], benchmarks=(*rows[same].benchmarks, benchmark))
                 continue
-            by_arm = {arm: self._cell(arm, metric, results) for arm, results in here.items()}
+            by_arm = {arm: self._cell(results) for arm, results in here.items()}
             cells = {arm: cell for arm, cell in by_arm.items() if cell is not None}
             if cells:
                 rows[same] = TableRow((benchmark,), _with_best(cells, metric.better))
@@ -205,24 +196,16 @@ class _CellScores:
             return result.benchmark in self.ablated and role in (Role.METHOD, Role.ABLATION)
         return role != Role.ABLATION or part == EVERY
 
-    def _cell(self, arm: str, metric: MetricFacts, results: Sequence[CurrentResult]) -> TableCell | None:
+    def _cell(self, results: Sequence[CurrentResult]) -> TableCell | None:
         """A cell of the finite values; None without any."""
         finite = [result.value for result in results if result.value is not None and math.isfinite(result.value)]
         if not finite:
             return None
-        benchmark = results[0].benchmark
-        lost = (
-            len(results)
-            - len(finite)
-            + sum(
-                trial.status in _LOST
-                for trial in self.trials
-                if (trial.benchmark, trial.arm) == (benchmark, results[0].arm)
-            )
-        )
-        mark = self.marks.of(benchmark, arm, metric.name, results[0].split, self.current)
+        cell = (results[0].benchmark, results[0].arm)
+        lost = sum(trial.status in _LOST for trial in self.trials if (trial.benchmark, trial.arm) == cell)
+        lost += len(results) - len(finite)
         sd = statistics.stdev(finite) if len(finite) > 1 else None
-        return TableCell(statistics.fmean(finite), sd, len(finite), lost, mark=mark)
+        return TableCell(statistics.fmean(finite), sd, len(finite), lost)
 
 
 def _plain(arm: str, protocol: str) -> str:

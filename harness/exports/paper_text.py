@@ -12,8 +12,8 @@ import pandas as pd
 
 from harness.base.text import MINUS, number
 from harness.exports.paper_table import ABLATIONS, PaperTable, TableCell
-from harness.results.stored_runs import StoredRun
-from harness.vocabulary import Protocol, Split, Verdict
+from harness.results.current import StoredRun
+from harness.vocabulary import Protocol, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,6 @@ class NumberText:
     n: int | None = None
     lost: int = 0
     bold: bool = False
-    sign: str = ""
 
 
 Entry = str | NumberText
@@ -69,9 +68,8 @@ def name_of(table: PaperTable) -> str:
 
 
 def _number(cell: TableCell, decimals: int | None, *, say_n: bool) -> NumberText:
-    sign = cell.mark.sign if cell.mark is not None else ""
     sd = "" if cell.sd is None else _written(cell.sd, decimals)
-    return NumberText(_written(cell.mean, decimals), sd, cell.n if say_n else None, cell.lost, cell.best, sign)
+    return NumberText(_written(cell.mean, decimals), sd, cell.n if say_n else None, cell.lost, cell.best)
 
 
 def _decimals(cells: Iterable[TableCell]) -> int | None:
@@ -107,7 +105,6 @@ def _caption(table: PaperTable, counts: set[int]) -> str:
         f"{', ablations' if table.part == ABLATIONS else ''}"
         f"{protocol}: {what}{n}.",
         "Bold: the best mean of a row; not a verdict." if any(cell.best for cell in table.cells) else "",
-        _signs(table),
         "A dagger counts trials that diverged or failed." if any(cell.lost for cell in table.cells) else "",
         f"Measured on stand-ins: {'; '.join(table.stand_ins)}." if table.stand_ins else "",
         *(f"Left out: {text}." for text in table.left_out),
@@ -120,18 +117,6 @@ def _run(run: StoredRun) -> str:
     parts = [f"commit {run.commit}" if run.commit else "", f"--set {run.changed}" if run.changed else ""]
     more = ", ".join(filter(None, parts))
     return f"{run.run_id}{f' ({more})' if more else ''}"
-
-
-def _signs(table: PaperTable) -> str:
-    """The legend of a table's marks, the most favourable verdict first."""
-    marks = [cell.mark for cell in table.cells if cell.mark is not None]
-    if not marks:
-        return ""
-    words: dict[str, dict[Verdict, None]] = {}
-    for mark in sorted(marks, key=lambda mark: -mark.verdict.rank):
-        words.setdefault(mark.sign, {})[mark.verdict] = None
-    legend = "; ".join(f"{sign} {' or '.join(verdicts)}" for sign, verdicts in words.items())
-    return f"Beside a number, the verdict of the claim about the arm: {legend}."
 
 
 def markdown(table: TextTable) -> str:
@@ -156,7 +141,6 @@ def _markdown(entry: Entry) -> str:
     number = f"{entry.mean} ± {entry.sd}" if entry.sd else entry.mean
     parts = [
         f"**{number}**" if entry.bold else number,
-        entry.sign,
         "" if entry.n is None else f"(n {entry.n})",
         f"†{entry.lost}" if entry.lost else "",
     ]
@@ -219,10 +203,9 @@ def _latex(entry: Entry) -> str:
     if isinstance(entry, str):
         return latex_text(entry)
     number = _latex_number(entry.mean) + (rf" \pm {_latex_number(entry.sd)}" if entry.sd else "")
-    sign = _SYMBOLS[entry.sign].strip("$") if entry.sign else ""
-    parts = [rf"\mathbf{{{number}}}" if entry.bold else number, rf"^{{{sign}}}" if sign else ""]
+    shown = rf"\mathbf{{{number}}}" if entry.bold else number
     beside = ([] if entry.n is None else [f"n={entry.n}"]) + ([rf"\dagger {entry.lost}"] if entry.lost else [])
-    return f"${''.join(parts)}$" + (rf" {{\scriptsize $({', '.join(beside)})$}}" if beside else "")
+    return f"${shown}$" + (rf" {{\scriptsize $({', '.join(beside)})$}}" if beside else "")
 
 
 def _latex_number(text: str) -> str:

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from harness.base.values import texts_of
 from harness.execute.outcome import Outcome
-from harness.results.current import ConfigurationTrial, ResultFilter, cell_trials
-from harness.results.stored_runs import StoredRun, stored_runs
+from harness.results.current import ConfigurationTrial, ResultFilter, StoredRun, cell_trials, stored_runs
 from harness.store.queries import Queries
 from harness.trial.result import MetricSeries, Score
 from harness.trial.spec import TrialSpec

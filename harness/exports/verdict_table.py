@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from harness.exports.paper_text import TextTable, slug
-from harness.exports.verdict_marks import SILENT
 from harness.judge.detail import VerdictDetail, from_json
-from harness.results.current import ResultFilter
-from harness.results.stored_runs import JUDGED_BY_ITS_END, find_run
+from harness.results.current import JUDGED_BY_ITS_END, ResultFilter, find_run
 from harness.results.verdict_text import number_texts
 from harness.store.queries import Queries
 from harness.vocabulary import Verdict
 
+SILENT = frozenset({Verdict.NOT_RUN, Verdict.NOT_COMPARABLE, Verdict.REPORTED})
+"""Verdicts that rest on no trial."""
 HEAD = ("claim", "protocol", "verdict", "difference", "95 % interval", "n", "adjusted p")
 
 _NEWEST = f"""SELECT c.suite, v.scale, v.claim_id, v.protocol, v.verdict, v.difference, v.ci_low, v.ci_high, v.n,

@@ -145,12 +145,9 @@ def _record(
     read: ReadFile, new: Sequence[ImportedTrial], there: set[str], database: Path, command: str, run_id: str
 ) -> None:
     suite, scale, source = read.target.suite, read.target.scale, read.source
-    origin = {
-        **_origin(read),
-        "path": _place(source),
-        "words": in_words(read.matched.mapping),
-        "notes": list(source.notes),
-    }
+    mapping = read.matched.mapping.model_dump(exclude_defaults=True)
+    origin = {"file": source.name, "sha256": source.sha256, "kind": source.kind, "mapping": mapping}
+    words = in_words(read.matched.mapping)
     began = _now()
     run = {
         "run_id": run_id,
@@ -164,9 +161,27 @@ def _record(
             "title": suite.model.title,
             "path": str(suite.path.resolve()),
             "resolved": suite_to_json(suite),
-            "imported": origin,
+            "imported": {**origin, "path": _place(source), "words": words, "notes": list(source.notes)},
         },
     }
+    planned = [
+        {
+            "trial_id": trial.trial_id,
+            "spec_id": sha256_of({"source": source.sha256, "mapping": mapping}),
+            "fingerprint": FINGERPRINT,
+            "suite": suite.name,
+            "benchmark": trial.benchmark,
+            "arm": trial.arm,
+            "seed": trial.seed,
+            "scale": scale,
+            "stand_in": list(read.target.settings[trial.benchmark].stand_in),
+            "spec": {
+                "imported": {**origin, "at": began, "row": trial.place},
+                **imported_spec(trial.arm, trial.seed, scale).to_json(),
+            },
+        }
+        for trial in new
+    ]
     links = [
         {"trial_id": trial.trial_id, "benchmark": trial.benchmark, "arm": trial.arm, "reused": trial.trial_id in there}
         for trial in read.matched.trials
@@ -175,7 +190,7 @@ def _record(
         writer.record(EnvironmentEvent(ENVIRONMENT, ABOUT))
         writer.record(RunEvent(run))
         writer.record(ClaimsEvent(suite.name, claim_rows(suite)))
-        writer.record(PlannedEvent(run_id, [_row(read, trial, began) for trial in new], links))
+        writer.record(PlannedEvent(run_id, planned, links))
         for trial in new:  # the run's last line waits for the disk, and with it all before it
             outcome = Outcome(
                 trial.trial_id,
@@ -192,26 +207,3 @@ def _record(
 
 def _now() -> str:
     return datetime.now(UTC).replace(tzinfo=None).isoformat()
-
-
-def _origin(read: ReadFile) -> dict[str, object]:
-    source, mapping = read.source, read.matched.mapping.model_dump(exclude_defaults=True)
-    return {"file": source.name, "sha256": source.sha256, "kind": source.kind, "mapping": mapping}
-
-
-def _row(read: ReadFile, trial: ImportedTrial, at: str) -> dict[str, object]:
-    """A trial's row of ``trials``, whose content is its origin."""
-    origin = _origin(read)
-    spec = imported_spec(trial.arm, trial.seed, read.target.scale).to_json()
-    return {
-        "trial_id": trial.trial_id,
-        "spec_id": sha256_of({"source": origin["sha256"], "mapping": origin["mapping"]}),
-        "fingerprint": FINGERPRINT,
-        "suite": read.target.suite.name,
-        "benchmark": trial.benchmark,
-        "arm": trial.arm,
-        "seed": trial.seed,
-        "scale": read.target.scale,
-        "stand_in": list(read.target.settings[trial.benchmark].stand_in),
-        "spec": {"imported": {**origin, "at": at, "row": trial.place}, **spec},
-    }

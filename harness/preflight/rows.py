@@ -9,10 +9,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -97,15 +97,6 @@ class PreflightReport:
     def missing(self) -> dict[str, int]:
         """Configurations that lack a source of data or weights, counted by name."""
         return dict(sorted(Counter(name for cell in self.cells for name in cell.missing).items()))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        cells = [{**asdict(cell), "headroom": cell.headroom} for cell in self.cells]
-        return {
-            **asdict(self),
-            "cells": cells,
-            "failed": [f"{cell.suite}/{cell.benchmark}/{cell.arm}" for cell in self.failed],
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 from harness import stats
 from harness.errors import HarnessError, choices
 from harness.judge.pairs import seed_differences
-from harness.results.stored_runs import BESIDE, MetricFacts, StoredRun, metric_facts
+from harness.results.current import BESIDE, MetricFacts, StoredRun, metric_facts
 from harness.store.queries import Queries
 from harness.vocabulary import UNFINISHED, Split, Status
 

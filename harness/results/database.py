@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from harness.errors import HarnessError, choices
-from harness.results.stored_runs import find_run
-from harness.results.verdict_records import verdict_frame
+from harness.results.current import find_run
+from harness.results.verdict_text import verdict_frame
 from harness.store import default_database, open_reader
 from harness.store.queries import Parameters
 from harness.suite import Suite, load_suite
@@ -23,19 +23,6 @@ _OF_RUN = f"{_REQUESTED} AND k.run_id = $run"
 # A run whose trials were deleted still is the newest of its configurations.
 _NEWEST = f"""{_REQUESTED} QUALIFY 1 = dense_rank() OVER (
   PARTITION BY r.suite, r.scale, k.benchmark, k.arm ORDER BY r.started_at DESC, k.run_id)"""
-_SUMMARY = f"""
-SELECT suite, scale, runs, newest, trials, done, coalesce(verdicts, '') AS verdicts FROM (
-  SELECT r.suite, r.scale, count(DISTINCT r.run_id) AS runs, max(r.started_at) AS newest,
-    count(DISTINCT c.trial_id) AS trials, count(DISTINCT c.trial_id) FILTER (t.status = 'done') AS done
-  FROM runs r LEFT JOIN ({_NEWEST}) c USING (suite, scale) LEFT JOIN trials t USING (trial_id) GROUP BY ALL)
-LEFT JOIN (
-  SELECT suite, scale, string_agg(many || ' ' || verdict, ', ' ORDER BY verdict) AS verdicts FROM (
-    SELECT suite, scale, verdict, count(*) AS many FROM (
-      SELECT v.* FROM verdicts v SEMI JOIN claims USING (claim_id, suite) WHERE protocol = 'published'
-      QUALIFY row_number() OVER (PARTITION BY suite, claim_id, scale ORDER BY judged_at DESC) = 1)
-    WHERE verdict <> 'not run' GROUP BY ALL)
-  GROUP BY ALL) USING (suite, scale)
-ORDER BY suite, scale"""
 _TABLES = {"suite": "c", "scale": "c", "benchmark": "c", "arm": "c", "seed": "t", "status": "t"}
 """Aliases of the tables that have the columns; ``r`` has the others."""
 
@@ -126,7 +113,7 @@ class Database:
     def verdicts(self, suite: str | Suite, *, scale: str | None = None) -> pd.DataFrame:
         """The newest verdicts of a suite's claims by scale and protocol.
 
-        Columns as of :func:`~harness.results.verdict_records.verdict_frame`.
+        Columns as of :func:`~harness.results.verdict_text.verdict_frame`.
 
         Raises:
             HarnessError: the suite was not judged here, or not at that scale.
@@ -171,16 +158,12 @@ class Database:
             raise HarnessError(f"no {what} '{value}' here; {choices([str(name) for name in stored], str(value))}")
 
     def __repr__(self) -> str:
-        rows = [
-            f"{suite} at {scale}: {runs} run{'s' * (runs != 1)}, {done} of {trials} trials done"
-            + (f" ({verdicts})" if verdicts else "")
-            for suite, scale, runs, _, trials, done, verdicts in self._reader.query(_SUMMARY).rows
-        ]
-        return f"<harness store {self.path}: {'; '.join(rows) or 'no run yet'}>"
+        runs, trials = self._reader.query("SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM trials)").rows[0]
+        return f"<harness store {self.path}: {runs} runs, {trials} trials>"
 
-    def _repr_html_(self) -> Any:
-        """Return the notebook's view."""
-        return self.sql(_SUMMARY).to_html(index=False, border=0)
+    def _repr_html_(self) -> str:
+        """Return the notebook's view: the runs."""
+        return str(self.runs().to_html(index=False, border=0))
 
 
 def _name(suite: str | Suite) -> str:

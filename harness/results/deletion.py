@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from harness.base.folders import remove
 from harness.errors import HarnessError, choices
 from harness.judge.withdrawal import Withdrawn, withdrawn_verdicts
-from harness.results.stored_runs import find_run
+from harness.results.current import find_run
 from harness.store import Reader, StorePaths, Writer, open_reader
 from harness.store.deletion import DeletedEvent, RestoredEvent
 from harness.vocabulary import Status
@@ -161,7 +160,7 @@ def select_trials(reader: Reader, which: TrialFilter) -> list[SelectedTrial]:
     if which.is_empty:
         raise HarnessError("name trials: their ids, --run, --suite, --benchmark, --arm, --seed, --scale or --status")
     conditions = ["true"]
-    params: dict[str, Any] = {}
+    params: dict[str, str | list[str] | list[int]] = {}
     if which.trials:
         conditions.append("t.trial_id = ANY($trials)")
         params["trials"] = [whole_id(reader, text) for text in which.trials]

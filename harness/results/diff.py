@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.base.values import texts_of
 from harness.results.arm_changes import ArmChange, Asked, Cell, arm_changes, asked_trials, seed_pairs
-from harness.results.stored_runs import JUDGED_BY_ITS_END, StoredRun, find_run
+from harness.results.current import JUDGED_BY_ITS_END, StoredRun, find_run
 from harness.store import Reader
 
 _VERDICTS = f"""WITH judged AS (

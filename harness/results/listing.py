@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from harness import registry
 from harness.errors import HarnessError, choices
 from harness.plan.estimate import StoredCosts
-from harness.plan.planning import Plan, Selection, make_plan
+from harness.plan.planning import Plan
 from harness.registry.shipped import suite_files
 from harness.store import Queries, open_reader
 from harness.suite import Suite, load_suite
@@ -46,8 +46,8 @@ REGISTERED: dict[str, tuple[Kind, tuple[str, ...]]] = {
 KINDS = ("suites", "benchmarks", *REGISTERED, "runs", "trials")
 
 
-def listed(kind: str, database: Path, *, stale: bool = False) -> list[dict[str, Any]]:
-    """The rows of a kind, the name or id first; ``stale``: only trials that no shipped suite asks for any more.
+def listed(kind: str, database: Path) -> list[dict[str, Any]]:
+    """The rows of a kind, the name or id first.
 
     Raises:
         HarnessError: an unknown kind.
@@ -61,11 +61,7 @@ def listed(kind: str, database: Path, *, stale: bool = False) -> list[dict[str, 
     if kind not in KINDS:
         raise HarnessError(f"no list of '{kind}'; {choices(KINDS, kind)}")
     with open_reader(database) as reader:
-        rows = reader.query(_RUNS if kind == "runs" else _TRIALS).dicts()
-    if kind == "trials" and stale:
-        current = _current_trials({(str(row["suite"]), str(row["scale"])) for row in rows})
-        return [row for row in rows if row["trial_id"] not in current and row["imported_from"] is None]
-    return rows
+        return reader.query(_RUNS if kind == "runs" else _TRIALS).dicts()
 
 
 def measured_costs(plan: Plan, reader: Queries, further: Collection[str] = ()) -> StoredCosts:
@@ -77,7 +73,7 @@ def measured_costs(plan: Plan, reader: Queries, further: Collection[str] = ()) -
     return StoredCosts(stored, seconds, memory)
 
 
-def _registered(kind: Kind, shown: tuple[str, ...]) -> list[dict[str, Any]]:
+def _registered(kind: Kind, shown: tuple[str, ...]) -> list[dict[str, str]]:
     """Rows of metadata; plug-ins that are not imported have their name."""
     existing = registry.entries(kind)
     rows = [
@@ -91,25 +87,20 @@ def _registered(kind: Kind, shown: tuple[str, ...]) -> list[dict[str, Any]]:
     return rows
 
 
-def _suite_row(suite: Suite) -> dict[str, Any]:
+def _suite_row(suite: Suite) -> dict[str, str | int]:
     unbound = sum(binding.unbound is not None for binding in suite.model.claims)
-    counts = {"claims": len(suite.facts), "bound": len(suite.facts) - unbound, "title": suite.model.title}
-    return {"name": suite.name, "benchmarks": len(suite.benchmarks), "arms": len(suite.model.arms), **counts}
+    return {
+        "name": suite.name,
+        "benchmarks": len(suite.benchmarks),
+        "arms": len(suite.model.arms),
+        "claims": len(suite.facts),
+        "bound": len(suite.facts) - unbound,
+        "title": suite.model.title,
+    }
 
 
-def _benchmark_rows(suite: Suite) -> Iterator[dict[str, Any]]:
+def _benchmark_rows(suite: Suite) -> Iterator[dict[str, str]]:
     for name, benchmark in suite.benchmarks.items():
         scales = [scale for scale in reversed(WRITTEN_SCALES) if setting(suite, name, scale) is not None]
         facts = {"task": benchmark.model.task, "scales": " ".join(scales), "title": benchmark.model.title}
         yield {"name": name, "suite": suite.name, **facts}
-
-
-def _current_trials(suites: Iterable[tuple[str, str]]) -> set[str]:
-    """The trials that shipped suites ask for today, by (name, scale), at up to their largest number of seeds."""
-    current: set[str] = set()
-    for name, scale in suites:
-        if name in suite_files():
-            suite = load_suite(name)
-            seeds = tuple(range(suite.model.seeds.max))
-            current.update(trial.trial_id for trial in make_plan(suite, Selection(scale=scale, seeds=seeds)).trials)
-    return current

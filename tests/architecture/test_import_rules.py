@@ -149,7 +149,7 @@ def test_no_function_takes_more_than_seven_arguments() -> None:
         "methods/norms/powernorm.py:PowerNorm.__init__",
         "methods/distillation/uskd.py:USKD.__init__",
         "harness/app/run.py:run",
-        "harness/cli/init.py:init_command",
+        "harness/cli/importing.py:init_command",
         "harness/cli/report.py:report_command",
     }
     long = set()

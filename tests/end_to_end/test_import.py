@@ -419,8 +419,6 @@ def test_runs_trials_and_reports_of_a_database_with_imports_alone(
     capsys.readouterr()
     assert call("list", "trials", "--json") == 0
     assert {row["imported_from"] for row in json.loads(capsys.readouterr().out)} == {str(tmp_path / "r.csv")}
-    assert call("list", "trials", "--stale") == 0
-    assert "r.csv" not in capsys.readouterr().out
     trial = rows(database, "SELECT trial_id FROM trials LIMIT 1")[0][0]
     assert call("show", trial[:12]) == 0
     assert str(tmp_path / "r.csv") in capsys.readouterr().out

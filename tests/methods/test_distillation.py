@@ -322,7 +322,6 @@ def test_extreme_logits_stay_finite(name: str, dtype: torch.dtype) -> None:
         loss.backward()
         assert loss.dtype == torch.float32
         assert bool(loss.isfinite())
-        assert leaf.grad is not None
         assert bool(leaf.grad.isfinite().all())
 
 

@@ -109,20 +109,15 @@ def test_uskd_never_reads_the_teacher_unless_it_ranks_by_it() -> None:
 
 def test_uskd_trains_the_feature_through_the_weak_head() -> None:
     batch = a_batch(11)
-    assert batch.feature is not None
     make(USKD)(batch).total.backward()
-    assert batch.feature.grad is not None
     assert float(batch.feature.grad.abs().sum()) > 0
     silent = a_batch(11)
     USKD(STUDENT, CLASSES, mu=0.0)(silent).total.backward()
-    assert silent.feature is not None
-    assert silent.feature.grad is not None
     assert float(silent.feature.grad.abs().sum()) == 0
 
 
 def test_ps_kd_learns_from_its_own_past() -> None:
     objective, batch = PSKD(40, CLASSES, alpha=0.5), a_batch(12)
-    assert batch.index is not None
     plain = make(CrossEntropy)(batch).total
     torch.testing.assert_close(objective(batch).total, plain)  # nothing seen yet: labels alone
     assert int(objective.seen.sum()) == ITEMS
@@ -141,8 +136,6 @@ def test_ps_kd_learns_from_its_own_past() -> None:
 def test_srrl_is_zero_where_the_connected_feature_is_the_teachers() -> None:
     batch = a_batch(13)
     objective = SRRL(STUDENT, TEACHER)
-    assert batch.feature is not None
-    assert batch.teacher_head is not None
     with torch.no_grad():
         connected = objective.connector(batch.feature)
         logits = batch.teacher_head(connected.mean(dim=(2, 3)))
@@ -168,7 +161,6 @@ def test_mgd_masks_whole_channels_at_the_ratio() -> None:
 
 def test_gradient_norms_are_those_of_the_terms() -> None:
     batch = a_batch(14)
-    assert batch.teacher_logits is not None
     quantities = NKD(temperature=3.0, gamma=3.5).diagnostics(batch)
     probability = batch.logits.detach().softmax(1)
     one_hot = torch.nn.functional.one_hot(batch.labels, CLASSES)

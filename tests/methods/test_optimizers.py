@@ -361,7 +361,6 @@ def test_maximize(kind: str, foreach: bool | None) -> None:
     for step in range(3):
         set_gradients([mine, theirs], step)
         for p in mine:
-            assert p.grad is not None
             p.grad.neg_()
         up.step()
         down.step()
@@ -377,7 +376,6 @@ def test_channels_last_and_mixed_layouts(kind: str) -> None:
     a, b = KINDS[kind](plain), KINDS[kind](last)
     for step in range(4):
         set_gradients([plain, last], step)
-        assert last[0].grad is not None
         last[0].grad = last[0].grad.to(memory_format=torch.channels_last)
         a.step()
         b.step()
@@ -395,7 +393,6 @@ def test_other_precisions(kind: str, dtype: torch.dtype) -> None:
     for _step in range(3):
         set_gradients([exact], 1)
         for p, q in zip(exact, low, strict=True):
-            assert p.grad is not None
             q.grad = p.grad.to(dtype)
         a.step()
         b.step()

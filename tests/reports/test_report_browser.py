@@ -11,8 +11,7 @@ import pytest
 from browser_support import MARKS, Visit, chromium
 from report_support import Written
 
-from harness.results.progress import AddedSeed, FailedTrial, RunningTrial, RunProgress
-from harness.results.serve import HOST, ServedReport, make_server
+from harness.results.serve import HOST, AddedSeed, FailedTrial, RunningTrial, RunProgress, ServedReport, make_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from harness.app.sweep import SweepRequest, SweepResult, run_sweep
+from harness.app.search import SweepRequest, SweepResult, run_sweep
 from harness.execute.dispatch import Watch
 from harness.plan.planning import Selection, make_plan
 from harness.store import Reader, open_reader

@@ -16,7 +16,7 @@ from harness.store.rebuild import check
 READER = """
 import json, sys, time
 from pathlib import Path
-from harness.results.progress import run_progress
+from harness.results.serve import run_progress
 from harness.store import open_reader
 
 database, kind, stop, counts = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), []

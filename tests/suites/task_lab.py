@@ -13,11 +13,13 @@ import torch
 
 from harness.registry.index import metadata_in
 from harness.registry.metadata import DataMetadata, ModelMetadata, TaskMetadata
-from harness.trial.contracts import DataRequest, ModelRequest, StepResult, Task, TrialContext
+from harness.trial.contracts import DataRequest, ModelRequest, Slot, StepResult, Task, TrialContext
 from harness.trial.loading import Loader
 from harness.trial.options import build, options_of
 from harness.trial.recipe import Recipe
 from harness.trial.seeds import Streams
+
+NOWHERE = Path("/nowhere")
 
 
 def info_of(module: str, name: str) -> Any:
@@ -62,15 +64,16 @@ class Cell:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     data_keys: Mapping[str, Any] = field(default_factory=dict)
     model_keys: Mapping[str, Any] = field(default_factory=dict)
+    norms: Mapping[str, Slot] = field(default_factory=dict)
 
-    def data_for(self, seed: int, root: Path = Path("/nowhere")) -> Any:
+    def data_for(self, seed: int, root: Path = NOWHERE) -> Any:
         """The splits of one seed."""
         module, name = self.data.split(":")
         info: DataMetadata = info_of(module, name)
         request = request_of(info, root, self.data_keys, seed)
         return getattr(importlib.import_module(module), info.target)(request)
 
-    def build(self, seed: int, root: Path = Path("/nowhere"), data: Any = None, scale: str = "mini") -> Task:
+    def build(self, seed: int, root: Path = NOWHERE, data: Any = None) -> Any:
         """The task of one seed, its ``build`` not yet called."""
         module, name = self.task.split(":")
         info: TaskMetadata = info_of(module, name)
@@ -83,7 +86,7 @@ class Cell:
 
         def build_model(facts: Mapping[str, Any]) -> torch.nn.Module:
             torch.manual_seed(streams.number("init") % 2**63)
-            request = ModelRequest(build(model_info.options, self.model_keys), facts)
+            request = ModelRequest(build(model_info.options, self.model_keys), facts, self.norms)
             return getattr(importlib.import_module(model_module), model_info.target)(request)
 
         recipe = build(Recipe, {key: value for key, value in self.recipe.items() if key not in names})
@@ -95,8 +98,8 @@ class Cell:
             slots={},
             streams=streams,
             device=torch.device("cpu"),
-            scale=scale,
-            folder=Path("/nowhere"),
+            scale="mini",
+            folder=NOWHERE,
             load_prerequisite=_no_prerequisite,
             loader=Loader(torch.device("cpu"), recipe.readers),
         )

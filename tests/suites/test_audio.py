@@ -105,7 +105,6 @@ def test_the_published_network_has_its_size() -> None:
 def test_the_filters_quality_is_learned() -> None:
     model = model_from(harmonic_cnn.build, {"classes": 3, "rate": 8000}, **SMALL)
     model(torch.randn(4, 2048)).sum().backward()
-    assert model.filters.quality.grad is not None
     assert float(model.filters.quality.grad.abs()) > 0
 
 

@@ -7,19 +7,13 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from contract_cells import suite_of
 
-from harness.suite import load_suite
 from harness.suite.cells import Setting, content, served_by, setting
-from harness.suite.load import Suite
 from harness.suite.models import Claim
 from suites.tasks.translation import ORDER
 
 SCALES = ("mini", "small", "paper")
-
-
-@cache
-def suite_of(name: str) -> Suite:
-    return load_suite(name)
 
 
 @cache

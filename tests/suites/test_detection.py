@@ -415,7 +415,6 @@ def test_probe_counts_the_last_convolutions_as_linear() -> None:
     task = DETECTION.build(0)
     model = task.build()
     probe = task.probe(model)
-    assert probe is not None
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     model.train()
     task.training_step(next(iter(task.batches(0))), 0).loss.backward()

@@ -60,7 +60,6 @@ def built(cell: str, copies: Copies, folder: Path) -> Task:
     """A task at paper scale: a micro-batch on tiny copies of published files."""
     spec = paper_spec(*CELLS[cell])
     data, root = copies.data(spec.data)
-    assert root is not None
     values = {name: False if name == "pretrained" else value for name, value in spec.model.values.items()}
     spec = dataclasses.replace(spec, data=data, model=Part(spec.model.name, values), prerequisites={})
     task = assemble(spec, Runtime(folder, torch.device("cpu"), registry.load, root))
@@ -145,7 +144,6 @@ def test_a_training_from_files_goes_on_to_the_last_bit_with_other_threads(
     copies: Copies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, root = copies.data(Part("imagenet"))
-    assert root is not None
     whole = trained(small_spec(loader_workers=0), root, tmp_path / "whole")
     monkeypatch.setattr(Loop, "_beat", every_step)
     for stop_at, workers in ((3, 4), (6, 2)):
@@ -160,7 +158,6 @@ def test_a_resumed_trial_reads_nothing_of_the_batches_that_are_done(
     copies: Copies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, root = copies.data(Part("imagenet"))
-    assert root is not None
     read: list[Path] = []
     monkeypatch.setattr(decoding, "pixels", lambda file, _before=pixels: (read.append(file), _before(file))[1])
     task = assemble(small_spec(), Runtime(tmp_path, torch.device("cpu"), registry.load, root))
@@ -173,7 +170,6 @@ def test_a_resumed_trial_reads_nothing_of_the_batches_that_are_done(
 
 def test_a_diverged_training_leaves_no_thread(copies: Copies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, root = copies.data(Part("imagenet"))
-    assert root is not None
 
     def diverged(self: Loop, step: int, batch: Any) -> Any:
         raise DivergedError(step, float("nan"))

@@ -21,7 +21,6 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 def load(name: str, root: Path) -> Any:
     reads = copy_of(name, {"name": name}, root)
-    assert reads is not None
     source = registry.load("data", reads["name"])
     options = build(source.options, {key: value for key, value in reads.items() if key != "name"})
     files = dict.fromkeys(registry.entry("data", reads["name"]).metadata.files, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from task_lab import info_of, request_for
-from torch import Tensor, nn
+from task_lab import Cell, info_of, request_for
+from torch import Tensor
 
 from harness.errors import HarnessError, MissingDataError
-from harness.trial.contracts import DataRequest, ModelRequest, Slot, StepResult, TrialContext
-from harness.trial.recipe import Recipe
-from harness.trial.seeds import Streams
+from harness.trial.contracts import ModelRequest, Slot, StepResult
 from methods.norms import BatchNormImage, RegionNormBasic, RegionNormLearned
 from suites.data import gratings, imagepairs, inpainting_published
 from suites.data.imagepairs import ImagePairs, MaskFiles, PairSplit
 from suites.data.types import ImageFiles
 from suites.models import inpainting as networks
 from suites.tasks.decoding import decode_mask
-from suites.tasks.inpainting import Inpainting, InpaintingOptions, PairBatches, random_overlap
+from suites.tasks.inpainting import Inpainting, PairBatches, random_overlap
 from suites.tasks.inpainting_metrics import eight_bits, fill_diffusion, fill_mean, item_scores, summarise
 
 RN = {
@@ -36,40 +35,13 @@ BN = {"all": Slot("batch-image", BatchNormImage, {"statistics": "batch"})}
 DATA = {"size": 16, "train": 32, "validation": 8, "test": 8, "masks": 16, "frequency": 1.5}
 
 
-def made(
-    folder: Path = Path("/nowhere"),
-    seed: int = 0,
-    norms: dict[str, Slot] = RN,
-    data: ImagePairs | None = None,
-    width: int = 4,
-    discriminator: int = 0,
-    eval_batch: int = 4,
-    **own: Any,
-) -> Inpainting:
+def made(norms: dict[str, Slot] = RN, discriminator: int = 0, data: Any = None, **own: Any) -> Inpainting:
     """The task, built, on pictures of 16 pixels."""
-    streams = Streams(seed)
-
-    def model(facts: Any) -> nn.Module:
-        torch.manual_seed(streams.number("init"))
-        options = networks.GeneratorOptions(width=width, blocks=1, discriminator_width=discriminator)
-        return networks.build(ModelRequest(options, facts, norms))
-
-    def load() -> ImagePairs:
-        return data or gratings.load(DataRequest(gratings.GratingsOptions(**DATA), Path("/nowhere"), streams))
-
-    context = TrialContext(
-        recipe=Recipe(steps=4, batch_size=8, eval_batch=eval_batch),
-        options=InpaintingOptions(**{"adversarial": 0.0, **own}),
-        load_data=load,
-        build_model=model,
-        slots={},
-        streams=streams,
-        device=torch.device("cpu"),
-        scale="mini",
-        folder=folder,
-        load_prerequisite=lambda name, facts: pytest.fail(name),
-    )
-    task = Inpainting(context)
+    recipe = {"steps": 4, "batch_size": 8, "eval_batch": 4, "adversarial": 0.0, **own}
+    model = {"width": 4, "blocks": 1, "discriminator_width": discriminator}
+    parts = ("suites.tasks.inpainting:inpainting", "suites.data.gratings:gratings")
+    cell = Cell(*parts, "suites.models.inpainting:rn-inpainting", recipe, DATA, model, norms)
+    task: Inpainting = cell.build(0, data=data)
     task.build()
     return task
 
@@ -123,7 +95,8 @@ def test_trivial_predictors_need_no_training_and_know_no_network() -> None:
 
 
 def test_one_picture_per_trial(tmp_path: Path) -> None:
-    task = made(tmp_path)
+    task = made()
+    task.context = replace(task.context, folder=tmp_path)
     (artifact,) = task.artifacts()
     with Image.open(artifact.path) as picture:
         assert picture.size == (48, 64)
@@ -133,7 +106,6 @@ def test_one_picture_per_trial(tmp_path: Path) -> None:
 def test_probe_measures_shift_and_regions() -> None:
     task = made()
     probe = task.probe(task.model)
-    assert probe is not None
     result = probe.measure()  # type: ignore[attr-defined]
     assert result["mean_shift.first"] > 0.1
     assert {"mean_shift", "mean_shift.blocks", "rnl_share", "rnl_alive", "rnl_iou"} <= set(result)
@@ -228,7 +200,6 @@ def test_a_patch_sees_seventy_pixels() -> None:
     image = torch.rand(1, 3, 128, 128, requires_grad=True)
     out = model(image)
     out[0, 0, out.shape[2] // 2, out.shape[3] // 2].backward()
-    assert image.grad is not None
     rows = (image.grad.abs().sum((0, 1, 3)) > 0).nonzero()
     assert int(rows.max() - rows.min()) + 1 == 70
 

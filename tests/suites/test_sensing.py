@@ -232,7 +232,6 @@ def test_one_process_answers_for_every_embedding_and_ends_with_its_input(tmp_pat
         reduction._embed(rows, 3, 1)
     (second,) = reduction._running
     assert second is not first
-    assert second.process.stdin is not None
     second.process.stdin.close()
     assert second.process.wait(timeout=60) == 0
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from contract_cells import suite_of
 
-from harness.app.sweep import SweepRequest, run_sweep
+from harness.app.search import SweepRequest, run_sweep
 from harness.execute.dispatch import Watch
 from harness.plan.planning import Selection, make_plan
 from harness.plan.tuning import TUNING_SEED, Tuning, TuningRequest, make_tuning
 from harness.registry.shipped import suite_files
 from harness.store import open_reader
-from harness.suite import load_suite
-from harness.suite.load import Suite
 from harness.suite.spaces import with_point
 from harness.sweep.study import Drawing
 
@@ -39,11 +37,6 @@ OWN: dict[str, dict[str, set[str]]] = {
     },
 }
 """Hyper-parameters of each arm beside the learning rate and the weight decay."""
-
-
-@cache
-def suite_of(name: str) -> Suite:
-    return load_suite(name)
 
 
 def sections() -> list[tuple[str, str]]:

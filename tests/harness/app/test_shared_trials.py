@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from waiting import until
 
-from harness.app.session import StoreRecorder
-from harness.app.shared_trials import SharedTrials
+from harness.app.session import SharedTrials, StoreRecorder
 from harness.execute.dispatch import Dispatcher, Policy, Watch
 from harness.execute.executors import Progress
 from harness.execute.worker import Job

@@ -48,17 +48,8 @@ def test_for_a_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "2 configurations, 12 trials" in capsys.readouterr().out
 
 
-def test_for_a_table(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (here / "r.csv").write_text("seed,adam,adamp\n0,1,2\n")
-    assert run_main(["init", "--table", "r.csv"]) == 0
-    output = capsys.readouterr().out
-    assert "columns of r.csv: seed, adam, adamp" in output
-    assert "harness judge r.csv" in output
-    assert not (here / "mine.yaml").exists()
-
-
 MISTAKES = {
-    "no source": ((), "give one of --script FILE, --data DIR and --table FILE"),
+    "no source": ((), "give one of --script FILE and --data DIR"),
     "no script": (("--script", "nothing.py", *FLAGS[2:]), "no script nothing.py"),
     "one arm": ((*FLAGS[:6], *FLAGS[8:]), "at least two different arms"),
     "no metric": (FLAGS[:-2], "--script needs --metric M; an example: harness init"),

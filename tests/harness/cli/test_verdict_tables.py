@@ -13,8 +13,7 @@ from harness.cli.verdicts import print_ablations, print_verdicts
 from harness.judge import VerdictRow, ablations
 from harness.judge.bindings import claim_designs
 from harness.judge.judging import judge_designs
-from harness.results.verdict_records import verdict_record
-from harness.results.verdict_text import headline
+from harness.results.verdict_text import headline, verdict_record
 from harness.store import open_reader
 from harness.suite import load_suite
 

@@ -12,10 +12,8 @@ from tables_support import run, run_ids, table_of
 
 from harness.cli.group import run_main
 from harness.exports.paper_text import NumberText, TextTable, latex, latex_text, markdown
-from harness.exports.verdict_marks import SIGNS
 from harness.results.current import ResultFilter, current_results
 from harness.store import Writer, open_reader
-from harness.vocabulary import Tone, Verdict
 
 NASTY = "a_b & 50 % of $x #1 {y} ~ ^ \\ <i> [1] *bold* |bar| é ß ł 中 α ± −"
 
@@ -42,14 +40,13 @@ def sound_latex(text: str) -> None:
     assert not re.search(r"[_^#%]", "\n".join(outside.splitlines()[1:])), "bare special outside of mathematics"
 
 
-def test_arms_are_columns_with_mean_sd_best_and_mark(tiny: Path, database: Path, tmp_path: Path) -> None:
+def test_arms_are_columns_with_mean_sd_and_best(tiny: Path, database: Path, tmp_path: Path) -> None:
     run(tiny)
     text = export(tmp_path / "md", "markdown", "--suite", "tiny", "--metric", "score")["tiny-mini-score.md"]
     cells = table_of(tmp_path / "md" / "tiny-mini-score.md")["known"]
     assert list(cells) == ["base", "better"]
     with open_reader(database) as reader:
         result = current_results(reader, ResultFilter(metric="score", split="test"))
-        (word,) = [row[0] for row in reader.query("SELECT verdict FROM verdicts").rows]
     for arm, cell in cells.items():
         values = [item.value for item in result if item.arm == arm]
         mean, sd = re.findall(r"\d+\.\d+", cell)
@@ -57,15 +54,11 @@ def test_arms_are_columns_with_mean_sd_best_and_mark(tiny: Path, database: Path,
         assert float(sd) == pytest.approx(statistics.stdev(values), abs=0.06)
     assert cells["better"].startswith("**")
     assert "**" not in cells["base"]
-    sign = SIGNS[Verdict.of(word).tone]
-    assert cells["better"].endswith(sign)
-    assert not cells["base"].endswith(sign)
     caption = text.splitlines()[0]
     for message in (
         "score (points, higher is better) on test",
         "suite tiny at scale mini",
         "(n = 3)",
-        f"{sign} {word}",
         "Bold: the best mean of a row",
         run_id(database),
     ):
@@ -86,7 +79,6 @@ def test_lower_can_be_better_and_an_unknown_direction_has_no_best(tiny: Path, da
     export(tmp_path / "md", "markdown")
     cells = table_of(tmp_path / "md" / "tiny-mini-score.md")["known"]
     assert cells["base"].startswith("**")
-    assert SIGNS[Tone.AGAINST] in cells["better"]
     text = export(tmp_path / "md", "markdown", "--metric", "distance")["tiny-mini-distance.md"]
     assert "**" not in text
     assert "Bold" not in text
@@ -151,23 +143,6 @@ def test_arms_of_another_plan_do_not_stand_beside(
     assert "Left out" not in written
 
 
-def test_a_mark_rests_on_exactly_the_trials_of_its_row(
-    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(tiny)
-    run(tiny, "--seeds", 4)  # judges again, with other trials
-    first, _ = run_ids(capsys)
-    marked = export(tmp_path / "now", "markdown", "--metric", "score")["tiny-mini-score.md"]
-    assert "Beside a number, the verdict" in marked
-    older = export(tmp_path / "then", "markdown", "--metric", "score", "--run", first)["tiny-mini-score.md"]
-    assert "(n = 3)" in older
-    assert "Beside a number, the verdict" not in older
-    # a column alone still has its mark, although the rival is not shown
-    export(tmp_path / "one", "markdown", "--metric", "score", "--arm", "better")
-    (cell,) = table_of(tmp_path / "one" / "tiny-mini-score.md")["known"].values()
-    assert cell[-1] in SIGNS.values()
-
-
 def test_verdicts_that_rest_on_nothing_have_no_row(tiny: Path, tmp_path: Path) -> None:
     text = tiny.read_text()
     fact = text[text.index("  - id: tiny-better") : text.index("claims:")]
@@ -204,15 +179,15 @@ def test_every_text_of_a_user_is_escaped(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_tables_of_any_text_are_whole() -> None:
-    number = NumberText("−1.50", "0.25", 3, 1, True, "↑")
+    number = NumberText("−1.50", "0.25", 3, 1, True)
     table = TextTable(("x", NASTY), ((NASTY, number), ("*starred", "")), f"{NASTY}\n\nlast", "tab:x")
     shown = latex(table)
     sound_latex(shown)
-    assert r"$\mathbf{-1.50 \pm 0.25}^{\uparrow}$ {\scriptsize $(n=3, \dagger 1)$}" in shown
+    assert r"$\mathbf{-1.50 \pm 0.25}$ {\scriptsize $(n=3, \dagger 1)$}" in shown
     assert r"é ß ł 中 α $\pm$ $-$" in shown
     lines = markdown(table).splitlines()
     assert [len(re.findall(r"(?<!\\)\|", line)) for line in lines if line.startswith("|")] == [3] * 4
-    assert "**−1.50 ± 0.25** ↑ (n 3) †1" in lines[-2]
+    assert "**−1.50 ± 0.25** (n 3) †1" in lines[-2]
 
 
 def test_control_characters_are_dropped() -> None:

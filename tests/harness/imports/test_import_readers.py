@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from harness.errors import HarnessError
 from harness.imports.foreign import ForeignRun, ForeignSource
 from harness.imports.sources import read_source
-from harness.imports.wandb_log import read_log
+from harness.imports.wandb_runs import read_log
 
 
 def run_of(source: ForeignSource, **fields: object) -> ForeignRun:
@@ -174,7 +174,7 @@ def test_a_damaged_wandb_log_is_reported(tmp_path: Path, damage: Callable[[bytes
 @given(st.lists(st.binary(max_size=70_000), max_size=4))
 @settings(max_examples=25, deadline=None)
 def test_every_record_comes_out_of_the_log_as_it_went_in(bodies: list[bytes]) -> None:
-    from harness.imports.wandb_log import _records
+    from harness.imports.wandb_runs import _records
 
     assert list(_records(made.wandb_log(bodies))) == bodies
 

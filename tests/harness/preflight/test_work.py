@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from harness import registry
-from harness.cli.preflight import _loaders, _row
+from harness.cli.check import _loaders, _row
 from harness.errors import HarnessError
 from harness.plan.planning import Selection, make_plan
 from harness.preflight import DEVICES, PreflightSettings, device

@@ -135,11 +135,9 @@ def test_sql_only_reads(store: Path) -> None:
 
 def test_it_says_what_it_holds(store: Path) -> None:
     with harness.open(store) as db:
-        assert repr(db) == (
-            f"<harness store {store}: one at mini: 3 runs, 4 of 4 trials done (1 direction confirmed); "
-            "one at small: 1 run, 1 of 1 trials done; two at mini: 1 run, 1 of 1 trials done (1 inconclusive)>"
-        )
-        assert "<td>1 direction confirmed</td>" in db._repr_html_()
+        runs = len(db.runs())
+        assert repr(db) == f"<harness store {store}: {runs} runs, {len(db.sql('FROM trials'))} trials>"
+        assert db._repr_html_().count("<tr") == runs + 1
 
 
 def test_the_default_store_and_none(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,15 @@ import pytest
 from store_support import outcome
 from waiting import until
 
-from harness.results.progress import AddedSeed, FailedTrial, RunningTrial, RunProgress, run_progress
-from harness.results.serve import ServedReport, make_server
+from harness.results.serve import (
+    AddedSeed,
+    FailedTrial,
+    RunningTrial,
+    RunProgress,
+    ServedReport,
+    make_server,
+    run_progress,
+)
 from harness.store import Writer, open_reader
 from harness.store.events import HeartbeatEvent, LogEvent, PlannedEvent, RunEvent, StartedEvent
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from waiting import until
 
-from harness.app.sweep import SweepRequest, SweepResult, run_sweep
+from harness.app.search import SweepRequest, SweepResult, run_sweep
 from harness.cli.group import run_main
 from harness.errors import HarnessError, SuiteError
 from harness.execute.dispatch import Watch
