@@ -21,9 +21,8 @@ from harness.plan.planning import Plan, Trial
 from harness.plan.remaining import Durations
 from harness.store import Writer
 from harness.store.events import Event, HeartbeatEvent, LogEvent, OutcomeEvent, PlannedEvent, StartedEvent
-from harness.store.following import OtherSessions
+from harness.store.other_sessions import OtherSessions, TrialLocks
 from harness.store.paths import StorePaths
-from harness.store.trial_locks import TrialLocks
 from harness.trial.saved import has_trained_weights
 
 LOOK_SECONDS = 1.0

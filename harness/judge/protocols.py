@@ -16,7 +16,7 @@ from harness.judge.units import Unit
 from harness.plan.planning import Plan, Selection
 from harness.plan.protocols import EqualSearch, RatePlan, rate_plans, searches, tuned_plan, tuned_suite
 from harness.plan.tuning import Point, Tuning, best_point
-from harness.store.encoding import restored
+from harness.store.log_lines import restored
 from harness.store.queries import Queries
 from harness.suite import Suite
 from harness.suite.spaces import ends

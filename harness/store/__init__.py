@@ -20,5 +20,5 @@ from harness.store.readers import Reader as Reader
 from harness.store.readers import open_reader as open_reader
 from harness.store.rebuild import check as check
 from harness.store.rebuild import rebuild as rebuild
-from harness.store.tables import TABLES as TABLES
+from harness.store.rows import TABLES as TABLES
 from harness.store.writer import Writer as Writer

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from harness.store.events import Event, OutcomeEvent, Parts, Rows
 from harness.store.fold import PendingRows, Touched
 from harness.store.queries import IS_FINAL
-from harness.store.rows import converted, moment
-from harness.store.tables import KEYS, STORED
+from harness.store.rows import KEYS, STORED, converted, moment
 from harness.vocabulary import FINAL, Protocol, Verdict
 
 if TYPE_CHECKING:

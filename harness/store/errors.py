@@ -10,17 +10,11 @@ class StoreError(HarnessError):
 
 
 class StoreHeldError(StoreError):
-    """The database file is in use.
+    """The database file is in use by ``holder``; never fatal for a writer, which goes on logging and tries again."""
 
-    ``holder`` names who has it, as far as the system tells. ``foreign``: a process that takes no part in our
-    locks, which may keep it for hours; otherwise it is our own, and a matter of milliseconds.
-    Never fatal for a writer: it goes on logging and tries again.
-    """
-
-    def __init__(self, message: str, holder: str = "another process", *, foreign: bool = True) -> None:
+    def __init__(self, message: str, holder: str = "another process") -> None:
         super().__init__(message)
         self.holder = holder
-        self.foreign = foreign
 
 
 class StoreReadOnlyError(StoreError):

@@ -20,11 +20,10 @@ from functools import cache
 from io import BufferedReader
 from pathlib import Path
 
-from harness.store.encoding import encode, stamp, utc_now
 from harness.store.errors import StoreError
 from harness.store.events import VERSION, Event
 from harness.store.locking import hold_segment, segment_is_held
-from harness.store.log_lines import LogLine, read_lines, sealed
+from harness.store.log_lines import LogLine, encode, read_lines, sealed, stamp, utc_now
 from harness.trial.files import replacing, sync
 
 _CHUNK = 1 << 20

@@ -16,8 +16,7 @@ from harness.execute.outcome import COLUMNS, Outcome
 from harness.store.errors import StoreError
 from harness.store.fold import PendingRows, Touched
 from harness.store.log_lines import LineContent
-from harness.store.rows import Columns, Key, Row, arrow_series, convert, converted, moment
-from harness.store.tables import TABLES
+from harness.store.rows import TABLES, Columns, Key, Row, arrow_series, convert, converted, moment
 from harness.vocabulary import FINAL, Protocol, Status, present_text
 
 if TYPE_CHECKING:

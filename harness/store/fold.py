@@ -9,8 +9,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.store.log_lines import LineContent
-from harness.store.rows import Columns, Key, Row, arrow_rows, convert, fetch_rows, key_of, moment, write_rows
-from harness.store.tables import KEYS, STORED
+from harness.store.rows import (
+    KEYS,
+    STORED,
+    Columns,
+    Key,
+    Row,
+    arrow_rows,
+    convert,
+    fetch_rows,
+    key_of,
+    moment,
+    write_rows,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa

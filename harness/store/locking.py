@@ -27,7 +27,7 @@ _POLL_SECONDS = 0.002
 
 def busy(paths: StorePaths, holder: str) -> StoreHeldError:
     """The error where another of our threads or processes has the database."""
-    return StoreHeldError(f"{paths.database} is in use by {holder}", holder, foreign=False)
+    return StoreHeldError(f"{paths.database} is in use by {holder}", holder)
 
 
 @contextlib.contextmanager

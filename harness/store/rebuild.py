@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from harness.errors import first_line
 from harness.store.connections import copy_current, take_snapshot, writing
-from harness.store.encoding import stamp
 from harness.store.errors import StoreError
 from harness.store.event_log import LogSegment, segments
 from harness.store.ingest import counters, ingest, refused_events
 from harness.store.locking import copy_database, keeping_out
+from harness.store.log_lines import stamp
 from harness.store.paths import StorePaths
 from harness.store.queries import IS_FINAL
+from harness.store.rows import STORED, TABLES
 from harness.store.schema import connect, open_for_writing, schema_number, schema_of
-from harness.store.tables import STORED, TABLES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

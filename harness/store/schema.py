@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.store.encoding import stamp
 from harness.store.errors import StoreDamagedError, StoreDiskError, StoreError, StoreHeldError
 from harness.store.event_log import sync_folder
 from harness.store.locking import copy_database, held_here, holder_in
+from harness.store.log_lines import stamp
 from harness.store.paths import StorePaths
-from harness.store.tables import Migration, migrations
+from harness.store.rows import Migration, migrations
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

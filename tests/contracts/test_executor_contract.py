@@ -23,8 +23,8 @@ from harness.execute.worker import Job
 from harness.plan.planning import Selection, make_plan
 from harness.plan.user_arms import user_arm
 from harness.store import Outcome, Writer, open_reader
-from harness.store.encoding import encode
 from harness.store.events import OutcomeEvent
+from harness.store.log_lines import encode
 from harness.suite import load_suite
 from harness.vocabulary import Status
 

@@ -11,8 +11,8 @@ from store_support import event_of, outcome, outcome_line, planned, run_event
 from harness.store import TABLES, StorePaths, Writer, check, ingest, open_reader, rebuild
 from harness.store.deletion import DeletedEvent, ReplacedEvent, RestoredEvent
 from harness.store.events import Event, LogEvent, OutcomeEvent, SweepPointEvent, TaggedEvent, VerdictsEvent, read_event
+from harness.store.rows import KEYS, STORED
 from harness.store.schema import migrations, open_for_writing
-from harness.store.tables import KEYS, STORED
 
 PUBLIC = tuple(table for table in TABLES if table not in ("ingested", "deletions"))
 

@@ -19,9 +19,9 @@ from store_support import outcome, planned, python, run_event
 from harness.errors import HarnessError
 from harness.execute.outcome import Outcome
 from harness.store import EventLog, StoreError, segments
-from harness.store.encoding import encode
 from harness.store.events import EnvironmentEvent, Event, HeartbeatEvent, LogEvent, OutcomeEvent, PlannedEvent
 from harness.store.locking import hold_segment
+from harness.store.log_lines import encode
 
 
 def event(number: int, **detail: Any) -> Event:

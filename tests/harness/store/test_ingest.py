@@ -18,7 +18,6 @@ from store_support import event_of, outcome_line, planned_line, run_line, trial_
 
 from harness.store import TABLES, EventLog, Outcome, StorePaths, ingest, segments
 from harness.store.deletion import DeletedEvent, ReplacedEvent, RestoredEvent
-from harness.store.encoding import encode
 from harness.store.events import (
     KINDS,
     AbandonedEvent,
@@ -38,9 +37,9 @@ from harness.store.events import (
     VerdictsEvent,
     read_event,
 )
-from harness.store.rows import convert
+from harness.store.log_lines import encode
+from harness.store.rows import STORED, convert
 from harness.store.schema import open_for_writing
-from harness.store.tables import STORED
 from harness.trial.result import Artifact, MetricSeries, Score
 from harness.vocabulary import Status
 

@@ -16,8 +16,7 @@ import pytest
 from store_support import outcome, planned, python
 
 from harness.store import EventLog, StoreError, StorePaths, Writer
-from harness.store.following import OtherSessions
-from harness.store.trial_locks import TrialLocks
+from harness.store.other_sessions import OtherSessions, TrialLocks
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def file(tmp_path: Path) -> Path:
 HOLD = """
     import sys, time
     from pathlib import Path
-    from harness.store.trial_locks import TrialLocks
+    from harness.store.other_sessions import TrialLocks
     locks = TrialLocks(Path(sys.argv[1]))
     locks.own_locks = sys.argv[2] == "own"
     assert all(map(locks.take, sys.argv[3:]))

@@ -17,12 +17,11 @@ import pytest
 from store_support import outcome, planned
 
 from harness.store import EventLog, StoreError, StorePaths, Writer, open_reader, segments
-from harness.store.encoding import encode
 from harness.store.events import VERSION
-from harness.store.log_lines import sealed
+from harness.store.log_lines import encode, sealed
 from harness.store.rebuild import check, rebuild
+from harness.store.rows import STORED
 from harness.store.schema import connect, schema_number, schema_of
-from harness.store.tables import STORED
 from harness.vocabulary import present_text
 
 ROOT = Path(__file__).parents[3]
