@@ -2,8 +2,6 @@
 
     python .ci/language.py [PATH...]     list violations, exit 1 if there are any
     python .ci/language.py --counts      only the number for each file
-    python .ci/language.py --gate        compare the number for each package with .ci/language-baseline.json
-    python .ci/language.py --write       lower the baseline to the present numbers
 
 The rules are in `.ci/language.toml`: retired phrases and terms, each with its replacement and the files that may use
 it. Code in backticks and SQL are not checked. A docstring's first line must not begin with What, Whether, Where or How;
@@ -16,19 +14,16 @@ import argparse
 import ast
 import fnmatch
 import io
-import json
 import re
 import subprocess
 import sys
 import tokenize
 import tomllib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-BASELINE = ROOT / ".ci" / "language-baseline.json"
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 SQL = re.compile(
     r"^\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|WITH|FROM|WHERE|AND|JOIN|LEFT|ALTER|DROP|ORDER|GROUP) |SELECT "
@@ -52,6 +47,7 @@ class Rules:
 
     phrases: tuple[Rule, ...]
     names: frozenset[str]
+    stored_names: dict[str, list[str]]
     skipped: tuple[str, ...]
     words: int
 
@@ -63,7 +59,9 @@ def read_rules(path: Path = ROOT / ".ci" / "language.toml") -> Rules:
         Rule(re.compile(rf"\b(?:{entry['retired']})\b", re.IGNORECASE), entry["use"], tuple(entry.get("except", ())))
         for entry in content["phrase"]
     ]
-    return Rules(tuple(phrases), frozenset(content["names"]), tuple(content["skip"]), content["words"])
+    return Rules(
+        tuple(phrases), frozenset(content["names"]), content["stored_names"], tuple(content["skip"]), content["words"]
+    )
 
 
 def check_file(path: str, text: str, rules: Rules) -> list[tuple[int, str]]:
@@ -72,7 +70,7 @@ def check_file(path: str, text: str, rules: Rules) -> list[tuple[int, str]]:
     problems: list[tuple[int, str]] = []
     if kind == ".py":
         nodes = list(ast.walk(ast.parse(text)))
-        problems += _check_docstrings(nodes, rules) + _check_names(nodes, rules)
+        problems += _check_docstrings(nodes, rules) + _check_names(path, nodes, rules)
         texts = [*_python_texts(nodes), *_comments(text)]
     elif kind == ".md":
         texts = list(_markdown(text))
@@ -115,10 +113,11 @@ def _check_docstrings(nodes: list[ast.AST], rules: Rules) -> list[tuple[int, str
     return problems
 
 
-def _check_names(nodes: list[ast.AST], rules: Rules) -> list[tuple[int, str]]:
+def _check_names(path: str, nodes: list[ast.AST], rules: Rules) -> list[tuple[int, str]]:
+    retired = {name for name in rules.names if path not in rules.stored_names.get(name, ())}
     stored = [(node.lineno, node.id) for node in nodes if _is_stored(node)]
     stored += [(node.lineno, node.arg) for node in nodes if isinstance(node, ast.arg)]
-    return [(line, f"name '{name}': use a noun that says what it is") for line, name in stored if name in rules.names]
+    return [(line, f"name '{name}': use a noun that says what it is") for line, name in stored if name in retired]
 
 
 def _is_stored(node: ast.AST) -> bool:
@@ -179,48 +178,24 @@ def files(paths: list[str], rules: Rules) -> list[str]:
     return [path for path in chosen if not any(fnmatch.fnmatch(path, skip) for skip in rules.skipped)]
 
 
-def package(path: str) -> str:
-    """Name the package that a file is counted under."""
-    parts = Path(path).parts
-    if parts[0] in ("harness", "tests") and len(parts) > 2:
-        return "/".join(parts[: 3 if parts[:2] == ("tests", "harness") and len(parts) > 3 else 2])
-    return parts[0]
-
-
-def gate(counts: Counter[str], *, write: bool) -> int:
-    """Compare the counts with the baseline, and lower it on request."""
-    allowed: dict[str, int] = json.loads(BASELINE.read_text()) if BASELINE.is_file() else dict(counts)
-    worse = {name: count for name, count in counts.items() if count > allowed.get(name, 0)}
-    for name, count in sorted(worse.items()):
-        print(f"{name}: {count} violations, {allowed.get(name, 0)} at most; see python .ci/language.py {name}")
-    if write:
-        lowered = {name: min(counts[name], count) for name, count in sorted(allowed.items()) if counts[name]}
-        BASELINE.write_text(json.dumps(lowered, indent=1) + "\n")
-    return 1 if worse else 0
-
-
 def main(arguments: list[str]) -> int:
-    """List violations, or compare their numbers with the baseline."""
+    """List violations; 1 if there are any."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="*")
     parser.add_argument("--counts", action="store_true", help="print only the number for each file")
-    parser.add_argument("--gate", action="store_true", help="compare each package with the baseline")
-    parser.add_argument("--write", action="store_true", help="lower the baseline to the present numbers")
     options = parser.parse_args(arguments)
     rules = read_rules()
-    counts: Counter[str] = Counter()
+    total = 0
     for path in files(options.paths, rules):
         problems = check_file(path, (ROOT / path).read_text(encoding="utf-8"), rules)
-        counts[package(path)] += len(problems)
+        total += len(problems)
         if options.counts and problems:
             print(f"{len(problems):5} {path}")
-        elif not options.gate and not options.write:
+        elif not options.counts:
             for line, message in problems:
                 print(f"{path}:{line}: {message}")
-    if options.gate or options.write:
-        return gate(counts, write=options.write)
-    print(f"{sum(counts.values())} violations", file=sys.stderr)
-    return 1 if sum(counts.values()) else 0
+    print(f"{total} violations", file=sys.stderr)
+    return 1 if total else 0
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ class Verdict(StrEnum):
     DIRECTION_ONLY = "direction only", Tone.PART, 130, f"{_ABOVE}; the estimate is below κ of the published size", True
     INCONCLUSIVE = "inconclusive", Tone.OPEN, 90, _OPEN
     NOT_REPRODUCED = "not reproduced", Tone.NULL, 70, _EXCLUDED
-    NO_EFFECT = "no effect worth having", Tone.NULL, 80, _EXCLUDED
+    NO_EFFECT = "negligible effect", Tone.NULL, 80, _EXCLUDED
     CONTRADICTED = "contradicted", Tone.AGAINST, 50, _OTHER, True
     REVERSED = "direction reversed", Tone.AGAINST, 60, _OTHER, True
     FAILS = "fails", Tone.AGAINST, 40, "both sides were computed and disagree beyond the tolerance"
@@ -155,6 +155,11 @@ class Verdict(StrEnum):
         raise ValueError(f"unknown verdict '{words}'")
 
 
+FORMER_NAMES = {"undecided": Verdict.INCONCLUSIVE.value, "no effect worth having": Verdict.NO_EFFECT.value}
+
+
 def present_text(verdict: str) -> str:
-    """Replace the name that ``inconclusive`` had at stand-ins up to schema 7."""
-    return verdict.replace("undecided", "inconclusive")
+    """Replace the names that verdicts on stand-ins had up to schema 7."""
+    for former, present in FORMER_NAMES.items():
+        verdict = verdict.replace(former, present)
+    return verdict

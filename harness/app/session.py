@@ -34,12 +34,12 @@ class SharedTrials(Sharing):
 
     Args:
         paths: of the database.
-        segment: the log segment that this session writes.
+        log_segment: name of the file that this session writes.
     """
 
-    def __init__(self, paths: StorePaths, segment: str) -> None:
+    def __init__(self, paths: StorePaths, log_segment: str) -> None:
         self._locks = TrialLocks(paths.sessions / "trial-locks")
-        self._others = OtherSessions(paths, segment)
+        self._others = OtherSessions(paths, log_segment)
         self._elsewhere: dict[str, Job] = {}
         self._next_look = 0.0
         self.taken: set[str] = set()

@@ -112,11 +112,13 @@ def _show(imported: ImportedFile, dry_run: bool) -> None:
 def _summary(imported: ImportedFile, dry_run: bool) -> str:
     from harness.cli.terminal import counted
 
-    there = f"{imported.known} {'was' if imported.known == 1 else 'were'} already there"
+    there = f"{imported.stored} {'was' if imported.stored == 1 else 'were'} already there"
     if not imported.new:
-        return f"nothing imported: every trial of {imported.file} is already there ({counted(imported.known, 'trial')})"
+        return (
+            f"nothing imported: every trial of {imported.file} is already there ({counted(imported.stored, 'trial')})"
+        )
     parts = [f"{counted(imported.new, 'trial')} {'would be imported' if dry_run else 'imported'}"]
-    parts += [there] if imported.known else []
+    parts += [there] if imported.stored else []
     parts += [f"{len(imported.failed)} without a score"] if imported.failed else []
     parts += [f"{imported.series} series with them"] if imported.series else []
     return ", ".join(parts)

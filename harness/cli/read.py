@@ -262,7 +262,7 @@ def _show(compared: RunDifference, *, everything: bool) -> None:
         f"{compared.only_first} only in the first, {compared.only_second} only in the second"
     )
     parts = (
-        ("request", compared.asked),
+        ("request", compared.request),
         ("recipe", compared.recipe),
         ("code", compared.code),
         ("environment", compared.environment),

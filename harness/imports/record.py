@@ -53,7 +53,7 @@ class ImportedFile:
     mapping: str
     run_id: str | None
     new: int
-    known: int
+    stored: int
     series: int
     left_out: int
     cells: list[ImportedSeeds]
@@ -106,7 +106,7 @@ def _store(read: ReadFile, database: Path, command: str, dry_run: bool) -> Impor
         mapping=in_words(read.matched.mapping),
         run_id=run_id,
         new=len(new),
-        known=len(trials) - len(new),
+        stored=len(trials) - len(new),
         series=sum(len(trial.series) for trial in trials),
         left_out=read.matched.left_out,
         cells=[{"benchmark": name, "arm": arm, "seeds": of_arm} for (name, arm), of_arm in seeds.items()],

@@ -173,7 +173,7 @@ def _arm_change(
 
 @dataclass(frozen=True, slots=True)
 class ArmRegression:
-    """An arm that is worse by more than the tolerance, and the reason."""
+    """An arm that is worse beyond the tolerance, and the reason."""
 
     change: ArmChange
     reason: str

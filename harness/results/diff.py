@@ -66,7 +66,7 @@ class RunDifference:
     shared_trials: int
     only_first: int
     only_second: int
-    asked: list[ContentChange]
+    request: list[ContentChange]
     recipe: list[ContentChange]
     code: list[ContentChange]
     environment: list[ContentChange]
@@ -96,7 +96,7 @@ def difference(
         shared_trials=len(old & new),
         only_first=len(old - new),
         only_second=len(new - old),
-        asked=_asked_changes(*runs),
+        request=_request_changes(*runs),
         recipe=_recipe_changes(left, right),
         code=_code_changes(runs, left, right),
         environment=_environment_changes(reader, runs, left, right),
@@ -106,7 +106,7 @@ def difference(
     )
 
 
-def _asked_changes(left: StoredRun, right: StoredRun) -> list[ContentChange]:
+def _request_changes(left: StoredRun, right: StoredRun) -> list[ContentChange]:
     """Differences of suite, scale and ``--set``."""
     message = (
         ("suite", left.suite, right.suite),

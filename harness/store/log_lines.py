@@ -2,7 +2,7 @@
 
 A line ends with its number in the log segment and a checksum over everything before: ``…,"n":12,"sum":"…"}``. A
 flipped byte does not pass, wherever it falls, and a line that is gone leaves a gap in the numbers. Log segments say by
-their name that their lines have checksums; those of earlier versions are read as they are. Words stand for the numbers
+their name that their lines have checksums; those of earlier versions are read as they are. Words replace the numbers
 that JSON lacks.
 """
 
