@@ -156,12 +156,24 @@ _EFFECT = "Make the first arm of each claim better by this many standard deviati
 @click.option("--repeats", type=click.IntRange(1), default=200, help="Simulate this many suites.")
 @click.option("--random-seed", type=click.IntRange(0), default=0, help="Seed the simulation's draws.")
 @shared.json_option
+@click.pass_context
 def plan_command(
-    suite: str, chosen: shared.Chosen, database: Path, as_json: bool, simulate: bool, **settings: Any
+    context: click.Context,
+    suite: str,
+    chosen: shared.Chosen,
+    database: Path,
+    as_json: bool,
+    simulate: bool,
+    **settings: Any,
 ) -> None:
     """Show the trials of a suite, stored and new, with their cost."""
+    from click.core import ParameterSource
+
     from harness.suite import load_suite
 
+    explicit = [name for name in settings if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if explicit and not simulate:
+        raise click.UsageError(f"--{explicit[0].replace('_', '-')} is a setting of a simulation: add --simulate")
     loaded = load_suite(suite)
     if simulate:
         _show_simulation(loaded, chosen.selection, as_json, **settings)

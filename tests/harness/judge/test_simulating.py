@@ -52,6 +52,8 @@ def test_the_command_prints_a_row_a_family(tmp_path: Path, capsys: pytest.Captur
     answer = json.loads(capsys.readouterr().out)
     assert [row["family"] for row in answer["families"]] == ["primary", "secondary", "any"]
     assert answer["mean_pairs"] == 3.0
+    assert run_main([*arguments[:2], "--law", "t3"]) == 2
+    assert "--law is a setting of a simulation: add --simulate" in capsys.readouterr().err
 
 
 @pytest.mark.slow
