@@ -159,6 +159,7 @@ _EFFECT = "Make the first arm of each claim better by this many standard deviati
 @click.pass_context
 def plan_command(
     context: click.Context,
+    /,
     suite: str,
     chosen: shared.Chosen,
     database: Path,
