@@ -93,7 +93,7 @@ def test_each_kind_of_tracker_becomes_trials_and_a_verdict(
 ) -> None:
     path = write(suite.parent / name)
     (file,) = imported(suite, path, *flags)["files"]
-    assert (file["new"], file["known"], file["failed"]) == (12, 0, [])
+    assert (file["new"], file["stored"], file["failed"]) == (12, 0, [])
     assert {(cell["arm"], tuple(cell["seeds"])) for cell in file["cells"]} == {
         (arm, tuple(range(made.SEEDS))) for arm in ("adam", "adamp")
     }
@@ -210,7 +210,7 @@ def test_a_failed_row_is_a_failed_trial_and_imported_once(
         ("done", 11),
         ("failed", 1),
     ]
-    assert imported(suite, path, *ACC)["files"][0]["known"] == 12
+    assert imported(suite, path, *ACC)["files"][0]["stored"] == 12
     message = verdict(claims(capsys, suite, "--imported", "only"))
     assert message["n"] == made.SEEDS - 1
     assert message["design"]["numbers"]["failed"] == 1
@@ -313,7 +313,7 @@ def test_an_edited_file_stands_in_the_place_of_what_it_was(
     assert [file["sha256"] for file in message["design"]["imported"]] == [second]
     made.write_csv(path)
     file = imported(suite, path, *ACC)["files"][0]
-    assert (file["sha256"], file["new"], file["known"]) == (first, 0, 12)
+    assert (file["sha256"], file["new"], file["stored"]) == (first, 0, 12)
     assert verdict(claims(capsys, suite, "--imported", "only"))["n"] == made.SEEDS
 
 
