@@ -37,7 +37,6 @@ class LossInputs:
         return value
 
     def detached(self) -> Self:
-        """Return the same batch detached from the graph."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: value.detach() for name, value in values.items() if isinstance(value, Tensor)})
 

@@ -58,7 +58,6 @@ class SessionRequest:
 
     @property
     def artifacts(self) -> Path:
-        """The folder of the trials' folders."""
         return StorePaths.of(self.database).artifacts
 
     @property

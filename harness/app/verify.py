@@ -99,7 +99,6 @@ class Verification:
 
     @property
     def numbers(self) -> int:
-        """Compared values of all trials."""
         return sum(again.numbers for again in self.repetitions)
 
 

@@ -25,12 +25,10 @@ class VisibleStream:
         self.raw = raw
 
     def write(self, text: str) -> int:
-        """Write a text and return its length."""
         self.raw.write(visible(text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write several texts."""
         for line in lines:
             self.write(line)
 

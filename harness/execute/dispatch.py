@@ -100,7 +100,6 @@ class Dispatcher:
         self._last_beat = 0.0
 
     def submit(self, jobs: Iterable[Job]) -> None:
-        """Queue jobs."""
         new = list(jobs)
         self._waiting.add(new)
         self._watch.queued(new)

@@ -53,7 +53,6 @@ class Job:
 
     @property
     def label(self) -> str:
-        """The trial's name in messages: ``benchmark/arm/seed``."""
         return f"{self.benchmark}/{self.arm}/{self.spec.seed}"
 
     @property

@@ -79,7 +79,6 @@ class PaperTable:
 
     @property
     def cells(self) -> list[TableCell]:
-        """Every cell."""
         return [cell for row in self.rows for cell in row.cells.values()]
 
 

@@ -124,7 +124,6 @@ class TrackedTrial:
 
     @property
     def last_step(self) -> int:
-        """The last step of any curve."""
         return max((int(step) for curve in self.series for step in curve.step), default=0)
 
 

@@ -60,7 +60,6 @@ class PlanEstimate:
 
     @property
     def core_seconds(self) -> float:
-        """Core-seconds of the trials to run."""
         return sum(cell.core_seconds for cell in self.cells)
 
     @property
@@ -69,7 +68,6 @@ class PlanEstimate:
         return any(cell.guessed for cell in self.cells)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
         return {**asdict(self), "core_seconds": self.core_seconds}
 
 

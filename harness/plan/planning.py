@@ -71,7 +71,6 @@ class Plan:
     overrides: Values = field(default_factory=Values)
 
     def trial_ids(self, benchmark: str, arm: str) -> dict[int, str]:
-        """The trials of a configuration by seed."""
         return {link.seed: link.trial_id for link in self._by_cell.get((benchmark, arm), ())}
 
     @cached_property
@@ -107,7 +106,6 @@ class Plan:
 
     @property
     def cells(self) -> tuple[tuple[str, str], ...]:
-        """Every configuration (benchmark, arm), in order."""
         return tuple(self._by_cell)
 
 

@@ -57,7 +57,6 @@ class Flops(TorchDispatchMode):
         self.counting = True
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        """Run an operation and count it."""
         more = dict(kwargs or {})
         packet = getattr(func, "_overloadpacket", func)
         formula: Callable[..., int] | None = flop_registry.get(AS.get(packet, packet))

@@ -81,7 +81,6 @@ class Suite:
 
     @property
     def name(self) -> str:
-        """The suite's name, unique in a database."""
         return self.model.suite
 
     @property

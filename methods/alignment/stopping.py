@@ -66,7 +66,6 @@ class StoppingRule:
 
     @property
     def epoch(self) -> int:
-        """Number of epochs so far."""
         return self._state.epoch
 
     @property
@@ -108,7 +107,6 @@ class StoppingRule:
         return state.stopped
 
     def state_dict(self) -> dict[str, float]:
-        """Plain numbers, for a checkpoint."""
         return asdict(self._state)
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:

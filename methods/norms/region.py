@@ -81,7 +81,6 @@ class RegionNormBasic(ImageNorm):
         return torch.stack(vectors).to(dtype).reshape(len(vectors), 1, self.channels, 1, 1)
 
     def extra_repr(self) -> str:
-        """Hyper-parameters for ``print``."""
         return f"{self.channels}, shift={self.shift}, {self.rules}"
 
 
@@ -165,7 +164,6 @@ class RegionNormLearned(ImageNorm):
         return {**super().diagnostics(), **self._region}
 
     def extra_repr(self) -> str:
-        """Hyper-parameters for ``print``."""
         return f"{self.channels}, threshold={self.threshold}, {self.rules}"
 
 

@@ -60,7 +60,6 @@ class BatchNormImage(ImageNorm):
         return y
 
     def extra_repr(self) -> str:
-        """Hyper-parameters for ``print``."""
         return f"{self.channels}, statistics={self.statistics}, momentum={self.momentum}, eps={self.eps}"
 
 

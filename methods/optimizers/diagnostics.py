@@ -174,7 +174,6 @@ class WeightDiagnostic:
         return deepcopy(kept)
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> None:
-        """Continue from a state of `state_dict`."""
         self._initial, self._sums = dict(state["initial"]), dict(state["sums"])
         self._counts = {name: int(count) for name, count in state["counts"].items()}
         self._effective = {name: list(steps) for name, steps in state["effective"].items()}

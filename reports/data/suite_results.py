@@ -88,12 +88,10 @@ class SuiteResults:
 
     @property
     def name(self) -> str:
-        """The suite's name."""
         return self.suite.name
 
     @property
     def scale(self) -> str:
-        """The plan's scale."""
         return self.plan.scale
 
     @property
@@ -108,7 +106,6 @@ class SuiteResults:
 
     @property
     def path(self) -> str:
-        """Path of its page."""
         return suite_path(self.name, f"{self.scale}{self._apart}")
 
     def path_of(self, benchmark: str) -> str:
@@ -202,7 +199,6 @@ class SuiteResults:
 
     @cached_property
     def titles(self) -> dict[str, str]:
-        """The benchmarks' titles by name."""
         return {name: bench.title for name, bench in self.benches.items()}
 
     @cached_property

@@ -41,9 +41,7 @@ class Tree(Protocol):
         """List every file, in fast reading order."""
         ...
 
-    def read(self, name: str) -> bytes:
-        """Read a file's content."""
-        ...
+    def read(self, name: str) -> bytes: ...
 
 
 class _Folder:

@@ -95,7 +95,6 @@ class Images:
 
     @property
     def channels(self) -> int:
-        """Colour channels."""
         return int(self.splits["train"].images.shape[1])
 
     @property

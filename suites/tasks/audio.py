@@ -55,7 +55,6 @@ class Excerpts:
         return self.loader.now(self.reading(places, shares))
 
     def reading(self, places: Tensor, shares: Tensor) -> PendingBatch[Tensor]:
-        """Pending form of ``at``."""
         chosen, begin, files, length = places.tolist(), shares.tolist(), self.files, self.length
         if files is None:
             return PendingBatch((), partial(self._cut, chosen, begin))

@@ -36,7 +36,6 @@ class MixingOptions(AugmentOptions):
 
     @property
     def mixes(self) -> bool:
-        """True if batches are mixed."""
         return self.cutmix > 0 or self.mixup > 0
 
 

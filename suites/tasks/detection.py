@@ -63,7 +63,6 @@ class BoxBatches:
         return self.loader.now(self.reading(places))
 
     def reading(self, places: Sequence[int]) -> PendingBatch[DetectionBatch]:
-        """Pending form of ``take``."""
         finish, files = partial(self._made, places), self.files
         if files is None:
             return PendingBatch((), finish)

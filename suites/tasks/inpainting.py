@@ -61,7 +61,6 @@ class PairBatches:
         return self.loader.now(self.reading(places, masks))
 
     def reading(self, places: Tensor, masks: Tensor) -> PendingBatch[InpaintingBatch]:
-        """Pending form of ``take``."""
         rows = []
         if self.image_files is not None:
             rows.append(centres(self.image_files, places))
