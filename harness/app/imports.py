@@ -37,7 +37,6 @@ def import_results(
 
     Args:
         files: tables, MLflow stores, W&B runs, folders of TensorBoard's event files, Optuna studies.
-        options: ``scale`` (default mini), ``map_file``, ``flags``, ``kind``, ``dry_run``, ``command``.
 
     Raises:
         HarnessError: a file or a name in it does not fit; nothing is stored then.

@@ -59,10 +59,7 @@ class ReportRequest:
 def judge_claims(
     names: Sequence[str], selection: Selection, database: Path, *, imported: bool = False
 ) -> Iterator[JudgedSuite]:
-    """Judge the claims of suites from stored or from ``imported`` trials.
-
-    Args:
-        names: suites; empty: every suite in the database.
+    """Judge the claims of suites from stored or from ``imported`` trials; no names: of every suite.
 
     Raises:
         HarnessError: a suite is invalid, nothing has run, or ``imported`` without a name.
@@ -83,13 +80,10 @@ def _check_named(names: Sequence[str], imported: bool) -> None:
 
 
 def write_report(request: ReportRequest, judging: bool = True) -> Path:
-    """Write the site of suites and return its ``index.html``.
-
-    Args:
-        judging: judge the stored trials first.
+    """Write the site of suites and return its ``index.html``; with ``judging`` judge the stored trials first.
 
     Raises:
-        HarnessError: a suite is invalid, nothing has run, or ``imported`` without a name.
+        HarnessError: as :func:`judge_claims`.
     """
     _check_named(request.names, request.imported)
     reported, database = [], request.database
@@ -165,9 +159,7 @@ def scales_of(suite: str, database: Path, imported: bool = False) -> list[str]:
 
 
 def suites_of(names: Sequence[str], database: Path) -> list[Suite]:
-    """Return the named suites, or every suite of a database.
-
-    Every shipped suite where there are neither names nor a database.
+    """Return the named suites, or those of a database; without either every shipped suite.
 
     Raises:
         HarnessError: nothing has run on the database yet, or a suite is invalid.

@@ -62,7 +62,6 @@ class SessionRequest:
 
     @property
     def executor_options(self) -> ExecutorOptions:
-        """The options with which its executor starts."""
         paths = StorePaths.of(self.database)
         return ExecutorOptions(paths.sessions, self.address, self.gpus_per_trial)
 
@@ -100,7 +99,6 @@ class Request(SessionRequest):
 
     @property
     def policy(self) -> Policy:
-        """The dispatcher's part of the options."""
         return Policy(fail_fast=self.fail_fast, exclusive=self.exclusive)
 
     @classmethod

@@ -100,14 +100,7 @@ def run_suites(
     *,
     report: bool,
 ) -> list[SuiteRun]:
-    """Run suites one after another over one executor, then write the report.
-
-    Args:
-        watch_of: returns what receives the progress of a suite.
-
-    Raises:
-        HarnessError: as :func:`run_suite`.
-    """
+    """Run suites one after another over one executor, then write the report; raises as :func:`run_suite`."""
     results = []
     with ExitStack() as stack:
         request = replace(request, shared=SharedExecutor(stack))
@@ -167,7 +160,6 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
 
 
 def _run_trials(running: RunningSuite, stored: Mapping[str, str]) -> None:
-    """Run the trials of the plan, added seeds, and the tuned protocol."""
     request, result = running.request, running.result
     if request.force or len(stored) < len(result.plan.trials):
         with running.session.owner.reader() as reader:
@@ -182,7 +174,6 @@ def _run_trials(running: RunningSuite, stored: Mapping[str, str]) -> None:
 
 
 def _announce(owner: Writer, suite: Suite, request: Request, result: Result) -> None:
-    """Record the environment, the run and its claims."""
     plan = result.plan
     commit, dirty = git_state()
     owner.record(EnvironmentEvent(environment_id(), environment()))

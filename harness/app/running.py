@@ -132,7 +132,6 @@ class SuiteRun:
 
     @property
     def complete(self) -> bool:
-        """True where every trial of the plan has a result."""
         return self.result.complete
 
     @property

@@ -33,13 +33,9 @@ Outcomes = Callable[[Plan, Mapping[str, str]], Iterator[tuple[Job, Outcome]]]
 
 
 class Search:
-    """The configurations of a tuning: ``tune`` runs them, ``points`` has their scores.
+    """The configurations of a tuning, ``budget`` of each arm: ``tune`` runs them, ``points`` has their scores.
 
-    Args:
-        tuning: arms, spaces, sampler and seeds.
-        budget: number of configurations of each arm.
-        session: runs the trials on its executor.
-        outcomes: runs a plan's trials that are not stored, as ``Session.run`` does, and counts them for a run.
+    ``outcomes`` runs a plan's trials that are not stored, as ``Session.run`` does, and counts them for a run.
     """
 
     def __init__(self, tuning: Tuning, budget: int, session: Session, outcomes: Outcomes | None = None) -> None:
@@ -80,11 +76,9 @@ class Search:
             self._round(sorted(waiting, key=lambda pair: pair[1].number), start)
 
     def _before(self, arm: str, start: int) -> list[Point]:
-        """The points of the rounds before."""
         return [point for point in self.points[arm] if point.number < start]
 
     def _round(self, waiting: Sequence[tuple[str, Point]], start: int) -> None:
-        """Run the trials of points by groups of seeds; record each point."""
         groups = self.tuning.seed_groups()
         for number, seeds in enumerate(groups):
             running = [(arm, point) for arm, point in waiting if not point.finished]
@@ -128,10 +122,7 @@ class Search:
                 named[name][1].status, named[name][1].value = "failed", math.nan
 
     def run(self, plan: Plan) -> Iterator[tuple[str, str, float | None]]:
-        """Run the trials of a plan that are not stored.
-
-        Yields the id, the status and the score on validation of each trial, stored ones first.
-        """
+        """Run the trials of a plan that are not stored; yields id, status and validation score, stored ones first."""
         stored = self.session.stored(plan)
         if stored:
             with self.owner.reader() as reader:
@@ -159,7 +150,6 @@ class Search:
         self.owner.record(SweepPointEvent(row), durable=False)
 
     def record(self, status: str, summary: SweepSummary | None = None, compared: Sequence[str] | None = None) -> None:
-        """Record the sweep: status, summary, claims of its comparison."""
         tuning = self.tuning
         spaces = {
             arm: {key: limits.model_dump(exclude_none=True) for key, limits in space.items()}
@@ -264,7 +254,6 @@ class SweepRequest(SessionRequest):
 
     @property
     def tuning(self) -> TuningRequest:
-        """The request for the tuning alone, without where and how it runs."""
         return TuningRequest(**{each.name: getattr(self, each.name) for each in fields(TuningRequest)})
 
 

@@ -20,7 +20,7 @@ from harness.execute.worker import Job
 from harness.plan.planning import Plan, Trial
 from harness.plan.remaining import Durations
 from harness.store import Writer
-from harness.store.events import Event, HeartbeatEvent, LogEvent, OutcomeEvent, PlannedEvent, StartedEvent
+from harness.store.events import Event, HeartbeatEvent, LogEvent, OutcomeEvent, PlannedEvent, Rows, StartedEvent
 from harness.store.other_sessions import OtherSessions, TrialLocks
 from harness.store.paths import StorePaths
 from harness.trial.saved import has_trained_weights
@@ -32,9 +32,7 @@ LOOK_SECONDS = 1.0
 class SharedTrials(Sharing):
     """The part of one session in the trials of a database; make one before asking what is stored.
 
-    Args:
-        paths: of the database.
-        log_segment: name of the file that this session writes.
+    ``log_segment`` is the name of the file that this session writes.
     """
 
     def __init__(self, paths: StorePaths, log_segment: str) -> None:
@@ -90,7 +88,6 @@ class SharedTrials(Sharing):
 
     @property
     def waiting(self) -> int:
-        """Number of trials that other commands run."""
         return len(self._elsewhere)
 
     @property
@@ -99,7 +96,6 @@ class SharedTrials(Sharing):
         return "; ".join(self._others.living())
 
     def forget_waiting(self) -> None:
-        """Wait for nothing any more, and let everything go: a plan has ended."""
         self._elsewhere.clear()
         self._locks.close()
 
@@ -122,7 +118,6 @@ class StoreRecorder(Recorder):
         self._record(HeartbeatEvent(progress.trial_id, progress.step, progress.steps, progress.loss))
 
     def ended(self, outcome: Outcome) -> None:
-        """Record the outcome of an attempt and its energy."""
         self._record(OutcomeEvent(outcome, self._run_id))
         if outcome.gpu_joules is not None:
             detail = {"trial_id": outcome.trial_id, "joules": {"gpu": outcome.gpu_joules}}
@@ -163,7 +158,6 @@ class Session:
 
     @property
     def stopped(self) -> str | None:
-        """The reason for which no further trial was begun, or None."""
         return None if self._dispatcher is None else self._dispatcher.stopped
 
     @property
@@ -190,7 +184,6 @@ class Session:
         return stored
 
     def discard(self, trial_ids: Collection[str]) -> None:
-        """Ignore results of trials that other commands measured until now."""
         self._sharing().discard(trial_ids)
 
     def run(self, plan: Plan, stored: Mapping[str, str] | None = None) -> Iterator[tuple[Job, Outcome]]:
@@ -239,20 +232,24 @@ def planned(run_id: str, plan: Plan, reused: Iterable[str], complete: Collection
         {"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": link.trial_id in reused}
         for link in plan.links
     ]
-    return PlannedEvent(run_id, [trial_row(trial) for trial in plan.trials if trial.trial_id not in complete], links)
+    return planned_trials(run_id, [trial for trial in plan.trials if trial.trial_id not in complete], links)
 
 
-def trial_row(trial: Trial) -> dict[str, Any]:
-    """A trial's row of ``trials``, before it runs."""
-    return {
-        "trial_id": trial.trial_id,
-        "spec_id": trial.spec_id,
-        "fingerprint": trial.fingerprint,
-        "suite": trial.suite,
-        "benchmark": trial.benchmark,
-        "arm": trial.arm,
-        "seed": trial.seed,
-        "scale": trial.scale,
-        "stand_in": list(trial.stand_in),
-        "spec": trial.spec.to_json(),
-    }
+def planned_trials(run_id: str, trials: Iterable[Trial], links: Rows = ()) -> PlannedEvent:
+    """The event that adds the rows of trials before they run."""
+    rows = [
+        {
+            "trial_id": trial.trial_id,
+            "spec_id": trial.spec_id,
+            "fingerprint": trial.fingerprint,
+            "suite": trial.suite,
+            "benchmark": trial.benchmark,
+            "arm": trial.arm,
+            "seed": trial.seed,
+            "scale": trial.scale,
+            "stand_in": list(trial.stand_in),
+            "spec": trial.spec.to_json(),
+        }
+        for trial in trials
+    ]
+    return PlannedEvent(run_id, rows, links)

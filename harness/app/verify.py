@@ -20,7 +20,7 @@ from harness import registry
 from harness.app.jobs import check_data, job_of, trained_weights_of
 from harness.app.request import SessionRequest
 from harness.app.run import new_run_id
-from harness.app.session import Session, now, trial_row
+from harness.app.session import Session, now, planned_trials
 from harness.base.values import plain
 from harness.data.checksums import sha256_of
 from harness.execute.dispatch import Policy, Watch
@@ -28,7 +28,7 @@ from harness.execute.environment import environment, environment_id
 from harness.plan.imported import FINGERPRINT
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.store import Outcome, Queries, Writer, open_reader
-from harness.store.events import AdoptedEvent, EnvironmentEvent, LogEvent, OutcomeEvent, PlannedEvent
+from harness.store.events import AdoptedEvent, EnvironmentEvent, LogEvent, OutcomeEvent
 from harness.suite import Suite
 from harness.trial.files import replacing
 from harness.trial.recipe import identity_of
@@ -71,7 +71,6 @@ class Repetition:
 
     @property
     def equal(self) -> bool:
-        """True if it ended and every number is the same."""
         return self.error is None and not self.differing
 
 
@@ -94,7 +93,6 @@ class Verification:
 
     @property
     def agrees(self) -> bool:
-        """True if a trial was rerun and every number is the same."""
         return bool(self.repetitions) and all(again.equal for again in self.repetitions)
 
     @property
@@ -135,7 +133,7 @@ def verify(
                 match = by_id[job.trial_id]
                 repetitions.append(compared(match, stored[match.stored_id], outcome))
                 if not match.older:
-                    writer.record(LogEvent("determinism", _repeated(repetitions[-1], outcome), str(writer.run_id)))
+                    writer.record(_repeated(repetitions[-1], outcome, str(writer.run_id)))
         result = Verification(len(matches) - len(older), len(older), tuple(repetitions), uncovered)
         detail = {
             "suite": suite.name,
@@ -171,13 +169,10 @@ def matches_of(plan: Plan, reader: Queries) -> list[StoredMatch]:
 
 
 def contents_of(trials: Mapping[str, tuple[str, Any]]) -> Callable[[str], str]:
-    """Return the contents of trials without their code, by ``trial_id``.
+    """Return the contents of trials without their code; ``trials``: ``spec_id`` and spec, as JSON.
 
     Equal contents have equal text: the ``spec_id`` of a trial that starts from no other. Other trials' ``spec_id``
     contains the identities of those that they start from, with code: their contents replace them.
-
-    Args:
-        trials: ``spec_id`` and spec, as JSON, by ``trial_id``.
     """
 
     @functools.cache
@@ -235,9 +230,8 @@ def compared(match: StoredMatch, stored: Outcome, again: Outcome) -> Repetition:
     return Repetition(match.trial.label, match.older, sum(map(len, first.values())), tuple(differing), None, other)
 
 
-def _repeated(again: Repetition, outcome: Outcome) -> dict[str, Any]:
-    """Detail of a repetition's event, which verdicts and pages read."""
-    return {
+def _repeated(again: Repetition, outcome: Outcome, run_id: str) -> LogEvent:
+    detail = {
         "trial_id": outcome.trial_id,
         "label": again.label,
         "status": outcome.status,
@@ -247,6 +241,7 @@ def _repeated(again: Repetition, outcome: Outcome) -> dict[str, Any]:
         "environment_id": outcome.environment_id or "",
         "results": [score._asdict() for score in outcome.results],
     }
+    return LogEvent("determinism", detail, run_id)
 
 
 def _numbers(outcome: Outcome) -> dict[str, list[float | None]]:
@@ -261,7 +256,6 @@ def _same(first: list[float | None] | None, second: list[float | None] | None) -
 
 
 def _equal(first: float | None, second: float | None) -> bool:
-    """True where two numbers have one value; NaN equals NaN."""
     if first is None or second is None:
         return first is second
     return first == second or (math.isnan(first) and math.isnan(second))
@@ -314,7 +308,7 @@ def _adopt(writer: Writer, request: SessionRequest, older: Sequence[StoredMatch]
         for match in older
     ]
     writer.record(AdoptedEvent(rows, run_id))
-    writer.record(PlannedEvent(run_id, [trial_row(match.trial) for match in older]))
+    writer.record(planned_trials(run_id, [match.trial for match in older]))
     with open_reader(request.database) as reader:
         for match in older:
             source, target = request.artifacts / match.stored_id, request.artifacts / match.trial.trial_id

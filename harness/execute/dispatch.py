@@ -167,7 +167,6 @@ class Dispatcher:
             self._watch.started(job)
 
     def _cancel_dependants(self, failed: Job) -> Iterator[tuple[Job, Outcome]]:
-        """Record jobs whose dependency failed as cancelled, with the reason."""
         for job in self._waiting.failed(failed.trial_id):
             error = f"its dependency {failed.label} ({failed.trial_id[:12]}) did not succeed"
             outcome = Outcome(job.trial_id, Status.CANCELLED, error=error)
@@ -235,7 +234,6 @@ class Dispatcher:
         self._watch.progressed(beats)
 
     def _check_memory(self) -> None:
-        """End trials whose processes hold more memory than their limit."""
         for trial_id, pid in self._pids.items():
             limit = self._running[trial_id].memory_mib
             if limit is None or trial_id in self._over_memory:

@@ -10,7 +10,6 @@ import subprocess
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 PACKAGES = (
     "torch",
@@ -30,15 +29,21 @@ PACKAGES = (
 
 
 @cache
-def environment() -> dict[str, Any]:
-    """Versions and hardware. Pairs must share ``class``: torch version and device model."""
+def package_versions() -> dict[str, str]:
+    """Versions of the installed packages that trials use."""
     versions = {}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    cpu = cpu_model()
+    return versions
+
+
+@cache
+def environment() -> dict[str, str | int | dict[str, str] | None]:
+    """Versions and hardware. Pairs must share ``class``: torch version and device model."""
+    versions, cpu = package_versions(), cpu_model()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

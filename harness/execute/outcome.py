@@ -42,7 +42,6 @@ class Outcome:
     crashed: bool = False
 
     def score(self, split: str, metric: str) -> float | None:
-        """A final number, or None."""
         return next((score.value for score in self.results if score[:2] == (split, metric)), None)
 
     def check(self) -> None:

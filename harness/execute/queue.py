@@ -28,7 +28,6 @@ class JobQueue:
         return bool(self._ready or self._blocked)
 
     def add(self, jobs: Iterable[Job]) -> None:
-        """Queue jobs behind those that wait already."""
         new = list(jobs)
         self._open.update(job.trial_id for job in new)
         for job in new:

@@ -163,7 +163,6 @@ LONGEST = 4000
 
 
 def _text_of(error: BaseException) -> str:
-    """The error's text, shortened; a note where it cannot be made."""
     try:
         text = str(error)
     except Exception as other:

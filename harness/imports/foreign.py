@@ -55,12 +55,10 @@ class ForeignSource:
 
     @property
     def name(self) -> str:
-        """``results.csv``, ``results.duckdb[table]``."""
         return f"{self.path}[{self.part}]" if self.part else str(self.path)
 
     @property
     def fields(self) -> list[str]:
-        """The names of all fields, in their order."""
         return list(dict.fromkeys(name for run in self.runs for name in run.fields))
 
     @property
@@ -77,7 +75,6 @@ class ForeignSource:
 
     @property
     def field_word(self) -> str:
-        """``column`` for a table, else ``field``."""
         return "column" if self.rows else "field"
 
 

@@ -101,7 +101,6 @@ class ImportMap(Strict):
         return self
 
     def of(self, word: Word) -> Theirs | None:
-        """The source of a word, if it is named."""
         theirs: Theirs | None = getattr(self, word)
         return theirs
 

@@ -44,18 +44,13 @@ class ImportTarget:
 
     @classmethod
     def of(cls, suite: Suite, scale: str) -> ImportTarget:
-        """The suite's benchmarks at the scale.
-
-        Raises:
-            HarnessError: it has none.
-        """
+        """The suite's benchmarks at the scale; HarnessError where it has none."""
         settings = {name: base for name in suite.benchmarks if (base := setting(suite, name, scale)) is not None}
         if not settings:
             raise HarnessError(f"no benchmark of '{suite.name}' has the scale '{scale}'; name another with --scale")
         return cls(suite, scale, settings)
 
     def arms(self, benchmark: str | None = None) -> list[str]:
-        """The arms of a benchmark, or of all."""
         names = [benchmark] if benchmark else list(self.settings)
         return list(dict.fromkeys(arm for name in names for arm in self.settings[name].runs(self.suite.model.arms)))
 
@@ -72,14 +67,11 @@ class Filed:
 
 
 class Naming:
-    """The words of every run of a source.
+    """The words of every run of a source; HarnessError for a word with no source or several possible ones.
 
     Attributes:
         runs: those that the mapping's ``where`` keeps.
         words: the source of each word that is mapped or detected.
-
-    Raises:
-        HarnessError: a word has no source, or several possible ones.
     """
 
     def __init__(self, source: ForeignSource, mapping: ImportMap, target: ImportTarget) -> None:
@@ -166,7 +158,6 @@ class Naming:
         return theirs
 
     def _within(self, field: str, valid: Collection[str]) -> bool:
-        """True where a field has values, all of them valid."""
         values = (text for run in self.runs if (text := name_of(run.fields.get(field))))
         return next(values, None) in valid and all(value in valid for value in values)
 

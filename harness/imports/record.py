@@ -39,10 +39,8 @@ class ImportedFile:
     """The result of importing a file; its fields are those of ``harness import --format json``.
 
     Attributes:
-        mapping: in words.
         run_id: the run that has its trials; None where the newest import of this file has them already.
-        new: the number of trials that were missing; ``known``: of those that were stored.
-        series: the number of curves.
+        new: the number of trials that were missing; ``stored``: of those that were stored.
         left_out: the number of results that the mapping skips.
         failed: each ``trial`` without a score, as ``benchmark/arm/seed``, with its ``error``.
     """
@@ -81,10 +79,7 @@ def read_file(path: Path, mapping: ImportMap, target: ImportTarget, kind: str | 
 
 
 def store_files(read: Sequence[ReadFile], database: Path, command: str, dry_run: bool = False) -> list[ImportedFile]:
-    """Store each file as a finished run, without trials already stored.
-
-    With ``dry_run`` nothing is written, and no database is made.
-    """
+    """Store each file as a finished run, without stored trials; ``dry_run`` writes nothing."""
     return [_store(file, database, command, dry_run) for file in read]
 
 

@@ -124,7 +124,6 @@ def table_of(data: Any, name: str = "the table") -> DataTable:
 
 
 def _read_database(path: Path, table: str | None) -> DataTable:
-    """A table of a DuckDB or SQLite file, by its first bytes."""
     import duckdb
 
     with path.open("rb") as file:

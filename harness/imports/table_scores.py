@@ -66,7 +66,6 @@ class TableQuestion:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """Every arm, methods first."""
         return tuple(dict.fromkeys((*self.methods, *self.against)))
 
 
@@ -112,8 +111,6 @@ def better_of(metric: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A score with its row."""
-
     score: ArmScore
     row: int
 
@@ -128,7 +125,6 @@ class _Reading:
         self.pair = self._pair_column()
 
     def read(self) -> ReadScores:
-        """Find the layout, then the scores, and check them."""
         question = self.question
         placed, layout = self._placed()
         self._check_duplicates(placed)
@@ -148,7 +144,6 @@ class _Reading:
             raise HarnessError("a method and a baseline are needed: --method A --against B")
 
     def _kept(self) -> list[int]:
-        """The rows that ``where`` keeps."""
         kept = list(range(len(self.table.rows)))
         for column, value in self.question.where:
             values = self.table.column(column)
@@ -211,7 +206,6 @@ class _Reading:
         return holding[0] if holding else None
 
     def _no_arms(self) -> str:
-        """A message with a missing arm and the best column's arms."""
         table, arms = self.table, self.question.arms
         values = {column: names_in(table.column(column)) for column in table.columns}
         many, best = max((sum(arm in values[column] for arm in arms), column) for column in table.columns)
@@ -251,7 +245,6 @@ class _Reading:
         return placed, "a column an arm"
 
     def _of_metric(self, rows: Sequence[int], column: str) -> list[int]:
-        """The rows with the metric's name in a column."""
         names, metric = [name_of(value) for value in self.table.column(column)], self.question.metric
         chosen = [row for row in rows if names[row] == metric]
         if not chosen:
@@ -260,7 +253,6 @@ class _Reading:
         return chosen
 
     def _score(self, arm: str, column: str, row: int) -> _Placed:
-        """An arm's number in a row, with its benchmark and pair."""
         cells, place = dict(zip(self.table.columns, self.table.rows[row], strict=True)), self.table.place(row)
         pair, value = name_of(cells[self.pair]), cells[column]
         if not pair:
@@ -271,7 +263,6 @@ class _Reading:
     # checks
 
     def _check_signs(self, column: str, placed: Sequence[_Placed]) -> None:
-        """Refuse a column in which only some numbers have a percent sign."""
         values = self.table.column(column)
         signed = [entry.row for entry in placed if _is_percentage(values[entry.row])]
         plain = [entry.row for entry in placed if entry.row not in signed and not math.isnan(entry.score.value)]
@@ -331,7 +322,6 @@ class _Reading:
         return "fraction" if small and not large else "percent" if large and not small else ""
 
     def _without_number(self, placed: Sequence[_Placed]) -> Iterator[str]:
-        """A note for each arm that lacks finite numbers."""
         lines: dict[str, list[str]] = defaultdict(list)
         for entry in placed:
             if not math.isfinite(entry.score.value):
@@ -342,7 +332,6 @@ class _Reading:
                 yield f"{arm} has no finite number in {word} {_first_of(lines[arm])}: counted as failed"
 
     def _without_partner(self, placed: Sequence[_Placed]) -> list[str]:
-        """Notes on results that are dropped because they have no partner."""
         pairs: dict[tuple[str, str], set[str]] = defaultdict(set)
         for entry in placed:
             pairs[entry.score.benchmark, entry.score.arm].add(entry.score.pair)

@@ -118,7 +118,6 @@ class TableVerdicts:
         return written
 
     def _repr_html_(self) -> str:
-        """The notebook's view: a table with a forest plot."""
         from harness.registry.shipped import page_writer
 
         try:

@@ -64,7 +64,6 @@ def is_mlflow(folder: Path) -> bool:
 
 
 def _metadata(folder: Path) -> Iterator[Path]:
-    """The ``meta.yaml`` of every run below a folder."""
     for pattern in ("meta.yaml", "*/meta.yaml", "*/*/meta.yaml"):
         for meta in sorted(folder.glob(pattern)):
             if (meta.parent / "metrics").is_dir() or (meta.parent / "params").is_dir():

@@ -44,12 +44,7 @@ class ImportedTrial:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """A source as trials.
-
-    Attributes:
-        mapping: as resolved.
-        left_out: the number of runs or rows that the mapping skips.
-    """
+    """A source as trials; ``mapping`` is resolved, ``left_out`` counts runs or rows that it skips."""
 
     trials: Sequence[ImportedTrial]
     mapping: ImportMap
@@ -133,12 +128,7 @@ def trials_of(source: ForeignSource, import_map: ImportMap, target: ImportTarget
 
 
 class _Metrics:
-    """The metrics of a source's numbers.
-
-    Attributes:
-        meanings: by the number's name.
-        used: names of the numbers that occurred.
-    """
+    """The metrics of a source's numbers: ``meanings`` by the number's name, ``used`` names that occurred."""
 
     def __init__(self, source: ForeignSource, import_map: ImportMap, naming: Naming) -> None:
         self.source, self.suite = source, naming.target.suite
@@ -165,7 +155,6 @@ class _Metrics:
         self.used: set[str] = set()
 
     def gather(self, entry: _Gathered, run: ForeignRun, filed: Filed) -> None:
-        """Add the numbers of a run that are metrics of its benchmark."""
         for theirs, step, value in self._numbers(run, filed):
             meaning = self.meanings[theirs]
             self.used.add(theirs)
@@ -182,7 +171,6 @@ class _Metrics:
             points[step] = (value * (1.0 if meaning.times is None else meaning.times), run.place)
 
     def _numbers(self, run: ForeignRun, filed: Filed) -> Iterator[tuple[str, int | None, float]]:
-        """Name, step and value of each such number."""
         theirs = [
             name
             for name, meaning in self.meanings.items()
@@ -202,11 +190,7 @@ class _Metrics:
                 yield name, filed.step, number_in(cell, run.place, column)
 
     def check(self, gathered: Mapping[Configuration, _Gathered]) -> None:
-        """Refuse a source without a metric, and shares in place of percentages.
-
-        Raises:
-            HarnessError: with the names on both sides, or the option that converts the numbers.
-        """
+        """Refuse a source without a metric, and shares in place of percentages."""
         benchmarks = dict.fromkeys(name for name, _, _ in gathered)
         if not self.used:
             wanted = "; ".join(f"{name}: {', '.join(self.declared[name])}" for name in benchmarks)

@@ -102,7 +102,6 @@ def _log(folder: Path, logs: list[Path], notes: list[str]) -> WandbLog:
 
 
 def _summary(file: Path) -> dict[str, float]:
-    """The final numbers of a run."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
@@ -174,11 +173,7 @@ def read_log(file: Path) -> WandbLog:
 
 
 def _records(data: bytes) -> Iterator[bytes]:
-    """The records, their parts joined.
-
-    Raises:
-        ValueError: a part is missing, cut off or damaged.
-    """
+    """The records, their parts joined; ValueError for a part that is missing, cut off or damaged."""
     at, parts = len(HEADER), b""
     while at < len(data):
         room = BLOCK - at % BLOCK
@@ -200,7 +195,6 @@ def _records(data: bytes) -> Iterator[bytes]:
 
 
 def _add(log: WandbLog, kind: int, message: bytes) -> None:
-    """Add a record to a log."""
     if kind == HISTORY:
         _add_history(log, message)
     elif kind == SUMMARY:
@@ -249,9 +243,5 @@ def _items(message: bytes) -> Iterator[tuple[str, Any]]:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
-    """The fields of a protocol buffer's message by number: whole numbers and bytes.
-
-    Raises:
-        DecodeError: it is not a message.
-    """
+    """The fields of a protocol buffer's message by number; DecodeError for anything else."""
     return ((field.field_number, field.data) for field in UnknownFieldSet(Empty.FromString(data)))

@@ -18,7 +18,7 @@ from harness.suite.cells import content
 from harness.suite.models import Arm, Claim
 from harness.suite.search_models import SpaceRange, Sweep, TunedOn, TunedProtocol
 from harness.suite.spaces import declared, own_value, times, tuned_space, with_point
-from harness.trial.options import Scalar
+from harness.trial.options import Scalar, Values
 from harness.vocabulary import Protocol
 
 
@@ -128,7 +128,7 @@ def _compared(suite: Suite, binding: Claim) -> tuple[str, ...]:
 def _as_sweep(suite: Suite, plan: Plan, tuned: TunedProtocol, benchmark: str, bindings: Sequence[Claim]) -> Sweep:
     """A benchmark's search as a ``sweep:`` section."""
     base, on = plan.settings[benchmark], tuned.benchmarks.get(benchmark, TunedOn())
-    fill, metrics = base.recipe.get("slots") or {}, suite.benchmarks[benchmark].model.metrics
+    fill, metrics = Values(base.recipe.get("slots") or {}), suite.benchmarks[benchmark].model.metrics
     named = [binding.metric or suite.facts[binding.id].metric for binding in bindings]
     spaces: dict[str, dict[str, SpaceRange | None]] = {}
     arms = []
@@ -184,7 +184,7 @@ def rate_plans(suite: Suite, plan: Plan) -> list[RatePlan]:
                 if (own := own_value(content(base, arm, plan.overrides), curve.key)) is not None:
                     rate = times(own, factor)
                     rates.setdefault(benchmark, {})[name] = rate
-                    changed = with_point(arm, base.recipe.get("slots") or {}, {curve.key: rate})
+                    changed = with_point(arm, Values(base.recipe.get("slots") or {}), {curve.key: rate})
                     label = f"{name}-{curve.key.rpartition('.')[2]}-{rate:g}"
                     changes.setdefault(benchmark, {})[name] = ChangedArm(label, changed)
         plans.append(RatePlan(factor, rates, _changed_plan(suite, plan, changes, seeds)))

@@ -12,7 +12,7 @@ from harness import registry
 from harness.data.locate import is_here
 from harness.data.roots import data_root
 from harness.errors import HarnessError
-from harness.execute.environment import environment
+from harness.execute.environment import environment, package_versions
 from harness.store import Writer, open_reader
 from harness.trial.spec import Part
 
@@ -33,7 +33,7 @@ def examine(database: Path, with_ray: bool = True) -> list[Finding]:
     tried = [
         Finding("python", sys.version_info >= (3, 11), f"{here['python']} on {here['platform']}"),
         Finding("machine", True, f"{here['cpu']}, {here['cores']} cores, {here['memory_gb']} GiB"),
-        Finding("packages", True, ", ".join(f"{name} {version}" for name, version in here["packages"].items())),
+        Finding("packages", True, ", ".join(f"{name} {version}" for name, version in package_versions().items())),
         _try("torch", _torch),
         _try("database", lambda: _database(database)),
         _data(),

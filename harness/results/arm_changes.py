@@ -210,11 +210,7 @@ def regressions(
 
 
 def compared_seeds(reader: Queries, runs: tuple[str, str], metric: str) -> int:
-    """Count scores on test at configurations and seeds of both runs.
-
-    Raises:
-        HarnessError: there is none; the message names the available metrics.
-    """
+    """Count scores on test at configurations and seeds of both runs; HarnessError where there is none."""
     left, right = (requested_trials(reader, run) for run in runs)
     shared = {trial.trial_id: 0 for _, trial, _ in seed_pairs(left, right)}
     for _, trial, _ in seed_pairs(left, right):

@@ -208,7 +208,6 @@ class ResultFilter:
 
     @property
     def asks(self) -> bool:
-        """True if anything is left out."""
         return self != ResultFilter()
 
 
@@ -231,7 +230,6 @@ class ConfigurationTrial:
 
     @property
     def done(self) -> bool:
-        """True if it has final numbers."""
         return self.status == Status.DONE
 
 
@@ -300,7 +298,6 @@ def results_statement(reader: Queries, wanted: ResultFilter) -> Statement:
 
 
 def _conditions(wanted: ResultFilter) -> Statement:
-    """A condition on the views."""
     columns = {"run": "run_id", "benchmarks": "benchmark", "arms": "arm"}
     parameters: dict[str, str | list[str]] = {}
     for name in (each.name for each in fields(ResultFilter)):
@@ -314,7 +311,6 @@ def _conditions(wanted: ResultFilter) -> Statement:
 
 
 def _of_configurations(wanted: ResultFilter) -> Statement:
-    """A condition on ``cell_trials``, without metric and split."""
     chosen = _conditions(replace(wanted, metric=None, split=None))
     return chosen if wanted.run else Statement(f"{chosen.sql} AND newest", chosen.parameters)
 

@@ -165,7 +165,6 @@ class Database:
 
 
 def _name(suite: str | Suite) -> str:
-    """Return the name of a suite, a file or a name."""
     if isinstance(suite, Suite):
         return suite.name
     return load_suite(suite).name if suite.endswith((".yaml", ".yml")) else suite

@@ -53,7 +53,6 @@ class TrialFilter:
 
     @property
     def is_empty(self) -> bool:
-        """True if no field is set."""
         return not any(getattr(self, each.name) for each in fields(self))
 
 

@@ -107,7 +107,6 @@ def difference(
 
 
 def _request_changes(left: StoredRun, right: StoredRun) -> list[ContentChange]:
-    """Differences of suite, scale and ``--set``."""
     message = (
         ("suite", left.suite, right.suite),
         ("scale", left.scale, right.scale),
@@ -117,7 +116,6 @@ def _request_changes(left: StoredRun, right: StoredRun) -> list[ContentChange]:
 
 
 def _grouped(changes: Iterable[tuple[str, str, str, Configuration]]) -> list[ContentChange]:
-    """Changes with the configurations that have them."""
     cells: dict[tuple[str, str, str], dict[str, None]] = {}
     for key, before, after, (benchmark, arm) in changes:
         cells.setdefault((key, before, after), {})[f"{benchmark}/{arm}"] = None
@@ -137,7 +135,6 @@ def _recipe_changes(left: RequestedTrials, right: RequestedTrials) -> list[Conte
 
 
 def _code_changes(runs: Sequence[StoredRun], left: RequestedTrials, right: RequestedTrials) -> list[ContentChange]:
-    """Differences of commit and fingerprint."""
     before, after = (run.commit or "no commit" for run in runs)
     git = [ContentChange("git commit", before, after)] if before != after else []
     changes = [

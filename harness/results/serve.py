@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.judge.detail import finite
 from harness.plan.remaining import Durations
@@ -26,12 +26,29 @@ SILENT_SECONDS = 60.0
 
 _RUNS = """SELECT run_id, suite, scale, started_at, command FROM runs WHERE status = 'running'
 ORDER BY started_at DESC LIMIT 1"""
-_TRIALS = """SELECT k.benchmark || '/' || k.arm || '/' || t.seed AS label, k.benchmark, k.arm, k.reused, t.status,
-  t.error, t.started_at, t.wall_seconds, p.step, p.steps, p.loss, p."at"
+_TRIALS = """SELECT k.benchmark || '/' || k.arm || '/' || t.seed, k.benchmark, k.arm, k.reused, t.status, t.error,
+  t.started_at, t.wall_seconds, p.step, p.steps, p.loss, p."at"
 FROM (SELECT trial_id, min(benchmark) AS benchmark, min(arm) AS arm, bool_and(reused) AS reused
   FROM run_trials WHERE run_id = ? GROUP BY trial_id) k
 JOIN trials t USING (trial_id) LEFT JOIN progress p USING (trial_id)"""
 _BOUGHT = """SELECT "at", detail FROM events WHERE run_id = ? AND kind = 'seed-bought' ORDER BY "at" DESC"""
+
+
+class _Row(NamedTuple):
+    """A trial of the run, its latest progress beside it."""
+
+    label: str
+    benchmark: str
+    arm: str
+    reused: bool
+    status: str
+    error: str | None
+    started_at: datetime | None
+    wall_seconds: float | None
+    step: int | None
+    steps: int | None
+    loss: float | None
+    at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +119,17 @@ def run_progress(reader: Reader, now: datetime | None = None) -> RunProgress | N
     if not runs:
         return None
     run = runs[0]
-    rows = reader.query(_TRIALS, [run["run_id"]]).dicts()
+    rows = [_Row(*row) for row in reader.query(_TRIALS, [run["run_id"]]).rows]
     at = now or datetime.now(UTC).replace(tzinfo=None)
     elapsed = max(0.0, (at - run["started_at"]).total_seconds())
-    new = [row for row in rows if not row["reused"]]
-    ended = [row for row in new if row["status"] not in (Status.QUEUED, Status.RUNNING)]
-    failed = [row for row in ended if row["status"] not in FINAL]
+    new = [row for row in rows if not row.reused]
+    ended = [row for row in new if row.status not in (Status.QUEUED, Status.RUNNING)]
+    failed = [row for row in ended if row.status not in FINAL]
     rate = len(ended) / elapsed if elapsed and ended else None
     bought = reader.query(_BOUGHT, [run["run_id"]]).dicts()
-    seen = [row[key] for row in rows for key in ("started_at", "at") if row[key] is not None]
+    seen = [moment for row in rows for moment in (row.started_at, row.at) if moment is not None]
     quiet = (at - max([run["started_at"], *seen])).total_seconds()
-    running = [row for row in new if row["status"] == Status.RUNNING][:SHOWN]
+    running = [row for row in new if row.status == Status.RUNNING][:SHOWN]
     return RunProgress(
         run_id=run["run_id"],
         suite=run["suite"],
@@ -126,32 +143,31 @@ def run_progress(reader: Reader, now: datetime | None = None) -> RunProgress | N
         left_seconds=_left(new, at),
         silent=quiet > SILENT_SECONDS,
         quiet_seconds=round(max(0.0, quiet), 1),
-        running=tuple(RunningTrial(row["label"], row["step"], row["steps"], finite(row["loss"])) for row in running),
+        running=tuple(RunningTrial(row.label, row.step, row.steps, finite(row.loss)) for row in running),
         failures=tuple(
-            FailedTrial(row["label"], row["status"], str(row["error"] or "").split("\n")[0][:300])
-            for row in failed[-SHOWN:]
+            FailedTrial(row.label, row.status, str(row.error or "").split("\n")[0][:300]) for row in failed[-SHOWN:]
         ),
         bought=tuple(_added_seeds(row["at"], row["detail"]) for row in bought[:SHOWN]),
         bought_count=len(bought),
     )
 
 
-def _left(rows: Sequence[Mapping[str, Any]], at: datetime) -> float | None:
+def _left(rows: Sequence[_Row], at: datetime) -> float | None:
     """Seconds until the new trials of a run have ended."""
     durations, waiting = Durations(), Counter[tuple[str, str]]()
-    begun = [row for row in rows if row["started_at"] is not None and row["status"] != Status.QUEUED]
+    begun = [row.started_at for row in rows if row.started_at is not None and row.status != Status.QUEUED]
     if not begun:
         return None
     running = []
     for row in rows:
-        cell = (row["benchmark"], row["arm"])
-        if row["status"] == Status.QUEUED:
+        cell = (row.benchmark, row.arm)
+        if row.status == Status.QUEUED:
             waiting[cell] += 1
-        elif row["status"] == Status.RUNNING and row["started_at"] is not None:
-            running.append((cell, max(0.0, (at - row["started_at"]).total_seconds())))
-        elif row["wall_seconds"] is not None:
-            durations.ended(*cell, row["wall_seconds"])
-    elapsed = (at - min(row["started_at"] for row in begun)).total_seconds()
+        elif row.status == Status.RUNNING and row.started_at is not None:
+            running.append((cell, max(0.0, (at - row.started_at).total_seconds())))
+        elif row.wall_seconds is not None:
+            durations.ended(*cell, row.wall_seconds)
+    elapsed = (at - min(begun)).total_seconds()
     left = durations.left(waiting, running, elapsed)
     return None if left is None else round(left, 1)
 
@@ -167,6 +183,15 @@ HOST = "127.0.0.1"
 LIVE_SECONDS = 1.0
 """However many windows ask, the store is looked at once in this time."""
 STATIC = Path(__file__).parent / "static"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveState:
+    """The state that the pages ask for: generation of the report, progress of the run, trouble with either."""
+
+    generation: int
+    run: RunProgress | None
+    trouble: str
 
 
 @functools.cache
@@ -220,8 +245,8 @@ class ServedReport:
         self.generation += 1
         return True
 
-    def live(self) -> dict[str, Any]:
-        """Return the generation and the run's progress as JSON data."""
+    def live(self) -> LiveState:
+        """Return the current state; looks at the store at most once in ``LIVE_SECONDS``."""
         with self._lock:
             if time.monotonic() - self._looked_at >= LIVE_SECONDS:
                 try:
@@ -229,8 +254,7 @@ class ServedReport:
                 except Exception as error:  # a store that is held or being made; the next look may succeed
                     self._run, self._unreadable = None, str(error)
                 self._looked_at = time.monotonic()
-            run = None if self._run is None else asdict(self._run)
-            return {"generation": self.generation, "run": run, "trouble": self.trouble or self._unreadable}
+            return LiveState(self.generation, self._run, self.trouble or self._unreadable)
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -247,7 +271,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         if self._refused():
             return
         if self.path.split("?")[0] == "/live":
-            self._send(json.dumps(self.report.live(), default=str).encode(), "application/json")
+            self._send(json.dumps(asdict(self.report.live()), default=str).encode(), "application/json")
             return
         path = Path(self.translate_path(self.path))
         if path.is_dir():

@@ -70,7 +70,6 @@ class CountedVerdict:
 
     @classmethod
     def of(cls, claim_id: str, verdict: str, detail: VerdictDetail) -> CountedVerdict:
-        """Return the counted form of a verdict with its detail."""
         if base_of(verdict) in UNTESTED:
             return cls(claim_id, verdict, None, {})
         return cls(claim_id, verdict, _group(detail), _tests(claim_id, verdict, detail))
@@ -198,12 +197,7 @@ def number_texts(
 def sentence(
     verdict: VerdictRow, unit: str, reason: str, *, sharing: int = 1, tuned: str = "", stand_in: str = ""
 ) -> str:
-    """Return the numbers of a verdict and further notes.
-
-    Args:
-        sharing: number of claims that share the test.
-        tuned: the verdict under the tuned protocol.
-    """
+    """Return the numbers of a verdict and notes: claims that share the test, the tuned verdict, the stand-in."""
     notes = [f"{count(sharing, 'claim')} share this test"] if sharing > 1 else []
     notes += [f"tuned: {tuned}"] if tuned else []
     notes += [*filter(None, [rates_text(verdict.detail)]), *([f"on {stand_in}"] if stand_in else [])]
@@ -342,22 +336,22 @@ def verdict_frame(records: Iterable[Mapping[str, Any]], suite: str) -> pd.DataFr
     """
     import pandas as pd
 
+    rows = []
+    for record in records:
+        detail = from_json(record.get("design") or {})
+        question = detail.question
+        stored = {name: record.get(name) for name in (*OF_VERDICT, "e_value", "sequential", "judged_at")}
+        design = {
+            "family": detail.multiplicity.family,
+            "kind": question.kind,
+            "metric": detail.estimand.metric,
+            "unit": detail.estimand.unit,
+            "arm": question.arm,
+            "against": ", ".join(question.against),
+            "benchmarks": ", ".join(question.benchmarks),
+            "stand_in": detail.stand_in_name,
+            "reason": detail.reason,
+        }
+        rows.append({"suite": suite, **stored, **design})
     columns = ["suite", *OF_VERDICT, "e_value", *OF_DESIGN, "stand_in", "reason", "sequential", "judged_at"]
-    return pd.DataFrame([_cells(record, suite) for record in records], columns=columns)
-
-
-def _cells(record: Mapping[str, Any], suite: str) -> dict[str, Any]:
-    detail = from_json(record.get("design") or {})
-    question = detail.question
-    cells = {"suite": suite} | {name: record.get(name) for name in (*OF_VERDICT, "e_value", "sequential", "judged_at")}
-    return cells | {
-        "family": detail.multiplicity.family,
-        "kind": question.kind,
-        "metric": detail.estimand.metric,
-        "unit": detail.estimand.unit,
-        "arm": question.arm,
-        "against": ", ".join(question.against),
-        "benchmarks": ", ".join(question.benchmarks),
-        "stand_in": detail.stand_in_name,
-        "reason": detail.reason,
-    }
+    return pd.DataFrame(rows, columns=columns)

@@ -55,7 +55,6 @@ class Design:
     benchmarks: tuple[str, ...] | None
 
     def level_paths(self, levels: Combination) -> tuple[FilePath, ...]:
-        """The paths of the levels that a combination changes."""
         changed = zip(self.factors, levels, strict=True)
         return tuple((*self.path, "factors", factor, level) for factor, level in changed if level is not None)
 

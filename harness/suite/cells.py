@@ -26,6 +26,7 @@ from harness.suite.values import (
     recipe_mistakes,
     slot_mistakes,
 )
+from harness.trial.options import Values
 from harness.trial.recipe import COMMON_KEYS
 from harness.trial.spec import FilledSlots, Part
 from harness.vocabulary import SLOTS, Kind, Role
@@ -217,7 +218,7 @@ def stand_in_names(names: Iterable[str]) -> str:
     return "; ".join(existing[:2]) + more
 
 
-def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None) -> Content:
+def content(base: Setting, arm: Arm, overrides: Values | None = None) -> Content:
     """Resolve the content of an arm's trials: defaults, recipe, scale, ``set:``, then ``overrides``.
 
     Raises:

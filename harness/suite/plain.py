@@ -41,7 +41,20 @@ def suite_to_yaml(suite: Suite) -> str:
 
     Relative paths of data and programs stay as they are, and begin at the folder of the file.
     """
-    return write(_plain_suite(suite))
+    whole = suite.node.plain()
+    whole.pop("inherits", None)
+    benchmarks = {}
+    for name, loaded in suite.benchmarks.items():
+        used = whole["benchmarks"].get(name) or {}
+        define = {key: value for key, value in loaded.node.plain().items() if key not in ("inherits", "abstract")}
+        benchmarks[name] = {"define": define} | {key: used[key] for key in ("arms", "set") if key in used}
+    whole["benchmarks"] = benchmarks
+    own = {claim.id for claim in suite.model.claims if claim.kind is not None}
+    facts = [fact for fact in suite.facts.values() if fact.id not in own]
+    whole.pop("facts", None)
+    if facts:
+        whole["facts"] = [fact.model_dump(mode="json", exclude_defaults=True) for fact in facts]
+    return write({key: whole[key] for key in ("suite", "title") if key in whole} | whole)
 
 
 def suite_to_json(suite: Suite) -> str:
@@ -128,21 +141,3 @@ def _place(path: tuple[str, ...], label: str) -> Place:
 def _kind(value: Any) -> str:
     name = type(value).__name__
     return f"{'an' if name[:1] in 'aeiou' else 'a'} {name}"
-
-
-def _plain_suite(suite: Suite) -> dict[str, Any]:
-    """The suite as plain data without references to other files."""
-    whole: dict[str, Any] = suite.node.plain()
-    whole.pop("inherits", None)
-    benchmarks = {}
-    for name, loaded in suite.benchmarks.items():
-        used = whole["benchmarks"].get(name) or {}
-        define = {key: value for key, value in loaded.node.plain().items() if key not in ("inherits", "abstract")}
-        benchmarks[name] = {"define": define} | {key: used[key] for key in ("arms", "set") if key in used}
-    whole["benchmarks"] = benchmarks
-    own = {claim.id for claim in suite.model.claims if claim.kind is not None}
-    facts = [fact for fact in suite.facts.values() if fact.id not in own]
-    whole.pop("facts", None)
-    if facts:
-        whole["facts"] = [fact.model_dump(mode="json", exclude_defaults=True) for fact in facts]
-    return {key: whole[key] for key in ("suite", "title") if key in whole} | whole

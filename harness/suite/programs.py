@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from harness.base.yaml_nodes import Node
 from harness.errors import HarnessError, Problem, choices
@@ -63,7 +62,7 @@ def check_program(node: Node, path: tuple[str, ...], recipe: Settings, root: Pat
             yield Problem(node.find((*path, key)), f"no file {root / named}")
 
 
-def code_files(recipe: Mapping[str, Any], folder: Path) -> list[Path]:
+def code_files(recipe: Values, folder: Path) -> list[Path]:
     """A program's code files, sorted; none with ``code: []`` and a lock file.
 
     Raises:

@@ -17,17 +17,15 @@ from harness.suite.models import Arm
 from harness.suite.search_models import SpaceRange, TunedProtocol
 from harness.suite.strict import Settings
 from harness.suite.values import fillings
+from harness.trial.options import Scalar, Values
 from harness.vocabulary import SLOTS
 
 Space = dict[str, SpaceRange]
 SpaceChanges = Mapping[str, Mapping[str, SpaceRange | None]]
 
 
-def declared(arm: Arm, fill: Mapping[str, Any]) -> Space:
-    """The ranges that an arm's methods declare; ``fill``: the recipe's methods for open slots.
-
-    Values that an ablation fixes are not tuned.
-    """
+def declared(arm: Arm, fill: Values) -> Space:
+    """The ranges that an arm's methods declare; values that an ablation fixes are not tuned."""
     space: Space = {}
     for slot in SLOTS:
         value = _filled(arm, slot, fill)
@@ -39,7 +37,7 @@ def declared(arm: Arm, fill: Mapping[str, Any]) -> Space:
     return space
 
 
-def _filled(arm: Arm, slot: str, fill: Mapping[str, Any]) -> Any:
+def _filled(arm: Arm, slot: str, fill: Values) -> Any:
     return own if (own := getattr(arm, slot)) is not None else fill.get(slot)
 
 
@@ -48,13 +46,12 @@ def _name(value: Any) -> str:
 
 
 def _range(space: Any) -> SpaceRange:
-    """A range of ``methods.metadata`` as a suite has it."""
     if type(space).__name__ == "Choice":
         return SpaceRange(choices=list(space.values))
     return SpaceRange(low=space.low, high=space.high, log=space.log, integer=type(space).__name__ == "Integer")
 
 
-def spaces_of(arms: Mapping[str, Arm], fill: Mapping[str, Any], changes: SpaceChanges) -> dict[str, Space]:
+def spaces_of(arms: Mapping[str, Arm], fill: Values, changes: SpaceChanges) -> dict[str, Space]:
     """The space of each arm: its methods' ranges, then the suite's for ``"*"``, then its own.
 
     Raises:
@@ -88,7 +85,7 @@ def times(own: float, factor: float) -> float:
     return own if factor == 1 else float(f"{own * factor:.2g}")
 
 
-def ends(space: Space, params: Mapping[str, str | int | float | bool]) -> dict[str, str]:
+def ends(space: Space, params: Mapping[str, Scalar]) -> dict[str, str]:
     """Hyper-parameters at an end of their space: ``least`` or ``largest``; of two choices none is reported."""
     result = {}
     for key, value in space.items():
@@ -119,13 +116,13 @@ def own_value(cell: Content, key: str) -> float | None:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def with_point(arm: Arm, fill: Mapping[str, Any], params: Mapping[str, Any]) -> Arm:
+def with_point(arm: Arm, fill: Values, params: Mapping[str, Scalar]) -> Arm:
     """Put a point's values into an arm's slots and overrides.
 
     Raises:
         HarnessError: a hyper-parameter of a method that the arm does not have in that slot.
     """
-    slots: dict[str, Any] = {slot: _filled(arm, slot, fill) for slot in SLOTS}
+    slots = Values({slot: _filled(arm, slot, fill) for slot in SLOTS})
     changed: dict[str, Settings] = {}
     overrides = Settings(arm.set)
     for key, value in params.items():

@@ -116,7 +116,7 @@ def _results(source: str, metric: str) -> str:
     if "harness.client" in source or "HARNESS_RESULTS" in source:
         return ""
     group = re.sub(r"\W|^(?=\d)", "_", metric)
-    results: dict[str, object] = {"pattern": _PATTERN.format(metric=re.escape(metric), group=group)}
+    results: dict[str, str | dict[str, str]] = {"pattern": _PATTERN.format(metric=re.escape(metric), group=group)}
     if group != metric:
         results["names"] = {metric: group}
     return _RESULTS.format(_yaml(results))

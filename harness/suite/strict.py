@@ -104,13 +104,11 @@ class Settings(Values):
 
     @property
     def name(self) -> str | None:
-        """Name of the data source, model or method."""
         name = self.get("name")
         return name if isinstance(name, str) else None
 
     @property
     def options(self) -> Self:
-        """Everything but the name."""
         return type(self)({key: value for key, value in self.items() if key != "name"})
 
     def merged(self, over: Settings) -> Self:

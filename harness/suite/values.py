@@ -34,7 +34,6 @@ class Mistake:
     message: str
 
     def below(self, *path: str | int) -> Mistake:
-        """The same mistake with a longer path."""
         return Mistake((*path, *self.path), self.message)
 
 
@@ -145,7 +144,6 @@ def _shared_mistakes(slot: str, shared: Settings) -> Iterator[Mistake]:
 
 
 def _groups(slot: str) -> dict[str, dict[str, Option]]:
-    """Hyper-parameters by family and by method of a slot."""
     groups: dict[str, dict[str, Option]] = {}
     for entry in registry.entries("method").values():
         if entry.metadata.slot == slot:

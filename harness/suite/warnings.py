@@ -34,7 +34,6 @@ class UntunedArm:
 
     @property
     def message(self) -> str:
-        """One sentence."""
         return (
             f"on benchmark '{self.benchmark}' the recipe's {self.setting} tunes '{self.tuned_arm}', but '{self.arm}' "
             f"keeps the default {self.hyper_parameter} of {self.method} ({self.default})"

@@ -102,7 +102,6 @@ class Loader:
         self._closed = Event()
 
     def now(self, reading: PendingBatch[S]) -> S:
-        """Read one batch at once with all threads."""
         return self._finish(self._start(reading))
 
     def ahead(self, readings: Iterable[PendingBatch[S]]) -> Iterator[S]:
@@ -135,7 +134,6 @@ class Loader:
             self._pool = None
 
     def _depth(self, last: _Started[Any]) -> int:
-        """Number of batches to read ahead."""
         if not self.workers or not last.reads:
             return 0
         rows = sum(len(tensor) for tensor in last.tensors)

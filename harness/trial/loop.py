@@ -123,7 +123,6 @@ class Loop:
             )
 
     def run(self) -> TrainingResult:
-        """Take every remaining step, then compute the final scores."""
         logged = evenly(self.total, min(self.total, LOGGED_STEPS)) | {0}
         probed = log_spaced(self.total) if self.probe is not None else set()
         evaluated = evenly(self.total, min(self.total, self.recipe.evaluations))

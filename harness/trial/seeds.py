@@ -54,13 +54,11 @@ class Streams:
         return number
 
     def torch(self, stream: str, *place: int | str) -> torch.Generator:
-        """A CPU generator at a place in a stream."""
         import torch
 
         return torch.Generator().manual_seed(self.number(stream, *place))
 
     def numpy(self, stream: str, *place: int | str) -> np.random.Generator:
-        """A numpy generator at a place in a stream."""
         import numpy as np
 
         return np.random.default_rng(self.number(stream, *place))

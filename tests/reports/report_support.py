@@ -14,7 +14,7 @@ from textwrap import dedent
 import numpy as np
 
 from harness import stats
-from harness.app.session import trial_row
+from harness.app.session import planned_trials
 from harness.execute.outcome import Outcome
 from harness.judge import Judgement, claim_rows, judge, record_judgement
 from harness.judge.detail import RateEntry, TunedSearch, from_json
@@ -27,7 +27,6 @@ from harness.store.events import (
     EnvironmentEvent,
     LogEvent,
     OutcomeEvent,
-    PlannedEvent,
     RunEvent,
     SweepEvent,
     SweepPointEvent,
@@ -209,7 +208,7 @@ def record_run(writer: Writer, suite: Suite, plan: Plan, run: str, environment: 
         {"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": False}
         for link in plan.links
     ]
-    writer.record(PlannedEvent(run_id=run, trials=[trial_row(trial) for trial in plan.trials], links=links))
+    writer.record(planned_trials(run, plan.trials, links))
 
 
 def _run(writer: Writer, item: Reported, tie: str, fail_one: bool) -> None:

@@ -16,8 +16,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from html_support import Parsed, parsed
-from report_support import HOSTILE, SCRIPT, Written, fill, outcome, plans, trial_row, write_suite
+from report_support import HOSTILE, SCRIPT, Written, fill, outcome, plans, write_suite
 
+from harness.app.session import planned_trials
 from harness.store import Writer, open_reader
 from harness.store.events import OutcomeEvent, PlannedEvent, VerdictsEvent
 from harness.suite import load_suite
@@ -188,7 +189,7 @@ def test_trials_are_those_of_the_plan_never_rows_by_name(tmp_path: Path) -> None
     fill(database, reported, fail_one=False)
     stale = next(t for t in reported[0].plan.trials if t.arm == "ours")
     with Writer(database) as writer:
-        row = trial_row(stale) | {"trial_id": "f" * 64, "fingerprint": "another code"}
+        row = dict(planned_trials("late", [stale]).trials[0]) | {"trial_id": "f" * 64, "fingerprint": "another code"}
         writer.record(PlannedEvent(run_id="late", trials=[row], links=[]))
         results = (Score("test", "score", 987654.0),)
         writer.record(OutcomeEvent(replace(outcome(stale, tie=False), trial_id="f" * 64, results=results)))

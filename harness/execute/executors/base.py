@@ -79,7 +79,6 @@ class InlineExecutor:
         self._progress: dict[str, Progress] = {}
 
     def has_room(self, job: Job) -> bool:
-        """One at a time."""
         return not self._waiting
 
     def submit(self, job: Job) -> None:

@@ -128,7 +128,6 @@ class RayExecutor:
         self._counted = time.monotonic()
 
     def _begin(self) -> None:
-        """Start or join Ray, with its actor and tasks."""
         alone = self._options.address is None
         if alone:
             session.end_orphans(self._options.state)
@@ -187,11 +186,7 @@ class RayExecutor:
         return not all(process_tree.is_alive(process) for process in self._daemons)
 
     def _again(self) -> list[Outcome]:
-        """Restart a broken Ray, and return the crashed trials.
-
-        Raises:
-            HarnessError: it died too often.
-        """
+        """Restart a broken Ray, and return the crashed trials; HarnessError where it died too often."""
         error = "Ray's own processes died, and with them the worker"
         jobs = self._running.values()
         lost = [Outcome(job.trial_id, Status.FAILED, job.attempt, error=error, crashed=True) for job in jobs]
@@ -214,7 +209,6 @@ class RayExecutor:
         return max(0, len(self._running) - max(1, int(self._cpus)))
 
     def _short(self, job: Job) -> bool:
-        """True for a job that may wait in Ray."""
         if self._options.address is not None or self._gpus or len(self._lately) < LATELY:
             return False
         jobs = (*self._running.values(), job)
@@ -307,7 +301,6 @@ class RayExecutor:
         ]
 
     def cancel(self, trial_id: str) -> None:
-        """Kill the worker that runs a trial."""
         for reference, job in self._running.items():
             if job.trial_id == trial_id:
                 self._cancelled.add(trial_id)

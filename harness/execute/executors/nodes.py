@@ -6,6 +6,7 @@ Each trial checks its code again (:func:`unfit_for`), since nodes join later and
 from __future__ import annotations
 
 import hashlib
+import platform
 import secrets
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.execute.environment import environment
+from harness.execute.environment import package_versions
 from harness.execute.worker import Job
 
 PACKAGES = ("harness", "methods", "suites")
@@ -48,13 +49,13 @@ def code_digest() -> str:
 
 def traits(data: str, token: str) -> NodeTraits:
     """Return the properties of this node; ``token``: a file that the command wrote beside its results."""
-    installed, folder = environment()["packages"], Path(data)
+    installed, folder = package_versions(), Path(data)
     return NodeTraits(
         tuple(sorted(entry.name for entry in folder.iterdir())) if folder.is_dir() else None,
         Path(token).read_text(encoding="utf-8") if Path(token).is_file() else None,
         code_digest(),
         {
-            "python": environment()["python"].rpartition(".")[0],
+            "python": platform.python_version().rpartition(".")[0],
             **{name: installed.get(name, "none") for name in SHARED_VERSIONS},
         },
     )

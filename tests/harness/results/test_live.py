@@ -25,6 +25,7 @@ from waiting import until
 from harness.results.serve import (
     AddedSeed,
     FailedTrial,
+    LiveState,
     RunningTrial,
     RunProgress,
     ServedReport,
@@ -107,9 +108,9 @@ def test_failures_are_reported_until_they_end_and_the_server_goes_on(
     database = tmp_path / "h.duckdb"
     database.write_text("one")
     site = ServedReport(database, write, progress)
-    assert site.live() == {"generation": 0, "run": None, "trouble": "held"}
+    assert site.live() == LiveState(generation=0, run=None, trouble="held")
     held.clear()
-    assert site.live()["trouble"] == ""
+    assert site.live().trouble == ""
     os.utime(database, (1, 1))
     assert not site.refresh()
     assert "the store is odd" in site.trouble
