@@ -20,8 +20,7 @@ PARTS = {
 }
 """Parts whose fields stood flat in version 0."""
 
-
-UNSTATED: dict[str, Any] = {
+UNSTATED = {
     "scale": "",
     "claim_id": "",
     "suite": "",
@@ -51,7 +50,7 @@ def upgraded(stored: Mapping[str, Any]) -> dict[str, Any]:
         "check": check.get("name") if isinstance(check, Mapping) else check,
         "contrast": stored.get("contrast_id") or (contrast if isinstance(contrast, str) else ""),
     }
-    new: dict[str, Any] = {
+    new = {
         name: {each.name: flat[each.name] for each in fields(part) if each.name in flat} for name, part in PARTS.items()
     }
     kept = {each.name for each in fields(VerdictDetail)} - PARTS.keys()
