@@ -4,8 +4,6 @@ A check needs torch, which commands that only read must not load. Run as a modul
 one line of JSON.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import math

@@ -4,8 +4,6 @@ Every verdict carries a digest of everything that its suite was judged from (``j
 rows of the store. While the digest is equal the stored verdicts stand and nothing is written.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import replace

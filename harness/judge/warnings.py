@@ -1,7 +1,5 @@
 """Warnings shown with a verdict."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.judge.design import ClaimDesign

@@ -1,7 +1,5 @@
 """Cost of a plan: medians of earlier trials, else a guess that is marked as one."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field

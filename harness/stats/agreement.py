@@ -1,7 +1,5 @@
 """Comparison of two computed numbers as an identity or an ordering."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Two-way intervals for seeds with overlapping test sets from one pool."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

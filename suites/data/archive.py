@@ -3,8 +3,6 @@
 No entry can write outside.
 """
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io

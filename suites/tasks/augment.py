@@ -4,8 +4,6 @@ All random numbers of a batch are drawn at once, on the CPU whatever the device,
 everywhere.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
