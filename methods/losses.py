@@ -1,7 +1,5 @@
 """Inputs and terms shared by the losses of distillation and adaptation."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Generic, Self, TypeVar
@@ -37,7 +35,6 @@ class LossInputs:
         return value
 
     def detached(self) -> Self:
-        """Return the same batch detached from the graph."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: value.detach() for name, value in values.items() if isinstance(value, Tensor)})
 

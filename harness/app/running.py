@@ -124,12 +124,10 @@ class SuiteRun:
 
     @property
     def scale(self) -> str:
-        """The scale at which it ran."""
         return self.result.plan.scale
 
     @property
     def run_id(self) -> str:
-        """The run's name in the store."""
         return self.result.run_id
 
     @property
@@ -139,7 +137,6 @@ class SuiteRun:
 
     @property
     def headline(self) -> list[str]:
-        """Summary of the verdicts, in sentences."""
         return headline(self.result.verdicts)
 
     @property
@@ -172,7 +169,6 @@ class SuiteRun:
         return f"<{label}: {counts} ({result.reused} reused); {verdicts}>"
 
     def _repr_html_(self) -> str:
-        """The notebook's view."""
         shown = ["claim_id", "verdict", "difference", "ci_low", "ci_high", "n", "adjusted_p", "stand_in"]
         table = self.verdicts[shown].to_html(index=False, border=0, float_format="{:.3g}".format, na_rep="")
         sentences = "".join(f"<p>{html.escape(text)}</p>" for text in self.headline)

@@ -1,7 +1,5 @@
 """Runs the trials of plans over one executor."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -61,7 +59,6 @@ class SharedTrials(Sharing):
         return False
 
     def release(self, trial_id: str) -> None:
-        """Let others have it."""
         self._locks.release(trial_id)
 
     def ended(self) -> Iterator[tuple[Job, Outcome | None]]:
@@ -117,11 +114,9 @@ class StoreRecorder(Recorder):
         self._record, self._run_id = record, run_id
 
     def started(self, job: Job) -> None:
-        """Record that an attempt at a trial began."""
         self._record(StartedEvent(job.trial_id, self._run_id, job.attempt))
 
     def progressed(self, progress: Progress) -> None:
-        """Record a heartbeat."""
         self._record(HeartbeatEvent(progress.trial_id, progress.step, progress.steps, progress.loss))
 
     def ended(self, outcome: Outcome) -> None:
@@ -132,7 +127,6 @@ class StoreRecorder(Recorder):
             self._record(LogEvent("energy", detail, self._run_id))
 
     def retried(self, job: Job, error: str | None) -> None:
-        """Record that a trial gets another attempt."""
         detail = {"trial_id": job.trial_id, "attempt": job.attempt, "error": error}
         self._record(LogEvent("retry", detail, self._run_id))
 

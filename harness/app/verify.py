@@ -3,8 +3,6 @@
 A stored trial matches a planned one if their contents are equal; if the fingerprints differ, older code measured it.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import shutil
@@ -99,7 +97,6 @@ class Verification:
 
     @property
     def numbers(self) -> int:
-        """Compared values of all trials."""
         return sum(again.numbers for again in self.repetitions)
 
 

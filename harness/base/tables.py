@@ -3,8 +3,6 @@
 Text is read by the standard library, so that a message can name the line.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io
@@ -55,11 +53,9 @@ class DataTable:
     sha256: str = ""
 
     def place(self, row: int) -> str:
-        """``results.csv:17``."""
         return f"{self.name}:{self.lines[row]}"
 
     def column(self, name: str) -> list[Any]:
-        """The values of a column."""
         at = self.columns.index(name)
         return [row[at] for row in self.rows]
 

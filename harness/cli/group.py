@@ -1,7 +1,5 @@
 """The command group: imports only the requested command and turns errors into one clear message."""
 
-from __future__ import annotations
-
 import errno
 import importlib
 import os
@@ -80,11 +78,9 @@ class LazyGroup(click.Group):
         self.all_entries = {**entries, **(unlisted or {})}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the listed commands."""
         return list(self.entries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the module of one command."""
         if cmd_name not in self.all_entries:
             return None
         module, _, attribute = self.all_entries[cmd_name].place.partition(":")
@@ -92,7 +88,6 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands by section without importing them."""
         width = max(map(len, self.entries))
         for section in dict.fromkeys(entry.section for entry in self.entries.values()):
             with formatter.section(section):

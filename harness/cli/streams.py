@@ -1,7 +1,5 @@
 """Streams that print control characters of external names and messages as text."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re
@@ -25,12 +23,10 @@ class VisibleStream:
         self.raw = raw
 
     def write(self, text: str) -> int:
-        """Write a text and return its length."""
         self.raw.write(visible(text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write several texts."""
         for line in lines:
             self.write(line)
 

@@ -51,7 +51,6 @@ class Tracking:
         self._failed = dict.fromkeys(trackers, 0)
 
     def write(self, job: Job, outcome: Outcome) -> None:
-        """Write a finished trial to every tracker."""
         from harness.exports.tracked import as_ended, kind_of
 
         for name, tracker in list(self.trackers.items()):
@@ -82,7 +81,6 @@ class Quiet(Watch):
         self._tracking = tracking
 
     def finished(self, job: Job, outcome: Outcome) -> None:
-        """A trial ended."""
         if self._tracking is not None:
             self._tracking.write(job, outcome)
 
@@ -105,12 +103,10 @@ class Counting(Quiet):
         self._since: dict[str, float] = {}
 
     def queued(self, jobs: Sequence[Job]) -> None:
-        """More trials wait."""
         self.total += len(jobs)
         self._waiting.update((job.benchmark, job.arm) for job in jobs)
 
     def started(self, job: Job) -> None:
-        """A trial began."""
         now = time.monotonic()
         self._first = now if self._first is None else self._first
         self._since[job.trial_id] = now
@@ -119,11 +115,9 @@ class Counting(Quiet):
         self.running[job.trial_id] = job
 
     def progressed(self, progress: list[Progress]) -> None:
-        """Heartbeats."""
         self.newest.update({heartbeat.trial_id: heartbeat for heartbeat in progress})
 
     def finished(self, job: Job, outcome: Outcome) -> None:
-        """A trial ended."""
         super().finished(job, outcome)
         if self.running.pop(job.trial_id, None) is None:  # never begun
             self._waiting[job.benchmark, job.arm] -= 1
@@ -136,7 +130,6 @@ class Counting(Quiet):
         self.failed += not outcome.status.final
 
     def taken(self, job: Job, outcome: Outcome) -> None:
-        """Another command's result."""
         self._waiting[job.benchmark, job.arm] -= 1
         if outcome.wall_seconds is not None:
             self._durations.ended(job.benchmark, job.arm, outcome.wall_seconds)
@@ -144,7 +137,6 @@ class Counting(Quiet):
         self.done += 1
 
     def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
-        """Trials that another command runs."""
         self.other = jobs
 
     @property
@@ -169,7 +161,6 @@ class Plain(Counting):
         self._last = 0.0
 
     def finished(self, job: Job, outcome: Outcome) -> None:
-        """Print the trial that ended."""
         super().finished(job, outcome)
         bad = outcome.status != Status.DONE
         now = time.monotonic()
@@ -180,11 +171,9 @@ class Plain(Counting):
             print(f"{line} · {self.remaining} left", file=sys.stderr, flush=True)
 
     def warned(self, message: str) -> None:
-        """Print a warning."""
         print(f"warning: {message}", file=sys.stderr, flush=True)
 
     def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
-        """Print the wait for another command when idle."""
         super().elsewhere(jobs, holder, idle=idle)
         if jobs and idle:
             print(waiting_for(jobs, holder), file=sys.stderr, flush=True)
@@ -219,11 +208,9 @@ class Live(Counting):
         return table
 
     def warned(self, message: str) -> None:
-        """Print a warning above the table."""
         self._console.print(visible(f"warning: {message}"), markup=False, highlight=False)
 
     def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
-        """Show trials of another command below the table."""
         super().elsewhere(jobs, holder, idle=idle)
         self.holder = holder
 

@@ -1,7 +1,5 @@
 """Runs trials on an executor and records every outcome: attempts, deadlines, failures as they happen."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -100,7 +98,6 @@ class Dispatcher:
         self._last_beat = 0.0
 
     def submit(self, jobs: Iterable[Job]) -> None:
-        """Queue jobs."""
         new = list(jobs)
         self._waiting.add(new)
         self._watch.queued(new)

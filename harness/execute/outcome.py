@@ -1,7 +1,5 @@
 """The outcome of a trial, for workers and the event log."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -64,7 +62,6 @@ class Outcome:
                 raise HarnessError(f"series {series.name!r} of trial {self.trial_id} has unequal lengths: {each}")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the parts of the event."""
         return {
             **{name: value for name in COLUMNS if (value := getattr(self, name)) is not None},
             "results": [score._asdict() for score in self.results],

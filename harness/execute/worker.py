@@ -1,7 +1,5 @@
 """Runs one trial in this process and returns its outcome, whatever happens."""
 
-from __future__ import annotations
-
 import math
 import platform
 import time
@@ -53,7 +51,6 @@ class Job:
 
     @property
     def label(self) -> str:
-        """The trial's name in messages: ``benchmark/arm/seed``."""
         return f"{self.benchmark}/{self.arm}/{self.spec.seed}"
 
     @property

@@ -1,7 +1,5 @@
 """A paper's table of one metric: benchmarks as rows, arms as columns; made of one plan."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -79,7 +77,6 @@ class PaperTable:
 
     @property
     def cells(self) -> list[TableCell]:
-        """Every cell."""
         return [cell for row in self.rows for cell in row.cells.values()]
 
 

@@ -1,7 +1,5 @@
 """A trial as trackers see it: names, hyper-parameters, final numbers and curves, from the store or as it ends."""
 
-from __future__ import annotations
-
 import calendar
 import hashlib
 import re
@@ -124,7 +122,6 @@ class TrackedTrial:
 
     @property
     def last_step(self) -> int:
-        """The last step of any curve."""
         return max((int(step) for curve in self.series for step in curve.step), default=0)
 
 

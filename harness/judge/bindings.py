@@ -1,7 +1,5 @@
 """From a suite's bindings to designs: which trials answer which claim."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Checks of identities: functions of a suite's checks module, run in a separate process, since they need torch."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import math

@@ -1,7 +1,5 @@
 """A claim asked of a table's scores: designs and evidence without a suite."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime

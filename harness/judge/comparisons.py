@@ -1,7 +1,5 @@
 """Shared tests of claims, and the families of tests."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args

@@ -1,7 +1,5 @@
 """Corrections for several tests: Holm in the primary family, else Benjamini–Hochberg."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

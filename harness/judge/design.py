@@ -1,7 +1,5 @@
 """A claim's design, fixed before results and stored with its verdict."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple

@@ -1,7 +1,5 @@
 """The stored trials as the judge sees them."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping

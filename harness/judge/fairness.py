@@ -1,7 +1,5 @@
 """Rules of a fair comparison: contents, budgets, and the baseline threshold."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from harness.judge.design import DesignBlock

@@ -1,7 +1,5 @@
 """Details of verdicts in the flat form of version 0."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any

@@ -3,8 +3,6 @@
 An imported trial is in no plan of the suite; the plan made here links to imported trials alone.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Intervals over seeds and items of a fixed test set."""
 
-from __future__ import annotations
-
 import math
 import zipfile
 from collections.abc import Mapping, Sequence

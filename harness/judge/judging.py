@@ -1,7 +1,5 @@
 """Judge a suite from exactly the trials of its plan."""
 
-from __future__ import annotations
-
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -1,7 +1,5 @@
 """The pairs that two arms make of their common seeds."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Published and tuned verdicts, and the learning-rate sensitivity, from stored trials."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime

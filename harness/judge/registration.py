@@ -4,8 +4,6 @@ A claim registers with the first verdict that has results: question, levels, mec
 thresholds, and the recipes of the deciding arms. Later verdicts list every difference.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -1,7 +1,5 @@
 """Reuse of stored verdicts: ``judged_from`` is a digest of all that they rest on."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Rows of verdicts, from tests and their family's correction."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace

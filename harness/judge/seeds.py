@@ -3,8 +3,6 @@
 Pure functions over designs and plain records: the same records give the same seeds.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace

@@ -4,8 +4,6 @@ The suite's designs are judged by the real judge, with seeds added by the real p
 Mechanism checks, baseline thresholds and teachers are left out, since they concern real training.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence

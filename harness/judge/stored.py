@@ -1,7 +1,5 @@
 """Judging from the stored trials at any time, without running anything."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from dataclasses import dataclass, replace

@@ -7,8 +7,6 @@ end the (m − k + 1)-th smallest upper end at α/k, and its p below zero invert
 1982).
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Units of a design: everything that gets a separate verdict."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The verdict tables of docs/verdicts.md."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

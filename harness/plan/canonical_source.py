@@ -71,11 +71,9 @@ class _Stripped(ast.NodeTransformer):
         return node
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        """Empty the text of a message."""
         return ast.Constant("") if isinstance(node.value, str) and id(node) in self.messages else node
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
-        """Empty the text of a message."""
         return ast.Constant("") if id(node) in self.messages else self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
@@ -84,14 +82,12 @@ class _Stripped(ast.NodeTransformer):
         return None if text else self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
-        """Drop the annotation of the result."""
         node.returns = None
         return self.generic_visit(node)
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 (a name of ``ast``)
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
-        """Drop the annotation."""
         node.annotation = None
         return node
 
@@ -106,7 +102,6 @@ class _Stripped(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
-        """Drop metadata."""
         return None if _is_metadata(node.targets) else self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt] | None:

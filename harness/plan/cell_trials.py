@@ -112,7 +112,6 @@ class ConfigurationTrials:
         return trials.setdefault(trial.trial_id, trial)
 
     def trial(self, seed: int, needs: Mapping[str, Start]) -> Trial:
-        """The trial of a seed."""
         spec = replace(self._spec, seed=seed, prerequisites=needs)
         starts = canonical({name: start.to_json() for name, start in needs.items()}) if needs else "{}"
         before, between, after = self._text

@@ -1,7 +1,5 @@
 """Cost of a plan: medians of earlier trials, else a guess that is marked as one."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -59,7 +57,6 @@ class PlanEstimate:
 
     @property
     def core_seconds(self) -> float:
-        """Core-seconds of the trials to run."""
         return sum(cell.core_seconds for cell in self.cells)
 
     @property

@@ -1,7 +1,5 @@
 """From a suite to its trials: configurations × seeds, each with an identity made of its content."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -71,7 +69,6 @@ class Plan:
     overrides: Values = field(default_factory=Values)
 
     def trial_ids(self, benchmark: str, arm: str) -> dict[int, str]:
-        """The trials of a configuration by seed."""
         return {link.seed: link.trial_id for link in self._by_cell.get((benchmark, arm), ())}
 
     @cached_property
@@ -107,7 +104,6 @@ class Plan:
 
     @property
     def cells(self) -> tuple[tuple[str, str], ...]:
-        """Every configuration (benchmark, arm), in order."""
         return tuple(self._by_cell)
 
 

@@ -1,7 +1,5 @@
 """Measurement of a workload in a worker's process: build, one training step, evaluation."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import gc
@@ -57,7 +55,6 @@ class Flops(TorchDispatchMode):
         self.counting = True
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        """Run an operation and count it."""
         more = dict(kwargs or {})
         packet = getattr(func, "_overloadpacket", func)
         formula: Callable[..., int] | None = flop_registry.get(AS.get(packet, packet))

@@ -56,7 +56,6 @@ class StoredRun:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> StoredRun:
-        """Return a run from its row."""
         spec = row["spec"] if isinstance(row["spec"], Mapping) else {}
         value = spec.get("overrides")
         return cls(
@@ -80,7 +79,6 @@ class StoredRun:
 
     @property
     def changed(self) -> str:
-        """Overrides as text."""
         return ", ".join(f"{key}={value}" for key, value in self.overrides.items())
 
 

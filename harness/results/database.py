@@ -68,7 +68,6 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Close the store."""
         self._reader.close()
 
     def sql(self, statement: str, params: Parameters = ()) -> pd.DataFrame:
@@ -162,7 +161,6 @@ class Database:
         return f"<harness store {self.path}: {runs} runs, {trials} trials>"
 
     def _repr_html_(self) -> str:
-        """Return the notebook's view: the runs."""
         return str(self.runs().to_html(index=False, border=0))
 
 

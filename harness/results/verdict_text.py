@@ -131,7 +131,6 @@ class HeadlineLine:
 
     @property
     def tests(self) -> int:
-        """Number of tests."""
         return sum(many for _, many in self.verdicts)
 
     def __str__(self) -> str:

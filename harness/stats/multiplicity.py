@@ -6,8 +6,6 @@ returned as NaN, so a family committed before the results cannot shrink because 
 an empty array. p outside [0, 1] raises ValueError.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

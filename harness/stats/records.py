@@ -14,8 +14,6 @@ The same rules hold in every function of `harness.stats` unless its docstring sa
 - alpha outside (0, 1) is a ValueError, as is anything but one dimension where one is expected.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

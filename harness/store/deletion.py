@@ -60,7 +60,6 @@ class DeletedEvent(Event):
     command: str | None = None
 
     def fold(self, rows: PendingRows) -> None:
-        """Mark the trials' rows."""
         around = {"protocol": Protocol.PUBLISHED, "judged_at": self.at}
         verdicts = converted("verdicts", self.verdicts, **around)
         row = {"deletion_id": self.deletion_id, "deleted_at": self.at, "reason": self.reason, "command": self.command}
@@ -81,7 +80,6 @@ class RestoredEvent(Event):
     run_id: str | None = None
 
     def touches(self) -> Touched:
-        """The deletion."""
         return [("deletions", {"deletion_id": self.deletion_id})]
 
     def fold(self, rows: PendingRows) -> None:

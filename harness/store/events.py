@@ -170,7 +170,6 @@ class EnvironmentEvent(Event):
     info: Columns
 
     def fold(self, rows: PendingRows) -> None:
-        """Keep it."""
         rows.put("environments", convert("environments", {"environment_id": self.environment_id, "info": self.info}))
 
 
@@ -211,7 +210,6 @@ class _TrialEvent(Event):
     trial_id: str
 
     def touches(self) -> Touched:
-        """The trial."""
         return [("trials", {"trial_id": self.trial_id})]
 
 
@@ -278,7 +276,6 @@ class OutcomeEvent(Event):
         return cls(Outcome.from_json(parts), parts.get("run_id"), at=parts.get("at"))
 
     def touches(self) -> Touched:
-        """The trial."""
         return [("trials", {"trial_id": self.outcome.trial_id})]
 
     def fold(self, rows: PendingRows) -> None:
@@ -321,7 +318,6 @@ class LogEvent(Event):
     run_id: str | None = None
 
     def fold(self, rows: PendingRows) -> None:
-        """Keep it."""
         rows.log(self.run_id, self.at, self.event_kind, self.detail)
 
 
@@ -336,7 +332,6 @@ class ClaimsEvent(Event):
     claims: Rows
 
     def fold(self, rows: PendingRows) -> None:
-        """Replace the suite's claims."""
         rows.replace("claims", {"suite": self.suite}, converted("claims", self.claims, suite=self.suite))
 
 
@@ -391,7 +386,6 @@ class TaggedEvent(Event):
     removed: Sequence[str] = ()
 
     def fold(self, rows: PendingRows) -> None:
-        """Add and remove them."""
         tags = [{"run_id": self.run_id, "tag": tag, "tagged_at": self.at} for tag in self.tags]
         added = converted("tags", tags)
         for tag in self.removed:
@@ -443,7 +437,6 @@ class AbandonedEvent(Event):
     trials: Sequence[str] = ()
 
     def touches(self) -> Touched:
-        """The run and its trials."""
         return [("runs", {"run_id": self.run_id}), *(("trials", {"trial_id": trial}) for trial in self.trials)]
 
     def fold(self, rows: PendingRows) -> None:

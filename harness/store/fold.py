@@ -36,9 +36,7 @@ REJECTABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 class Touching(Protocol):
     """An event that names the rows to load before it is folded."""
 
-    def touches(self) -> Touched:
-        """The rows."""
-        ...
+    def touches(self) -> Touched: ...
 
 
 class PendingRows:
@@ -89,7 +87,6 @@ class PendingRows:
         self.put(table, self.get(table, *key_of(table, row)) | row)
 
     def drop(self, table: str, *key: Any) -> None:
-        """Remove the row of a key."""
         self._rows[table].pop(key, None)
         self._changed[table].discard(key)
         self._dropped[table].add(key)
@@ -99,7 +96,6 @@ class PendingRows:
         self._replaced.setdefault(table, {})[tuple(where.items())] = list(rows)
 
     def log(self, run_id: str | None, at: str | None, kind: str, detail: Any) -> None:
-        """Add a row to ``events``."""
         self._log.append(convert("events", {"run_id": run_id, "at": at, "kind": kind, "detail": detail}))
 
     def reject(self, line: LineContent | None, segment: str, end: int, reason: str) -> None:

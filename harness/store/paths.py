@@ -62,7 +62,6 @@ class StorePaths:
 
     @property
     def artifacts(self) -> Path:
-        """Folder of the trials' folders."""
         return (self.database.parent / "artifacts").resolve()
 
     def check(self) -> None:

@@ -64,7 +64,6 @@ class Queries(abc.ABC):
         return dict(self.query(sql, [list(trial_ids)]).rows)
 
     def statuses(self, trial_ids: Iterable[str]) -> dict[str, str]:
-        """Status of each stored trial among these."""
         sql = "SELECT trial_id, status FROM trials WHERE trial_id = ANY(?)"
         return dict(self.query(sql, [list(trial_ids)]).rows)
 
@@ -79,7 +78,6 @@ class Queries(abc.ABC):
         return self.query(sql, [list(trial_ids)])
 
     def artifacts(self, trial_ids: Iterable[str]) -> QueryResult:
-        """Files that trials left."""
         sql = "SELECT * FROM artifacts WHERE trial_id = ANY(?) ORDER BY trial_id, name"
         return self.query(sql, [list(trial_ids)])
 

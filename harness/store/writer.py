@@ -199,7 +199,6 @@ class Writer:
     # the file
 
     def _hold(self, use: Callable[[DuckDBPyConnection], T]) -> T:
-        """Use the database alone."""
         own_thread = threading.current_thread() is self._thread  # it comes back after a pause, not at once
         with using(self.paths, linger=not own_thread) as connection:
             return use(connection)

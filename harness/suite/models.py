@@ -198,7 +198,6 @@ class MechanismCheck(Strict):
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """The arms that it reads."""
         return tuple(arm for arm in (self.arm, self.relative_to, self.minus) if arm is not None)
 
     @property
@@ -260,7 +259,6 @@ class Claim(Strict):
 
     @property
     def gates(self) -> list[MechanismCheck]:
-        """The mechanism checks."""
         values = self.mechanism
         return values if isinstance(values, list) else [] if values is None else [values]
 

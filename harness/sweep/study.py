@@ -63,7 +63,6 @@ class Drawing:
 
     @classmethod
     def of(cls, tuning: Tuning, arm: str) -> Self:
-        """Return the drawing of a tuning's arm."""
         higher = tuning.better == "higher"
         return cls(tuning.study_id, arm, tuning.spaces[arm], tuning.sampler, higher, tuning.first.get(arm) or {})
 

@@ -17,12 +17,10 @@ class Part:
     values: Values = field(default_factory=Values)
 
     def to_json(self) -> Values:
-        """Plain data: the name among the values."""
         return Values({"name": self.name, **self.values})
 
     @classmethod
     def from_json(cls, plain: Values) -> Self:
-        """Read a part from plain data."""
         return cls(str(plain["name"]), Values({key: value for key, value in plain.items() if key != "name"}))
 
 
@@ -36,7 +34,6 @@ class FilledSlots:
         return iter(self.methods.values())
 
     def of(self, slot: str) -> FilledSlots:
-        """Return the methods of one slot."""
         return FilledSlots({key: part for key, part in self.methods.items() if key.partition(".")[0] == slot})
 
     def to_json(self) -> Values:
@@ -52,7 +49,6 @@ class FilledSlots:
 
     @classmethod
     def from_json(cls, plain: Values) -> Self:
-        """Read slots from plain data."""
         methods: dict[str, Part] = {}
         for slot, filled in plain.items():
             places = {slot: filled} if "name" in filled else {f"{slot}.{place}": part for place, part in filled.items()}
@@ -75,7 +71,6 @@ class Start:
     content: Values | None = None
 
     def to_json(self) -> Values:
-        """Plain data."""
         model = {} if self.model is None else self.model.to_json()
         if self.weights is not None:
             return Values(weights=self.weights, content=self.content, model=model)
@@ -84,7 +79,6 @@ class Start:
 
     @classmethod
     def from_json(cls, plain: Values) -> Self:
-        """Read a start from plain data."""
         model = Part.from_json(plain["model"]) if plain["model"] else None
         slots = FilledSlots.from_json(plain.get("slots", {}))
         return cls(model, slots, plain.get("trial_id"), plain.get("weights"), plain.get("content"))
@@ -110,7 +104,6 @@ class TrialSpec:
     reference: Start | None = None
 
     def to_json(self) -> Values:
-        """Plain data, as the store keeps it."""
         plain = Values(
             task=self.task,
             data={**self.data.to_json(), "content": self.content},
@@ -125,7 +118,6 @@ class TrialSpec:
 
     @classmethod
     def from_json(cls, plain: Values) -> Self:
-        """Read a spec from plain data."""
         data = Part.from_json(Values({key: value for key, value in plain["data"].items() if key != "content"}))
         starts = {name: Start.from_json(start) for name, start in plain["prerequisites"].items()}
         reference = Start.from_json(plain["reference"]) if "reference" in plain else None

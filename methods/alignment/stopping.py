@@ -1,7 +1,5 @@
 """KNN-MMD's stopping rule: the held-out shots decide when to stop."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -66,7 +64,6 @@ class StoppingRule:
 
     @property
     def epoch(self) -> int:
-        """Number of epochs so far."""
         return self._state.epoch
 
     @property
@@ -108,7 +105,6 @@ class StoppingRule:
         return state.stopped
 
     def state_dict(self) -> dict[str, float]:
-        """Plain numbers, for a checkpoint."""
         return asdict(self._state)
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:

@@ -4,8 +4,6 @@ Yu et al., "Region Normalization for Image Inpainting", AAAI 2020, arXiv 1911.10
 ``released`` (the default) and ``paper`` cover differences between the released code and the paper.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -81,7 +79,6 @@ class RegionNormBasic(ImageNorm):
         return torch.stack(vectors).to(dtype).reshape(len(vectors), 1, self.channels, 1, 1)
 
     def extra_repr(self) -> str:
-        """Hyper-parameters for ``print``."""
         return f"{self.channels}, shift={self.shift}, {self.rules}"
 
 
@@ -165,7 +162,6 @@ class RegionNormLearned(ImageNorm):
         return {**super().diagnostics(), **self._region}
 
     def extra_repr(self) -> str:
-        """Hyper-parameters for ``print``."""
         return f"{self.channels}, threshold={self.threshold}, {self.rules}"
 
 

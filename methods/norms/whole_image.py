@@ -1,7 +1,5 @@
 """Batch and instance normalization of feature maps, whose statistics ignore the hole."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -60,7 +58,6 @@ class BatchNormImage(ImageNorm):
         return y
 
     def extra_repr(self) -> str:
-        """Hyper-parameters for ``print``."""
         return f"{self.channels}, statistics={self.statistics}, momentum={self.momentum}, eps={self.eps}"
 
 

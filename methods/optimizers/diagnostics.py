@@ -5,8 +5,6 @@ shrinks their effective steps (Heo et al., ICLR 2021, section 2). A :class:`Weig
 optimizer, so a baseline reports the same numbers as AdamP. It reads values on the host: call it on logged steps only.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -174,7 +172,6 @@ class WeightDiagnostic:
         return deepcopy(kept)
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> None:
-        """Continue from a state of `state_dict`."""
         self._initial, self._sums = dict(state["initial"]), dict(state["sums"])
         self._counts = {name: int(count) for name, count in state["counts"].items()}
         self._effective = {name: list(steps) for name, steps in state["effective"].items()}

@@ -41,12 +41,10 @@ class JudgedClaim:
 
     @property
     def claim_id(self) -> str:
-        """Its name."""
         return self.verdict.claim_id
 
     @property
     def scale(self) -> str:
-        """The scale of its verdict."""
         return self.verdict.scale
 
     @property
@@ -56,12 +54,10 @@ class JudgedClaim:
 
     @property
     def word(self) -> str:
-        """The verdict."""
         return self.verdict.verdict
 
     @property
     def tone(self) -> str:
-        """Colour and symbol of its verdict."""
         return formatting.shown(self.word).tone
 
     @property
@@ -71,7 +67,6 @@ class JudgedClaim:
 
     @property
     def counted(self) -> CountedVerdict:
-        """Its counted form for headlines."""
         return CountedVerdict.of(self.claim_id, self.word, self.detail)
 
     @property
@@ -86,7 +81,6 @@ class JudgedClaim:
 
     @property
     def compared(self) -> bool:
-        """True if its trials can be compared."""
         return self.tone != Tone.VOID
 
     @property
@@ -97,16 +91,13 @@ class JudgedClaim:
 
     @property
     def primary(self) -> bool:
-        """True in the family of primary tests."""
         return self.detail.multiplicity.family == "primary"
 
     def on(self, benchmark: str) -> list[MeasuredComparison]:
-        """Its comparisons on a benchmark."""
         return [entry for entry in self.detail.per_benchmark if entry.benchmark == benchmark]
 
     @property
     def gates(self) -> list[MechanismReading]:
-        """Its mechanism checks that were measured."""
         return [reading for reading in self.detail.gate_readings if reading.value is not None]
 
     @property
@@ -132,13 +123,11 @@ class JudgedClaim:
 
     @property
     def unit(self) -> str:
-        """Unit of the difference."""
         unit = self.detail.estimand.unit
         return f"log ratio of {unit}" if self.log_ratio else formatting.unit_of_difference(unit)
 
     @property
     def benchmarks(self) -> tuple[str, ...]:
-        """The benchmarks it is bound to."""
         return self.detail.question.benchmarks
 
     @property
@@ -155,12 +144,10 @@ class JudgedClaim:
 
     @property
     def metric(self) -> str:
-        """The metric that is compared."""
         return self.detail.estimand.metric
 
     @property
     def contrast(self) -> str:
-        """The comparison in short."""
         return f"{self.arm} against {self.against}" if self.against else self.arm
 
     @property

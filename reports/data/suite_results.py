@@ -1,7 +1,5 @@
 """Everything that a report needs from the store, read once."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -88,12 +86,10 @@ class SuiteResults:
 
     @property
     def name(self) -> str:
-        """The suite's name."""
         return self.suite.name
 
     @property
     def scale(self) -> str:
-        """The plan's scale."""
         return self.plan.scale
 
     @property
@@ -108,7 +104,6 @@ class SuiteResults:
 
     @property
     def path(self) -> str:
-        """Path of its page."""
         return suite_path(self.name, f"{self.scale}{self._apart}")
 
     def path_of(self, benchmark: str) -> str:
@@ -202,7 +197,6 @@ class SuiteResults:
 
     @cached_property
     def titles(self) -> dict[str, str]:
-        """The benchmarks' titles by name."""
         return {name: bench.title for name, bench in self.benches.items()}
 
     @cached_property

@@ -3,8 +3,6 @@
 No entry can write outside.
 """
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io
@@ -41,9 +39,7 @@ class Tree(Protocol):
         """List every file, in fast reading order."""
         ...
 
-    def read(self, name: str) -> bytes:
-        """Read a file's content."""
-        ...
+    def read(self, name: str) -> bytes: ...
 
 
 class _Folder:

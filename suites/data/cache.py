@@ -3,8 +3,6 @@
 Each array is a file that is mapped into memory; cache libraries store arrays as pickles or copy them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import tempfile

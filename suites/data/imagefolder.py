@@ -3,8 +3,6 @@
 ``<split>/<class>/<name>.png``, or ``<class>/<name>.png`` split at random. Classes may be nested folders.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The folders are ``train``, ``val``, ``masks_train``, ``masks_val``. One layout s
 COCO photographs. All are decoded into memory.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath

@@ -3,8 +3,6 @@
 The stream ``split`` draws it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any

@@ -1,7 +1,5 @@
 """Tables of data sets: columns of numbers and texts from one or more files."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +57,6 @@ class Rows:
         return f"{file}, row {self.lines[row]}" if file.suffix == ".parquet" else f"{file}:{self.lines[row]}"
 
     def column(self, name: str, what: str) -> Cells:
-        """A column that must be there."""
         if name not in self.columns:
             at = f"{self.files[0]}:1" if self.files[0].suffix != ".parquet" else str(self.files[0])
             raise HarnessError(f"{self.source}: {at}: no column '{name}' ({what}); {choices(list(self.columns), name)}")

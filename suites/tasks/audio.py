@@ -1,7 +1,5 @@
 """Audio tagging and classification: waveforms to tags or to one class."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -55,7 +53,6 @@ class Excerpts:
         return self.loader.now(self.reading(places, shares))
 
     def reading(self, places: Tensor, shares: Tensor) -> PendingBatch[Tensor]:
-        """Pending form of ``at``."""
         chosen, begin, files, length = places.tolist(), shares.tolist(), self.files, self.length
         if files is None:
             return PendingBatch((), partial(self._cut, chosen, begin))

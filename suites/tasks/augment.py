@@ -4,8 +4,6 @@ All random numbers of a batch are drawn at once, on the CPU whatever the device,
 everywhere.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -36,7 +34,6 @@ class MixingOptions(AugmentOptions):
 
     @property
     def mixes(self) -> bool:
-        """True if batches are mixed."""
         return self.cutmix > 0 or self.mixup > 0
 
 

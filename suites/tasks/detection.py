@@ -1,7 +1,5 @@
 """Object detection by CenterNet or SSD, scored by COCO's average precision."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -63,7 +61,6 @@ class BoxBatches:
         return self.loader.now(self.reading(places))
 
     def reading(self, places: Sequence[int]) -> PendingBatch[DetectionBatch]:
-        """Pending form of ``take``."""
         finish, files = partial(self._made, places), self.files
         if files is None:
             return PendingBatch((), finish)

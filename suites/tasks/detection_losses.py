@@ -3,8 +3,6 @@
 CenterNet: Zhou et al., arXiv 1904.07850. SSD: Liu et al., ECCV 2016, sections 2.2 and 3.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

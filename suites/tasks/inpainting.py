@@ -1,7 +1,5 @@
 """Image inpainting: the content of a hole from its surroundings."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -61,7 +59,6 @@ class PairBatches:
         return self.loader.now(self.reading(places, masks))
 
     def reading(self, places: Tensor, masks: Tensor) -> PendingBatch[InpaintingBatch]:
-        """Pending form of ``take``."""
         rows = []
         if self.image_files is not None:
             rows.append(centres(self.image_files, places))

@@ -74,7 +74,6 @@ class Epochs:
         return len(self.predictions)
 
     def append(self, predictions: Labels, accuracy: float, loss: float) -> None:
-        """Add an epoch."""
         self.predictions.append(predictions)
         self.accuracies.append(accuracy)
         self.losses.append(loss)
@@ -126,13 +125,11 @@ class Epochs:
         return report
 
     def state(self) -> EpochsState:
-        """State for a checkpoint."""
         rows = [torch.tensor(row) for row in self.predictions]
         return {"predictions": rows, "accuracies": list(self.accuracies), "losses": list(self.losses)}
 
     @classmethod
     def restored(cls, state: EpochsState) -> Epochs:
-        """Restore from ``state``."""
         return cls([row.numpy() for row in state["predictions"]], list(state["accuracies"]), list(state["losses"]))
 
 

@@ -3,8 +3,6 @@
 Only final scores, hindsight and arms that declare the leak read the hidden labels.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

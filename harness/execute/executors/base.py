@@ -1,7 +1,5 @@
 """The interface of executors, and the executor ``inline``."""
 
-from __future__ import annotations
-
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,11 +81,9 @@ class InlineExecutor:
         return not self._waiting
 
     def submit(self, job: Job) -> None:
-        """Queue a job; ``wait`` runs it."""
         self._waiting.append(job)
 
     def wait(self, timeout: float) -> list[Outcome]:
-        """Run the next job to its end."""
         if not self._waiting:
             return []
         job = self._waiting.popleft()
@@ -100,7 +96,6 @@ class InlineExecutor:
         return [outcome]
 
     def progress(self) -> list[Progress]:
-        """The running job's newest heartbeat."""
         return list(self._progress.values())
 
     def cancel(self, trial_id: str) -> None:
@@ -108,5 +103,4 @@ class InlineExecutor:
         self._waiting = deque(job for job in self._waiting if job.trial_id != trial_id)
 
     def shutdown(self) -> None:
-        """Drop waiting jobs."""
         self._waiting.clear()

@@ -248,7 +248,6 @@ class RayExecutor:
         self._running[task] = job
 
     def wait(self, timeout: float) -> list[Outcome]:
-        """Outcomes that have come in."""
         if not self._running:
             return []
         if self._is_broken(LOOK_SECONDS):

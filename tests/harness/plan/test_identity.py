@@ -1,7 +1,5 @@
 """A trial's identity is its content and its code, not its names."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
