@@ -1,7 +1,4 @@
-"""One reader for folders, zips and tars, without extracting.
-
-No entry can write outside.
-"""
+"""One reader for folders, zips and tars, without extracting."""
 
 from __future__ import annotations
 
@@ -119,11 +116,7 @@ class _Tar:
 
 @contextmanager
 def open_tree(path: Path, source: str) -> Iterator[Tree]:
-    """Open a folder, a ``.zip`` or a ``.tar`` (also compressed) as a tree.
-
-    Args:
-        path: the folder or archive.
-        source: name of the data source, for messages.
+    """Open a folder, a ``.zip`` or a ``.tar`` (also compressed) as a tree; ``source`` is for messages.
 
     Raises:
         MissingDataError: ``path`` does not exist.

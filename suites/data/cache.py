@@ -1,7 +1,4 @@
-"""Cache of decoded arrays in the user's cache folder.
-
-Each array is a file that is mapped into memory; cache libraries store arrays as pickles or copy them.
-"""
+"""Cache of decoded arrays in the user's cache folder: files that are mapped into memory."""
 
 from __future__ import annotations
 
@@ -29,12 +26,9 @@ def checksum(path: Path) -> str:
 
 
 def cached(parts: tuple[str, ...], names: tuple[str, ...], make: Callable[[], Mapping[str, Array]]) -> dict[str, Array]:
-    """Return the arrays of ``make``, memory-mapped from the cache.
+    """Return the arrays of ``make`` by ``names``, memory-mapped from the cache.
 
-    Args:
-        parts: all dependencies of the arrays: checksums, the reader and its version, parameters.
-        names: names of the arrays.
-        make: computes the arrays by name, if the cache lacks them.
+    ``parts`` are all dependencies of the arrays: checksums, the reader and its version, parameters.
 
     Raises:
         HarnessError: the cache folder cannot be written.

@@ -1,7 +1,4 @@
-"""Images in folders by class: user folders, archives and named sources.
-
-``<split>/<class>/<name>.png``, or ``<class>/<name>.png`` split at random. Classes may be nested folders.
-"""
+"""Images in folders: ``<split>/<class>/<name>.png`` or ``<class>/<name>.png``; classes may be nested."""
 
 from __future__ import annotations
 
@@ -49,11 +46,7 @@ def list_images(
     suffixes: tuple[str, ...] = SUFFIXES,
     things: str = "images",
 ) -> Listing:
-    """List images, or other ``things``, of a tree: sorted by split, class and name.
-
-    If a folder is named like a split, the folders below it are the class. Otherwise the folders below the common parent
-    of all images are, and every image's split is ``UNSPLIT``.
-    """
+    """List images, or other ``things``, of a tree: sorted by split (or ``UNSPLIT``), class and name."""
     paths = [PurePosixPath(name) for name in names]
     paths = [path for path in paths if path.suffix.lower() in suffixes and not path.name.startswith(".")]
     listed = [row for path in paths if (row := _in_split(path)) is not None]
@@ -107,11 +100,7 @@ def _class(folders: tuple[str, ...], class_from: str) -> str:
 
 
 def decode(files: Sequence[str], read: Callable[[str], bytes], size: int, source: str) -> Array:
-    """Decode images (N, 3, H, W) ``uint8``; ``size`` > 0 cuts centre squares of that side.
-
-    Raises:
-        HarnessError: a file cannot be decoded, or sizes differ while ``size`` is 0.
-    """
+    """Decode images (N, 3, H, W) ``uint8`` of equal size; ``size`` > 0 cuts centre squares of that side."""
     out: Array | None = None
     for place, name in enumerate(files):
         picture = opened(read(name), "RGB", f"{source}: {name}")
@@ -180,11 +169,9 @@ class ChosenClassesOptions(ImageTreeOptions):
 
 
 def splits_of(images: Array, listing: Listing, request: DataRequest[ImageTreeOptions]) -> Images:
-    """Split images by folder or by class.
+    """Split images by folder; with ``split_by: class`` divide the classes of all folders at random.
 
-    As published: without a ``test`` folder the validation folder is the test. ``validation`` images are taken from
-    the training folder if they have no folder. By class (``split_by: class``): all folders together, the
-    classes divided at random by the stream ``split``.
+    Without a ``test`` folder the validation folder is the test; ``validation`` images may be taken from training.
     """
     by_class = request.options.split_by == "class"
     places = _by_class(listing, request) if by_class else _as_published(listing, request)

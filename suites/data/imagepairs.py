@@ -1,8 +1,4 @@
-"""Images with hole masks, for inpainting; photographs and masks in folders, as folder or archive.
-
-The folders are ``train``, ``val``, ``masks_train``, ``masks_val``. One layout serves user folders and the crops of
-COCO photographs. All are decoded into memory.
-"""
+"""Images with hole masks: folders ``train``, ``val``, ``masks_train``, ``masks_val``, decoded into memory."""
 
 from __future__ import annotations
 
@@ -38,12 +34,7 @@ FOLDERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class MaskFiles:
-    """Hole masks in files, resized to the images with nearest.
-
-    Attributes:
-        files: the image files.
-        white: true if white is the hole, else black.
-    """
+    """Hole masks in files, resized with nearest; ``white`` is true if white is the hole, else black."""
 
     files: ImageFiles
     white: bool = True
@@ -54,14 +45,9 @@ class MaskFiles:
 
 @dataclass(frozen=True, slots=True)
 class PairSplit:
-    """Images and masks of one split.
+    """Images (N, 3, H, W) and masks (M, 1, H, W), 1 = hole, of one split, ``uint8`` or files.
 
     In training each image gets a random mask; elsewhere image number i has mask number i modulo their number.
-
-    Attributes:
-        images: (N, 3, H, W) ``uint8``, or files.
-        masks: (M, 1, H, W) ``uint8`` with 1 = hole, or files.
-        items: (N,) number of each image in the whole source.
     """
 
     images: Array | ImageFiles

@@ -32,12 +32,9 @@ Cells = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of several files, one after the other.
+    """The rows of several files, one after the other: ``columns`` (N,) by name.
 
     Attributes:
-        source: the data source, for messages.
-        columns: by name, (N,) each.
-        files: the files.
         file_of: (N,) the number of each row's file.
         lines: (N,) where in its file a row ends, counting from 1.
         parts: by the name of a split the rows of its files; empty where the files name no splits.
@@ -66,10 +63,7 @@ class Rows:
 
 
 def find_tables(path: Path, source: str) -> dict[str, tuple[Path, ...]]:
-    """The files of a table by split: a file is all of it (split ""), a folder has ``train.csv``, ``test.csv``, …
-
-    Also the Hugging Face data sets' layout, ``data/train-00000-of-00001.parquet``.
-    """
+    """The files by split: a file is all of it, "", a folder has ``train.csv`` or ``data/train-….parquet``."""
     if not path.exists():
         raise missing(source, path)
     if path.is_file():
@@ -104,13 +98,9 @@ def split_of(name: str) -> str | None:
 def read_rows(
     tables: Mapping[str, Sequence[Path]], source: str, separator: str = "", empty: Sequence[str] = MISSING
 ) -> Rows:
-    """Every row of the files; a column without any text is float64.
+    """Every row of the files; a column without any text is float64, texts in ``empty`` are missing values.
 
-    Args:
-        tables: as of ``find_tables``; all have the same columns.
-        source: for messages.
-        separator: of CSV; "": by the file's first line.
-        empty: texts that mean a missing value.
+    ``separator`` is of CSV; "": by the file's first line.
     """
     files = tuple(file for parts in tables.values() for file in parts)
     pieces = [_piece(file, source, separator, empty) for file in files]
