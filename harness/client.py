@@ -10,8 +10,6 @@ runs. Run alone, the line goes to standard output instead. ``folder()`` is where
 seed, ``python -m harness.client SCRIPT ARGUMENTS…`` seeds Python, NumPy and torch, where there are, and runs it.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import runpy

@@ -1,7 +1,5 @@
 """Optional packages, imported where they are used."""
 
-from __future__ import annotations
-
 import logging
 import os
 from importlib import import_module

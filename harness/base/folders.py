@@ -1,7 +1,5 @@
 """Write protection of the folders of trials that have ended."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -3,8 +3,6 @@
 The registry reads them from syntax trees, so that files are validated and planned without importing torch.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, field

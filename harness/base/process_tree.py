@@ -1,7 +1,5 @@
 """Processes with all that they have started: which there are, how much memory they hold, and how they end."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -3,8 +3,6 @@
 Text is read by the standard library, so that a message can name the line.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """Text of numbers: the same in the terminal, on the pages, in Markdown and in LaTeX."""
 
-from __future__ import annotations
-
 import math
 
 MINUS = "−"

@@ -1,7 +1,5 @@
 """Conversion of plain values: text to number, value to name, nested to flat."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar

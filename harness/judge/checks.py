@@ -1,10 +1,4 @@
-"""Checks of identities: functions of a suite's checks module, run in a separate process.
-
-A check needs torch, which commands that only read must not load. Run as a module with names as arguments it prints
-one line of JSON.
-"""
-
-from __future__ import annotations
+"""Checks of identities: functions of a suite's checks module, run in a separate process, since they need torch."""
 
 import importlib
 import json
@@ -18,7 +12,7 @@ from harness.judge.design import ClaimDesign
 from harness.judge.detail import CheckResult, from_json
 from harness.plan.fingerprint import fingerprint
 from harness.registry.shipped import check_module
-from harness.stats.agreement import relation_holds
+from harness.stats.records import relation_holds
 from harness.store.queries import Queries
 from harness.suite.models import REPORTED
 

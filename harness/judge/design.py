@@ -1,7 +1,5 @@
 """A claim's design, fixed before results and stored with its verdict."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
@@ -117,10 +115,8 @@ class DesignBlock:
 class Question:
     """The comparison of a claim.
 
-    Attributes:
-        others: comparators that are shown and do not decide.
-        k: number of blocks in which the effect must exist (scope ``at_least``); None: all.
-        domains: the blocks are the sample, seeds are averaged within each.
+    ``others`` are shown and do not decide. ``k`` blocks must have the effect (scope ``at_least``); None: all.
+    ``domains``: the blocks are the sample, seeds are averaged within each.
     """
 
     claim_id: str
@@ -142,10 +138,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Rule that turns two scores of one seed into a difference: gains, logarithms, or plain.
-
-    ``on_divergence``: ``worst`` counts a diverged trial as a lost pair.
-    """
+    """Rule that turns two scores of one seed into a difference; ``on_divergence: worst`` counts a lost pair."""
 
     own_baselines: tuple[str, ...] = ()
     log_ratio: bool = False
@@ -196,8 +189,8 @@ class StatisticalRules:
 class Multiplicity:
     """The family of a claim's tests: ``members`` are its tests, ``contrast`` the claim's.
 
-    ``contrast_claims`` are the claims that share a test with this claim. Mechanism claims, interventions and ablations
-    have separate families: near-certain claims would loosen the correction of the score claims.
+    ``contrast_claims`` share a test with this claim. Near-certain claims (mechanisms, interventions, ablations) have
+    separate families: they would loosen the correction of the score claims.
     """
 
     family: Family

@@ -1,7 +1,5 @@
 """Details of verdicts in the flat form of version 0."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -20,8 +18,7 @@ PARTS = {
 }
 """Parts whose fields stood flat in version 0."""
 
-
-UNSTATED: dict[str, Any] = {
+UNSTATED = {
     "scale": "",
     "claim_id": "",
     "suite": "",
@@ -51,7 +48,7 @@ def upgraded(stored: Mapping[str, Any]) -> dict[str, Any]:
         "check": check.get("name") if isinstance(check, Mapping) else check,
         "contrast": stored.get("contrast_id") or (contrast if isinstance(contrast, str) else ""),
     }
-    new: dict[str, Any] = {
+    new = {
         name: {each.name: flat[each.name] for each in fields(part) if each.name in flat} for name, part in PARTS.items()
     }
     kept = {each.name for each in fields(VerdictDetail)} - PARTS.keys()

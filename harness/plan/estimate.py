@@ -1,11 +1,8 @@
 """Cost of a plan: medians of earlier trials, else a guess that is marked as one."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from harness.plan.planning import Plan
 
@@ -66,9 +63,6 @@ class PlanEstimate:
     def guessed(self) -> bool:
         """True if the cost of any configuration is a guess."""
         return any(cell.guessed for cell in self.cells)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "core_seconds": self.core_seconds}
 
 
 def estimate(plan: Plan, measured: StoredCosts) -> PlanEstimate:

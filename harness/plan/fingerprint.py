@@ -6,8 +6,6 @@ modules of ``harness.base`` that are reached count. Modules count by content, no
 ``__init__`` files are looked through, so that editing SGDP re-runs no trial of AdamP.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """From a suite to its trials: configurations × seeds, each with an identity made of its content."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property

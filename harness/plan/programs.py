@@ -1,7 +1,5 @@
 """The identity of a program that runs as a trial: its files or commit, and its environment."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace

@@ -4,8 +4,6 @@ A changed arm runs under its own name (``adamp-tuned``, ``adamp-lr-0.01``) and i
 that a claim's design is the published one but for its protocol.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Time left of a run, and the order in which trials begin."""
 
-from __future__ import annotations
-
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

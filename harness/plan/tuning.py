@@ -1,7 +1,5 @@
 """Tuning of arms: spaces, sampler and seeds, with an identity made of content, and the tried points."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Values are scores with up = better (negate losses), one a configuration. NaN is 
 dropped and counted. A configuration that diverged is a result: give it the worst score the metric has, or -inf.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@
 direction. Rules for NaN, infinities, tiny n and equal values: `harness.stats.records`.
 """
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left
 from dataclasses import replace

@@ -14,16 +14,16 @@ The same rules hold in every function of `harness.stats` unless its docstring sa
 - alpha outside (0, 1) is a ValueError, as is anything but one dimension where one is expected.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Relation = Literal["equal", "below", "above"]
 
 EQUAL_RTOL = 1e-9
 
@@ -162,3 +162,16 @@ def paired_arrays(first: Sequence[float] | ArrayLike, second: Sequence[float] | 
     if a.shape != b.shape:
         raise ValueError(f"paired values: {len(a)} on one side and {len(b)} on the other; one entry a seed on both")
     return a, b
+
+
+def relation_holds(ours: float, theirs: float, tolerance: float, relation: str = "equal") -> bool:
+    """Compare two numbers as an identity or an ordering.
+
+    "equal" holds within the tolerance, "below" and "above" beyond it; none holds where a side is not finite.
+    """
+    if not (math.isfinite(ours) and math.isfinite(theirs)):
+        return False
+    distance = ours - theirs
+    if relation == "equal":
+        return abs(distance) <= tolerance
+    return distance < -tolerance if relation == "below" else distance > tolerance

@@ -14,8 +14,6 @@ scale can push the mean of E at its stopping time slightly above 1 (1.035 by the
 so far (`capped.SequentialRule`) is valid under every rule.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

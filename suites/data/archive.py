@@ -1,7 +1,5 @@
 """One reader for folders, zips and tars, without extracting."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io

@@ -1,7 +1,5 @@
 """Cache of decoded arrays in the user's cache folder: files that are mapped into memory."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import tempfile

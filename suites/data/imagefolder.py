@@ -1,7 +1,5 @@
 """Images in folders: ``<split>/<class>/<name>.png`` or ``<class>/<name>.png``; classes may be nested."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Images with hole masks: folders ``train``, ``val``, ``masks_train``, ``masks_val``, decoded into memory."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath

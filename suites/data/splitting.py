@@ -1,7 +1,5 @@
 """A random split by shares, from the stream ``split``: stratified by class, or by whole groups."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any

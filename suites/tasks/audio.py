@@ -1,7 +1,5 @@
 """Audio tagging and classification: waveforms to tags or to one class."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial

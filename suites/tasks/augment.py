@@ -1,7 +1,5 @@
 """Augmentation of whole batches; its random numbers are drawn on the CPU whatever the device."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Parts shared by tasks: shuffled batches, labelled images, BatchNorm, modes."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager

@@ -1,7 +1,5 @@
 """Debiasing by ReBias: a target network kept independent of a biased one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice

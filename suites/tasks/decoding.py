@@ -5,8 +5,6 @@ resizes 8-bit integers in a third of Pillow's time; one pixel of two hundred the
 Every function may be called by several threads.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path

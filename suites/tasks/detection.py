@@ -1,7 +1,5 @@
 """Object detection by CenterNet or SSD, scored by COCO's average precision."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Losses and detections of CenterNet (arXiv 1904.07850) and SSD (ECCV 2016, sections 2.2 and 3)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Distillation: image classification by an objective, with or without a teacher."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Image inpainting: the content of a hole from its surroundings."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial

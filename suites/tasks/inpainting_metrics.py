@@ -1,7 +1,5 @@
 """Distances between images: PSNR, SSIM, L1, over whole images and holes."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

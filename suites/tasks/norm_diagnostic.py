@@ -4,8 +4,6 @@ The quantities are those of the explanation in Shen et al., "PowerNorm", ICML 20
 batch's statistics from the running ones, changes of the divisor between consecutive steps, sizes of gradients.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Any

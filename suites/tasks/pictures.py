@@ -3,8 +3,6 @@
 Colour is never the only sign: wrong items have a cross in the corner, true ones a dashed frame.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

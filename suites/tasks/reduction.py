@@ -4,8 +4,6 @@ After UMAP has compiled and run in a process, torch trains several times slower 
 and an embedding is the same for all arms of a seed: so it is computed beside the trial and cached.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Image retrieval by metric learning, scored by Recall@k on unseen classes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """The target of an adaptation: labelled shots, and windows with hidden labels that only scores may read."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Translation of sentences by an encoder-decoder model, scored by BLEU and chrF."""
 
-from __future__ import annotations
-
 import copy
 import json
 import math

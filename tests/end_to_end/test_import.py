@@ -1,7 +1,5 @@
 """``harness import`` as a user calls it: files of every kind become trials, labelled wherever they are shown."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Suites and stored scores for tests of the judge."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """One thread and one seed for the tests of methods."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """The weight diagnostic on weights with known answers, for any optimizer."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

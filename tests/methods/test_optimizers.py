@@ -1,7 +1,5 @@
 """AdamP and SGDP: what they compute, and the conventions of torch.optim that they keep."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """One site of a small store for tests that only read it."""
 
-from __future__ import annotations
-
 import pytest
 from report_support import Written, fill, plans, write_suite
 

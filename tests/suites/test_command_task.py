@@ -1,7 +1,5 @@
 """Any program as a trial: numbers, end, failures, no remaining processes."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

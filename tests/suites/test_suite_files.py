@@ -1,7 +1,5 @@
 """The shipped suites: valid, whole, affordable, and no two of their benchmarks the same thing twice."""
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter
 from functools import cache

@@ -1,7 +1,5 @@
 """Claims whose trials come later."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Verdicts after the correction of their family."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Trials whose numbers change when rerun."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Claims about domains: seeds averaged within a domain, the test over domains."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Scores that cannot be computed with, and failed trials: never dropped in silence, never an exception."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Suites with equal names in one store."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from pathlib import Path
 from typing import Any

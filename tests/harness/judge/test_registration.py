@@ -1,7 +1,5 @@
 """Registrations, their changes, and interim analyses."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Verdicts that stand while their inputs are equal."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import replace

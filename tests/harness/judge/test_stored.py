@@ -1,7 +1,5 @@
 """Verdicts from a real store: recomputed from what is stored with them, unmoved by other trials of the same names."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Known answers: every row of the verdict tables, the sizes they use, and what stops a claim before them."""
 
-from __future__ import annotations
-
 import ast
 import json
 import math

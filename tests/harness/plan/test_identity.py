@@ -1,7 +1,5 @@
 """A trial's identity is its content and its code, not its names."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -131,7 +129,7 @@ def planned(suite: Suite) -> dict[tuple[str, str], str]:
 
 
 METHOD = ("METADATA = ", "EDITED = 1\n\nMETADATA = ")
-IMPORT = ("from __future__ import annotations\n", "from __future__ import annotations\nEDITED = 1\n")
+IMPORT = ("\nimport ", "\nEDITED = 1\nimport ")
 UNREACHED = ("harness/store/writer.py", "harness/cli/run.py", "harness/execute/dispatch.py")
 
 

@@ -1,7 +1,5 @@
 """Seeds × items with overlapping test sets: the balanced case, coverage, and what has no interval."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

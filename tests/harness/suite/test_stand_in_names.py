@@ -1,7 +1,5 @@
 """Short names of stand-ins, from the benchmark's file."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

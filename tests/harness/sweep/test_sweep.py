@@ -1,7 +1,5 @@
 """Sweeps: equal budgets, draws that do not hang on history or on kills, a known optimum that is found."""
 
-from __future__ import annotations
-
 import json
 import math
 import shlex
