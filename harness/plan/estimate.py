@@ -58,7 +58,6 @@ class PlanEstimate:
 
     @property
     def guessed(self) -> bool:
-        """True if the cost of any configuration is a guess."""
         return any(cell.guessed for cell in self.cells)
 
 

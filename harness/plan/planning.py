@@ -76,7 +76,6 @@ class Plan:
         return _grouped((link.trial_id, f"{link.benchmark}/{link.arm}/{link.seed}") for link in self.links)
 
     def of_benchmark(self, benchmark: str) -> list[Link]:
-        """The links of a benchmark."""
         return self._by_benchmark.get(benchmark, [])
 
     @cached_property

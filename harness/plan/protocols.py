@@ -42,7 +42,6 @@ class EqualSearch:
 
     @property
     def benchmark(self) -> str:
-        """The benchmark on which its arms are tuned."""
         return self.tuning.benchmark
 
     @property

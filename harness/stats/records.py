@@ -89,7 +89,6 @@ class Moments:
 
     @property
     def n(self) -> int:
-        """Number of values used."""
         return len(self.values)
 
     @property
