@@ -17,23 +17,9 @@ def again(world: World, database: Path, metric: str, change: float, environment:
     value = float(world.scores["a", "ours"][0])  # type: ignore[arg-type]
     rows = [{"split": "test", "metric": metric, "value": value + change}]
     with Writer(database) as owner:
-        owner.record(
-            read_event(
-                {
-                    "v": 1,
-                    "kind": "outcome",
-                    "run_id": "r2",
-                    "trial_id": trial,
-                    "status": "done",
-                    "attempts": 1,
-                    "wall_seconds": 1.0,
-                    "environment_id": environment,
-                    "results": rows,
-                    "series": [],
-                    "artifacts": [],
-                }
-            )
-        )
+        ended = {"v": 1, "kind": "outcome", "run_id": "r2", "trial_id": trial, "status": "done", "attempts": 1}
+        measured = {"wall_seconds": 1.0, "environment_id": environment, "results": rows, "series": [], "artifacts": []}
+        owner.record(read_event({**ended, **measured}))
         owner.flush()
 
 
