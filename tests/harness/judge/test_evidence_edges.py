@@ -141,23 +141,22 @@ def test_pairs_that_both_diverged_are_no_evidence_of_being_no_worse(tmp_path: Pa
 
 
 class TestShares:
-    def word(self, folder: Path, ours: list[float], base: list[float]) -> dict[str, Any]:
-        return judged(folder, ours, base)
-
-    def test_shares_are_no_percent(self, tmp_path: Path) -> None:
-        row = self.word(tmp_path, [0.60, 0.61, 0.62], [0.65, 0.66, 0.67])
+    @pytest.mark.parametrize(
+        ("ours", "base", "arms"),
+        [
+            ([0.60, 0.61, 0.62], [0.65, 0.66, 0.67], f"{METHOD} and base"),
+            ([51.0, 52.0, 53.0], [0.51, 0.52, 0.50], "base"),
+        ],
+    )
+    def test_shares_are_no_percent(self, tmp_path: Path, ours: list[float], base: list[float], arms: str) -> None:
+        row = judged(tmp_path, ours, base)
         assert row["verdict"] == "invalid"
-        reason = f"score is in percent (0 to 100), and every score of {METHOD} and base lies in [0, 1]"
+        reason = f"score is in percent (0 to 100), and every score of {arms} lies in [0, 1]"
         assert row["design"]["reason"] == reason
 
-    def test_a_share_against_a_percentage(self, tmp_path: Path) -> None:
-        row = self.word(tmp_path, [51.0, 52.0, 53.0], [0.51, 0.52, 0.50])
-        assert row["verdict"] == "invalid"
-        assert "every score of base lies in [0, 1]" in row["design"]["reason"]
-
     def test_low_percentages_are_percentages(self, tmp_path: Path) -> None:
-        assert self.word(tmp_path, [2.1, 2.2, 2.3], [0.6, 0.5, 0.7])["verdict"] != "invalid"
-        assert self.word(tmp_path, [60.0, 61.0, 62.0], [0.0, 0.0, 0.0])["verdict"] == "direction confirmed"
+        assert judged(tmp_path, [2.1, 2.2, 2.3], [0.6, 0.5, 0.7])["verdict"] != "invalid"
+        assert judged(tmp_path, [60.0, 61.0, 62.0], [0.0, 0.0, 0.0])["verdict"] == "direction confirmed"
 
 
 def test_the_judges_error_on_one_claim_spares_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
