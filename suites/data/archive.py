@@ -1,7 +1,4 @@
-"""One reader for folders, zips and tars, without extracting.
-
-No entry can write outside.
-"""
+"""One reader for folders, zips and tars, without extracting."""
 
 import csv
 import gzip

@@ -1,7 +1,4 @@
-"""Images in folders by class: user folders, archives and named sources.
-
-``<split>/<class>/<name>.png``, or ``<class>/<name>.png`` split at random. Classes may be nested folders.
-"""
+"""Images in folders: ``<split>/<class>/<name>.png`` or ``<class>/<name>.png``; classes may be nested."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence

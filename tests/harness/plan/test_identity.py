@@ -129,7 +129,7 @@ def planned(suite: Suite) -> dict[tuple[str, str], str]:
 
 
 METHOD = ("METADATA = ", "EDITED = 1\n\nMETADATA = ")
-IMPORT = ("from __future__ import annotations\n", "from __future__ import annotations\nEDITED = 1\n")
+IMPORT = ("\nimport ", "\nEDITED = 1\nimport ")
 UNREACHED = ("harness/store/writer.py", "harness/cli/run.py", "harness/execute/dispatch.py")
 
 
