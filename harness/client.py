@@ -10,7 +10,7 @@ runs. Run alone, the line goes to standard output instead. ``folder()`` is where
 seed, ``python -m harness.client SCRIPT ARGUMENTS…`` seeds Python, NumPy and torch, where there are, and runs it.
 """
 
-from __future__ import annotations
+from __future__ import annotations  # a copy may run in an older Python
 
 import json
 import os
@@ -23,8 +23,8 @@ from pathlib import Path
 
 
 def log(*, step: int | None = None, epoch: float | None = None, split: str | None = None, **numbers: float) -> None:
-    """Say numbers: of a step, or without one what the training reached in the end."""
-    line: dict[str, str | float] = {"time": round(time.time(), 3)}
+    """Log numbers: of a step, or without a step the training's final ones."""
+    line: dict[str, float | str] = {"time": round(time.time(), 3)}
     line |= {key: value for key, value in (("step", step), ("epoch", epoch), ("split", split)) if value is not None}
     line |= {name: float(value) for name, value in numbers.items()}
     text = json.dumps(line) + "\n"

@@ -1,7 +1,5 @@
 """Errors that a user can act on: one clear message, exit code 2, no traceback."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Checks of hyper-parameters; messages name the method and the valid values."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

@@ -4,8 +4,6 @@ Each family of methods compares its results with reference vectors in ``methods.
 these records; ``methods.conformance`` turns them into passes and misses.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

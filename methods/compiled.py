@@ -1,7 +1,5 @@
 """A hint for the compiler."""
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 import torch

@@ -5,8 +5,6 @@ per case. Each family of methods runs its own cases (``methods.<family>.vectors`
 recognises is a miss, as is a file that cannot be read.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 from collections.abc import Callable, Iterable, Mapping

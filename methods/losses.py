@@ -1,7 +1,5 @@
 """Inputs and terms shared by the losses of distillation and adaptation."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Generic, Self, TypeVar

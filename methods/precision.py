@@ -1,7 +1,5 @@
 """Working precision: at least float32, whatever the inputs' type."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

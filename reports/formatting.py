@@ -1,7 +1,5 @@
 """Words and numbers as the pages show them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Paths of pages, and names as parts of addresses."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from urllib.parse import urlsplit

@@ -1,7 +1,5 @@
 """The site: which pages there are, and how they come to the disk."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence

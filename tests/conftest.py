@@ -1,7 +1,5 @@
 """Settings and fixtures of all tests: tiers, environment, small suites whose truth is known, the command line."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import shutil

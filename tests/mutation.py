@@ -10,8 +10,6 @@ survives. FOLDER holds the copy of the tree, the records (``mutants.jsonl``) and
 plugin as well: ``cover`` loads it to switch coverage's context with each test.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import copy

@@ -1,7 +1,5 @@
 """Import external results as trials of a suite."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack

@@ -1,7 +1,5 @@
 """Jobs of a plan's trials and the files that they need."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Build every configuration of suites and take one step of each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from harness import preflight

@@ -1,7 +1,5 @@
 """The plan of a suite with its cost, stored trials and warnings; nothing is run."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 

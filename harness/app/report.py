@@ -1,7 +1,5 @@
 """Judge claims from stored trials, write the report, serve it."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Requests of commands: where, how and which trials run."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path

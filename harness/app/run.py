@@ -1,7 +1,5 @@
 """Run suites: plan, run the trials that are not stored, evaluate the claims, write the report."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import secrets

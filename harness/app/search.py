@@ -1,7 +1,5 @@
 """Searches over the hyper-parameters of arms: sweeps, and the tuned protocol of a run."""
 
-from __future__ import annotations
-
 import functools
 import math
 import statistics

@@ -3,8 +3,6 @@
 A stored trial matches a planned one if their contents are equal; if the fingerprints differ, older code measured it.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import shutil

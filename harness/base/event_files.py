@@ -1,7 +1,5 @@
 """Scalars of TensorBoard's event files, read by TensorBoard itself."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

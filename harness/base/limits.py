@@ -1,7 +1,5 @@
 """Limits on what compressed files may unpack to."""
 
-from __future__ import annotations
-
 import gzip
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The command group: imports only the requested command and turns errors into one clear message."""
 
-from __future__ import annotations
-
 import errno
 import importlib
 import os

@@ -1,7 +1,5 @@
 """Options with the same meaning in every command, and their values."""
 
-from __future__ import annotations
-
 import functools
 import math
 import sys

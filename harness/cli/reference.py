@@ -1,7 +1,5 @@
 """The command reference of the docs, from the commands' help: ``python -m harness.cli.reference``."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence

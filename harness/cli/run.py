@@ -209,8 +209,8 @@ def _show_plan(
     priced = price(suite, selection, database, tuned=tuned, force=force)
     cost, tuning = priced.estimate, priced.tuned
     if as_json:
-        tuned_rows = {"tuned": list(map(asdict, tuning)), "warnings": priced.warnings}
-        click.echo(json.dumps({**cost.as_dict(), **tuned_rows, "trial_list": priced.plan.identities()}))
+        extra = {"core_seconds": cost.core_seconds, "tuned": list(map(asdict, tuning)), "warnings": priced.warnings}
+        click.echo(json.dumps({**asdict(cost), **extra, "trial_list": priced.plan.identities()}))
         return
     _show_configurations(suite, priced)
     if tuning:

@@ -1,7 +1,5 @@
 """Streams that print control characters of external names and messages as text."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re

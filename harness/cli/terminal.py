@@ -1,7 +1,5 @@
 """Tables, notes, counts and JSON values for the output of commands."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Collection, Iterable, Sequence
 

@@ -1,7 +1,5 @@
 """The verdict table in the terminal."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence

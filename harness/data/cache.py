@@ -3,8 +3,6 @@
 SQLite rather than a cache library: joblib and diskcache write pickles, and joblib takes 0.25 s to import.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Checksums of files, folders and plain data; a file is read again only when its state differs (``state_of``)."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Digest of the code of whole packages."""
 
-from __future__ import annotations
-
 import hashlib
 import platform
 from functools import cache

@@ -1,7 +1,5 @@
 """Fetching and verifying data sets."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import urllib.error

@@ -1,7 +1,5 @@
 """Check of the users' folders before anything runs: one message, not a failure a trial."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from harness import registry

@@ -1,7 +1,5 @@
 """Files of data sources and models: paths, presence and identity."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypedDict

@@ -1,7 +1,5 @@
 """Runs trials on an executor and records every outcome: attempts, deadlines, failures as they happen."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace

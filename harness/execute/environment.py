@@ -1,7 +1,5 @@
 """The environment of trials: versions, hardware, state of the code. Reads metadata, imports nothing heavy."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

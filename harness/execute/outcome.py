@@ -1,7 +1,5 @@
 """The outcome of a trial, for workers and the event log."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path

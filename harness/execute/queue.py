@@ -1,7 +1,5 @@
 """Jobs that wait for each other, and the permission to run them."""
 
-from __future__ import annotations
-
 import heapq
 import itertools
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Peak memory of this process, and the energy counter of its GPU."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import resource

@@ -1,7 +1,5 @@
 """Runs one trial in this process and returns its outcome, whatever happens."""
 
-from __future__ import annotations
-
 import math
 import platform
 import time

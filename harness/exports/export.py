@@ -1,7 +1,5 @@
 """Takes results out of the store: whole tables and current results for other tools, and the tables of a paper."""
 
-from __future__ import annotations
-
 import csv
 import itertools
 from collections.abc import Callable, Iterable, Mapping

@@ -1,7 +1,5 @@
 """A paper's table of one metric: benchmarks as rows, arms as columns; made of one plan."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set

@@ -1,7 +1,5 @@
 """Tables as LaTeX (booktabs) and Markdown, written by pandas; text from users is escaped."""
 
-from __future__ import annotations
-
 import math
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """A trial as trackers see it: names, hyper-parameters, final numbers and curves, from the store or as it ends."""
 
-from __future__ import annotations
-
 import calendar
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """Trials written to MLflow and TensorBoard by their own clients."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path

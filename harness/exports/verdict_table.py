@@ -1,7 +1,5 @@
 """The verdicts of a suite as a table for a paper: what was judged, never what was not run or cannot be compared."""
 
-from __future__ import annotations
-
 from harness.exports.paper_text import TextTable, slug
 from harness.judge.detail import VerdictDetail, from_json
 from harness.results.current import JUDGED_BY_ITS_END, ResultFilter, find_run

@@ -1,7 +1,5 @@
 """External runs, with fields and numbers under their original names."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

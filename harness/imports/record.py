@@ -1,7 +1,5 @@
 """Storage of imported results: a run for each file, with the file's trials."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass

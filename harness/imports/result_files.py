@@ -1,7 +1,5 @@
 """Tables of external results: files, a table of a DuckDB or SQLite file, a data frame."""
 
-from __future__ import annotations
-
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence

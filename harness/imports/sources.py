@@ -1,7 +1,5 @@
 """Detection of a source's kind, and its reader."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from harness.errors import HarnessError

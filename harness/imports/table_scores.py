@@ -1,7 +1,5 @@
 """Scores of the compared arms of a table; each doubt is an error with its line."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """Tables as runs: a row each; and the table of curves that the web page of W&B exports, a column a run."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Trials of a suite from external runs, by benchmark, arm and seed."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,9 +1,8 @@
 """Ablations: the effect of changing a part of a method, arm by arm; exploratory.
 
-In a factorial, with the unchanged arm as the reference level of every factor, the effect of a level is the mean over
-the levels of the other factors of "with it minus without it"; the interaction of two levels is the mean of their joint
-effect beyond the sum of both. Both are weighted sums of the arms' scores within each seed, tested over seeds by a
-paired t (Montgomery, Design and Analysis of Experiments, factorial designs).
+In a factorial the effect of a level is the mean over the other factors' levels of "with it minus without it", and the
+interaction of two levels the mean of their joint effect beyond the sum of both: weighted sums of the arms' scores
+within each seed, tested by a paired t (Montgomery, Design and Analysis of Experiments).
 """
 
 from __future__ import annotations
@@ -132,8 +131,8 @@ def ablations(suite: Suite, plan: Plan, reader: Queries) -> list[AblationRow]:
 def _corrected(rows: Sequence[AblationRow], alpha: float) -> list[AblationRow]:
     """Rows with the p of Benjamini–Hochberg and the matching intervals.
 
-    The intervals of the R of m effects that it leaves have level αR/m, which keeps the rate of false coverage among the
-    reported effects (Benjamini and Yekutieli, 2005); they exclude zero where the adjusted p is at most α.
+    With R of m effects left they have level αR/m, which keeps the rate of false coverage among the reported effects
+    (Benjamini and Yekutieli, 2005).
     """
     adjusted = [float(value) for value in stats.benjamini_hochberg([row.p for row in rows])]
     level = alpha * max(1, sum(p <= alpha for p in adjusted)) / max(1, len(rows))
@@ -145,7 +144,6 @@ def _corrected(rows: Sequence[AblationRow], alpha: float) -> list[AblationRow]:
 
 
 def _distinct(measured: Iterable[Measured]) -> list[AblationRow]:
-    """Benchmarks that one stand-in serves count once."""
     seen: dict[Any, AblationRow] = {}
     for trials, row in measured:
         first = seen.get(trials)
@@ -243,7 +241,6 @@ class Effect:
 
     @property
     def kind(self) -> str:
-        """``main effect`` or ``interaction``."""
         return "main effect" if len(self.levels) == 1 else "interaction"
 
     @property

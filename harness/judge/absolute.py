@@ -1,7 +1,5 @@
 """Absolute claims: is the metric equivalent to the published value? TOST, at the paper's setting only."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """From a suite's bindings to designs: which trials answer which claim."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -174,10 +172,7 @@ class DesignBuilder:
         return _with_margin(design)
 
     def _metric(self, base: Setting) -> tuple[str, Metric | None] | None:
-        """Name and description of the measured metric; mechanisms need no description.
-
-        A claim over benchmarks of several kinds is measured on the first metric of each.
-        """
+        """Name and description of the measured metric: the claim's, else the benchmark's first."""
         name = self.binding.metric or self.fact.metric
         metrics = [self.suite.benchmarks[benchmark].model.metrics for benchmark in (base.served_by, base.benchmark)]
         for existing in metrics:
@@ -300,10 +295,7 @@ class DesignBuilder:
         return tuple(parts)
 
     def _measured(self, design: ClaimDesign) -> Estimand:
-        """The estimand in the measured metric, which may differ from the paper's.
-
-        A published change against own baselines is a gain of the plain metric, in its unit.
-        """
+        """The estimand in the measured metric, which may differ from the paper's."""
         fact, estimand, blocks, gains = self.fact, design.estimand, design.blocks, design.pairing.own_baselines
         unit = blocks[0].unit if len({block.unit for block in blocks}) == 1 else "several units"
         metric = blocks[0].metric if len({block.metric for block in blocks}) == 1 else estimand.metric
@@ -330,10 +322,7 @@ def _perfect(metric: Metric | None) -> float | None:
 
 
 def _with_margin(design: ClaimDesign) -> ClaimDesign:
-    """The design with the margin of ``no_worse``.
-
-    At the paper's setting a published effect below the floor is judged as ``no_worse``.
-    """
+    """The design with its margin; at the paper's setting an effect below the floor is judged as ``no_worse``."""
     question, estimand = design.question, design.estimand
     floors = [block.floor for block in design.blocks if block.floor is not None]
     floor = min(floors) if len(floors) == len(design.blocks) else None

@@ -1,10 +1,4 @@
-"""Checks of identities: functions of a suite's checks module, run in a separate process.
-
-A check needs torch, which commands that only read must not load. Run as a module with names as arguments it prints
-one line of JSON.
-"""
-
-from __future__ import annotations
+"""Checks of identities: functions of a suite's checks module, run in a separate process, since they need torch."""
 
 import importlib
 import json
@@ -18,17 +12,12 @@ from harness.judge.design import ClaimDesign
 from harness.judge.detail import CheckResult, from_json
 from harness.plan.fingerprint import fingerprint
 from harness.registry.shipped import check_module
-from harness.stats.agreement import relation_holds
+from harness.stats.records import relation_holds
 from harness.store.queries import Queries
 from harness.suite.models import REPORTED
 
 TIMEOUT_SECONDS = 600
 _MARK = "checks of identities: "
-
-
-def place_of(design: ClaimDesign) -> str:
-    """``module:function`` of a claim's check."""
-    return f"{check_module(design.question.suite)}:{design.question.check}"
 
 
 def code_of(place: str) -> str:
@@ -42,7 +31,7 @@ def code_of(place: str) -> str:
 def checks_of(designs: Iterable[ClaimDesign], reader: Queries, *, compute: bool) -> dict[str, CheckResult]:
     """The check of each claim: stored under the same code, else computed."""
     checked = [design for design in designs if design.question.check not in (None, REPORTED)]
-    wanted = {design.claim_id: place_of(design) for design in checked}
+    wanted = {design.claim_id: f"{check_module(design.question.suite)}:{design.question.check}" for design in checked}
     earlier = {
         row["claim_id"]: from_json(row["design"]).check
         for suite in sorted({design.question.suite for design in checked})

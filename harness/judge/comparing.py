@@ -1,7 +1,5 @@
 """A claim asked of a table's scores: designs and evidence without a suite."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,11 +19,7 @@ KAPPA, G, TOLERATED = 0.5, 0.5, 0.2
 
 @dataclass(frozen=True, slots=True)
 class ArmScore:
-    """A score of an arm on a benchmark.
-
-    ``pair`` names what it shares with other arms' scores (a seed, a fold); ``value`` is NaN or infinite where a
-    training ended without a score.
-    """
+    """A score of an arm; not finite: a training ended without one. ``pair`` names its seed or fold."""
 
     arm: str
     benchmark: str
@@ -69,10 +63,7 @@ def table_designs(
     scores: Sequence[ArmScore],
     perfect: float | None = None,
 ) -> list[ClaimDesign]:
-    """The claim of each method against each baseline.
-
-    By benchmark where the scope is ``each``. ``perfect`` is the best possible score, for relative error reductions.
-    """
+    """The claim of each method against each baseline; by benchmark where the scope is ``each``."""
     cells = _cells(scores)
     places = [[name] for name in cells] if claim.question.scope == "each" else [list(cells)]
     return [
@@ -112,7 +103,6 @@ def judge_scores(
 
 
 def _test_name(method: str, other: str, place: Sequence[str], scope: str, *, several: bool) -> str:
-    """``cifar10: adamp − adam``; ``mean of 4: adamp − adam``; the comparison alone where there is one benchmark."""
     compared = f"{method} − {other}"
     if not several:
         return compared
@@ -158,7 +148,7 @@ def _design(
 
 
 def _cells(scores: Sequence[ArmScore]) -> dict[str, dict[str, dict[int, str]]]:
-    """benchmark → arm → number of the pair → trial; pairs are numbered in their order over all benchmarks."""
+    """benchmark → arm → number of the pair → trial."""
     numbers = pair_numbers(score.pair for score in scores)
     cells: dict[str, dict[str, dict[int, str]]] = {}
     for score in scores:

@@ -1,7 +1,5 @@
 """Shared tests of claims, and the families of tests."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
@@ -15,8 +13,7 @@ STRICTEST_FIRST: tuple[Family, ...] = get_args(Family)
 def name_comparisons(designs: Sequence[ClaimDesign]) -> list[ClaimDesign]:
     """Name equal tests alike and fill in the members of each family.
 
-    A claim of scope ``each`` has one test by benchmark; any other scope is one test. A test that claims of several
-    families share belongs to the strictest family.
+    A claim has one test, under scope ``each`` one by benchmark. A shared test belongs to the strictest family.
     """
     names: dict[Any, str] = {}
     claims: dict[str, list[str]] = {}

@@ -1,7 +1,5 @@
 """Corrections for several tests: Holm in the primary family, else Benjamini–Hochberg."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,10 +17,7 @@ CORRECTED: tuple[Family, ...] = ("primary", "secondary", "own", "mechanism", "in
 
 @dataclass(frozen=True, slots=True)
 class CorrectedFamily:
-    """p and adjusted p of a family's tests; the design fixes its size.
-
-    ``bounds`` are p values of "smaller than the smallest effect size of interest", ``smaller`` these after correction.
-    """
+    """p and adjusted p of a family's tests; ``bounds`` and ``smaller``: those of "smaller than the SESOI"."""
 
     p: Mapping[str, float | None] = field(default_factory=dict)
     adjusted: Mapping[str, float] = field(default_factory=dict)
@@ -48,10 +43,7 @@ def correction_name(family: str) -> str:
 
 
 def adjust(family: str, p: Mapping[K, float | None]) -> dict[K, float]:
-    """Adjusted p by test; a member without a test counts as no evidence and gets 1.
-
-    With added seeds p is that of the largest evidence so far: it only falls, so an accepted test stays accepted.
-    """
+    """Adjusted p by test; a member without a test counts as no evidence and gets 1."""
     values = [math.nan if value is None else value for value in p.values()]
     adjusted = stats.holm(values) if family == "primary" else stats.benjamini_hochberg(values)
     return {name: 1.0 if math.isnan(value) else float(value) for name, value in zip(p, adjusted, strict=True)}

@@ -1,7 +1,5 @@
 """A claim's design, fixed before results and stored with its verdict."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
@@ -109,7 +107,6 @@ class DesignBlock:
         return tuple(zip(self.chain, self.chain[1:], strict=False))
 
     def trials_of(self, arms: tuple[str, ...]) -> list[str]:
-        """The trial_ids of these arms."""
         return [trial for arm in arms for trial in self.cells.get(arm, {}).values()]
 
 
@@ -117,10 +114,8 @@ class DesignBlock:
 class Question:
     """The comparison of a claim.
 
-    Attributes:
-        others: comparators that are shown and do not decide.
-        k: number of blocks in which the effect must exist (scope ``at_least``); None: all.
-        domains: the blocks are the sample, seeds are averaged within each.
+    ``others`` are shown and do not decide. ``k`` blocks must have the effect (scope ``at_least``); None: all.
+    ``domains``: the blocks are the sample, seeds are averaged within each.
     """
 
     claim_id: str
@@ -142,10 +137,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Rule that turns two scores of one seed into a difference: gains, logarithms, or plain.
-
-    ``on_divergence``: ``worst`` counts a diverged trial as a lost pair.
-    """
+    """Rule that turns two scores of one seed into a difference; ``on_divergence: worst`` counts a lost pair."""
 
     own_baselines: tuple[str, ...] = ()
     log_ratio: bool = False
@@ -196,8 +188,8 @@ class StatisticalRules:
 class Multiplicity:
     """The family of a claim's tests: ``members`` are its tests, ``contrast`` the claim's.
 
-    ``contrast_claims`` are the claims that share a test with this claim. Mechanism claims, interventions and ablations
-    have separate families: near-certain claims would loosen the correction of the score claims.
+    ``contrast_claims`` share a test with this claim. Near-certain claims (mechanisms, interventions, ablations) have
+    separate families: they would loosen the correction of the score claims.
     """
 
     family: Family
@@ -224,7 +216,6 @@ class ClaimDesign:
 
     @property
     def claim_id(self) -> str:
-        """The claim of the design."""
         return self.question.claim_id
 
     @property
@@ -244,7 +235,6 @@ class ClaimDesign:
 
     @property
     def mechanism_arms(self) -> tuple[str, ...]:
-        """Arms of the mechanism checks."""
         return tuple(dict.fromkeys(arm for gate in self.gates for arm in gate.arms))
 
     def trial_ids(self) -> dict[str, str]:

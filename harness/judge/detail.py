@@ -4,8 +4,6 @@
 version 0.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -69,8 +67,7 @@ class MeasuredComparison:
         shares: other benchmarks that the same stand-in serves.
         differences: by seed; infinite where a diverged arm lost the pair.
         scores: by seed, of an absolute claim.
-        contrast: the test that it belongs to.
-        verdict: of this benchmark, where it is a separate test.
+        verdict: of this benchmark, where it is a separate test (``contrast``).
         active: True if every mechanism check passed; None without any.
         mismatched: seeds that ran in two environment classes.
     """
@@ -134,11 +131,7 @@ class EffectSize:
 class Numbers:
     """Counts over a claim's comparisons, and the rules of its test.
 
-    Attributes:
-        smallest: smallest effect size of interest, in the unit of the difference.
-        unequal: differences of the two arms beyond the claim.
-        deciding: the benchmarks whose test decides.
-        stopping_rule: of a sequential design.
+    ``smallest`` is the SESOI in the unit of the difference, ``unequal`` are differences of the arms beyond the claim.
     """
 
     smallest: float | None = None
@@ -166,7 +159,6 @@ class FamilyTest:
 
     @property
     def size(self) -> int:
-        """Number of tests in the family."""
         return len(self.p)
 
 
@@ -210,10 +202,8 @@ class TunedSearch:
     """A search at equal budgets on one benchmark.
 
     Attributes:
-        budget: configurations of each arm.
+        budget: configurations of each arm, of which ``told`` have finished.
         seeds: trials of a configuration.
-        told: number of finished configurations by arm.
-        chosen: hyper-parameters by arm.
         ends: by arm, the chosen values at an end of the grid (``largest`` or ``smallest``).
     """
 
@@ -229,11 +219,8 @@ class TunedSearch:
 class RateEntry:
     """The difference at one multiple of the recipe's learning rates.
 
-    Attributes:
-        rates: by benchmark and arm.
-        holds: True if the unadjusted interval lies on the claimed side.
-        measured: True if its trials ran, even if they diverged.
-        trials: by benchmark, arm and seed.
+    ``holds``: the unadjusted interval lies on the claimed side; ``measured``: its trials ran, even if they diverged.
+    ``rates`` are by benchmark and arm, ``trials`` by seed too.
     """
 
     factor: float
@@ -266,9 +253,7 @@ class VerdictDetail(ClaimDesign):
     Attributes:
         registered: sha256 of the values that must not change once results exist.
         reason: of a verdict without a test, or of the deciding benchmark.
-        test: the test that decides; None without a test.
         per_benchmark: every comparison that decides; ``shown`` the others.
-        mechanism: of all mechanism checks together.
         two_way: of a verdict that rests on one comparison.
         look: pairs of this interim analysis; None where trials are still to come.
         look_sizes: pairs at every interim analysis so far.
@@ -311,9 +296,7 @@ class VerdictDetail(ClaimDesign):
         return tuple(entry for entry in self.rate_curve if entry.measured)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        plain: dict[str, Any] = _adapter().dump_python(self, mode="json")
-        return plain
+        return _adapter().dump_python(self, mode="json")
 
 
 @cache

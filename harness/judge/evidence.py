@@ -1,7 +1,5 @@
 """The stored trials as the judge sees them."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -18,10 +16,7 @@ LARGEST = 1e150
 
 @dataclass(frozen=True, slots=True)
 class StoredTrial:
-    """A stored trial. ``environment`` names its class: torch version and device model.
-
-    ``unstable`` has the (split, metric) that came out otherwise when it ran again in the same environment.
-    """
+    """A stored trial; ``unstable`` numbers came out otherwise when it ran again."""
 
     trial_id: str
     status: str
@@ -41,10 +36,7 @@ class StoredTrial:
         return value if value is not None and abs(value) <= LARGEST else None
 
     def unscored(self, metric: str, split: str | None) -> str | None:
-        """The text of an unusable number: ``nan``, ``inf``, ``1e+200``, left out.
-
-        Such a trial counts as failed. None where the number is usable, or the trial did not end with numbers.
-        """
+        """The text of an unusable number; with it a trial counts as failed. Else None."""
         value = self._reported(metric, split)
         if not self.done or (value is not None and abs(value) <= LARGEST):
             return None

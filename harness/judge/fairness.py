@@ -1,7 +1,5 @@
 """Rules of a fair comparison: contents, budgets, and the baseline threshold."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from harness.judge.design import DesignBlock
@@ -73,7 +71,6 @@ def _mapping(own: Values, other: Values) -> Changed:
 
 
 def _differing_keys(own: Values, other: Values) -> Changed:
-    """Keys of recipe, data and model with the values of both."""
     return {
         f"{part}.{key}": pair
         for part in ("recipe", "data", "model")
@@ -97,10 +94,7 @@ def _slots(own: Values, other: Values) -> dict[str, tuple[bool, Changed]]:
 
 
 def in_percent(block: DesignBlock) -> bool:
-    """True for scores of 0 to 100, up = better.
-
-    False for traces of a mechanism.
-    """
+    """True for scores of 0 to 100 (up = better) that trace no mechanism."""
     return block.unit.lower() == "percent" and block.better == "higher" and not block.metric.startswith("mechanism.")
 
 
@@ -123,10 +117,7 @@ def shares_for_percent(block: DesignBlock, pairs: Sequence[Pairs]) -> str | None
 
 
 def weak_baseline(block: DesignBlock, evidence: Evidence, scores: list[float]) -> str | None:
-    """The reason that the deciding baseline misses its threshold, or None.
-
-    Where an arm sets the threshold, it is that arm's mean over its seeds.
-    """
+    """The reason that the deciding baseline misses its threshold (or the mean of the arm that sets it), or None."""
     wanted, of = block.competent, "competent is"
     if block.bar is not None:
         stored = [evidence[trial] for trial in block.trials_of((block.bar,)) if trial in evidence]
@@ -145,8 +136,7 @@ def weak_baseline(block: DesignBlock, evidence: Evidence, scores: list[float]) -
 def below_trivial(block: DesignBlock, pairs: Sequence[Pairs], evidence: Evidence) -> str | None:
     """The reason that nothing was learnt, or None.
 
-    No compared arm is better than the dummy baseline: ``trivial.METRIC`` of the trials, on the same split and seeds,
-    else the benchmark file's figure.
+    The dummy baseline is ``trivial.METRIC`` of the trials, else the benchmark file's figure.
     """
     stored = [evidence[trial] for trial in block.trials_of(block.chain) if trial in evidence]
     reached = [value for trial in stored if (value := trial.value(f"trivial.{block.metric}", block.split)) is not None]

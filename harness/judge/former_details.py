@@ -1,13 +1,13 @@
 """Details of verdicts in the flat form of version 0."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from harness.judge.design import Estimand, Multiplicity, Pairing, Question, StatisticalRules
 from harness.judge.detail import VERSION, EffectSize, Numbers, VerdictDetail
+from harness.judge.mechanism import MechanismReading
+from harness.suite.models import MechanismCheck
 
 PARTS = {
     "question": Question,
@@ -20,8 +20,7 @@ PARTS = {
 }
 """Parts whose fields stood flat in version 0."""
 
-
-UNSTATED: dict[str, Any] = {
+UNSTATED = {
     "scale": "",
     "claim_id": "",
     "suite": "",
@@ -51,7 +50,7 @@ def upgraded(stored: Mapping[str, Any]) -> dict[str, Any]:
         "check": check.get("name") if isinstance(check, Mapping) else check,
         "contrast": stored.get("contrast_id") or (contrast if isinstance(contrast, str) else ""),
     }
-    new: dict[str, Any] = {
+    new = {
         name: {each.name: flat[each.name] for each in fields(part) if each.name in flat} for name, part in PARTS.items()
     }
     kept = {each.name for each in fields(VerdictDetail)} - PARTS.keys()
@@ -73,7 +72,7 @@ def upgraded(stored: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _mechanism_reading(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _mechanism_reading(entry: Mapping[str, Any]) -> MechanismReading:
     rule = {name: entry.get(name) for name in ("metric", "arm", "relative_to", "minus", "op")}
-    reading = {"benchmark": entry["benchmark"], "value": entry["value"], "passed": entry["passed"]}
-    return {"rule": {**rule, "value": entry["threshold"]}, **reading, "reason": entry.get("reason") or ""}
+    check = MechanismCheck.model_validate({**rule, "value": entry["threshold"]})
+    return MechanismReading(check, entry["benchmark"], entry["value"], entry["passed"], entry.get("reason") or "")

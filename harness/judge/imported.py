@@ -3,8 +3,6 @@
 An imported trial is in no plan of the suite; the plan made here links to imported trials alone.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,10 +42,7 @@ class StoredImport:
 
 
 def stored_imports(reader: Queries, suite: str, scale: str) -> list[StoredImport]:
-    """The imported trials of a suite at a scale, oldest import first.
-
-    Of a file only the last imported content counts; of one content imported by several mappings, the newest import.
-    """
+    """The imported trials of a suite at a scale; of each file its newest import."""
     rows = reader.query(
         """
         WITH imports AS (
@@ -161,11 +156,7 @@ def imported_suite(suite: Suite) -> Suite:
 
 
 def judge_imported(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, tuple[VerdictRow, ...]]:
-    """Judge a suite's claims from imported trials and store the verdicts.
-
-    Raises:
-        HarnessError: nothing is imported.
-    """
+    """Judge a suite's claims from imported trials and store the verdicts; HarnessError if there are none."""
     if not database.exists():
         raise HarnessError(f"there is no database {database}; 'harness import FILE --suite {suite.path}' makes it")
     with Writer(database) as owner:

@@ -1,7 +1,5 @@
 """Intervals over seeds and items of a fixed test set."""
 
-from __future__ import annotations
-
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -45,10 +43,7 @@ class ItemSource:
 
 
 def with_item_intervals(row: VerdictRow, units: Sequence[Unit], pairing: Pairing, items: ItemSource) -> VerdictRow:
-    """A row with the two-way intervals of comparisons with items.
-
-    In a sequential run the interval is as many standard errors wide as that over seeds.
-    """
+    """A row with the two-way intervals of comparisons with items."""
     compared = [
         (examined.block, arms, pairs)
         for unit in units
@@ -67,7 +62,10 @@ def with_item_intervals(row: VerdictRow, units: Sequence[Unit], pairing: Pairing
 
 
 def interval_of(rows: NDArray[np.float64], row: VerdictRow, entry: MeasuredComparison) -> ItemInterval | None:
-    """The interval of seeds × items (NaN: not in the test set); None without spread."""
+    """The interval of seeds × items (NaN: not in the test set); None without spread.
+
+    In a sequential run it is as many standard errors wide as that over seeds.
+    """
     if len(rows) < 2:
         return None
     there = ~np.isnan(rows)
@@ -97,10 +95,7 @@ def interval_of(rows: NDArray[np.float64], row: VerdictRow, entry: MeasuredCompa
 def differences_by_item(
     block: DesignBlock, arms: Sequence[str], seeds: Sequence[int], source: ItemSource
 ) -> NDArray[np.float64] | None:
-    """Signed differences (seeds, items) of two arms, or of two gains; None if unusable.
-
-    The arms of one seed must have been tested on the same items.
-    """
+    """Signed differences (seeds, items) of two arms or gains; None where a seed's arms have different items."""
     by_seed: list[dict[Any, float]] = []
     for seed in seeds:
         ids = [block.cells[arm].get(seed, "") for arm in arms]

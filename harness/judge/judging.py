@@ -1,9 +1,7 @@
 """Judge a suite from exactly the trials of its plan."""
 
-from __future__ import annotations
-
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,8 +15,9 @@ from harness.judge.checks import checks_of
 from harness.judge.correction import CORRECTED, CorrectedFamily, corrected
 from harness.judge.design import ClaimDesign, Stop
 from harness.judge.detail import CheckResult
-from harness.judge.evidence import Evidence, read_evidence
+from harness.judge.evidence import Evidence, read_evidence, trials_in_words
 from harness.judge.item_intervals import ItemSource, with_item_intervals
+from harness.judge.pairs import Pairs
 from harness.judge.registration import (
     as_looked_at,
     earlier_verdicts,
@@ -35,29 +34,14 @@ from harness.judge.rows import (
     empty_row,
     identity_row,
 )
-from harness.judge.units import Bound, Unit, units_of
-from harness.judge.warnings import warnings_beside
+from harness.judge.units import Bound, ExaminedBlock, Unit, units_of
 from harness.plan.planning import Plan
 from harness.store.events import Event, VerdictsEvent
 from harness.store.queries import Queries
+from harness.store.rows import TABLES
 from harness.suite import Suite
+from harness.suite.models import PaperClaim
 from harness.vocabulary import Verdict
-
-FACT_COLUMNS = (
-    "benchmark",
-    "model",
-    "metric",
-    "unit",
-    "better",
-    "method",
-    "baseline",
-    "setting",
-    "kind",
-    "statement",
-    "source",
-    "trust",
-)
-"""Columns of ``claims`` that are a fact's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +198,7 @@ def _row(
     if design.question.mode == "absolute":
         return absolute_row(design, claim.values, family, judged_at)
     row = difference_row(design, claim.units, evidence, family, judged_at)
-    return replace(row, detail=replace(row.detail, warnings=warnings_beside(design, claim.units)))
+    return replace(row, detail=replace(row.detail, warnings=_warnings(design, claim.units)))
 
 
 def _deciding(design: ClaimDesign) -> list[str]:
@@ -244,7 +228,7 @@ def claim_rows(suite: Suite) -> list[dict[str, Any]]:
         scope = bound.scope if bound is not None else None
         p = fact.published
         rows.append(
-            {name: getattr(fact, name) for name in FACT_COLUMNS}
+            {name: getattr(fact, name) for name in TABLES["claims"] if name in PaperClaim.model_fields}
             | {
                 "claim_id": fact.id,
                 "suite": suite.name,
@@ -266,3 +250,38 @@ def record_judgement(record: Callable[[Event], None], suite: str, scale: str, ju
     verdicts = [row.columns() for row in judgement.verdicts]
     trials, gates = [asdict(row) for row in judgement.trials], [asdict(row) for row in judgement.gates]
     record(VerdictsEvent(verdicts, trials, gates, suite, scale))
+
+
+def _warnings(design: ClaimDesign, units: Sequence[Unit]) -> tuple[str, ...]:
+    """Sentences on constant scores, failed trials, and judging as not worse."""
+    blocks = [examined for unit in units for examined in unit.blocks]
+    message = [text for examined in blocks for text in _of_block(examined)]
+    estimand = design.estimand
+    delta, margin = estimand.delta, estimand.margin
+    if design.question.scope == "no_worse" and delta is not None and margin is not None and delta < margin:
+        size = f"the published difference is {delta:g} {estimand.unit}"
+        message.append(f"judged as not worse by more than {margin:g}: {size}")
+    return tuple(dict.fromkeys(message))
+
+
+def _of_block(examined: ExaminedBlock) -> Iterator[str]:
+    block = examined.block
+    if block.stated:
+        yield block.stated
+    for (upper, lower), pairs in zip(block.comparisons, examined.pairs, strict=True):
+        for arm, scores in ((upper, pairs.method), (lower, pairs.baseline)):
+            if len(scores) >= 3 and len(set(scores.values())) == 1:
+                value = next(iter(scores.values()))
+                yield (
+                    f"{arm} gives {block.metric} {value:g} at each of {len(scores)} seeds of {block.benchmark}: "
+                    "does it use its seed?"
+                )
+        yield from _failed(pairs)
+
+
+def _failed(pairs: Pairs) -> Iterator[str]:
+    for each in pairs.arms:
+        if each.failed:
+            counted = f"{each.failed} of {trials_in_words(each.planned)} of {each.arm} failed"
+            yield f"{counted}; p counts those of the favoured arm as lost"
+        yield from each.unscored

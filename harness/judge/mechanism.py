@@ -1,7 +1,5 @@
 """Mechanism checks: a claim on a stand-in is ``inactive`` where its mechanism did not act."""
 
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """The pairs that two arms make of their common seeds."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,9 +25,9 @@ class ArmFailures:
 class Pairs:
     """The pairs of two arms over their common seeds.
 
-    ``differences`` by seed are positive in the claimed direction; ±inf where a diverged arm lost its pair. ``missing``
-    seeds lack a result on a side, or both sides diverged; ``failed`` and ``diverged`` count trials; ``mismatched``
-    seeds ran in two environment classes. ``lost`` holds pairs with a failed trial as ±inf.
+    ``differences`` are positive in the claimed direction, ±inf where a diverged arm lost its pair. ``missing`` seeds
+    lack a result or diverged on both sides; ``failed`` and ``diverged`` count trials; ``mismatched`` seeds ran in two
+    environment classes. ``lost`` holds pairs with a failed trial as ±inf.
     """
 
     differences: Mapping[int, float]
@@ -103,7 +101,6 @@ def _failed(block: DesignBlock, trial: StoredTrial) -> bool:
 
 
 def _lost(pairing: Pairing, block: DesignBlock, trial: StoredTrial | None) -> bool:
-    """True if a trial diverged or has no usable score."""
     if trial is None:
         return False
     worst = pairing.on_divergence == "worst" and trial.unscored(block.metric, block.split) is not None

@@ -1,7 +1,5 @@
 """Published and tuned verdicts, and the learning-rate sensitivity, from stored trials."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -39,7 +37,6 @@ class SearchResult:
 
     @property
     def params(self) -> dict[str, Mapping[str, HyperParameter]]:
-        """The chosen hyper-parameters by arm."""
         return {arm: best["params"] for arm, best in self.chosen.items() if best}
 
     @property
@@ -69,10 +66,7 @@ def judge_protocols(
     sequential: bool = False,
     compute_checks: bool = True,
 ) -> Judgement:
-    """As :func:`judge`, followed by tuned verdicts of the claims that ``tuned:`` names.
-
-    Without any stored configuration there are none. The plan was made from ``selection``.
-    """
+    """As :func:`judge`, then tuned verdicts; the plan was made from ``selection``."""
     judged_at = judged_at or moment_after(reader, suite.name)
     published = judge(suite, plan, reader, judged_at=judged_at, sequential=sequential, compute_checks=compute_checks)
     curves = rate_curves(suite, plan, reader)
@@ -129,7 +123,6 @@ def _judge_tuned(suite: Suite, plan: Plan, reader: Queries, selection: Selection
 
 
 def _with_choices(row: VerdictRow, results: Sequence[SearchResult], untuned: Mapping[str, SearchResult]) -> VerdictRow:
-    """The row with the choices of its arms and their budget."""
     on = set(row.detail.question.benchmarks)
     tuning = {
         result.search.benchmark: TunedSearch(
@@ -152,10 +145,7 @@ def _with_choices(row: VerdictRow, results: Sequence[SearchResult], untuned: Map
 
 
 def rate_curves(suite: Suite, plan: Plan, reader: Queries) -> dict[str, tuple[RateEntry, ...]]:
-    """The learning-rate sensitivity of each tuned claim, by ascending factor.
-
-    ``holds``: the unadjusted interval lies on the claimed side. Mechanism checks are left out.
-    """
+    """The learning-rate sensitivity of each tuned claim; by ascending factor, without mechanism checks."""
     plans = sorted(rate_plans(suite, plan), key=lambda each: each.factor)
     derived = tuned_suite(suite)
     designs = {each.factor: _exploratory(derived, each.plan.judged) for each in plans}

@@ -4,8 +4,6 @@ A claim registers with the first verdict that has results: question, levels, mec
 thresholds, and the recipes of the deciding arms. Later verdicts list every difference.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -39,10 +37,7 @@ OF_BLOCKS = (
 
 @dataclass(frozen=True, slots=True)
 class EarlierVerdict:
-    """The number of pairs and the design of a stored verdict.
-
-    ``look`` is the size of an interim analysis; None where trials were still to come.
-    """
+    """A stored verdict; ``look`` is None where trials were still to come."""
 
     n: int
     sequential: bool
@@ -73,11 +68,9 @@ def earlier_verdicts(reader: Queries, designs: Sequence[ClaimDesign], scale: str
 
 @dataclass(frozen=True, slots=True)
 class InterimAnalyses:
-    """Sizes of a claim's interim analyses, in pairs.
+    """Sizes of a claim's interim analyses: pairs whose deciding arms have all ended.
 
-    Attributes:
-        pairs: seeds of all benchmarks for which every deciding arm has ended.
-        whole: True if these are all planned pairs, or as many as at an earlier interim analysis.
+    ``whole``: ``pairs`` are all planned ones, or as many as at an earlier interim analysis.
     """
 
     earlier: tuple[int, ...]
@@ -158,10 +151,7 @@ def _leaves(value: Any, name: str = "") -> list[tuple[str, Any]]:
 
 
 def registered_changes(before: Registration, now: Registration) -> list[RegisteredChange]:
-    """Differences by name.
-
-    Arms and benchmarks of one side alone are left out: ``against`` or ``benchmarks`` shows them.
-    """
+    """Differences by name, without arms and benchmarks of one side alone (``against``, ``benchmarks`` show them)."""
     places = [{name.partition(": ")[0] for name in side if ": " in name} for side in (before, now)]
     existing = places[0] & places[1]
     return [

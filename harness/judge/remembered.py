@@ -1,10 +1,4 @@
-"""Reuse of stored verdicts.
-
-Every verdict carries a digest of everything that its suite was judged from (``judged_from``): code, suite, plan and
-rows of the store. While the digest is equal the stored verdicts stand and nothing is written.
-"""
-
-from __future__ import annotations
+"""Reuse of stored verdicts: ``judged_from`` is a digest of all that they rest on."""
 
 import hashlib
 import json
@@ -44,10 +38,7 @@ def judge_once(
     sequential: bool = False,
     compute_checks: bool = True,
 ) -> tuple[tuple[VerdictRow, ...], Judgement | None]:
-    """The verdicts of :func:`~harness.judge.protocols.judge_protocols`, and the part to record.
-
-    None: the stored verdicts stand, nothing is to be recorded.
-    """
+    """The verdicts by :func:`judge_protocols`, and those to record (None: the stored ones stand)."""
     checked = any(binding.check is not None for binding in suite.model.claims)
     # A judgement whose checks were computed also serves where they need not be.
     accepted = [
@@ -102,7 +93,6 @@ def suite_texts(suite: Suite, plan: Plan) -> list[str]:
 
 
 def _state(reader: Queries) -> list[Any]:
-    """Sums of hashes of stored rows, and the files of items."""
     requested = [
         f"SELECT '{table}', count(*), sum(hash({columns})::HUGEINT)::VARCHAR FROM {table}"
         for table, columns in _ROWS.items()

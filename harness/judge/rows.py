@@ -1,7 +1,5 @@
 """Rows of verdicts, from tests and their family's correction."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -127,7 +125,7 @@ def difference_row(
     design: ClaimDesign, units: Sequence[Unit], evidence: Evidence, family: CorrectedFamily, judged_at: datetime
 ) -> VerdictRow:
     """The verdict of a claim about differences."""
-    words = unit_words(design, units, family)
+    words = [verdict_of(design, unit, family) for unit in units]
     at = _deciding(units, words, family)
     unit, word, reading = units[at], words[at], units[at].reading
     row = empty_row(design, judged_at, word, unit.stopped.reason if unit.stopped else _why(design, units, words))
@@ -200,12 +198,8 @@ def _family_test(design: ClaimDesign, contrast: str, family: CorrectedFamily) ->
     return FamilyTest(contrast=contrast, correction=correction_name(design.multiplicity.family), p=p, bounds=bounds)
 
 
-def unit_words(design: ClaimDesign, units: Sequence[Unit], family: CorrectedFamily) -> list[str]:
-    """The verdict of each test of a claim."""
-    return [_word(design, unit, family) for unit in units]
-
-
-def _word(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> str:
+def verdict_of(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> str:
+    """The verdict of one test of a claim."""
     if unit.stopped is not None or unit.reading is None:
         return unit.stopped.verdict if unit.stopped else Verdict.INVALID
     adjusted_p, smaller = family.adjusted[unit.contrast], family.smaller_of(unit)
@@ -230,7 +224,6 @@ def _why(design: ClaimDesign, units: Sequence[Unit], words: list[str]) -> str | 
 
 
 def _stopping_rule(design: ClaimDesign, unit: Unit) -> str | None:
-    """The rule for evidence from added seeds."""
     rule, n = design.rules.stopping, unit.reading.n if unit.reading is not None else 0
     if rule is None:
         return None
@@ -241,7 +234,6 @@ def _stopping_rule(design: ClaimDesign, unit: Unit) -> str | None:
 
 
 def _level(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> float:
-    """The level at which the correction accepts this test."""
     if unit.contrast not in family.p:
         return design.rules.alpha
     return needed_p(design.multiplicity.family, family.p, unit.contrast, design.rules.alpha)
@@ -304,10 +296,7 @@ def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: f
 
 
 def _effect_size(design: ClaimDesign, values: list[float]) -> stats.Interval:
-    """d_z with its exact interval.
-
-    With added seeds at α over the number of interim analyses, so that it holds at each.
-    """
+    """d_z with its exact interval; with added seeds at α over the number of interim analyses."""
     rule, alpha = design.rules.stopping, design.rules.alpha
     if rule is None:
         return stats.effect_size_interval(values, alpha)

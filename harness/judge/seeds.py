@@ -3,8 +3,6 @@
 Pure functions over designs and plain records: the same records give the same seeds.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -46,11 +44,7 @@ class OpenComparison:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An unresolved test.
-
-    ``threshold`` is the p that its correction accepts as the family stands, ``margin`` that of "not worse",
-    ``stopping`` the sequential rule, ``cap`` the maximum seeds of this run.
-    """
+    """An unresolved test; its correction accepts p up to ``threshold`` as the family stands."""
 
     claim_id: str
     contrast: str
@@ -81,7 +75,6 @@ class AddedSeeds:
 
     @property
     def reason(self) -> str:
-        """The reason as a sentence."""
         others = ", ".join(f"{claim} {rate:.3g}" for claim, rate in self.alternatives[:3])
         return (
             f"{self.claim_id} is unresolved after {self.n} pairs (adjusted p {self.adjusted_p:.3g}, needs p ≤ "
@@ -90,15 +83,14 @@ class AddedSeeds:
         )
 
     def as_event(self, run_id: str) -> LogEvent:
-        """The event of a seed that a run adds."""
         return LogEvent("seed-bought", asdict(self) | {"reason": self.reason}, run_id)
 
 
 def resolved(reading: Reading, adjusted_p: float, criteria: Criteria, adjusted_smaller: float = 1.0) -> str | None:
-    """The reason that a verdict can no longer change, or None; of a sequential ``reading``.
+    """The reason that a sequential verdict can no longer change, or None.
 
-    The running interval and p only shrink, and so does the correction of such p values. Excluding an effect of the
-    smallest size of interest is not the end where the estimate is at −m or below: "contradicted" is still possible.
+    Running interval, p and its correction only shrink. Excluding an effect of the smallest size of interest is not the
+    end where the estimate is at −m or below: "contradicted" is still possible.
     """
     certain = adjusted_p <= criteria.alpha
     if reading.margin:
@@ -179,8 +171,7 @@ def _open_comparison(design: ClaimDesign, examined: ExaminedBlock, evidence: Evi
 def next_seeds(pending: Sequence[Pending], at_most: int = 1) -> list[AddedSeeds]:
     """The ``at_most`` best next seeds, each comparison once.
 
-    A claim over several benchmarks gets its seed where the evidence is weakest. Where no claim is expected to resolve,
-    the cheapest seed of the claim with fewest pairs is next.
+    A claim gets its seed where its evidence is weakest; where none is expected to resolve, the cheapest is next.
     """
     weakest = [(test, max(test.comparisons, key=lambda each: (each.p, -len(each.differences)))) for test in pending]
     rated = [(resolution_rate(test, comparison), test, comparison) for test, comparison in weakest]
@@ -199,9 +190,8 @@ def next_seeds(pending: Sequence[Pending], at_most: int = 1) -> list[AddedSeeds]
 def resolution_rate(pending: Pending, comparison: OpenComparison) -> float:
     """Expected resolutions per second if this comparison gets further seeds.
 
-    For ten equally likely true means (quantiles of the t posterior) the first number of seeds at which evidence and
-    interval, projected with the present sd, resolve the claim; each counts one over the seconds until then, or zero
-    beyond the maximum.
+    Over ten equally likely true means (quantiles of the t posterior): one over the seconds until evidence and interval,
+    projected with the present sd, resolve the claim, or zero beyond the maximum.
     """
     values = np.asarray(comparison.differences, dtype=np.float64)
     n, cap, criteria = len(values), pending.cap, pending.criteria

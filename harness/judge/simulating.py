@@ -4,8 +4,6 @@ The suite's designs are judged by the real judge, with seeds added by the real p
 Mechanism checks, baseline thresholds and teachers are left out, since they concern real training.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +15,7 @@ from harness.judge.bindings import claim_designs
 from harness.judge.design import ClaimDesign
 from harness.judge.evidence import StoredTrial
 from harness.judge.judging import corrected_families, examine_claim
-from harness.judge.rows import unit_words
+from harness.judge.rows import verdict_of
 from harness.judge.seeds import next_seeds, pending_of
 from harness.plan.planning import Selection, make_plan
 from harness.suite import Suite
@@ -33,11 +31,9 @@ Have = Mapping[tuple[str, str], int]
 
 @dataclass(frozen=True, slots=True)
 class SimulatedNoise:
-    """The distribution of scores.
+    """The distribution of scores; ``correlation`` is between benchmarks.
 
-    Attributes:
-        correlation: of one arm's scores between benchmarks, under one seed.
-        effect: advantage of the first arm of each claim, in standard deviations of a pair.
+    ``effect``: advantage of the first arm of each claim, in standard deviations of a pair.
     """
 
     law: str = "normal"
@@ -56,13 +52,11 @@ class SimulatedNoise:
 
 @dataclass(slots=True)
 class FalseWords:
-    """Counts over simulated suites.
+    """Counts over simulated suites, by family.
 
     Attributes:
-        tests: by family.
-        suites: with at least one verdict that states an effect, by family.
-        confirmed: tests with such a verdict on the claimed side, by family.
-        pairs: over all tests.
+        suites: with at least one verdict that states an effect.
+        confirmed: tests with such a verdict on the claimed side.
     """
 
     repeats: int = 0
@@ -109,12 +103,7 @@ def simulate_suite(
 def simulate(
     designs: Sequence[ClaimDesign], noise: SimulatedNoise, repeats: int, *, seed: int = 0, cap: int | None = None
 ) -> FalseWords:
-    """Judge drawn scores.
-
-    Args:
-        designs: of a plan with as many seeds as are judged, or with the maximum.
-        cap: maximum seeds, added from ``seeds.min`` on; None: all of the plan's are judged at once.
-    """
+    """Judge drawn scores; ``cap``: maximum seeds, added from ``seeds.min`` on (None: the plan's at once)."""
     requested = [_bare(design) for design in designs if design.question.mode == "difference" and design.stopped is None]
     result = FalseWords()
     for repeat in range(repeats):
@@ -155,7 +144,6 @@ def _evidence(
 
 
 def _added_seeds(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial], cap: int) -> list[ClaimDesign]:
-    """The designs with the seeds that the policy adds."""
     have: dict[tuple[str, str], int] = {
         (block.benchmark, arm): design.rules.seeds[0]
         for design in designs
@@ -192,8 +180,8 @@ def _count(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial], 
     seen: set[str] = set()
     for claim in claims:
         family = claim.design.multiplicity.family
-        words = unit_words(claim.design, claim.units, families[family])
-        for unit, word in zip(claim.units, words, strict=True):
+        for unit in claim.units:
+            word = verdict_of(claim.design, unit, families[family])
             against = Verdict.of(word).tone == Verdict.CONTRADICTED.tone
             # "not worse" is true where there is no difference
             if Verdict.of(word).decisive and (against or claim.design.question.scope != "no_worse"):

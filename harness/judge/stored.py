@@ -1,7 +1,5 @@
 """Judging from the stored trials at any time, without running anything."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from dataclasses import dataclass, replace
@@ -45,7 +43,6 @@ def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan,
 def _judged(
     suite: Suite, selection: Selection, reader: Reader
 ) -> tuple[Plan, tuple[VerdictRow, ...], Judgement | None]:
-    """The plan, its verdicts, and the verdicts that are not stored yet."""
     selection = as_last_run(suite, selection, reader)
     plan = stored_plan(suite, selection, reader)
     # Checks of identities need torch; a run computes them, and what is stored of this code is used here.
@@ -54,10 +51,7 @@ def _judged(
 
 
 def as_last_run(suite: Suite, selection: Selection, reader: Reader) -> Selection:
-    """Without ``--seeds``, those of the suite's last run at this scale.
-
-    Other seeds would be another interim analysis; fewer would replace its verdicts by weaker ones.
-    """
+    """The selection, by default with the seeds of the suite's last run (others: another interim analysis)."""
     if selection.seeds is not None:
         return selection
     rows = reader.query(
@@ -72,10 +66,7 @@ def as_last_run(suite: Suite, selection: Selection, reader: Reader) -> Selection
 
 
 def stored_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:
-    """The plan of a selection; of a range of seeds, as far as added seeds are stored.
-
-    The policy is replayed on the stored evidence: the same records give the same seeds.
-    """
+    """The plan of a selection; of a range of seeds, as far as the replayed policy's seeds are stored."""
     plan = make_plan(suite, selection)
     while selection.cap is not None:
         purchases = next_seeds(pending_claims(suite, plan, reader, cap=selection.cap))
@@ -106,9 +97,7 @@ def stored_otherwise(plan: Plan, reader: Reader) -> int:
 class JudgedSuite:
     """A suite's verdicts at a scale.
 
-    Attributes:
-        superseded: stored trials of other code, recipes or data, which are not judged.
-        adopted: judged trials carried over from older code (``harness verify --adopt``).
+    ``superseded``: stored trials of other code, recipes or data. ``adopted``: trials carried over from older code.
     """
 
     suite: Suite

@@ -7,8 +7,6 @@ end the (m − k + 1)-th smallest upper end at α/k, and its p below zero invert
 1982).
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -53,11 +51,9 @@ class Test(ABC):
         """1 − α interval of the effect."""
 
     def above(self, alpha: float) -> bool:
-        """True if the effect lies above zero."""
         return self.p_above <= alpha
 
     def below(self, alpha: float) -> bool:
-        """True if the effect lies below zero."""
         return self.p_below <= alpha
 
     @abstractmethod
@@ -135,10 +131,9 @@ def inference(values: tuple[float, ...], rule: stats.SequentialRule | None, alph
 
 
 def sign_log_e(values: Sequence[float]) -> list[float]:
-    """log E after each pair for "as often up as down".
+    """log E after each pair for "as often up as down": ∫ θ^k (1−θ)^(n−k) dθ · 2^n without ties.
 
-    ∫ θ^k (1−θ)^(n−k) dθ · 2^n; ties are left out. A martingale under the null whatever the stopping rule (Ville
-    1939). One entry at least.
+    A martingale under the null whatever the stopping rule (Ville 1939). One entry at least.
     """
     logs, up, n = [0.0], 0, 0
     for value in values:
@@ -155,10 +150,9 @@ def sign_p(values: Sequence[float]) -> float:
 
 
 class NoWorse(Paired):
-    """Not worse than ``margin``: H0 mean ≤ −margin, one-sided.
+    """Not worse than ``margin``: H0 mean ≤ −margin, one-sided; ``p_below`` (two-sided) of "worse by more".
 
-    ``p_above`` is of "not worse by the margin", ``p_below`` (two-sided) of "worse by more than the margin". Both are 1
-    where a diverged arm lost a pair; e is 0 where the mean is not above −margin.
+    Both are 1 where a diverged arm lost a pair; e is 0 where the mean is not above −margin.
     """
 
     def __init__(
@@ -182,8 +176,7 @@ class NoWorse(Paired):
 class Conjunction(Test):
     """The effect exists in at least ``k`` of the parts.
 
-    The estimate is the k-th largest, NaN where a part has none; n that of the part with fewest pairs. e is the mean
-    of the smallest m − k + 1 e-values.
+    The estimate is the k-th largest, NaN where a part has none. e is the mean of the smallest m − k + 1 e-values.
     """
 
     def __init__(self, parts: tuple[Test, ...], k: int) -> None:
@@ -247,10 +240,9 @@ def too_many_failures(pairs: Sequence[Pairs], tolerated: float) -> str | None:
 
 
 class WorstCase(Test):
-    """A test under the worst outcome of failed trials.
+    """A test in which every failed trial of the favoured arm lost.
 
-    It holds even if every failed trial of the favoured arm had lost its pair. Estimate and interval are those of the
-    observed pairs; p is the larger of both, by the signs of all pairs.
+    Estimate and interval are those of the observed pairs; p is at least that of the signs of all pairs.
     """
 
     def __init__(self, observed: Test, signs: tuple[float, ...], sequential: bool) -> None:
@@ -262,23 +254,17 @@ class WorstCase(Test):
         self.p_below = max(observed.p_below, worst) if leaning < 0 else 1.0
 
     def interval(self, alpha: float) -> tuple[float, float]:
-        """1 − α interval of the effect in the observed pairs."""
         return self.observed.interval(alpha)
 
     def p_smaller(self, m: float) -> float:
-        """One-sided p of an effect below m in the observed pairs."""
         return self.observed.p_smaller(m)
 
     def fragile(self, alpha: float) -> bool:
-        """True if the test of the observed pairs is fragile."""
         return self.observed.fragile(alpha)
 
 
 def sign_test_p(values: Sequence[float]) -> float:
-    """Exact two-sided p of "as often up as down"; ties are left out.
-
-    Source: Arbuthnot (1710); Conover (1999), 3.4.
-    """
+    """Exact two-sided p of "as often up as down" without ties (Conover 1999, 3.4)."""
     n = sum(value != 0 for value in values)
     up = sum(value > 0 for value in values)
     tail = sum(math.comb(n, k) for k in range(max(up, n - up), n + 1)) / 2**n
@@ -286,12 +272,7 @@ def sign_test_p(values: Sequence[float]) -> float:
 
 
 def guarded(test: Test, pairs: Sequence[Pairs], units: Sequence[float], margin: float, sequential: bool) -> Test:
-    """A test against the worst that failed trials could have been.
-
-    Args:
-        units: divisors of the differences.
-        margin: of "not worse": a pair is lost below −margin.
-    """
+    """A test against the worst that failed trials could have been; a pair is lost below −margin."""
     worst = [each.against(test.estimate + margin) for each in pairs]
     if all(len(after) == len(each.differences) for after, each in zip(worst, pairs, strict=True)):
         return test

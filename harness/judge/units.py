@@ -1,7 +1,5 @@
 """Units of a design: everything that gets a separate verdict."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -37,7 +35,6 @@ class ExaminedBlock:
 
     @property
     def baseline(self) -> list[float]:
-        """Scores of the deciding baseline."""
         return list(self.pairs[0].baseline.values()) if self.pairs else []
 
 
@@ -47,10 +44,7 @@ Bound = tuple[str, float | None, bool]
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A benchmark under scope ``each``, else all of the claim's benchmarks together.
-
-    ``standardised_by`` and ``replicated_over`` describe the average over several benchmarks.
-    """
+    """A benchmark under scope ``each``, else all of the claim's benchmarks together."""
 
     contrast: str
     blocks: tuple[ExaminedBlock, ...]
@@ -67,16 +61,12 @@ class Unit:
 
     @property
     def p_smaller(self) -> dict[Bound, float]:
-        """p of "smaller than the SESOI" by bound; empty without a test.
-
-        Claims that share a test may have two sizes or directions: these are two questions.
-        """
+        """p of "smaller than the SESOI" by bound (claims that share a test may have two); empty without a test."""
         if self.reading is None or self.stopped is not None:
             return {}
         return {(self.contrast, self.smallest, self.reading.estimate > 0): self.reading.p_smaller}
 
     def criteria(self, design: ClaimDesign) -> Criteria:
-        """The thresholds of its verdict."""
         rules = design.rules
         return Criteria(rules.alpha, rules.kappa, design.estimand.delta, self.smallest, design.sizeless)
 
@@ -97,10 +87,7 @@ def _examine(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -> Exa
 
 
 def _stop_of(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> Stop | None:
-    """The reason for no test of a benchmark, or None.
-
-    At paper scale a failed mechanism check is shown next to the verdict.
-    """
+    """The reason for no test of a benchmark; at paper scale a failed mechanism check is none."""
     block, pairs, gates = examined.block, examined.pairs, examined.gates
     unplanned = [arm for arm in (*block.chain, *design.pairing.own_baselines) if not block.cells.get(arm)]
     if unplanned:
@@ -127,7 +114,6 @@ def _stopped_by(gates: Sequence[MechanismReading]) -> Stop | None:
 
 
 def _trouble(design: ClaimDesign, block: DesignBlock, pairs: tuple[Pairs, ...], evidence: Evidence) -> str | None:
-    """Unfit trials: unstable numbers, divergence, failures, no pair."""
     unstable = _unstable(design, block, evidence)
     if unstable:
         return f"nondeterminism: {trials_in_words(unstable)} gave another {block.metric} when they ran again"
@@ -182,10 +168,7 @@ def _unit(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...], contrast: str)
 
 
 def _unit_stop(k: int | None, blocks: tuple[ExaminedBlock, ...]) -> Stop | None:
-    """The reason that a whole unit stops, or None.
-
-    A benchmark is invalid, mechanism checks fail, or all stop. A benchmark that has not run counts as no evidence.
-    """
+    """The stop of a whole unit: a benchmark is invalid, too few mechanisms acted, or all stop."""
     stops = [each.stopped for each in blocks if each.stopped is not None]
     if len(blocks) == 1 or not stops:
         return stops[0] if stops else None
@@ -199,10 +182,7 @@ def _unit_stop(k: int | None, blocks: tuple[ExaminedBlock, ...]) -> Stop | None:
 
 
 def _test_of(design: ClaimDesign, examined: ExaminedBlock, *, inactive_too: bool) -> Test:
-    """The test of one benchmark, or of all its comparisons together.
-
-    A benchmark that has not run gives no evidence, nor one whose mechanism did not act unless ``inactive_too``.
-    """
+    """The test of one benchmark; without evidence if it has not run, or (unless ``inactive_too``) did not act."""
     silences = (Verdict.NOT_RUN,) if inactive_too else (Verdict.INACTIVE, Verdict.NOT_RUN)
     silent = examined.stopped is not None and examined.stopped.verdict in silences
     rules, margin = design.rules, design.estimand.margin or 0.0
@@ -222,8 +202,7 @@ def _mixed(blocks: tuple[ExaminedBlock, ...]) -> bool:
 def _common_unit(blocks: tuple[ExaminedBlock, ...]) -> tuple[float, ...] | None:
     """Divisors of each benchmark's differences before averaging; None where a floor is missing.
 
-    Differences in several units are divided by each metric's floor, never by their sd: three seeds on five benchmarks
-    would reject a true null 24 % of the time.
+    Never their sd: three seeds on five benchmarks would reject a true null 24 % of the time.
     """
     floors = [each.block.floor for each in blocks]
     if not _mixed(blocks):

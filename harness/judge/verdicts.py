@@ -1,7 +1,5 @@
 """The verdict tables of docs/verdicts.md."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +12,7 @@ SENSITIVE = f"{Verdict.INCONCLUSIVE} (distribution-sensitive)"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A test at level α: estimate, 1 − α interval, p, e, and its side of zero.
-
-    ``p_smaller`` is one-sided, of "smaller than the SESOI"; 1 without a SESOI.
-    """
+    """A test at level α; ``p_smaller`` is one-sided, of "smaller than the SESOI", 1 without a SESOI."""
 
     n: int
     estimate: float
@@ -55,10 +50,7 @@ def read(test: Test, alpha: float, smallest: float | None = None, *, margin: boo
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """Thresholds of a verdict: ``delta`` is the published effect as claimed, ``smallest`` the SESOI.
-
-    ``sizeless``: only the direction is judged.
-    """
+    """Thresholds of a verdict: ``delta`` is the published effect, ``smallest`` the SESOI."""
 
     alpha: float
     kappa: float
@@ -68,12 +60,7 @@ class Criteria:
 
 
 def decide(reading: Reading, adjusted_p: float, criteria: Criteria, adjusted_smaller: float = 1.0) -> str:
-    """The verdict of a reading; every verdict needs the p after its family's correction.
-
-    Args:
-        adjusted_p: of "not zero", on either side.
-        adjusted_smaller: of "smaller than the SESOI".
-    """
+    """The verdict of a reading; corrected are p of "not zero" and of "smaller than the SESOI"."""
     certain = adjusted_p <= criteria.alpha and reading.above != reading.below
     negligible = adjusted_smaller <= criteria.alpha and reading.sized and not reading.margin
     word = (_direction if criteria.sizeless else _paper)(reading, certain, negligible, criteria)
@@ -101,10 +88,7 @@ def _direction(reading: Reading, certain: bool, negligible: bool, criteria: Crit
 
 
 def least_favourable(words: Sequence[str]) -> int:
-    """Index of the verdict that a claim over several benchmarks gets: as good as its worst one.
-
-    Of two inconclusive ones the distribution-sensitive one.
-    """
+    """Index of the worst verdict; of two inconclusive ones that of the distribution-sensitive one."""
     return min(range(len(words)), key=lambda i: (Verdict.of(words[i]).rank, words[i] != SENSITIVE))
 
 

@@ -1,7 +1,5 @@
 """Verdicts that replace those of deleted trials: not run, with the reason."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,11 +1,8 @@
 """Cost of a plan: medians of earlier trials, else a guess that is marked as one."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from harness.plan.planning import Plan
 
@@ -21,10 +18,7 @@ class StoredCosts:
     memory_mb: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     def price(self, benchmark: str, arm: str, scale: str) -> tuple[float, bool]:
-        """Return core-seconds of a trial, and True if they are a guess.
-
-        The median of its configuration, else of its benchmark, else a guess by scale.
-        """
+        """Core-seconds of a trial: median of its configuration, else benchmark, else (True) a guess."""
         if (benchmark, arm) in self.core_seconds:
             return self.core_seconds[benchmark, arm], False
         of_benchmark = [value for (name, _), value in self.core_seconds.items() if name == benchmark]
@@ -64,11 +58,7 @@ class PlanEstimate:
 
     @property
     def guessed(self) -> bool:
-        """True if the cost of any configuration is a guess."""
         return any(cell.guessed for cell in self.cells)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "core_seconds": self.core_seconds}
 
 
 def estimate(plan: Plan, measured: StoredCosts) -> PlanEstimate:

@@ -1,7 +1,5 @@
 """Imported results in a plan, with the origin of each trial."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """The identity of a program that runs as a trial: its files or commit, and its environment."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -81,5 +79,4 @@ def _checksum(file: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _checksum_of(file: Path, *state: int) -> str:
-    """Checksum of a file, computed again where its size or times change."""
     return checksum(file)

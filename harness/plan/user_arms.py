@@ -1,7 +1,5 @@
 """An arm from a user's file: ``--arm mine=./my.py:MyAdam``, and the comparison that judges it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

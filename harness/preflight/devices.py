@@ -1,7 +1,5 @@
 """Devices by name: peak arithmetic and memory, from their makers' data sheets (dense, without sparsity)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from harness.errors import HarnessError, choices

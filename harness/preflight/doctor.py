@@ -1,7 +1,5 @@
 """Checks of this machine, each with its result and advice."""
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Measurement of a workload in a worker's process: build, one training step, evaluation."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import gc

@@ -1,7 +1,5 @@
 """Workloads of a plan: one for all configurations whose network and step are the same."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """The index of what the packages bring: read from their syntax trees at first use, then from the user's cache."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re

@@ -4,8 +4,6 @@ Each module under ``suites/tasks``, ``suites/data`` and ``suites/models`` ends w
 data sources are declared in YAML (:func:`named_sources`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import make_dataclass
 from functools import cache, partial

@@ -3,8 +3,6 @@
 Pages come through the entry point ``harness.pages``; another package may bring its own.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib
 from functools import cache

@@ -1,7 +1,5 @@
 """Methods, data, models and tasks of a user's files."""
 
-from __future__ import annotations
-
 import inspect
 from dataclasses import dataclass
 from pathlib import Path

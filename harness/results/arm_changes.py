@@ -1,7 +1,5 @@
 """Changes of arms between two runs, paired by configuration and seed."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

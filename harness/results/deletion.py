@@ -1,7 +1,5 @@
 """Stored trials that are to count as not stored: select, delete, restore. The event log keeps them."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

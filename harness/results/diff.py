@@ -1,7 +1,5 @@
 """Two runs side by side: what differs in recipe, code and environment, then which arms changed, paired by seed."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Lists of suites, benchmarks, registered parts, runs and trials."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any

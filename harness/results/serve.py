@@ -1,7 +1,5 @@
 """Serves the report on this machine; shows the progress of a run and updates the pages."""
 
-from __future__ import annotations
-
 import functools
 import http.server
 import json

@@ -4,13 +4,13 @@ Differences are signed so that up is the claimed direction. The rules for NaN, i
 are one set, stated in `harness.stats.records`. scipy is imported on first use.
 """
 
-from harness.stats.agreement import relation_holds as relation_holds
 from harness.stats.budgets import expected_best as expected_best
 from harness.stats.budgets import expected_best_band as expected_best_band
 from harness.stats.budgets import median_best_band as median_best_band
 from harness.stats.capped import SequentialRule as SequentialRule
 from harness.stats.multiplicity import benjamini_hochberg as benjamini_hochberg
 from harness.stats.multiplicity import holm as holm
+from harness.stats.multiplicity import overlapping_two_way as overlapping_two_way
 from harness.stats.multiplicity import partial_conjunction as partial_conjunction
 from harness.stats.multiplicity import two_way_interval as two_way_interval
 from harness.stats.paired import effect_size_interval as effect_size_interval
@@ -31,9 +31,9 @@ from harness.stats.records import BudgetBand as BudgetBand
 from harness.stats.records import Inference as Inference
 from harness.stats.records import Interval as Interval
 from harness.stats.records import TwoWayInference as TwoWayInference
+from harness.stats.records import relation_holds as relation_holds
 from harness.stats.sequential import e_value as e_value
 from harness.stats.sequential import half_width_of_moments as half_width_of_moments
 from harness.stats.sequential import interval_half_widths as interval_half_widths
 from harness.stats.sequential import log_e_of_moments as log_e_of_moments
 from harness.stats.sequential import log_e_process as log_e_process
-from harness.stats.two_way import overlapping_two_way as overlapping_two_way

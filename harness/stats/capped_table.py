@@ -7,8 +7,6 @@ grid. The file stores the counts; the standard error of a p read from them is
 √(p(1 − p)/paths): 0.0002 at p = .05 and 0.0001 at .01.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -14,26 +14,23 @@ The same rules hold in every function of `harness.stats` unless its docstring sa
 - alpha outside (0, 1) is a ValueError, as is anything but one dimension where one is expected.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Relation = Literal["equal", "below", "above"]
 
 EQUAL_RTOL = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate and its interval, in the unit of the data.
-
-    `n` values were used, `dropped` NaN were left out.
-    """
+    """An estimate and its interval from `n` values; `dropped` NaN were left out."""
 
     estimate: float
     low: float
@@ -92,7 +89,6 @@ class Moments:
 
     @property
     def n(self) -> int:
-        """Number of values used."""
         return len(self.values)
 
     @property
@@ -125,10 +121,7 @@ def check_alpha(alpha: float, name: str = "alpha") -> None:
 
 
 def moments(values: ArrayLike, name: str = "differences") -> Moments:
-    """Mean and sd by the module's rules.
-
-    Values are scaled by a power of two, so that squares never overflow.
-    """
+    """Mean and sd by the module's rules; scaled by a power of two, so that squares never overflow."""
     array = as_values(values, name)
     kept = array[~np.isnan(array)]
     dropped = len(array) - len(kept)
@@ -162,3 +155,13 @@ def paired_arrays(first: Sequence[float] | ArrayLike, second: Sequence[float] | 
     if a.shape != b.shape:
         raise ValueError(f"paired values: {len(a)} on one side and {len(b)} on the other; one entry a seed on both")
     return a, b
+
+
+def relation_holds(ours: float, theirs: float, tolerance: float, relation: str = "equal") -> bool:
+    """True if "equal" within the tolerance, "below" or "above" beyond it; never where a side is not finite."""
+    if not (math.isfinite(ours) and math.isfinite(theirs)):
+        return False
+    distance = ours - theirs
+    if relation == "equal":
+        return abs(distance) <= tolerance
+    return distance < -tolerance if relation == "below" else distance > tolerance

@@ -1,7 +1,5 @@
 """Errors of the store, each a message for a person."""
 
-from __future__ import annotations
-
 from harness.errors import HarnessError
 
 

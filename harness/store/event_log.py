@@ -5,8 +5,6 @@ the disk. Threads that append at the same time share one ``fsync`` (group commit
 far, and those that wait meanwhile find their line synced, or the first of them syncs for all.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import os

@@ -6,8 +6,6 @@ connection open for its next use sees that others wait; and the lock itself whil
 open file description, so they exclude threads as well as processes, and the kernel drops them when their holder dies.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl

@@ -6,8 +6,6 @@ their name that their lines have checksums; those of earlier versions are read a
 that JSON lacks.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json

@@ -5,8 +5,6 @@ command that dies, and a command that was stopped still has its trials. The file
 microseconds.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl

@@ -5,8 +5,6 @@ changes (``adamp-no-projection`` for the level ``off``, ``adamp-delta-inf`` for 
 content is used instead of a second one.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Checks a suite as a whole: names, declared values, configurations that must resolve."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal

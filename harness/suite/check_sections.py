@@ -1,7 +1,5 @@
 """Checks the sections of a suite that name arms, benchmarks and metrics: claims, ``sweep:`` and ``tuned:``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

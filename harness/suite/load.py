@@ -1,7 +1,5 @@
 """Reading a suite: its file, what it inherits, its benchmarks and its claims."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field

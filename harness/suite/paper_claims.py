@@ -1,7 +1,5 @@
 """The claims of a paper as its fact file has them."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import RootModel

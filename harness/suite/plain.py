@@ -1,7 +1,5 @@
 """Suites as plain data: built in Python, written out as one file, stored with their run."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict

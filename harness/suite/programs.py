@@ -1,7 +1,5 @@
 """Checks of programs that run as trials: their commands, results and files."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path

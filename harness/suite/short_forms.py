@@ -5,8 +5,6 @@ A benchmark without a file is defined in the suite, without scales: its keys are
 replace a command's ``{arm.KEY}``. Every value keeps its place for errors.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Any

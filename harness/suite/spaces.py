@@ -5,8 +5,6 @@ A range is named ``slot.hyper_parameter``; where a slot is filled per place (``n
 Factors are relative to what an arm has itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A first suite from a template: for a training script or a folder of images."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

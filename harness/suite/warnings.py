@@ -1,7 +1,5 @@
 """Warnings of a suite: valid, but probably not intended."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Assembly of a trial from its spec: data, model and methods, with the initial weights that its pair shares."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ The result is that of ``DistributedDataParallel`` (Li et al., VLDB 2020, arXiv 2
 pass, so that several networks or updates a step need no wrapper.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Every random number is a function of (stream, seed, step), so the numbers do not
 process, on the executor, or on the order of trials.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import itertools

@@ -10,8 +10,6 @@ Recipes, tasks, data sources and models declare theirs so. Validation, help and 
 (``options_of``); computing code reads a typed record (``build``).
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass

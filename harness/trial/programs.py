@@ -4,8 +4,6 @@ Its task is not a ``Task``: its metadata has ``program=True`` and names a functi
 ``run(spec, runtime) -> TrainingResult``.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Results of a training: final numbers, series, files. Plain data that needs no torch to be read."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple

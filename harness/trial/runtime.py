@@ -1,7 +1,5 @@
 """Surroundings of a training: its parts, its device and folder, its deadline."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Baselines of KNN-MMD: source only, fine-tuning, DANN, Deep CORAL, global MMD."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

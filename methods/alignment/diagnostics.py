@@ -1,7 +1,5 @@
 """Diagnostics of alignment from the target's true labels, for evaluation only."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

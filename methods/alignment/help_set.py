@@ -4,8 +4,6 @@ No function here takes a hidden label unless the caller sets ``oracle_labels=Tru
 the gain of the released code's default mode from the true labels of test items.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass

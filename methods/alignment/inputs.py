@@ -1,7 +1,5 @@
 """Inputs and base class of the adaptation losses."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

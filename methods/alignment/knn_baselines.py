@@ -4,8 +4,6 @@
 reads the recording session, not the action.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import numpy as np

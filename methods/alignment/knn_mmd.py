@@ -1,7 +1,5 @@
 """KNN-MMD: source and target aligned by class and globally."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

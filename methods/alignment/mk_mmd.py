@@ -4,8 +4,6 @@ For one kernel k the biased estimate is MMD² = mean k(x, x') + mean k(y, y') �
 JMLR 13, equation 5). The discrepancy here is the mean over kernels of √max(0, MMD²), as in the KNN-MMD code.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 

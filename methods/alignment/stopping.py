@@ -1,7 +1,5 @@
 """KNN-MMD's stopping rule: the held-out shots decide when to stop."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 

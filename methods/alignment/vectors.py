@@ -1,7 +1,5 @@
 """Comparison of MK-MMD with loss and gradients of the released code."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Cross-entropy, the baseline of every objective here, and label smoothing."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names

@@ -1,7 +1,5 @@
 """Baselines on features: MGD and SRRL."""
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """KD and its variants on logits: WSLD and DKD."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -7,8 +7,6 @@ teacher's without gradient; ``label``: indices (N,) or masses (N, C), of which t
 USKD); and a ``temperature`` T > 0. Constructors reject options out of range (ValueError).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

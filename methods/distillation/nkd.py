@@ -1,7 +1,5 @@
 """NKD: knowledge distillation with normalised non-target probabilities, and KD at its scale."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Zipf labels: masses 1/r for non-target classes in ranked order."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Baselines without a teacher: CS-KD, PS-KD, Tf-KD."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

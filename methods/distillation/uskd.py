@@ -1,7 +1,5 @@
 """USKD: self-knowledge distillation with customised soft labels; tf-NKD, which preceded it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Comparison of the distillation losses with those of the released code."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Batch normalization of sequences over the tokens that are not padding."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Quadratic-mean and batch normalization of sequences with exact gradients."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import torch

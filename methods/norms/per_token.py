@@ -1,7 +1,5 @@
 """Norms that treat each token by itself: LayerNorm, RMSNorm, PowerNorm's group scaling."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

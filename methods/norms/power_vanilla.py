@@ -1,7 +1,5 @@
 """PN-V, the PowerNorm paper's ablation (ICML 2020, arXiv 2003.07845)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -4,8 +4,6 @@ Shen et al., ICML 2020, arXiv 2003.07845, Algorithm 2. Options with the values `
 ``paper`` cover differences between the released code and the paper.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import torch

@@ -4,8 +4,6 @@ Yu et al., "Region Normalization for Image Inpainting", AAAI 2020, arXiv 1911.10
 ``released`` (the default) and ``paper`` cover differences between the released code and the paper.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

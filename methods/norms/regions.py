@@ -4,8 +4,6 @@ Region 0 is the hole (mask 1), region 1 the rest. Sums run over the batch and bo
 (``per_image``: over the spatial dimensions alone); per-region tensors are (2, 1, C, 1, 1) or (2, B, C, 1, 1).
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, NamedTuple
 
 import torch

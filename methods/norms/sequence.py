@@ -1,7 +1,5 @@
 """Base of the sequence norms: layout, padding masks, precision, group scaling."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

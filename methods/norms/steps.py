@@ -9,8 +9,6 @@ is recognised because a backward is under way, and changes nothing.
 All decisions are tensors, so that no step waits for the device.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Batch and instance normalization of feature maps, whose statistics ignore the hole."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

@@ -1,7 +1,5 @@
 """AdamP: Adam with updates projected onto the tangent space of scale-invariant weights."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """torch's Adam, AdamW and SGD, and the published package's AdamP."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar

@@ -5,8 +5,6 @@ shrinks their effective steps (Heo et al., ICLR 2021, section 2). A :class:`Weig
 optimizer, so a baseline reports the same numbers as AdamP. It reads values on the host: call it on logged steps only.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from copy import deepcopy

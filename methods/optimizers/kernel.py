@@ -7,8 +7,6 @@ float32 weights on a CPU. It is called through ctypes, needs no header of torch 
 cannot be compiled, or a tensor is of another kind, the batched form runs.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import hashlib

@@ -1,7 +1,5 @@
 """AdamW with AdamP's weight norms, a test of the paper's explanation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ autograd and ``torch.compile`` can follow the plain loop; a group takes one of t
 how the state and the direction of a step come from a gradient, and how strong the decay is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 

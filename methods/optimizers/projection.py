@@ -9,8 +9,6 @@ code 0.3.0).
 Everything here stays on the device as tensors: the host never reads a decision.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple

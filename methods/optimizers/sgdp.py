@@ -1,7 +1,5 @@
 """SGDP: momentum SGD with updates projected on scale-invariant weights."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 

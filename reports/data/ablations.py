@@ -4,8 +4,6 @@ Each arm of role ``ablation`` is compared with the arm that it changes. Where ab
 make a factorial: its grid of arms is found here too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Comparisons beyond single claims: wins and losses, removals, costs, dose and gain."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

@@ -3,8 +3,6 @@
 From predictions comes which class is taken for which; translations stand line by line beside the reference.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import zipfile

@@ -1,7 +1,5 @@
 """Origin of numbers: code, versions, hardware, seeds, runs, determinism."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

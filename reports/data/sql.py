@@ -3,8 +3,6 @@
 A statement shown beside a number is pasted into ``harness query`` as it stands; nothing is bound from outside.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """The figures of a benchmark: paired seeds, differences, curves, dose and gain."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ The forest plot has one line a comparison, its interval, and at paper scale the 
 a link. The small scatter under a claim has the mechanism's quantity against the gain, as a path of dots.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

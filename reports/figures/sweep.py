@@ -1,7 +1,5 @@
 """Figures of a sweep: tuning budget, history, importance, sensitivity."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

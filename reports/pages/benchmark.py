@@ -1,7 +1,5 @@
 """The page of a benchmark (paired seeds, differences, curves, failures, recipe) and those of its trials."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

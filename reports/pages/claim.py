@@ -1,7 +1,5 @@
 """A claim on its suite's page."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

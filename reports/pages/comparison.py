@@ -1,7 +1,5 @@
 """The page of a table's verdicts: one file with everything that they rest on, and the notebook's view of it."""
 
-from __future__ import annotations
-
 import html
 import math
 import statistics

@@ -1,7 +1,5 @@
 """The pages of the whole site: the first, with a way to every claim, and that of methods and data."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """From templates to pages: addresses, identifiers, escaping, and the two forms of the site."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 A sweep's page shows the arms by tuning budget, the important settings and the verdicts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Identities and toy problems of AdamP and SGDP."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

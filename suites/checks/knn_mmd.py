@@ -1,7 +1,5 @@
 """Identities of KNN-MMD."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import nullcontext
 

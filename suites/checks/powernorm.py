@@ -1,7 +1,5 @@
 """Identities of PowerNorm's released code."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Identities of Region Normalization."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.stats.agreement import Relation, relation_holds
+from harness.stats.records import Relation, relation_holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,4 @@
-"""One reader for folders, zips and tars, without extracting.
-
-No entry can write outside.
-"""
-
-from __future__ import annotations
+"""One reader for folders, zips and tars, without extracting."""
 
 import csv
 import gzip

@@ -11,8 +11,6 @@ Recordings stay in their files.
   file, start, end, label; audio in ``training``, ``testing``, ``evaluation`` with a ``Y`` before the file's name.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

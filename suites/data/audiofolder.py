@@ -1,7 +1,5 @@
 """Recordings in folders or archives: by split and class, by tables of tags, named sets."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

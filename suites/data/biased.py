@@ -4,8 +4,6 @@ Biased-MNIST (Bahng et al., ICML 2020, section 4.2.1) gives each class a backgro
 colour of its class with probability ρ, else another. Without bias ρ is 1/classes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 

@@ -7,8 +7,6 @@ top left corner of the image, ``categories``. Pascal VOC (devkit of VOC2012, sec
 Every image is resized to a square; overlaps of boxes, and so average precision, do not change.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import warnings

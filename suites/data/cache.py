@@ -1,9 +1,4 @@
-"""Cache of decoded arrays in the user's cache folder.
-
-Each array is a file that is mapped into memory; cache libraries store arrays as pickles or copy them.
-"""
-
-from __future__ import annotations
+"""Cache of decoded arrays in the user's cache folder: files that are mapped into memory."""
 
 import hashlib
 import shutil

@@ -4,8 +4,6 @@ The pickles may contain arrays and dictionaries only, since a pickle can run any
 Format: https://www.cs.toronto.edu/~kriz/cifar.html (rows of 3,072 bytes: red, green, blue planes of 32×32).
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ column ``data`` has real and imaginary part of each subcarrier in turn, as a lis
 action: ``ID<n>/<action>/<recording>.csv`` (WiFall) or ``ID<n>/<action>.csv`` (WiGesture).
 """
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections.abc import Mapping

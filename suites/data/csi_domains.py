@@ -4,8 +4,6 @@ Windows are one second of amplitudes. A domain is a person when actions are reco
 identified.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

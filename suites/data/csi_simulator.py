@@ -4,8 +4,6 @@ The channel of subcarrier s at time t is a sum over paths (multipath model, Tse,
 h(t, s) = Σ_static a·exp(−2πi·f_s·τ) + Σ_moving b·exp(−2πi·(f_s·τ + d(t)/λ)). The received amplitude is |h| with noise.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -10,8 +10,6 @@ rises from 12 % to above 60 % (``digits-by-class``, the classes of the test neve
 from its own third of the pictures. Rotated digits would not do: a rotated 6 is a 9, a rotated 0, 1 or 8 is itself.
 """
 
-from __future__ import annotations
-
 import gzip
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Handwritten digits of random size pasted on noise, with their boxes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

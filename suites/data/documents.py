@@ -1,7 +1,5 @@
 """User texts with a class each: a table with a text column, or ``.txt`` files by class."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

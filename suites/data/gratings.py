@@ -4,8 +4,6 @@ The area around a hole determines a picture's phase, orientation and colours, so
 a mean, and holes of a fifth to a half of the picture affect every pixel's neighbourhood.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ Topics quote each other at length: otherwise 44 % of the validation's 8-grams wo
 paragraph is kept once, in its first topic, *before* the split; whole topics then go to one split.
 """
 
-from __future__ import annotations
-
 import importlib
 import re
 from collections.abc import Mapping, Sequence

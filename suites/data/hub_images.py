@@ -4,8 +4,6 @@
 are in the file's schema; ``metadata.csv`` or ``metadata.jsonl`` lists files (``file_name``) and labels.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

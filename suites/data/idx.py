@@ -5,8 +5,6 @@ unsigned byte), the number of dimensions, each dimension as a big-endian 32-bit 
 dimension fastest.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 from dataclasses import dataclass

@@ -1,9 +1,4 @@
-"""Images in folders by class: user folders, archives and named sources.
-
-``<split>/<class>/<name>.png``, or ``<class>/<name>.png`` split at random. Classes may be nested folders.
-"""
-
-from __future__ import annotations
+"""Images in folders: ``<split>/<class>/<name>.png`` or ``<class>/<name>.png``; classes may be nested."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@ The images stay in their files. The labels of the published test are not public:
 test here, as in the papers, and a recipe may move training images to validation.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass

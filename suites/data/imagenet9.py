@@ -6,8 +6,6 @@ ReBias's repository publishes three clusterings as
 ``clusters/9class_imagenet_val.csv`` with the columns path, category, cluster1, cluster2, cluster3.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

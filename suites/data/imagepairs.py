@@ -1,10 +1,4 @@
-"""Images with hole masks, for inpainting; photographs and masks in folders, as folder or archive.
-
-The folders are ``train``, ``val``, ``masks_train``, ``masks_val``. One layout serves user folders and the crops of
-COCO photographs. All are decoded into memory.
-"""
-
-from __future__ import annotations
+"""Images with hole masks: folders ``train``, ``val``, ``masks_train``, ``masks_val``, decoded into memory."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

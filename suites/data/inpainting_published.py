@@ -4,8 +4,6 @@ Images and masks stay in their files. Masks: ``irregular-masks/irregular_mask/di
 ``irregular-masks/mask/testing_mask_dataset/*.png`` to test, as unpacked from their two archives.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

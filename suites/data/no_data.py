@@ -1,7 +1,5 @@
 """Sources that are not loaded as data: nothing, and published weights that networks start from."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from harness.errors import HarnessError

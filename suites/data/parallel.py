@@ -5,8 +5,6 @@ Layouts: a user folder (``paralleltext``), Multi30k (Elliott et al. 2016), and t
 tokenised by Moses and cut by subword-nmt, whose pieces end with ``@@`` inside a word (Sennrich et al. 2016).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path

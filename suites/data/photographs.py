@@ -1,7 +1,5 @@
 """Opening of picture files and cropping of their centres."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 

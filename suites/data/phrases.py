@@ -5,8 +5,6 @@ languages (verbs at the end of German clauses), numbers below a thousand are spe
 quantities, countries and languages come from babel's CLDR.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

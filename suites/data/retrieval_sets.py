@@ -4,8 +4,6 @@ Training never uses classes of the test. None has a published validation split. 
 Splits: the first half of the classes of CUB and Cars trains (Oh Song et al. 2016); the other two list theirs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple

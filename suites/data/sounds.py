@@ -1,7 +1,5 @@
 """Recordings: types of audio sources, and decoding of files to one rate and length."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass

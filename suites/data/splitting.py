@@ -1,9 +1,4 @@
-"""A random split by shares: stratified by class, or by whole groups.
-
-The stream ``split`` draws it.
-"""
-
-from __future__ import annotations
+"""A random split by shares, from the stream ``split``: stratified by class, or by whole groups."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType

@@ -5,8 +5,6 @@ Each kind needs the same skill of a network as its real counterpart: which timbr
 occur in a mixture (``textures``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

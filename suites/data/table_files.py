@@ -1,7 +1,5 @@
 """Tables of data sets: columns of numbers and texts from one or more files."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """User tables: a target column, columns of numbers and of categories, splits."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

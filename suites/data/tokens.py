@@ -8,8 +8,6 @@ Cuts of one file are at line ends, without randomness: the beginning trains, the
 that no passage is on both sides.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 from array import array

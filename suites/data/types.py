@@ -1,7 +1,5 @@
 """Types of data sources: images with labels, and token sequences, by split."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

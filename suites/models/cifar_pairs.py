@@ -4,8 +4,6 @@ Widths and strides as in the code that introduced the pairs (RepDistiller, adopt
 parameter counts for 100 classes are tested.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

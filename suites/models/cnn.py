@@ -1,7 +1,5 @@
 """A plain convolutional network with BatchNorm, so that its convolutions are scale-invariant."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

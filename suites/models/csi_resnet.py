@@ -1,7 +1,5 @@
 """ResNet-18 for channel state information, with embedding and classifier."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

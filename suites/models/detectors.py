@@ -1,7 +1,5 @@
 """Detectors with BatchNorm: CenterNet (Zhou et al., arXiv 1904.07850) and SSD (Liu et al., arXiv 1512.02325)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Embeddings for retrieval: a backbone, pooling, a linear map, unit length."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Models over feature vectors: scikit-learn's estimators, fitted once, a perceptron and a linear model."""
 
-from __future__ import annotations
-
 import importlib
 import itertools
 import warnings

@@ -4,8 +4,6 @@ It is trained as a whole or its head alone. The file is a safetensors file: name
 never read.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

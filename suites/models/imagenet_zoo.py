@@ -1,7 +1,5 @@
 """ImageNet networks of the NKD and USKD tables, from torchvision and timm."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections import OrderedDict
 from dataclasses import dataclass

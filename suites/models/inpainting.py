@@ -3,8 +3,6 @@
 Yu et al., "Region Normalization for Image Inpainting", AAAI 2020; the body is EdgeConnect's (Nazeri et al. 2019).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """ReBias's pair: a target network and one with small receptive field (Bahng et al., ICML 2020)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Residual networks for 8–64 pixels: small ones, and pre-activation ones with more channels instead of depth."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Models without layers: one number, and none for programs with their own."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -3,8 +3,6 @@
 Networks need no changes: forward hooks read the outputs of named modules.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

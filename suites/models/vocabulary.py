@@ -1,7 +1,5 @@
 """Parts of language models: tied vocabulary, positions, norms from slots, weight norm."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

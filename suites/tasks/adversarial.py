@@ -145,10 +145,7 @@ class PGD:
     def perturb(
         self, logits: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, generator: Generator
     ) -> Tensor:
-        """Move images (B, C, H, W) within the ball to raise the cross-entropy.
-
-        ``logits`` is the attacked network, whose parameters get no gradient; random starts are drawn on the CPU.
-        """
+        """Move images (B, C, H, W) within the ball to raise the cross-entropy; random starts are drawn on the CPU."""
         moved = images
         if self.random_start:
             moved = (images + self._start(images, generator)).clamp(0, 1)

@@ -1,7 +1,5 @@
 """Audio tagging and classification: waveforms to tags or to one class."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -178,11 +176,7 @@ class Audio(ShuffledTask):
 
 
 def tag_scores(probabilities: np.ndarray, targets: np.ndarray, threshold: float) -> dict[str, float]:
-    """ROC-AUC, average precision (means over tags) and F1 of (N, C), in percent.
-
-    A tag that is never true has neither area, one that is always true no ROC-AUC: the means omit them; NaN if no tag
-    remains.
-    """
+    """ROC-AUC, average precision (means over tags) and F1 of (N, C), in percent; NaN if no tag counts."""
     from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
     true = targets.any(axis=0)
@@ -199,10 +193,7 @@ def tag_scores(probabilities: np.ndarray, targets: np.ndarray, threshold: float)
 
 
 def class_scores(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Accuracy and macro F1 in percent of probabilities (N, C).
-
-    Targets are (N,); a class absent on both sides has an F1 of 0.
-    """
+    """Accuracy and macro F1 in percent of probabilities (N, C); a class absent on both sides has an F1 of 0."""
     from sklearn.metrics import accuracy_score, f1_score
 
     predicted, classes = probabilities.argmax(1), range(probabilities.shape[1])

@@ -1,10 +1,4 @@
-"""Augmentation of whole batches: a few microseconds an image.
-
-All random numbers of a batch are drawn at once, on the CPU whatever the device, so that a seed means the same
-everywhere.
-"""
-
-from __future__ import annotations
+"""Augmentation of whole batches; its random numbers are drawn on the CPU whatever the device."""
 
 import math
 from dataclasses import dataclass
@@ -84,10 +78,7 @@ def mirrored(batch: int, generator: Generator) -> Tensor:
 
 
 def crop_boxes(batch: int, generator: Generator) -> Tensor:
-    """Random boxes (B, 4) as shares: top, left, height, width; area 8–100 %, aspect 3/4–4/3.
-
-    A box that does not fit is cut to the image, where torchvision draws again.
-    """
+    """Random boxes (B, 4) as shares: top, left, height, width; area 8–100 %, aspect 3/4–4/3, cut to the image."""
     area = torch.empty(batch).uniform_(0.08, 1.0, generator=generator)
     aspect = torch.empty(batch).uniform_(math.log(3 / 4), math.log(4 / 3), generator=generator).exp()
     width = (area * aspect).sqrt().clamp(max=1.0)
@@ -102,10 +93,7 @@ def resized_crop(images: Tensor, generator: Generator) -> Tensor:
 
 
 def enlarged(images: Tensor, boxes: Tensor, padding: str) -> Tensor:
-    """Resize boxes (B, 4) of images bilinearly to the whole image.
-
-    Boxes are top, left, height, width as shares; ``padding`` (``zeros`` or ``reflection``) applies outside the image.
-    """
+    """Resize boxes (B, 4: top, left, height, width as shares) of images bilinearly to the whole image."""
     top, left, height, width = boxes.to(images.device, images.dtype).unbind(1)
     zero = torch.zeros_like(top)
     # affine_grid maps the output's [-1, 1] to the box: scale by its size, shift to its centre.

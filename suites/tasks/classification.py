@@ -1,7 +1,5 @@
 """Image classification: images to class logits, cross-entropy, top-1 accuracy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial

@@ -60,11 +60,7 @@ class CommandOptions:
 
 
 def run(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
-    """Run the program once, to its end, its deadline (OutOfTimeError) or its memory limit.
-
-    Raises:
-        HarnessError: it cannot be started, or its results cannot be read.
-    """
+    """Run the program once: OutOfTimeError at its deadline, HarnessError if it or its results fail."""
     options = build(CommandOptions, task_values(spec.recipe))
     folder = runtime.folder
     resuming = _prepared(folder, options.resumes)

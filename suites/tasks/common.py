@@ -1,7 +1,5 @@
 """Parts shared by tasks: shuffled batches, labelled images, BatchNorm, modes."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager
@@ -45,12 +43,9 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
 
 
 class ShuffledTask(Task):
-    """A task whose epochs are fresh permutations in whole batches.
-
-    The incomplete last batch of an epoch is dropped, since BatchNorm suffers from tiny batches.
+    """A task whose epochs are fresh permutations in whole batches; an incomplete last one is dropped.
 
     Attributes:
-        splits: items by split; ``train`` is shuffled.
         least_batch: fewest items that a batch may have.
         shares: true if several devices may compute the loss, each on its items.
         in_files: true if training items are read from files; their indices then stay on the host.
@@ -334,10 +329,7 @@ def batch_norm_momentum(model: nn.Module, momentum: float | None) -> AbstractCon
 
 
 def calibrate_batch_norms(model: nn.Module, inputs: Iterable[Tensor]) -> None:
-    """Set running statistics of BatchNorm to their average over ``inputs``.
-
-    One forward pass in training mode: the averages are those of the initial network.
-    """
+    """Set running statistics of BatchNorm to their average over ``inputs``."""
     with changed(model.modules(), "training", True), batch_norm_momentum(model, None), torch.no_grad():
         for layer in batch_norms(model):
             layer.reset_running_stats()

@@ -1,7 +1,5 @@
 """Debiasing by ReBias: a target network kept independent of a biased one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -115,10 +113,7 @@ class Debiasing(ImageTask):
 
     @torch.no_grad()
     def median_distances(self, epoch: int) -> tuple[float, float]:
-        """Median distances of features on a quarter epoch: the kernels' σ.
-
-        As released: in training mode, distances of items to themselves included.
-        """
+        """Median distances of features on a quarter epoch: the kernels' σ, in training mode as released."""
         distances: tuple[list[Tensor], list[Tensor]] = ([], [])
         for batch in islice(self.batches(epoch), int(SIGMA_SHARE * self.steps_per_epoch()) + 1):
             for network, own in zip((self.model.target, self.model.biased), distances, strict=True):
@@ -151,10 +146,7 @@ class Debiasing(ImageTask):
         return TargetDiagnostic(self.model.target)
 
     def mechanisms(self) -> dict[str, float]:
-        """Shares right in 0–1 of both networks, on biased and unbiased images.
-
-        Biased images are test images like the training's, unbiased ones those of validation.
-        """
+        """Shares right in 0–1 of both networks, on biased (test) and unbiased (validation) images."""
         networks = {"target": self.model.target, "biased_network": self.model.biased}
         splits = {"biased": "biased", "unbiased": "validation" if "validation" in self.splits else "test"}
         with evaluating(self.model):
@@ -188,10 +180,9 @@ class TargetDiagnostic(WeightDiagnostic):
 
 
 def cell_accuracy(correct: np.ndarray, labels: np.ndarray, groups: np.ndarray, least: int) -> float:
-    """Unbiased accuracy in percent: mean over groupings of the mean accuracy of a pair.
+    """Unbiased accuracy in percent: mean over groupings (N, R) of the mean accuracy of a pair of class and group.
 
-    ``groups`` (N, R) is the bias of each item under R groupings (texture clusters), as in the released evaluator; a
-    pair is of class and group and counts with ``least`` items (HarnessError if no pair does).
+    A pair counts with ``least`` items, as in the released evaluator; HarnessError if none does.
     """
     means = []
     for grouping in groups.T:

@@ -5,8 +5,6 @@ resizes 8-bit integers in a third of Pillow's time; one pixel of two hundred the
 Every function may be called by several threads.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -90,10 +88,7 @@ def pixels(file: Path) -> Array:
 
 @cache
 def jpeg_decoder() -> Callable[[Tensor], Tensor] | None:
-    """torchvision's operator from bytes (N,) to colours (3, H, W), if available.
-
-    The Python function warns of its deprecation at every call; without the operator images are equal, but slower.
-    """
+    """torchvision's operator from bytes (N,) to colours (3, H, W), if available: faster, with equal pixels."""
     try:
         from torchvision.io import ImageReadMode
 
@@ -112,10 +107,7 @@ def resized(image: Array, height: int, width: int) -> Array:
 
 
 def decode_mask(file: Path, size: int, white: bool) -> Array:
-    """Read a mask file as (1, size, size), 1 = hole; ``white`` false: black is the hole.
-
-    Resized with nearest, thresholded at above 0 as released.
-    """
+    """Read a mask file as (1, size, size), 1 = hole; ``white`` false: black is the hole."""
     picture = opened(file, "L", str(file), "a mask").resize((size, size), Image.Resampling.NEAREST)
     lit = np.asarray(picture)[None] > 0
     return (lit if white else ~lit).astype(np.uint8)

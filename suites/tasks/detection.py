@@ -1,7 +1,5 @@
 """Object detection by CenterNet or SSD, scored by COCO's average precision."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -121,10 +119,7 @@ class DetectionOptions:
 
 
 class ObjectDetection(ShuffledTask):
-    """Boxes and classes of objects by CenterNet's or SSD's loss.
-
-    ``zoom-flip`` takes a square window of 60–140 % of the side before mirroring half of the images.
-    """
+    """Boxes and classes by CenterNet's or SSD's loss; ``zoom-flip`` takes windows of 60–140 % of the side."""
 
     metadata = TaskMetadata(
         name="detection",
@@ -183,10 +178,7 @@ class ObjectDetection(ShuffledTask):
         return centernet_detections((outputs[0], outputs[1], outputs[2]), most, CenterNet.stride)
 
     def scores(self, split: str) -> Evaluation:
-        """Average precision in 0–100 over overlaps .50–.95 and at .50.
-
-        The dummy baseline predicts the most frequent class and the mean training box on every image.
-        """
+        """Average precision in 0–100 (overlaps .50–.95, and .50); the baseline is the mean training box."""
         part, classes = self.splits[split], len(self.data.classes)
         chunks = torch.arange(len(part)).split(self.recipe.eval_batch)
         taken = self.loader.ahead(part.reading(places.tolist()) for places in chunks)

@@ -1,9 +1,4 @@
-"""Losses and detections of CenterNet and SSD.
-
-CenterNet: Zhou et al., arXiv 1904.07850. SSD: Liu et al., ECCV 2016, sections 2.2 and 3.
-"""
-
-from __future__ import annotations
+"""Losses and detections of CenterNet (arXiv 1904.07850) and SSD (ECCV 2016, sections 2.2 and 3)."""
 
 import math
 from collections.abc import Sequence
@@ -22,11 +17,7 @@ Detection = tuple[Tensor, Tensor, Tensor]
 
 
 def radius(height: float, width: float, least: float = NEAR) -> float:
-    """Largest corner shift that keeps an overlap of ``least`` with the box.
-
-    The smallest of three cases (Law & Deng 2018, section 3.2), each as the exact root of its quadratic: both corners
-    move inwards, outwards, or the same way.
-    """
+    """Largest corner shift that keeps an overlap of ``least`` with the box (Law & Deng 2018, section 3.2)."""
     total, area = height + width, height * width
     same = (total - math.sqrt(total**2 - 4 * area * (1 - least) / (1 + least))) / 2
     inwards = (total - math.sqrt(total**2 - 4 * area * (1 - least))) / 4
@@ -161,10 +152,7 @@ def ssd_loss(outputs: tuple[Tensor, Tensor], boxes: Sequence[Target], defaults: 
 
 
 def suppress(boxes: Tensor, scores: Tensor, classes: Tensor, threshold: float) -> Tensor:
-    """Non-maximum suppression per class; indices of kept boxes, best first.
-
-    ``threshold`` is the largest overlap with a better box of the class.
-    """
+    """Non-maximum suppression per class above an overlap of ``threshold``; indices of kept boxes, best first."""
     # Not torchvision's batched_nms: it separates the classes by an offset, which rounds the corners.
     kept = torch.zeros_like(classes, dtype=torch.bool)
     for label in classes.unique():

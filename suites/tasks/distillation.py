@@ -1,7 +1,5 @@
 """Distillation: image classification by an objective, with or without a teacher."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -263,11 +261,7 @@ class Distillation(ImageTask):
         }
 
     def _compared_gap(self, held: inputs.DistillationBatch) -> Tensor:
-        """Mean gap |Σ T − Σ S| of the compared non-target sums.
-
-        At the objective's temperature. NKD and DKD drop the target before the softmax; others compare parts of the
-        whole softmax.
-        """
+        """Mean gap |Σ T − Σ S| of the compared non-target sums; NKD and DKD drop the target before the softmax."""
         hyper = self.context.slots["objective"].hyper_parameters
         name = self.context.slots["objective"].name
         normalises = name == "dkd" or (name == "nkd" and hyper["normalise"] and hyper["mask"] == "others")

@@ -1,7 +1,5 @@
 """Image inpainting: the content of a hole from its surroundings."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -247,10 +245,7 @@ class Inpainting(ShuffledTask):
         return next(self.evaluation_batches(split, self.recipe.eval_batch))[1]
 
     def mechanisms(self) -> dict[str, float]:
-        """Hole PSNR over mean and diffusion fills (dB), effect of batch mates.
-
-        ``batch_mates`` is the mean distance, in holes, between predictions in the evaluation batch and alone.
-        """
+        """Hole PSNR over mean and diffusion fills (dB), mean distance in holes that batch mates cause."""
         batch, scores = self._held_out(), self.validated
         singles = zip(batch.images.split(1), batch.holes.split(1), strict=True)
         with evaluating(self.model):
@@ -276,7 +271,6 @@ class Inpainting(ShuffledTask):
 class RegionDiagnostic(LatestDiagnostic):
     """Diagnostics of statistics shifted by holes and of RN-L's regions.
 
-    Called at every update, it measures after the generator's. ``forward`` passes fixed images through the network;
     ``random_region`` reports the overlap of a random region of equal share instead of RN-L's own.
     """
 

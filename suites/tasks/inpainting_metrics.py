@@ -1,7 +1,5 @@
 """Distances between images: PSNR, SSIM, L1, over whole images and holes."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,10 +21,7 @@ def psnr(error: Tensor) -> Tensor:
 
 
 def ssim_map(a: Tensor, b: Tensor, window: int = WINDOW) -> Tensor:
-    """Structural similarity (Wang et al. 2004) at places inside, (B, C, H−w+1, W−w+1).
-
-    As released: a uniform window, sample covariances, K1 0.01, K2 0.03, range 1.
-    """
+    """Structural similarity (Wang et al. 2004) inside, (B, C, H−w+1, W−w+1), uniform window as released."""
     count = window * window
 
     def mean(x: Tensor) -> Tensor:
@@ -87,10 +82,7 @@ def fill_mean(images: Tensor, hole: Tensor) -> Tensor:
 
 
 def fill_diffusion(images: Tensor, hole: Tensor, sweeps: int = 60) -> Tensor:
-    """Fill each hole harmonically: every pixel the mean of its neighbours.
-
-    Jacobi sweeps from a coarse solution at half the side, so that wide holes converge.
-    """
+    """Fill each hole harmonically: Jacobi sweeps from a coarse solution at half the side."""
     height, width = images.shape[2:]
     valid = 1 - hole
     if min(height, width) < 8 or height % 2 or width % 2:

@@ -1,7 +1,5 @@
 """Language modelling: the next token of running text, scored by perplexity."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The quantities are those of the explanation in Shen et al., "PowerNorm", ICML 20
 batch's statistics from the running ones, changes of the divisor between consecutive steps, sizes of gradients.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Any
@@ -167,10 +165,7 @@ class NormDiagnostic:
 
 
 def distance(batch: Tensor, reference: Tensor) -> Tensor:
-    """Distance of a batch's statistics from references, both (2 or 3, C).
-
-    Rows are mean (in deviations of the reference), variance and perhaps mean square (relative).
-    """
+    """Distance of statistics (2 or 3, C) from references: mean in deviations, variance, mean square relative."""
     scale = torch.stack([reference[1].sqrt(), *reference[1:]]).clamp(min=1e-12)
     return (batch - reference).abs() / scale
 

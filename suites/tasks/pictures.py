@@ -3,8 +3,6 @@
 Colour is never the only sign: wrong items have a cross in the corner, true ones a dashed frame.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,10 +19,7 @@ RIGHT, WRONG, TRUTH, DETECTED, PAPER = (46, 158, 107), (207, 75, 87), (59, 130, 
 
 
 def as_pixels(images: Tensor, mean: Tensor, std: Tensor) -> list[Pixels]:
-    """Convert images (N, C, H, W) normalised by ``mean`` and ``std`` to (H, W, 3) arrays.
-
-    A single channel becomes grey; of several the first three are taken.
-    """
+    """Convert normalised images (N, C, H, W) to (H, W, 3) arrays of the first three channels, or grey."""
     shown = ((images * std + mean).clamp(0, 1) * 255).round().byte().cpu().numpy()
     shown = shown[:, :3] if shown.shape[1] >= 3 else np.repeat(shown[:, :1], 3, axis=1)
     return [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in shown]

@@ -1,7 +1,5 @@
 """Scores of predicted probabilities and numbers, with those of the dummy baseline."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ A record has perhaps a step, a split, and numbers by name. The numbers of a tria
 them, or from the record in which a named one is best.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import math

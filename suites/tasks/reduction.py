@@ -4,8 +4,6 @@ After UMAP has compiled and run in a process, torch trains several times slower 
 and an embedding is the same for all arms of a seed: so it is computed beside the trial and cached.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -49,10 +47,7 @@ def _embed(flat: Amplitudes, dimensions: int, random_state: int) -> Amplitudes:
 
 
 class _Process:
-    """The shared process of all embeddings: UMAP compiles for half a minute.
-
-    It ends with its standard input, so it never outlives the trial's process.
-    """
+    """The shared process of all embeddings: UMAP compiles for half a minute. It ends with its input."""
 
     def __init__(self) -> None:
         threads = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")

@@ -1,7 +1,5 @@
 """Image retrieval by metric learning, scored by Recall@k on unseen classes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -33,10 +31,7 @@ SHOWN, NEAREST = 6, 5  # queries of the picture, and neighbours of each
 
 
 class Triplets(nn.Module):
-    """Mean triplet loss over the semi-hard triplets of a batch: Schroff et al. 2015, equation 3.
-
-    In these the negative is farther than the positive, within the margin, by Euclidean distance of unit embeddings.
-    """
+    """Mean triplet loss over the semi-hard triplets of a batch: Schroff et al. 2015, equation 3."""
 
     def __init__(self, margin: float) -> None:
         super().__init__()
@@ -191,10 +186,7 @@ def _some(places: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 
 def neighbours(queries: Tensor, gallery: Tensor | None, most: int, batch: int) -> Tensor:
-    """Indices of the ``most`` nearest gallery items (G, D) per query (Q, D), by exact cosine similarity.
-
-    Without a gallery: among the queries themselves, each without itself. ``batch`` queries are compared at a time.
-    """
+    """Indices of the ``most`` nearest gallery items (G, D) per query (Q, D), by exact cosine similarity."""
     others = queries if gallery is None else gallery
     most = min(most, len(others) - (gallery is None))
     nearest = []

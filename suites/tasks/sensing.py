@@ -1,7 +1,5 @@
 """Cross-domain Wi-Fi sensing: adaptation from a source to a target with shots."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, fields

@@ -152,11 +152,7 @@ def scores(epochs: Epochs, rule: StoppingRule, labels: Labels, options: SensingO
 def alignment(
     source: Tensor, source_labels: Tensor, target: Tensor, labels: Tensor, classes: int, seed: int
 ) -> dict[str, float]:
-    """Embeddings of two domains in hindsight.
-
-    ``mmd_over_floor.whole`` is the MK-MMD of the domains over that of two random halves of the source;
-    ``mmd_over_floor.classes`` the mean over classes of the same within a class.
-    """
+    """MK-MMD of two domains over that of two halves of the source: ``whole``, and the mean over ``classes``."""
     by_class = class_alignment(source, source_labels, target, labels, classes, seed=seed)
     ratios = by_class.mmd / by_class.floor
     with torch.no_grad():

@@ -22,10 +22,7 @@ SPECIAL = ("<pad>", "</s>", "<unk>")
 
 
 class BytePairs:
-    """Byte-pair encoding (Sennrich et al. 2016) of words with leading blanks.
-
-    Decoding restores the text. Trained on the text of both languages, with at most ``merges`` merged pairs.
-    """
+    """Byte-pair encoding (Sennrich et al. 2016) of words with leading blanks, of at most ``merges`` pairs."""
 
     def __init__(self, lines: Iterable[str], merges: int) -> None:
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -55,10 +52,7 @@ class BytePairs:
 
 
 class Pieces:
-    """Blank-separated pieces of both languages' training text, most frequent first.
-
-    Pieces that end with ``joiner``, such as ``@@``, continue in the next piece; it is empty if pieces are words.
-    """
+    """Blank-separated pieces, most frequent first; those that end with ``joiner`` continue in the next."""
 
     def __init__(self, lines: Iterable[str], joiner: str) -> None:
         counts = Counter(piece for line in lines for piece in line.split())
@@ -98,11 +92,7 @@ class BeamSearch:
     padding: int
 
     def search(self, model: Transformer, source: Tensor, limit: int) -> list[list[int]]:
-        """Return the best translation of each row (B, S), padded, without the end token.
-
-        A sentence is done when ``beam`` hypotheses are finished, or at the ``limit`` of tokens, where the open ones are
-        ended.
-        """
+        """Return the best translation of each row (B, S), padded, of at most ``limit`` tokens, without the end."""
         caches = model.start(source, self.beam)
         first = torch.arange(len(source), device=source.device)[:, None] * self.beam
         scores = torch.full((len(source), self.beam), -torch.inf, device=source.device)

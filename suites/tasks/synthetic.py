@@ -8,8 +8,6 @@ loop; the reported score is then drawn, not learned::
 where a is shared by the arms of a seed (pairing removes it) and b belongs to the arm with that ``noise_key``.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator

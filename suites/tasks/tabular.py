@@ -80,10 +80,7 @@ class Encoding:
 
 
 def classes_of(table: TableData) -> tuple[str, ...]:
-    """Classes of a target over all splits: numbers by size, texts alphabetically.
-
-    A single class, or too many different numbers, are a HarnessError.
-    """
+    """Classes of a target over all splits (else HarnessError): numbers by size, texts alphabetically."""
     targets = np.concatenate([split.targets for split in table.splits.values()])
     values = np.unique(targets)
     if len(values) < 2:

@@ -1,9 +1,4 @@
-"""The target of an adaptation: labelled shots, and windows with hidden labels.
-
-Only final scores, hindsight and arms that declare the leak read the hidden labels.
-"""
-
-from __future__ import annotations
+"""The target of an adaptation: labelled shots, and windows with hidden labels that only scores may read."""
 
 from dataclasses import dataclass
 
@@ -23,13 +18,11 @@ from suites.tasks.sensing_scores import SensingOptions
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """A target after its shots were drawn.
+    """A target of windows (N, T, S) after its shots were drawn.
 
     Attributes:
-        amplitudes: every window, (N, T, S).
         support, support_labels: places of the shots, (K,), and their classes.
         rest: places of the windows that are aligned and scored, (R,); none of a shot's recording.
-        recordings, items: their recordings and their numbers in the whole source, (R,).
         hidden: their classes, (R,): for scoring, for measurements in hindsight, and for arms that declare the leak.
     """
 
@@ -43,10 +36,7 @@ class Target:
 
 
 def draw_shots(domain: CsiDomain, shots: int, streams: Streams, permute_hidden: bool) -> Target:
-    """Draw ``shots`` windows a class, each from a separate recording (else HarnessError).
-
-    ``permute_hidden`` permutes the classes of all other windows.
-    """
+    """Draw ``shots`` windows a class, each from a separate recording (else HarnessError)."""
     try:
         split = choose_support(domain.labels, domain.recordings.tolist(), shots, streams.numpy("split", "support"))
     except ValueError as error:
@@ -91,10 +81,7 @@ def _choose(target: Target, space: Amplitudes, classes: int, options: SensingOpt
 
 
 def purities(target: Target, classes: int, options: SensingOptions) -> dict[str, float]:
-    """Purity of help sets from raw, static and motion features, in hindsight.
-
-    ``skill`` is (purity − 1/C)/(1 − 1/C): 0 at chance, 1 if every label is right.
-    """
+    """Purity of help sets by three features, in hindsight; ``skill`` is (purity − 1/C)/(1 − 1/C)."""
     report: dict[str, float] = {}
     for kind in FEATURES:
         values = item_features(target.amplitudes, kind).astype(np.float32)

@@ -1,7 +1,5 @@
 """Text classification with a vocabulary of the training texts."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Translation of sentences by an encoder-decoder model, scored by BLEU and chrF."""
 
-from __future__ import annotations
-
 import copy
 import json
 import math
@@ -33,10 +31,7 @@ SIDES, ORDER = ("text", "images"), 10.0
 
 @dataclass(frozen=True, slots=True)
 class TranslationBatch:
-    """Token numbers of sentence pairs: source (B, S), decoder input and targets (B, T).
-
-    ``count``, of target tokens without padding, is counted on the host to save a device synchronisation.
-    """
+    """Token numbers of sentence pairs: source (B, S), decoder input and targets (B, T), ``count`` without padding."""
 
     tokens: Tensor
     inputs: Tensor
@@ -77,10 +72,7 @@ class TranslationOptions:
 
 
 class Translation(Task):
-    """Label-smoothed cross-entropy a target token, over batches of similar length.
-
-    Batches are formed once a training and come in a new order in each epoch. A beam of one is greedy decoding.
-    """
+    """Label-smoothed cross-entropy a target token, over batches of similar length; a beam of one is greedy."""
 
     metadata = TaskMetadata(
         name="translation",
@@ -162,10 +154,7 @@ class Translation(Task):
         return StepResult(loss)
 
     def _gradient(self, batch: TranslationBatch, smoothing: float, total: int) -> tuple[Tensor, Tensor]:
-        """Return a loss as a constant, and a zero with its gradient.
-
-        The batch's graph is freed.
-        """
+        """Return a loss as a constant, and a zero with its gradient; the batch's graph is freed."""
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         loss = self._loss(batch, smoothing) / total
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
@@ -178,10 +167,7 @@ class Translation(Task):
         return F.cross_entropy(logits, wanted, ignore_index=PADDING, label_smoothing=smoothing, reduction="sum")
 
     def evaluate(self, split: str) -> Evaluation:
-        """BLEU, chrF and nats a target token; ``trivial`` copies the source.
-
-        The test uses the mean of the weights after the last ``average`` epochs, if set.
-        """
+        """BLEU, chrF and nats a target token; weights are the mean over ``average`` epochs, ``trivial`` copies."""
         if split not in self.texts:
             return Evaluation({})
         text = self.texts[split]

@@ -1,7 +1,5 @@
 """Who may import whom: the rules hold, and each of them refuses a planted violation."""
 
-from __future__ import annotations
-
 import ast
 import os
 import shutil

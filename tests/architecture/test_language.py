@@ -1,7 +1,5 @@
 """The language check: each rule refuses a planted violation, and plain text passes."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from pathlib import Path

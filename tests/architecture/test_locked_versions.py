@@ -1,7 +1,5 @@
 """Locked versions are complete, and within the ranges of pyproject."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 import tomllib

@@ -1,7 +1,5 @@
 """A configuration for every registered task, run as a worker runs it."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Tiny copies of every data source: a user's own folder of each layout, and those of ``suites.fixtures``."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Mapping
 from itertools import product

@@ -1,7 +1,5 @@
 """Random batches for the training losses."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

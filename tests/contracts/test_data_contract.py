@@ -5,8 +5,6 @@ a fixed checksum is its layout's reader behind that checksum: read where HARNESS
 of another content.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping

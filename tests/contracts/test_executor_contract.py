@@ -1,7 +1,5 @@
 """The contract of every executor: outcomes, failures, crashes, deadlines, progress."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import threading

@@ -1,7 +1,5 @@
 """Every registered method: builds with its defaults, takes a step, repeats it, and goes on from a saved state alike."""
 
-from __future__ import annotations
-
 import copy
 import importlib.util
 import io

@@ -1,7 +1,5 @@
 """Every registered model at a tiny size: a function of the seed, forward and back, its state saved and loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Every registered task: repeats itself, resumes, declares its metrics, refuses bad options, learns from targets."""
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import json

@@ -1,7 +1,5 @@
 """Examples of the README and of the pages about sweeps and tables; links."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

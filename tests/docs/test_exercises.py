@@ -1,7 +1,5 @@
 """The exercises of CONTRIBUTING: each in a copy of the tree, in the stated number of files, then all run once."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Every section of docs/general-tasks.md: its data, its suite and its verdicts."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

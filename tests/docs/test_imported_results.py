@@ -1,7 +1,5 @@
 """The worked example of docs/imported-results.md: its files are written, its commands run, its lines come out."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path

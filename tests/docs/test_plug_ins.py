@@ -1,7 +1,5 @@
 """The package of docs/plug-ins.md, installed as its reader would and run."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -4,8 +4,6 @@ No Jupyter is needed: the notebook's cells run one after another in this process
 output, and what was committed as such must still come out.
 """
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import io

@@ -1,7 +1,5 @@
 """The pages of the docs that speak of code: the glossary, the commands, the architecture."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 import inspect

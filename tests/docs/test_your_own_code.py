@@ -1,7 +1,5 @@
 """docs/your-own-code.md: its table, its script and its file give verdicts as typed; the released suites validate."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import subprocess

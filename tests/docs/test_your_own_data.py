@@ -1,7 +1,5 @@
 """Every layout of docs/your-own-data.md: its tree is made, its suite file runs, and a broken folder is one message."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

@@ -1,7 +1,5 @@
 """A copy of the source folders, in which examples are tried."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

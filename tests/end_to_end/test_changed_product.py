@@ -1,7 +1,5 @@
 """A teacher whose trained weights were edited: no student uses it, and it is trained again."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Ray nodes on this machine with logical GPUs: trials spread; a node dies, joins late, has other code or no token."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -1,7 +1,5 @@
 """A trial on two devices through Ray Train, here two CPU processes: the numbers are those of one device."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from collections.abc import Callable

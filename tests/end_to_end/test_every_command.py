@@ -1,7 +1,5 @@
 """Every command once, end to end, on a store of one run."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Callable
 from pathlib import Path

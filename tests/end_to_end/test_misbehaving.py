@@ -1,7 +1,5 @@
 """Trials that misbehave: each is a row with a status and a cause, the run goes on, and no process is left behind."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import textwrap

@@ -1,7 +1,5 @@
 """Preflight as a user runs it: real configurations on tiny published formats, exit codes, failures by name."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Two public training programs as arms of the suite in docs/your-own-code.md."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import sysconfig

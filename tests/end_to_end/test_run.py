@@ -1,7 +1,5 @@
 """The harness as a user runs it: real processes, real kills, the numbers compared to the last bit."""
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import json

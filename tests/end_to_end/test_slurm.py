@@ -3,8 +3,6 @@
 Short programs on PATH stand in for SLURM's; shell, Ray and harness are real.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -1,7 +1,5 @@
 """The tuned protocol on the command line: two arms of a known suite differ in rates alone."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

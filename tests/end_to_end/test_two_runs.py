@@ -1,7 +1,5 @@
 """Two commands that want the same trials at the same time: each trial is measured once, whatever happens to either."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

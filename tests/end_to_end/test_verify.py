@@ -1,7 +1,5 @@
 """``harness verify``: a refactored core adopts what is stored, one in which a number changed refuses."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

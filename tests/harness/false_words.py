@@ -1,7 +1,5 @@
 """False positives of suites over many simulations."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

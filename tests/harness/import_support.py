@@ -1,7 +1,5 @@
 """External results as their programs and clients write them."""
 
-from __future__ import annotations
-
 import csv
 import json
 import logging

@@ -1,7 +1,5 @@
 """Recompute stored verdicts from stored trials."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import replace

@@ -6,8 +6,6 @@ and what they cost. A few of the suites really run through ``harness run``; what
 for them.
 """
 
-from __future__ import annotations
-
 import json
 import shlex
 import subprocess

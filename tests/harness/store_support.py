@@ -1,7 +1,5 @@
 """Events and processes that the store's tests share."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Stores of real runs, for tests of tables, trackers and differences."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ Tests about processes (kills, signals, several at once), about how a command sta
 for itself (the order of sets of names) use fresh ones.
 """
 
-from __future__ import annotations
-
 import atexit
 import gc
 import json

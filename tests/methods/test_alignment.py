@@ -1,7 +1,5 @@
 """MK-MMD and the adaptation losses: vectors, plain formulas, gradients, extremes, contract."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """The help set: what it selects, that it never sees a hidden label, UMAP's start, the split by recording, KNN alone."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray

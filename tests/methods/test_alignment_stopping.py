@@ -1,7 +1,5 @@
 """KNN-MMD's stopping rule against a plain transcription."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

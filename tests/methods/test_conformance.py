@@ -1,7 +1,5 @@
 """The conformance runner: reference vectors pass, malformed ones miss."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The bare losses: reference vectors, plain float64 formulas, gradients, extremes, the facts of the fact sheet."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """The objectives as modules: weights, ablations, state, mechanisms."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

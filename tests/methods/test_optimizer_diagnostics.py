@@ -1,7 +1,5 @@
 """The weight diagnostic on weights with known answers, for any optimizer."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -27,11 +25,6 @@ class Mixed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.norm(self.conv(x)).relu().flatten(1))
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
 
 
 def test_roles() -> None:

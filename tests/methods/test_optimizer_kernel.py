@@ -1,7 +1,5 @@
 """The C kernel of AdamP and SGDP: the plain loop's numbers, whatever the options, threads, layouts and machine."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """AdamW with AdamP's norms: directions of AdamW, norms of AdamP, nothing where the projection would not fire."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor, nn

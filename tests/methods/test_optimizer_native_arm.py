@@ -1,7 +1,5 @@
 """The C kernel as an arm's choice: ``optimizer: {name: adamp, native: true}`` in a suite file."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

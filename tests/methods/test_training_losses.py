@@ -1,7 +1,5 @@
 """The contract of all training losses: objectives and adaptations."""
 
-from __future__ import annotations
-
 import copy
 import importlib
 import inspect

@@ -8,8 +8,6 @@ its memory is its own; ``seconds`` and ``processor`` begin after its imports, ``
 end. ``test_costs.py`` counts the work of the same stages at small sizes.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math
@@ -210,6 +208,7 @@ def command(name: str, *arguments: object, database: Path) -> None:
 def dispatch(folder: Path, size: Size) -> None:
     """Dispatch as many jobs as there are trials; the second half depends on the first."""
     from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
+    from harness.execute.executors.base import Progress
     from harness.execute.worker import Job
     from harness.plan.planning import Selection, make_plan
     from harness.store import Outcome
@@ -243,8 +242,6 @@ def dispatch(folder: Path, size: Size) -> None:
 
         def shutdown(self) -> None:
             return
-
-    from harness.execute.executors.base import Progress
 
     spec = make_plan(load_suite(folder / "growing.yaml"), Selection(seeds=(0,))).trials[0].spec
     half = size.trials // 2

@@ -4,8 +4,6 @@ Counted are calls of functions (by ``cProfile``, in the calling thread), importe
 operations on tensors: they are the same on a loaded machine. ``growth.py`` prints the times.
 """
 
-from __future__ import annotations
-
 import cProfile
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Pages as trees of what matters to a test."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A store as a run writes it, with verdicts of its numbers."""
 
-from __future__ import annotations
-
 import json
 import math
 import random

@@ -1,7 +1,5 @@
 """The shipped suites with results whose truth is known: scores that follow from names, judged by the judge itself."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path

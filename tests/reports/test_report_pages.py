@@ -1,7 +1,5 @@
 """Content of the pages: escaped, linked, with the statement of every number."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

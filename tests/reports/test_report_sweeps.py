@@ -1,7 +1,5 @@
 """Figures and statements of a sweep's page, from a real sweep."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Numbers and sentences, ablations' parents, factorial grids."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import fields, replace
 from pathlib import Path

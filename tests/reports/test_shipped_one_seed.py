@@ -1,7 +1,5 @@
 """The shipped suites' pages where no interval exists yet: a first look with `--seeds 1`, and smoke."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Strategies of hostile inputs: valid bytes, trees, tables, folders and command lines, changed a little."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import json

@@ -1,7 +1,5 @@
 """Read a hostile file as a trial would: ``python -m fuzz_read layout|weights JSON``; exit code 2 with one message."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Runs that meet faults: how they start, which trials have finished, and their numbers."""
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import json

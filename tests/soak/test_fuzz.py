@@ -6,8 +6,6 @@ that was sent and writes nothing outside its folder.
     HARNESS_FUZZ_MINUTES=60 pytest tests/soak/test_fuzz.py -m slow -s
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

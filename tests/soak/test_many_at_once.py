@@ -1,7 +1,5 @@
 """Three writers and ten readers of one database: all finish, and no answer goes back in time."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -6,8 +6,6 @@ After each fault every finished trial must still be in the log, once, and the da
 command's message must be no traceback; in the end the numbers are those of an undisturbed run, to the last bit.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

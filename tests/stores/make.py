@@ -1,7 +1,5 @@
 """Write the store of this version for the tests of later ones: python tests/stores/make.py VERSION, once a release."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import shutil

@@ -1,7 +1,5 @@
 """A trial in a few lines, without the engine."""
 
-from __future__ import annotations
-
 import importlib
 import itertools
 from collections.abc import Callable, Mapping

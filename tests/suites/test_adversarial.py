@@ -1,7 +1,5 @@
 """PGD stays in its ball and finds the known worst point; adversarial training learns; WRN has its published size."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Harmonic filters and scores against their formulas; the three published layouts; learning."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Bindings and recipes of the suites stay fair."""
 
-from __future__ import annotations
-
 from functools import cache
 from itertools import pairwise
 from typing import Any

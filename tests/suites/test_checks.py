@@ -1,7 +1,5 @@
 """Every suite's checks: bound to claims in the claims' units, true as they are, false once their option is turned."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import math

@@ -1,7 +1,5 @@
 """The claims beside the suites are the fact file's, word for word."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

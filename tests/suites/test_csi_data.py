@@ -4,8 +4,6 @@ Document: WiFall/README.md (RS2002/KNN-MMD) and WiGesture/README.md (RS2002/CSI-
 local_timestamp, data; ``data`` holds 104 numbers a row, a[2i] + a[2i+1]j the value of subcarrier i; folders as there.
 """
 
-from __future__ import annotations
-
 import os
 import tarfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Folders of images: archives, splits, the cache, damaged copies."""
 
-from __future__ import annotations
-
 import os
 import tarfile
 import zipfile

@@ -4,8 +4,6 @@ Documents: https://www.cs.toronto.edu/~kriz/cifar.html; the README files of CUB-
 the fields of cars_annos.mat as its devkit lists them.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import pickle

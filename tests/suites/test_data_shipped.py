@@ -1,7 +1,5 @@
 """Digits, digits by class and help topics: disjoint splits, streams, leaks, damaged files."""
 
-from __future__ import annotations
-
 import gzip
 from pathlib import Path
 from typing import Any

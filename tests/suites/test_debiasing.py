@@ -1,7 +1,5 @@
 """HSIC equals its formulas; biased images have their shares; ReBias updates in turn; published formats are read."""
 
-from __future__ import annotations
-
 import gzip
 import os
 import struct

@@ -1,7 +1,5 @@
 """Boxes, targets and losses against written-out ones; COCO's and VOC's layouts; average precision; learning."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Distillation: every objective, teachers, trained weights, mechanisms, model sizes."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Texts with classes: the layouts that are read, the vocabulary, and what networks and estimators learn."""
 
-from __future__ import annotations
-
 import json
 from itertools import product
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Every task that reads files in training: the same batches for any number of threads, and after a resumption."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import threading

@@ -1,7 +1,5 @@
 """Fine-tuning of given weights: what a file must hold, what is replaced or frozen, and what identifies a trial."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tiny copies of the published sets: every source of a published recipe has one, and its own loader reads it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

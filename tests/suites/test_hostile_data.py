@@ -1,7 +1,5 @@
 """Hostile data: one message that names the file, no hang, no full memory."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import json

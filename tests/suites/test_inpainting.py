@@ -1,7 +1,5 @@
 """Inpainting: the task's contract, its metrics against the field's library, its data as published, its networks."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import replace

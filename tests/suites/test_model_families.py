@@ -1,7 +1,5 @@
 """Models: published sizes, scale-invariance of what should have it, memory and relative positions, weight files."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ whose result has as many entries as a device must first count (``nonzero``, a ma
 that copy to the host.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Parts of a suite that are files of the user: optimizers, norms and data, trained and judged like any."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

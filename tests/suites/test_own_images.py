@@ -1,7 +1,5 @@
 """User images: flat and nested folders split at random, and the layouts of Hugging Face's data sets."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """User text: token files, one file that is cut in three, words and characters, messages."""
 
-from __future__ import annotations
-
 import gzip
 from itertools import chain
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Artifacts of trials: detections, neighbours, translations, predictions."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Cross-domain sensing: learns, repeats itself, and knows nothing of the target's hidden labels."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from textwrap import dedent
 from typing import Any

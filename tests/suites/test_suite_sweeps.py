@@ -1,7 +1,5 @@
 """The shipped ``sweep:`` sections: what they tune, that every draw is a trial, and that they run to a judged end."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

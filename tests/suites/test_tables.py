@@ -1,7 +1,5 @@
 """User tables: reading and splitting, and what networks and estimators learn of them."""
 
-from __future__ import annotations
-
 import gzip
 import math
 from collections.abc import Mapping

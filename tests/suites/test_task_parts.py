@@ -1,7 +1,5 @@
 """Parts of the tasks against what they claim: augmentation, mixing, frozen BatchNorm, recall, memory, unigrams."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

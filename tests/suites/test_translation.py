@@ -4,8 +4,6 @@ Documents of the formats: the README of multi30k/dataset (one sentence a line, g
 whose word goes on end with ``@@``), and prepare-iwslt14.sh of fairseq (train, valid and test, the language as suffix).
 """
 
-from __future__ import annotations
-
 import gzip
 import itertools
 import os

@@ -1,7 +1,5 @@
 """Check of ``--address``: a cluster on a private network that answers."""
 
-from __future__ import annotations
-
 import contextlib
 import ipaddress
 import os

@@ -1,7 +1,5 @@
 """The interface of executors, and the executor ``inline``."""
 
-from __future__ import annotations
-
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path

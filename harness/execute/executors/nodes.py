@@ -3,8 +3,6 @@
 Each trial checks its code again (:func:`unfit_for`), since nodes join later and files change.
 """
 
-from __future__ import annotations
-
 import hashlib
 import platform
 import secrets

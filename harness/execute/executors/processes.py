@@ -1,7 +1,5 @@
 """Data-parallel trials through Ray Train: a process a device, gradients averaged, one outcome."""
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

@@ -4,8 +4,6 @@ Ray's daemons survive a SIGKILL of their command. Each command notes its session
 same folder ends those of dead commands, recognized by pid and start time.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """The package from Python: its names, runs, warnings, trials of the tuned protocol."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

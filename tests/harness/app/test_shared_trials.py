@@ -1,7 +1,5 @@
 """Dispatchers that share trials: who runs what, who waits for whom, and what a result must bring."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

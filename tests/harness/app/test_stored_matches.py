@@ -1,7 +1,5 @@
 """Stored trials of older code are matched to planned ones by content."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

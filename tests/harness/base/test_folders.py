@@ -1,7 +1,5 @@
 """Folders of trials that have ended: their files are not changed by mistake, and everything that must go can go."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat

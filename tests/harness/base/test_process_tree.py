@@ -1,7 +1,5 @@
 """Processes with all that they have started."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """One text of a number: in the terminal, on the page, in Markdown and in LaTeX."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

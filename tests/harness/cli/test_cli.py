@@ -1,7 +1,5 @@
 """The command line: light where it can be, one message where something is wrong, help that is true."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

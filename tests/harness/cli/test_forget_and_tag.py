@@ -1,7 +1,5 @@
 """``harness db tag``, ``db delete``, ``run --force`` and ``run --scratch`` as a person types them."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Hostile suites, options and files: exit code 2, one message with its place, nothing made, nothing hung."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import subprocess

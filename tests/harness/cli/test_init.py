@@ -1,7 +1,5 @@
 """``harness init``: what it writes validates, runs, and never writes over anything."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

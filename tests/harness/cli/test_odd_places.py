@@ -1,7 +1,5 @@
 """Places that cannot be written, or not for long: one message, exit code 2, and nothing that had finished is lost."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import json

@@ -1,7 +1,5 @@
 """``harness query`` and ``harness db`` as a person types them."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

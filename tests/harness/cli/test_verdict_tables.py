@@ -1,7 +1,5 @@
 """The terminal's tables of verdicts: every line of a stand-in names it, effects have their exact intervals."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Output in the terminal: progress, and control characters of external names as text."""
 
-from __future__ import annotations
-
 import json
 import os
 import pty

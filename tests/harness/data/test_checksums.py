@@ -1,7 +1,5 @@
 """Checksums identify data; cached values hold only while nothing about a file has changed."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import threading

@@ -1,7 +1,5 @@
 """Fetching and verifying data: a server inside the test that redirects, lies, breaks off and resumes."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import http.server

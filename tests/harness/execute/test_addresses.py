@@ -1,7 +1,5 @@
 """Clusters that ``--address`` joins: private ones that answer as Ray does."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import threading

@@ -1,7 +1,5 @@
 """The dispatcher over a scripted executor: attempts, watchdog, dependencies, stops."""
 
-from __future__ import annotations
-
 import math
 import os
 import time

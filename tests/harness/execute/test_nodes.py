@@ -1,7 +1,5 @@
 """Differences of a node are one line each; an equal node has none."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A command's Ray: its folder and token are private, and no process remains."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

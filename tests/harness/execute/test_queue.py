@@ -1,7 +1,5 @@
 """The queue agrees with a scan over all waiting jobs."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 from typing import Any, cast

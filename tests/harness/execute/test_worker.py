@@ -1,7 +1,5 @@
 """Outcomes of a worker, its resources, and atomic files."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

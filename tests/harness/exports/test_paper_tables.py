@@ -1,7 +1,5 @@
 """Tables for a paper: arms as columns, mean ± sd, bold, verdict marks; LaTeX and Markdown whatever the names are."""
 
-from __future__ import annotations
-
 import re
 import statistics
 from pathlib import Path

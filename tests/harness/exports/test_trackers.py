@@ -1,7 +1,5 @@
 """Trials written to MLflow and TensorBoard, exported and live."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import struct

@@ -1,7 +1,5 @@
 """Names of external results: detected, mapped or refused with the valid ones."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path

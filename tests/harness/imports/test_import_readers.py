@@ -1,7 +1,5 @@
 """Readers of external results: every layout, damaged files, skipped data."""
 
-from __future__ import annotations
-
 import json
 import math
 import shutil

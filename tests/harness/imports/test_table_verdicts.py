@@ -1,7 +1,5 @@
 """A verdict from a table: every layout and kind of file alike, and one clear message for every doubt."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import random

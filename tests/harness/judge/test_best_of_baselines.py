@@ -1,7 +1,5 @@
 """Claims against the best of several baselines."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Kinds and scopes of claims."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Interventions: claims about a gain that shrinks."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The sequential policy: resolved claims get no seeds, the likeliest to resolve goes first, and errors stay rare."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The whole-system simulation: what it draws is what trials report, and what it promises of the judge holds."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

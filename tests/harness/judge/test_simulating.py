@@ -1,7 +1,5 @@
 """Simulated false positives of a suite."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

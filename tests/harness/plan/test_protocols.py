@@ -1,7 +1,5 @@
 """The tuned protocol: its arms, their spaces, and their places in judging."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Time left of a run, and the order in which trials begin."""
 
-from __future__ import annotations
-
 import pytest
 
 from harness.plan.remaining import Durations, Waiting, in_order

@@ -1,7 +1,5 @@
 """Preflight: workloads, devices, workers that die, and the loader's rate."""
 
-from __future__ import annotations
-
 import copy
 import multiprocessing
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The registry: declared options, plug-ins of other packages, an index that is behind the files, the JSON Schema."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import shutil

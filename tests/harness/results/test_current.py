@@ -1,7 +1,5 @@
 """Tables are of one plan: other recipes, sweep points, suites, scales and protocols are never pooled."""
 
-from __future__ import annotations
-
 import csv
 import json
 import statistics

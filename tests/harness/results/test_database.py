@@ -1,7 +1,5 @@
 """``harness.open``: tables of one plan, never pooled; unknown names are reported with the valid ones."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Two runs side by side: causes first, then arms paired by seed; a regression is an exit code."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Headlines count tests by group, reversed ones first."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

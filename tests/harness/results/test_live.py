@@ -1,7 +1,5 @@
 """Live reports of a run that goes on: progress, and the server of the pages."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import os

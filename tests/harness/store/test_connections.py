@@ -1,7 +1,5 @@
 """One connection serves uses that follow one another, and is released between."""
 
-from __future__ import annotations
-
 import fcntl
 import threading
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Tags, deleted and replaced trials in the event log and the tables; a rebuild arrives at the same state."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The event log alone: lines, durability, torn tails, archives."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import os

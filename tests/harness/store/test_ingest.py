@@ -1,7 +1,5 @@
 """Effects of events on the tables; each is ingested exactly once."""
 
-from __future__ import annotations
-
 import math
 import os
 import random

@@ -1,7 +1,5 @@
 """A flipped byte is reported and its line set aside."""
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import random

@@ -1,7 +1,5 @@
 """Files that are not a store are refused by name."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Readers: fresh while a writer writes, while someone holds the file, and shut in when a person's SQL runs."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time

@@ -1,7 +1,5 @@
 """The database is a view of the event log: rebuilt from it, and compared with it."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

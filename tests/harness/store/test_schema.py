@@ -1,7 +1,5 @@
 """Opening the database: created, migrated with a backup, or refused with a clear message."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Locks of trials: one holder at a time, none that is dead, and what others measured is seen before a trial starts."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

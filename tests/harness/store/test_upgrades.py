@@ -4,8 +4,6 @@
 its readers gave. A version that is released adds its own (``tests/stores/make.py``); none is ever changed.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import re

@@ -1,7 +1,5 @@
 """Writers: kept up to date, killed at any instant, two at once, and beside foreign processes."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

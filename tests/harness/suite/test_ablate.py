@@ -1,7 +1,5 @@
 """``ablate:``: designs that expand to arms, errors at their places, and effects that are those put in."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Broken suite files: one message with the place and the valid choices, exit code 2, never a traceback."""
 
-from __future__ import annotations
-
 import os
 import random
 import re

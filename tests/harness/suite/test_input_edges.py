@@ -1,7 +1,5 @@
 """Validation rejects values that no claim can be judged by."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 from pathlib import Path

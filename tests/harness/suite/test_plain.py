@@ -1,7 +1,5 @@
 """Suites of plain data: the same model, the same messages, and back to a file."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from copy import deepcopy

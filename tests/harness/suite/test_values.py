@@ -1,7 +1,5 @@
 """One check of values wherever they are given: ``--set``, ``set:`` in files, ranges of sweeps, ablations."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

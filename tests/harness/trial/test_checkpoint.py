@@ -1,7 +1,5 @@
 """Checkpoints and trained weights: damage is noticed, and kills change no number."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal

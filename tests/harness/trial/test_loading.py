@@ -1,7 +1,5 @@
 """Reading of files ahead of a training: order, bounds, errors, end."""
 
-from __future__ import annotations
-
 import gc
 import threading
 import time

@@ -1,7 +1,5 @@
 """Pairing is real: at one seed every arm sees the same initial weights, batches and augmentations."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field

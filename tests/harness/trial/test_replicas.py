@@ -1,7 +1,5 @@
 """Several processes of one trial: who has which rows, what is refused, and memory that stays with its lanes."""
 
-from __future__ import annotations
-
 import math
 import multiprocessing
 import os

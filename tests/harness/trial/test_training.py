@@ -1,7 +1,5 @@
 """The shared loop: schedules, pairing, repeatability, divergence, deadlines."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import math
