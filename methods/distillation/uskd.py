@@ -220,11 +220,7 @@ class USKD(Objective):
         }
 
     def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """Weak accuracy (percent), mean and largest P, agreement with a teacher.
-
-        ``rank_teacher_spearman`` (of the rank in use) and ``weak_teacher_spearman`` (of the weak head alone) are means
-        over items over the non-target classes; they appear if the batch has teacher logits.
-        """
+        """Weak accuracy (percent), mean and largest P; with a teacher Spearman's rank correlations with it."""
         student, labels = batch.logits, batch.labels
         weak = widen(self.weak_logits(batch.require("feature")))
         targets = find_targets(labels, student, self.options.zero_mass)

@@ -16,13 +16,8 @@ class BatchNormImage(ImageNorm):
     """Full-spatial batch normalization (ICML 2015) of (B, C, H, W).
 
     With ``statistics="batch"`` evaluation uses the batch too, as Region Normalization does: the baseline for
-    comparisons with it. A forward repeated by gradient checkpointing does not count.
-
-    Args:
-        channels: C.
-        eps: added to the variance.
-        momentum: weight of the batch in the running values.
-        statistics: the statistics used in evaluation, ``running`` or ``batch``.
+    comparisons with it. A forward repeated by gradient checkpointing does not count. ``momentum`` is the batch's
+    weight.
     """
 
     name = "batch-image"
