@@ -64,7 +64,10 @@ class Objective(TrainingLoss[DistillationBatch]):
         return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
 
     def measure(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """Norms of the terms' gradients by the logits; their shares of the sum; the result of ``probe``."""
+        """Norms of the terms' gradients by the logits; with the result of ``probe``.
+
+        ``grad_norm_<term>`` is a Frobenius norm over the batch, ``grad_share_<term>`` its share of the sum.
+        """
         with _unchanged(self):
             norms = self._gradient_norms(batch)
             with torch.no_grad():

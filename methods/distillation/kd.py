@@ -74,7 +74,10 @@ def wsld_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: floa
 
 
 class WSLD(Objective):
-    """Cross-entropy + T²·alpha·mean[(1 − exp(−CE_s/CE_t))·KD row]; T 2, alpha 2.5 (ImageNet) or 4, 2.25."""
+    """Cross-entropy + T²·alpha·mean[(1 − exp(−CE_s/CE_t))·KD row].
+
+    T 2, alpha 2.5 (ImageNet) or 4, 2.25 (CIFAR-100).
+    """
 
     name = "wsld"
     needs = ("teacher",)
@@ -113,7 +116,7 @@ def tckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: floa
 
 
 def nckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0) -> Tensor:
-    """DKD's non-target term T²·``normalised_kl``, a scalar; the released code subtracts 1000 from the target."""
+    """DKD's non-target term T²·``normalised_kl``, a scalar, without the target (released: its logit minus 1000)."""
     return temperature**2 * normalised_kl(widen(student) / temperature, widen(teacher.detach()) / temperature, label)
 
 

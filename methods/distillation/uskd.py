@@ -220,7 +220,10 @@ class USKD(Objective):
         }
 
     def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """Weak accuracy (percent), mean and largest P; with a teacher Spearman's rank correlations with it."""
+        """Weak accuracy (percent), mean and largest P; with teacher logits agreement over non-target classes.
+
+        ``rank_teacher_spearman`` is of the rank in use, ``weak_teacher_spearman`` of the weak head alone.
+        """
         student, labels = batch.logits, batch.labels
         weak = widen(self.weak_logits(batch.require("feature")))
         targets = find_targets(labels, student, self.options.zero_mass)

@@ -74,6 +74,8 @@ class ImageNorm(nn.Module):
 def hole_mask(name: str, mask: Tensor, x: Tensor) -> Tensor:
     """Resize a mask (B or 1, [1,] H', W') with nearest to a feature map, as (B, 1, H, W) of 1 (hole) and 0.
 
+    Positive or true is the hole.
+
     Raises:
         ValueError: another number of dimensions, channels or images.
     """
@@ -91,7 +93,12 @@ def hole_mask(name: str, mask: Tensor, x: Tensor) -> Tensor:
 
 
 class Rules(NamedTuple):
-    """Settings of the normalization: eps (unchanged, or over a region's share), pooled or image by image."""
+    """Settings of the normalization of regions.
+
+    Attributes:
+        fixed_eps: add eps unchanged; otherwise add eps/f, f the region's share of all positions.
+        per_image: take statistics image by image instead of over the batch.
+    """
 
     eps: float
     fixed_eps: bool
@@ -99,7 +106,13 @@ class Rules(NamedTuple):
 
 
 class Regions(NamedTuple):
-    """Size, mean and inverse deviation of both regions (2, …), in float32 or wider; 0 in an empty region."""
+    """Statistics of both regions, in float32 or wider; mean and inverse are 0 in an empty region.
+
+    Attributes:
+        size: number of positions, (2, 1 or B, 1, 1, 1).
+        mean: (2, 1 or B, C, 1, 1).
+        inverse: 1/√(variance + eps/f), likewise.
+    """
 
     size: Tensor
     mean: Tensor

@@ -84,9 +84,8 @@ def group_scale(x: Tensor, groups: int, eps: float) -> Tensor:
 def group_scale_backward(x: Tensor, inverse: Tensor, from_grad: Tensor, slope: Tensor) -> Tensor:
     """Gradient of group scaling of x (T, B, C), with r = ``inverse`` (T, B, groups, 1).
 
-    With dh the gradient of h, that of x is r·(dh − h·mean(dh·h)). The two parts of dh, ``from_grad`` and ``slope``,
-    stay
-    apart, so that no intermediate of the size of x has to be kept.
+    With dh the gradient of h, that of x is r·(dh − h·mean(dh·h)). The parts of dh (``slope``: factor of the second)
+    stay apart, so that no intermediate of the size of x has to be kept.
     """
     groups = inverse.shape[-2]
     x, from_grad = x.unflatten(-1, (groups, -1)), from_grad.unflatten(-1, (groups, -1))

@@ -16,8 +16,7 @@ class BatchNormImage(ImageNorm):
     """Full-spatial batch normalization (ICML 2015) of (B, C, H, W).
 
     With ``statistics="batch"`` evaluation uses the batch too, as Region Normalization does: the baseline for
-    comparisons with it. A forward repeated by gradient checkpointing does not count. ``momentum`` is the batch's
-    weight.
+    comparisons with it. A forward repeated by gradient checkpointing does not count.
     """
 
     name = "batch-image"
