@@ -10,6 +10,8 @@ runs. Run alone, the line goes to standard output instead. ``folder()`` is where
 seed, ``python -m harness.client SCRIPT ARGUMENTS…`` seeds Python, NumPy and torch, where there are, and runs it.
 """
 
+from __future__ import annotations  # a copy may run in an older Python
+
 import json
 import os
 import runpy
@@ -18,12 +20,11 @@ import time
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 
 def log(*, step: int | None = None, epoch: float | None = None, split: str | None = None, **numbers: float) -> None:
-    """Say numbers: of a step, or without one what the training reached in the end."""
-    line: dict[str, Any] = {"time": round(time.time(), 3)}
+    """Log numbers of a step, or without one the final numbers of the training."""
+    line: dict[str, float | str] = {"time": round(time.time(), 3)}
     line |= {key: value for key, value in (("step", step), ("epoch", epoch), ("split", split)) if value is not None}
     line |= {name: float(value) for name, value in numbers.items()}
     text = json.dumps(line) + "\n"

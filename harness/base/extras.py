@@ -10,14 +10,10 @@ from harness.errors import HarnessError
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import a module of an optional package.
+    """Import a module of an optional package; HarnessError names the ``extra`` that installs it.
 
     Args:
-        extra: of this package, that installs it.
         purpose: what needs it, for the message.
-
-    Raises:
-        HarnessError: it is not installed; names the command that installs it.
     """
     try:
         return import_module(module)

@@ -11,10 +11,7 @@ _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 def seal(folder: Path) -> None:
-    """Remove write permission from the files and subfolders of a folder.
-
-    The folder itself stays writable: damaged weights are set aside there.
-    """
+    """Remove write permission below a folder; damaged weights can still be set aside in it."""
     for path in _below(folder):
         _change(path, lambda mode: mode & ~_WRITABLE)
 

@@ -182,11 +182,6 @@ class ModelMetadata(Metadata):
 
 
 def defaults_of(target: Callable[..., Any], *, without: tuple[str, ...] = ()) -> dict[str, Value]:
-    """Optional hyper-parameters of a class or factory, with their defaults.
-
-    Args:
-        target: the class or factory.
-        without: optional arguments that are not hyper-parameters.
-    """
+    """Optional hyper-parameters of a class or factory with their defaults; ``without`` are none."""
     parameters = inspect.signature(target).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in without}

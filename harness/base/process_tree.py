@@ -74,10 +74,9 @@ def group(number: int) -> list[psutil.Process]:
 
 @contextlib.contextmanager
 def ending_children() -> Iterator[None]:
-    """End the processes that this process starts in the meantime.
+    """End the processes that this process starts in the meantime (not ``KEPT`` ones), with their children.
 
-    Their children end too; processes with ``KEPT`` set do not. A process that made itself an orphan (forked twice)
-    escapes.
+    A process that made itself an orphan (forked twice) escapes.
     """
     own = psutil.Process()
     before = set(own.children())

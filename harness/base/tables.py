@@ -36,14 +36,9 @@ MOST_CELLS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class DataTable:
-    """Rows of a table.
+    """Rows of a table: text or None from CSV, plain values from the other forms.
 
-    Attributes:
-        name: of the file, as it was given.
-        columns: their names, each once.
-        rows: a value for each column: text or None from CSV, plain values from the other forms.
-        lines: where each row ends: lines of a text file, else numbers of rows, from 1.
-        sha256: of the file; '' where there is none.
+    ``lines`` are where each row ends in a text file, else numbers of rows, from 1; ``sha256`` is '' without a file.
     """
 
     name: str
@@ -60,11 +55,7 @@ class DataTable:
         return [row[at] for row in self.rows]
 
     def must_have(self, column: str) -> None:
-        """Refuse a column that the table does not have.
-
-        Raises:
-            HarnessError: naming the nearest ones.
-        """
+        """Raise HarnessError for a column that the table does not have."""
         if column not in self.columns:
             raise HarnessError(f"{self.name} has no column '{column}'; {choices(self.columns, column)}")
 
@@ -113,11 +104,7 @@ def read_file(
 def from_records(
     name: str, records: Sequence[Mapping[str, Any]], lines: Sequence[int], *, nested: bool = False
 ) -> DataTable:
-    """A table from rows by column; a column that a row lacks is None there.
-
-    Raises:
-        HarnessError: objects are nested too deep to be columns.
-    """
+    """A table from rows by column, None where a row lacks one; HarnessError if objects are nested too deep."""
     try:
         rows = [record if nested else dict(flat(record)) for record in records]
     except RecursionError:
@@ -127,21 +114,13 @@ def from_records(
 
 
 def check_rows(name: str, rows: int, most: int | None) -> None:
-    """Refuse a table of more than ``most`` rows.
-
-    Raises:
-        HarnessError: naming both numbers.
-    """
+    """Raise HarnessError for a table of more than ``most`` rows."""
     if most is not None and rows > most:
         raise HarnessError(f"{name}: {rows:,} rows; at most {most:,} are read")
 
 
 def read_parquet(path: Path, most_rows: int | None = None) -> Any:
-    """A Parquet file as a ``pyarrow.Table``.
-
-    Raises:
-        HarnessError: it is damaged, or claims more cells than a table has.
-    """
+    """A Parquet file as a ``pyarrow.Table``; HarnessError if it is damaged or claims too many cells."""
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -11,14 +11,10 @@ THIN_SPACE = "\u202f"
 
 
 def number(value: float | str | None, digits: int = 3, sign: bool = False) -> str:
-    """A number with ``digits`` significant digits and a true minus.
+    """A number with ``digits`` significant digits and a true minus; ``sign``: print a plus too.
 
-    The text has no exponent between 1e-4 and 1e6, and every digit before the decimal point is shown.
-
-    Args:
-        value: a float, an int (printed whole, thousands apart) or a bool (``yes``, ``no``); text, None and NaN give
-            :data:`MISSING`.
-        sign: print a plus too.
+    The text has no exponent between 1e-4 and 1e6, and every digit before the decimal point is shown. An int is printed
+    whole, a bool as ``yes`` or ``no``; text, None and NaN give :data:`MISSING`.
     """
     if value is None or isinstance(value, str) or math.isnan(value):
         return MISSING

@@ -8,14 +8,9 @@ ValueT = TypeVar("ValueT")
 
 
 def number_of(value: Any, missing: Collection[str] = ()) -> float | None:
-    """A value as a number.
+    """A value as a number: of text too, with a true minus sign or not.
 
-    Args:
-        value: a number, or text that writes one (a true minus sign too).
-        missing: texts, in lower case, that mean that there is no number.
-
-    Returns:
-        NaN for None and for a text of ``missing``; None for anything that is not a number, truth values included.
+    NaN for None and for a text of ``missing`` (in lower case); None for anything else, truth values included.
     """
     if value is None:
         return math.nan

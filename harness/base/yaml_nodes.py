@@ -147,7 +147,6 @@ class _Loader(CParser, BaseResolver):
         BaseResolver.__init__(self)
 
     def resolve(self, kind: type, value: Any, implicit: Any) -> str:
-        """The tag of a node that has none."""
         if kind is yaml.ScalarNode:
             return _PLAIN if implicit[0] else f"{_TAG}str"
         return f"{_TAG}map" if kind is yaml.MappingNode else f"{_TAG}seq"
@@ -157,7 +156,6 @@ class _Dumper(yaml.CSafeDumper):
     """Quotes text that YAML 1.1 or 1.2 would read as something else."""
 
     def resolve(self, kind: type, value: Any, implicit: Any) -> str:
-        """The tag that a reader would give to a scalar without quotes."""
         if kind is yaml.ScalarNode and implicit[0]:
             for name, pattern, _ in _READERS:
                 if pattern.fullmatch(value):

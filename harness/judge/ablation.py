@@ -241,7 +241,6 @@ class Effect:
 
     @property
     def kind(self) -> str:
-        """``main effect`` or ``interaction``."""
         return "main effect" if len(self.levels) == 1 else "interaction"
 
     @property

@@ -20,11 +20,6 @@ TIMEOUT_SECONDS = 600
 _MARK = "checks of identities: "
 
 
-def place_of(design: ClaimDesign) -> str:
-    """``module:function`` of a claim's check."""
-    return f"{check_module(design.question.suite)}:{design.question.check}"
-
-
 def code_of(place: str) -> str:
     """Fingerprint of what a check computes with; empty where its module does not exist."""
     try:
@@ -36,7 +31,7 @@ def code_of(place: str) -> str:
 def checks_of(designs: Iterable[ClaimDesign], reader: Queries, *, compute: bool) -> dict[str, CheckResult]:
     """The check of each claim: stored under the same code, else computed."""
     checked = [design for design in designs if design.question.check not in (None, REPORTED)]
-    wanted = {design.claim_id: place_of(design) for design in checked}
+    wanted = {design.claim_id: f"{check_module(design.question.suite)}:{design.question.check}" for design in checked}
     earlier = {
         row["claim_id"]: from_json(row["design"]).check
         for suite in sorted({design.question.suite for design in checked})

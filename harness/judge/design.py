@@ -107,7 +107,6 @@ class DesignBlock:
         return tuple(zip(self.chain, self.chain[1:], strict=False))
 
     def trials_of(self, arms: tuple[str, ...]) -> list[str]:
-        """The trial_ids of these arms."""
         return [trial for arm in arms for trial in self.cells.get(arm, {}).values()]
 
 
@@ -217,7 +216,6 @@ class ClaimDesign:
 
     @property
     def claim_id(self) -> str:
-        """The claim of the design."""
         return self.question.claim_id
 
     @property
@@ -237,7 +235,6 @@ class ClaimDesign:
 
     @property
     def mechanism_arms(self) -> tuple[str, ...]:
-        """Arms of the mechanism checks."""
         return tuple(dict.fromkeys(arm for gate in self.gates for arm in gate.arms))
 
     def trial_ids(self) -> dict[str, str]:

@@ -159,7 +159,6 @@ class FamilyTest:
 
     @property
     def size(self) -> int:
-        """Number of tests in the family."""
         return len(self.p)
 
 
@@ -297,7 +296,6 @@ class VerdictDetail(ClaimDesign):
         return tuple(entry for entry in self.rate_curve if entry.measured)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON data."""
         return _adapter().dump_python(self, mode="json")
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from harness.judge.design import Estimand, Multiplicity, Pairing, Question, StatisticalRules
 from harness.judge.detail import VERSION, EffectSize, Numbers, VerdictDetail
+from harness.judge.mechanism import MechanismReading
+from harness.suite.models import MechanismCheck
 
 PARTS = {
     "question": Question,
@@ -70,7 +72,7 @@ def upgraded(stored: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _mechanism_reading(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _mechanism_reading(entry: Mapping[str, Any]) -> MechanismReading:
     rule = {name: entry.get(name) for name in ("metric", "arm", "relative_to", "minus", "op")}
-    reading = {"benchmark": entry["benchmark"], "value": entry["value"], "passed": entry["passed"]}
-    return {"rule": {**rule, "value": entry["threshold"]}, **reading, "reason": entry.get("reason") or ""}
+    check = MechanismCheck.model_validate({**rule, "value": entry["threshold"]})
+    return MechanismReading(check, entry["benchmark"], entry["value"], entry["passed"], entry.get("reason") or "")

@@ -38,24 +38,10 @@ from harness.judge.units import Bound, ExaminedBlock, Unit, units_of
 from harness.plan.planning import Plan
 from harness.store.events import Event, VerdictsEvent
 from harness.store.queries import Queries
+from harness.store.rows import TABLES
 from harness.suite import Suite
+from harness.suite.models import PaperClaim
 from harness.vocabulary import Verdict
-
-FACT_COLUMNS = (
-    "benchmark",
-    "model",
-    "metric",
-    "unit",
-    "better",
-    "method",
-    "baseline",
-    "setting",
-    "kind",
-    "statement",
-    "source",
-    "trust",
-)
-"""Columns of ``claims`` that are a fact's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +228,7 @@ def claim_rows(suite: Suite) -> list[dict[str, Any]]:
         scope = bound.scope if bound is not None else None
         p = fact.published
         rows.append(
-            {name: getattr(fact, name) for name in FACT_COLUMNS}
+            {name: getattr(fact, name) for name in TABLES["claims"] if name in PaperClaim.model_fields}
             | {
                 "claim_id": fact.id,
                 "suite": suite.name,

@@ -37,7 +37,6 @@ class SearchResult:
 
     @property
     def params(self) -> dict[str, Mapping[str, HyperParameter]]:
-        """The chosen hyper-parameters by arm."""
         return {arm: best["params"] for arm, best in self.chosen.items() if best}
 
     @property

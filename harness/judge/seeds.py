@@ -75,7 +75,6 @@ class AddedSeeds:
 
     @property
     def reason(self) -> str:
-        """The reason as a sentence."""
         others = ", ".join(f"{claim} {rate:.3g}" for claim, rate in self.alternatives[:3])
         return (
             f"{self.claim_id} is unresolved after {self.n} pairs (adjusted p {self.adjusted_p:.3g}, needs p ≤ "
@@ -84,7 +83,6 @@ class AddedSeeds:
         )
 
     def as_event(self, run_id: str) -> LogEvent:
-        """The event of a seed that a run adds."""
         return LogEvent("seed-bought", asdict(self) | {"reason": self.reason}, run_id)
 
 

@@ -51,11 +51,9 @@ class Test(ABC):
         """1 − α interval of the effect."""
 
     def above(self, alpha: float) -> bool:
-        """True if the effect lies above zero."""
         return self.p_above <= alpha
 
     def below(self, alpha: float) -> bool:
-        """True if the effect lies below zero."""
         return self.p_below <= alpha
 
     @abstractmethod
@@ -256,15 +254,12 @@ class WorstCase(Test):
         self.p_below = max(observed.p_below, worst) if leaning < 0 else 1.0
 
     def interval(self, alpha: float) -> tuple[float, float]:
-        """1 − α interval of the effect in the observed pairs."""
         return self.observed.interval(alpha)
 
     def p_smaller(self, m: float) -> float:
-        """One-sided p of an effect below m in the observed pairs."""
         return self.observed.p_smaller(m)
 
     def fragile(self, alpha: float) -> bool:
-        """True if the test of the observed pairs is fragile."""
         return self.observed.fragile(alpha)
 
 

@@ -35,7 +35,6 @@ class ExaminedBlock:
 
     @property
     def baseline(self) -> list[float]:
-        """Scores of the deciding baseline."""
         return list(self.pairs[0].baseline.values()) if self.pairs else []
 
 
@@ -68,7 +67,6 @@ class Unit:
         return {(self.contrast, self.smallest, self.reading.estimate > 0): self.reading.p_smaller}
 
     def criteria(self, design: ClaimDesign) -> Criteria:
-        """The thresholds of its verdict."""
         rules = design.rules
         return Criteria(rules.alpha, rules.kappa, design.estimand.delta, self.smallest, design.sizeless)
 

@@ -155,7 +155,6 @@ def _is_metadata(targets: Iterable[ast.expr]) -> bool:
 
 
 def _declares(node: ast.Call) -> bool:
-    """True for a metadata record or a declared option."""
     name = _name(node.func)
     return name in _DECLARING or name.endswith("Metadata")
 
@@ -165,7 +164,6 @@ def _name(function: ast.expr) -> str:
 
 
 def _messages(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield every node of a text for people."""
     for place in _places(tree):
         yield from ast.walk(place)
     for node in ast.walk(tree):

@@ -27,7 +27,7 @@ OWN = ("prerequisites", "seed")
 class Trial:
     """One benchmark, arm, seed and scale: the unit that runs, is stored and is reused.
 
-    ``suite``, ``benchmark`` and ``arm`` are the first names under which the plan has it; ``spec`` is the whole content.
+    ``suite``, ``benchmark`` and ``arm`` are the first names under which the plan has it.
     """
 
     trial_id: str
@@ -53,11 +53,7 @@ class Trial:
 
 
 class ConfigurationTrials:
-    """Makes the trials of an arm on a benchmark, seed by seed.
-
-    Args:
-        reference: the network whose initial weights the arm's model copies, or None.
-    """
+    """Makes an arm's trials seed by seed; its model copies the initial weights of ``reference``."""
 
     def __init__(self, suite: Suite, base: Setting, arm: str, cell: Content, reference: Start | None) -> None:
         self._suite, self._base, self._arm, self._cell = suite, base, arm, cell
@@ -66,7 +62,6 @@ class ConfigurationTrials:
 
     @cached_property
     def _spec(self) -> TrialSpec:
-        """The content without seed and dependencies."""
         cell = self._cell
         recipe = located(cell.recipe, self._suite.path.parent) if cell.program else Values(cell.recipe)
         data = Values(data_identity(cell.data))
@@ -89,7 +84,6 @@ class ConfigurationTrials:
         return "{" + ",".join(first), ",".join(("", *second)), ",".join(("", *third)) + "}"
 
     def _code(self, spec: TrialSpec) -> str:
-        """The fingerprint, equal for all seeds."""
         starts = tuple(spec.prerequisites)
         if starts not in self._codes:
             code = fingerprint(roots_of(spec))

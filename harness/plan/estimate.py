@@ -18,10 +18,7 @@ class StoredCosts:
     memory_mb: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     def price(self, benchmark: str, arm: str, scale: str) -> tuple[float, bool]:
-        """Return core-seconds of a trial, and True if they are a guess.
-
-        The median of its configuration, else of its benchmark, else a guess by scale.
-        """
+        """Core-seconds of a trial: median of its configuration, else benchmark, else (True) a guess."""
         if (benchmark, arm) in self.core_seconds:
             return self.core_seconds[benchmark, arm], False
         of_benchmark = [value for (name, _), value in self.core_seconds.items() if name == benchmark]
@@ -61,7 +58,6 @@ class PlanEstimate:
 
     @property
     def guessed(self) -> bool:
-        """True if the cost of any configuration is a guess."""
         return any(cell.guessed for cell in self.cells)
 
 

@@ -30,10 +30,7 @@ LOOP = f"{CORE}.loop"
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module's digest; modules and names that it imports, in order.
-
-    The name is empty where the import takes the module itself.
-    """
+    """A module's digest; modules and names (empty: the module itself) that it imports, in order."""
 
     digest: str
     targets: tuple[tuple[str, str], ...]
@@ -52,10 +49,7 @@ def roots_of(spec: TrialSpec) -> Iterator[str]:
 
 
 def fingerprint(roots: Iterable[str]) -> str:
-    """Digest (sha256) of the code reached from the roots.
-
-    Roots are dotted names or paths of ``.py`` files, with or without ``:TARGET``, the class or function of the module.
-    """
+    """Digest (sha256) of the code reached from roots: dotted names or ``.py`` files, or these with ``:TARGET``."""
     return _fingerprint(tuple(sorted({*roots, LOOP})))
 
 

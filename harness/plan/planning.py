@@ -52,10 +52,9 @@ def _grouped(pairs: Iterable[tuple[KeyT, ValueT]]) -> dict[KeyT, list[ValueT]]:
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials of a suite at a scale.
+    """The trials of a suite at a scale: pairs of one seed side by side, dependencies first.
 
-    ``trials`` are in order: pairs of one seed side by side, dependencies first. ``links`` are the names of each;
-    ``absent`` are benchmarks without a block for this scale; ``arms`` includes unused ones.
+    ``links`` are their names, ``absent`` benchmarks without a block for this scale; ``arms`` includes unused ones.
     """
 
     suite: str
@@ -77,7 +76,6 @@ class Plan:
         return _grouped((link.trial_id, f"{link.benchmark}/{link.arm}/{link.seed}") for link in self.links)
 
     def of_benchmark(self, benchmark: str) -> list[Link]:
-        """The links of a benchmark."""
         return self._by_benchmark.get(benchmark, [])
 
     @cached_property
@@ -176,11 +174,7 @@ def nothing_to_run(suite: Suite, plan: Plan) -> str:
 
 
 def must_exist(what: str, names: Sequence[str] | None, valid: Collection[str]) -> None:
-    """Refuse unknown names.
-
-    Raises:
-        HarnessError: with the valid ones.
-    """
+    """Raise HarnessError for unknown names, with the valid ones."""
     for name in names or ():
         if name not in valid:
             raise HarnessError(f"no {what} '{name}' in this suite; {choices(list(valid), name)}")

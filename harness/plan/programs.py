@@ -79,5 +79,4 @@ def _checksum(file: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _checksum_of(file: Path, *state: int) -> str:
-    """Checksum of a file, computed again where its size or times change."""
     return checksum(file)

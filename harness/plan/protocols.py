@@ -42,7 +42,6 @@ class EqualSearch:
 
     @property
     def benchmark(self) -> str:
-        """The benchmark on which its arms are tuned."""
         return self.tuning.benchmark
 
     @property
@@ -75,10 +74,7 @@ def tuned_section(suite: Suite, scale: str) -> TunedProtocol | None:
 
 
 def tuned_suite(suite: Suite) -> Suite:
-    """The suite of the claims under the tuned protocol, a separate family.
-
-    A mechanism check between two arms with different rates cannot name its cause, and is left out.
-    """
+    """The suite of tuned claims; arms with different rates have no mechanism check between them."""
     bindings = []
     for binding in suite.tuned_claims:
         gates = [gate for gate in binding.gates if gate.arms == (gate.arm,)]
@@ -162,10 +158,7 @@ def tuned_plan(
 
 
 def rate_plans(suite: Suite, plan: Plan) -> list[RatePlan]:
-    """Plans of the learning-rate sensitivity of tuned claims, one a factor.
-
-    An arm without a rate stays as it is.
-    """
+    """Plans of the learning-rate sensitivity of tuned claims, one a factor."""
     tuned = tuned_section(suite, plan.scale)
     if tuned is None:
         return []
@@ -190,10 +183,7 @@ def rate_plans(suite: Suite, plan: Plan) -> list[RatePlan]:
 
 
 def _changed_plan(suite: Suite, plan: Plan, changes: Changes, seeds: Mapping[str, int] | None = None) -> ChangedPlan:
-    """The trials of changed arms, over the plan's seeds or fewer.
-
-    The judged plan has the plan's own trials of all other arms.
-    """
+    """The trials of changed arms, over the plan's seeds or fewer."""
     run = replace(plan, trials=(), links=())
     links = [link for link in plan.links if link.arm not in changes.get(link.benchmark, {})]
     for benchmark, arms in changes.items():

@@ -31,8 +31,8 @@ class Durations:
     def left(self, waiting: Mapping[Cell, int], running: Iterable[tuple[Cell, float]], elapsed: float) -> float | None:
         """Seconds until the last trial has ended; None before the first one has.
 
-        ``running`` has the configuration of each running trial and the seconds since it began, ``elapsed`` the seconds
-        since the first trial began; trials run side by side as they did until now.
+        ``running`` has the configuration of each running trial and the seconds since it began; ``elapsed`` are those
+        since the first trial began.
         """
         running = list(running)
         each = self.medians({*waiting, *(cell for cell, _ in running)})
@@ -57,8 +57,7 @@ class Waiting(NamedTuple):
 def in_order(trials: Sequence[Waiting], seconds: Mapping[Cell, float]) -> list[Waiting]:
     """Sort trials by seed, so that an interrupted run leaves whole pairs.
 
-    Within a seed the longest come first, counted with their dependants, so that none runs alone at the end. Trials of
-    unknown length keep their order.
+    Within a seed the longest come first, counted with their dependants, so that none runs alone at the end.
     """
     after: dict[str, list[str]] = defaultdict(list)
     for trial in trials:

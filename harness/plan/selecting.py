@@ -54,9 +54,7 @@ def choose(
 
 
 def parse_seeds(seeds: Seeds) -> tuple[tuple[int, ...] | None, int | None]:
-    """The seeds and the maximum number of seeds of a selection.
-
-    ``N`` gives the seeds 0…N−1 and no maximum, ``MIN..MAX`` the seeds 0…MIN−1 and the maximum MAX, None neither.
+    """The seeds and the maximum number of seeds: ``N``, ``MIN..MAX`` (0…MIN−1 and MAX), a sequence, or None.
 
     Raises:
         HarnessError: another text, no seed, or a negative one.

@@ -39,9 +39,8 @@ class Tuning:
     """Everything that decides which configurations are tried, whatever the budget.
 
     ``metric`` is compared on test; ``selection_metric`` chooses on validation, ``better`` in its direction. ``first``
-    is each arm's own configuration, which a grid begins with. ``sweep_id`` is made of content and code, so that points
-    of other code are never reused; the budget is not in it: a larger one continues a smaller. ``study_id`` is made of
-    the search alone, so that changed code is tried on the same random draws.
+    is each arm's own configuration, which a grid begins with. ``sweep_id`` is made of content and code without the
+    budget, so that a larger one continues; ``study_id`` of the search alone: changed code gets the same random draws.
     """
 
     suite: Suite
@@ -174,7 +173,6 @@ def _compared(suite: Suite, benchmark: str) -> tuple[str, ...]:
 
 
 def _trials_of(suite: Suite, request: TuningRequest, arms: Mapping[str, Arm], overrides: Values) -> dict[str, str]:
-    """The trial of each unchanged arm, whose identity covers everything else."""
     chosen = Selection(
         scale=request.scale,
         benchmarks=(request.benchmark,),

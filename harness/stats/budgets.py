@@ -19,10 +19,7 @@ def _check_budget(budget: int) -> None:
 
 
 def _weights(n: int, budget: int) -> Floats:
-    """Probability of each rank to be the best of a random B-subset.
-
-    C(i-1, B-1) / C(n, B) for the i-th smallest of n, i = 1..n.
-    """
+    """Probability of each rank i to be best of a random B-subset: C(i-1, B-1) / C(n, B)."""
     from scipy import special
 
     ranks = np.arange(budget, n + 1, dtype=np.float64)
@@ -64,10 +61,7 @@ def expected_best(values: ArrayLike, budget: int, report: ArrayLike | None = Non
 
 
 def _cdf_margin(n: int, alpha: float) -> float:
-    """Half-width of a simultaneous 1 - alpha band for a CDF.
-
-    Exact one-sided Smirnov bound at alpha/2 on each side.
-    """
+    """Half-width of a simultaneous 1 - alpha band for a CDF: exact Smirnov bounds at alpha/2."""
     from scipy import special
 
     return min(1.0, float(special.smirnovi(n, alpha / 2))) if n else 1.0
@@ -119,10 +113,7 @@ def expected_best_band(
 
 
 def _mean_of_best(points: Floats, cdf: Floats, budget: int) -> float:
-    """Mean of the best of B draws from a step distribution.
-
-    ∫ x dF^B with P(X ≤ points[i]) = cdf[i].
-    """
+    """Mean of the best of B draws: ∫ x dF^B with P(X ≤ points[i]) = cdf[i]."""
     mass = np.diff(cdf**budget, prepend=0.0)
     used = mass > 0
     with np.errstate(invalid="ignore"):
@@ -130,13 +121,10 @@ def _mean_of_best(points: Floats, cdf: Floats, budget: int) -> float:
 
 
 def median_best_band(values: ArrayLike, alpha: float = 0.05, budgets: Sequence[int] | None = None) -> BudgetBand:
-    """Median of the best of B configurations with a simultaneous band.
+    """Median of the best of B configurations with a simultaneous band; any range of the metric.
 
-    The band needs no known range of the metric.
-
-    The median of the best of B is the 2^(-1/B) quantile of the scores; its band inverts the same band for the
-    distribution. -inf or inf where N configurations cannot bound that quantile.
-    Source: Lourie, Cho & He (2023, arXiv 2311.09480).
+    The 2^(-1/B) quantile of the scores; its band inverts that of the distribution. -inf or inf where N configurations
+    cannot bound the quantile. Source: Lourie, Cho & He (2023, arXiv 2311.09480).
     """
     check_alpha(alpha)
     ranked, dropped, sizes = _prepare(values, budgets)

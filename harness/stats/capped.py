@@ -29,10 +29,7 @@ TABLE = Path(__file__).with_name("capped_table.json")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CappedTable:
-    """log p on a grid of log E for each maximum.
-
-    ``paths`` null paths were simulated; the first interim analysis is at ``first_look`` differences.
-    """
+    """log p on a grid of log E for each maximum; the first interim analysis is at ``first_look`` differences."""
 
     g: float
     first_look: int
@@ -78,10 +75,7 @@ class SequentialRule:
         return self if self.capped and self.cap is not None and n <= self.cap else replace(self, cap=None)
 
     def p(self, log_e: ArrayLike) -> Floats:
-        """Share of null paths whose largest log E reaches this value.
-
-        Beyond the table it is at most Ville's 1/E.
-        """
+        """Share of null paths whose largest log E reaches this value; beyond the table at most Ville's 1/E."""
         values = np.asarray(log_e, dtype=np.float64)
         with np.errstate(over="ignore"):
             ville = np.exp(-np.maximum(values, 0.0))
@@ -105,10 +99,7 @@ class SequentialRule:
         return np.arange(1, n + 1) >= capped_table().first_look
 
     def evidence(self, differences: ArrayLike) -> tuple[float, float]:
-        """Largest log E of positive and of negative means.
-
-        Taken over interim analyses; -inf for a side on which the mean never was.
-        """
+        """Largest log E at interim analyses with positive and with negative means; -inf without any."""
         values = as_values(differences)
         if not len(values):
             return -math.inf, -math.inf
@@ -119,10 +110,7 @@ class SequentialRule:
         return up, float(np.max(log_e, where=looks & (sums < 0), initial=-math.inf))
 
     def directed_p(self, differences: ArrayLike) -> tuple[float, float]:
-        """Two-sided p values of "above zero" and "below zero".
-
-        The smaller one is the p value of the test.
-        """
+        """Two-sided p values of "above zero" and "below zero"; the smaller is that of the test."""
         rule = self.after(len(as_values(differences)))
         up, down = (float(rule.p(log_e)) for log_e in self.evidence(differences))
         return up, down

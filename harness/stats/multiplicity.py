@@ -16,10 +16,9 @@ from harness.stats.records import Floats, TwoWayInference, as_probabilities, che
 
 
 def holm(p: ArrayLike) -> Floats:
-    """Holm's step-down adjusted p values.
+    """Holm's (1979) step-down adjusted p values: max over j ≤ i of (m - j + 1)·p_(j), at most 1.
 
-    Controls the family-wise error under any dependence: max over j ≤ i of (m - j + 1)·p_(j), at most 1. Source: Holm
-    (1979).
+    Controls the family-wise error under any dependence.
     """
     ranked, order, values = _ranked(p)
     factors = np.arange(len(values), 0, -1)

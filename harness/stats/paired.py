@@ -95,7 +95,6 @@ def sign_flip_p(differences: ArrayLike, *, resamples: int = 99_999, seed: int = 
 
 @lru_cache(maxsize=1024)  # a verdict needs it twice, and many pairs take a fifth of a second
 def _sign_flip_p(content: bytes, resamples: int, seed: int) -> float:
-    """`sign_flip_p` of finite values that are not zero."""
     values = np.frombuffer(content, dtype=np.float64)
     if len(values) == 0:
         return 1.0
@@ -119,11 +118,7 @@ def _sign_flip_p(content: bytes, resamples: int, seed: int) -> float:
 
 
 def _sums_of_eight(values: Floats) -> Floats:
-    """Signed sums of each eight values for every byte of signs, (⌈n/8⌉, 256).
-
-    The highest bit is the sign of the first value. A sum of n signed values is that of n / 8 of these: a quarter of the
-    time of a product with a matrix of signs.
-    """
+    """Signed sums of each eight values for every byte of signs, (⌈n/8⌉, 256); the highest bit signs the first."""
     eights = np.append(values, np.zeros(-len(values) % 8)).reshape(-1, 8)
     signs = 2.0 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) - 1.0
     return np.asarray(eights @ signs.T)

@@ -30,10 +30,7 @@ EQUAL_RTOL = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate and its interval, in the unit of the data.
-
-    `n` values were used, `dropped` NaN were left out.
-    """
+    """An estimate and its interval from `n` values; `dropped` NaN were left out."""
 
     estimate: float
     low: float
@@ -92,7 +89,6 @@ class Moments:
 
     @property
     def n(self) -> int:
-        """Number of values used."""
         return len(self.values)
 
     @property
@@ -125,10 +121,7 @@ def check_alpha(alpha: float, name: str = "alpha") -> None:
 
 
 def moments(values: ArrayLike, name: str = "differences") -> Moments:
-    """Mean and sd by the module's rules.
-
-    Values are scaled by a power of two, so that squares never overflow.
-    """
+    """Mean and sd by the module's rules; scaled by a power of two, so that squares never overflow."""
     array = as_values(values, name)
     kept = array[~np.isnan(array)]
     dropped = len(array) - len(kept)
@@ -165,10 +158,7 @@ def paired_arrays(first: Sequence[float] | ArrayLike, second: Sequence[float] | 
 
 
 def relation_holds(ours: float, theirs: float, tolerance: float, relation: str = "equal") -> bool:
-    """Compare two numbers as an identity or an ordering.
-
-    "equal" holds within the tolerance, "below" and "above" beyond it; none holds where a side is not finite.
-    """
+    """True if "equal" within the tolerance, "below" or "above" beyond it; never where a side is not finite."""
     if not (math.isfinite(ours) and math.isfinite(theirs)):
         return False
     distance = ours - theirs

@@ -109,11 +109,9 @@ def e_value(differences: ArrayLike, g: float = DEFAULT_G) -> float:
 def interval_half_widths(
     differences: ArrayLike, g: float = DEFAULT_G, alpha: float = 0.05, *, log_threshold: float | None = None
 ) -> tuple[Floats, Floats]:
-    """Running mean and half-width of the 1 - alpha confidence sequence.
+    """Running mean and half-width of the 1 - alpha confidence sequence (last axis).
 
-    After each seed, along the last axis.
-    `log_threshold` is the log E that rejects, -log α (Ville) unless given. Infinite from an infinite or NaN difference
-    on. Leading axes are independent paths.
+    `log_threshold` is the log E that rejects, by default -log α (Ville). Infinite from the first infinite or NaN value.
     """
     _check_g(g)
     check_alpha(alpha)

@@ -78,6 +78,7 @@ def _region(norm: nn.Module, keys: Mapping[str, str], arrays: Arrays, mask: Tens
     if "grad_out" in arrays:
         out.backward(tensor_of(arrays["grad_out"]))
         for key, value in {"x": x, **parameters}.items():
-            if f"grad_{key}" in arrays and value.grad is not None:
-                comparisons.append(_check(f"grad_{key}", value.grad, arrays))
+            if f"grad_{key}" in arrays:
+                grad = torch.zeros_like(value) if value.grad is None else value.grad
+                comparisons.append(_check(f"grad_{key}", grad, arrays))
     return comparisons

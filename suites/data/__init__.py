@@ -1,1 +1,5 @@
-"""Data sources. Readers raise MissingDataError for a missing file, HarnessError for a damaged or unknown one."""
+"""Data sources.
+
+Every reader raises MissingDataError for a missing file, and HarnessError, naming the file and if possible the line, for
+a damaged file, another layout or an impossible option.
+"""

@@ -114,7 +114,11 @@ class _Tar:
 
 @contextmanager
 def open_tree(path: Path, source: str) -> Iterator[Tree]:
-    """Open a folder, a ``.zip`` or a ``.tar`` (also compressed) as a tree; ``source`` is for messages.
+    """Open a folder, a ``.zip`` or a ``.tar`` (also compressed) as a tree.
+
+    Args:
+        path: the folder or archive.
+        source: name of the data source, for messages.
 
     Raises:
         MissingDataError: ``path`` does not exist.

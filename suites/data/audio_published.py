@@ -1,4 +1,7 @@
-"""The Harmonic CNN paper's three sets in their published layouts; recordings stay in their files.
+"""The Harmonic CNN paper's three sets in their published layouts.
+
+Recordings stay in their files.
+
 
 - Speech Commands (Warden 2018): ``<word>/<name>.wav``, ``validation_list.txt`` and ``testing_list.txt`` name the
   held-out files, ``_background_noise_`` is not a word.
@@ -116,7 +119,11 @@ def _mtat_part(path: str, file: Path) -> str:
 
 
 def load_dcase2017(request: DataRequest[RateOptions]) -> Sounds:
-    """Read clips with weak labels: training and testing set train, a tenth validates, the evaluation set tests."""
+    """Read ten-second clips with weak labels.
+
+    The testing set joins the training, the evaluation set is the test. A tenth of the training, drawn by the stream
+    ``split``, validates.
+    """
     tables = {part: f"groundtruth_weak_label_{part}_set.csv" for part in ("training", "testing", "evaluation")}
     folder = _folder(request.root, "dcase2017-task4", *tables.values())
     clips = {part: _weak(folder / file, folder / part) for part, file in tables.items()}

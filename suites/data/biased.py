@@ -38,13 +38,23 @@ TEXTURES = tuple((np.pi * angle / 3, period) for period in (2.5, 4.0, 7.0) for a
 
 @dataclass(frozen=True, slots=True)
 class BiasedImages(Images):
-    """Images with the bias of each item by split, (N, R) for R groupings; ``biased`` is like the training."""
+    """Images with their bias.
+
+    ``test`` and ``validation`` are unbiased, ``biased`` is like the training; ``hard`` is optional.
+
+    Attributes:
+        groups: by split (N, R), the bias of each item (colour, texture cluster) under R groupings.
+    """
 
     groups: Mapping[str, Labels] = field(default_factory=dict)
 
 
 def assign_bias(labels: Labels, rho: float, classes: int, draws: np.random.Generator) -> Labels:
-    """Assign each item a bias: of each class ⌊ρ·n⌋ its own number, the rest evenly the others, as released."""
+    """Assign each item of classes (N,) a bias (N,).
+
+    Of each class the share ρ, rounded down, gets its own number. The rest is spread evenly over the other numbers, in
+    random order, as in the released code with nine confusing labels.
+    """
     bias = labels.copy()
     for label in range(classes):
         places = draws.permutation((labels == label).nonzero()[0])
@@ -82,10 +92,16 @@ def biased_splits(
     paint: Painter,
     draws: np.random.Generator,
 ) -> tuple[dict[str, ImageSplit], dict[str, Labels]]:
-    """Paint splits of strokes (N, H, W) in 0–1, labels, item numbers; return them and their groups.
+    """Paint splits; return them and their groups.
 
-    ``rho`` is the share of a class with its own bias, in training. ``biased`` and ``hard`` are the test items, always
-    with the bias of their own class or of another.
+    ``biased`` and ``hard`` are the test items, always with the bias of their own class or of another.
+
+    Args:
+        strokes: by split (N, H, W) in 0–1, labels, item numbers.
+        rho: share of a class with its own bias, in training.
+        classes: number of classes, and of biases.
+        paint: paints strokes on their backgrounds.
+        draws: source of biases and backgrounds.
     """
     plans = [(name, name, rho if name == "train" else 1 / classes) for name in strokes]
     plans += [("biased", "test", 1.0), ("hard", "test", 0.0)]
@@ -111,7 +127,12 @@ class BiasedDigitsOptions:
 
 
 def load_digits(request: DataRequest[BiasedDigitsOptions]) -> BiasedImages:
-    """Read digits on a background biased by colour (3 channels) or texture (1 channel, the digits 0–8)."""
+    """Read digits on a background biased by colour or texture.
+
+    Colour has 3 channels and 10 classes, texture 1 channel and the digits 0–8.
+
+    Splits by the stream ``split``, biases, phases and noise by the stream ``data``.
+    """
     options = request.options
     texture = options.bias == "texture"
     classes = len(TEXTURES) if texture else CLASSES

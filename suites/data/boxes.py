@@ -55,6 +55,7 @@ class BoxSplit:
     Attributes:
         images: (N, C, S, S), ``uint8`` in 0–255 or ``float32`` in about 0–1, or files.
         boxes: (M, 4) left, top, right, bottom in pixels of the square.
+        labels: (M,) class numbers.
         places: (M,) the image of each box, in rising order.
         crowd: (M,) true for boxes around groups: never trained, neither hit nor miss in scoring.
         items: (N,) number of each image in the whole source.
@@ -73,7 +74,15 @@ class BoxSplit:
 
 @dataclass(frozen=True, slots=True)
 class BoxedImages:
-    """Images with boxes by split, mean and std per channel in 0–1; ``dropped`` boxes have no area."""
+    """Images with boxes by split: ``train``, ``test``, perhaps ``validation``.
+
+    Attributes:
+        splits: by name.
+        classes: names; labels count from 0 in this order.
+        channels, size: of the images.
+        mean, std: per channel in 0–1.
+        dropped: number of dropped boxes without area.
+    """
 
     splits: Mapping[str, BoxSplit]
     classes: tuple[str, ...]
@@ -252,7 +261,10 @@ class BoxFolderOptions(HeldOutBoxOptions):
 
 
 def load_tree(request: DataRequest[HeldOutBoxOptions], lister: Lister) -> BoxedImages:
-    """Read all splits, with a cache; without a ``test`` the published validation is the test."""
+    """Read all splits of a folder or archive, with a cache.
+
+    Without a ``test`` the published validation is the test, and ``validation`` images are moved out of training.
+    """
     place, source, size = place_of(request), request.name, request.options.size
     with open_tree(place.path, source) as tree:
         listed, classes = lister(tree, source)

@@ -24,9 +24,12 @@ def checksum(path: Path) -> str:
 
 
 def cached(parts: tuple[str, ...], names: tuple[str, ...], make: Callable[[], Mapping[str, Array]]) -> dict[str, Array]:
-    """Return the arrays of ``make`` by ``names``, memory-mapped from the cache.
+    """Return the arrays of ``make``, memory-mapped from the cache.
 
-    ``parts`` are all dependencies of the arrays: checksums, the reader and its version, parameters.
+    Args:
+        parts: all dependencies of the arrays: checksums, the reader and its version, parameters.
+        names: names of the arrays.
+        make: computes the arrays by name, if the cache lacks them.
 
     Raises:
         HarnessError: the cache folder cannot be written.

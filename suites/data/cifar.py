@@ -43,7 +43,15 @@ class _ArraysOnly(pickle.Unpickler):
 
 @dataclass(frozen=True, slots=True)
 class CifarLayout:
-    """File layout of a published set: top folder, archive beside it, files by split, and keys in the pickles."""
+    """File layout of a published set.
+
+    Attributes:
+        folder: top folder in the archive.
+        archive: name of the published archive, beside or in place of the folder.
+        train, test: files of the splits.
+        labels: key of the class numbers.
+        meta: file of the class names, and its key.
+    """
 
     folder: str
     archive: str

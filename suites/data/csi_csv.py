@@ -88,7 +88,9 @@ def parse(content: bytes, where: str) -> Amplitudes:
 
 
 def read(place: SourcePath, packets: int) -> Mapping[str, Array]:
-    """Cut every recording into whole windows of ``packets`` packets, with a cache.
+    """Cut every recording into windows of ``packets`` packets, with a cache.
+
+    The rest of a recording is dropped.
 
     Returns:
         ``windows`` (N, packets, S), ``recordings`` (N,), ``places`` (N,) of the window in its recording, ``people``

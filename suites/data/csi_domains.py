@@ -19,7 +19,16 @@ LABELS = ("action", "person", "fall")
 
 @dataclass(frozen=True, slots=True)
 class CsiWindows:
-    """Windows of all recordings, (N, T, S); people, actions and recordings (N,) are numbers of names."""
+    """Windows of all recordings.
+
+    Attributes:
+        amplitudes: (N, T, S): time, subcarrier.
+        people: (N,) places in ``people_names``.
+        actions: (N,) places in ``action_names``.
+        recordings: (N,) number of the recording, or of the segment of a long one, of each window.
+        people_names: in sorted order.
+        action_names: in sorted order.
+    """
 
     amplitudes: Amplitudes
     people: Labels
@@ -36,7 +45,14 @@ class CsiWindows:
 
 @dataclass(frozen=True, slots=True)
 class CsiDomain:
-    """Windows (N, T, S) of one side with class, recording, and number in the whole source, (N,) each."""
+    """Labelled windows of one side.
+
+    Attributes:
+        amplitudes: (N, T, S).
+        labels: (N,) class numbers.
+        recordings: (N,) numbers of recordings, by which support sets are split.
+        items: (N,) number of each window in the whole source.
+    """
 
     amplitudes: Amplitudes
     labels: Labels
@@ -49,7 +65,14 @@ class CsiDomain:
 
 @dataclass(frozen=True, slots=True)
 class CsiDomains:
-    """A labelled source and a target with a few labelled shots; labels are places in ``classes``."""
+    """A labelled source and a target with a few labelled shots.
+
+    Attributes:
+        source: windows of all domains but the target.
+        target: windows of the target.
+        classes: names; labels count from 0 in this order.
+        target_name: name of the target domain.
+    """
 
     source: CsiDomain
     target: CsiDomain

@@ -37,7 +37,12 @@ Pixels = npt.NDArray[np.float32]
 
 @lru_cache(maxsize=1)
 def read_digits(path: Path | None = None) -> tuple[Pixels, Labels]:
-    """Read all 1,797 digits from scikit-learn's file: images (N, 8, 8) in 0–1 and labels (N,)."""
+    """Read all 1,797 digits: images (N, 8, 8) in 0–1 and labels (N,).
+
+    Raises:
+        MissingDataError: scikit-learn is not installed or its file is missing.
+        HarnessError: the file is not a table of 64 pixel levels and a label.
+    """
     file = path or _packaged_file()
     try:
         with gzip.open(file, "rt", encoding="ascii") as lines:
@@ -140,7 +145,9 @@ class DigitsByClassOptions:
 def load_pairs(request: DataRequest[DigitPairsOptions]) -> Images:
     """Generate numbers 00–99 as (N, 1, 8, 16) images plus noise, evenly by class.
 
-    The images are the same for every seed of a trial, so a shared teacher has seen no image of a student's test.
+    As with a published set the images are the same for every seed of a trial, so that a teacher shared by several
+    seeds has seen no image of a student's test. The stream ``split`` of the seed ``sample`` divides the pictures; its
+    stream ``data`` draws pairs and noise.
     """
     options = request.options
     streams = Streams(options.sample)

@@ -20,7 +20,13 @@ SUFFIXES = (".txt",)
 
 @dataclass(frozen=True, slots=True)
 class DocumentSplit:
-    """N texts of one split, their classes (N,), and their numbers (N,) in the whole source."""
+    """Texts of one split.
+
+    Attributes:
+        texts: N texts, unchanged.
+        labels: (N,) class numbers.
+        items: (N,) number of each text in the whole source.
+    """
 
     texts: tuple[str, ...]
     labels: Labels
@@ -32,7 +38,13 @@ class DocumentSplit:
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """Texts with a class each, by split; labels are places in ``classes``; ``path`` is for messages."""
+    """Texts with a class each, by split.
+
+    Attributes:
+        splits: ``train``, ``test`` and perhaps ``validation``.
+        classes: names; labels count from 0 in this order.
+        path: the file or folder, for messages.
+    """
 
     splits: Mapping[str, DocumentSplit]
     classes: tuple[str, ...]

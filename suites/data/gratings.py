@@ -52,7 +52,13 @@ def load(request: DataRequest[GratingsOptions]) -> ImagePairs:
 
 
 def gratings(draws: np.random.Generator, count: int, size: int, frequency: float) -> Array:
-    """Draw pictures (count, 3, size, size): a mean colour and gratings of 1 to ``frequency`` cycles."""
+    """Draw pictures (count, 3, size, size): a mean colour and one or two gratings.
+
+    Args:
+        draws: source of the draws.
+        count, size: number and side in pixels.
+        frequency: largest number of cycles across a picture; the smallest is 1.
+    """
     waves = np.zeros((count, 3, size, size))
     for number in range(2):
         colour = draws.uniform(-1, 1, (count, 3, 1, 1))

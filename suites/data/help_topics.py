@@ -34,7 +34,10 @@ def tokens_of(text: str) -> list[str]:
 
 
 def distinct_paragraphs(topics: dict[str, str]) -> dict[str, list[list[str]]]:
-    """Tokens of each new paragraph by topic; topics are in alphabetical order, rules under titles dropped."""
+    """Tokens of each new paragraph by topic, in alphabetical order of topics.
+
+    Paragraphs with the same tokens are equal, whatever their line breaks. Rules under titles are dropped.
+    """
     seen: set[tuple[str, ...]] = set()
     kept: dict[str, list[list[str]]] = {}
     for name in sorted(topics):
@@ -47,7 +50,10 @@ def distinct_paragraphs(topics: dict[str, str]) -> dict[str, list[list[str]]]:
 
 
 def share_out(sizes: dict[str, int], order: Sequence[str], held_out: float) -> dict[str, list[str]]:
-    """Assign topics to ``test`` and ``validation`` up to the share ``held_out`` each; larger topics train."""
+    """Assign topics to ``test`` and ``validation`` up to ``held_out`` tokens, then ``train``.
+
+    ``held_out`` is a share. A topic larger than that share always trains, since it would fill a split.
+    """
     wanted = held_out * sum(sizes.values())
     splits: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     filled = {"test": 0, "validation": 0}

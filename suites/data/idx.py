@@ -116,7 +116,11 @@ def load_idx(request: DataRequest[CountOptions]) -> Images:
 
 
 def load_biased_mnist(request: DataRequest[BiasedMnistOptions]) -> BiasedImages:
-    """Build Biased-MNIST: strokes become white, the rest the colour or, with ``texture``, gratings; then average."""
+    """Build Biased-MNIST: strokes become white, the rest the colour; then average.
+
+    Averaging reduces the side to ``size``. With ``bias: texture`` gratings replace the colours (1 channel, the digits
+    0–8). The stream ``data`` draws biases and phases.
+    """
     options = request.options
     size = options.size
     chosen = _chosen(request)

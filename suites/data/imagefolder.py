@@ -44,7 +44,11 @@ def list_images(
     suffixes: tuple[str, ...] = SUFFIXES,
     things: str = "images",
 ) -> Listing:
-    """List images, or other ``things``, of a tree: sorted by split (or ``UNSPLIT``), class and name."""
+    """List images, or other ``things``, of a tree: sorted by split, class and name.
+
+    If a folder is named like a split, the folders below it are the class. Otherwise the folders below the common parent
+    of all images are, and every image's split is ``UNSPLIT``.
+    """
     paths = [PurePosixPath(name) for name in names]
     paths = [path for path in paths if path.suffix.lower() in suffixes and not path.name.startswith(".")]
     listed = [row for path in paths if (row := _in_split(path)) is not None]
@@ -98,7 +102,11 @@ def _class(folders: tuple[str, ...], class_from: str) -> str:
 
 
 def decode(files: Sequence[str], read: Callable[[str], bytes], size: int, source: str) -> Array:
-    """Decode images (N, 3, H, W) ``uint8`` of equal size; ``size`` > 0 cuts centre squares of that side."""
+    """Decode images (N, 3, H, W) ``uint8``; ``size`` > 0 cuts centre squares of that side.
+
+    Raises:
+        HarnessError: a file cannot be decoded, or sizes differ while ``size`` is 0.
+    """
     out: Array | None = None
     for place, name in enumerate(files):
         picture = opened(read(name), "RGB", f"{source}: {name}")
@@ -167,9 +175,11 @@ class ChosenClassesOptions(ImageTreeOptions):
 
 
 def splits_of(images: Array, listing: Listing, request: DataRequest[ImageTreeOptions]) -> Images:
-    """Split images by folder; with ``split_by: class`` divide the classes of all folders at random.
+    """Split images by folder or by class.
 
-    Without a ``test`` folder the validation folder is the test; ``validation`` images may be taken from training.
+    As published: without a ``test`` folder the validation folder is the test. ``validation`` images are taken from
+    the training folder if they have no folder. By class (``split_by: class``): all folders together, the
+    classes divided at random by the stream ``split``.
     """
     by_class = request.options.split_by == "class"
     places = _by_class(listing, request) if by_class else _as_published(listing, request)

@@ -32,7 +32,12 @@ FOLDERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class MaskFiles:
-    """Hole masks in files, resized with nearest; ``white`` is true if white is the hole, else black."""
+    """Hole masks in files, resized to the images with nearest.
+
+    Attributes:
+        files: the image files.
+        white: true if white is the hole, else black.
+    """
 
     files: ImageFiles
     white: bool = True
@@ -43,9 +48,14 @@ class MaskFiles:
 
 @dataclass(frozen=True, slots=True)
 class PairSplit:
-    """Images (N, 3, H, W) and masks (M, 1, H, W), 1 = hole, of one split, ``uint8`` or files.
+    """Images and masks of one split.
 
     In training each image gets a random mask; elsewhere image number i has mask number i modulo their number.
+
+    Attributes:
+        images: (N, 3, H, W) ``uint8``, or files.
+        masks: (M, 1, H, W) ``uint8`` with 1 = hole, or files.
+        items: (N,) number of each image in the whole source.
     """
 
     images: Array | ImageFiles

@@ -21,9 +21,12 @@ MULTI30K = {"train": "train", "validation": "val", "test": "test_2016_flickr"}
 
 @dataclass(frozen=True, slots=True)
 class Parallel:
-    """Sentence pairs by split: line n of one side translates line n of the other.
+    """Sentence pairs by split.
 
     Attributes:
+        splits: source and target lines by ``train``, ``validation``, ``test``; line n of one translates line n of the
+            other.
+        languages: of source and target.
         tokenised: true if words and signs are separated by blanks.
         joiner: the end of a piece inside a word, if words are cut; else empty.
     """

@@ -42,7 +42,11 @@ def jpeg_size(content: bytes | bytearray) -> tuple[int, int] | None:
 
 
 def opened(picture: bytes | Path, mode: str, where: str, what: str = "an image") -> Image.Image:
-    """Open a picture by content or path, in a mode of Pillow; HarnessError if it is no ``what``."""
+    """Open a picture by content or path, in a mode of Pillow (``RGB``, ``L``).
+
+    Raises:
+        HarnessError: it cannot be decoded as ``what``.
+    """
     try:
         with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as file:
             check_size(file.width, file.height, where)

@@ -26,7 +26,12 @@ class RateOptions:
 
 @dataclass(frozen=True, slots=True)
 class SoundFiles:
-    """Recordings in files, one an item; decoded on reading at ``rate`` samples a second."""
+    """Recordings in files, decoded on reading.
+
+    Attributes:
+        paths: one file an item.
+        rate: requested samples a second.
+    """
 
     paths: tuple[Path, ...]
     rate: int
@@ -47,6 +52,7 @@ class SoundSplit:
     Attributes:
         waves: (N, T) in −1 to 1, or files.
         targets: (N,) class numbers, or (N, C) zeros and ones for several tags.
+        items: (N,) number of each item in the whole source.
     """
 
     waves: Waves | SoundFiles
@@ -65,7 +71,13 @@ class SoundSplit:
 
 @dataclass(frozen=True, slots=True)
 class Sounds:
-    """Labelled recordings by split, at ``rate`` samples a second; ``classes`` are in the order of the targets."""
+    """Labelled recordings by split: ``train``, ``test``, perhaps ``validation``.
+
+    Attributes:
+        splits: by name.
+        classes: names of the classes or tags, in the order of the targets.
+        rate: samples a second.
+    """
 
     splits: Mapping[str, SoundSplit]
     classes: tuple[str, ...]
@@ -78,7 +90,11 @@ class Sounds:
 
 
 def decode(content: bytes, rate: int, where: str) -> Waves:
-    """Decode a recording's samples (T,) at ``rate``, mean of its channels; HarnessError if it cannot."""
+    """Decode a recording's samples (T,), averaging channels and resampling to ``rate``.
+
+    Raises:
+        HarnessError: libsndfile cannot read the recording, or it is empty.
+    """
     try:
         import soundfile  # type: ignore[import-untyped]
     except ImportError as error:

@@ -19,7 +19,11 @@ SPELLED: Mapping[str, str] = MappingProxyType({name: split for split, names in S
 
 
 def shares_of(wanted: Mapping[str, object], source: str) -> dict[str, float]:
-    """Parse ``split:`` by our names (else HarnessError): below 1 a share, from 1 on a count."""
+    """Parse ``split:`` by our names: below 1 a share, else a count.
+
+    Raises:
+        HarnessError: another name than validation or test, or an invalid number.
+    """
     shares: dict[str, float] = {}
     for name, value in wanted.items():
         split = SPELLED.get(str(name).lower())
@@ -42,8 +46,10 @@ def split_with(
 ) -> dict[str, Labels]:
     """Keep the source's ``own`` splits and draw ``wanted`` ones from training; without own splits draw all.
 
-    A validation without test is the test. HarnessError: a split exists already, or nothing remains to train or score
-    on.
+    If validation is the only held-out part, it is the test.
+
+    Raises:
+        HarnessError: a requested split exists, or nothing remains to train or score on.
     """
     shares, place = shares_of(wanted, request.name), f"{request.name}: {request.options.path}"
     if not own:
@@ -75,13 +81,17 @@ def drawn(
     groups: Labels | None = None,
     things: str = "rows",
 ) -> dict[str, Labels]:
-    """Draw ascending indices by split, as a function of the seed; ``train`` is always present.
+    """Draw ascending indices by split, as a function of the seed.
+
+    ``train`` is always present, the other splits on request.
 
     Args:
         request: its stream ``split`` draws, and messages have its name.
+        shares: as in ``shares_of``.
         strata: (N,) of each item: every stratum is divided evenly, up to one item; a single item trains.
         among: indices (N,) of the items in the whole; None: they are the whole.
         groups: (N,) of each item: items of one group stay in one split, and strata do not count.
+        things: name of the items, for messages.
 
     Raises:
         HarnessError: no item would remain for training, or a requested split would be empty.

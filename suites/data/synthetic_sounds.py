@@ -51,7 +51,10 @@ def _tones(targets: Labels, time: Waves, draws: np.random.Generator) -> Waves:
 
 
 def _words(targets: Labels, time: Waves, draws: np.random.Generator) -> Waves:
-    """Words (N, T): overtones of a voice (90–250 Hz) under two gliding formants (±15 %)."""
+    """Words (N, T): overtones of a voice under two gliding formants.
+
+    The voice is 90–250 Hz. Vocal tract length (formants ±15 %), speed and place in the clip vary from item to item.
+    """
     count, length = len(targets), time.shape[-1]
     formants = np.array([[VOWELS[vowel] for vowel in WORDS[word]] for word in targets], dtype=float)
     formants *= draws.uniform(0.85, 1.15, (count, 1, 1))

@@ -30,9 +30,12 @@ Cells = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of several files, one after the other: ``columns`` (N,) by name.
+    """The rows of several files, one after the other.
 
     Attributes:
+        source: the data source, for messages.
+        columns: by name, (N,) each.
+        files: the files.
         file_of: (N,) the number of each row's file.
         lines: (N,) where in its file a row ends, counting from 1.
         parts: by the name of a split the rows of its files; empty where the files name no splits.
@@ -61,7 +64,10 @@ class Rows:
 
 
 def find_tables(path: Path, source: str) -> dict[str, tuple[Path, ...]]:
-    """The files by split: a file is all of it, "", a folder has ``train.csv`` or ``data/train-….parquet``."""
+    """The files of a table by split: a file is all of it (split ""), a folder has ``train.csv``, ``test.csv``, …
+
+    Also the Hugging Face data sets' layout, ``data/train-00000-of-00001.parquet``.
+    """
     if not path.exists():
         raise missing(source, path)
     if path.is_file():
@@ -96,9 +102,13 @@ def split_of(name: str) -> str | None:
 def read_rows(
     tables: Mapping[str, Sequence[Path]], source: str, separator: str = "", empty: Sequence[str] = MISSING
 ) -> Rows:
-    """Every row of the files; a column without any text is float64, texts in ``empty`` are missing values.
+    """Every row of the files; a column without any text is float64.
 
-    ``separator`` is of CSV; "": by the file's first line.
+    Args:
+        tables: as of ``find_tables``; all have the same columns.
+        source: for messages.
+        separator: of CSV; "": by the file's first line.
+        empty: texts that mean a missing value.
     """
     files = tuple(file for parts in tables.values() for file in parts)
     pieces = [_piece(file, source, separator, empty) for file in files]

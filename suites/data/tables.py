@@ -37,6 +37,7 @@ class TableSplit:
         numbers: (N, n) float64; NaN where a value is missing.
         levels: (N, c) number of the text in its column's ``levels``; -1 if missing.
         targets: (N,) float64 or texts, as in the column.
+        items: (N,) number of the row in the whole table.
     """
 
     numbers: npt.NDArray[np.float64]
@@ -50,7 +51,15 @@ class TableSplit:
 
 @dataclass(frozen=True, slots=True)
 class TableData:
-    """A table by split; ``numeric`` and ``categorical`` are the columns of ``numbers`` and ``levels``."""
+    """A table by split.
+
+    Attributes:
+        splits: ``train``, ``test`` and perhaps ``validation``.
+        numeric, categorical: names of the columns of ``numbers`` and ``levels``.
+        levels: texts of each categorical column.
+        target: name of the target column.
+        path: the file or folder, for messages.
+    """
 
     splits: Mapping[str, TableSplit]
     numeric: tuple[str, ...]

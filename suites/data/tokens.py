@@ -63,9 +63,13 @@ def encode(lines: Lines, numbers: Mapping[str, int]) -> tuple[Array, Labels]:
 
 
 def read(parts: tuple[str, ...], splits: Iterable[str], lines: Callable[[str], Lines], min_count: int) -> Text:
-    """Encode a text, with a cache; the vocabulary is that of ``train``, of words with ``min_count`` uses.
+    """Encode a text, with a cache; the vocabulary is that of ``train``.
 
-    ``lines`` returns the tokens of a split by line and is called for ``train`` twice.
+    Args:
+        parts: dependencies of the text, for the cache.
+        splits: names of the splits.
+        lines: returns the tokens of a split by line; called for ``train`` twice.
+        min_count: least count of a word of the vocabulary.
     """
 
     def make() -> dict[str, Array]:

@@ -18,7 +18,11 @@ UNKNOWN = "<unk>"
 
 
 def held_out(request: DataRequest[Any], train: Labels, wanted: int, things: str = "images") -> dict[str, Labels]:
-    """Move ``wanted`` random items from ``train`` to validation; HarnessError if none would remain."""
+    """Move ``wanted`` random items from ``train`` to validation; indices ascend.
+
+    Raises:
+        HarnessError: no item would remain for training.
+    """
     if wanted >= len(train):
         raise HarnessError(f"{request.name}: validation {wanted} leaves none of {len(train)} training {things}")
     chosen = request.streams.numpy("split", request.name).permutation(len(train))
@@ -27,7 +31,13 @@ def held_out(request: DataRequest[Any], train: Labels, wanted: int, things: str 
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """Images in files, for sets larger than memory; ``resize`` is the shorter side before the crop of ``size``."""
+    """Images in files, for sets larger than memory, decoded on reading.
+
+    Attributes:
+        paths: one file an item.
+        size: side of the squares in a batch, pixels.
+        resize: the shorter side before the centre crop of ``size``, pixels.
+    """
 
     paths: tuple[Path, ...]
     size: int
@@ -48,6 +58,7 @@ class ImageSplit:
 
     Attributes:
         images: (N, C, H, W), ``uint8`` in 0–255 or ``float32`` in about 0–1, or files.
+        labels: (N,) class numbers.
         items: (N,) number of each item in the whole source, so that per-item scores of two seeds can be matched.
     """
 
@@ -67,9 +78,12 @@ class ImageSplit:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Labelled images by split: ``train``, ``test``, perhaps ``validation``, ``gallery`` (of retrieval).
+    """Labelled images by split: ``train``, ``test``, perhaps ``validation``, ``gallery``.
 
-    ``mean`` and ``std`` per channel in 0–1 are published constants, or None: those of the training split.
+    Attributes:
+        splits: by name; ``gallery`` is compared with the queries of ``test`` (retrieval).
+        classes: names; labels count from 0 in this order.
+        mean, std: per channel in the units 0–1: published constants, or None: those of the training split.
     """
 
     splits: Mapping[str, ImageSplit]
@@ -89,7 +103,13 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Running text (tokens,) by split as places in ``vocabulary``; ``documents`` has the starts of documents."""
+    """Running text as token numbers.
+
+    Attributes:
+        splits: (tokens,) by name: ``train``, ``validation``, ``test``.
+        vocabulary: words; a token's number is its place here.
+        documents: start of each document, by split.
+    """
 
     splits: Mapping[str, Labels]
     vocabulary: tuple[str, ...]

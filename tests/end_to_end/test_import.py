@@ -1,5 +1,7 @@
 """``harness import`` as a user calls it: files of every kind become trials, labelled wherever they are shown."""
 
+import contextlib
+import io
 import json
 import re
 from collections.abc import Sequence
@@ -35,21 +37,20 @@ def call(*arguments: object) -> int:
     return run_main([str(argument) for argument in arguments])
 
 
-def imported(suite: Path, *arguments: object) -> dict[str, Any]:
-    """``harness import … --format json``."""
-    import contextlib
-    import io
-
+def printed(*arguments: object) -> Any:
+    """The JSON that a command prints."""
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        assert call("import", *arguments, "--suite", suite, "--format", "json") == 0
+        assert call(*arguments, "--format", "json") == 0
     return json.loads(text.getvalue())
 
 
-def claims(capsys: pytest.CaptureFixture[str], suite: Path, *arguments: object) -> dict[str, Any]:
-    capsys.readouterr()
-    assert call("claims", suite, *arguments, "--format", "json") == 0
-    (message,) = json.loads(capsys.readouterr().out)
+def imported(suite: Path, *arguments: object) -> dict[str, Any]:
+    return printed("import", *arguments, "--suite", suite)
+
+
+def claims(suite: Path, *arguments: object) -> dict[str, Any]:
+    (message,) = printed("claims", suite, *arguments)
     return message
 
 
@@ -81,13 +82,7 @@ FORMATS: list[tuple[str, Any, Sequence[str], bool]] = [
 @pytest.mark.full
 @pytest.mark.parametrize(("name", "write", "flags", "curves"), FORMATS, ids=[item[0] for item in FORMATS])
 def test_each_kind_of_tracker_becomes_trials_and_a_verdict(
-    suite: Path,
-    database: Path,
-    capsys: pytest.CaptureFixture[str],
-    name: str,
-    write: Any,
-    flags: Sequence[str],
-    curves: bool,
+    suite: Path, database: Path, name: str, write: Any, flags: Sequence[str], curves: bool
 ) -> None:
     path = write(suite.parent / name)
     (file,) = imported(suite, path, *flags)["files"]
@@ -100,16 +95,14 @@ def test_each_kind_of_tracker_becomes_trials_and_a_verdict(
         assert rows(database, "SELECT count(DISTINCT trial_id), max(step) FROM metrics WHERE name = 'accuracy'") == [
             (12, 2)
         ]
-    message = verdict(claims(capsys, suite, "--imported", "only"))
+    message = verdict(claims(suite, "--imported", "only"))
     assert message["verdict"] == "direction confirmed"
     assert message["n"] == made.SEEDS
     assert message["difference"] == pytest.approx(expected(), abs=1e-4)
     assert any(LABEL.match(text) for text in message["design"]["warnings"])
 
 
-def test_tables_of_every_kind_give_one_verdict(
-    suite: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_tables_of_every_kind_give_one_verdict(suite: Path, tmp_path: Path) -> None:
     csv = made.write_csv(tmp_path / "r.csv")
     made.write_wandb_table(tmp_path / "w.csv")
     (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made.rows()))
@@ -118,11 +111,11 @@ def test_tables_of_every_kind_give_one_verdict(
     for number, name in enumerate(("r.csv", "w.csv", "r.jsonl", "r.parquet")):
         own = tmp_path / f"{number}.duckdb"
         imported(suite, tmp_path / name, *ACC, "--db", own)
-        seen.append(verdict(claims(capsys, suite, "--imported", "only", "--db", own)))
+        seen.append(verdict(claims(suite, "--imported", "only", "--db", own)))
     assert len({(item["verdict"], item["n"], round(item["difference"], 9)) for item in seen}) == 1
 
 
-def test_an_optuna_study(suite: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_an_optuna_study(suite: Path, tmp_path: Path) -> None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -135,7 +128,7 @@ def test_an_optuna_study(suite: Path, database: Path, capsys: pytest.CaptureFixt
             trial.report(made.score(arm, seed, step), step)
         study.tell(trial, made.score(arm, seed, 2))
     imported(suite, tmp_path / "s.db", "--metric", "value=accuracy")
-    message = verdict(claims(capsys, suite, "--imported", "only"))
+    message = verdict(claims(suite, "--imported", "only"))
     assert (message["verdict"], message["difference"]) == ("direction confirmed", pytest.approx(expected()))
 
 
@@ -160,13 +153,11 @@ def test_a_dry_run_stores_nothing(
     assert not database.exists()
 
 
-def test_a_rebuild_from_the_journal_keeps_them(
-    suite: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_rebuild_from_the_journal_keeps_them(suite: Path, database: Path, tmp_path: Path) -> None:
     table = made.rows()
     table[0]["acc"] = ""
     imported(suite, made.write_csv(tmp_path / "r.csv", table), *ACC)
-    before = verdict(claims(capsys, suite, "--imported", "only"))
+    before = verdict(claims(suite, "--imported", "only"))
     sql = "SELECT trial_id, benchmark, arm, seed, status, error, environment_id, spec::VARCHAR FROM trials ORDER BY ALL"
     trials, links = rows(database, sql), rows(database, "SELECT * FROM run_trials ORDER BY ALL")
     assert call("db", "check") == 0
@@ -174,7 +165,7 @@ def test_a_rebuild_from_the_journal_keeps_them(
     assert rows(database, sql) == trials
     assert rows(database, "SELECT * FROM run_trials ORDER BY ALL") == links
     assert rows(database, "SELECT status, environment_id FROM runs") == [("done", "imported")]
-    after = verdict(claims(capsys, suite, "--imported", "only"))
+    after = verdict(claims(suite, "--imported", "only"))
     assert (after["verdict"], after["n"], after["difference"]) == (before["verdict"], before["n"], before["difference"])
     assert imported(suite, tmp_path / "r.csv", *ACC)["files"][0]["new"] == 0
 
@@ -209,7 +200,7 @@ def test_a_failed_row_is_a_failed_trial_and_imported_once(
         ("failed", 1),
     ]
     assert imported(suite, path, *ACC)["files"][0]["stored"] == 12
-    message = verdict(claims(capsys, suite, "--imported", "only"))
+    message = verdict(claims(suite, "--imported", "only"))
     assert message["n"] == made.SEEDS - 1
     assert message["design"]["numbers"]["failed"] == 1
 
@@ -259,7 +250,7 @@ def mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_imported_and_own_trials_never_mix(
     mixed: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    before = claims(capsys, mixed)
+    before = claims(mixed)
     own = verdict(before, "here")
     imported(mixed, foreign(tmp_path / "bad.csv", -5.0))
     capsys.readouterr()
@@ -272,10 +263,10 @@ def test_imported_and_own_trials_never_mix(
     assert not after["design"]["imported"]
     assert "6 imported trials are not used" in text.err
     assert "made by other code" not in text.err
-    only = verdict(claims(capsys, mixed, "--imported", "only"), "here")
+    only = verdict(claims(mixed, "--imported", "only"), "here")
     assert (only["protocol"], only["n"]) == ("imported", 3)
     assert only["difference"] == pytest.approx(-4.99)
-    again = verdict(claims(capsys, mixed), "here")
+    again = verdict(claims(mixed), "here")
     assert (again["verdict"], again["difference"]) == (own["verdict"], own["difference"])
     stored = rows(database, "SELECT DISTINCT protocol FROM verdicts ORDER BY ALL")
     assert stored == [("imported",), ("published",)]
@@ -288,7 +279,7 @@ def test_imported_and_own_trials_never_mix(
 
 
 def test_a_run_after_an_import_reuses_its_own_trials_alone(
-    mixed: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    mixed: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     imported(mixed, foreign(tmp_path / "bad.csv", -5.0))
     capsys.readouterr()
@@ -299,24 +290,22 @@ def test_a_run_after_an_import_reuses_its_own_trials_alone(
     assert "of 6 ran again" in capsys.readouterr().out
 
 
-def test_an_edited_file_stands_in_the_place_of_what_it_was(
-    suite: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_an_edited_file_stands_in_the_place_of_what_it_was(suite: Path, tmp_path: Path) -> None:
     path = made.write_csv(tmp_path / "r.csv")
     first = imported(suite, path, *ACC)["files"][0]["sha256"]
     made.write_csv(path, made.rows(4))
     second = imported(suite, path, *ACC)["files"][0]["sha256"]
-    message = verdict(claims(capsys, suite, "--imported", "only"))
+    message = verdict(claims(suite, "--imported", "only"))
     assert message["n"] == 4
     assert [file["sha256"] for file in message["design"]["imported"]] == [second]
     made.write_csv(path)
     file = imported(suite, path, *ACC)["files"][0]
     assert (file["sha256"], file["new"], file["stored"]) == (first, 0, 12)
-    assert verdict(claims(capsys, suite, "--imported", "only"))["n"] == made.SEEDS
+    assert verdict(claims(suite, "--imported", "only"))["n"] == made.SEEDS
 
 
 def test_another_mapping_of_a_file_adds_cells_or_stands_in_their_place(
-    database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     suite = made.write_suite(tmp_path, made.TWO, "two.yaml")
@@ -324,20 +313,18 @@ def test_another_mapping_of_a_file_adds_cells_or_stands_in_their_place(
     path = made.write_csv(tmp_path / "r.csv", table)
     for name, benchmark in (("A", "digits"), ("B", "letters")):
         assert imported(suite, path, "--where", f"set={name}", "--benchmark", benchmark, *ACC)["files"][0]["new"] == 6
-    both = verdict(claims(capsys, suite, "--imported", "only"))
+    both = verdict(claims(suite, "--imported", "only"))
     assert {entry["benchmark"]: entry["n"] for entry in both["design"]["per_benchmark"]} == {"digits": 3, "letters": 3}
     again = ("--where", "set=B", "--benchmark", "letters", "--metric", "acc2=accuracy")
     assert imported(suite, path, *again)["files"][0]["new"] == 6
-    message = verdict(claims(capsys, suite, "--imported", "only"))
+    message = verdict(claims(suite, "--imported", "only"))
     means = {entry["benchmark"]: entry["baseline_mean"] for entry in message["design"]["per_benchmark"]}
     assert means["letters"] == 51.0
     assert means["digits"] == pytest.approx(sum(made.score("adam", seed) for seed in range(3)) / 3)
     assert len(message["design"]["imported"]) == 2
 
 
-def test_two_tables_of_a_database_are_two_sources(
-    suite: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_two_tables_of_a_database_are_two_sources(suite: Path, tmp_path: Path) -> None:
     csv = made.write_csv(tmp_path / "r.csv")
     with duckdb.connect(tmp_path / "r.duckdb") as db:
         for arm in ("adam", "adamp"):
@@ -345,19 +332,17 @@ def test_two_tables_of_a_database_are_two_sources(
     for arm in ("adam", "adamp"):
         (file,) = imported(suite, tmp_path / "r.duckdb", "--table", f"of_{arm}", *ACC)["files"]
         assert (file["new"], file["file"]) == (6, f"{tmp_path / 'r.duckdb'}[of_{arm}]")
-    message = verdict(claims(capsys, suite, "--imported", "only"))
+    message = verdict(claims(suite, "--imported", "only"))
     assert message["n"] == made.SEEDS
     assert len(message["design"]["imported"]) == 2
 
 
-def test_two_files_in_one_cell_are_told(
-    suite: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_two_files_in_one_cell_are_told(suite: Path, tmp_path: Path) -> None:
     whole = made.rows()
     made.write_csv(tmp_path / "a.csv", whole[:6])
     made.write_csv(tmp_path / "b.csv", whole[4:])
     assert len(imported(suite, tmp_path / "a.csv", tmp_path / "b.csv", *ACC)["files"]) == 2
-    message = verdict(claims(capsys, suite, "--imported", "only"))
+    message = verdict(claims(suite, "--imported", "only"))
     assert message["n"] == made.SEEDS
     text = " ".join(message["design"]["warnings"])
     assert "digits/adam is of 2 files: imported from" in text
@@ -365,7 +350,7 @@ def test_two_files_in_one_cell_are_told(
 
 
 def test_labels_in_the_terminal_and_on_every_page(
-    suite: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    suite: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     made.write_mlruns(tmp_path / "mlruns")
     imported(suite, "mlruns", "--metric", "val/acc=accuracy")
@@ -389,10 +374,10 @@ def test_labels_in_the_terminal_and_on_every_page(
 
 
 def test_pages_of_own_trials_say_nothing_of_imports(
-    mixed: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    mixed: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     imported(mixed, foreign(tmp_path / "bad.csv", -5.0))
-    claims(capsys, mixed, "--imported", "only")
+    claims(mixed, "--imported", "only")
     assert call("report", mixed) == 0
     index = Path(capsys.readouterr().out.strip())
     assert index.parent.name == "report"
@@ -468,9 +453,7 @@ def test_messages(
     assert "Traceback" not in text
 
 
-def test_nothing_imported_at_this_scale(
-    suite: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_nothing_imported_at_this_scale(suite: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     imported(suite, made.write_csv(tmp_path / "r.csv"), *ACC)
     for flags, message in (
         (("--scale", "smoke"), "nothing is imported for 'mine' at the scale 'smoke'"),
@@ -482,7 +465,7 @@ def test_nothing_imported_at_this_scale(
 
 
 def test_results_for_a_shipped_suite_at_paper_scale(
-    database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its data need not be here: nothing is planned or run."""
     monkeypatch.chdir(tmp_path)
@@ -496,7 +479,7 @@ def test_results_for_a_shipped_suite_at_paper_scale(
     assert call("import", path, "--suite", "nkd", *flags, "--format", "json") == 0
     (file,) = json.loads(capsys.readouterr().out)["files"]
     assert file["new"] == 6
-    message = claims(capsys, Path("nkd"), "--imported", "only", *flags)
+    message = claims(Path("nkd"), "--imported", "only", *flags)
     resting = [item for item in message["verdicts"] if item["design"].get("imported")]
     assert resting
     assert all(any(LABEL.match(text) for text in item["design"]["warnings"]) for item in resting)

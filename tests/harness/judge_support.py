@@ -7,15 +7,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from recomputing import differing
 from store_support import outcome
 
-from harness.judge import Judgement, record_judgement
+from harness.judge import Judgement, VerdictRow, judge, record_judgement
 from harness.judge.bindings import claim_designs
 from harness.judge.evidence import StoredTrial
 from harness.judge.judging import judge_designs
 from harness.judge.verdicts import Reading
 from harness.plan.planning import Plan, Selection, make_plan
-from harness.store import Writer
+from harness.store import Writer, open_reader
 from harness.store.events import EnvironmentEvent, PlannedEvent
 from harness.suite import Suite, load_suite
 
@@ -187,6 +188,18 @@ def record_verdicts(database: Path, suite: Suite, scale: str, judgement: Judgeme
     with Writer(database) as owner:
         record_judgement(owner.record, suite.name, scale, judgement)
         owner.flush()
+
+
+def judge_stored(world: World, database: Path, when: datetime = WHEN, **more: Any) -> dict[str, VerdictRow]:
+    """Judge from the store, store the judgement, and recompute it; the rows by claim."""
+    with open_reader(database) as reader:
+        judgement = judge(world.suite, world.plan, reader, judged_at=when, **more)
+    record_verdicts(database, world.suite, world.scale, judgement)
+    with open_reader(database) as reader:
+        for row in judgement.verdicts:
+            wrong = differing(reader, row.claim_id, world.scale, when)
+            assert wrong == [], (row.claim_id, wrong)
+    return {row.claim_id: row for row in judgement.verdicts}
 
 
 def around(mean: float, spread: float, n: int, base: float = 50.0) -> list[float]:

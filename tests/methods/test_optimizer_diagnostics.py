@@ -27,11 +27,6 @@ class Mixed(nn.Module):
         return self.head(self.norm(self.conv(x)).relu().flatten(1))
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 def test_roles() -> None:
     model = Mixed()
     roles = roles_of(model)

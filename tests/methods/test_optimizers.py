@@ -55,6 +55,14 @@ def set_gradients(groups: list[list[nn.Parameter]], step: int, seed: int = 0) ->
             p.grad = g.clone()
 
 
+def take(steps: int, *pairs: tuple[list[nn.Parameter], torch.optim.Optimizer], seed: int = 0) -> None:
+    """Take steps of optimizers on the same gradients."""
+    for step in range(steps):
+        set_gradients([params for params, _ in pairs], step, seed)
+        for _, optimizer in pairs:
+            optimizer.step()
+
+
 def largest(a: list[nn.Parameter], b: list[nn.Parameter]) -> float:
     return max(float((p - q).detach().abs().max()) for p, q in zip(a, b, strict=True))
 
@@ -94,10 +102,7 @@ def test_equals_the_package_with_several_groups(kind: str) -> None:
         return [{"params": params[:3], "lr": 3e-2, "weight_decay": 0.2}, {"params": params[3:], "wd_ratio": 0.5}]
 
     optimizer, theirs = KINDS[kind](groups(mine)), REFERENCES[kind](groups(reference))
-    for step in range(6):
-        set_gradients([reference, mine], step)
-        optimizer.step()
-        theirs.step()
+    take(6, (reference, theirs), (mine, optimizer))
     assert largest(mine, reference) < 5e-6
 
 
@@ -127,10 +132,7 @@ def test_update_of_a_convolution_before_batch_norm_is_tangential(kind: str) -> N
 def test_one_dimension_is_never_projected(kind: str, size: int, seed: int) -> None:
     always, never = ([p] for p in (parameters([(size,)], seed)[0], parameters([(size,)], seed)[0]))
     fires, plain = KINDS[kind](always, delta=math.inf), KINDS[kind](never, delta=0.0)
-    for step in range(3):
-        set_gradients([always, never], step, seed)
-        fires.step()
-        plain.step()
+    take(3, (always, fires), (never, plain), seed=seed)
     assert torch.equal(always[0], never[0])
 
 
@@ -235,10 +237,7 @@ def test_project_false_changes_the_decay_alone(kind: str) -> None:
     reference = KINDS[kind](plain, delta=0.0, weight_decay=0.02)
     without = KINDS[kind](undecayed, project=False, delta=math.inf, weight_decay=0.0)
     nothing = KINDS[kind](w, delta=0.0, weight_decay=0.0)
-    for step in range(4):
-        set_gradients([w, plain, unprojected, undecayed], step)
-        for optimizer in (decides, reference, without, nothing):
-            optimizer.step()
+    take(4, (w, nothing), (plain, reference), (unprojected, decides), (undecayed, without))
     torch.testing.assert_close(unprojected[0], plain[0])
     torch.testing.assert_close(undecayed[0], w[0])
 
@@ -247,10 +246,7 @@ def test_delta_zero_is_adamw() -> None:
     mine = parameters()
     theirs = twins(mine)
     optimizer, reference = AdamP(mine, weight_decay=0.1, delta=0.0), adamw(theirs, weight_decay=0.1)
-    for step in range(5):
-        set_gradients([mine, theirs], step)
-        optimizer.step()
-        reference.step()
+    take(5, (mine, optimizer), (theirs, reference))
     assert largest(mine, theirs) < 1e-6
 
 
@@ -259,10 +255,7 @@ def test_torch_baselines_take_their_fused_kernel_where_it_applies() -> None:
         fast, plain = parameters(), parameters()
         quick = build(fast, weight_decay=0.1, **options)
         usual = build(plain, weight_decay=0.1, foreach=False, **options)
-        for step in range(5):
-            set_gradients([fast, plain], step)
-            quick.step()
-            usual.step()
+        take(5, (fast, quick), (plain, usual))
         assert quick.defaults["fused"]
         assert not usual.defaults["fused"]
         assert largest(fast, plain) < 1e-6
@@ -284,14 +277,8 @@ def test_sgdp_buffer_variants_differ_without_nesterov_only() -> None:
             released = parameters([(6, 30)])
             paper = twins(released)
             options: dict[str, Any] = {"nesterov": nesterov, "delta": math.inf, "foreach": foreach}
-            optimizers = [
-                SGDP(p, lr=0.1, momentum=0.9, buffer=b, **options)
-                for p, b in ((released, "released"), (paper, "paper"))
-            ]
-            for step in range(3):
-                set_gradients([released, paper], step)
-                for optimizer in optimizers:
-                    optimizer.step()
+            buffers = ((released, "released"), (paper, "paper"))
+            take(3, *((p, SGDP(p, lr=0.1, momentum=0.9, buffer=b, **options)) for p, b in buffers))
             assert torch.equal(released[0], paper[0]) == nesterov
 
 

@@ -1,6 +1,10 @@
-"""One site of a small store for tests that only read it."""
+"""One site of a small store for tests that only read it; a browser."""
+
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from browser_support import chromium
 from report_support import Written, fill, plans, write_suite
 
 from reports.site import write_site
@@ -16,3 +20,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     folder = write_site(database, reported, root / "site", trial_pages=True).parent
     single = write_site(database, reported, root / "single", single_file=True)
     return Written(database, reported, folder, single)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as opened:
+        yield opened

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser_support import MARKS, Visit, chromium
+from browser_support import MARKS, Visit
 from shipped_support import SUITES, write_shipped
 
 if TYPE_CHECKING:
@@ -25,12 +25,6 @@ REAL = os.environ.get("HARNESS_PAGES")
 """The folder of a site that `harness report` wrote."""
 PARTS = 8
 """Into which its pages are dealt, for several processes."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -9,10 +10,13 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from waiting import until
 
 from harness.cli.group import run_main
+from harness.client import seed_everything
 from harness.execute.outcome import Outcome
 from harness.execute.worker import Job, run_job
 from harness.plan.planning import make_plan
@@ -314,6 +318,16 @@ def test_the_client_needs_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_generator_is_seeded() -> None:
+    def drawn(number: int) -> tuple[float, float, float]:
+        seed_everything(number)
+        return random.random(), float(np.random.random()), float(torch.rand(()))
+
+    first, again, other = drawn(3), drawn(3), drawn(4)
+    assert first == again
+    assert all(one != two for one, two in zip(first, other, strict=True))
 
 
 def alive(pid: int) -> bool:

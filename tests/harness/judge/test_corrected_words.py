@@ -146,16 +146,11 @@ class TestFewestPairs:
     @pytest.mark.parametrize("sequential", [False, True])
     @pytest.mark.parametrize("scale", ["paper", "mini"])
     def test_two_pairs_decide_nothing(self, tmp_path: Path, scale: str, sequential: bool) -> None:
-        suite = write_suite(
-            tmp_path,
-            [fact("c")],
-            [binding("c", primary=True)],
-            benchmarks=benchmark("a", paper=True) if scale == "paper" else benchmark("a"),
-        )
+        where = benchmark("a", paper=scale == "paper")
+        suite = write_suite(tmp_path, [fact("c")], [binding("c", primary=True)], benchmarks=where)
         for ours in ([52.0, 52.0 + 1e-6], [48.0, 48.0 - 1e-6], [50.0, 50.0]):
-            row = World(suite, {("a", "ours"): ours, ("a", "base"): flat(2)}, scale).verdicts(sequential=sequential)[
-                "c"
-            ]
+            world = World(suite, {("a", "ours"): ours, ("a", "base"): flat(2)}, scale)
+            row = world.verdicts(sequential=sequential)["c"]
             assert row["verdict"] == "inconclusive"
             assert row["p"] == 1.0
 
@@ -203,7 +198,7 @@ def test_a_conjunction_has_a_p_for_either_side() -> None:
     assert read(everywhere, 0.05).below
 
 
-def test_worse_than_the_margin_needs_its_p(tmp_path: Path) -> None:
+def test_worse_than_the_margin_needs_its_p() -> None:
     worse = NoWorse(tuple(around(-1.0, 0.2, 6, 0.0)), margin=0.5)
     assert worse.p_below == pytest.approx(stats.paired_t([v + 0.5 for v in around(-1.0, 0.2, 6, 0.0)]).p)
     assert worse.p == worse.p_below < 0.05
@@ -214,9 +209,8 @@ def test_six_seeds_with_one_small_loss_decide(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, [fact("c")], [binding("c")])
 
     def word(differences: list[float]) -> str:
-        return World(
-            suite, {("a", "ours"): [50 + d for d in differences], ("a", "base"): flat(len(differences))}
-        ).verdicts()["c"]["verdict"]
+        scores = {("a", "ours"): [50 + d for d in differences], ("a", "base"): flat(len(differences))}
+        return World(suite, scores).verdicts()["c"]["verdict"]
 
     assert word([1.0, 1.1, 0.9, 1.0, 1.2, -0.001]) == "direction confirmed"
     assert word([1.0, 1.1, 0.9, 1.0, -0.001]) == SENSITIVE

@@ -3,12 +3,10 @@
 from pathlib import Path
 
 import pytest
-from judge_support import WHEN, World, around, binding, fact, flat, record_verdicts, write_suite
-from recomputing import differing
+from judge_support import World, around, binding, fact, flat, judge_stored, write_suite
+from store_support import outcome
 
-from harness.judge import judge
-from harness.store import Writer, open_reader
-from harness.store.events import read_event
+from harness.store import Writer
 
 
 def again(world: World, database: Path, metric: str, change: float, environment: str = "here") -> None:
@@ -17,23 +15,7 @@ def again(world: World, database: Path, metric: str, change: float, environment:
     value = float(world.scores["a", "ours"][0])  # type: ignore[arg-type]
     rows = [{"split": "test", "metric": metric, "value": value + change}]
     with Writer(database) as owner:
-        owner.record(
-            read_event(
-                {
-                    "v": 1,
-                    "kind": "outcome",
-                    "run_id": "r2",
-                    "trial_id": trial,
-                    "status": "done",
-                    "attempts": 1,
-                    "wall_seconds": 1.0,
-                    "environment_id": environment,
-                    "results": rows,
-                    "series": [],
-                    "artifacts": [],
-                }
-            )
-        )
+        owner.record(outcome(trial, run_id="r2", wall_seconds=1.0, environment_id=environment, results=rows, series=[]))
         owner.flush()
 
 
@@ -53,12 +35,7 @@ def test_two_outcomes_that_differ(
     world = World(suite, {("a", "ours"): around(2.0, 0.2, 6), ("a", "base"): flat(6)})
     world.store(database)
     again(world, database, metric, change, environment)
-    with open_reader(database) as reader:
-        judgement = judge(suite, world.plan, reader, judged_at=WHEN)
-    row = judgement.verdicts[0]
+    row = judge_stored(world, database)["c"]
     assert row.verdict == ("invalid" if invalid else "direction confirmed")
     if invalid:
         assert "nondeterminism: 1 trial gave another score" in row.detail.reason
-    record_verdicts(database, suite, "mini", judgement)
-    with open_reader(database) as reader:
-        assert differing(reader, "c", "mini", WHEN) == []

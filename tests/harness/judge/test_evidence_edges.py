@@ -109,28 +109,17 @@ class TestFailuresAnArm:
         row = judged(tmp_path, [*around(2.0, 0.2, 5), "failed"], [*flat(5), "failed"])
         assert (row["verdict"], row["n"]) == ("direction confirmed", 5)
 
-    def test_a_mean_over_benchmarks_knows_the_worst_case(self, tmp_path: Path) -> None:
-        where = "".join(benchmark(name, level=60 + i) for i, name in enumerate("ab"))
-        suite = write_suite(
-            tmp_path, [fact("c")], [binding("c", benchmarks=["a", "b"], scope="mean")], benchmarks=where
-        )
-        scores: dict[tuple[str, str], Any] = {("a", "ours"): around(2.0, 0.2, 6), ("b", "ours"): around(2.0, 0.3, 6)}
-        scores |= {(name, "base"): flat(6) for name in "ab"}
-        assert World(suite, scores).verdicts()["c"]["verdict"] == "direction confirmed"
-        scores["a", "ours"] = [*around(2.0, 0.2, 5), "failed"]
-        assert World(suite, scores).verdicts()["c"]["verdict"] == "inconclusive"
 
-
-def test_failures_on_one_benchmark_of_several(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scope", ["all", "mean"])
+def test_failures_on_one_benchmark_of_several(tmp_path: Path, scope: str) -> None:
     where = "".join(benchmark(name, level=60 + i) for i, name in enumerate("ab"))
-    bound = binding("c", benchmarks=["a", "b"], scope="all")
+    bound = binding("c", benchmarks=["a", "b"], scope=scope)
     suite = write_suite(tmp_path, [fact("c")], [bound], benchmarks=where)
-    scores: dict[tuple[str, str], Any] = {("a", "ours"): [*around(2.0, 0.2, 11), "failed"], ("a", "base"): flat(12)}
-    scores |= {("b", "ours"): around(2.0, 0.3, 12), ("b", "base"): flat(12)}
-    assert World(suite, scores).verdicts()["c"]["verdict"] == "direction confirmed"
-    scores["a", "ours"] = [*around(2.0, 0.2, 5), "failed"]
-    scores["a", "base"] = flat(6)
-    assert World(suite, scores).verdicts()["c"]["verdict"] == "inconclusive"
+    for seeds, verdict in ((12, "direction confirmed"), (6, "inconclusive")):
+        scores: dict[tuple[str, str], Any] = {(name, "base"): flat(seeds) for name in "ab"}
+        scores["a", "ours"] = [*around(2.0, 0.2, seeds - 1), "failed"]
+        scores["b", "ours"] = around(2.0, 0.3, seeds)
+        assert World(suite, scores).verdicts()["c"]["verdict"] == verdict
 
 
 def test_pairs_that_both_diverged_are_no_evidence_of_being_no_worse(tmp_path: Path) -> None:
@@ -140,24 +129,19 @@ def test_pairs_that_both_diverged_are_no_evidence_of_being_no_worse(tmp_path: Pa
     assert row["verdict"] == "invalid"
 
 
-class TestShares:
-    def word(self, folder: Path, ours: list[float], base: list[float]) -> dict[str, Any]:
-        return judged(folder, ours, base)
-
-    def test_shares_are_no_percent(self, tmp_path: Path) -> None:
-        row = self.word(tmp_path, [0.60, 0.61, 0.62], [0.65, 0.66, 0.67])
-        assert row["verdict"] == "invalid"
-        reason = f"score is in percent (0 to 100), and every score of {METHOD} and base lies in [0, 1]"
-        assert row["design"]["reason"] == reason
-
-    def test_a_share_against_a_percentage(self, tmp_path: Path) -> None:
-        row = self.word(tmp_path, [51.0, 52.0, 53.0], [0.51, 0.52, 0.50])
-        assert row["verdict"] == "invalid"
-        assert "every score of base lies in [0, 1]" in row["design"]["reason"]
-
-    def test_low_percentages_are_percentages(self, tmp_path: Path) -> None:
-        assert self.word(tmp_path, [2.1, 2.2, 2.3], [0.6, 0.5, 0.7])["verdict"] != "invalid"
-        assert self.word(tmp_path, [60.0, 61.0, 62.0], [0.0, 0.0, 0.0])["verdict"] == "direction confirmed"
+@pytest.mark.parametrize(
+    ("ours", "base", "shares"),
+    [
+        ([0.60, 0.61, 0.62], [0.65, 0.66, 0.67], f"{METHOD} and base"),
+        ([51.0, 52.0, 53.0], [0.51, 0.52, 0.50], "base"),
+        ([2.1, 2.2, 2.3], [0.6, 0.5, 0.7], None),
+        ([60.0, 61.0, 62.0], [0.0, 0.0, 0.0], None),
+    ],
+)
+def test_shares_are_no_percent(tmp_path: Path, ours: list[float], base: list[float], shares: str | None) -> None:
+    row = judged(tmp_path, ours, base)
+    reason = shares and f"score is in percent (0 to 100), and every score of {shares} lies in [0, 1]"
+    assert (row["verdict"], row["design"]["reason"]) == ("invalid" if shares else "direction confirmed", reason)
 
 
 def test_the_judges_error_on_one_claim_spares_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,10 +169,9 @@ def test_unusable_scores_in_a_store_are_judged_and_recompute(tmp_path: Path, dat
     world = World(suite, {("a", "ours"): [*around(2.0, 0.2, 10), 1e200, math.nan], ("a", "base"): flat(12)})
     world.store(database)
     with open_reader(database) as reader:
-        rows = {row.claim_id: row for row in judge(suite, world.plan, reader, judged_at=WHEN).verdicts}
-    assert rows["c"].detail.numbers.failed == 2
-    assert rows["d"].detail.numbers.diverged == 2
-    with open_reader(database) as reader:
-        record_verdicts(database, suite, "mini", judge(suite, world.plan, reader, judged_at=WHEN))
+        judgement = judge(suite, world.plan, reader, judged_at=WHEN)
+    failing, worst = judgement.verdicts
+    assert (failing.detail.numbers.failed, worst.detail.numbers.diverged) == (2, 2)
+    record_verdicts(database, suite, "mini", judgement)
     with open_reader(database) as reader:
         assert differing(reader, "c", "mini", WHEN) == []

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judge_support import WHEN, World, around, binding, fact, flat, record_verdicts, write_suite
+from judge_support import WHEN, World, around, binding, fact, flat, judge_stored, write_suite
 
-from harness.judge import VerdictRow, claim_rows, judge
+from harness.judge import VerdictRow, claim_rows
 from harness.store import Writer, open_reader
 from harness.store.events import ClaimsEvent
 from harness.suite import load_suite
@@ -25,12 +25,10 @@ def world(folder: Path, name: str, seeds: int, **changes: Any) -> World:
 
 
 def judged(stored: World, database: Path, hours: int) -> VerdictRow:
-    with open_reader(database) as reader:
-        judgement = judge(stored.suite, stored.plan, reader, judged_at=WHEN + timedelta(hours=hours))
-    record_verdicts(database, stored.suite, stored.scale, judgement)
+    (row,) = judge_stored(stored, database, WHEN + timedelta(hours=hours)).values()
     with Writer(database) as owner:
         owner.record(ClaimsEvent(stored.suite.name, claim_rows(stored.suite)))
-    return judgement.verdicts[0]
+    return row
 
 
 def test_a_claim_of_the_same_id_in_another_suite_is_no_earlier_look(tmp_path: Path) -> None:

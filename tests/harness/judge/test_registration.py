@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from judge_support import METHOD, WHEN, World, around, benchmark, binding, fact, flat, record_verdicts, write_suite
-from recomputing import differing
+from judge_support import METHOD, WHEN, World, around, benchmark, binding, fact, flat, judge_stored, write_suite
 
 from harness import stats
 from harness.cli.verdicts import print_verdicts
@@ -29,13 +28,7 @@ def judged(world: World, database: Path, hours: int = 0, seeds: int | None = Non
     """The verdict of the world's claim."""
     world.seeds = seeds
     world.store(database)
-    when = WHEN + timedelta(hours=hours)
-    with open_reader(database) as reader:
-        judgement = judge(world.suite, world.plan, reader, judged_at=when)
-    record_verdicts(database, world.suite, world.scale, judgement)
-    with open_reader(database) as reader:
-        assert differing(reader, "c", "mini", when) == []
-    return judgement.verdicts[0]
+    return judge_stored(world, database, WHEN + timedelta(hours=hours))["c"]
 
 
 def changed(row: VerdictRow) -> list[str]:
@@ -76,11 +69,7 @@ class TestLooks:
         judged(here, database, 0, 3)
         here.seeds = 6
         here.store(database)
-        with open_reader(database) as reader:
-            rows = {
-                row.claim_id: row
-                for row in judge(suite, here.plan, reader, judged_at=WHEN + timedelta(hours=1)).verdicts
-            }
+        rows = judge_stored(here, database, WHEN + timedelta(hours=1))
         assert rows["c"].sequential
         assert not rows["d"].sequential, "no seed was added to it"
 

@@ -1,6 +1,7 @@
 """Verdicts that stand while their inputs are equal."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 
 from harness.app.run import Request, Result, run_suite
+from harness.cli.group import run_main
 from harness.execute.dispatch import Watch
 from harness.exports.verdict_table import verdict_tables
 from harness.judge import judging, remembered
 from harness.judge.rows import VerdictRow
-from harness.judge.stored import judge_now
+from harness.judge.stored import judge_now, stored_otherwise
 from harness.plan.planning import Selection
 from harness.results.current import ResultFilter
 from harness.results.diff import difference
@@ -171,3 +173,29 @@ def test_the_last_verdict_is_the_last_whatever_the_clock_says(
     assert [count for _, count in rows] == [3, 4]
     assert rows[1][0] - rows[0][0] == timedelta(microseconds=1)
     assert current["n"] == 4
+
+
+def otherwise(path: Path, database: Path, seeds: tuple[int, ...]) -> int:
+    plan, _ = judge_now(load_suite(path), Selection(seeds=seeds), database)
+    with open_reader(database) as reader:
+        return stored_otherwise(plan, reader)
+
+
+def test_claims_say_how_many_stored_trials_another_recipe_made(
+    tiny: Path, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran(tiny, database)
+    assert otherwise(tiny, database, (0, 1, 2)) == 0
+    assert otherwise(tiny, database, (0, 1, 2, 3)) == 0, "a seed that never ran was not measured with other code"
+
+    text = tiny.read_text(encoding="utf-8")
+    changed = re.sub(r"steps: (\d+)", lambda steps: f"steps: {int(steps[1]) + 1}", text)
+    assert changed != text
+    tiny.write_text(changed, encoding="utf-8")
+    assert otherwise(tiny, database, (0, 1, 2)) == 6
+    assert otherwise(tiny, database, (2, 3)) == 2
+
+    assert run_main(["claims", str(tiny), "--seeds", "3", "--db", str(database)]) == 0
+    message = " ".join(capsys.readouterr().err.split())
+    assert "6 stored trials measured with other code, recipes or data are not judged" in message
+    assert f"harness run {tiny} --scale mini" in message

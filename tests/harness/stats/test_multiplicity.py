@@ -12,7 +12,15 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.multitest import multipletests
 
-from harness.stats import benjamini_hochberg, holm, log_e_process, paired_t, partial_conjunction, two_way_interval
+from harness.stats import (
+    benjamini_hochberg,
+    holm,
+    log_e_process,
+    overlapping_two_way,
+    paired_t,
+    partial_conjunction,
+    two_way_interval,
+)
 
 INF, NAN = math.inf, math.nan
 P = st.floats(0, 1).map(lambda x: round(x, 4))
@@ -220,11 +228,59 @@ def test_two_way_with_awkward_matrices():
     for empty in (np.zeros((0, 3)), np.ones((1, 5)), np.ones((3, 1)), np.zeros((3, 4)), np.full((3, 3), INF)):
         result = two_way_interval(empty)
         assert (result.low, result.high, result.p) == (-INF, INF, 1.0)
-    with pytest.raises(ValueError, match="seeds × items"):
-        two_way_interval([1.0, 2.0])
+    for interval in (two_way_interval, overlapping_two_way):
+        with pytest.raises(ValueError, match="expected seeds × items"):
+            interval([1.0, 2.0])
 
 
 def test_two_way_approaches_the_seed_interval_when_items_agree():
     by_seed = np.array([0.5, 1.0, 1.8, 0.9])
     result, seeds_only = two_way_interval(np.repeat(by_seed[:, None], 50, axis=1)), paired_t(by_seed)
     assert (result.low, result.high, result.p) == pytest.approx((seeds_only.low, seeds_only.high, seeds_only.p))
+
+
+# seeds tested on overlapping sets of items
+
+
+def drawn(rng: np.random.Generator, seeds: int, seed_sd: float, item_sd: float) -> np.ndarray:
+    """Differences without effect; each seed is tested on 80 of 120 items."""
+    values, items = np.full((seeds, 120), NAN), rng.normal(0, item_sd, 120)
+    for row in values:
+        chosen = rng.choice(120, 80, replace=False)
+        row[chosen] = rng.normal(0, seed_sd) + items[chosen] + rng.normal(0, 0.7, 80)
+    return values
+
+
+def test_overlapping_items_that_are_common_give_the_balanced_interval() -> None:
+    rng = np.random.default_rng(1)
+    matrix = rng.normal(size=(5, 60)) + 0.3 * rng.normal(size=(5, 1)) + rng.normal(size=(1, 60))
+    crossed, unbalanced = two_way_interval(matrix), overlapping_two_way(matrix)
+    assert unbalanced.estimate == pytest.approx(crossed.estimate)
+    assert (unbalanced.seed_sd, unbalanced.item_sd) == pytest.approx((crossed.seed_sd, crossed.item_sd))
+    assert unbalanced.high - unbalanced.low == pytest.approx(crossed.high - crossed.low, rel=0.02)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seeds", [3, 6])
+def test_coverage_with_two_thirds_shared(seeds: int) -> None:
+    rng = np.random.default_rng(seeds)
+    samples = [drawn(rng, seeds, 0.02, 0.5) for _ in range(400)]
+    covered = [result.low <= 0 <= result.high for result in map(overlapping_two_way, samples)]
+    over_seeds = [paired_t(np.nanmean(sample, axis=1)) for sample in samples]
+    assert np.mean(covered) >= 0.93
+    assert np.mean([result.low <= 0 <= result.high for result in over_seeds]) < 0.92
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        np.full((3, 4), NAN),
+        np.ones((1, 5)),
+        np.eye(3) + np.where(np.eye(3) > 0, 0.0, NAN),
+        np.array([[1.0, INF], [1.0, 2.0]]),
+        np.ones((4, 4)),
+    ],
+)
+def test_overlapping_items_without_information_give_the_whole_line(matrix: np.ndarray) -> None:
+    result = overlapping_two_way(matrix)
+    assert (result.low, result.high, result.p) == (-INF, INF, 1.0)

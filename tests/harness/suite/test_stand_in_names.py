@@ -1,6 +1,7 @@
 """Short names of stand-ins, from the benchmark's file."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +54,23 @@ def test_a_stand_in_is_named_by_its_data_else_by_what_differs(changes: dict[str,
 def test_several_are_one_phrase() -> None:
     assert stand_in_names(["a, not x", "", "a, not x"]) == "a, not x"
     assert stand_in_names(["a", "b", "c", "d"]) == "a; b and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("mini", "lengths"), [("epochs: 2", {"epochs": 2}), ("steps: 7", {"steps": 7}), ("batch_size: 2", {"steps": 400})]
+)
+def test_a_length_of_a_scale_replaces_that_of_the_paper(tiny: Path, mini: str, lengths: dict[str, int]) -> None:
+    paper = """paper:
+        data: {name: nothing}
+        model: {name: scalar}
+        recipe: {steps: 400}
+      sources:
+        recipe.steps: {trust: published, place: table 1}
+      mini:"""
+    tiny.write_text(tiny.read_text().replace("mini:", paper, 1).replace("steps: 20", mini))
+    cell = setting(load_suite(tiny), "known", "mini")
+    assert cell is not None
+    assert {name: cell.recipe[name] for name in ("steps", "epochs") if name in cell.recipe} == lengths
 
 
 @pytest.mark.parametrize("name", list(suite_files()))

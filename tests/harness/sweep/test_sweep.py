@@ -163,11 +163,7 @@ def test_a_sweep_in_pieces_is_what_a_whole_one_is(
 
 
 def test_an_infinite_choice_survives_the_store(surface: Path, database: Path) -> None:
-    surface.write_text(
-        surface.read_text().replace(
-            "optimizer.momentum: {choices: [0.0]}", "optimizer.momentum: {choices: [0.0, .inf]}"
-        )
-    )
+    surface.write_text(surface.read_text().replace("momentum: {choices: [0.0]}", "momentum: {choices: [0.0, .inf]}"))
     first, again = sweep(surface, database, 4), sweep(surface, database, 4)
     assert again.ran == 0
     assert draws(again) == draws(first)
@@ -180,9 +176,8 @@ def test_changed_content_is_a_new_sweep_on_the_same_draws(surface: Path, databas
     surface.write_text(surface.read_text().replace("effect: 3.0", "effect: 2.0"))
     after = make_tuning(load_suite(surface), request.tuning)
     assert before.sweep_id != after.sweep_id
-    assert [p.params for p in Drawing.of(before, "base").draw(range(4), [])] == [
-        p.params for p in Drawing.of(after, "base").draw(range(4), [])
-    ]
+    first, again = (Drawing.of(tuning, "base").draw(range(4), []) for tuning in (before, after))
+    assert [point.params for point in first] == [point.params for point in again]
 
 
 ARM = Arm(role="method", optimizer="adam", norm={"encoder": "power", "decoder": "layer", "language": {"name": "power"}})
@@ -269,10 +264,7 @@ def test_diverged_points_stay_and_count(surface: Path, database: Path) -> None:
 
 
 def test_unequal_budgets_make_the_comparison_invalid(surface: Path, database: Path) -> None:
-    text = surface.read_text().replace(
-        "noise_key: better, effect: 3.0}", "noise_key: better, effect: 3.0, fails: true}"
-    )
-    surface.write_text(text)
+    surface.write_text(surface.read_text().replace("better, effect: 3.0}", "better, effect: 3.0, fails: true}"))
     result = sweep(surface, database, 4)
     assert result.summary["told"] == {"base": 4, "better": 0}
     assert not result.summary["equal"]
@@ -298,17 +290,13 @@ def test_budgets_are_equal_in_configurations_and_rungs(surface: Path, database: 
     last = points["better"][-1]
     if missing == "a configuration":
         points["better"].pop()
-    elif missing == "a failed one":
-        last.status = "failed"
-    elif missing == "a rung":
-        last.trial_ids.pop()
-    elif missing == "a pruned rung":
-        last.status = "pruned"
+    last.status = {"a failed one": "failed", "a pruned rung": "pruned"}.get(missing, "told")
+    if missing in ("a rung", "a pruned rung"):
         last.trial_ids.pop()
     assert summarise(tuning, points, 4)["equal"] == (missing in ("nothing", "a pruned rung"))
 
 
-def test_the_best_point_is_the_best_on_validation(surface: Path, database: Path) -> None:
+def test_the_best_point_is_the_best_on_validation(surface: Path) -> None:
     tuning = make_tuning(load_suite(surface), TuningRequest("known", 3))
     points = [Point(0, {"a": 1}, 2.0, "told"), Point(1, {"a": 2}, 5.0, "told"), Point(2, {"a": 3}, 9.0, "failed")]
     assert best_point(tuning, points)["params"] == {"a": 2}
