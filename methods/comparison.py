@@ -1,8 +1,4 @@
-"""Comparison of a computed array with its reference.
-
-Each family of methods compares its results with reference vectors in ``methods.<family>.vectors`` and returns
-these records; ``methods.conformance`` turns them into passes and misses.
-"""
+"""Comparison of a computed array with its reference."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,15 +23,7 @@ EXACT = {"rtol": 0.0, "atol": 0.0}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """A computed array and its reference.
-
-    Attributes:
-        label: name of the array by the vector's keys (``grad_student``, ``param.12.conv``).
-        got: the array that our implementation computes.
-        expected: the reference.
-        rtol: tolerance relative to the expected value.
-        atol: absolute tolerance.
-    """
+    """A computed array and its reference; ``rtol`` is relative to the expected value, ``atol`` absolute."""
 
     label: str
     got: NDArray[np.generic]
@@ -50,10 +38,7 @@ class Comparison:
 
     @property
     def largest_error(self) -> float:
-        """Largest absolute difference.
-
-        Infinite if shapes differ or only one side is NaN or infinite.
-        """
+        """Largest absolute difference; infinite if shapes differ or only one side is NaN or infinite."""
         if not self.same_shape:
             return float("inf")
         got, expected = self._double()

@@ -24,14 +24,7 @@ Compare = Callable[[str, Mapping[str, Any], Arrays], list[Comparison]]
 
 @dataclass(frozen=True, slots=True)
 class VectorCheck:
-    """The outcome of one reference vector.
-
-    Attributes:
-        name: name of the case.
-        largest_error: largest absolute difference over all its arrays; NaN where nothing could be compared.
-        passed: true if every array lies within its tolerance.
-        detail: the arrays compared, or the reason of the miss.
-    """
+    """The outcome of one reference vector; ``largest_error`` is NaN where nothing could be compared."""
 
     name: str
     largest_error: float
@@ -44,14 +37,9 @@ class VectorError(Exception):
 
 
 def check(directory: Path) -> list[VectorCheck]:
-    """Run every case listed in ``directory/index.json`` with our implementation.
+    """Run every case listed in ``directory/index.json`` with our implementation; one line a case, in its order.
 
-    Args:
-        directory: folder of ``index.json`` and one ``.npz`` per case.
-
-    Returns:
-        One line per case, in the order of the index; a single missed line named ``index.json`` if the index
-        itself is missing, malformed or empty. Nothing is raised for bad vectors.
+    Nothing is raised for bad vectors: a missing, malformed or empty index is one missed line.
     """
     try:
         index = _read_index(Path(directory))

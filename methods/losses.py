@@ -43,11 +43,7 @@ Inputs = TypeVar("Inputs", bound=LossInputs)
 
 
 class TrainingLoss(nn.Module, Generic[Inputs]):
-    """A training loss.
-
-    Its own parameters (weak heads, connectors) train with the model and are never deployed. A subclass writes ``terms``
-    and, if it reports mechanisms, ``probe``.
-    """
+    """A training loss; its own parameters (weak heads, connectors) train with the model, never deployed."""
 
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()

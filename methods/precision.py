@@ -7,9 +7,5 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 def widen(values: Tensor) -> Tensor:
-    """Half precision as float32, wider types as they are.
-
-    Squares of float16 overflow from 256 on, and logits or squared distances in half precision lose the differences
-    that make up a loss.
-    """
+    """Half precision as float32 (squares of float16 overflow, differences vanish); wider types as they are."""
     return values.float() if values.dtype in HALF else values

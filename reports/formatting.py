@@ -24,14 +24,7 @@ from harness.vocabulary import Tone, Verdict
 
 @dataclass(frozen=True, slots=True)
 class ShownVerdict:
-    """A verdict as the pages show it.
-
-    Attributes:
-        text: the verdict, or ``unknown verdict: …``.
-        tone: its CSS class and symbol.
-        meaning: one clause on what it says.
-        order: its place in a list of counts: that of the vocabulary, unknown ones last.
-    """
+    """A verdict as the pages show it: text, CSS class, meaning, and place among counts."""
 
     text: str
     tone: str

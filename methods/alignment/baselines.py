@@ -26,11 +26,7 @@ class SourceOnly(Adaptation):
 
 
 class FineTune(Adaptation):
-    """Cross-entropy on the source; from the share ``start`` of the training on the labelled shots.
-
-    The source then keeps the weight ``keep_source``. The shots are training data here, so they cannot decide the
-    stopping time.
-    """
+    """Cross-entropy on the source; from the share ``start`` of the training on the labelled shots too."""
 
     name = "fine-tune"
     needs = ("support_logits", "support_labels")

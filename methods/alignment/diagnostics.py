@@ -21,12 +21,7 @@ def purity(labels: NDArray[np.integer], true_labels: NDArray[np.integer]) -> flo
 
 
 class ClassAlignment(NamedTuple):
-    """Alignment of each class between two domains.
-
-    Attributes:
-        mmd: MK-MMD of each class between source and target, (C,); NaN if one side lacks the class.
-        floor: MK-MMD between two random halves of each source class, the value for equal distributions, (C,).
-    """
+    """MK-MMD of each class (C,) between domains, NaN if absent; ``floor``: between halves of the source."""
 
     mmd: Tensor
     floor: Tensor
@@ -44,9 +39,7 @@ def class_alignment(
 ) -> ClassAlignment:
     """Per-class MK-MMD with its split-half floor, without gradient.
 
-    The biased estimate grows as samples shrink, so the floor is comparable only if source and target
-    classes are of similar size. Embeddings are (N, F) and (M, F), labels (N,) and (M,), the target's the true ones;
-    ``seed`` is of the random halves.
+    The floor is comparable only if classes (labels (N,), (M,) of embeddings (N, F), (M, F)) are of similar size.
     """
     with torch.no_grad():
         between = class_mk_mmd(source, source_labels, target, target_labels, classes, sigmas)
@@ -69,10 +62,7 @@ def _where(values: Tensor, present: Tensor) -> Tensor:
 def misaligned_share(
     source: Tensor, source_labels: Tensor, target: Tensor, target_labels: Tensor, classes: int
 ) -> float:
-    """Share of target class centroids nearest to another class's source centroid.
-
-    Arguments as of ``class_alignment``. Classes that one side lacks are skipped; NaN if no class is on both sides.
-    """
+    """Share of target class centroids nearest to another class's source centroid; NaN without common classes."""
     with torch.no_grad():
         ours, in_source = _centroids(source, source_labels, classes)
         theirs, in_target = _centroids(target, target_labels, classes)

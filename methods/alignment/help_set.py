@@ -17,14 +17,9 @@ from methods.checks import check_choice
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TargetSplit:
-    """Places of a target domain's items.
+    """Places of a target domain's items: shots class by class (C·k,), and items of recordings without a shot.
 
-    Attributes:
-        support: the shots, class by class, (C·k,).
-        rest: items of recordings without a shot: pseudo-labelled, aligned and scored.
-
-    The other items of the recordings with a shot are dropped: one second of a recording resembles the next too much to
-    be scored.
+    Others are dropped: one second of a recording resembles the next too much to be scored.
     """
 
     support: NDArray[np.int64]
@@ -69,12 +64,7 @@ CONFIDENCES: tuple[str, ...] = ("farthest", "nearest")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Votes:
-    """Result of the neighbours' vote on each item.
-
-    Attributes:
-        labels: the winning class, (N,); of equal votes the lowest.
-        distances: distance to the farthest, or nearest, neighbour that voted for it, (N,): smaller is more confident.
-    """
+    """The winning class of each item (N,), of equal votes the lowest, and its distance (smaller is surer)."""
 
     labels: NDArray[np.int64]
     distances: NDArray[np.float64]
@@ -97,10 +87,7 @@ def vote(
     """Euclidean K-nearest-neighbour vote of the shots (S, D) on items (N, D).
 
     ``confidence`` is the agreeing neighbour that measures the distance: ``farthest`` (the released code) or ``nearest``
-    (the paper's Algorithm 1 as relayed).
-
-    Raises:
-        ValueError: shapes that do not fit, no support, too many neighbours, an unknown confidence.
+    (the paper's Algorithm 1 as relayed). ValueError: shapes or options that do not fit.
     """
     if items.ndim != 2 or support.ndim != 2 or items.shape[1] != support.shape[1]:
         raise ValueError(f"KNN: items and support must share a width, got {items.shape} and {support.shape}")
@@ -130,13 +117,7 @@ SPECTRAL_MARGIN = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HelpSet:
-    """Target items used in place of labelled ones.
-
-    Attributes:
-        places: their places among the items that are not shots, (H,).
-        labels: their assigned classes, (H,).
-        votes: the KNN's class for *every* such item, (R,): the method's own baseline.
-    """
+    """Places (H,) of target items, their assigned classes (H,), and the KNN's class for every item (R,)."""
 
     places: NDArray[np.int64]
     labels: NDArray[np.int64]
@@ -149,9 +130,7 @@ def umap_init(items: int, dimensions: int) -> str:
 
 
 def reduce(features: NDArray[np.floating], *, dimensions: int = 128, random_state: int) -> NDArray[np.float32]:
-    """Reduce N ≥ 3 flat items (N, D) to (N, dimensions) by UMAP, fitted on them alone.
-
-    McInnes et al. 2018, arXiv 1802.03426. The same ``random_state`` gives the same embedding.
+    """Reduce N ≥ 3 flat items (N, D) to (N, dimensions) by UMAP (arXiv 1802.03426), fitted on them alone.
 
     Raises:
         ValueError: fewer than three items or dimensions below 1.
@@ -218,10 +197,7 @@ def make_help_set(
 
     Args:
         embedding: the items that are not shots, (R, d); the released pipeline reduces all target items first.
-        support: the shots in the same space, (S, d).
-        support_labels: the shots' classes, (S,).
-        classes: C.
-        options: selection of the set; None: the defaults.
+        support, support_labels: the shots in the same space, (S, d), and their classes, (S,).
         hidden_labels: the items' true classes, (R,); accepted only with ``oracle_labels=True``.
 
     Raises:
@@ -260,11 +236,7 @@ def _surest(votes: Votes, classes: int, options: HelpSetOptions) -> NDArray[np.i
 def corrupt_labels(
     labels: NDArray[np.int64], share: float, classes: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Replace a share of the labels (H,), in whole items, by other classes: the intervention's dose.
-
-    Raises:
-        ValueError: a share out of range or fewer than two classes.
-    """
+    """Replace a share of the labels (H,) by other classes; ValueError: below two classes or no share."""
     if not 0 <= share <= 1 or classes < 2:
         raise ValueError(f"help set: corrupt a share in [0, 1] of two classes or more, got {share} and {classes}")
     corrupted = labels.copy()

@@ -17,15 +17,10 @@ class AdaptationBatch(LossInputs):
     There is no field for the target's hidden labels.
 
     Attributes:
-        source_features: embeddings of labelled source items, (N, F).
-        source_logits: the classifier's outputs on them, (N, C).
-        source_labels: their classes, (N,).
+        source_features, source_logits, source_labels: labelled source items, (N, F), (N, C), (N,).
         target_features: embeddings of unlabelled target items, (M, F).
-        help_features: embeddings of help-set items, (H, F).
-        help_labels: their classes in the help set, (H,).
-        support_features: embeddings of the labelled target shots, (S, F).
-        support_logits: the classifier's outputs on them, (S, C).
-        support_labels: their classes, (S,).
+        help_features, help_labels: help-set items, (H, F), and their classes there, (H,).
+        support_features, support_logits, support_labels: the labelled target shots, (S, F), (S, C), (S,).
         progress: share of the training that is done, in [0, 1].
     """
 

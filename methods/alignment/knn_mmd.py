@@ -94,11 +94,7 @@ class KNNMMD(Adaptation):
         return terms
 
     def probe(self, batch: AdaptationBatch) -> dict[str, Tensor]:
-        """MK-MMD by class and globally, share of aligned classes, mean kernel value.
-
-        ``mean_kernel`` is the mean kernel value between the domains: at 0 no gradient passes (embeddings too far
-        apart for σ).
-        """
+        """MK-MMD by class and globally, share of aligned classes, mean kernel value (at 0 no gradient passes)."""
         quantities = {}
         if batch.help_features is not None and batch.help_labels is not None:
             ours, theirs = (batch.source_features, batch.source_labels), (batch.help_features, batch.help_labels)

@@ -64,10 +64,7 @@ def mk_mmd_loss(x: Tensor, y: Tensor, sigmas: Sequence[float] = SIGMAS, root: st
 
 
 class ClassDiscrepancy(NamedTuple):
-    """MK-MMD and presence on both sides per class, (C,).
-
-    Values of absent classes are 0.
-    """
+    """MK-MMD and presence on both sides per class, (C,); 0 for absent classes."""
 
     values: Tensor
     present: Tensor
@@ -82,10 +79,9 @@ def class_mk_mmd(
     sigmas: Sequence[float] = SIGMAS,
     root: str = "guarded",
 ) -> ClassDiscrepancy:
-    """MK-MMD of two samples class by class, for all classes at once.
+    """MK-MMD of two samples class by class; one kernel matrix serves all, without device synchronisation.
 
-    One kernel matrix serves all classes, with class-indicator weights 1/n_c: no loop over classes and no device
-    synchronisation. Labels are (N,) and (M,), indices below ``classes``; the rest and errors as in ``mk_mmd_loss``.
+    Labels are (N,) and (M,), indices below ``classes``; the rest and errors as in ``mk_mmd_loss``.
     """
     check_samples(x, y, sigmas, root)
     for name, features, labels in (("x", x, x_labels), ("y", y, y_labels)):

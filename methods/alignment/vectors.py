@@ -12,10 +12,7 @@ PREFIXES: tuple[str, ...] = ("mkmmd",)
 
 
 def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
-    """Compare the loss of a case and its gradients; ``case`` has ``sigmas``.
-
-    ``arrays`` has ``x``, ``y``, ``loss``, ``grad_x``, ``grad_y``. A missing key is a KeyError.
-    """
+    """Compare the loss of ``x``, ``y`` and its gradients; ``case`` has ``sigmas``. A missing key is a KeyError."""
     x, y = (tensor_of(arrays[key]).requires_grad_() for key in ("x", "y"))
     loss = mk_mmd_loss(x, y, [float(sigma) for sigma in case["sigmas"]])
     gradients = torch.autograd.grad(loss, (x, y))

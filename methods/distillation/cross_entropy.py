@@ -8,10 +8,7 @@ from methods.metadata import MethodMetadata, Uniform
 
 
 class CrossEntropy(Objective):
-    """Mean cross-entropy: −log softmax(z)[y], or −Σ v·log softmax(z).
-
-    The latter is for mixed labels with masses v.
-    """
+    """Mean cross-entropy: −log softmax(z)[y], or −Σ v·log softmax(z) for mixed labels with masses v."""
 
     name = "cross-entropy"
 

@@ -64,10 +64,9 @@ class Objective(TrainingLoss[DistillationBatch]):
         return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
 
     def measure(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """Norms and shares of the terms' gradients, and the result of ``probe``.
+        """Norms of the terms' gradients by the logits; with the result of ``probe``.
 
-        Gradients are by the student's logits; ``grad_norm_<term>`` is a Frobenius norm over the batch,
-        ``grad_share_<term>`` its share of the sum.
+        ``grad_norm_<term>`` is a Frobenius norm over the batch, ``grad_share_<term>`` its share of the sum.
         """
         with _unchanged(self):
             norms = self._gradient_norms(batch)

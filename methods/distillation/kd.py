@@ -116,10 +116,7 @@ def tckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: floa
 
 
 def nckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0) -> Tensor:
-    """DKD's non-target term NCKD: T²·``normalised_kl`` at temperature T, a scalar.
-
-    The released code subtracts 1000 from the target's logit; here the target is omitted, which is the limit.
-    """
+    """DKD's non-target term T²·``normalised_kl``, a scalar, without the target (released: its logit minus 1000)."""
     return temperature**2 * normalised_kl(widen(student) / temperature, widen(teacher.detach()) / temperature, label)
 
 

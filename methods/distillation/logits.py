@@ -89,10 +89,7 @@ def teacher_quantities(student: Tensor, teacher: Tensor, labels: Tensor) -> dict
 
 
 def spearman(first: Tensor, second: Tensor, dropped: Tensor) -> Tensor:
-    """Spearman's correlation of two scores (N, C) over the kept classes, (N,).
-
-    ``dropped`` (N, C) is true for classes to omit, equally many in each row. Ties are broken by index.
-    """
+    """Spearman's correlation of two scores (N, C) without ``dropped`` classes, (N,); ties by index."""
     kept = int((~dropped[0]).sum())
     ranks = []
     for scores in (first, second):

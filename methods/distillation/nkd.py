@@ -51,10 +51,7 @@ def nkd_non_target_loss(
 def nkd_loss(
     student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0, gamma: float = 1.5, alpha: float = 1.0
 ) -> Tensor:
-    """NKD without cross-entropy: alpha·target term + gamma·non-target term, with a fused backward.
-
-    A scalar, differentiable by ``student`` (twice in eager mode).
-    """
+    """NKD without cross-entropy, a scalar; its fused backward is differentiable again in eager mode."""
     target = target_index(label)
     total, _, _ = _FusedNKD.apply(widen(student), widen(teacher.detach()), target, temperature, gamma, alpha)
     return total

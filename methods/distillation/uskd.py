@@ -220,10 +220,9 @@ class USKD(Objective):
         }
 
     def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """Weak accuracy (percent), mean and largest P, agreement with a teacher.
+        """Weak accuracy (percent), mean and largest P; with teacher logits agreement over non-target classes.
 
-        ``rank_teacher_spearman`` (of the rank in use) and ``weak_teacher_spearman`` (of the weak head alone) are means
-        over items over the non-target classes; they appear if the batch has teacher logits.
+        ``rank_teacher_spearman`` is of the rank in use, ``weak_teacher_spearman`` of the weak head alone.
         """
         student, labels = batch.logits, batch.labels
         weak = widen(self.weak_logits(batch.require("feature")))

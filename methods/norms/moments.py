@@ -13,9 +13,7 @@ class TokenPass(NamedTuple):
 
     Attributes:
         valid: weights (T, B, 1), 1 = token, 0 = padding; None counts all.
-        eps: added to the mean square or variance.
-        turn: number of the step, recorded by the backward.
-        finished: where the backward records it; None while nothing may change.
+        turn: number of the step, recorded by the backward in ``finished``; None while nothing may change.
         fill: replace padding by the mean of the tokens and count it.
     """
 

@@ -23,10 +23,7 @@ class LayerNorm(SequenceNorm, nn.LayerNorm):
 
 
 class RMSNorm(SequenceNorm):
-    """y = x/√(mean x² + eps)·weight over the channels of (T, B, C), without bias.
-
-    Zhang, Sennrich, NeurIPS 2019, equation 4.
-    """
+    """y = x/√(mean x² + eps)·weight over the channels of (T, B, C); Zhang, Sennrich 2019, equation 4."""
 
     name = "rms"
     shown = ("eps",)

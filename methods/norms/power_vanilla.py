@@ -20,12 +20,10 @@ class PowerNormVanilla(StepStatistics):
     moves once a step (see ``StepStatistics``).
 
     Args:
-        channels: C.
         alpha_fwd: decay of the running value.
         eps: inside every square root.
         groups: channel groups of the scaling.
-        group_scaling: scale groups first, as in the released PowerNorm, so that the two differ in
-            their statistics alone; the paper's text does not scale.
+        group_scaling: scale groups first, as in the released PowerNorm; the paper's text does not scale.
     """
 
     name = "power-vanilla"

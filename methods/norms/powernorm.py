@@ -125,10 +125,7 @@ class _PowerNorm(torch.autograd.Function):
 
 
 def _update_average(average: _Average, settings: _Settings, turn: Tensor, sums: Tensor, tokens: Tensor) -> Tensor:
-    """Advance the averaged correction once a step; return the coefficient (C,) of ẑ in g̃ = g − coefficient·ẑ.
-
-    ``sums`` (2, C) are sums of g·ẑ and ẑ² over ``tokens``.
-    """
+    """Advance the averaged correction once a step by sums (2, C) of g·ẑ, ẑ²; return ẑ's coefficient (C,)."""
     first = turn != average.finished
     before = torch.where(first, average.value, average.before)
     keep = 1 - settings.alpha

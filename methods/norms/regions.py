@@ -43,13 +43,7 @@ class RegionShift:
 
 
 class ImageNorm(nn.Module):
-    """A norm of maps (B, C, H, W) with optional hole masks; half precision is computed in float32.
-
-    Attributes:
-        name: the registered name, for messages.
-        channels: C.
-        record: if true, forwards record the quantities of ``diagnostics``.
-    """
+    """A norm of maps (B, C, H, W) with optional hole masks; half precision is computed in float32."""
 
     name: ClassVar[str]
     slot, family = "norm", "image"
@@ -78,12 +72,9 @@ class ImageNorm(nn.Module):
 
 
 def hole_mask(name: str, mask: Tensor, x: Tensor) -> Tensor:
-    """Resize a mask with nearest (position ⌊i·H'/H⌋) to a feature map (B, C, H, W).
+    """Resize a mask (B or 1, [1,] H', W') with nearest to a feature map, as (B, 1, H, W) of 1 (hole) and 0.
 
-    Args:
-        name: the norm, for the message.
-        mask: (B or 1, 1, H', W') or without the second dimension; positive or true = hole.
-        x: the feature map; the result is (B, 1, H, W) of 1 (hole) and 0 in its type.
+    Positive or true is the hole.
 
     Raises:
         ValueError: another number of dimensions, channels or images.
@@ -105,8 +96,7 @@ class Rules(NamedTuple):
     """Settings of the normalization of regions.
 
     Attributes:
-        eps: added to the variance.
-        fixed_eps: add it unchanged; otherwise add eps/f, f the region's share of all positions.
+        fixed_eps: add eps unchanged; otherwise add eps/f, f the region's share of all positions.
         per_image: take statistics image by image instead of over the batch.
     """
 
@@ -116,12 +106,12 @@ class Rules(NamedTuple):
 
 
 class Regions(NamedTuple):
-    """Statistics of both regions, in float32 or wider.
+    """Statistics of both regions, in float32 or wider; mean and inverse are 0 in an empty region.
 
     Attributes:
         size: number of positions, (2, 1 or B, 1, 1, 1).
-        mean: (2, 1 or B, C, 1, 1); 0 in an empty region.
-        inverse: 1/√(variance + eps/f), likewise; 0 in an empty region.
+        mean: (2, 1 or B, C, 1, 1).
+        inverse: 1/√(variance + eps/f), likewise.
     """
 
     size: Tensor
@@ -155,10 +145,7 @@ def both_sums(hole: Tensor, in_hole: Tensor, in_rest: Tensor, per_image: bool) -
 
 
 def _anchors(x: Tensor, hole: Tensor, per_image: bool) -> Tensor:
-    """One value of each channel from each region, (2, …).
-
-    Sums of squares about it do not cancel, however far the region's mean lies from 0, in one pass.
-    """
+    """One value of each channel from each region, (2, …), about which sums of squares do not cancel."""
     channels, positions = x.shape[1], x.shape[2] * x.shape[3]
     flat = hole.flatten(2)
     if per_image:

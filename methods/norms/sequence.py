@@ -9,13 +9,7 @@ from methods.precision import HALF
 
 
 class SequenceNorm(nn.Module):
-    """A norm of (T, B, C) with padding masks; subclasses write ``_normalise``.
-
-    Attributes:
-        name: the registered name, for messages.
-        channels: C.
-        shown: the hyper-parameters that ``print`` shows beside C.
-    """
+    """A norm of (T, B, C) with padding masks; subclasses write ``_normalise``. ``shown`` is for ``print``."""
 
     name: ClassVar[str]
     slot, family = "norm", "sequence"
@@ -73,10 +67,7 @@ def check_groups(name: str, channels: int, groups: int) -> None:
 
 
 def group_rms_inverse(x: Tensor, groups: int, eps: float) -> Tensor:
-    """1/√(mean of x² over each channel group + eps) of (T, B, C).
-
-    One value for every token and group, (T, B, groups, 1).
-    """
+    """1/√(mean of x² over each channel group + eps) of (T, B, C), as (T, B, groups, 1)."""
     return (x.unflatten(-1, (groups, -1)).square().mean(-1, keepdim=True) + eps).rsqrt()
 
 
@@ -91,16 +82,10 @@ def group_scale(x: Tensor, groups: int, eps: float) -> Tensor:
 
 
 def group_scale_backward(x: Tensor, inverse: Tensor, from_grad: Tensor, slope: Tensor) -> Tensor:
-    """Gradient of group scaling, given that of its output in two parts.
+    """Gradient of group scaling of x (T, B, C), with r = ``inverse`` (T, B, groups, 1).
 
-    With dh the gradient of h, that of x is r·(dh − h·mean(dh·h)). The two parts of dh stay apart, so that no
-    intermediate of the size of x has to be kept.
-
-    Args:
-        x: activations before scaling, (T, B, C).
-        inverse: r as ``group_rms_inverse`` returned it, (T, B, groups, 1).
-        from_grad: first part, (T, B, C).
-        slope: coefficient of the second part, broadcastable to (T, B, C).
+    With dh the gradient of h, that of x is r·(dh − h·mean(dh·h)). The parts of dh (``slope``: factor of the second)
+    stay apart, so that no intermediate of the size of x has to be kept.
     """
     groups = inverse.shape[-2]
     x, from_grad = x.unflatten(-1, (groups, -1)), from_grad.unflatten(-1, (groups, -1))

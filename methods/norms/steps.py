@@ -69,10 +69,7 @@ def _(
 
 
 def backward_under_way(like: Tensor) -> Tensor:
-    """Return true during a backward, when a forward is a checkpoint's repetition.
-
-    The result is a boolean tensor without dimensions on the device of ``like``.
-    """
+    """Return a boolean tensor on ``like``'s device: true during a backward, in a checkpoint's repetition."""
     return _backward_under_way(like)
 
 

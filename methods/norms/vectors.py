@@ -15,10 +15,7 @@ PREFIXES = ("powernorm", "rn_b", "rn_l")
 
 
 def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
-    """Compare every output of a case (ValueError for an unknown name).
-
-    ``case`` is its entry of ``index.json``, ``arrays`` its arrays by key (``vectors/README.md``).
-    """
+    """Compare every output of a case (ValueError for an unknown name), by the keys of ``vectors/README.md``."""
     if name.startswith("powernorm"):
         return _powernorm(case, arrays)
     if name.startswith("rn_b"):

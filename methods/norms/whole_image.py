@@ -17,12 +17,6 @@ class BatchNormImage(ImageNorm):
 
     With ``statistics="batch"`` evaluation uses the batch too, as Region Normalization does: the baseline for
     comparisons with it. A forward repeated by gradient checkpointing does not count.
-
-    Args:
-        channels: C.
-        eps: added to the variance.
-        momentum: weight of the batch in the running values.
-        statistics: the statistics used in evaluation, ``running`` or ``batch``.
     """
 
     name = "batch-image"

@@ -85,10 +85,7 @@ class AdamP(ProjectedOptimizer):
     def _scalars(
         self, states: Sequence[Tensor], lr: float | Tensor, options: Options
     ) -> tuple[float | Tensor, float | Tensor]:
-        """Step size and eps with the bias corrections folded in.
-
-        lr·m̂/(√v̂ + eps) without dividing every element.
-        """
+        """Step size and eps with the bias corrections folded in: lr·m̂/(√v̂ + eps)."""
         beta1, beta2 = options["betas"]
         count = states[-1]
         root = bias_correction(beta2, count) ** 0.5
@@ -144,11 +141,7 @@ def _fused_adam(columns: Columns, options: Options, *, weight_decay: float) -> N
 
 
 def bias_correction(beta: float, count: Tensor) -> float | Tensor:
-    """``1 - βᵗ`` without the cancellation of float32 at small t.
-
-    A count on the host gives a float, so that no kernel waits for it; one on a device, or under
-    ``torch.compile``, stays a tensor.
-    """
+    """``1 - βᵗ`` without the cancellation of float32 at small t; a float if ``t`` is on the host."""
     if count.is_cpu and not torch.compiler.is_compiling():
         return 1 - beta ** float(count)
     if beta == 0.0:

@@ -98,11 +98,7 @@ def adamp_package(
     wd_ratio: float = 0.1,
     nesterov: bool = False,
 ) -> torch.optim.Optimizer:
-    """``adamp.AdamP`` of the package ``adamp``; arguments as of our ``AdamP``.
-
-    Raises:
-        ModuleNotFoundError: the package is not installed; the message says how to get it.
-    """
+    """``adamp.AdamP`` of the package ``adamp`` (else ModuleNotFoundError); arguments as of our ``AdamP``."""
     try:
         package = importlib.import_module("adamp")
     except ModuleNotFoundError as error:

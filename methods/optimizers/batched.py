@@ -29,14 +29,7 @@ FUSED_DEVICES = ("cpu", "cuda")
 
 
 class Columns(NamedTuple):
-    """Tensors of a parameter group by kind, one entry a parameter.
-
-    Attributes:
-        params: the parameters that have a gradient.
-        grads: their gradients.
-        states: the optimizer's own lists.
-        fired: tensors for the view that fired; one entry an eligible parameter, or none if nothing is recorded.
-    """
+    """Tensors of a parameter group by kind, one entry a parameter; ``fired`` is empty if nothing is recorded."""
 
     params: list[Tensor]
     grads: list[Tensor]
@@ -78,13 +71,7 @@ class Matrices(NamedTuple):
 
 
 class Sorted(NamedTuple):
-    """Parameters by the form of their update, as indices into the group.
-
-    Attributes:
-        weights: eligible ones, with their matrices.
-        flat: those that are never projected, by device and dtype.
-        odd: those of a layout, dtype or device that only the plain loop supports.
-    """
+    """Indices of parameters by form of update: eligible, never projected, and those of the plain loop."""
 
     weights: dict[int, Matrices]
     flat: list[list[int]]
@@ -119,10 +106,7 @@ def sort(params: Sequence[Tensor], grads: Sequence[Tensor], *states: Sequence[Te
 
 
 def _as_matrices(w: Tensor, g: Tensor, *states: Tensor) -> Matrices | None:
-    """View parameter, gradient and states as (C, row length), if possible.
-
-    Channels-last weights are read in memory order: neither inner products nor elementwise updates depend on it.
-    """
+    """View parameter, gradient and states as (C, row length), in memory order, if possible."""
     tensors = (w, g, *states)
     if w.device.type not in FUSED_DEVICES or w.numel() == 0:
         return None

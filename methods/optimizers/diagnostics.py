@@ -121,14 +121,7 @@ class WeightDiagnostic:
 
     @torch.no_grad()
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-        """Measure the step, by quantity.
-
-        Args:
-            optimizer: the optimizer that stepped.
-
-        Raises:
-            RuntimeError: ``before_step`` was not called for this step.
-        """
+        """Measure the optimizer's step, by quantity; RuntimeError without ``before_step``."""
         if not self._before:
             raise RuntimeError("call before_step() after backward and before the optimizer's step")
         tensors = {name: self._measure(name) for name in self._weights}

@@ -110,11 +110,7 @@ def _processor() -> str:
 
 
 def require() -> Kernel:
-    """Return the kernel.
-
-    Raises:
-        RuntimeError: this machine cannot build it.
-    """
+    """Return the kernel; RuntimeError if this machine cannot build it."""
     kernel = load()
     if kernel is None:
         raise RuntimeError(
@@ -137,10 +133,7 @@ def takes_group(options: Mapping[str, Any]) -> bool:
 
 
 def takes(*tensors: Tensor) -> bool:
-    """Return true if a weight, its gradient and states fit the kernel.
-
-    All must be contiguous float32 on a CPU, and the weight not empty.
-    """
+    """Return true for a weight, gradient and states that fit: contiguous float32 on a CPU, not empty."""
     if tensors[0].numel() == 0:
         return False
     return all(t.dtype is torch.float32 and t.device.type == "cpu" and t.is_contiguous() for t in tensors)
@@ -151,15 +144,8 @@ def step(
 ) -> None:
     """Update weights and states in place by AdamP (with ``betas``) or SGDP.
 
-    Args:
-        weights: tensors that :func:`takes` accepts, with their states.
-        rule: the options of the projection.
-        options: the parameter group.
-        decay: weight decay of this step where the projection does not fire, learning rate included.
-        strip: remove the radial part of SGDP's buffer itself.
-
-    Raises:
-        RuntimeError: this machine cannot build the kernel.
+    ``decay`` is that of this step where the projection does not fire, learning rate included; ``strip`` removes the
+    radial part of SGDP's buffer itself. RuntimeError: this machine cannot build the kernel.
     """
     rows = [w.w.shape[0] if is_eligible(w.w) else 1 for w in weights]
     scratch = torch.empty(sum(rows), 4, dtype=torch.float64)

@@ -60,11 +60,7 @@ class ProjectedOptimizer(Optimizer):
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a parameter group, as in any ``torch.optim`` optimizer.
-
-        Raises:
-            RuntimeError: the group has ``native=True`` and this machine cannot build the kernel.
-        """
+        """Add a parameter group; RuntimeError for ``native=True`` where the kernel cannot be built."""
         if param_group.get("native", self.defaults["native"]):
             kernel.require()
         super().add_param_group(param_group)
@@ -76,10 +72,7 @@ class ProjectedOptimizer(Optimizer):
                 group.setdefault(name, value)
 
     def fired_views(self) -> dict[Tensor, Tensor]:
-        """View that fired in the last step, per eligible tensor.
-
-        Tensors of shape () on the parameter's device: 0 none, 1 channel, 2 layer. Empty without ``record=True``.
-        """
+        """View that fired last, per eligible tensor: 0 none, 1 channel, 2 layer; needs ``record=True``."""
         return {p: state["fired_view"] for p, state in self.state.items() if "fired_view" in state}
 
     # torch.compile recognises a method of this name and keeps its effect on the state out of the graph
@@ -116,13 +109,7 @@ class ProjectedOptimizer(Optimizer):
 
     @_use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step.
-
-        Args:
-            closure: reevaluates the model and returns the loss.
-
-        Returns:
-            The closure's result, or None.
+        """Take one step; return the loss of ``closure``, which reevaluates the model, or None.
 
         Raises:
             RuntimeError: a gradient is sparse or a parameter complex.

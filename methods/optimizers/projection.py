@@ -81,11 +81,7 @@ def rule_of(options: Mapping[str, Any]) -> Rule:
 
 
 def validate_rule(rule: Rule) -> None:
-    """Validate the options of the projection.
-
-    Raises:
-        ValueError: an option is outside its range; the message lists the valid values.
-    """
+    """Validate the options of the projection; ValueError lists the valid values."""
     if not rule.delta >= 0.0:
         raise ValueError(f"delta must be at least 0 (0 never projects, infinity always), not {rule.delta}")
     if not rule.wd_ratio >= 0.0:
@@ -99,11 +95,7 @@ def validate_rule(rule: Rule) -> None:
 
 
 def validate_lr(lr: float | Tensor) -> None:
-    """Validate a learning rate; a tensor must hold one element.
-
-    Raises:
-        ValueError: it is negative, or a tensor of more than one element.
-    """
+    """Validate a learning rate: ValueError if negative or a tensor of several elements."""
     if isinstance(lr, Tensor) and lr.numel() != 1:
         raise ValueError(f"lr as a tensor must hold one element, not {lr.numel()}")
     if not lr >= 0.0:
@@ -111,11 +103,7 @@ def validate_lr(lr: float | Tensor) -> None:
 
 
 def refuse_unsupported(optimizer: str, parameter: Tensor, gradient: Tensor) -> None:
-    """Reject parameters and gradients for which the projection is not defined.
-
-    Raises:
-        RuntimeError: the gradient is sparse or the parameter complex.
-    """
+    """Reject sparse gradients and complex parameters, for which there is no projection (RuntimeError)."""
     if gradient.layout is not torch.strided:
         raise RuntimeError(
             f"{optimizer} does not support sparse gradients: its test needs every row of the gradient. "
@@ -136,10 +124,7 @@ def is_eligible(parameter: Tensor) -> bool:
 
 
 def measure(w: Tensor, g: Tensor, p: Tensor) -> RowStats:
-    """Row statistics of a weight, its raw gradient and the direction.
-
-    The tensors have one shape (C, …). Half-precision rows are accumulated in float32.
-    """
+    """Row statistics of a weight, its raw gradient and the direction, (C, …) each, in float32 or wider."""
     if w.dtype in (torch.float16, torch.bfloat16):
         w, g, p = w.float(), g.float(), p.float()
     w, g, p = w.flatten(1), g.flatten(1), p.flatten(1)

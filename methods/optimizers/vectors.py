@@ -16,14 +16,8 @@ OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {"adamp": AdamP, "sgdp":
 def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
     """Run the optimizer of a case; return comparisons per step and parameter.
 
-    Args:
-        name: name of the case; it starts with one of ``PREFIXES``.
-        case: ``hp``, the hyper-parameters by their names here, and ``steps``.
-        arrays: ``init.<p>``, and per step t from 1, or 0, on ``grad.<t>.<p>`` and ``param.<t>.<p>``.
-
-    Raises:
-        KeyError: the case or its file lacks a key.
-        ValueError: the optimizer rejects a hyper-parameter.
+    ``case`` has the hyper-parameters ``hp`` and ``steps``; ``arrays`` has ``init.<p>``, and per step t from 1, or 0, on
+    ``grad.<t>.<p>`` and ``param.<t>.<p>``. A missing key is a KeyError.
     """
     build = next(OPTIMIZERS[prefix] for prefix in PREFIXES if name.startswith(prefix))
     names = [key.removeprefix("init.") for key in arrays if key.startswith("init.")]

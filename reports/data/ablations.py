@@ -1,8 +1,4 @@
-"""Differences of two arms with their intervals, and those that ablations make. Exploratory.
-
-Each arm of role ``ablation`` is compared with the arm that it changes. Where ablations vary two settings together they
-make a factorial: its grid of arms is found here too.
-"""
+"""Differences of two arms with their intervals, and those that ablations make. Exploratory."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -94,10 +90,7 @@ def changes(own: Arm, other: Arm) -> str:
 
 
 def ablations(reader: Reader, results: SuiteResults) -> list[Ablation]:
-    """Every ablation on every benchmark with both arms, in the first metric.
-
-    The differences are the store's, the correction over all of them is the judge's.
-    """
+    """Every ablation on every benchmark with both arms, in the first metric; the judge corrects over all."""
     judged = {
         (benchmark, row.arm, row.parent): row
         for row in judged_ablations(results.suite, results.plan, reader)

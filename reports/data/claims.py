@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from harness.judge.design import Estimand, Multiplicity, Pairing, Question, StatisticalRules
-from harness.judge.detail import MeasuredComparison, RateEntry, VerdictDetail
+from harness.judge.detail import MeasuredComparison, VerdictDetail
 from harness.judge.mechanism import MechanismReading
 from harness.judge.rows import VerdictRow
 from harness.results import verdict_text
@@ -23,12 +23,7 @@ LABEL = 60
 
 @dataclass(frozen=True)
 class JudgedClaim:
-    """A claim of a suite at a scale.
-
-    Attributes:
-        sides: the trials it rests on, with side, benchmark, arm and seed.
-        tuned: the claim under the tuned protocol, where that is the second one.
-    """
+    """A claim of a suite at a scale; ``tuned`` is the same under the tuned protocol, where that is second."""
 
     fact: Row
     binding: SuiteClaim | None
@@ -117,14 +112,9 @@ class JudgedClaim:
         return self.verdict.stand_in
 
     @property
-    def log_ratio(self) -> bool:
-        """True if its differences are logarithms of ratios."""
-        return self.detail.pairing.log_ratio
-
-    @property
     def unit(self) -> str:
         unit = self.detail.estimand.unit
-        return f"log ratio of {unit}" if self.log_ratio else formatting.unit_of_difference(unit)
+        return f"log ratio of {unit}" if self.detail.pairing.log_ratio else formatting.unit_of_difference(unit)
 
     @property
     def benchmarks(self) -> tuple[str, ...]:
@@ -166,35 +156,15 @@ class JudgedClaim:
         return next(iter(_printed(self.fact)), None)
 
     @property
-    def direction(self) -> int:
-        """+1 where the claim says that the method's number is higher."""
-        return self.detail.estimand.direction
-
-    @property
     def standardised(self) -> tuple[float, float | None, float | None] | None:
         """d_z with its exact interval; an end that is not known is None."""
         effect = self.detail.effect
         return None if effect is None or effect.d_z is None else (effect.d_z, effect.d_z_low, effect.d_z_high)
 
     @property
-    def reduction(self) -> float | None:
-        """Relative error reduction, as a share."""
-        return None if self.detail.effect is None else self.detail.effect.relative_error_reduction
-
-    @property
-    def seeds_needed(self) -> int | None:
-        """Pairs that are needed; see :func:`~harness.results.verdict_text.seeds_needed`."""
-        return verdict_text.seeds_needed(self.verdict)
-
-    @property
     def change(self) -> str:
         """Text of what would change its verdict."""
         return verdict_text.what_would_change(self.verdict, self.unit, self.reason)
-
-    @property
-    def rate_curve(self) -> tuple[RateEntry, ...]:
-        """The difference at other learning rates that were measured."""
-        return self.detail.measured_rates
 
     @property
     def rates_text(self) -> str:

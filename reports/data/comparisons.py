@@ -73,14 +73,11 @@ def wins(results: SuiteResults) -> tuple[Sequence[BenchmarkComparison], Sequence
 
 
 def removals(claim: JudgedClaim, rows: Sequence[Ablation]) -> list[Ablation]:
-    """Gain under changes of both arms, then of its own arm alone.
-
-    A cause whose removal leaves the gain is not the cause.
-    """
+    """Gain under changes of both arms, then of its own arm alone (a cause's removal takes it)."""
     here = [row for row in rows if row.benchmark in claim.benchmarks]
     own = {(row.benchmark, row.changed): row for row in here if row.parent == claim.arm}
     theirs = {(row.benchmark, row.changed): row for row in here if row.parent == claim.against}
-    shared = [key for key in own if key in theirs and not claim.log_ratio]
+    shared = [key for key in own if key in theirs and not claim.detail.pairing.log_ratio]
     left = [row for key in shared if (row := _gain_left(claim, own[key], theirs[key])) is not None]
     alone = sorted(own.values(), key=lambda row: -abs(row.difference))[:INTERVENTIONS]
     return sorted(left, key=lambda row: row.label) + alone
@@ -92,7 +89,8 @@ def _gain_left(claim: JudgedClaim, own: Ablation, other: Ablation) -> Ablation |
         return None
     entry = next((entry for entry in claim.on(own.benchmark) if entry.against in (None, claim.against)), None)
     gains = {} if entry is None else entry.differences
-    sign = claim.direction * (-1 if claim.fact.get("better") == "lower" else 1)  # ablations: up is better
+    better = -1 if claim.fact.get("better") == "lower" else 1
+    sign = claim.detail.estimand.direction * better  # ablations: up is better
     values = [
         gain + sign * (own.seeds[seed] - other.seeds[seed])
         for seed, gain in gains.items()
@@ -115,12 +113,7 @@ def _gain_left(claim: JudgedClaim, own: Ablation, other: Ablation) -> Ablation |
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One comparison on one benchmark: costs with their ratios to the comparator, and the gain of the claim.
-
-    Attributes:
-        step_ms: milliseconds a step.
-        memory_mb: megabytes at the peak.
-    """
+    """Costs of a comparison on a benchmark: each arm's, and its ratio to the comparator's."""
 
     bench: BenchmarkResults
     claim: JudgedClaim
@@ -168,11 +161,7 @@ FinalNumbers = Mapping[tuple[str, str, str], Scores]
 
 @dataclass(frozen=True, slots=True)
 class DoseAndGain:
-    """Doses of a mechanism and gains of a claim, by trial.
-
-    Attributes:
-        points: (arm, dose, gain over the comparator at the same seed).
-    """
+    """Doses of a mechanism and gains of a claim: (arm, dose, gain over the comparator at the same seed)."""
 
     metric: str
     points: Sequence[tuple[str, float, float]]
@@ -190,10 +179,7 @@ def final_numbers(reader: Reader, results: SuiteResults) -> FinalNumbers:
 
 
 def dose_and_gain(results: SuiteResults, numbers: FinalNumbers, claim: JudgedClaim) -> DoseAndGain | None:
-    """Doses and gains over the comparator on a claim's first benchmark.
-
-    None where fewer than three doses differ, or without a mechanism check.
-    """
+    """Doses and gains over the comparator on a claim's first benchmark; None below three different doses."""
     if not claim.gates or not claim.benchmarks or claim.benchmarks[0] not in results.benches:
         return None
     bench, gate = results.benches[claim.benchmarks[0]], claim.gates[0].rule
@@ -210,7 +196,7 @@ def dose_and_gain(results: SuiteResults, numbers: FinalNumbers, claim: JudgedCla
         # A quantity that one arm alone has, such as the teacher's lead, is the dose of all arms of a seed.
         dose = doses.get((arm, seed), doses.get((gate.arm, seed)))
         if arm != claim.against and base is not None and dose is not None:
-            points.append((arm, dose, claim.direction * (score - base)))
+            points.append((arm, dose, claim.detail.estimand.direction * (score - base)))
     if len({dose for _, dose, _ in points}) < 3:
         return None
     statement = sql.metrics_of(bench.body, [gate.metric, claim.metric])

@@ -1,7 +1,4 @@
-"""Artifacts of trials: pictures, per-item predictions, translations.
-
-From predictions comes which class is taken for which; translations stand line by line beside the reference.
-"""
+"""Artifacts of trials: pictures, per-item predictions, translations."""
 
 import hashlib
 import json

@@ -30,11 +30,7 @@ class Answer:
 
 
 def ask(reader: Reader, sql: str) -> Answer:
-    """Ask the store; the statement is kept for the page.
-
-    Raises:
-        StoreError: the statement fails.
-    """
+    """Ask the store (StoreError if the statement fails); the statement is kept for the page."""
     return Answer(sql, reader.query(sql).dicts())
 
 

@@ -233,11 +233,7 @@ class SuiteResults:
 
 
 def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
-    """Read everything of a suite at a plan's scale.
-
-    Raises:
-        StoreError: the database cannot be read.
-    """
+    """Read everything of a suite at a plan's scale (StoreError if the database cannot be read)."""
     name, scale = suite.name, plan.scale
     requested = {
         "claims": ask(reader, sql.claims_of(name)),

@@ -28,12 +28,7 @@ FEW_POINTS = 30
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The arms that the figures of a benchmark share.
-
-    Attributes:
-        arms: in the order of the suite, which gives each its colour.
-        leading: those that are drawn where not all can be.
-    """
+    """The arms that the figures share; ``leading`` are drawn where not all can be."""
 
     arms: Sequence[str]
     leading: Sequence[str] = ()

@@ -90,12 +90,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Plot(Figure):
-    """A figure that Plotly draws.
-
-    Attributes:
-        drawing: Plotly's ``data`` and ``layout``, without the default template, which is larger than most drawings.
-        height: in CSS pixels.
-    """
+    """A figure that Plotly draws (without its default template, which is large); height in CSS pixels."""
 
     drawing: Mapping[str, Any] = field(repr=False, kw_only=True)
     height: int = field(default=320, kw_only=True)
@@ -126,13 +121,7 @@ def _checked(kind: Callable[..., BasePlotlyType], properties: str) -> Mapping[st
 
 
 def trace(kind: type[BaseTraceType], hover_text: str = "", /, **properties: Any) -> dict[str, Any]:
-    """A trace as plain data: its style, which Plotly checks, and its points, which it need not check.
-
-    ``hover_text`` is in Plotly's template language.
-
-    Raises:
-        ValueError: Plotly does not know a property.
-    """
+    """A trace as plain data; its style is checked (ValueError), its points are not. ``hover_text`` is a template."""
     points = {name: properties.pop(name) for name in POINTS if name in properties}
     hover = {"hovertemplate": f"{hover_text}<extra></extra>"} if hover_text else {}
     return {**_checked(kind, json.dumps(properties | hover)), **points}  # type: ignore[arg-type]

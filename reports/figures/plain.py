@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.judge.detail import EffectSize
 from harness.vocabulary import Tone
 from reports import formatting
 from reports.data.claims import JudgedClaim
@@ -48,12 +49,7 @@ class ForestLine:
 
 @dataclass(frozen=True)
 class Forest(Figure):
-    """A forest plot: lines on an axis.
-
-    Attributes:
-        marks: every claim's mark, also of those that share a line.
-        reductions: the axis of the relative error reductions, where there are any.
-    """
+    """A forest plot: lines on an axis; ``marks`` has every claim, also those that share a line."""
 
     lines: Sequence[ForestLine] = field(kw_only=True, repr=False)
     axis: Axis = field(kw_only=True)
@@ -78,7 +74,7 @@ def forests(results: SuiteResults) -> list[Forest]:
 def _strip(results: SuiteResults, claims: Sequence[JudgedClaim]) -> Forest:
     """Stand-ins: standardised effect on the left, relative error reduction on the right."""
     effects = {claim.claim_id: claim.standardised or (None, None, None) for claim in claims}
-    reductions = {claim.claim_id: claim.reduction for claim in claims}
+    reductions = {claim.claim_id: (claim.detail.effect or EffectSize()).relative_error_reduction for claim in claims}
     percents = {name: None if share is None else 100 * share for name, share in reductions.items()}
     axis = axis_of(list(effects.values()))
     second = axis_of([(p,) for p in percents.values()]) if any(p is not None for p in percents.values()) else None

@@ -20,10 +20,7 @@ WIDE = 30.0
 
 @dataclass(frozen=True)
 class Tuned:
-    """Data shared by the figures: arms, tuned quantity, points, chosen configurations.
-
-    ``spaces`` are the ranges by arm and name, as the sweep stored them.
-    """
+    """Data shared by the figures; ``spaces`` are the stored ranges by arm and name."""
 
     arms: Sequence[str]
     unit: str

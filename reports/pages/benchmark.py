@@ -34,13 +34,7 @@ SHOWN_SERIES = 4
 
 @dataclass(frozen=True)
 class _Numbers:
-    """Stored numbers of a benchmark.
-
-    Attributes:
-        final: final numbers of every trial.
-        curves: rows of every series.
-        costs: of arms that ran one at a time.
-    """
+    """Stored numbers of a benchmark; costs are of arms that ran one at a time."""
 
     bench: BenchmarkResults
     claims: Sequence[JudgedClaim]
@@ -124,7 +118,8 @@ def _differences(results: SuiteResults, numbers: _Numbers) -> list[Plot]:
             if entry.difference is not None:
                 metric = entry.metric or claim.metric
                 about = numbers.bench.metrics.get(metric)
-                unit = formatting.unit_of_difference(about.unit) if about and not claim.log_ratio else claim.unit
+                log_ratio = claim.detail.pairing.log_ratio
+                unit = formatting.unit_of_difference(about.unit) if about and not log_ratio else claim.unit
                 contrast = ArmComparison(
                     label=f"{claim.contrast}: {claim.word}",
                     unit=unit,

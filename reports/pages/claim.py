@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from harness.judge.detail import EffectSize, VerdictDetail
 from harness.judge.mechanism import MechanismReading
+from harness.results.verdict_text import seeds_needed
 from harness.vocabulary import Protocol
 from reports import formatting
 from reports.data import sql
@@ -19,11 +20,7 @@ from reports.figures.plain import Scatter, scatter
 
 @dataclass(frozen=True, slots=True)
 class MechanismView:
-    """A mechanism check on a benchmark, with its position on a bar.
-
-    Attributes:
-        places: of value and threshold, in percent of the bar.
-    """
+    """A mechanism check; ``places`` of value and threshold are in percent of the width."""
 
     reading: MechanismReading
     places: Sequence[float | None]
@@ -85,7 +82,7 @@ def claim_detail(
             "gates": sql.gates(*names) if claim.gates else "",
             "trials": sql.verdict_trials(*names, str(claim.verdict.judged_at)) if claim.sides else "",
             "tuned": sql.verdict(*names[:2], Protocol.TUNED, suite) if claim.tuned else "",
-            "rates": sql.rate_curve(*names) if claim.rate_curve else "",
+            "rates": sql.rate_curve(*names) if claim.detail.measured_rates else "",
         },
     )
 
@@ -109,10 +106,10 @@ def _looks(sizes: Sequence[int]) -> str | None:
 
 def rate_views(claim: JudgedClaim) -> list[RateView]:
     """Learning-rate sensitivity as lines on one axis, least rate first."""
-    existing = [(entry.difference, entry.low, entry.high) for entry in claim.rate_curve]
+    existing = [(entry.difference, entry.low, entry.high) for entry in claim.detail.measured_rates]
     axis = axis_of(existing)
     views = []
-    for entry, (middle, low, high) in zip(claim.rate_curve, existing, strict=True):
+    for entry, (middle, low, high) in zip(claim.detail.measured_rates, existing, strict=True):
         rates = [rate for arms in entry.rates.values() for rate in arms.values()]
         factor = entry.factor
         own = "the recipe's own" if factor == 1 else f"{formatting.setting(round(factor, 3))} times the recipe's"
@@ -171,7 +168,7 @@ def _facts(claim: JudgedClaim) -> list[tuple[str, str]]:
         ("seeds won", None if detail.effect is None else f"{effect.seeds_won} of {verdict.n}"),
         ("sign-flip p", present(effect.sign_flip_p, probability)),
         ("seen with 80 % power", present(effect.mde, unit=claim.unit)),
-        ("seeds needed, at the corrected level", claim.seeds_needed),
+        ("seeds needed, at the corrected level", seeds_needed(verdict)),
         ("correlation of the pairs", present(effect.correlation)),
         ("design", "sequential, valid at any time" if verdict.sequential else "fixed number of seeds"),
         ("interim analyses", _looks(detail.look_sizes)),

@@ -29,11 +29,7 @@ MISSING = {
 
 @dataclass(frozen=True, slots=True)
 class ComparisonLine:
-    """A test on the page.
-
-    Attributes:
-        pairs: where single differences lie on the axis.
-    """
+    """A test on the page; ``pairs`` are the places of single differences on the axis."""
 
     verdict: TableVerdict
     tone: str
@@ -56,11 +52,7 @@ class ArmLine:
 
 
 def write_comparison(verdicts: TableVerdicts, path: Path) -> Path:
-    """Write the page as one HTML file without requests to other hosts.
-
-    Raises:
-        HarnessError: the file cannot be written.
-    """
+    """Write the page as one HTML file without requests to other hosts; HarnessError if it cannot."""
     page = comparison_page(verdicts)
     text = Site({page.path: page}, single=True).one_file(page)
     try:

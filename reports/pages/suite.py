@@ -1,7 +1,4 @@
-"""The page of a suite, and those of its sweeps.
-
-A sweep's page shows the arms by tuning budget, the important settings and the verdicts.
-"""
+"""The page of a suite, and those of its sweeps (tuning budget, important settings, verdicts)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +39,7 @@ def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation
         "marks": {name: (mark, plot.axis.zero) for plot in plots for name, mark in plot.marks.items()},
         "checked": [claim_detail(results, claim) for claim in results.checked],
         "claims": [claim_detail(results, claim, ablated, numbers) for claim in judged],
-        "protocols": [claim for claim in results.judged if claim.tuned is not None or claim.rate_curve],
+        "protocols": [claim for claim in results.judged if claim.tuned is not None or claim.detail.measured_rates],
         "compared": wins(results),
         "silent": [claim for claim in silent if claim.fact["kind"] not in UNJUDGED],
         "context": [claim for claim in silent if claim.fact["kind"] in UNJUDGED],

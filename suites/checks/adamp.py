@@ -165,10 +165,7 @@ def _distance(shape: Sequence[int], make: Optimizers, make_other: Optimizers) ->
 
 
 def all_rows_must_pass(rows: Literal["all", "each"] = "all") -> Check:
-    """One row above the threshold disables the channel view.
-
-    ``ours`` counts, over AdamP and SGDP, the two rules that hold (the other: of both views the channel's is used).
-    """
+    """One row above the threshold disables the channel view; ``ours`` counts the two rules that hold."""
     detail = []
     kept = 0
     for name, make in (

@@ -78,10 +78,7 @@ class CsiNetwork(nn.Module):
 
 
 def standardise(amplitudes: Tensor, sample: bool = False) -> Tensor:
-    """Standardise each subcarrier of (B, 1, T, S) over time; constant ones to 0.
-
-    ``sample`` uses the deviation of a sample (over T − 1), as the released code does, instead of the biased one.
-    """
+    """Standardise each subcarrier of (B, 1, T, S) over time; ``sample`` divides by T − 1, as released."""
     centred = amplitudes - amplitudes.mean(dim=2, keepdim=True)
     deviation = centred.square().mean(dim=2, keepdim=True).sqrt()
     if sample:

@@ -21,13 +21,7 @@ BACKBONES = ("cnn", "resnet-cifar", "resnet50")
 
 
 class EmbeddingNetwork(nn.Module):
-    """Images (B, C, H, W) to embeddings (B, dimension) of length one.
-
-    Attributes:
-        body: images to feature maps (B, width, h, w).
-        project: pooled features to the embedding, without bias: its scale is divided out by the length.
-        pretrained: true if the body's weights and running statistics came from a file.
-    """
+    """Images (B, C, H, W) to embeddings (B, dimension) of length one, so ``project`` needs no bias."""
 
     def __init__(self, body: nn.Module, width: int, dimension: int, pooling: str, pretrained: bool = False) -> None:
         super().__init__()

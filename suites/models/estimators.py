@@ -22,15 +22,9 @@ LEAST = 1e-7
 
 
 class Estimator(nn.Module):
-    """A scikit-learn estimator with a network's outputs: logits or predictions.
+    """A scikit-learn estimator with a network's outputs: logits (B, K) or predictions (B, 1).
 
-    Outputs are (B, K) or (B, 1). It has no parameters to train: the task calls ``fit`` once.
-
-    Args:
-        name: name of the estimator, for messages.
-        estimator: the estimator, not yet fitted.
-        classes: number of classes; 0: it predicts numbers.
-        random_state: seed of its draws, if any.
+    It has no parameters to train: the task calls ``fit`` once. Without ``classes`` it predicts numbers.
     """
 
     def __init__(self, name: str, estimator: Any, classes: int, random_state: int) -> None:

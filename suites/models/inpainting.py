@@ -21,13 +21,7 @@ PLACES = ("encoder", "blocks", "decoder")
 
 @dataclass(frozen=True, slots=True)
 class ConvolutionShape:
-    """Channels of a convolution, its kernel's side, and treatment of the border.
-
-    Attributes:
-        padding: zeros around the image.
-        reflect: reflected pixels around the image, instead of zeros.
-        shuffle: double the side by PixelShuffle, from four times as many channels.
-    """
+    """Channels of a convolution, its kernel's side, its border; ``shuffle`` doubles the side by PixelShuffle."""
 
     inputs: int
     width: int
@@ -109,14 +103,9 @@ class Generator(nn.Module):
         self.head = nn.Conv2d(width, 3, 7)
 
     def forward(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Predict whole images.
+        """Predict whole images (B, 3, H, W) in 0–1.
 
-        Args:
-            images: (B, 3, H, W) in 0–1 with their holes already filled with a constant; sides divisible by 4.
-            mask: (B, 1, H, W), 1 = hole.
-
-        Returns:
-            (B, 3, H, W) in 0–1.
+        ``images`` have a constant in their holes (``mask`` (B, 1, H, W), 1 = hole); sides are divisible by 4.
         """
         x = torch.cat((images, mask), 1) if self.mask_channel else images
         for part in (*self.encoder, *self.blocks, *self.decoder):
@@ -169,11 +158,7 @@ def initialise_as_released(
     """Set the released code's initial weights, except in spectral normalization.
 
     Kaiming by fan-in times 0.1; biases of mean 1e-4 and deviation 1, since the released call sets the mean alone.
-
-    Args:
-        model: the model with the convolutions.
-        generator_of: generator for each layer's name, so that draws of layers are independent.
-        bias_deviation: deviation of the biases.
+    ``generator_of`` gives each layer's generator, so that draws of layers are independent.
     """
     for name, part in model.named_modules():
         if not isinstance(part, nn.Conv2d) or parametrize.is_parametrized(part):

@@ -161,15 +161,9 @@ class RelativeAttention(nn.Module):
 
 
 def shift(scores: Tensor) -> Tensor:
-    """Turn scores by distance into scores by key (Dai et al. 2019, appendix B).
+    """Turn scores (B, heads, T, L) by distance L-1 … 0 into scores by key (Dai et al. 2019, appendix B).
 
-    Row i moves left by T-1-i.
-
-    Args:
-        scores: (B, heads, T, L), the last axis by distances L-1 … 0.
-
-    Returns:
-        The same shape; entries of keys later than the query are undefined and must be masked.
+    Row i moves left by T-1-i; entries of keys later than the query are undefined and must be masked.
     """
     batch, heads, steps, length = scores.shape
     padded = F.pad(scores, (1, 0)).view(batch, heads, length + 1, steps)
@@ -177,12 +171,7 @@ def shift(scores: Tensor) -> Tensor:
 
 
 class TransformerXL(nn.Module):
-    """Layers over the window and the memory of each layer's earlier inputs.
-
-    Attributes:
-        memory, eval_memory: number of remembered places in training and in evaluation.
-        clamp: in evaluation, largest encoded distance; 0: none.
-    """
+    """Layers over the window and remembered inputs of each layer; ``clamp`` cuts distances in evaluation."""
 
     def __init__(self, request: ModelRequest[TransformerXLOptions], vocabulary: TiedVocabulary) -> None:
         super().__init__()
@@ -202,14 +191,9 @@ class TransformerXL(nn.Module):
         return (len(self.layers), self.memory, batch, self.vocabulary.width) if self.memory else None
 
     def forward(self, tokens: Tensor, targets: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Negative log likelihood of a window, and the memory for the next.
+        """Negative log likelihood (B, T) of a window in nats, and the memory for the next without gradients.
 
-        Args:
-            tokens, targets: (B, T).
-            memory: (layers, M, B, C), M up to the full length; None at the start of a text.
-
-        Returns:
-            Nats (B, T), and the memory without gradients, None if its length is 0.
+        ``memory`` is (layers, M, B, C), M up to the full length; None at the start of a text or of length 0.
         """
         steps = tokens.shape[1]
         past = 0 if memory is None else memory.shape[1]
@@ -276,13 +260,7 @@ class MultiLinearAttention(nn.Module):
         self.out = nn.Linear(length * length, width, bias=False)
 
     def forward(self, x: Tensor, distances: Tensor, content: Tensor, place: Tensor) -> Tensor:
-        """Attend.
-
-        Args:
-            x: (T, B, C), T up to ``length``.
-            distances: encodings (T, C) of the places' distances from the last one.
-            content, place: the biases u and v, (head width,).
-        """
+        """Attend in x (T, B, C), T up to ``length``, to encodings (T, C) of distances, with biases (head width,)."""
         steps = len(x)
         queries, keys, values = self.queries_keys_values(x).chunk(3, dim=-1)
         relative = self.positions(distances)
@@ -316,11 +294,7 @@ class TensorizedLM(nn.Module):
         return None
 
     def forward(self, tokens: Tensor, targets: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Negative log likelihood in nats (B, T) of targets (B, T) after tokens (B, T), and no memory.
-
-        Raises:
-            ValueError: a window longer than the model's.
-        """
+        """Negative log likelihood in nats (B, T) of targets (B, T) after tokens (B, T), and no memory."""
         steps = tokens.shape[1]
         if steps > self.length:
             raise ValueError(f"tensorized-lm reads windows of at most {self.length} tokens, got {steps}")

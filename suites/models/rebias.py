@@ -65,15 +65,9 @@ class BagBlock(nn.Module):
 
 
 class BagBody(nn.Module):
-    """BagNet (Brendel & Bethge, ICLR 2019) of basic blocks with few 3×3 kernels.
+    """BagNet (Brendel & Bethge, ICLR 2019) of a 1×1 and a 3×3 stem and four stages of basic blocks.
 
-    It has a 1×1 and a 3×3 stem and four stages.
-
-    Args:
-        channels: channels of the input.
-        widths: channels of the four stages; the stem has the first.
-        strides: strides of the stages.
-        wide: per stage, the number of blocks (of two) with a 3×3 kernel first.
+    ``wide`` is the number of blocks of each stage with a 3×3 kernel first; the stem has the first of ``widths``.
     """
 
     def __init__(self, channels: int, widths: Sequence[int], strides: Sequence[int], wide: Sequence[int]) -> None:

@@ -63,11 +63,7 @@ class SmallViT(nn.Module):
                 nn.init.zeros_(part.bias)
 
     def features(self, images: Tensor) -> Tensor:
-        """The class token after the last norm, (B, width).
-
-        Raises:
-            HarnessError: more patches than positions.
-        """
+        """The class token after the last norm, (B, width); HarnessError for more patches than positions."""
         patches = self.patch_embed(images).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
         if tokens.shape[1] > MOST_TOKENS:

@@ -1,7 +1,4 @@
-"""Feature taps of distillation: stage before last, last feature map, classifier.
-
-Networks need no changes: forward hooks read the outputs of named modules.
-"""
+"""Feature taps of distillation by forward hooks: stage before last, last feature map, classifier."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

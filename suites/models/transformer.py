@@ -58,13 +58,7 @@ class Attention(nn.Module):
 
 @dataclass(slots=True)
 class Cache:
-    """A decoder layer's keys and values, for N hypotheses.
-
-    Attributes:
-        source: keys and values (N, heads, S, C/heads).
-        closed: (N, 1, 1, S), true at the source's padding.
-        own: keys and values (N, heads, t, C/heads); None before the first token.
-    """
+    """Keys and values of a decoder layer for N hypotheses, (N, heads, S or t, C/heads); ``closed`` is padding."""
 
     source: tuple[Tensor, Tensor]
     closed: Tensor
