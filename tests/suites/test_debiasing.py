@@ -315,6 +315,7 @@ def test_cell_accuracy_weighs_cells_alike_and_drops_small_ones() -> None:
 def test_bagnet_sees_small_patches_only_and_resnet18_has_its_size() -> None:
     """BagNet18's released widths and strides: a pixel reaches a feature through 3×3 stem and one 3×3 block."""
     body = BagBody(3, (4, 4, 4, 4), (2, 2, 2, 1), (1, 0, 0, 0)).eval()
+    assert len(body.blocks) == 8  # of two convolutions each, with stem and logits 18 layers
     image = torch.randn(1, 3, 64, 64, requires_grad=True)
     maps = body(image)
     maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2].sum().backward()
