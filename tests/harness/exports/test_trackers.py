@@ -13,13 +13,13 @@ from tables_support import rows, run
 from harness.base.event_files import scalars_of
 from harness.cli.group import run_main
 from harness.errors import HarnessError
-from harness.exports.tracked import kind_of, tracked_trials
+from harness.exports import trackers as trackers_of
+from harness.exports.tracked import TrackedTrial, kind_of, tracked_trials
 from harness.exports.trackers import TRACKERS, MLflowStore, TensorBoardFolder, tracker_of
 from harness.results.current import ResultFilter
 from harness.store import open_reader
 from harness.trial.result import Score
 
-pytestmark = pytest.mark.full
 Points = list[tuple[int, float, int]]
 
 
@@ -47,7 +47,7 @@ def two_seeds(tiny_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(two_seeds: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def store(two_seeds: Path, trackers: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store of two arms and seeds for the commands."""
     monkeypatch.setenv("HARNESS_DB", str(two_seeds))
     return two_seeds
@@ -59,6 +59,7 @@ def stored_scores(capsys: pytest.CaptureFixture[str]) -> dict[tuple[str, str], f
     return {(f"known/{row['arm']}/{row['seed']}", f"{row['split']}/{row['metric']}"): row["value"] for row in result}
 
 
+@pytest.mark.full
 def test_mlflow_file_store(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):  # the second export replaces the first
         assert run_main(["export", "--to", "mlflow", str(tmp_path / "mlruns")]) == 0
@@ -88,12 +89,14 @@ def test_mlflow_file_store(store: Path, tmp_path: Path, capsys: pytest.CaptureFi
         assert [value for _, value, _ in points] == series["points"]
 
 
-@pytest.fixture(autouse=True)
-def _trackers() -> None:
+@pytest.fixture
+def trackers() -> None:
+    """Skip where the trackers' packages are missing."""
     made.mlflow()
     pytest.importorskip("tensorboard", reason="needs the extra 'trackers'")
 
 
+@pytest.mark.full
 def test_tensorboard_event_files(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "tb"
     for _ in range(2):
@@ -115,6 +118,7 @@ def test_tensorboard_event_files(store: Path, tmp_path: Path, capsys: pytest.Cap
         assert all(written[key] == pytest.approx(value, rel=1e-6) for key, value in curves.items())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["../../x", "..", "/etc", "", "a" * 300])
 def test_no_name_leads_out_of_the_folder(store: Path, tmp_path: Path, name: str) -> None:
     with open_reader(store) as reader:
@@ -126,6 +130,7 @@ def test_no_name_leads_out_of_the_folder(store: Path, tmp_path: Path, name: str)
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.full
 def test_a_filter_keeps_what_it_names(store: Path, tmp_path: Path) -> None:
     more = ["--arm", "better", "--metric", "score", "--split", "test"]
     assert run_main(["export", "--to", "mlflow", str(tmp_path / "m"), *more]) == 0
@@ -134,6 +139,8 @@ def test_a_filter_keeps_what_it_names(store: Path, tmp_path: Path) -> None:
     assert {key for item in runs.values() for key in item["metrics"]} <= {"final/test/score", "test/score"}
 
 
+@pytest.mark.full
+@pytest.mark.usefixtures("trackers")
 def test_live_writes_what_an_export_writes(tiny: Path, tmp_path: Path) -> None:
     live, log = tmp_path / "live", tmp_path / "log"
     run(tiny, "--track", f"mlflow:{live.as_uri()}", "--track", f"tensorboard:{log}", "--seeds", 2)
@@ -149,6 +156,8 @@ def test_live_writes_what_an_export_writes(tiny: Path, tmp_path: Path) -> None:
     assert len(list(log.rglob("events.out.tfevents.*"))) == 4
 
 
+@pytest.mark.full
+@pytest.mark.usefixtures("trackers")
 def test_live_writes_failures_and_keeps_what_is_no_trial_of_the_plan_apart(tiny: Path, tmp_path: Path) -> None:
     text = tiny.read_text().replace("noise_key: base}", "noise_key: base, diverges_above: 0.15}")
     tiny.write_text(text + "tuned: {budget: 2, seeds: 1, rates: {factors: [1.0, 3.0]}}\n")
@@ -164,16 +173,26 @@ def test_live_writes_failures_and_keeps_what_is_no_trial_of_the_plan_apart(tiny:
 def test_a_tracker_that_fails_is_a_warning(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(self: object, trial: object) -> None:
-        raise OSError("No space left on device")
+    class Full:
+        def write(self, trial: TrackedTrial) -> None:
+            raise OSError("No space left on device")
 
-    monkeypatch.setattr(TensorBoardFolder, "write", full)
-    run(tiny, "--track", f"tensorboard:{tmp_path / 'tb'}", "--track", f"mlflow:{tmp_path / 'ml'}")
+    class Memory:
+        def write(self, trial: TrackedTrial) -> None:
+            written.append(trial)
+
+    written: list[TrackedTrial] = []
+    monkeypatch.setattr(trackers_of, "TRACKERS", {"full": lambda folder: Full(), "memory": lambda folder: Memory()})
+    run(tiny, "--track", f"full:{tmp_path / 'full'}", "--track", f"memory:{tmp_path / 'memory'}")
     message = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert len(message) == 2, "the first failure, and that it is given up"
     assert "No space left on device" in message[0]
     assert "given up after 3" in message[1]
-    assert len(mlflow_runs(tmp_path / "ml")) == 6
+    assert sorted(trial.name for trial in written) == [
+        f"known/{arm}/{n}" for arm in ("base", "better") for n in range(3)
+    ]
+    assert all(trial.last_step == 20 for trial in written)
+    assert dataclasses.replace(written[0], series=()).last_step == 0
     assert len(rows(capsys, "FROM cell_trials WHERE status = 'done'")) == 6
 
 
@@ -198,6 +217,8 @@ def test_a_target_that_cannot_be_is_one_message_before_anything_runs(
     assert not database.exists()
 
 
+@pytest.mark.full
+@pytest.mark.usefixtures("trackers")
 def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(HarnessError, match="cannot be written"):
@@ -213,6 +234,7 @@ def test_kinds_of_arms() -> None:
     ] == ["published", "sweep points", "prerequisites", "tuned", "rates", "published"]
 
 
+@pytest.mark.full
 def test_single_precision_does_not_break_on_large_numbers(store: Path, tmp_path: Path) -> None:
     with open_reader(store) as reader:
         trial = next(tracked_trials(reader, ResultFilter()))

@@ -1,5 +1,6 @@
 """Verdicts from a real store: recomputed from what is stored with them, unmoved by other trials of the same names."""
 
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -197,6 +198,19 @@ def test_checks_run_in_a_process_of_their_own() -> None:
     result = run_apart(["suites.checks.adamp:all_rows_must_pass", "suites.checks.adamp:missing"])
     assert result["suites.checks.adamp:all_rows_must_pass"].holds
     assert "AttributeError" in str(result["suites.checks.adamp:missing"].error)
+
+
+@pytest.mark.parametrize(("printed", "message"), [("", "no output"), ("echo first >&2; echo last >&2; ", "last")])
+def test_a_process_without_an_answer_is_the_error_of_its_checks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str, message: str
+) -> None:
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\n{printed}exit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    (result,) = run_apart(["suites.checks.adamp:all_rows_must_pass"]).values()
+    assert not result.holds
+    assert str(result.error).endswith(f"ended with status 3: {message}")
 
 
 def test_items_of_a_fixed_test_set_widen_the_interval(tmp_path: Path, database: Path) -> None:

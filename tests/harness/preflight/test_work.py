@@ -14,7 +14,8 @@ from harness.cli.check import _loaders, _row
 from harness.errors import HarnessError
 from harness.plan.planning import Selection, make_plan
 from harness.preflight import DEVICES, PreflightSettings, device
-from harness.preflight.measure import Copies, reading_seconds, rows_of_tables
+from harness.preflight.doctor import examine
+from harness.preflight.measure import Copies, Flops, reading_seconds, rows_of_tables
 from harness.preflight.rows import ConfigurationResult, _result, measured, works_of
 from harness.preflight.work import Measurement, PreflightConfiguration, Workload, cells_of, fixtures, key_of
 from harness.registry.user_methods import UserMethod
@@ -180,3 +181,30 @@ def test_the_time_of_reading_is_taken_where_files_are_read(scale: str, files: bo
     task.build()
     seconds = reading_seconds(task)
     assert (seconds is not None and 0 < seconds < 1) == files
+
+
+def test_a_composite_operation_counts_as_its_parts() -> None:
+    with torch.inference_mode(), Flops() as counted:
+        nn.functional.linear(torch.ones(2, 3), torch.ones(4, 3))
+        torch.ones(2, 3) @ torch.ones(3, 4)
+    assert counted.total == 2 * (2 * 2 * 3 * 4)
+
+
+def test_weights_are_written_once_and_only_for_a_source_that_has_a_copy(tmp_path: Path) -> None:
+    copies = Copies(tmp_path)
+    assert copies.weights("no-such-source") is None
+    own = tmp_path / "weights" / "mine.pth"
+    own.parent.mkdir(exist_ok=True)
+    own.touch()
+    assert copies.weights("mine") == own
+
+
+def test_a_check_of_the_machine_that_fails_is_a_finding(tmp_path: Path) -> None:
+    database = tmp_path / "h.duckdb"
+    works = {finding.what: finding.works for finding in examine(database, with_ray=False)}
+    assert works["database"]
+    database.write_text("no database")
+    findings = {finding.what: finding for finding in examine(database, with_ray=False)}
+    assert not findings["database"].works
+    assert "HarnessError" not in findings["database"].detail
+    assert str(database) in findings["database"].detail
