@@ -30,8 +30,7 @@ for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 
 FULL_FOLDERS = ("end_to_end", "soak", "performance", "docs")
-WORKERS = {"": 2, "full": 3}
-"""Processes by the expression of markers: tests of the full tier wait for other processes much of the time."""
+WORKERS = 2
 
 settings.register_profile("default", derandomize=True, max_examples=50, deadline=None)
 settings.register_profile("slow", max_examples=2000, deadline=None)
@@ -46,7 +45,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         return
     whole = config.args_source is not pytest.Config.ArgsSource.ARGS
     if whole and getattr(option, "numprocesses", 0) is None and not (option.usepdb or option.collectonly):
-        option.numprocesses = WORKERS.get(option.markexpr, 2) if (os.cpu_count() or 1) > 1 else 1
+        option.numprocesses = min(WORKERS, os.cpu_count() or 1)
         option.dist = "worksteal" if option.dist == "no" else option.dist
 
 
