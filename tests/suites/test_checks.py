@@ -72,8 +72,21 @@ FLIPPED: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 MODULES = sorted({module.name for module in pkgutil.iter_modules(checks.__path__)} & set(suite_files()))
+SECONDS = (
+    "scale_invariant_share",
+    "toy2d_order",
+    "update_orthogonal",
+    "toy2d_projection_bounds_norm",
+    "negligible_cost",
+)
+"""Checks that take some; the others belong to the default tier."""
 every_check = pytest.mark.parametrize(
-    ("suite", "name"), [(suite, name) for suite, flips in FLIPPED.items() for name in flips]
+    ("suite", "name"),
+    [
+        pytest.param(suite, name, marks=[pytest.mark.full] if name in SECONDS else [])
+        for suite, flips in FLIPPED.items()
+        for name in flips
+    ],
 )
 
 
@@ -91,7 +104,6 @@ def test_every_check_of_a_module_is_bound_and_tested(suite: str) -> None:
     assert public == bound == set(FLIPPED[suite])
 
 
-@pytest.mark.full
 @every_check
 def test_a_check_holds_in_the_unit_of_its_claim_and_fails_with_its_option_turned(suite: str, name: str) -> None:
     check = named(suite, name)()
