@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from judge_support import METHOD, World, around, benchmark, binding, fact, flat,
 import harness
 from harness import stats
 from harness.errors import SuiteError
+from harness.judge.protocols import SearchResult
 from harness.judge.verdicts import SENSITIVE, Criteria, decide, least_favourable
 from harness.suite.models import MechanismCheck
 from harness.vocabulary import Verdict
@@ -485,3 +487,20 @@ def test_a_verdict_is_written_in_one_place() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in words
     }
     assert text == set()
+
+
+@pytest.mark.parametrize(
+    ("counts", "verdict", "reason"),
+    [
+        ({"ours": 3, "base": 4}, "not run", "not tuned on a yet (configurations: ours 3 of 4, base 4 of 4)"),
+        ({"ours": 4, "base": 4}, "invalid", "no configuration of ours on a ended with a score"),
+    ],
+)
+def test_a_search_without_a_comparison_has_its_reason(counts: dict[str, int], verdict: str, reason: str) -> None:
+    search: Any = SimpleNamespace(benchmark="a", budget=4)
+    result = SearchResult(search, counts, {"ours": {}, "base": {"params": {"optimizer.lr": 0.1}}})
+    word, message = result.lack
+    assert word == verdict
+    assert message.startswith(reason)
+    assert not result.equal
+    assert result.params == {"base": {"optimizer.lr": 0.1}}
