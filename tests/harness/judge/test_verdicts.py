@@ -492,13 +492,13 @@ def test_a_verdict_is_written_in_one_place() -> None:
 @pytest.mark.parametrize(
     ("counts", "verdict", "reason"),
     [
-        ({"ours": 3, "base": 4}, "not run", "not tuned on a yet (configurations: ours 3 of 4, base 4 of 4)"),
-        ({"ours": 4, "base": 4}, "invalid", "no configuration of ours on a ended with a score"),
+        ({"new": 3, "base": 4}, "not run", "not tuned on a yet (configurations: new 3 of 4, base 4 of 4)"),
+        ({"new": 4, "base": 4}, "invalid", "no configuration of new on a ended with a score"),
     ],
 )
 def test_a_search_without_a_comparison_has_its_reason(counts: dict[str, int], verdict: str, reason: str) -> None:
     search: Any = SimpleNamespace(benchmark="a", budget=4)
-    result = SearchResult(search, counts, {"ours": {}, "base": {"params": {"optimizer.lr": 0.1}}})
+    result = SearchResult(search, counts, {"new": {}, "base": {"params": {"optimizer.lr": 0.1}}})
     word, message = result.lack
     assert word == verdict
     assert message.startswith(reason)
