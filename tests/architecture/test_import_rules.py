@@ -146,6 +146,7 @@ def test_no_function_takes_more_than_seven_arguments() -> None:
         "methods/optimizers/baselines.py:adamp_package",
         "methods/norms/powernorm.py:PowerNorm.__init__",
         "methods/distillation/uskd.py:USKD.__init__",
+        "harness/app/imports.py:import_results",
         "harness/app/run.py:run",
         "harness/cli/importing.py:init_command",
         "harness/cli/report.py:report_command",
