@@ -279,9 +279,12 @@ def test_imported_and_own_trials_never_mix(
 
 
 def test_a_run_after_an_import_reuses_its_own_trials_alone(
-    mixed: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    mixed: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    imported(mixed, foreign(tmp_path / "bad.csv", -5.0))
+    for gain, reused in ((-5.0, 0), (-4.0, 0), (-5.0, 6)):
+        imported(mixed, foreign(tmp_path / "bad.csv", gain))
+        latest = "(SELECT run_id FROM runs ORDER BY started_at DESC LIMIT 1)"
+        assert rows(database, f"SELECT count_if(reused) FROM run_trials WHERE run_id = {latest}") == [(reused,)]
     capsys.readouterr()
     assert call("run", mixed, "--executor", "inline", "--quiet", "--no-report", "--json") == 0
     (run,) = json.loads(capsys.readouterr().out)["runs"]

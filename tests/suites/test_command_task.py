@@ -320,6 +320,19 @@ def test_the_client_needs_nothing() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_script_without_arguments_runs_seeded(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("import random, sys\nprint(sys.argv, random.random())\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.client", "script.py"],
+        env={**os.environ, "HARNESS_SEED": "3"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == f"['script.py'] {random.Random(3).random()}"
+
+
 def test_every_generator_is_seeded() -> None:
     def drawn(number: int) -> tuple[float, float, float]:
         seed_everything(number)

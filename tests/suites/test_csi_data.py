@@ -142,7 +142,9 @@ def test_the_published_wifall_has_the_counts_of_its_description() -> None:
 
 
 def test_the_default_target_has_150_windows_or_more() -> None:
-    assert len(load(SIMULATOR, Path()).target) >= 150
+    windows = load(SIMULATOR, Path()).target
+    assert len(windows) >= 150
+    assert windows.amplitudes.shape[-1] == 52
 
 
 def _skill(kind: type[KNNPredictor], **keys: Any) -> float:

@@ -152,6 +152,8 @@ def test_mirrored_boxes_follow_their_pixels() -> None:
         left, top, right, bottom = (int(edge) for edge in result[0])
         assert float(image[0, top:bottom, left:right].mean()) == 1
         assert float(image.sum()) == 4
+    with pytest.raises(ValueError, match="longer"):
+        mirrored(batch, torch.tensor([True]))
 
 
 def test_zoomed_boxes_follow_their_pixels_and_those_outside_go() -> None:

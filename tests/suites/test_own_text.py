@@ -144,3 +144,7 @@ def test_a_cut_loses_nothing_and_keeps_the_order(text: str, validation: float, t
     assert list(parts) == ["train", "validation", "test"]
     assert "".join(parts.values()) == text
     assert all(part.strip() for part in parts.values())
+
+
+def test_a_share_of_one_is_a_character() -> None:
+    assert cut_text("ab\ncd\ne", {"test": 1}, "own") == {"train": "ab\ncd\n", "test": "e"}

@@ -246,6 +246,7 @@ def test_probe_measures_the_batch_and_leaves_the_norms_alone() -> None:
         assert torch.equal(before[0], norm.running_phi)
         assert torch.equal(before[1], norm.iteration)
     result = probe.summary()
+    assert len(probe.records["gradient_norm"]) == 36, "the first tenth is left out"
     # One batch again and again: the running statistic meets the batch's, and neither mode differs at the end.
     assert result["after_warmup_share"] == 1
     assert result["batch_mean_square_deviation"] < 0.1

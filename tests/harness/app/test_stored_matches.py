@@ -1,17 +1,19 @@
 """Stored trials of older code are matched to planned ones by content."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.app.session import planned
-from harness.app.verify import contents_of, matches_of
+from harness.app.verify import StoredMatch, compared, contents_of, matches_of
 from harness.plan import cell_trials
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Outcome, Writer
 from harness.store.events import OutcomeEvent
 from harness.suite import load_suite
+from harness.trial.result import Score
 from harness.vocabulary import Status
 
 TABLE = """
@@ -53,14 +55,25 @@ def test_older_trials_of_user_files_match_in_a_moved_folder(
     with Writer(database, "older") as writer:
         writer.record(planned("older", older, ()))
         for trial in older.trials:
-            writer.record(OutcomeEvent(Outcome(trial.trial_id, Status.DONE), "older"))
+            writer.record(OutcomeEvent(Outcome(trial.trial_id, Status.DONE, wall_seconds=2.5), "older"))
     monkeypatch.setattr(cell_trials, "fingerprint", lambda roots: "other code")
     plan = plan_in(second, monkeypatch)
     with Writer(database) as writer, writer.reader() as reader:
         matches = matches_of(plan, reader)
     assert [match.trial.trial_id for match in matches] == [trial.trial_id for trial in plan.trials]
     assert [match.stored_id for match in matches] == [trial.trial_id for trial in older.trials]
-    assert all(match.older for match in matches)
+    assert {(match.older, match.seconds) for match in matches} == {(True, 2.5)}
+    assert_compared(matches[0])
+
+
+def assert_compared(match: StoredMatch) -> None:
+    """Numbers that one side lacks differ; another end is an error without a comparison."""
+    stored = Outcome(match.stored_id, Status.DONE, results=[Score("test", "accuracy", 1.0)])
+    lacking = compared(match, stored, replace(stored, results=[]))
+    assert (lacking.numbers, lacking.differing, lacking.equal) == (1, ("test.accuracy",), False)
+    assert compared(match, stored, stored).equal
+    failed = compared(match, stored, replace(stored, status=Status.FAILED, error="E"))
+    assert (failed.numbers, failed.error) == (0, "it ended as failed, stored is done: E")
 
 
 def plan_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError, SuiteError
-from harness.imports.mapping import Flags, ImportMap, Theirs, in_words, matched, read_map, with_flags
+from harness.imports.mapping import Flags, ImportMap, Theirs, first_names, in_words, matched, read_map, with_flags
 from harness.imports.naming import ImportTarget
 from harness.imports.sources import read_source
 from harness.imports.trials import ImportedTrial, Matched, trials_of
@@ -290,3 +290,8 @@ def test_fields_of_a_tracker_and_splits_of_folders(tmp_path: Path) -> None:
     assert set(scores(trials[0])) == {("train", "accuracy"), ("validation", "accuracy")}
     assert trials[0].status == Status.FAILED, "the claim's metric is that of the test split"
     assert str(trials[0].error).startswith("accuracy on test is missing")
+
+
+def test_a_long_list_of_names_ends_with_their_number() -> None:
+    assert first_names(f"n{number}" for number in range(20)).endswith(", n19")
+    assert first_names(f"n{number}" for number in range(21)).endswith(", n19, … (21 in all)")

@@ -16,6 +16,8 @@ from judge_support import METHOD, World, around, benchmark, binding, fact, flat,
 import harness
 from harness import stats
 from harness.errors import SuiteError
+from harness.judge.design import Pairing
+from harness.judge.pairs import _difference as difference_of
 from harness.judge.protocols import SearchResult
 from harness.judge.verdicts import SENSITIVE, Criteria, decide, least_favourable
 from harness.suite.models import MechanismCheck
@@ -425,6 +427,8 @@ def test_log_ratio_of_times(tmp_path: Path) -> None:
     row = World(suite, scores, "paper").verdicts()["c"]
     assert row["difference"] == pytest.approx(-sum(map(math.log, noisy)) / 5)
     assert row["design"]["pairing"]["log_ratio"]
+    halved_more = difference_of(Pairing(log_ratio=True), -1, [5.0, 10.0, 12.0, 16.0])
+    assert halved_more == pytest.approx(-math.log(5 / 10) + math.log(12 / 16)), "beyond the change of the own baselines"
 
 
 def test_a_significant_p_without_its_interval_decides_nothing() -> None:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from waiting import until
 
 from harness.errors import HarnessError
 from harness.trial.contracts import Task
 from harness.trial.loading import AHEAD, ROWS_A_WORKER, FileRows, Loader, PendingBatch, ready
+from harness.trial.saved import load_trained_weights
 
 CPU = torch.device("cpu")
 WORKERS = (0, 1, 2, 4)
@@ -167,3 +169,11 @@ def test_who_says_anew_what_the_batches_are_is_taken_at_his_word() -> None:
     for task, batch in ((Files, "read ahead"), (Mine, "mine")):
         task.__abstractmethods__ = frozenset()
         assert first(task) == batch
+
+
+def test_published_weights_are_read_by_the_end_of_their_name(tmp_path: Path) -> None:
+    weights = {"layer": torch.arange(3.0)}
+    save_file(weights, tmp_path / "w.safetensors")
+    torch.save({"state_dict": weights}, tmp_path / "w.pth")
+    for name in ("w.safetensors", "w.pth"):
+        assert load_trained_weights(tmp_path / name)["layer"].tolist() == [0, 1, 2]
