@@ -17,14 +17,15 @@ from html_support import Parsed, parsed
 from report_support import HOSTILE, SCRIPT, Written, fill, outcome, plans, write_suite
 
 from harness.app.session import planned_trials
-from harness.store import Writer, open_reader
+from harness.store import Reader, Writer, open_reader
 from harness.store.events import OutcomeEvent, PlannedEvent, VerdictsEvent
 from harness.suite import load_suite
 from harness.trial.result import Score
+from reports import site
 from reports.data import sql
 from reports.links import address, slug, suite_path
 from reports.pages.index import difference_cell
-from reports.site import MANIFEST, write_site
+from reports.site import MANIFEST, gather, write_site
 
 
 def suite_of(folder: Path, scale: str = "mini") -> Parsed:
@@ -398,6 +399,25 @@ def test_the_first_page_finds_every_claim_and_ablation(written: Written) -> None
     assert ablated
     assert all("stand-in" in row for row in ablated)
     assert not any("stand-in" in row for row in rows if "demo, paper" in row)
+
+
+def test_a_report_sees_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reported = plans(write_suite(tmp_path), ["mini"], seeds=1)
+    database = tmp_path / "harness.duckdb"
+    fill(database, reported, fail_one=False)
+    counts = []
+
+    def gather_while_another_writes(reader: Reader, *more: Any) -> Any:
+        for name in ("one", "two"):
+            counts.append(reader.query("SELECT count(*) FROM trials").rows)
+            with Writer(database) as writer:
+                planned = planned_trials(name, reported[0].plan.trials[:1])
+                writer.record(PlannedEvent(name, [dict(planned.trials[0]) | {"trial_id": name}], []))
+        return gather(reader, *more)
+
+    monkeypatch.setattr(site, "gather", gather_while_another_writes)
+    write_site(database, reported, tmp_path / "site")
+    assert counts[0] == counts[1]
 
 
 def test_a_claim_of_several_comparisons_shows_what_they_span() -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 import torch
 from waiting import until
 
+from harness import client
 from harness.cli.group import run_main
 from harness.client import seed_everything
 from harness.execute.outcome import Outcome
@@ -121,6 +123,7 @@ def test_numbers_come_back_in_every_way(source: str, tmp_path: Path) -> None:
     assert outcome.score("test", "accuracy") == 82
     (series,) = [item for item in outcome.series if item.name == "accuracy"]
     assert (series.step, series.value) == ([0, 1, 2], [80, 81, 82])
+    assert all(0 <= seconds < 300 for seconds in series.elapsed_seconds)
 
 
 def test_the_best_record_may_be_final(tmp_path: Path) -> None:
@@ -320,17 +323,22 @@ def test_the_client_needs_nothing() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_script_without_arguments_runs_seeded(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text("import random, sys\nprint(sys.argv, random.random())\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "harness.client", "script.py"],
-        env={**os.environ, "HARNESS_SEED": "3"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == f"['script.py'] {random.Random(3).random()}"
+def test_a_script_without_arguments_runs_seeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "script.py").write_text("import random, sys\nprint(sys.argv[1:], random.random())\n")
+    monkeypatch.setattr(sys, "argv", ["client", str(tmp_path / "script.py")])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("HARNESS_SEED", "3")
+    client._main()
+    assert capsys.readouterr().out == f"[] {random.Random(3).random()}\n"
+
+
+def test_a_logged_time_is_in_milliseconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_RESULTS", str(tmp_path / "numbers.jsonl"))
+    monkeypatch.setattr(time, "time", lambda: 1.23456)
+    client.log(loss=0.5)
+    assert json.loads((tmp_path / "numbers.jsonl").read_text()) == {"time": 1.235, "loss": 0.5}
 
 
 def test_every_generator_is_seeded() -> None:

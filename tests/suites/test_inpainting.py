@@ -98,6 +98,7 @@ def test_one_picture_per_trial(tmp_path: Path) -> None:
     (artifact,) = task.artifacts()
     with Image.open(artifact.path) as picture:
         assert picture.size == (48, 64)
+        assert np.asarray(picture).std() > 10
     assert artifact.path.stat().st_size < 50_000
 
 

@@ -17,6 +17,7 @@ from harness.errors import HarnessError, MissingDataError
 from harness.trial.contracts import DataRequest, ModelRequest
 from harness.trial.seeds import Streams
 from suites.data.splitting import drawn, shares_of
+from suites.data.table_files import _joined as joined
 from suites.data.tables import TableData
 from suites.models import estimators
 from suites.tasks.prediction_scores import class_scores, number_scores
@@ -330,3 +331,8 @@ def test_scores_are_scikit_learns() -> None:
     numbers = number_scores(predicted, targets)
     assert numbers["r2"] == pytest.approx(metrics.r2_score(targets, predicted))
     assert numbers["rmse"] == pytest.approx(metrics.root_mean_squared_error(targets, predicted))
+
+
+def test_a_column_of_several_files_is_of_texts_as_soon_as_one_is() -> None:
+    column = joined([np.array([1.0, np.nan]), np.array(["a", None], dtype=object)])
+    assert column.tolist() == ["1", None, "a", None]

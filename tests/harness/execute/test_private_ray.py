@@ -38,6 +38,14 @@ def test_the_folder_is_private_and_short_enough(monkeypatch: pytest.MonkeyPatch,
     finally:
         remove_folder(created)
     assert not created.exists()
+    monkeypatch.setattr(session, "_SOCKET", "x" * (session.LONGEST - len("/tmp")))
+    fitting = make_folder()
+    assert str(fitting.parent) == "/tmp", "just short enough"
+    remove_folder(fitting)
+    monkeypatch.setattr(os, "access", lambda place, mode: mode != os.W_OK | os.X_OK)
+    with pytest.raises(HarnessError, match="set TMPDIR to one"):
+        make_folder()
+    monkeypatch.undo()
     monkeypatch.setattr(session, "_SOCKET", "x" * 120)
     with pytest.raises(HarnessError, match="set TMPDIR to one"):
         make_folder()

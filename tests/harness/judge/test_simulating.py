@@ -18,6 +18,7 @@ def test_a_small_suite_counts_tests_words_and_seeds(tmp_path: Path) -> None:
     sure = drawn(suite, "3", 3, SimulatedNoise(effect=30.0))
     assert [row["suites"] for row in sure.rows()] == [1.0, 1.0, 1.0]
     assert [row["confirmed"] for row in sure.rows()] == [1.0, 1.0, 1.0]
+    assert [row["error"] for row in sure.rows()] == [0.0, 0.0, 0.0]
     bought = drawn(suite, "3..6", 3, SimulatedNoise(effect=30.0))
     assert bought.anywhere == 3
     assert 5.0 <= bought.mean_pairs < 6.0  # evidence is enough from five pairs on, and for Holm from six

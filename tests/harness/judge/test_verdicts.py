@@ -16,12 +16,16 @@ from judge_support import METHOD, World, around, benchmark, binding, fact, flat,
 import harness
 from harness import stats
 from harness.errors import SuiteError
+from harness.judge.correction import CorrectedFamily
 from harness.judge.design import Pairing
+from harness.judge.evidence import StoredTrial
+from harness.judge.fairness import weak_teacher
 from harness.judge.pairs import _difference as difference_of
 from harness.judge.protocols import SearchResult
+from harness.judge.rows import _deciding as deciding
 from harness.judge.verdicts import SENSITIVE, Criteria, decide, least_favourable
 from harness.suite.models import MechanismCheck
-from harness.vocabulary import Verdict
+from harness.vocabulary import Status, Verdict
 
 PAPER = benchmark("a", paper=True)
 
@@ -436,6 +440,21 @@ def test_a_significant_p_without_its_interval_decides_nothing() -> None:
     assert decide(reading(), 0.04, criteria) == "reproduced"
     assert decide(reading(), 0.06, criteria) == "inconclusive"  # adjusted p decides, not the interval alone
     assert decide(reading(above=False), 0.04, criteria) == "inconclusive"
+
+
+def test_among_equal_words_the_weakest_evidence_decides() -> None:
+    units: Any = [SimpleNamespace(contrast=name, p=p) for name, p in (("a", 0.02), ("b", 0.04), ("c", None))]
+    family = CorrectedFamily(adjusted={"a": 0.02, "b": 0.04})
+    assert [deciding(units[:n], ["inconclusive"] * n, family) for n in (1, 2, 3)] == [0, 1, 2]
+
+
+def test_a_teacher_below_its_student_cannot_teach() -> None:
+    block: Any = SimpleNamespace(teacher_trials=("t",), metric="score", split="test", better="higher", unit="points")
+    evidence = {"t": StoredTrial("t", Status.DONE, "", {("test", "score"): 50.0})}
+    assert weak_teacher(block, evidence, [40.0, 50.0]) is None
+    assert weak_teacher(block, evidence, []) is None
+    reason = weak_teacher(block, evidence, [50.0])
+    assert reason == "the teacher (50 points) is no better than its student alone (50)"
 
 
 def test_the_least_favourable_benchmark_decides() -> None:
