@@ -249,3 +249,8 @@ def test_fluctuation_is_of_the_last_epochs() -> None:
     values = [0.0] * 10 + [1.0, 3.0]
     assert fluctuation(values, last=2) == pytest.approx(np.sqrt(2))
     assert np.isnan(fluctuation([1.0]))
+
+
+def test_the_kernels_are_as_wide_as_published() -> None:
+    x, y = sample(0, 5), sample(1, 6)
+    torch.testing.assert_close(mk_mmd_loss(x, y), plain_mmd(x, y, (0.5, 1.0)))

@@ -11,6 +11,7 @@ from methods.norms.batch_sequence import BatchNormReleased, BatchNormVanilla
 from methods.norms.per_token import GroupRMSNorm, LayerNorm, RMSNorm
 from methods.norms.power_vanilla import PowerNormVanilla
 from methods.norms.powernorm import PowerNorm
+from methods.norms.steps import merge_moments
 
 EVERY = [PowerNorm, PowerNormVanilla, BatchNormReleased, BatchNormVanilla, LayerNorm, RMSNorm, GroupRMSNorm]
 RECORDS = [
@@ -189,3 +190,8 @@ def test_metadata_describe_the_classes(metadata):
             kind(8, **{option: value})
         with pytest.raises(ValueError, match=str(values[0])):
             kind(8, **{option: "unknown"})
+
+
+def test_statistics_of_one_token_replace_those_of_none():
+    none, own = torch.zeros(2, 3), torch.tensor([[1.0, 2.0, 3.0], [0.5, 0.5, 0.5]])
+    assert torch.equal(merge_moments(none, torch.tensor(0), own, torch.tensor(1)), own)

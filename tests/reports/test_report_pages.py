@@ -23,6 +23,7 @@ from harness.suite import load_suite
 from harness.trial.result import Score
 from reports import site
 from reports.data import sql
+from reports.figures import figure
 from reports.links import address, slug, suite_path
 from reports.pages.index import difference_cell
 from reports.site import MANIFEST, gather, write_site
@@ -513,3 +514,9 @@ def test_names_become_safe_addresses_and_stay_apart() -> None:
 def test_only_addresses_of_the_web_become_links(text: str) -> None:
     assert address(text) == ""
     assert address("https://example.org/a?b") == "https://example.org/a?b"
+
+
+def test_a_line_at_zero_and_an_axis_with_room_for_its_title() -> None:
+    line = figure.zero_line("x")
+    assert [line[key] for key in ("x0", "x1", "y0", "y1")] == [0, 1, 0, 0]
+    assert figure.axis("score")["automargin"]

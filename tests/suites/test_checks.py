@@ -136,7 +136,9 @@ def test_published_toy_norms_follow_from_one_rate() -> None:
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9, 0.99])
 def test_plain_floats_and_the_optimizer_descend_alike(momentum: float) -> None:
-    with_optimizer = adamp._descend(0.067, momentum).norm
+    path = adamp._descend(0.067, momentum)
+    assert path.settled(1e-3) < adamp.STEPS, "it stays settled to the end"
+    with_optimizer = path.norm
     assert adamp._final_norm(0.067, momentum) == pytest.approx(with_optimizer, rel=1e-9)
 
 

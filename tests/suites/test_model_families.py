@@ -11,9 +11,11 @@ from torch import nn
 
 from harness.errors import HarnessError, MissingDataError
 from harness.trial.contracts import ModelRequest, Slot
+from harness.trial.options import _without_none as without_none
 from harness.trial.options import build as build_options
 from methods.norms import RMSNorm
-from suites.models.language_models import shift
+from suites.models.language_models import CausalLayer, shift
+from suites.models.transformer import Attention
 from suites.models.vocabulary import TiedVocabulary
 
 
@@ -227,3 +229,27 @@ def test_the_norm_slot_reaches_every_norm_of_a_language_model(where: str) -> Non
     assert sum(isinstance(part, RMSNorm) for part in model.modules()) == 4
     assert not any(type(part) is nn.LayerNorm for part in model.modules())
     assert torch.isfinite(model(torch.zeros(2, 4, dtype=torch.long), torch.zeros(2, 4, dtype=torch.long))[0]).all()
+
+
+def test_a_union_keeps_its_kinds_beside_none() -> None:
+    assert without_none(int | str | None) == (int | str, True)
+    assert without_none(int | None) == (int, True)
+    assert without_none(int | str) == (int | str, False)
+
+
+def test_attention_inputs_begin_smaller_by_a_root_of_two() -> None:
+    model = build("suites.models.transformer:transformer", {"vocabulary": 50, "padding": 0}, layers=1, width=64)
+    attention = next(part for part in model.modules() if isinstance(part, Attention))
+    bound = (6 / (2 * 64)) ** 0.5
+    assert attention.out.weight.abs().max().item() == pytest.approx(bound, rel=0.01)
+    assert attention.queries.weight.abs().max().item() == pytest.approx(bound / 2**0.5, rel=0.01)
+
+
+def test_a_pre_norm_layer_adds_to_its_input() -> None:
+    model = build(LM, {"vocabulary": 50}, layers=1, norm_first=True, dropout=0.0)
+    layer = next(part for part in model.modules() if isinstance(part, CausalLayer))
+    for linear, bias in ((layer.out, 2.0), (layer.narrow, 1.0)):
+        nn.init.zeros_(linear.weight)
+        nn.init.constant_(linear.bias, bias)
+    x = torch.randn(4, 2, layer.out.in_features)
+    torch.testing.assert_close(layer(x), x + 3)

@@ -9,6 +9,7 @@ import itertools
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from suites.data.parallel import Parallel
 from suites.data.phrases import english_number, german_number
 from suites.data.types import Text
 from suites.models import language_models, transformer
+from suites.tasks import translation
 from suites.tasks.norm_diagnostic import NormDiagnostic, distance, image_deviation
 from suites.tasks.sentences import END, PADDING, UNKNOWN, BeamSearch, BytePairs, Pieces
 from suites.tasks.translation import bleu, mean_of
@@ -371,3 +373,24 @@ def test_a_finished_training_counts_all_of_its_steps() -> None:
     task = replace(TRANSLATION, recipe={**TRANSLATION.recipe, "steps": 7}).build(0)
     task.build()
     assert task.evaluate("test").metrics["steps-to-nan"] == 7
+
+
+def test_a_translation_is_at_most_twice_its_source_and_ten_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+
+    class Search:
+        def __init__(self, *settings: Any) -> None:
+            pass
+
+        def search(self, model: Any, source: torch.Tensor, limit: int) -> list[list[int]]:
+            limits.append(limit)
+            return [[]] * len(source)
+
+    monkeypatch.setattr(translation, "BeamSearch", Search)
+    text = translation.Encoded([[5, 6, 7], [8, 9, 10]], [[5], [6]], ("", ""), ("", ""))
+    words = SimpleNamespace(decode=lambda tokens: "")
+    task: Any = SimpleNamespace(_by_length=lambda text: [[0, 1]], device="cpu", model=None, words=words)
+    for limit in (200, 12):
+        task.options = SimpleNamespace(beam=1, length_penalty=1.0, decode_limit=limit)
+        translation.Translation.translate(task, text)
+    assert limits == [16, 12]

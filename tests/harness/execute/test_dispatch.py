@@ -159,7 +159,9 @@ def test_only_short_trials_of_one_cpu_wait_in_ray(tmp_path: Path) -> None:
     executor._lately.append(0.1)
     assert executor.has_room(job("third"))
     assert not executor.has_room(wide)
-    executor._running |= {number: job(f"t{number}") for number in (2, 3)}
+    executor._running[2] = job("t2")
+    assert executor.has_room(job("fourth"))
+    executor._running[3] = job("t3")
     assert executor.ahead == 2
     assert not executor.has_room(job("fifth"))
     executor._running = {0: wide}
@@ -259,3 +261,11 @@ def test_a_trial_above_its_memory_is_ended(database: Path, monkeypatch: pytest.M
     assert "more than its limit of 1 MiB" in error
     assert attempts == 1
     assert peak > 1
+
+
+def test_a_trial_at_its_memory_goes_on(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = Scripted(lambda job: {"status": "done"})
+    monkeypatch.setattr(dispatch, "BEAT_SECONDS", 0.0)
+    monkeypatch.setattr(dispatch.process_tree, "held_mib", lambda processes, limit: limit)
+    monkeypatch.setattr(executor, "progress", lambda: [Progress("full", 1, 9, 0.5, os.getpid())])
+    assert dispatched(database, executor, [job("full", memory_mib=64.0)])[0] == {"full": "done"}

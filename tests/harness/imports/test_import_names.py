@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.cli.importing import _seeds as seeds_in_words
 from harness.errors import HarnessError, SuiteError
 from harness.imports.mapping import Flags, ImportMap, Theirs, first_names, in_words, matched, read_map, with_flags
 from harness.imports.naming import ImportTarget
@@ -295,3 +296,8 @@ def test_fields_of_a_tracker_and_splits_of_folders(tmp_path: Path) -> None:
 def test_a_long_list_of_names_ends_with_their_number() -> None:
     assert first_names(f"n{number}" for number in range(20)).endswith(", n19")
     assert first_names(f"n{number}" for number in range(21)).endswith(", n19, … (21 in all)")
+
+
+@pytest.mark.parametrize(("seeds", "text"), [([2, 0, 1], "0 to 2"), ([0, 1], "0, 1"), ([0, 2, 4], "0, 2, 4")])
+def test_seeds_in_a_row_are_a_range(seeds: list[int], text: str) -> None:
+    assert seeds_in_words(seeds) == text

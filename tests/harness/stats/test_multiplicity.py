@@ -131,6 +131,19 @@ def test_the_family_of_85_claims():
     assert holm([p[0], *family])[0] > 0.05 >= holm([p[1], *family])[0]
 
 
+def test_degrees_of_freedom_are_at_least_those_of_the_seeds():
+    matrix = np.random.default_rng(0).normal(size=(6, 2)) + np.array([0.0, 9.0])
+    half = [result.high - result.estimate for result in (overlapping_two_way(matrix, alpha) for alpha in (0.05, 0.5))]
+    quantiles = stats.t.ppf([0.975, 0.75], 5)
+    assert half[0] / half[1] == pytest.approx(quantiles[0] / quantiles[1])
+
+
+def test_two_seeds_of_overlapping_items_are_enough():
+    matrix = np.array([[1.0, 2.0, 4.0, np.nan], [2.0, 3.0, np.nan, 4.0]])
+    assert math.isfinite(overlapping_two_way(matrix).high)
+    assert math.isinf(overlapping_two_way(matrix[:1]).high)
+
+
 def test_two_way_mean_squares_equal_an_analysis_of_variance():
     rng = np.random.default_rng(3)
     seeds, items = 4, 6

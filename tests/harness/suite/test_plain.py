@@ -17,6 +17,7 @@ from harness.errors import HarnessError, SuiteError
 from harness.plan.planning import Selection, make_plan
 from harness.registry.shipped import suite_files
 from harness.suite import Suite, load_suite, suite_from_dict, suite_from_json, suite_to_json, suite_to_yaml
+from harness.suite.models import Claim
 from harness.suite.plain import node_of
 from harness.vocabulary import Role
 
@@ -199,3 +200,24 @@ anything = st.recursive(
 def test_anything_in_a_section_is_a_suite_or_a_kind_error(section: str, value: Any) -> None:
     with contextlib.suppress(HarnessError):
         suite_from_dict({**MINE, section: value})
+
+
+@pytest.mark.parametrize(("jointly", "against"), [(True, [["a", "b"]]), (False, [["a"], ["b"]])])
+def test_a_comparison_is_one_claim_jointly_else_one_a_rival(jointly: bool, against: list[list[str]]) -> None:
+    rivals = {name: {"optimizer": {"name": "sgd", "lr": rate}} for name, rate in (("a", 0.1), ("b", 0.2))}
+    compared = {"arm": "adamp", "against": ["a", "b"], "metric": "top1-accuracy", "jointly": jointly}
+    suite = suite_from_dict(MINE | {"arms": MINE["arms"] | rivals, "compare": [compared]})
+    assert [list(binding.against) for binding in suite.model.claims] == against
+
+
+def test_what_a_benchmark_declares_beside_its_block_is_of_the_block() -> None:
+    whole = MINE["benchmarks"]["digits"]
+    apart = {key: value for key, value in whole.items() if key != "recipe"} | {"mini": {"recipe": whole["recipe"]}}
+    assert identities(suite_from_dict(changed(("benchmarks", "digits"), apart))) == identities(suite_from_dict(MINE))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_domains_take_two_benchmarks_or_more(number: int) -> None:
+    claim = {"id": "c", "arm": "a", "benchmarks": ["one", "two"][:number], "scope": "mean", "domains": "benchmarks"}
+    with pytest.raises(ValueError, match="at least two") if number < 2 else contextlib.nullcontext():
+        Claim.model_validate(claim)
