@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -23,6 +24,7 @@ from harness.suite import load_suite
 from harness.trial.result import Score
 from reports import site
 from reports.data import sql
+from reports.data.suite_results import SuiteResults
 from reports.figures import figure
 from reports.links import address, slug, suite_path
 from reports.pages.index import difference_cell
@@ -520,3 +522,11 @@ def test_a_line_at_zero_and_an_axis_with_room_for_its_title() -> None:
     line = figure.zero_line("x")
     assert [line[key] for key in ("x0", "x1", "y0", "y1")] == [0, 1, 0, 0]
     assert figure.axis("score")["automargin"]
+
+
+def test_identities_are_checked_not_judged() -> None:
+    claims = [
+        SimpleNamespace(judged=judged, identity=identity) for judged, identity in ((1, 1), (1, 0), (0, 1), (0, 0))
+    ]
+    results: Any = SimpleNamespace(claims=claims)
+    assert SuiteResults.judged.fget(results) == [claims[1]]  # type: ignore[attr-defined]

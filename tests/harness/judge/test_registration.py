@@ -11,6 +11,8 @@ from judge_support import METHOD, WHEN, World, around, benchmark, binding, fact,
 from harness import stats
 from harness.cli.verdicts import print_verdicts
 from harness.judge import VerdictRow, judge
+from harness.judge.item_intervals import IDENTITY
+from harness.judge.item_intervals import _column as column
 from harness.judge.registration import registered_changes
 from harness.store import open_reader
 
@@ -182,3 +184,10 @@ def test_items_that_each_seed_splits_again(tmp_path: Path, database: Path, capsy
     message = " ".join(capsys.readouterr().out.split())
     assert "95 % seeds × items" in message
     assert "the interval over seeds is conditional on these items (c)" in message
+
+
+def test_items_are_found_in_the_unit_of_their_metric_or_as_shares() -> None:
+    arrays = {IDENTITY: np.array([1, 2]), "correct": np.array([0.5, 1.0])}
+    assert column([arrays, arrays], [0.75, 0.75]) == ("correct", 1.0)
+    assert column([arrays, arrays], [75.0, 75.0]) == ("correct", 100.0)
+    assert column([arrays, arrays], [75.0, 0.75]) is None
