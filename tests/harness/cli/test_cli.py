@@ -115,13 +115,8 @@ def test_plan_as_json(tiny: Path, database: Path, capsys: pytest.CaptureFixture[
 def test_set_reads_values_as_yaml_does() -> None:
     from harness.cli.options import parse_overrides
 
-    assert parse_overrides(("lr=1e-3", "name=x", "flag=true", "list=[1, 2]", "empty=")) == {
-        "lr": 1e-3,
-        "name": "x",
-        "flag": True,
-        "list": [1, 2],
-        "empty": None,
-    }
+    expected = {"lr": 1e-3, "name": "x", "flag": True, "list": [1, 2], "empty": None}
+    assert parse_overrides(("lr=1e-3", "name=x", "flag=true", "list=[1, 2]", "empty=")) == expected
 
 
 def test_time_budgets() -> None:

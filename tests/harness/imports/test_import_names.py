@@ -95,10 +95,8 @@ def test_a_row_a_number_with_splits_and_steps(tmp_path: Path) -> None:
     result = of(tmp_path, rows, metrics=("acc=accuracy",))
     trial = trial_of(result, "adam", 0)
     assert scores(trial) == {("test", "accuracy"): 73.0, ("validation", "accuracy"): 73.0}
-    assert {(s.split, tuple(s.step), tuple(s.value)) for s in trial.series} == {
-        ("test", (1, 2, 3), (71.0, 72.0, 73.0)),
-        ("validation", (1, 2, 3), (71.0, 72.0, 73.0)),
-    }
+    expected = {("test", (1, 2, 3), (71.0, 72.0, 73.0)), ("validation", (1, 2, 3), (71.0, 72.0, 73.0))}
+    assert {(s.split, tuple(s.step), tuple(s.value)) for s in trial.series} == expected
     assert "numbers from 'value', named by 'metric'" in in_words(result.mapping)
 
 

@@ -184,16 +184,9 @@ def test_tags_come_and_go_in_order(database: Path) -> None:
 def test_events_that_stand_alone_do_so_in_every_batch(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything at once, or event by event: the same state."""
     filled(database)
-    record(
-        database,
-        deleted("a"),
-        planned("r2", "a"),
-        outcome("a", steps=1),
-        RestoredEvent("D1"),
-        deleted("b", "a", name="D2"),
-        outcome("b", steps=5),
-        RestoredEvent("D2"),
-    )
+    first = [deleted("a"), planned("r2", "a"), outcome("a", steps=1), RestoredEvent("D1")]
+    second = [deleted("b", "a", name="D2"), outcome("b", steps=5), RestoredEvent("D2")]
+    record(database, *first, *second)
     live = dump(database)
     rebuild(database)
     assert dump(database) == live
