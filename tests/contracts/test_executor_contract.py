@@ -75,15 +75,8 @@ def job_of(suite: Path, method: str | None = None, timeout_seconds: float = 120.
         arms, methods = {"mine": arm}, (described,)
     selection = Selection(seeds=(0,), arms=() if arms else ("base",), overrides=recipe, added_arms=arms)
     (trial,) = make_plan(load_suite(suite), selection).trials
-    return Job(
-        trial.trial_id,
-        trial.benchmark,
-        trial.arm,
-        trial.spec,
-        suite.parent / trial.trial_id,
-        timeout_seconds=timeout_seconds,
-        own_methods=methods,
-    )
+    folder, more = suite.parent / trial.trial_id, {"timeout_seconds": timeout_seconds, "own_methods": methods}
+    return Job(trial.trial_id, trial.benchmark, trial.arm, trial.spec, folder, **more)
 
 
 def ended(executor: Executor, job: Job, seconds: float = 120.0) -> Outcome:

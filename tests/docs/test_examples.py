@@ -118,13 +118,8 @@ def test_the_examples_run_in_their_order(
     assert "no regression" in output["diff previous latest --regression 0.5 --metric top1-accuracy"]
     database = tmp_path / "results" / "harness.duckdb"
     (code,) = blocks(PAGE, "python")
-    done = subprocess.run(
-        [sys.executable, "-c", code.replace('"results/harness.duckdb"', repr(str(database)))],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = [sys.executable, "-c", code.replace('"results/harness.duckdb"', repr(str(database)))]
+    done = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[:3] == ["digits", "adam", "0"]
 
