@@ -149,30 +149,21 @@ def ended(process: subprocess.Popen[str], code: int = 0) -> str:
 
 def test_trials_spread_a_node_dies_and_one_joins_late(cluster: Cluster, slow: Path, tmp_path: Path) -> None:
     """Numbers are those of one machine throughout; a killed node costs its unfinished trials an attempt."""
-    ended(cluster.run(slow, tmp_path / "alone.duckdb", inline=True))
-    alone = numbers(tmp_path / "alone.duckdb")
+    alone, late, dying = (tmp_path / f"{name}.duckdb" for name in ("alone", "late", "dying"))
+    ended(cluster.run(slow, alone, inline=True))
     cluster.add()
+    process = cluster.run(slow, late, "--seeds", "12")  # long enough for a node to start meanwhile
+    until(lambda: done_in(late) >= 1)
     second = cluster.add()
+    ended(process)
+    assert numbers(late).items() >= numbers(alone).items()
+    assert len(nodes_of(late)) == 2
 
-    both = tmp_path / "both.duckdb"
-    ended(cluster.run(slow, both))
-    assert numbers(both) == alone
-    assert len(nodes_of(both)) == 2
-
-    dying = tmp_path / "dying.duckdb"
     process = cluster.run(slow, dying)
     until(lambda: done_in(dying) >= 2)
     cluster.kill(second)
     ended(process)
-    assert numbers(dying) == alone
-
-    late = tmp_path / "late.duckdb"
-    process = cluster.run(slow, late, "--seeds", "12")  # long enough for a node to start meanwhile
-    until(lambda: done_in(late) >= 1)
-    cluster.add()
-    ended(process)
-    assert numbers(late).items() >= alone.items()
-    assert len(nodes_of(late)) == 2
+    assert numbers(dying) == numbers(alone)
 
 
 def test_each_trial_sees_its_own_gpu(cluster: Cluster, tmp_path: Path) -> None:

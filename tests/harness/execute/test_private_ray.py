@@ -117,7 +117,7 @@ def place() -> Iterator[Path]:
 
 @pytest.mark.ray
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("killed", ["nothing", "gcs_server", "raylet"])
+@pytest.mark.parametrize("killed", ["nothing", "gcs_server", pytest.param("raylet", marks=pytest.mark.slow)])
 def test_a_run_s_ray_is_private_and_leaves_nothing(tmp_path: Path, tiny: Path, place: Path, killed: str) -> None:
     home = tmp_path / "home"
     home.mkdir()
