@@ -28,7 +28,7 @@ FAMILY = st.lists(P, min_size=1, max_size=12)
 
 
 def shared_baseline(rng, repeats, effects, n):
-    """Differences with a shared baseline, hence correlated by ½, as repeats × comparisons × n."""
+    """Differences with a shared baseline, as repeats × comparisons × n. Two comparisons correlate by ½."""
     methods = rng.standard_normal((repeats, len(effects), n)) + np.array(effects)[:, None]
     return methods - rng.standard_normal((repeats, 1, n))
 
