@@ -100,13 +100,10 @@ def test_the_published_network_has_its_size() -> None:
         assert model.eval()(torch.randn(1, 80000)).shape == (1, 50)
 
 
-def test_the_filters_quality_is_learned() -> None:
+def test_the_filters_quality_is_learned_and_too_many_harmonics_are_refused() -> None:
     model = model_from(harmonic_cnn.build, {"classes": 3, "rate": 8000}, **SMALL)
     model(torch.randn(4, 2048)).sum().backward()
     assert float(model.filters.quality.grad.abs()) > 0
-
-
-def test_too_many_harmonics_are_refused() -> None:
     with pytest.raises(HarnessError, match="half the rate"):
         model_from(harmonic_cnn.build, {"classes": 2, "rate": 1000}, **{**SMALL, "harmonics": 30})
 

@@ -169,13 +169,8 @@ def test_an_outcome_without_a_result_replaces_nothing(database: Path, status: st
 
 
 def test_tags_come_and_go_in_order(database: Path) -> None:
-    tagged = [
-        TaggedEvent("r1", ["x", "y"]),
-        TaggedEvent("r1", (), ["x", "none"]),
-        TaggedEvent("r1", ["x"]),
-        TaggedEvent("r1", (), ["y"]),
-    ]
-    record(database, run_event("r1"), *tagged)
+    changes = ((["x", "y"], []), ([], ["x", "none"]), (["x"], []), ([], ["y"]))
+    record(database, run_event("r1"), *(TaggedEvent("r1", added, removed) for added, removed in changes))
     with open_reader(database) as reader:
         assert reader.query("SELECT run_id, tag FROM tags").rows == [("r1", "x")]
     agrees(database)
