@@ -63,9 +63,7 @@ def test_every_page_of_the_docs_is_reached_from_the_readme() -> None:
     assert {page.name for page in ROOT.glob("docs/*.md")} <= {page.name for page in reached}
 
 
-def test_the_section_of_the_guide_runs(
-    tmp_path: Path, harness: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_the_guides_section_runs(tmp_path: Path, harness: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     (suite,), (section, tuned) = blocks("README.md", "yaml"), blocks("docs/sweeps.md", "yaml")
     (tmp_path / "my.yaml").write_text(f"{suite}\n{section}\n{tuned}")
     valid = harness("validate", "my.yaml")
@@ -91,9 +89,7 @@ PAGE = "docs/tables.md"
 CHEAP = ("--executor", "inline", "--no-report", "--quiet")
 
 
-def test_the_examples_run_in_their_order(
-    tmp_path: Path, harness: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_the_examples_run_in_order(tmp_path: Path, harness: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     for client in ("mlflow", "tensorboard"):
         pytest.importorskip(client, reason="needs the extra 'trackers'")
     (suite,) = blocks("README.md", "yaml")

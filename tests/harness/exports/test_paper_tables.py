@@ -112,9 +112,7 @@ def test_a_diverged_seed_is_counted_beside_the_others(database: Path, tmp_path: 
     sound_latex(shown)
 
 
-def test_arms_of_another_plan_do_not_stand_beside(
-    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_arms_of_another_plan_are_left_out(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tiny)
     run(tiny, "--set", "level=10", "--arm", "better")
     first, second = run_ids(capsys)

@@ -133,9 +133,7 @@ def test_an_arm_with_more_seeds_leaves_no_gap(tmp_path: Path) -> None:
         ({"above": False, "below": True}, 0.01, 1.0, True, True),
     ],
 )
-def test_resolution_rule(
-    changes: dict[str, Any], adjusted: float, smaller: float, stand_in: bool, settled: bool
-) -> None:
+def test_resolution(changes: dict[str, Any], adjusted: float, smaller: float, stand_in: bool, settled: bool) -> None:
     criteria = Criteria(0.05, 0.5, delta=2.0, smallest=0.4, sizeless=stand_in)
     result = reading(**{"n": 6, "low": 0.5, "high": 3.5} | changes)
     assert (resolved(result, adjusted, criteria, smaller) is not None) == settled

@@ -266,9 +266,7 @@ class TestGates:
         assert all((row[name] is None) == (word == "inactive") for name in ("p", "adjusted_p"))
 
     @pytest.mark.parametrize(("share", "mechanism"), [(0.95, "acted"), (0.5, "did not act"), (None, "not measured")])
-    def test_at_paper_scale_the_score_stands_whatever_it_says(
-        self, tmp_path: Path, share: float | None, mechanism: str
-    ) -> None:
+    def test_at_paper_scale_the_score_stands(self, tmp_path: Path, share: float | None, mechanism: str) -> None:
         suite = write_suite(tmp_path, [fact("c")], [binding("c", mechanism=SHARE)], benchmarks=PAPER)
         scores = {("a", "ours"): around(2.0, 0.5, 5), ("a", "base"): flat(5)}
         logged = {} if share is None else {("a", "ours"): {"mechanism.share": share}}
@@ -337,9 +335,7 @@ class TestFairness:
         ("more", "unequal"),
         [("sgd, lr: 0.5}", None), ("sgd, lr: 0.5}, set: {gamma: 0.5}", "gamma"), ("adamw, lr: 0.5}", "optimizer.lr")],
     )
-    def test_what_differs_beyond_the_slot_of_the_claim_is_shown(
-        self, tmp_path: Path, more: str, unequal: str | None
-    ) -> None:
+    def test_what_differs_beyond_the_claims_slot_is_shown(self, tmp_path: Path, more: str, unequal: str | None) -> None:
         row = self.judged(tmp_path, f"{{role: method, optimizer: {{name: {more}}}")
         assert row["verdict"] == "direction confirmed"
         shown = row["design"]["numbers"]["unequal"]

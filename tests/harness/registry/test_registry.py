@@ -182,9 +182,7 @@ def test_what_is_read_from_syntax_trees_is_what_the_modules_declare() -> None:
             assert built_in._row(kind, row["module"], metadata) == row, name
 
 
-def test_the_index_is_read_once_and_again_after_a_change_of_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_index_is_read_once_and_again_after_an_edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in (*COMPUTING, "harness/registry"):
         shutil.copytree(built_in.ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("*.pyc"))
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))

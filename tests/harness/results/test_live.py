@@ -74,9 +74,7 @@ def test_a_run_that_ended_is_not_live(database: Path) -> None:
         assert serve.run_progress(reader) is None
 
 
-def test_failures_are_reported_until_they_end_and_the_server_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failures_are_reported_until_they_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.results.serve.LIVE_SECONDS", 0.0)
     page = tmp_path / "index.html"
     calls: list[int] = []

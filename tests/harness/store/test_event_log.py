@@ -120,9 +120,7 @@ def test_threads_share_syncs_and_lose_nothing(tmp_path: Path, monkeypatch: pytes
     journal.close()
 
 
-def test_durable_append_waits_for_the_disk_and_heartbeats_do_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_appends_wait_for_the_disk_and_heartbeats_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = EventLog(tmp_path, "s")
     entered, leave = threading.Event(), threading.Event()
 

@@ -75,9 +75,7 @@ def test_what_is_no_segment_is_passed_over(tmp_path: Path) -> None:
     assert check(database) == []
 
 
-def test_a_file_system_without_locks_is_refused_with_the_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_system_without_locks_is_refused_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_locks(descriptor: int, mode: int) -> None:
         raise OSError(37, "No locks available")
 

@@ -43,9 +43,7 @@ def edited(tiny: Path, old: str, new: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", MISTAKES)
-def test_an_override_on_the_command_line(
-    kind: str, tiny: Path, database: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_override_of_a_command(kind: str, tiny: Path, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key, value, message = MISTAKES[kind]
     for command in (["plan"], ["run", "--executor", "inline", "--quiet"]):
         assert run_main([*command, str(tiny), "--set", f"{key}={value}"]) == 2

@@ -346,9 +346,7 @@ def test_kills_lose_no_point_and_change_no_draw(surface: Path, tmp_path: Path) -
     assert values == {arm: [point.value for point in points] for arm, points in whole.points.items()}
 
 
-def test_a_class_of_a_file_is_tuned_beside_an_arm(
-    surface: Path, database: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_custom_class_is_tuned_like_an_arm(surface: Path, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (surface.parent / "my.py").write_text(
         "import torch\n\n\nclass Half(torch.optim.SGD):\n"
         "    def __init__(self, params, lr=0.1, momentum=0.0, weight_decay=0.0):\n"
