@@ -121,14 +121,8 @@ def prepared(
         spec = by_id[needed].spec
         short = replace(spec, recipe={**spec.recipe, "max_steps": 4, "evaluations": 1})
         train(short, Runtime(products[name], device, registry.load, Path("/nowhere"), keep_product=True))
-    return Runtime(
-        folder / "trial",
-        device,
-        components,
-        Path("/nowhere"),
-        prerequisites=products,
-        checkpoint_seconds=checkpoint_seconds,
-    )
+    more = {"prerequisites": products, "checkpoint_seconds": checkpoint_seconds}
+    return Runtime(folder / "trial", device, components, Path("/nowhere"), **more)
 
 
 def run(

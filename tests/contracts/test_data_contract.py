@@ -117,9 +117,8 @@ def test_every_source_is_read_here() -> None:
     assert set(OWN) == set(FOLDERS), "a new layout: write a user's folder of it"
     layouts = {SOURCES[name].metadata.layout for name in (*FOLDERS, *PUBLISHED)}
     assert layouts == set(DAMAGED), "a new layout: say which of its files to damage"
-    assert {SOURCES[name].metadata.layout for name in FIXED} <= set(FOLDERS), (
-        "a new published source: give it a tiny copy"
-    )
+    fixed = {SOURCES[name].metadata.layout for name in FIXED}
+    assert fixed <= set(FOLDERS), "a new published source: give it a tiny copy"
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -146,9 +145,7 @@ def test_a_copy_is_read_alike_each_time_and_refused_once_damaged(name: str, tmp_
 
 
 @pytest.mark.parametrize("name", sorted(set(SOURCES) - set(SHIPPED) - set(FOLDERS)))
-def test_an_absent_set_is_named_with_the_command_that_gets_it(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_absent_set_is_named_with_its_command(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
     for read in (lambda: require_data(Part(name)), lambda: load({"name": name}, tmp_path)):
         with pytest.raises(MissingDataError, match=name):

@@ -75,15 +75,8 @@ def job_of(suite: Path, method: str | None = None, timeout_seconds: float = 120.
         arms, methods = {"mine": arm}, (described,)
     selection = Selection(seeds=(0,), arms=() if arms else ("base",), overrides=recipe, added_arms=arms)
     (trial,) = make_plan(load_suite(suite), selection).trials
-    return Job(
-        trial.trial_id,
-        trial.benchmark,
-        trial.arm,
-        trial.spec,
-        suite.parent / trial.trial_id,
-        timeout_seconds=timeout_seconds,
-        own_methods=methods,
-    )
+    folder, more = suite.parent / trial.trial_id, {"timeout_seconds": timeout_seconds, "own_methods": methods}
+    return Job(trial.trial_id, trial.benchmark, trial.arm, trial.spec, folder, **more)
 
 
 def ended(executor: Executor, job: Job, seconds: float = 120.0) -> Outcome:
@@ -144,14 +137,11 @@ def test_numbers_do_not_depend_on_the_executor(executor: Executor, tiny: Path) -
     assert [series.value for series in outcome.series] == [series.value for series in plain.series]
 
 
-def test_an_error_of_the_code_is_a_failure_with_its_place(executor: Executor, tiny: Path) -> None:
+def test_an_error_of_the_code_has_its_place_and_a_divergence_its_step(executor: Executor, tiny: Path) -> None:
     outcome = ended(executor, job_of(tiny, fails=True))
     assert (outcome.status, outcome.crashed, outcome.results) == (Status.FAILED, False, ())
     assert outcome.error is not None
     assert "synthetic.py:" in outcome.error
-
-
-def test_a_divergence_keeps_its_step(executor: Executor, tiny: Path) -> None:
     outcome = ended(executor, job_of(tiny, diverges_above=0.001))
     assert outcome.status == Status.DIVERGED
     assert outcome.error is not None

@@ -150,15 +150,11 @@ def test_options_that_it_does_not_have_are_refused_with_their_place(task: str, t
     assert str(refused.value).count("wrong.yaml:") == len(wrong), refused.value
 
 
-def accelerator() -> torch.device:
-    return torch.device("cuda", torch.cuda.device_count() - 1)
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no other device than the CPU")
 @every_task
 def test_a_trial_computes_where_it_is_told(task: str, tmp_path: Path) -> None:
     plan = plan_of(task, "smoke")
-    outcome = run(plan, tmp_path, device=accelerator())
+    outcome = run(plan, tmp_path, device=torch.device("cuda", torch.cuda.device_count() - 1))
     assert outcome.status == "done", outcome.error
     declared = set(registry.entry("task", task).metadata.metrics)
     assert all(math.isfinite(value) for _, metric, value in outcome.results if metric in declared)

@@ -63,9 +63,7 @@ def test_every_page_of_the_docs_is_reached_from_the_readme() -> None:
     assert {page.name for page in ROOT.glob("docs/*.md")} <= {page.name for page in reached}
 
 
-def test_the_section_of_the_guide_runs(
-    tmp_path: Path, harness: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_the_guides_section_runs(tmp_path: Path, harness: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     (suite,), (section, tuned) = blocks("README.md", "yaml"), blocks("docs/sweeps.md", "yaml")
     (tmp_path / "my.yaml").write_text(f"{suite}\n{section}\n{tuned}")
     valid = harness("validate", "my.yaml")
@@ -91,9 +89,7 @@ PAGE = "docs/tables.md"
 CHEAP = ("--executor", "inline", "--no-report", "--quiet")
 
 
-def test_the_examples_run_in_their_order(
-    tmp_path: Path, harness: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_the_examples_run_in_order(tmp_path: Path, harness: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     for client in ("mlflow", "tensorboard"):
         pytest.importorskip(client, reason="needs the extra 'trackers'")
     (suite,) = blocks("README.md", "yaml")
@@ -118,13 +114,8 @@ def test_the_examples_run_in_their_order(
     assert "no regression" in output["diff previous latest --regression 0.5 --metric top1-accuracy"]
     database = tmp_path / "results" / "harness.duckdb"
     (code,) = blocks(PAGE, "python")
-    done = subprocess.run(
-        [sys.executable, "-c", code.replace('"results/harness.duckdb"', repr(str(database)))],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = [sys.executable, "-c", code.replace('"results/harness.duckdb"', repr(str(database)))]
+    done = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[:3] == ["digits", "adam", "0"]
 

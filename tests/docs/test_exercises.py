@@ -109,10 +109,8 @@ def test_an_exercise_touches_what_it_promises(grown: Grown, title: str) -> None:
 
 
 def test_the_run_ends_well(grown: Grown) -> None:
-    assert {name: run["counts"] for name, run in grown.runs.items()} == {
-        "stripes-suite": {"done": 12},
-        "tiny": {"done": 6},
-    }
+    expected = {"stripes-suite": {"done": 12}, "tiny": {"done": 6}}
+    assert {name: run["counts"] for name, run in grown.runs.items()} == expected
 
 
 def test_a_method_a_data_source_a_benchmark_and_a_suite(grown: Grown) -> None:

@@ -24,9 +24,7 @@ def write_files(folder: Path) -> None:
         (folder / name.removeprefix("# ")).write_text(content, encoding="utf-8")
 
 
-def test_the_worked_example(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_worked_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path)
     output, commands = "", 0

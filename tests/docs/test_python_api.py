@@ -73,9 +73,7 @@ def test_the_examples_of_the_page_run(place: Path) -> None:
     assert names["stored"]["trials"].tolist() == [6]
 
 
-def test_the_commands_of_the_page_about_the_store_run(
-    place: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_commands_about_the_store_run(place: Path, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (text,) = [block for block in blocks("docs/reliability.md", "sh") if "db tag" in block]
     tiny.write_text(re.sub(r"\bbase\b", "adam", tiny.read_text()), encoding="utf-8")
     assert run_main(["run", str(tiny), "--executor", "inline", "--no-report", "--no-tuned", "--json"]) == 0

@@ -97,16 +97,10 @@ def test_a_script_without_a_seed_is_seeded(tmp_path: Path) -> None:
     (tmp_path / "draw.py").write_text("import random, sys\nprint(random.random(), sys.argv[1:])\n")
     words = [sys.executable, "-m", "harness.client", "draw.py", "--task", "action"]
     root = str(Path(__file__).parents[2])
-    output = [
-        subprocess.run(
-            words,
-            cwd=tmp_path,
-            env={"HARNESS_SEED": seed, "PYTHONPATH": root},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "1", "2")
-    ]
+    output = []
+    for seed in ("1", "1", "2"):
+        variables = {"HARNESS_SEED": seed, "PYTHONPATH": root}
+        done = subprocess.run(words, cwd=tmp_path, env=variables, capture_output=True, text=True, check=True)
+        output.append(done.stdout)
     assert output[0] == output[1] != output[2]
     assert "['--task', 'action']" in output[0]

@@ -168,13 +168,8 @@ def write_wandb_run(
         f"    desc: null\n    value: {arm}\nseed:\n    desc: null\n    value: {seed}\ntrain:\n    desc: null\n"
         "    value:\n        lr: 0.1\n"
     )
-    summary = {
-        "acc": score(arm, seed, steps - 1),
-        "_step": steps - 1,
-        "_runtime": 12.5,
-        "note": "text",
-        "nested": {"f1": 0.5},
-    }
+    last = {"acc": score(arm, seed, steps - 1), "_step": steps - 1}
+    summary = last | {"_runtime": 12.5, "note": "text", "nested": {"f1": 0.5}}
     (folder / "files" / "wandb-summary.json").write_text(json.dumps(summary))
     if log:
         about = message((1, f"{arm}{seed}x"), (3, "digits"), (6, "sweep-a"), (8, f"{arm}-s{seed}"))

@@ -160,10 +160,8 @@ class World:
     def record(self, owner: Writer, run_id: str = "r") -> None:
         """The plan's trials and outcomes."""
         plan = self.plan
-        links = [
-            {"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": False}
-            for link in plan.links
-        ]
+        keys = ("trial_id", "benchmark", "arm")
+        links = [{key: getattr(link, key) for key in keys} | {"reused": False} for link in plan.links]
         names = ("trial_id", "spec_id", "fingerprint", "suite", "benchmark", "arm", "seed", "scale")
         trials = [
             {name: getattr(item, name) for name in names}

@@ -95,12 +95,8 @@ def suite_text(case: Case) -> str:
     metric = {"unit": "percent", "better": "higher" if case.sign > 0 else "lower"}
     source = {"trust": "derived", "place": "simulation"}
     paper = {"data": {"name": "nothing"}, "model": {"name": "scalar"}, "recipe": {"steps": 1, "evaluations": 1}}
-    define = {
-        "task": "synthetic",
-        "paper": paper,
-        "metrics": {"score": metric},
-        "sources": {"recipe.steps": source, "recipe.evaluations": source},
-    }
+    sources = {"recipe.steps": source, "recipe.evaluations": source}
+    define = {"task": "synthetic", "paper": paper, "metrics": {"score": metric}, "sources": sources}
     fact = {"suite": name, "metric": "score", "kind": "difference", **metric}
     fact["published"] = {"difference": case.sign * case.delta}
     suite: dict[str, Any] = {"suite": name, "title": name, "seeds": {"min": MINIMUM, "max": CAP}}

@@ -214,10 +214,13 @@ def test_fine_tuning_changes_sides() -> None:
 # Diagnostics
 
 
-def test_purity() -> None:
+def test_purity_and_fluctuation_of_the_last_epochs() -> None:
     assert purity(np.array([0, 1, 1]), np.array([0, 1, 2])) == pytest.approx(2 / 3)
     with pytest.raises(ValueError, match="non-empty"):
         purity(np.array([]), np.array([]))
+    values = [0.0] * 10 + [1.0, 3.0]
+    assert fluctuation(values, last=2) == pytest.approx(np.sqrt(2))
+    assert np.isnan(fluctuation([1.0]))
 
 
 def test_class_alignment_has_a_floor_and_sees_a_shift() -> None:
@@ -243,12 +246,6 @@ def test_misaligned_share_counts_swapped_classes() -> None:
     swapped = torch.tensor([1, 0, 2, 3])[labels]
     assert misaligned_share(source, labels, source, swapped, 4) == 0.5
     assert np.isnan(misaligned_share(source[:1], labels[:1], source[1:2], labels[1:2], 4))
-
-
-def test_fluctuation_is_of_the_last_epochs() -> None:
-    values = [0.0] * 10 + [1.0, 3.0]
-    assert fluctuation(values, last=2) == pytest.approx(np.sqrt(2))
-    assert np.isnan(fluctuation([1.0]))
 
 
 def test_the_kernels_are_as_wide_as_published() -> None:

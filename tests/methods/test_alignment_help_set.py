@@ -4,18 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from methods.alignment import help_set as module
+from methods.alignment import help_set
 from methods.alignment.diagnostics import purity
-from methods.alignment.help_set import (
-    HelpSetOptions,
-    choose_support,
-    corrupt_labels,
-    make_help_set,
-    neighbour_count,
-    reduce,
-    umap_init,
-    vote,
-)
 from methods.alignment.knn_baselines import KNNMotion, KNNPredictor, KNNRaw, KNNStatic, Majority, item_features
 
 CLASSES = 4
@@ -28,19 +18,15 @@ def a_target(seed: int = 0, items: int = 60, shots: int = 1, spread: float = 2.0
     centres = g.normal(size=(CLASSES, 5))
     hidden = g.integers(CLASSES, size=items)
     labels = np.repeat(np.arange(CLASSES), shots)
-    return (
-        centres[hidden] + spread * g.normal(size=(items, 5)),
-        hidden,
-        centres[labels] + spread * g.normal(size=(len(labels), 5)),
-        labels,
-    )
+    features = centres[hidden] + spread * g.normal(size=(items, 5))
+    return features, hidden, centres[labels] + spread * g.normal(size=(len(labels), 5)), labels
 
 
 def test_neighbour_count_is_the_released_rule() -> None:
-    assert [neighbour_count(k) for k in (1, 2, 3, 5)] == [1, 2, 2, 3]
-    assert neighbour_count(3, 7) == 3
+    assert [help_set.neighbour_count(k) for k in (1, 2, 3, 5)] == [1, 2, 2, 3]
+    assert help_set.neighbour_count(3, 7) == 3
     with pytest.raises(ValueError, match="at least 1"):
-        neighbour_count(0)
+        help_set.neighbour_count(0)
 
 
 @pytest.mark.parametrize("confidence", ["farthest", "nearest"])
@@ -49,7 +35,7 @@ def test_votes_are_those_of_sklearn(neighbours: int, confidence: str) -> None:
     from sklearn.neighbors import KNeighborsClassifier
 
     items, _, support, labels = a_target(1, shots=5)
-    votes = vote(items, support, labels, neighbours, confidence)
+    votes = help_set.vote(items, support, labels, neighbours, confidence)
     theirs = KNeighborsClassifier(n_neighbors=neighbours).fit(support, labels)
     np.testing.assert_array_equal(votes.labels, theirs.predict(items))
     reach, nearest = theirs.kneighbors(items)
@@ -60,9 +46,9 @@ def test_votes_are_those_of_sklearn(neighbours: int, confidence: str) -> None:
 
 def test_modes_select_as_described() -> None:
     items, _, support, labels = a_target(2)
-    votes = vote(items, support, labels, 1)
+    votes = help_set.vote(items, support, labels, 1)
     for mode in (0, 1, 2):
-        created = make_help_set(items, support, labels, CLASSES, HelpSetOptions(mode=mode, share=0.4))
+        created = help_set.make_help_set(items, support, labels, CLASSES, help_set.HelpSetOptions(mode=mode, share=0.4))
         np.testing.assert_array_equal(created.labels, votes.labels[created.places])
         assert len(set(created.places.tolist())) == len(created.places)
         counts = np.bincount(votes.labels, minlength=CLASSES)
@@ -85,38 +71,40 @@ def test_hidden_labels_are_not_accepted_without_the_oracle() -> None:
     items, hidden, support, labels = a_target(3)
     for oracle, value in ((False, hidden), (True, None)):
         with pytest.raises(ValueError, match="hidden_labels require oracle_labels=True"):
-            make_help_set(items, support, labels, CLASSES, HelpSetOptions(oracle_labels=oracle), hidden_labels=value)
+            help_set.make_help_set(
+                items, support, labels, CLASSES, help_set.HelpSetOptions(oracle_labels=oracle), hidden_labels=value
+            )
 
 
 @pytest.mark.parametrize("mode", [0, 1, 2])
 def test_the_oracle_leaks_and_the_default_does_not(mode: int) -> None:
     items, hidden, support, labels = a_target(4)
-    plain = make_help_set(items, support, labels, CLASSES, HelpSetOptions(mode=mode))
-    leaking = HelpSetOptions(mode=mode, oracle_labels=True)
-    oracle = make_help_set(items, support, labels, CLASSES, leaking, hidden_labels=hidden)
+    plain = help_set.make_help_set(items, support, labels, CLASSES, help_set.HelpSetOptions(mode=mode))
+    leaking = help_set.HelpSetOptions(mode=mode, oracle_labels=True)
+    oracle = help_set.make_help_set(items, support, labels, CLASSES, leaking, hidden_labels=hidden)
     np.testing.assert_array_equal(plain.places, oracle.places)
     assert purity(oracle.labels, hidden[oracle.places]) == 1
     assert purity(plain.labels, hidden[plain.places]) < 0.9
     shuffled = np.random.default_rng(0).permutation(hidden)
-    leaked = make_help_set(items, support, labels, CLASSES, leaking, hidden_labels=shuffled)
+    leaked = help_set.make_help_set(items, support, labels, CLASSES, leaking, hidden_labels=shuffled)
     assert not np.array_equal(leaked.labels, oracle.labels)
 
 
-def pipeline(hidden_of_rest: NDArray[np.int64], oracle: bool) -> module.HelpSet:
+def pipeline(hidden_of_rest: NDArray[np.int64], oracle: bool) -> help_set.HelpSet:
     """Everything from a labelled target on: the split draws shots by label, the rest loses its labels."""
     g = np.random.default_rng(5)
     labels = np.repeat(np.arange(CLASSES), 12)
     features = g.normal(size=(48, 6)) + labels[:, None]
-    split = choose_support(labels, list(range(48)), 1, np.random.default_rng(0))
+    split = help_set.choose_support(labels, list(range(48)), 1, np.random.default_rng(0))
     labels = labels.copy()
     labels[split.rest] = hidden_of_rest
-    embedding = reduce(features, dimensions=2, random_state=3)
-    return make_help_set(
+    embedding = help_set.reduce(features, dimensions=2, random_state=3)
+    return help_set.make_help_set(
         embedding[split.rest],
         embedding[split.support],
         labels[split.support],
         CLASSES,
-        HelpSetOptions(oracle_labels=oracle),
+        help_set.HelpSetOptions(oracle_labels=oracle),
         hidden_labels=labels[split.rest] if oracle else None,
     )
 
@@ -136,28 +124,28 @@ def test_permuting_the_hidden_labels_changes_nothing_but_the_oracle() -> None:
 
 @pytest.mark.full
 def test_umap_starts_at_random_where_spectral_fails() -> None:
-    assert umap_init(64, 62) == "spectral"
-    assert umap_init(64, 63) == "random"
-    assert umap_init(60, 128) == "random"
+    assert help_set.umap_init(64, 62) == "spectral"
+    assert help_set.umap_init(64, 63) == "random"
+    assert help_set.umap_init(60, 128) == "random"
     items = np.random.default_rng(0).normal(size=(12, 7))
-    wide = reduce(items, dimensions=11, random_state=1)
+    wide = help_set.reduce(items, dimensions=11, random_state=1)
     assert wide.shape == (12, 11)
     assert bool(np.isfinite(wide).all())
-    assert reduce(items, dimensions=10, random_state=1).shape == (12, 10)
-    np.testing.assert_array_equal(wide, reduce(items, dimensions=11, random_state=1))
+    assert help_set.reduce(items, dimensions=10, random_state=1).shape == (12, 10)
+    np.testing.assert_array_equal(wide, help_set.reduce(items, dimensions=11, random_state=1))
     with pytest.raises(ValueError, match="3 items or more"):
-        reduce(items[:2], random_state=0)
+        help_set.reduce(items[:2], random_state=0)
 
 
 def test_corruption_is_a_dose() -> None:
     labels = np.random.default_rng(0).integers(CLASSES, size=40)
     for share in (0.0, 0.25, 0.75, 1.0):
-        corrupted = corrupt_labels(labels, share, CLASSES, np.random.default_rng(1))
+        corrupted = help_set.corrupt_labels(labels, share, CLASSES, np.random.default_rng(1))
         assert (corrupted != labels).sum() == round(40 * share)
         assert corrupted.min() >= 0
         assert corrupted.max() < CLASSES
     with pytest.raises(ValueError, match="share"):
-        corrupt_labels(labels, 1.5, CLASSES, np.random.default_rng(1))
+        help_set.corrupt_labels(labels, 1.5, CLASSES, np.random.default_rng(1))
 
 
 def test_what_the_help_set_refuses() -> None:
@@ -168,24 +156,24 @@ def test_what_the_help_set_refuses() -> None:
         ({"confidence": "middle"}, "farthest, nearest"),
     ):
         with pytest.raises(ValueError, match=message):
-            HelpSetOptions(**options)  # type: ignore[arg-type]
+            help_set.HelpSetOptions(**options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="share a width"):
-        make_help_set(items[:, :3], support, labels, CLASSES)
+        help_set.make_help_set(items[:, :3], support, labels, CLASSES)
 
 
 def test_support_and_rest_share_no_recording() -> None:
     g = np.random.default_rng(2)
     recordings = np.repeat(np.arange(30), 3)
     labels = (recordings % 3).astype(np.int64)
-    split = choose_support(labels, recordings.tolist(), 2, g)
+    split = help_set.choose_support(labels, recordings.tolist(), 2, g)
     assert np.bincount(labels[split.support]).tolist() == [2, 2, 2]
     assert len(set(recordings[split.support])) == 6
     assert not set(recordings[split.support]) & set(recordings[split.rest])
     assert len(split.rest) == 90 - 6 * 3
-    again = choose_support(labels, recordings.tolist(), 2, np.random.default_rng(2))
+    again = help_set.choose_support(labels, recordings.tolist(), 2, np.random.default_rng(2))
     np.testing.assert_array_equal(split.support, again.support)
     with pytest.raises(ValueError, match="class 0 has 10 separate recordings"):
-        choose_support(labels, recordings.tolist(), 11, g)
+        help_set.choose_support(labels, recordings.tolist(), 11, g)
 
 
 # KNN alone: a channel with a fingerprint of the session and a motion of the action

@@ -9,19 +9,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.distillation import uskd
 from methods.distillation.inputs import DistillationBatch
 from methods.distillation.kd import dkd_loss, kd_loss, wsld_loss, wsld_weights
 from methods.distillation.nkd import MatchedKD, matching_scale, nkd_loss, nkd_non_target_loss, nkd_target_loss
 from methods.distillation.ranking import descending_order, two_heaviest, zipf_masses
 from methods.distillation.self_distillation import cs_kd_loss, partners, tf_kd_loss
-from methods.distillation.uskd import (
-    USKDOptions,
-    find_targets,
-    target_labels,
-    tf_nkd_loss,
-    uskd_loss,
-    uskd_non_target_loss,
-)
 
 Logits = tuple[Tensor, Tensor, Tensor]
 
@@ -154,10 +147,10 @@ def test_kd_dkd_wsld_are_the_plain_formulas(shape: tuple[int, int, int, bool], t
 @given(SHAPES, st.sampled_from(["released", "paper"]))
 def test_uskd_is_the_plain_formula(shape: tuple[int, int, int, bool], rank: str) -> None:
     s, weak, y = draw(shape[0], shape[1], max(4, shape[2]), mixed=shape[3])
-    options = USKDOptions(rank=rank)
+    options = uskd.USKDOptions(rank=rank)
     weights = (0.9, 0.3, 0.2)
-    same(lambda z: uskd_loss(z, weak, y, *weights, options), lambda z: plain_uskd(z, weak, y, *weights, rank), s)
-    same(lambda w: uskd_loss(s.to(w.dtype), w, y, *weights), lambda w: plain_uskd(s, w, y, *weights), weak)
+    same(lambda z: uskd.uskd_loss(z, weak, y, *weights, options), lambda z: plain_uskd(z, weak, y, *weights, rank), s)
+    same(lambda w: uskd.uskd_loss(s.to(w.dtype), w, y, *weights), lambda w: plain_uskd(s, w, y, *weights), weak)
 
 
 EXACT: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
@@ -168,7 +161,9 @@ EXACT: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "nkd_warm": lambda s, t, y: nkd_loss(s, t, y, 3.0, 3.5),
     "nkd_terms": lambda s, t, y: nkd_target_loss(s, t, y) + nkd_non_target_loss(s, t, y, 3.0),
     "nkd_unnormalised": lambda s, t, y: nkd_non_target_loss(s, t, y, 3.0, normalise=False),
-    "uskd_non_target": lambda s, t, y: uskd_non_target_loss(s, t, find_targets(y, s), USKDOptions(rank="weak")),
+    "uskd_non_target": lambda s, t, y: uskd.uskd_non_target_loss(
+        s, t, uskd.find_targets(y, s), uskd.USKDOptions(rank="weak")
+    ),
     "tf_kd": lambda s, t, y: tf_kd_loss(s, y),
     "tf_kd_paper": lambda s, t, y: tf_kd_loss(s, y, form="paper"),
 }
@@ -223,11 +218,11 @@ def test_teacher_gets_no_gradient() -> None:
 
 def test_target_labels_exceed_one_unless_clamped() -> None:
     s = torch.tensor([[0.9], [0.1]])
-    soft = target_labels(s, torch.ones_like(s))
+    soft = uskd.target_labels(s, torch.ones_like(s))
     torch.testing.assert_close(soft, torch.tensor([[0.81 + 1 - 0.41], [0.01 + 1 - 0.41]]))
     assert float(soft.max()) > 1
-    assert float(target_labels(s, torch.ones_like(s), clamp=True).max()) == 1
-    torch.testing.assert_close(target_labels(s, torch.ones_like(s), "linear"), s + 1 - 0.5)
+    assert float(uskd.target_labels(s, torch.ones_like(s), clamp=True).max()) == 1
+    torch.testing.assert_close(uskd.target_labels(s, torch.ones_like(s), "linear"), s + 1 - 0.5)
 
 
 def test_zipf_over_all_is_not_contiguous() -> None:
@@ -262,7 +257,7 @@ def test_tf_nkd_is_the_linear_target_term() -> None:
     s, _, y = draw(22)
     p = s.softmax(1).gather(1, y[:, None]).squeeze(1)
     expected = -((p + 1 - p.mean()) * p.log()).mean()
-    torch.testing.assert_close(tf_nkd_loss(s, y), expected)
+    torch.testing.assert_close(uskd.tf_nkd_loss(s, y), expected)
 
 
 def test_tf_kd_is_label_smoothing_in_the_limit() -> None:
@@ -300,8 +295,8 @@ def test_matched_kd_pulls_as_hard_as_nkd() -> None:
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     **EXACT,
     "wsld": lambda s, t, y: wsld_loss(s, t, y),
-    "uskd": lambda s, t, y: uskd_loss(s, t, y),
-    "tf_nkd": lambda s, t, y: tf_nkd_loss(s, y),
+    "uskd": lambda s, t, y: uskd.uskd_loss(s, t, y),
+    "tf_nkd": lambda s, t, y: uskd.tf_nkd_loss(s, y),
     "cs_kd": lambda s, t, y: cs_kd_loss(s, y),
 }
 
@@ -344,7 +339,7 @@ def test_a_sure_student_keeps_its_digits() -> None:
 @pytest.mark.full
 @pytest.mark.parametrize(
     "loss",
-    [lambda z, t, y: nkd_loss(z, t, y, 1.0, 1.5), lambda z, t, y: nkd_loss(z, t, y, 3.0, 1.5), uskd_loss],
+    [lambda z, t, y: nkd_loss(z, t, y, 1.0, 1.5), lambda z, t, y: nkd_loss(z, t, y, 3.0, 1.5), uskd.uskd_loss],
     ids=["nkd, T = 1", "nkd, T = 3", "uskd"],
 )
 def test_compiled_loss_is_the_eager_one(loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:

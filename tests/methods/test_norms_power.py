@@ -59,15 +59,8 @@ class Reference:
 def test_against_the_recursion_written_out(shape, groups, masked, paper):
     torch.manual_seed(1)
     t, b, c = shape
-    norm = PowerNorm(
-        c,
-        warmup_steps=3,
-        alpha_fwd=0.85,
-        alpha_bkw=0.7,
-        groups=groups or 1,
-        group_scaling=groups > 0,
-        **dict.fromkeys(paper, "paper"),
-    ).double()
+    options = {"groups": groups or 1, "group_scaling": groups > 0} | dict.fromkeys(paper, "paper")
+    norm = PowerNorm(c, warmup_steps=3, alpha_fwd=0.85, alpha_bkw=0.7, **options).double()
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
     reference = Reference(c, 3, 0.85, 0.7, 1e-5, groups, paper)
@@ -241,15 +234,12 @@ def test_a_shared_module_pools_its_calls():
         torch.testing.assert_close(shared.iteration, whole.iteration)
 
 
-def test_forwards_without_graph_are_steps_of_their_own():
+def test_forwards_without_graph_are_steps_and_without_statistics_leave_no_trace():
     norm = PowerNorm(8, warmup_steps=2)
     with torch.no_grad():
         for _ in range(3):
             norm(torch.randn(4, 2, 8))
     assert norm.iteration == 3
-
-
-def test_update_statistics_off_leaves_no_trace():
     norm = PowerNorm(8, warmup_steps=1)
     norm(torch.randn(4, 2, 8)).sum().backward()
     before = {name: buffer.clone() for name, buffer in norm.named_buffers()}

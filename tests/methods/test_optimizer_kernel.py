@@ -99,13 +99,10 @@ def test_what_it_does_not_take_goes_to_the_other_forms(kind: str) -> None:
             for p in params:
                 p.grad = torch.randn(p.shape, generator=generator).to(p)
             optimizer.step()
-        return [*(p.detach().double() for p in params if p.numel()), torch.stack([*_views(optimizer)])]
+        views = [view.double() for view in optimizer.fired_views().values()]
+        return [*(p.detach().double() for p in params if p.numel()), torch.stack(views)]
 
     assert largest(steps(mixed()), steps(mixed(), foreach=False)) < 2e-6
-
-
-def _views(optimizer: AdamP | SGDP) -> list[torch.Tensor]:
-    return [view.double() for view in optimizer.fired_views().values()]
 
 
 def test_without_a_compiler_the_batched_form_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,16 +19,7 @@ from harness.judge.detail import RateEntry, TunedSearch, from_json
 from harness.judge.seeds import AddedSeeds
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.results.current import Reported
-from harness.store import Writer, open_reader
-from harness.store.events import (
-    ClaimsEvent,
-    EnvironmentEvent,
-    LogEvent,
-    OutcomeEvent,
-    RunEvent,
-    SweepEvent,
-    SweepPointEvent,
-)
+from harness.store import Writer, events, open_reader
 from harness.suite import Suite, load_suite
 from harness.trial.result import Artifact, MetricSeries, Score
 from harness.vocabulary import Status
@@ -171,7 +162,7 @@ def fill(database: Path, reported: Sequence[Reported], *, tie: str = HOSTILE, fa
     with Writer(database) as writer:
         packages = {"packages": {"torch": "2.14.1", "numpy": "2.4.0"}, "class": {"torch": "2.14.1"}}
         computer = {"python": "3.11.2", "cpu": "A processor", "cores": 2, "memory_gb": 8, "gpu": ""}
-        writer.record(EnvironmentEvent(environment_id="env-1", info=computer | packages))
+        writer.record(events.EnvironmentEvent(environment_id="env-1", info=computer | packages))
         for item in reported:
             _run(writer, item, tie, fail_one)
             _beside(writer, item)
@@ -200,12 +191,10 @@ def record_run(writer: Writer, suite: Suite, plan: Plan, run: str, environment: 
         "environment_id": environment,
         "spec": {"path": str(suite.path)},
     }
-    writer.record(RunEvent(run=row))
-    writer.record(ClaimsEvent(suite=suite.name, claims=claim_rows(suite)))
-    links = [
-        {"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": False}
-        for link in plan.links
-    ]
+    writer.record(events.RunEvent(run=row))
+    writer.record(events.ClaimsEvent(suite=suite.name, claims=claim_rows(suite)))
+    names = ("trial_id", "benchmark", "arm")
+    links = [{name: getattr(link, name) for name in names} | {"reused": False} for link in plan.links]
     writer.record(planned_trials(run, plan.trials, links))
 
 
@@ -218,7 +207,7 @@ def _run(writer: Writer, item: Reported, tie: str, fail_one: bool) -> None:
         if fail_one and trial.arm == "other" and trial.seed == 4:
             error = f"loss is nan at step 7 {SCRIPT}"
             ended = replace(ended, status=Status.DIVERGED, results=(), series=(), error=error)
-        writer.record(OutcomeEvent(ended, RUN))
+        writer.record(events.OutcomeEvent(ended, RUN))
 
 
 def _beside(writer: Writer, item: Reported) -> None:
@@ -226,10 +215,10 @@ def _beside(writer: Writer, item: Reported) -> None:
     run = f"{RUN}-{item.plan.scale}"
     twice = next(trial for trial in item.plan.trials if trial.arm == "plain")
     equal = {"status": "done", "numbers": 3, "differing": [], "equal": True, "results": []}
-    writer.record(LogEvent("determinism", {"trial_id": twice.trial_id, "label": twice.label, **equal}, run))
+    writer.record(events.LogEvent("determinism", {"trial_id": twice.trial_id, "label": twice.label, **equal}, run))
     for trial in item.plan.trials:
         joules = {"cpu": 30.0 + len(trial.arm)}
-        writer.record(LogEvent("energy", {"trial_id": trial.trial_id, "joules": joules}, run))
+        writer.record(events.LogEvent("energy", {"trial_id": trial.trial_id, "joules": joules}, run))
     added = AddedSeeds("demo-gain", "digits-known", ("plain", "ours"), 4, 0.1, ((SCRIPT, 0.05),), n=4)
     writer.record(added.as_event(run))
 
@@ -244,13 +233,10 @@ def left_behind(trial: Trial, folder: Path) -> tuple[Artifact, ...]:
     own.mkdir(parents=True, exist_ok=True)
     label = np.arange(20) % 3
     text = np.where(np.arange(20) < 4 + trial.seed, (label + 1) % 3, label)
-    np.savez(
-        own / "items.npz", item=np.arange(20), label=label, predicted=text, classes=np.array(["cat", SCRIPT, "ox"])
-    )
-    rows = [
-        {"source": f"ein Satz {SCRIPT}", "reference": "a sentence", "translation": f"{trial.arm} says", "chrf": 51.5}
-    ]
-    (own / "translations.json").write_text(json.dumps(rows))
+    classes = np.array(["cat", SCRIPT, "ox"])
+    np.savez(own / "items.npz", item=np.arange(20), label=label, predicted=text, classes=classes)
+    row = {"source": f"ein Satz {SCRIPT}", "reference": "a sentence", "translation": f"{trial.arm} says", "chrf": 51.5}
+    (own / "translations.json").write_text(json.dumps([row]))
     Image.new("RGB", (24, 16), (trial.seed * 40, 90, 120)).save(own / "neighbours.png")
     return (
         Artifact("items", "npz", own / "items.npz", "per item"),
@@ -290,9 +276,8 @@ def completed(judgement: Judgement) -> Judgement:
     """Add a checked identity and a tuned protocol that loses the effect."""
     rows = {row.claim_id: row for row in judgement.verdicts}
     gain, files = rows["demo-gain"], rows["demo-files"]
-    tuning = replace(
-        gain.detail, question=replace(gain.detail.question, protocol="tuned"), tuning={"digits-known": SEARCH}
-    )
+    question = replace(gain.detail.question, protocol="tuned")
+    tuning = replace(gain.detail, question=question, tuning={"digits-known": SEARCH})
     numbers = {"difference": 0.125, "ci_low": -0.5, "ci_high": 0.75, "adjusted_p": 0.4}
     tuned = replace(gain, protocol="tuned", verdict="inconclusive", detail=tuning, **numbers)
     rows["demo-gain"] = replace(gain, detail=replace(gain.detail, rate_curve=RATES))
@@ -316,6 +301,9 @@ def _sweep(writer: Writer) -> None:
         }
         for arm, own in values.items()
     }
+    chosen = {
+        arm: {"number": at, "params": {"optimizer.lr": lrs[at]}, "value": values[arm][at]} for arm, at in best.items()
+    }
     spec = {
         "metric": "score",
         "better": "higher",
@@ -326,10 +314,7 @@ def _sweep(writer: Writer) -> None:
         "told": {"plain": 8, "ours": 8},
         "importances": {"ours": {"optimizer.lr": 0.9, "optimizer.momentum": 0.1}},
         "differences": {"ours − plain": [1.0] * 8},
-        "chosen": {
-            arm: {"number": best[arm], "params": {"optimizer.lr": lrs[best[arm]]}, "value": max(values[arm])}
-            for arm in values
-        },
+        "chosen": chosen,
     }
     row = {
         "sweep_id": "sweep-1",
@@ -343,8 +328,8 @@ def _sweep(writer: Writer) -> None:
         "started_at": "2026-03-04T04:00:00",
         "spec": spec,
     }
-    writer.record(SweepEvent(row=row))
+    writer.record(events.SweepEvent(row=row))
     for arm, own in values.items():
         for number, value in enumerate(own):
             point = {"sweep_id": "sweep-1", "arm": arm, "number": number, "params": {"optimizer.lr": lrs[number]}}
-            writer.record(SweepPointEvent(row={**point, "value": value, "status": "told", "trial_ids": []}))
+            writer.record(events.SweepPointEvent(row={**point, "value": value, "status": "told", "trial_ids": []}))

@@ -24,14 +24,8 @@ def shown(written: Written) -> list[Path]:
     trial = sorted((written.folder / "trials").glob("*.html"))[0]
     paper = written.folder / "suites" / "demo" / "paper" / "index.html"
     sweep = written.folder / "sweeps" / "sweep-1.html"
-    return [
-        sweep,
-        written.folder / "index.html",
-        *sorted(mini.glob("*.html")),
-        paper,
-        written.folder / "methods.html",
-        trial,
-    ]
+    first, methods = written.folder / "index.html", written.folder / "methods.html"
+    return [sweep, first, *sorted(mini.glob("*.html")), paper, methods, trial]
 
 
 @pytest.mark.default

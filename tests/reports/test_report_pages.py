@@ -124,17 +124,9 @@ def test_a_statement_pasted_into_the_shell_gives_the_pages_number(written: Writt
         for e in page.of("code")
         if "pre" in e.within and "'demo-gain'" in e.text and "SELECT verdict, n" in e.text and "'published'" in e.text
     )
-    command = shown.replace(
-        "harness query", f"{sys.executable} -m harness query --db '{written.database}' --format csv"
-    )
-    done = subprocess.run(
-        ["/bin/sh", "-c", command],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-        cwd=Path(__file__).resolve().parents[2],
-    )
+    query = f"{sys.executable} -m harness query --db '{written.database}' --format csv"
+    shell, root = ["/bin/sh", "-c", shown.replace("harness query", query)], Path(__file__).resolve().parents[2]
+    done = subprocess.run(shell, capture_output=True, text=True, check=True, timeout=60, cwd=root)
     row = next(csv.DictReader(io.StringIO(done.stdout)))
     assert row["verdict"] == "direction confirmed"
     assert f"+{float(row['difference']):.2f} points" in page.text

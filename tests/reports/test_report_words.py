@@ -157,13 +157,8 @@ def test_every_primary_claim_leads_and_what_points_the_other_way_is_first(mini: 
     shared = [("p5", "direction confirmed", {"family": "primary", "contrast": "p0"})]
     results = judged_as(mini, *primary, *others, *shared)
     message = results.leading
-    assert [claim.word for claim, _ in message] == [
-        "direction reversed",
-        "direction confirmed",
-        Verdict.NO_EFFECT,
-        "inconclusive",
-        "not run",
-    ]
+    expected = ["direction reversed", "direction confirmed", Verdict.NO_EFFECT, "inconclusive", "not run"]
+    assert [claim.word for claim, _ in message] == expected
     assert "2 claims share this test" in message[1][1][1]
     assert all("on not the paper's recipe: a tenth of the steps" in text for _, (_, text) in message)
     assert results.headline[1][0] == (

@@ -100,13 +100,10 @@ def test_the_published_network_has_its_size() -> None:
         assert model.eval()(torch.randn(1, 80000)).shape == (1, 50)
 
 
-def test_the_filters_quality_is_learned() -> None:
+def test_the_filters_quality_is_learned_and_too_many_harmonics_are_refused() -> None:
     model = model_from(harmonic_cnn.build, {"classes": 3, "rate": 8000}, **SMALL)
     model(torch.randn(4, 2048)).sum().backward()
     assert float(model.filters.quality.grad.abs()) > 0
-
-
-def test_too_many_harmonics_are_refused() -> None:
     with pytest.raises(HarnessError, match="half the rate"):
         model_from(harmonic_cnn.build, {"classes": 2, "rate": 1000}, **{**SMALL, "harmonics": 30})
 
@@ -200,20 +197,18 @@ def test_speech_commands_follow_the_published_lists(tmp_path: Path) -> None:
         _tone(root / f"{name}.wav")
     (root / "validation_list.txt").write_text("yes/b_nohash_0.wav\n")
     (root / "testing_list.txt").write_text("yes/c_nohash_0.wav\n")
-    data = audio_published.load_speech_commands(request_for(audio_published.load_speech_commands, tmp_path, rate=8000))
+    request = request_for(audio_published.load_speech_commands, tmp_path, rate=8000)
+    data = audio_published.load_speech_commands(request)
     assert data.classes == ("no", "yes")
-    assert {name: part.targets.tolist() for name, part in data.splits.items()} == {
-        "train": [0, 1],
-        "validation": [1],
-        "test": [1],
-    }
+    expected = {"train": [0, 1], "validation": [1], "test": [1]}
+    assert {name: part.targets.tolist() for name, part in data.splits.items()} == expected
     assert len(data.splits["test"].waves.read(0)) == 4000  # type: ignore[union-attr]
     (root / "testing_list.txt").write_text("yes/zz.wav\n")
     with pytest.raises(HarnessError, match=r"yes/zz\.wav"):
-        audio_published.load_speech_commands(request_for(audio_published.load_speech_commands, tmp_path, rate=8000))
+        audio_published.load_speech_commands(request)
     (root / "testing_list.txt").unlink()
     with pytest.raises(MissingDataError):
-        audio_published.load_speech_commands(request_for(audio_published.load_speech_commands, tmp_path, rate=8000))
+        audio_published.load_speech_commands(request)
 
 
 def test_magnatagatune_takes_the_most_frequent_tags_and_splits_by_folder(tmp_path: Path) -> None:

@@ -128,10 +128,12 @@ def test_linear_head_is_left_unprojected() -> None:
     assert 0.05 < cosine < 0.3
 
 
-def test_published_toy_norms_follow_from_one_rate() -> None:
+def test_published_toy_norms_follow_from_one_rate_and_none_is_found_outside_the_range() -> None:
     for angle, rate in ((20.0, 0.579), (35.0, 0.210), (65.0, 0.067)):
         assert adamp._final_norm(rate, 0.9, angle) == pytest.approx(2.92, abs=0.03)
         assert adamp._final_norm(rate, 0.99, angle) == pytest.approx(27.87, abs=0.15)
+    with pytest.raises(ValueError, match="no rate"):
+        adamp._calibrate(0.9, 1e9)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9, 0.99])
@@ -140,11 +142,6 @@ def test_plain_floats_and_the_optimizer_descend_alike(momentum: float) -> None:
     assert path.settled(1e-3) < adamp.STEPS, "it stays settled to the end"
     with_optimizer = path.norm
     assert adamp._final_norm(0.067, momentum) == pytest.approx(with_optimizer, rel=1e-9)
-
-
-def test_calibration_outside_its_range_says_so() -> None:
-    with pytest.raises(ValueError, match="no rate"):
-        adamp._calibrate(0.9, 1e9)
 
 
 @pytest.mark.parametrize(

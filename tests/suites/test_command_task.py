@@ -57,9 +57,8 @@ def ran(path: Path, folder: Path, arm: str = "adamp", attempt: int = 1, seconds:
     """The outcome of an arm's first trial."""
     plan = make_plan(load_suite(path))
     trial = next(trial for trial in plan.trials if trial.arm == arm)
-    job = Job(
-        trial.trial_id, trial.benchmark, trial.arm, trial.spec, folder / "artifacts" / trial.trial_id, attempt, seconds
-    )
+    own = folder / "artifacts" / trial.trial_id
+    job = Job(trial.trial_id, trial.benchmark, trial.arm, trial.spec, own, attempt, seconds)
     return run_job(job, lambda *_: None)
 
 
@@ -257,30 +256,20 @@ def test_any_language(tmp_path: Path) -> None:
     assert ran(path, tmp_path).score("test", "accuracy") == 70
 
 
+def added(key: str) -> Callable[[str], str]:
+    """An edit that adds a key of the benchmark."""
+    return lambda text: text.replace("    metrics:", f"    {key}\n    metrics:")
+
+
 MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
     "a name in braces": (lambda t: t.replace("{arm.opt}", "{arm.optt}"), "no '{arm.optt}'; did you mean 'arm.opt'"),
-    "a key": (lambda t: t.replace("    metrics:", "    resluts: {}\n    metrics:"), "unknown key 'resluts'"),
-    "a key of results": (
-        lambda t: t.replace("    metrics:", "    results: {patern: x}\n    metrics:"),
-        "did you mean 'pattern'",
-    ),
-    "a pattern without a number": (
-        lambda t: t.replace("    metrics:", "    results: {pattern: 'acc'}\n    metrics:"),
-        "pattern names no number",
-    ),
-    "a broken pattern": (
-        lambda t: t.replace("    metrics:", "    results: {pattern: '('}\n    metrics:"),
-        "not a regular expression",
-    ),
-    "a folder": (lambda t: t.replace("    metrics:", "    in: nowhere\n    metrics:"), "nowhere does not exist"),
-    "code that is not there": (
-        lambda t: t.replace("    metrics:", "    code: ['*.rs']\n    metrics:"),
-        "none matches *.rs",
-    ),
-    "a repository without a commit": (
-        lambda t: t.replace("    metrics:", "    repository: there\n    metrics:"),
-        "given together",
-    ),
+    "a key": (added("resluts: {}"), "unknown key 'resluts'"),
+    "a key of results": (added("results: {patern: x}"), "did you mean 'pattern'"),
+    "a pattern without a number": (added("results: {pattern: 'acc'}"), "pattern names no number"),
+    "a broken pattern": (added("results: {pattern: '('}"), "not a regular expression"),
+    "a folder": (added("in: nowhere"), "nowhere does not exist"),
+    "code that is not there": (added("code: ['*.rs']"), "none matches *.rs"),
+    "a repository without a commit": (added("repository: there"), "given together"),
 }
 
 
@@ -307,18 +296,16 @@ def test_unpaired_runs_are_not_judged(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_script_that_logs_runs_alone(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(CLIENT + "log(step=1, loss=0.5)\nprint(seed(7), folder(), resuming())\n")
     clean = {key: value for key, value in os.environ.items() if not key.startswith("HARNESS_")}
-    done = subprocess.run(
-        [sys.executable, "train.py"], cwd=tmp_path, env=clean, capture_output=True, text=True, check=True
-    )
+    words = [sys.executable, "train.py"]
+    done = subprocess.run(words, cwd=tmp_path, env=clean, capture_output=True, text=True, check=True)
     first, second = done.stdout.splitlines()
     assert json.loads(first)["loss"] == 0.5
     assert second == "7 . False"
 
 
 def test_the_client_needs_nothing() -> None:
-    code = (
-        "import sys; import harness.client; print(sorted({'numpy', 'torch', 'pydantic', 'click'} & set(sys.modules)))"
-    )
+    heavy = {"numpy", "torch", "pydantic", "click"}
+    code = f"import sys; import harness.client; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

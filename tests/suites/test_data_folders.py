@@ -180,11 +180,8 @@ has = pytest.mark.skipif(not os.environ.get("HARNESS_DATA"), reason="HARNESS_DAT
 @has
 def test_the_real_sets_read_as_their_homes_describe_them() -> None:
     cifar = Cell("", "suites.data.imagefolder:cifar100-subset-100", "").data_for(0, ROOT)
-    assert {name: part.images.shape for name, part in cifar.splits.items()} == {
-        "train": (9000, 3, 32, 32),
-        "validation": (1000, 3, 32, 32),
-        "test": (3000, 3, 32, 32),
-    }
+    expected = {"train": (9000, 3, 32, 32), "validation": (1000, 3, 32, 32), "test": (3000, 3, 32, 32)}
+    assert {name: part.images.shape for name, part in cifar.splits.items()} == expected
     assert set(np.bincount(cifar.splits["test"].labels)) == {30}
     grocery = Cell("", "suites.data.imagefolder:grocery64", "").data_for(0, ROOT)
     assert len(grocery.classes) == 81

@@ -70,9 +70,11 @@ def test_enlarging_keeps_constants_and_means_of_ramps() -> None:
     )
 
 
-def test_too_many_training_digits_is_one_clear_error() -> None:
+def test_digits_and_numbers_that_leave_nothing_are_one_clear_error() -> None:
     with pytest.raises(HarnessError, match="leave nothing of 1797"):
         digits(train=1500, validation=297)
+    with pytest.raises(HarnessError, match="fewer than two"):
+        load(PAIRS, train_classes=80, validation_classes=19)
 
 
 @pytest.mark.parametrize(
@@ -117,16 +119,8 @@ def test_the_class_of_a_number_is_what_its_digits_spell() -> None:
         assert data.classes[label] == spelt
 
 
-def test_numbers_need_classes_for_the_test() -> None:
-    with pytest.raises(HarnessError, match="fewer than two"):
-        load(PAIRS, train_classes=80, validation_classes=19)
-
-
-def test_tokens_are_lower_case_words_and_runs_of_signs() -> None:
+def test_tokens_are_words_and_signs_and_a_paragraph_is_kept_once() -> None:
     assert tokens_of("Foo_bar(x) -> ====") == ["foo_bar", "(", "x", ")", "-", ">", "===="]
-
-
-def test_a_paragraph_is_kept_once_whatever_its_line_breaks() -> None:
     topics = {"b": "One two\nthree.\n\nOnly here.", "a": "Title\n*****\n\none  two three."}
     kept = distinct_paragraphs(topics)
     assert kept == {"a": [["title"], ["one", "two", "three", "."]], "b": [["only", "here", "."]]}

@@ -152,9 +152,7 @@ def test_a_frozen_body_stays_as_it_is_statistics_too_and_the_head_learns(tmp_pat
     assert not torch.equal(whole.state_dict()["body.0.weight"], before["body.0.weight"])
 
 
-def test_the_files_content_is_part_of_a_trials_identity(
-    tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_files_content_is_in_a_trials_identity(tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
     suite = tmp_path / "own.yaml"
     suite.write_text(

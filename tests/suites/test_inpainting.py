@@ -187,14 +187,11 @@ def test_sides_are_divisible_by_four(size: int, valid: bool) -> None:
     assert 0 <= float(out.min()) <= float(out.max()) <= 1
 
 
-def test_published_network_has_three_rnb_and_eighteen_rnl() -> None:
+def test_published_network_has_three_rnb_and_eighteen_rnl_and_a_patch_of_seventy_pixels() -> None:
     with torch.device("meta"):
         model = networks.build(ModelRequest(networks.GeneratorOptions(), {"size": 256}, RN))
     kinds = [type(part) for part in model.modules()]
     assert (kinds.count(RegionNormBasic), kinds.count(RegionNormLearned)) == (3, 18)
-
-
-def test_a_patch_sees_seventy_pixels() -> None:
     model = networks.PatchDiscriminator(1).eval()
     image = torch.rand(1, 3, 128, 128, requires_grad=True)
     out = model(image)

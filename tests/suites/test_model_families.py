@@ -119,7 +119,7 @@ def test_a_pretrained_backbone_takes_weights_by_their_published_names(tmp_path: 
     assert model.pretrained
 
 
-def test_missing_or_foreign_weights_are_reported_and_never_replaced(tmp_path: Path) -> None:
+def test_missing_foreign_or_harmful_weights_are_reported_and_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="random weights are not used instead"):
         build(EMBEDDING, IMAGES, backbone="resnet50", pretrained=True)
     with pytest.raises(MissingDataError, match="found 0"):
@@ -128,8 +128,6 @@ def test_missing_or_foreign_weights_are_reported_and_never_replaced(tmp_path: Pa
     with pytest.raises(HarnessError, match="is not of this backbone"):
         build(EMBEDDING, IMAGES, pretrained=True, folder=tmp_path)
 
-
-def test_weights_are_loaded_without_running_code(tmp_path: Path) -> None:
     class Harmful:
         def __reduce__(self) -> tuple[Any, ...]:
             return (exec, ("raise SystemExit('ran')",))
@@ -187,7 +185,7 @@ def test_clamped_distances_matter_only_in_evaluation() -> None:
     assert not torch.allclose(free(tokens, targets)[0], clamped(tokens, targets)[0])
 
 
-def test_the_adaptive_softmax_is_a_distribution() -> None:
+def test_the_adaptive_softmax_is_a_distribution_and_the_full_one_cross_entropy() -> None:
     torch.manual_seed(0)
     vocabulary = TiedVocabulary(40, 8, [5, 20])
     with torch.no_grad():
@@ -197,9 +195,6 @@ def test_the_adaptive_softmax_is_a_distribution() -> None:
     every = torch.arange(40).expand(3, 40)
     total = (-vocabulary.nll(hidden[:, None].expand(3, 40, 8), every)).exp().sum(1)
     torch.testing.assert_close(total, torch.ones(3))
-
-
-def test_the_full_softmax_is_cross_entropy_with_the_tied_matrix() -> None:
     vocabulary = TiedVocabulary(30, 8)
     hidden, targets = torch.randn(2, 5, 8), torch.randint(0, 30, (2, 5))
     logits = hidden @ vocabulary.weight.T + vocabulary.bias

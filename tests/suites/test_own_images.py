@@ -165,14 +165,11 @@ def test_a_label_that_is_no_class_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "hub", layout=HUB)
 
 
-def test_one_parquet_file_without_names_is_split_at_random(tmp_path: Path) -> None:
+def test_one_parquet_file_is_split_at_random_and_splits_may_be_folders(tmp_path: Path) -> None:
     write_parquet(tmp_path / "all.parquet", range(20), None)
     data = read(tmp_path / "all.parquet", layout=HUB)
     assert data.classes == ("0", "1")
     assert sizes(data) == {"train": 14, "validation": 2, "test": 4}
-
-
-def test_splits_may_be_folders_with_files_of_one_name(tmp_path: Path) -> None:
     write_parquet(tmp_path / "hub" / "default" / "train" / "0000.parquet", range(6), None)
     write_parquet(tmp_path / "hub" / "default" / "test" / "0000.parquet", range(6, 10), None)
     data = read(tmp_path / "hub", layout=HUB)
@@ -223,9 +220,8 @@ def test_an_error_in_metadata_has_its_place(tmp_path: Path, name: str, rows: lis
 
 def test_columns_may_be_named_and_a_wrong_name_is_refused(tmp_path: Path) -> None:
     write_parquet(tmp_path / "all.parquet", range(8), None, key="kind")
-    with pytest.raises(
-        HarnessError, match=r"the column of the labels is not clear; set label: NAME; there are kind, id"
-    ):
+    message = "the column of the labels is not clear; set label: NAME; there are kind, id"
+    with pytest.raises(HarnessError, match=message):
         read(tmp_path / "all.parquet", layout=HUB)
     assert read(tmp_path / "all.parquet", layout=HUB, label="kind").classes == ("0", "1")
     with pytest.raises(HarnessError, match="lacks the column 'kidn'; did you mean 'kind'"):

@@ -235,9 +235,7 @@ def test_one_process_answers_for_every_embedding_and_ends_with_its_input(tmp_pat
 
 
 @pytest.mark.slow
-def test_umap_runs_beside_the_trial_and_is_taken_from_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_umap_runs_beside_the_trial_and_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from suites.tasks import reduction
 
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))

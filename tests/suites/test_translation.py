@@ -76,18 +76,14 @@ def test_accumulated_batches_give_the_gradient_of_one_batch() -> None:
 
 def test_average_scores_the_test_with_the_mean_of_the_last_epochs() -> None:
     task = replace(TRANSLATION, recipe={**TRANSLATION.recipe, "average": 2}).build(0)
-    model, _ = train(task, 2 * task_epochs(task) + 1)
+    task.build()
+    model, _ = train(task, 2 * int(task.steps_per_epoch()) + 1)
     present = {name: value.clone() for name, value in model.state_dict().items()}
     expected = mean_of([*task.kept, present])["embedding.weight"]
     assert not torch.equal(expected, present["embedding.weight"])
     with task._averaged(True):
         torch.testing.assert_close(model.state_dict()["embedding.weight"], expected)
     assert all(torch.equal(value, present[name]) for name, value in model.state_dict().items())
-
-
-def task_epochs(task: Any) -> int:
-    task.build()
-    return int(task.steps_per_epoch())
 
 
 def test_no_pair_that_fits_is_one_clear_error() -> None:
@@ -345,11 +341,8 @@ def test_ptb_is_read_as_its_text_files_are(tmp_path: Path) -> None:
 @pytest.mark.skipif("HARNESS_DATA" not in os.environ, reason="real data: HARNESS_DATA is not set")
 def test_multi30k_has_its_published_sizes() -> None:
     data = load("suites.data.parallel:multi30k", Path(os.environ["HARNESS_DATA"]))
-    assert {split: len(sides[0]) for split, sides in data.splits.items()} == {
-        "train": 29000,
-        "validation": 1014,
-        "test": 1000,
-    }
+    expected = {"train": 29000, "validation": 1014, "test": 1000}
+    assert {split: len(sides[0]) for split, sides in data.splits.items()} == expected
     assert data.splits["train"][0][0].startswith("zwei junge weiße männer")
     assert data.splits["train"][1][0].startswith("two young, white males")
 

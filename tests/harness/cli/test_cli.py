@@ -92,9 +92,7 @@ def test_a_former_name_works_with_a_hint(name: str, capsys: pytest.CaptureFixtur
     assert shown.err.count("\n") == 1
 
 
-def test_errors_are_one_message_and_a_traceback_only_with_debug(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_errors_are_one_message_and_tracebacks_need_debug(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = str(tmp_path / "none.duckdb")
     assert run_main(["query", "SELECT 1", "--db", missing]) == 2
     shown = capsys.readouterr().err
@@ -115,13 +113,8 @@ def test_plan_as_json(tiny: Path, database: Path, capsys: pytest.CaptureFixture[
 def test_set_reads_values_as_yaml_does() -> None:
     from harness.cli.options import parse_overrides
 
-    assert parse_overrides(("lr=1e-3", "name=x", "flag=true", "list=[1, 2]", "empty=")) == {
-        "lr": 1e-3,
-        "name": "x",
-        "flag": True,
-        "list": [1, 2],
-        "empty": None,
-    }
+    expected = {"lr": 1e-3, "name": "x", "flag": True, "list": [1, 2], "empty": None}
+    assert parse_overrides(("lr=1e-3", "name=x", "flag=true", "list=[1, 2]", "empty=")) == expected
 
 
 def test_time_budgets() -> None:
@@ -194,9 +187,7 @@ compare: [{arm: b, against: [a], metric: top1-accuracy}]
 """
 
 
-def test_a_suite_that_has_run_is_known_by_its_name(
-    tiny: Path, database: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_suite_that_has_run_is_known_by_name(tiny: Path, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tiny, "--seeds", 1)
     for named in ([], ["tiny"], [str(tiny)]):
         capsys.readouterr()

@@ -178,9 +178,7 @@ def with_a_wrong_number(database: Path, suite: Path) -> str:
     return trial.trial_id
 
 
-def test_a_forced_run_deletes_and_runs(
-    tiny: Path, database: Path, ran: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_force_deletes_and_runs(tiny: Path, database: Path, ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trial = with_a_wrong_number(database, tiny)
     assert answer(capsys, "run", str(tiny), *INLINE)["runs"][0]["reused"] == 1
     assert answer(capsys, "run", str(tiny), *INLINE, "--force")["runs"][0]["reused"] == 0

@@ -131,9 +131,7 @@ def read_only(request: pytest.FixtureRequest, finished: Path, tmp_path: Path) ->
 
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts and capabilities of Linux")
-def test_a_store_that_cannot_be_written_is_read_and_judged(
-    read_only: tuple[Path, Refuse | None], tmp_path: Path
-) -> None:
+def test_a_read_only_store_is_read_and_judged(read_only: tuple[Path, Refuse | None], tmp_path: Path) -> None:
     folder, begin = read_only
     before = sorted(path.name for path in (folder / "results").iterdir())
     answers = called([*READING.values(), *WRITING.values()], folder, tmp_path / "made", begin)

@@ -48,9 +48,7 @@ def printed(here: World, capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_lines_of_a_stand_in_name_it_in_order_with_exact_intervals(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_stand_ins_are_named_in_order_with_exact_intervals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     here = world(tmp_path)
     lines = printed(here, capsys)
     assert "known at mini · stand-ins: published sizes do not apply" in lines[0]
@@ -85,9 +83,7 @@ def test_a_failed_mechanism_check_shows_its_value(tmp_path: Path, capsys: pytest
     )
 
 
-def test_at_paper_scale_the_word_stands_and_says_that_the_mechanism_did_not_act(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_at_paper_scale_an_inactive_mechanism_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(world(tmp_path, "paper", share=0.5), capsys)
     assert "reproduced; mechanism did not act" in next(line for line in lines if line.startswith("checked"))
 

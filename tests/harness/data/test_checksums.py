@@ -139,9 +139,7 @@ def test_a_damaged_file_is_begun_anew(folder: Path) -> None:
     assert kept("yaml", "1", b"a") == 2
 
 
-def test_a_folder_that_cannot_be_written_only_means_computing_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_folder_only_means_computing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "file"))
     cache = DiskCache("yaml", "1")

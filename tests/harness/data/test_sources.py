@@ -104,27 +104,21 @@ def test_a_file_is_fetched_verified_and_not_fetched_again(source: Path, capsys: 
     assert "here already" in capsys.readouterr().out
 
 
-def test_a_redirect_is_followed(address: str, tmp_path: Path) -> None:
+def test_a_redirect_is_followed_and_an_interruption_resumed_where_it_broke_off(address: str, tmp_path: Path) -> None:
     sources.download(f"{address}/moved", tmp_path / "file", SUM)
     assert (tmp_path / "file").read_bytes() == CONTENT
-
-
-def test_an_interruption_is_resumed_where_it_broke_off(address: str, tmp_path: Path) -> None:
     Server.broken = 1
-    sources.download(f"{address}/broken", tmp_path / "file", SUM)
-    assert (tmp_path / "file").read_bytes() == CONTENT
+    sources.download(f"{address}/broken", tmp_path / "other", SUM)
+    assert (tmp_path / "other").read_bytes() == CONTENT
     assert Server.ranges
     assert Server.ranges[0] != "bytes=0-"
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_wrong_checksum_keeps_nothing(address: str, tmp_path: Path) -> None:
+def test_a_wrong_checksum_keeps_nothing_and_a_lost_address_is_named(address: str, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="another sha256"):
         sources.download(f"{address}/file", tmp_path / "file", "0" * 64)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_what_is_not_there_and_what_cannot_be_reached(address: str, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="404"):
         sources.download(f"{address}/gone", tmp_path / "file", None)
     with pytest.raises(HarnessError, match="without a network put the file at"):

@@ -55,15 +55,8 @@ class Scripted:
                 parts = {"status": "cancelled", "error": "killed", "crashed": True}
             if parts is not None:
                 del self.running[name]
-                return [
-                    Outcome(
-                        name,
-                        Status(parts["status"]),
-                        item.attempt,
-                        error=parts.get("error"),
-                        crashed=parts.get("crashed", False),
-                    )
-                ]
+                error, crashed = parts.get("error"), parts.get("crashed", False)
+                return [Outcome(name, Status(parts["status"]), item.attempt, error=error, crashed=crashed)]
         time.sleep(0.01)
         return []
 

@@ -19,8 +19,10 @@ def own(tmp_path: Path) -> NodeTraits:
     return traits(str(tmp_path / "data"), str(token))
 
 
-def test_an_equal_node_is_fit(own: NodeTraits) -> None:
+def test_an_equal_node_is_fit_and_one_on_which_the_harness_does_not_start_says_why(own: NodeTraits) -> None:
     assert _differences("node", own, replace(own), DATA, STATE) == []
+    (line,) = _differences("node", own, "no module named harness", DATA, STATE)
+    assert line == "node: the harness does not start there: no module named harness"
 
 
 @pytest.mark.parametrize(
@@ -39,9 +41,3 @@ def test_a_difference_is_reported(own: NodeTraits, change: dict[str, Any], expec
     (line,) = _differences("node", own, replace(own, **other), DATA, STATE)
     assert line.startswith("node: ")
     assert expected in line
-
-
-def test_a_node_on_which_the_harness_does_not_start_says_why(own: NodeTraits) -> None:
-    assert _differences("node", own, "no module named harness", DATA, STATE) == [
-        "node: the harness does not start there: no module named harness"
-    ]

@@ -61,9 +61,7 @@ def test_only_a_folder_of_ours_is_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("named", [{}, {"RAY_AUTH_TOKEN": "x"}, {"RAY_AUTH_TOKEN_PATH": "/nowhere"}])
-def test_the_token_is_for_its_owner_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: dict[str, str]
-) -> None:
+def test_the_token_is_its_owners_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: dict[str, str]) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)

@@ -84,13 +84,8 @@ def test_lower_can_be_better_and_an_unknown_direction_has_no_best(tiny: Path, da
 
 def test_seeds_of_unequal_number_and_lost_ones_are_said(tiny: Path, tmp_path: Path) -> None:
     text = tiny.read_text().replace("seeds: {min: 3", "seeds: {min: 2")
-    tiny.write_text(
-        text.replace(
-            "better: {role: method",
-            "third: {role: baseline, optimizer: {name: sgd, lr: 0.3}, "
-            "set: {diverges_above: 0.2}}\n  better: {role: method",
-        )
-    )
+    third = "third: {role: baseline, optimizer: {name: sgd, lr: 0.3}, set: {diverges_above: 0.2}}"
+    tiny.write_text(text.replace("better: {role: method", f"{third}\n  better: {{role: method"))
     run(tiny)
     run(tiny, "--arm", "better", "--seeds", 3)
     written = export(tmp_path / "md", "markdown")["tiny-mini-score.md"]
@@ -117,9 +112,7 @@ def test_a_diverged_seed_is_counted_beside_the_others(database: Path, tmp_path: 
     sound_latex(shown)
 
 
-def test_arms_of_another_plan_do_not_stand_beside(
-    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_arms_of_another_plan_are_left_out(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tiny)
     run(tiny, "--set", "level=10", "--arm", "better")
     first, second = run_ids(capsys)

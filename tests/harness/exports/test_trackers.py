@@ -228,10 +228,9 @@ def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
 
 
 def test_kinds_of_arms() -> None:
-    assert [
-        kind_of(arm, {"x", "x-tuned-once"})
-        for arm in ("x", "x#3", "prerequisite:t", "x-tuned", "x-lr-0.1", "x-tuned-once")
-    ] == ["published", "sweep points", "prerequisites", "tuned", "rates", "published"]
+    arms = ("x", "x#3", "prerequisite:t", "x-tuned", "x-lr-0.1", "x-tuned-once")
+    expected = ["published", "sweep points", "prerequisites", "tuned", "rates", "published"]
+    assert [kind_of(arm, {"x", "x-tuned-once"}) for arm in arms] == expected
 
 
 @pytest.mark.full

@@ -96,10 +96,8 @@ def test_a_row_a_number_with_splits_and_steps(tmp_path: Path) -> None:
     result = of(tmp_path, rows, metrics=("acc=accuracy",))
     trial = trial_of(result, "adam", 0)
     assert scores(trial) == {("test", "accuracy"): 73.0, ("validation", "accuracy"): 73.0}
-    assert {(s.split, tuple(s.step), tuple(s.value)) for s in trial.series} == {
-        ("test", (1, 2, 3), (71.0, 72.0, 73.0)),
-        ("validation", (1, 2, 3), (71.0, 72.0, 73.0)),
-    }
+    expected = {("test", (1, 2, 3), (71.0, 72.0, 73.0)), ("validation", (1, 2, 3), (71.0, 72.0, 73.0))}
+    assert {(s.split, tuple(s.step), tuple(s.value)) for s in trial.series} == expected
     assert "numbers from 'value', named by 'metric'" in in_words(result.mapping)
 
 
@@ -112,9 +110,8 @@ def test_a_table_of_curves_may_have_gaps(tmp_path: Path) -> None:
 def test_patterns_take_words_out_of_a_name(tmp_path: Path) -> None:
     rows = [{"run": f"digits-{arm}-s{seed}", "accuracy": 80.0 + seed} for arm, seed in made.each(2)]
     result = of(tmp_path, rows, patterns=("run={benchmark}-{arm}-s{seed}",), text=made.TWO)
-    assert {(t.benchmark, t.arm, t.seed) for t in result.trials} == {
-        ("digits", arm, seed) for arm, seed in made.each(2)
-    }
+    expected = {("digits", arm, seed) for arm, seed in made.each(2)}
+    assert {(t.benchmark, t.arm, t.seed) for t in result.trials} == expected
     with pytest.raises(HarnessError, match=r"r.csv:2: 'digits-adam-s0' in 'run' does not fit the pattern 'x\{arm\}"):
         of(tmp_path, rows, patterns=("run=x{arm}{seed}",))
 

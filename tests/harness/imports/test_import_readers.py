@@ -179,9 +179,7 @@ def test_every_record_comes_out_of_the_log_as_it_went_in(bodies: list[bytes]) ->
 
 @given(st.binary(max_size=300))
 @settings(max_examples=50, deadline=None)
-def test_any_bytes_after_the_header_give_a_log_or_a_reason(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes
-) -> None:
+def test_any_bytes_after_a_header_give_a_log_or_reason(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     file = tmp_path_factory.mktemp("log") / "run-x.wandb"
     file.write_bytes(made.wandb_log([data]))
     log = read_log(file)

@@ -35,15 +35,9 @@ def scores(benchmarks: int = 1, seeds: int = 6, gain: float = 1.0) -> Rows:
     for i in range(benchmarks):
         for seed in range(seeds):
             shared = rng.gauss(0, 2)
-            rows += [
-                {
-                    "dataset": f"d{i}",
-                    "optimizer": name,
-                    "seed": seed,
-                    "accuracy": round(80 + shared + shift + rng.gauss(0, 0.3), 3),
-                }
-                for name, shift in (("adam", 0.0), ("adamw", 0.1), ("adamp", gain))
-            ]
+            for name, shift in (("adam", 0.0), ("adamw", 0.1), ("adamp", gain)):
+                accuracy = round(80 + shared + shift + rng.gauss(0, 0.3), 3)
+                rows.append({"dataset": f"d{i}", "optimizer": name, "seed": seed, "accuracy": accuracy})
     return rows
 
 

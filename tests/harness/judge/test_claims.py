@@ -73,11 +73,8 @@ class TestScopes:
     def test_each_is_as_good_as_its_worst_benchmark(self, tmp_path: Path) -> None:
         row = several(tmp_path, [STRONG, AGAINST, NULL], "each")
         assert row["verdict"] == "contradicted"
-        assert [item["verdict"] for item in row["design"]["per_benchmark"]] == [
-            "reproduced",
-            "contradicted",
-            "inconclusive",
-        ]
+        expected = ["reproduced", "contradicted", "inconclusive"]
+        assert [item["verdict"] for item in row["design"]["per_benchmark"]] == expected
         assert row["difference"] == pytest.approx(-2.0)
         assert row["design"]["numbers"]["deciding"] == ["b"]
         assert len(row["design"]["test"]["p"]) == 3
@@ -98,10 +95,8 @@ class TestScopes:
         assert row["verdict"] == "reproduced"
         assert row["e_value"] > 20
         assert row["p"] <= 0.01
-        assert several(tmp_path, [item[:3] for item in long], scope, sequential=True, margin=0.5)["verdict"] in (
-            "inconclusive",
-            "reproduced",
-        )
+        accepted = ("inconclusive", "reproduced")
+        assert several(tmp_path, [item[:3] for item in long], scope, sequential=True, margin=0.5)["verdict"] in accepted
 
     def test_a_benchmark_without_results_is_no_evidence(self, tmp_path: Path) -> None:
         suite = write_suite(tmp_path, [fact("c")], [binding("c", benchmarks=["a", "b"], scope="all")], benchmarks=THREE)
@@ -160,10 +155,8 @@ class TestKinds:
         published: Any = None,
         **bound: Any,
     ) -> dict[str, Any]:
-        described = fact("c", kind=kind, published=published or {})
-        suite = write_suite(
-            folder, [described], [binding("c", **bound)], benchmarks=benchmark("a", paper=scale == "paper")
-        )
+        described, where = fact("c", kind=kind, published=published or {}), benchmark("a", paper=scale == "paper")
+        suite = write_suite(folder, [described], [binding("c", **bound)], benchmarks=where)
         return World(suite, {("a", arm): values for arm, values in scores.items()}, scale).verdicts()["c"]
 
     def test_a_mean_over_benchmarks_holds_against_every_comparator(self, tmp_path: Path) -> None:
@@ -224,13 +217,9 @@ class TestKinds:
     def test_mechanism(self, tmp_path: Path) -> None:
         described = fact("c", kind="mechanism", metric="mechanism.decay", better="lower", unit="ratio", published={})
         suite = write_suite(tmp_path, [described], [binding("c")])
-        plan_scores = {("a", "ours"): flat(5), ("a", "base"): flat(5)}
-        world = World(
-            suite,
-            plan_scores,
-            mechanisms={("a", "ours"): {"mechanism.decay": 1.0}, ("a", "base"): {"mechanism.decay": 3.0}},
-        )
-        row = world.verdicts()["c"]
+        scores = {("a", "ours"): flat(5), ("a", "base"): flat(5)}
+        logged = {("a", "ours"): {"mechanism.decay": 1.0}, ("a", "base"): {"mechanism.decay": 3.0}}
+        row = World(suite, scores, mechanisms=logged).verdicts()["c"]
         assert row["difference"] == pytest.approx(2.0)
         assert row["p"] < 1e-9  # five equal differences: the limit of ever smaller noise
         assert row["verdict"] == "direction confirmed"
@@ -245,11 +234,8 @@ class TestKinds:
         ]
         suite = write_suite(tmp_path, facts, bindings, benchmarks=benchmark("a", paper=True) + benchmark("z"))
         rows = World(suite, {("z", "ours"): flat(3)}, "mini").verdicts()
-        assert {name: row["verdict"] for name, row in rows.items()} == {
-            "gone": "not run",
-            "absent": "not run",
-            "file": "reported",
-        }
+        expected = {"gone": "not run", "absent": "not run", "file": "reported"}
+        assert {name: row["verdict"] for name, row in rows.items()} == expected
         assert rows["gone"]["design"]["reason"] == "the comparator is not built"
         assert "no block at the scale mini" in rows["absent"]["design"]["reason"]
         listed = {row["claim_id"]: row for row in claim_rows(suite)}
@@ -280,12 +266,8 @@ class TestFamilies:
 
     def test_claims_that_share_a_test_count_once(self, tmp_path: Path) -> None:
         facts = [fact("up"), fact("again"), fact("down", published={"difference": -1.0}), fact("else")]
-        bindings = [
-            binding("up", primary=True),
-            binding("again"),
-            binding("down", arm="base", against=["ours"]),
-            binding("else", against=["other"]),
-        ]
+        down = binding("down", arm="base", against=["ours"])
+        bindings = [binding("up", primary=True), binding("again"), down, binding("else", against=["other"])]
         suite = write_suite(tmp_path, facts, bindings)
         rows = World(suite, {("a", "ours"): STRONG, ("a", "base"): flat(6), ("a", "other"): NULL}).verdicts()
         for name in ("up", "again", "down"):
@@ -299,11 +281,8 @@ class TestFamilies:
     def test_benchmarks_that_share_a_stand_in_count_once(self, tmp_path: Path) -> None:
         where = benchmark("a", stands_for=["b"]) + benchmark("b", paper=True)
         facts = [fact("one"), fact("two"), fact("both")]
-        bindings = [
-            binding("one"),
-            binding("two", benchmarks=["b"]),
-            binding("both", benchmarks=["a", "b"], scope="all"),
-        ]
+        both = binding("both", benchmarks=["a", "b"], scope="all")
+        bindings = [binding("one"), binding("two", benchmarks=["b"]), both]
         suite = write_suite(tmp_path, facts, bindings, benchmarks=where)
         rows = World(suite, {("a", "ours"): STRONG, ("a", "base"): flat(6)}).verdicts()
         assert len(rows["both"]["design"]["per_benchmark"]) == 1

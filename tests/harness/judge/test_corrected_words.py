@@ -68,13 +68,9 @@ def test_a_shared_test_asks_about_its_bound_both_ways(tmp_path: Path) -> None:
 class TestFamiliesApart:
     def rows(self, folder: Path) -> dict[str, Any]:
         arms = {"removed": "{role: ablation, optimizer: {name: sgd, lr: 0.5}}"}
-        facts = [
-            fact("score"),
-            fact("first"),
-            fact("mechanism", kind="mechanism", metric="mechanism.share", unit="ratio", published={}),
-            fact("without"),
-            fact("order", kind="ordering", published={}),
-        ]
+        mechanism = fact("mechanism", kind="mechanism", metric="mechanism.share", unit="ratio", published={})
+        order = fact("order", kind="ordering", published={})
+        facts = [fact("score"), fact("first"), mechanism, fact("without"), order]
         bindings = [
             binding("score"),
             binding("first", arm="other", primary=True),
@@ -93,13 +89,8 @@ class TestFamiliesApart:
     def test_what_is_near_certain_does_not_share_the_correction_of_scores(self, tmp_path: Path) -> None:
         rows = self.rows(tmp_path)
         family = {name: row["design"]["multiplicity"]["family"] for name, row in rows.items()}
-        assert family == {
-            "score": "secondary",
-            "first": "primary",
-            "mechanism": "mechanism",
-            "without": "ablation",
-            "order": "ablation",
-        }
+        others = {"without": "ablation", "order": "ablation"}
+        assert family == {"score": "secondary", "first": "primary", "mechanism": "mechanism"} | others
         sizes = {name: len(row["design"]["test"]["p"]) for name, row in rows.items()}
         assert sizes == {"score": 1, "first": 1, "mechanism": 1, "without": 2, "order": 2}
         assert rows["score"]["adjusted_p"] == rows["score"]["p"]
@@ -184,21 +175,16 @@ class TestMean:
         whole = Mean((Paired((1.0, 2.0, 3.0, 9.0)), Paired((3.0, 2.0, 4.0))), ((0, 1, 2, 3), (0, 2, 5)), (1.0, 1.0))
         assert whole.values == (2.0, 2.5)
         assert whole.p == 1.0
-
-    def test_a_seed_lost_on_one_benchmark_is_lost(self) -> None:
         parts = (Paired((1.0, -math.inf, math.inf)), Paired((1.0, 1.0, -math.inf)))
         assert Mean(parts, ((0, 1, 2), (0, 1, 2)), (1.0, 1.0)).values == (1.0, -math.inf)
 
 
-def test_a_conjunction_has_a_p_for_either_side() -> None:
+def test_a_conjunction_and_a_margin_have_a_p_for_either_side() -> None:
     up, down = Paired(tuple(around(2.0, 0.3, 6, 0.0))), Paired(tuple(around(-2.0, 0.3, 6, 0.0)))
     everywhere = Conjunction((up, down), 2)
     assert everywhere.p_above == 1.0
     assert everywhere.p_below == pytest.approx(2 * down.p)
     assert read(everywhere, 0.05).below
-
-
-def test_worse_than_the_margin_needs_its_p() -> None:
     worse = NoWorse(tuple(around(-1.0, 0.2, 6, 0.0)), margin=0.5)
     assert worse.p_below == pytest.approx(stats.paired_t([v + 0.5 for v in around(-1.0, 0.2, 6, 0.0)]).p)
     assert worse.p == worse.p_below < 0.05

@@ -38,9 +38,7 @@ def with_interventions(folder: Path, *interventions: dict[str, object]) -> Suite
         (((3.0, 3.1, 2.9), (2.0, 4.5, 3.1)), Verdict.INCONCLUSIVE),
     ],
 )
-def test_the_word_says_whether_a_gain_shrank(
-    tmp_path: Path, gains: tuple[tuple[float, ...], ...], word: Verdict
-) -> None:
+def test_the_verdict_says_if_a_gain_shrank(tmp_path: Path, gains: tuple[tuple[float, ...], ...], word: Verdict) -> None:
     suite = with_interventions(tmp_path, INTERVENTION)
     (first, second), low = gains, (50.0, 60.0, 55.0)
     scores = {

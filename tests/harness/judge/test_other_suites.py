@@ -65,10 +65,8 @@ def test_gates_and_newest_verdicts_are_of_their_suite(tmp_path: Path, database: 
         newest = {row["suite"]: row["n"] for row in reader.verdicts(["c"], "mini").dicts()}
     assert {suite: [row["n"] for row in rows] for suite, rows in verdicts.items()} == {"known": [5], "other": [8]}
     assert {suite: [row["n"] for row in rows] for suite, rows in page.items()} == {"known": [5], "other": [8]}
-    assert {suite: [row["passed"] for row in rows] for suite, rows in gates.items()} == {
-        "known": [True],
-        "other": [False],
-    }
+    expected = {"known": [True], "other": [False]}
+    assert {suite: [row["passed"] for row in rows] for suite, rows in gates.items()} == expected
     assert {suite: len(rows) for suite, rows in sides.items()} == {"known": 10, "other": 16}
     assert newest == {"known": 5, "other": 8}
 

@@ -33,12 +33,8 @@ def pending(suite: Suite, values: dict[str, list[float]], cap: int = 20, scale: 
 
 
 def test_resolved_claims_get_no_seeds(tmp_path: Path) -> None:
-    values = {
-        "x0": around(2.0, 0.1, 6),
-        "x1": around(-2.0, 0.1, 6),
-        "x2": around(0.1, 0.1, 6),
-        "x3": around(1.0, 2.0, 6),
-    }
+    laws = ((2.0, 0.1), (-2.0, 0.1), (0.1, 0.1), (1.0, 2.0))
+    values = {name: around(*law, 6) for name, law in zip(NAMES, laws, strict=True)}
     assert [item.claim_id for item in pending(four(tmp_path), values)] == ["c-x3"]
 
 
@@ -137,13 +133,10 @@ def test_an_arm_with_more_seeds_leaves_no_gap(tmp_path: Path) -> None:
         ({"above": False, "below": True}, 0.01, 1.0, True, True),
     ],
 )
-def test_resolution_rule(
-    changes: dict[str, Any], adjusted: float, smaller: float, stand_in: bool, settled: bool
-) -> None:
+def test_resolution(changes: dict[str, Any], adjusted: float, smaller: float, stand_in: bool, settled: bool) -> None:
     criteria = Criteria(0.05, 0.5, delta=2.0, smallest=0.4, sizeless=stand_in)
-    assert (
-        resolved(reading(**{"n": 6, "low": 0.5, "high": 3.5} | changes), adjusted, criteria, smaller) is not None
-    ) == settled
+    result = reading(**{"n": 6, "low": 0.5, "high": 3.5} | changes)
+    assert (resolved(result, adjusted, criteria, smaller) is not None) == settled
 
 
 @pytest.mark.parametrize("family", ["primary", "secondary"])

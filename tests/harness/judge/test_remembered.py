@@ -47,9 +47,7 @@ def judged(tiny: Path, database: Path) -> Result:
     return ran(tiny, database)
 
 
-def test_nothing_is_judged_or_stored_again(
-    judged: Result, tiny: Path, database: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_judged_again(judged: Result, tiny: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, sides = count(database), count(database, "verdict_trials")
     monkeypatch.setattr(remembered, "judge_protocols", lambda *positional, **named: pytest.fail("it was judged again"))
     again, (_, later) = ran(tiny, database), judge_now(load_suite(tiny), SELECTION, database)
@@ -58,9 +56,7 @@ def test_nothing_is_judged_or_stored_again(
     assert (count(database), count(database, "verdict_trials")) == (rows, sides)
 
 
-def test_a_run_that_judged_nothing_new_ends_with_the_verdicts_that_stand(
-    judged: Result, tiny: Path, database: Path
-) -> None:
+def test_a_run_that_judged_nothing_new_ends_with_standing_verdicts(judged: Result, tiny: Path, database: Path) -> None:
     second = ran(tiny, database)
     with Writer(database) as owner:
         row = {"claim_id": "tiny-better", "verdict": "contradicted", "judged_at": "2100-01-01T00:00:00", "n": 3}

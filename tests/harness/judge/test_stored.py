@@ -39,21 +39,13 @@ def many_kinds(folder: Path, judging: str = "{}") -> World:
     """Every kind, scope and trouble in one suite at paper scale."""
     where = "".join(benchmark(name, paper=True, level=level) for name, level in (("a", 50), ("b", 51), ("d", 52)))
     gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
+    alike = ("plain", "everywhere", "some", "average", "not-worse", "per-benchmark", "gated", "dead", "lost", "unbound")
     facts = [
-        fact("plain"),
+        *map(fact, alike),
         fact("reversed", published={"difference": -1.0}),
-        fact("everywhere"),
-        fact("some"),
-        fact("average"),
-        fact("not-worse"),
-        fact("per-benchmark"),
-        fact("gated"),
-        fact("dead"),
         fact("order", kind="ordering", published={}),
         fact("value", kind="absolute", published={"method": 52.0}),
         fact("gain", setting="mixed", gain_difference=1.0),
-        fact("lost"),
-        fact("unbound"),
     ]
     all_three: dict[str, Any] = {"benchmarks": ["a", "b", "d"]}
     bindings = [
@@ -100,9 +92,7 @@ def test_every_verdict_recomputes(tmp_path: Path, database: Path, sequential: bo
         gates = {row["claim_id"]: row for row in reader.query("FROM gates WHERE scale = 'paper'").dicts()}
         assert (gates["gated"]["passed"], gates["dead"]["passed"]) == (True, False)
         assert gates["gated"]["value"] == pytest.approx(0.95)
-        sides = reader.query(
-            "SELECT side, count(*) FROM verdict_trials WHERE claim_id = 'plain' GROUP BY side ORDER BY side"
-        )
+        sides = reader.query("SELECT side, count(*) FROM verdict_trials WHERE claim_id = 'plain' GROUP BY side")
         assert dict(sides.rows) == {"baseline": 6, "method": 6, "shown": 6}
 
 

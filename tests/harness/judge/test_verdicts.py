@@ -193,14 +193,12 @@ class TestTrouble:
         assert row["design"]["numbers"]["missing"] == 1
         assert row["verdict"] == "reproduced"
 
-    def test_failures_within_tolerance(self, tmp_path: Path) -> None:
+    def test_failures_within_and_beyond_tolerance(self, tmp_path: Path) -> None:
         row = one(tmp_path, around(2.0, 0.5, 6), base=[*flat(5), "failed"])
         assert row["verdict"] == "reproduced"
         assert row["design"]["numbers"]["failed"] == 1
         lost = one(tmp_path, [*around(2.0, 0.5, 5), "failed"], base=flat(6))
         assert lost["verdict"] == "inconclusive", "had the method lost that pair, six would decide nothing"
-
-    def test_failures_beyond_tolerance(self, tmp_path: Path) -> None:
         row = one(tmp_path, [*around(2.0, 0.5, 3), "failed", "timeout"], base=["failed", *flat(4)])
         assert row["verdict"] == "invalid"
         assert f"2 of 5 trials of {METHOD} failed" in row["design"]["reason"]
@@ -216,22 +214,18 @@ class TestTrouble:
         assert row["verdict"] == "direction only"  # signs know no size
         assert row["n"] == 6
         assert math.isinf(row["ci_low"])
+        row = one(tmp_path, around(2, 0.5, 8), base=[*flat(7), "diverged"], on_divergence="worst", sequential=True)
+        assert row["p"] == pytest.approx(9 / 2**8)
 
-    def test_worst_counts_a_diverged_method_against_the_claim(self, tmp_path: Path) -> None:
+    def test_worst_counts_a_diverged_method_as_the_worse_one(self, tmp_path: Path) -> None:
         row = one(tmp_path, [*around(2.0, 0.5, 7), "diverged"], base=flat(8), on_divergence="worst")
         assert row["verdict"] == "inconclusive"
         assert row["design"]["per_benchmark"][0]["differences"]["7"] == -math.inf
         lost = one(tmp_path, ["diverged"] * 6, base=flat(6), on_divergence="worst")
         assert lost["verdict"] == "contradicted"
-
-    def test_divergence_of_the_method_supports_a_claim_that_it_is_worse(self, tmp_path: Path) -> None:
         published = {"difference": -2.0}
         row = one(tmp_path, ["diverged"] * 6, base=flat(6), on_divergence="worst", published=published)
         assert row["verdict"] == "direction only"
-
-    def test_sequential_divergence_uses_an_anytime_sign_test(self, tmp_path: Path) -> None:
-        row = one(tmp_path, around(2, 0.5, 8), base=[*flat(7), "diverged"], on_divergence="worst", sequential=True)
-        assert row["p"] == pytest.approx(9 / 2**8)
 
     def test_nothing_ran(self, tmp_path: Path) -> None:
         row = one(tmp_path, [None, None, None])
@@ -278,9 +272,7 @@ class TestGates:
         assert all((row[name] is None) == (word == "inactive") for name in ("p", "adjusted_p"))
 
     @pytest.mark.parametrize(("share", "mechanism"), [(0.95, "acted"), (0.5, "did not act"), (None, "not measured")])
-    def test_at_paper_scale_the_score_stands_whatever_it_says(
-        self, tmp_path: Path, share: float | None, mechanism: str
-    ) -> None:
+    def test_at_paper_scale_the_score_stands(self, tmp_path: Path, share: float | None, mechanism: str) -> None:
         suite = write_suite(tmp_path, [fact("c")], [binding("c", mechanism=SHARE)], benchmarks=PAPER)
         scores = {("a", "ours"): around(2.0, 0.5, 5), ("a", "base"): flat(5)}
         logged = {} if share is None else {("a", "ours"): {"mechanism.share": share}}
@@ -326,17 +318,13 @@ class TestGates:
         with pytest.raises(ValueError, match="not both"):
             MechanismCheck.model_validate({**both, "op": ">=", "value": 0.2})
 
-    def test_every_gate_must_pass(self, tmp_path: Path) -> None:
+    def test_every_gate_must_pass_on_logged_values(self, tmp_path: Path) -> None:
         gates = [{"metric": "mechanism.share", "arm": "ours", "op": op, "value": 0.5} for op in (">", "<")]
         row = self.judged(tmp_path, gates, {("a", "ours"): {"mechanism.share": 0.9}})
         assert row["verdict"] == "inactive"
-
-    def test_not_logged_is_invalid(self, tmp_path: Path) -> None:
         row = self.judged(tmp_path, SHARE, {})
         assert row["verdict"] == "invalid"
         assert "not logged" in row["design"]["reason"]
-
-    def test_gate_arm_without_trials(self, tmp_path: Path) -> None:
         assert self.judged(tmp_path, {**SHARE, "arm": "third"}, {})["verdict"] == "not run"
 
 
@@ -353,9 +341,7 @@ class TestFairness:
         ("more", "unequal"),
         [("sgd, lr: 0.5}", None), ("sgd, lr: 0.5}, set: {gamma: 0.5}", "gamma"), ("adamw, lr: 0.5}", "optimizer.lr")],
     )
-    def test_what_differs_beyond_the_slot_of_the_claim_is_shown(
-        self, tmp_path: Path, more: str, unequal: str | None
-    ) -> None:
+    def test_what_differs_beyond_the_claims_slot_is_shown(self, tmp_path: Path, more: str, unequal: str | None) -> None:
         row = self.judged(tmp_path, f"{{role: method, optimizer: {{name: {more}}}")
         assert row["verdict"] == "direction confirmed"
         shown = row["design"]["numbers"]["unequal"]
@@ -399,9 +385,8 @@ class TestFairness:
             rows = World(suite, scores | {("a", "other"): [level, level + 0.1, level]}).verdicts()
             assert rows["c"]["verdict"] == word
             assert rows["bar"]["verdict"] == "direction confirmed"
-        assert (
-            "other reaches" in World(suite, scores | {("a", "other"): [51.0] * 3}).verdicts()["c"]["design"]["reason"]
-        )
+        row = World(suite, scores | {("a", "other"): [51.0] * 3}).verdicts()["c"]
+        assert "other reaches" in row["design"]["reason"]
         assert World(suite, scores).verdicts()["c"]["verdict"] == "direction confirmed"  # the bar has not run
 
     def test_a_bar_that_is_no_arm_is_told_at_its_place(self, tmp_path: Path) -> None:
@@ -457,32 +442,18 @@ def test_a_teacher_below_its_student_cannot_teach() -> None:
     assert reason == "the teacher (50 points) is no better than its student alone (50)"
 
 
-def test_the_least_favourable_benchmark_decides() -> None:
-    assert least_favourable(["reproduced", "contradicted", "inconclusive"]) == 1
-    assert least_favourable(["direction confirmed", SENSITIVE]) == 1
-
-
-def test_every_verdict_has_a_rank_of_its_own() -> None:
+def test_every_verdict_has_a_rank_and_the_least_favourable_decides() -> None:
     ranked = sorted(Verdict, key=lambda verdict: verdict.rank)
     assert len({verdict.rank for verdict in ranked}) == len(Verdict)
     for worse, better in pairwise(ranked):
         assert least_favourable([better, worse]) == 1
         assert least_favourable([worse, better]) == 0
-    published = (
-        "invalid",
-        "not run",
-        "inactive",
-        "contradicted",
-        "direction reversed",
-        "not reproduced",
-        Verdict.NO_EFFECT,
-        "inconclusive",
-        "not comparable",
-        "direction only",
-        "direction confirmed",
-        "reproduced",
-    )
-    assert [str(verdict) for verdict in ranked if verdict in published] == list(published)
+    against = ["invalid", "not run", "inactive", "contradicted", "direction reversed", "not reproduced"]
+    others = ["inconclusive", "not comparable", "direction only", "direction confirmed", "reproduced"]
+    published = [*against, Verdict.NO_EFFECT, *others]
+    assert [str(verdict) for verdict in ranked if verdict in published] == published
+    assert least_favourable(["reproduced", "contradicted", "inconclusive"]) == 1
+    assert least_favourable(["direction confirmed", SENSITIVE]) == 1
 
 
 @pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict.decisive])

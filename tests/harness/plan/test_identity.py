@@ -27,11 +27,8 @@ def ids(plan: Plan) -> dict[tuple[str, str, int], str]:
     return {(link.benchmark, link.arm, link.seed): link.trial_id for link in plan.links}
 
 
-def test_the_same_content_is_the_same_trial(tiny: Path) -> None:
+def test_the_same_content_is_the_same_trial_and_one_hyper_parameter_touches_one_arm(tiny: Path) -> None:
     assert ids(plan_of(tiny)) == ids(plan_of(tiny))
-
-
-def test_one_hyper_parameter_touches_one_arm(tiny: Path) -> None:
     before = ids(plan_of(tiny))
     tiny.write_text(tiny.read_text().replace("lr: 0.1}, set: {noise_key: better", "lr: 0.2}, set: {noise_key: better"))
     after = ids(plan_of(tiny))

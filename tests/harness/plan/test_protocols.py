@@ -30,10 +30,8 @@ def test_a_grid_of_factors_is_relative_to_each_arm_and_begins_with_its_own(tuned
     suite = load_suite(tuned)
     plan = make_plan(suite)
     (search,) = searches(suite, plan)
-    assert {arm: space["optimizer.lr"].choices for arm, space in search.tuning.spaces.items()} == {
-        "better": [0.05, 0.1, 0.2],
-        "base": [0.2, 0.4, 0.8],
-    }
+    expected = {"better": [0.05, 0.1, 0.2], "base": [0.2, 0.4, 0.8]}
+    assert {arm: space["optimizer.lr"].choices for arm, space in search.tuning.spaces.items()} == expected
     assert search.tuning.first == {"better": {"optimizer.lr": 0.1}, "base": {"optimizer.lr": 0.4}}
     assert (search.budget, search.trials) == (3, 6)
 

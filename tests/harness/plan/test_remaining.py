@@ -37,11 +37,8 @@ def test_seeds_follow_each_other_and_long_trials_come_first() -> None:
 
 def test_a_dependency_comes_with_the_time_of_those_that_wait_for_it() -> None:
     seconds = {("b", "teacher"): 1.0, ("b", "student"): 4.0, ("b", "alone"): 3.0}
-    trials = [
-        Waiting("alone", "b", "alone", 1),
-        Waiting("teacher", "b", "teacher", 1),
-        Waiting("student", "b", "student", 1, ("teacher",)),
-    ]
+    student = Waiting("student", "b", "student", 1, ("teacher",))
+    trials = [Waiting("alone", "b", "alone", 1), Waiting("teacher", "b", "teacher", 1), student]
     assert [trial.trial_id for trial in in_order(trials, seconds)] == ["teacher", "student", "alone"]
 
 

@@ -177,15 +177,12 @@ def test_a_named_source_is_its_layout_with_files_and_defaults_that_differ() -> N
 def test_what_is_read_from_syntax_trees_is_what_the_modules_declare() -> None:
     for kind, rows in built_in.collect(built_in.ROOT).items():
         for name, row in rows.items():
-            (metadata,) = [
-                metadata for metadata in metadata_in(importlib.import_module(row["module"])) if metadata.name == name
-            ]
+            declared = metadata_in(importlib.import_module(row["module"]))
+            (metadata,) = [metadata for metadata in declared if metadata.name == name]
             assert built_in._row(kind, row["module"], metadata) == row, name
 
 
-def test_the_index_is_read_once_and_again_after_a_change_of_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_index_is_read_once_and_again_after_an_edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in (*COMPUTING, "harness/registry"):
         shutil.copytree(built_in.ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("*.pyc"))
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
@@ -248,12 +245,8 @@ def test_the_json_schema_holds_blocks_to_the_options_of_what_they_name() -> None
     for path in suite_files().values():
         for name, benchmark in load_suite(path).benchmarks.items():
             assert messages(json.loads(benchmark.model.model_dump_json(exclude_unset=True))) == [], name
-    right = {
-        "benchmark": "b",
-        "title": "t",
-        "task": "classification",
-        "metrics": {"loss": {"unit": "", "better": "lower"}},
-    }
+    metrics = {"loss": {"unit": "", "better": "lower"}}
+    right = {"benchmark": "b", "title": "t", "task": "classification", "metrics": metrics}
     for block, wrong in (
         ({"data": {"name": "digits", "train": 5}}, "5 is less than the minimum of 10"),
         ({"data": {"name": "digits", "size_": 8}}, "'size_' was unexpected"),

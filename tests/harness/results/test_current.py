@@ -82,10 +82,8 @@ def test_python_and_sql_and_files_say_the_same(mixed: Path, tmp_path: Path, caps
     assert run_main(["export", "--to", "parquet", str(tmp_path / "p"), *arguments, "--arm", "base"]) == 0
     assert pq.read_table(tmp_path / "p" / "current_results.parquet")["arm"].to_pylist() == ["base"] * 3
     assert run_main(["export", "--to", "parquet", str(tmp_path / "whole")]) == 0
-    assert (
-        pq.read_table(tmp_path / "whole" / "trials.parquet").num_rows
-        == rows(capsys, "SELECT count(*) AS n FROM trials")[0]["n"]
-    )
+    expected = rows(capsys, "SELECT count(*) AS n FROM trials")[0]["n"]
+    assert pq.read_table(tmp_path / "whole" / "trials.parquet").num_rows == expected
     current, every = (pq.read_table(tmp_path / "whole" / f"{name}.parquet") for name in ("current_results", "results"))
     assert 0 < current.num_rows < every.num_rows
 

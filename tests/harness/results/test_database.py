@@ -69,10 +69,8 @@ def test_each_cell_is_of_the_newest_run_that_asked_for_it(store: Path) -> None:
             ("digits", "adamp", 1, 77.0),
         ]
         assert list(result["run_id"]) == ["run-5", "run-5", "run-2", "run-2"]
-        assert values(db.results(run="debug", split="test")) == [
-            ("digits", "adam", 0, 5.0),
-            ("digits", "adamp", 0, 4.0),
-        ]
+        expected = [("digits", "adam", 0, 5.0), ("digits", "adamp", 0, 4.0)]
+        assert values(db.results(run="debug", split="test")) == expected
         assert set(db.results()["suite"]) == {"one", "two"}
         assert set(db.trials(suite="one", arm="adamp", scale="mini")["trial_id"]) == {"p0", "p1"}
         assert list(db.trials(run="latest")["trial_id"]) == ["a0", "a1"]

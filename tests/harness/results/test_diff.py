@@ -98,15 +98,8 @@ def test_versions_and_commits_are_named(database: Path, capsys: pytest.CaptureFi
         for number, version in enumerate(("2.9.0", "2.10.0"), 1):
             info = {"python": "3.12", "packages": {"torch": version, "numpy": "2"}, "class": {"torch": version}}
             owner.record(EnvironmentEvent(f"e{number}", info))
-            owner.record(
-                run_event(
-                    f"r{number}",
-                    started_at=f"2026-01-0{number}T00:00:00",
-                    environment_id=f"e{number}",
-                    git_commit=str(number) * 40,
-                    git_dirty=number == 2,
-                )
-            )
+            commit = {"git_commit": str(number) * 40, "git_dirty": number == 2, "environment_id": f"e{number}"}
+            owner.record(run_event(f"r{number}", started_at=f"2026-01-0{number}T00:00:00", **commit))
             owner.record(event_of(planned_line(f"r{number}", f"t{number}")))
             owner.record(outcome(f"t{number}", environment_id=f"e{number}", run_id=f"r{number}"))
     lines = diff(capsys, "r1", "r2").splitlines()

@@ -20,16 +20,7 @@ import pytest
 from store_support import outcome
 from waiting import until
 
-from harness.results.serve import (
-    AddedSeed,
-    FailedTrial,
-    LiveState,
-    RunningTrial,
-    RunProgress,
-    ServedReport,
-    make_server,
-    run_progress,
-)
+from harness.results import serve
 from harness.store import Writer, open_reader
 from harness.store.events import HeartbeatEvent, LogEvent, PlannedEvent, RunEvent, StartedEvent
 
@@ -57,22 +48,22 @@ def store(database: Path, status: str = "running") -> None:
 def test_progress_rate_and_what_is_left(database: Path) -> None:
     store(database)
     with open_reader(database) as reader:
-        message = run_progress(reader, now=BEGAN + timedelta(seconds=30))
+        message = serve.run_progress(reader, now=BEGAN + timedelta(seconds=30))
     assert message is not None
     assert (message.total, message.reused, message.done, message.failed) == (6, 1, 2, 1)
     assert message.per_minute == 4.0
     assert message.left_seconds == 15.0  # two more at 15 s each; three have run side by side for 60 s in 30
-    assert message.running == (RunningTrial("b/a/3", 7, 20, None),)
-    assert message.failures == (FailedTrial("b/a/2", "failed", "no"),)
+    assert message.running == (serve.RunningTrial("b/a/3", 7, 20, None),)
+    assert message.failures == (serve.FailedTrial("b/a/2", "failed", "no"),)
     assert message.bought_count == 1
-    assert message.bought == (AddedSeed(message.bought[0].at, "c", "b", ("a", "x"), 5, "because"),)
+    assert message.bought == (serve.AddedSeed(message.bought[0].at, "c", "b", ("a", "x"), 5, "because"),)
     json.dumps(asdict(message))
 
 
 def test_a_run_without_a_sign_of_life_is_said_to_be_silent(database: Path) -> None:
     store(database)
     with open_reader(database) as reader:
-        late = run_progress(reader, now=datetime.now() + timedelta(days=900))
+        late = serve.run_progress(reader, now=datetime.now() + timedelta(days=900))
     assert late is not None
     assert late.silent
 
@@ -80,12 +71,10 @@ def test_a_run_without_a_sign_of_life_is_said_to_be_silent(database: Path) -> No
 def test_a_run_that_ended_is_not_live(database: Path) -> None:
     store(database, status="done")
     with open_reader(database) as reader:
-        assert run_progress(reader) is None
+        assert serve.run_progress(reader) is None
 
 
-def test_failures_are_reported_until_they_end_and_the_server_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failures_are_reported_until_they_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.results.serve.LIVE_SECONDS", 0.0)
     page = tmp_path / "index.html"
     calls: list[int] = []
@@ -98,15 +87,15 @@ def test_failures_are_reported_until_they_end_and_the_server_goes_on(
             raise ValueError("the store is odd")
         return page
 
-    def progress() -> RunProgress | None:
+    def progress() -> serve.RunProgress | None:
         if held:
             raise ValueError("held")
         return None
 
     database = tmp_path / "h.duckdb"
     database.write_text("one")
-    site = ServedReport(database, write, progress)
-    assert site.live() == LiveState(generation=0, run=None, trouble="held")
+    site = serve.ServedReport(database, write, progress)
+    assert site.live() == serve.LiveState(generation=0, run=None, trouble="held")
     held.clear()
     assert site.live().trouble == ""
     os.utime(database, (1, 1))
@@ -117,9 +106,9 @@ def test_failures_are_reported_until_they_end_and_the_server_goes_on(
 
 
 @contextmanager
-def served(site: ServedReport) -> Iterator[int]:
+def served(site: serve.ServedReport) -> Iterator[int]:
     """The port at which a report is served."""
-    server = make_server(site)
+    server = serve.make_server(site)
     assert server.server_address[0] == "127.0.0.1"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -129,9 +118,9 @@ def served(site: ServedReport) -> Iterator[int]:
         server.server_close()
 
 
-def site_of(folder: Path) -> ServedReport:
+def site_of(folder: Path) -> serve.ServedReport:
     (folder / "index.html").write_text("<p>x</p>")
-    return ServedReport(folder.parent / "h.duckdb", lambda: folder / "index.html")
+    return serve.ServedReport(folder.parent / "h.duckdb", lambda: folder / "index.html")
 
 
 def answer(port: int, method: str, path: str, host: str = "127.0.0.1:80") -> tuple[int, bytes]:
@@ -154,7 +143,7 @@ def test_the_report_is_served_and_renewed(tmp_path: Path, monkeypatch: pytest.Mo
 
     database = tmp_path / "h.duckdb"
     database.write_text("one")
-    site = ServedReport(database, write)
+    site = serve.ServedReport(database, write)
     with served(site) as port:
         first = answer(port, "GET", "/")[1]
         assert first.startswith(b"<p>1</p>")

@@ -28,10 +28,7 @@ FAMILY = st.lists(P, min_size=1, max_size=12)
 
 
 def shared_baseline(rng, repeats, effects, n):
-    """Differences with a shared baseline, as repeats × comparisons × n.
-
-    The correlation between comparisons is ½.
-    """
+    """Differences with a shared baseline, as repeats × comparisons × n. Two comparisons correlate by ½."""
     methods = rng.standard_normal((repeats, len(effects), n)) + np.array(effects)[:, None]
     return methods - rng.standard_normal((repeats, 1, n))
 
@@ -95,12 +92,8 @@ def test_two_way_coverage(seeds, seed_sd, item_sd, noise, least):
     rng = np.random.default_rng(39)
     items, covered, seeds_only = 100, [], []
     for _ in range(2_500):
-        matrix = (
-            0.4
-            + seed_sd * rng.standard_normal((seeds, 1))
-            + item_sd * rng.standard_normal((1, items))
-            + noise * rng.standard_normal((seeds, items))
-        )
+        of_seeds, of_items = seed_sd * rng.standard_normal((seeds, 1)), item_sd * rng.standard_normal((1, items))
+        matrix = 0.4 + of_seeds + of_items + noise * rng.standard_normal((seeds, items))
         result, naive = two_way_interval(matrix), paired_t(matrix.mean(axis=1))
         covered.append(result.low <= 0.4 <= result.high)
         seeds_only.append(naive.low <= 0.4 <= naive.high)
@@ -206,13 +199,10 @@ def test_a_smaller_p_never_hurts(p, smaller, data):
 # directions and awkward data
 
 
-def test_a_member_without_a_test_stays_in_the_family():
+def test_a_member_without_a_test_stays_in_the_family_and_one_may_be_empty():
     assert holm([0.01, NAN, 0.02]) == pytest.approx([0.03, NAN, 0.04], nan_ok=True)
     assert benjamini_hochberg([0.01, NAN, 0.02]) == pytest.approx([0.03, NAN, 0.03], nan_ok=True)
     assert partial_conjunction([0.01, NAN], 1) == pytest.approx(0.02)
-
-
-def test_empty_families():
     for correct in (holm, benjamini_hochberg):
         assert correct([]).shape == (0,)
     assert partial_conjunction([], 1) == 1.0

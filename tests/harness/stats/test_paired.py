@@ -181,10 +181,13 @@ def test_one_sided_p_and_interval_agree(values, margin):
     assert (equal.p <= 0.05) == (equal.low >= -margin and equal.high <= margin)
 
 
-def test_correlation_equals_scipy():
+def test_correlation_equals_scipy_and_has_edges():
     a, b = np.random.default_rng(1).normal(size=(2, 9))
     theirs = stats.pearsonr(a, b)
     assert paired_correlation(a, b) == pytest.approx(theirs.statistic)
+    assert math.isnan(paired_correlation([1.0], [2.0]))
+    assert math.isnan(paired_correlation([1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]))
+    assert paired_correlation([1.0, 2.0, 4.0, NAN, INF], [2.0, 4.0, 8.0, 4.0, 5.0]) == pytest.approx(1.0)
 
 
 def test_hedges_correction_at_ten_degrees_of_freedom():
@@ -378,12 +381,6 @@ def test_a_diverged_arm_loses_its_pair_in_the_sign_flip_test():
     assert sign_flip_p([INF, -INF, 1.0]) == sign_flip_p([1e6, -1e6, 1.0])
 
 
-def test_correlation_at_the_edges():
-    assert math.isnan(paired_correlation([1.0], [2.0]))
-    assert math.isnan(paired_correlation([1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]))
-    assert paired_correlation([1.0, 2.0, 4.0, NAN, INF], [2.0, 4.0, 8.0, 4.0, 5.0]) == pytest.approx(1.0)
-
-
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, NAN])
 def test_wrong_alpha(alpha):
     for test in (paired_t, studentised_bootstrap, minimum_detectable_effect):
@@ -401,10 +398,7 @@ def test_wrong_arguments():
 
 
 def test_interval_of_nearly_equal_differences_ends():
-    """The law of the sd suffices from t = 1000 on.
-
-    The inverse of the non-central t does not converge at t of millions.
-    """
+    """From t = 1000 on the law of the sd suffices; the inverse of the non-central t fails at millions."""
     before, after = (effect_size_interval([2.0, 2.0, 2.0 + step]) for step in (6.1e-3, 5.9e-3))
     assert after.low / before.low == pytest.approx(6.1 / 5.9, rel=1e-3)
     assert after.high / before.high == pytest.approx(6.1 / 5.9, rel=1e-3)

@@ -169,13 +169,8 @@ def test_an_outcome_without_a_result_replaces_nothing(database: Path, status: st
 
 
 def test_tags_come_and_go_in_order(database: Path) -> None:
-    tagged = [
-        TaggedEvent("r1", ["x", "y"]),
-        TaggedEvent("r1", (), ["x", "none"]),
-        TaggedEvent("r1", ["x"]),
-        TaggedEvent("r1", (), ["y"]),
-    ]
-    record(database, run_event("r1"), *tagged)
+    changes = ((["x", "y"], []), ([], ["x", "none"]), (["x"], []), ([], ["y"]))
+    record(database, run_event("r1"), *(TaggedEvent("r1", added, removed) for added, removed in changes))
     with open_reader(database) as reader:
         assert reader.query("SELECT run_id, tag FROM tags").rows == [("r1", "x")]
     agrees(database)
@@ -184,16 +179,9 @@ def test_tags_come_and_go_in_order(database: Path) -> None:
 def test_events_that_stand_alone_do_so_in_every_batch(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything at once, or event by event: the same state."""
     filled(database)
-    record(
-        database,
-        deleted("a"),
-        planned("r2", "a"),
-        outcome("a", steps=1),
-        RestoredEvent("D1"),
-        deleted("b", "a", name="D2"),
-        outcome("b", steps=5),
-        RestoredEvent("D2"),
-    )
+    first = [deleted("a"), planned("r2", "a"), outcome("a", steps=1), RestoredEvent("D1")]
+    second = [deleted("b", "a", name="D2"), outcome("b", steps=5), RestoredEvent("D2")]
+    record(database, *first, *second)
     live = dump(database)
     rebuild(database)
     assert dump(database) == live

@@ -15,26 +15,8 @@ import pytest
 from store_support import event_of, outcome_line, planned_line, run_line, trial_row
 
 from harness.store import TABLES, EventLog, Outcome, StorePaths, ingest, segments
+from harness.store import events as kinds
 from harness.store.deletion import DeletedEvent, ReplacedEvent, RestoredEvent
-from harness.store.events import (
-    KINDS,
-    AbandonedEvent,
-    AdoptedEvent,
-    ClaimsEvent,
-    EnvironmentEvent,
-    HeartbeatEvent,
-    LogEvent,
-    OutcomeEvent,
-    PlannedEvent,
-    RunEvent,
-    SessionEvent,
-    StartedEvent,
-    SweepEvent,
-    SweepPointEvent,
-    TaggedEvent,
-    VerdictsEvent,
-    read_event,
-)
 from harness.store.log_lines import encode
 from harness.store.rows import STORED, convert
 from harness.store.schema import open_for_writing
@@ -123,11 +105,8 @@ def test_one_trial_under_several_names_and_in_several_runs(paths: StorePaths) ->
     ]
     write(paths, [planned_line("r", "t") | {"links": links}, outcome_line("t")])
     write(paths, [planned_line("r2", "t", reused=True, arm="renamed", suite="other", benchmark="other")])
-    assert rows(paths, "SELECT benchmark, arm FROM run_trials WHERE run_id = 'r' ORDER BY ALL") == [
-        ("digits", "adamp"),
-        ("digits", "adamp-nesterov"),
-        ("grocery", "adamp"),
-    ]
+    expected = [("digits", "adamp"), ("digits", "adamp-nesterov"), ("grocery", "adamp")]
+    assert rows(paths, "SELECT benchmark, arm FROM run_trials WHERE run_id = 'r' ORDER BY ALL") == expected
     assert rows(paths, "SELECT reused FROM run_trials WHERE run_id = 'r2'") == [(True,)]
     assert rows(paths, "SELECT suite, benchmark, arm, status FROM trials") == [("adamp", "digits", "adamp", "done")]
 
@@ -194,11 +173,8 @@ def test_claims_replace_those_of_their_suite(paths: StorePaths, together: bool) 
     if not together:
         rows(paths, "FROM claims")
     write(paths, [{"kind": "claims", "suite": "nkd", "claims": [claim("b", unit="percent"), claim("d")]}])
-    assert rows(paths, "SELECT claim_id, suite, unit, published_method FROM claims ORDER BY 1") == [
-        ("b", "nkd", "percent", None),
-        ("c", "adamp", None, None),
-        ("d", "nkd", None, None),
-    ]
+    expected = [("b", "nkd", "percent", None), ("c", "adamp", None, None), ("d", "nkd", None, None)]
+    assert rows(paths, "SELECT claim_id, suite, unit, published_method FROM claims ORDER BY 1") == expected
     write(paths, [{"kind": "claims", "suite": "nkd", "claims": []}])
     assert rows(paths, "SELECT claim_id FROM claims") == [("c",)]
 
@@ -223,10 +199,8 @@ def test_verdicts_keep_their_history_and_gates_their_last_state(paths: StorePath
         (datetime(2026, 1, 2), "direction confirmed", True, '{"g":2}'),
     ]
     assert rows(paths, "SELECT count(*) FROM verdict_trials") == [(2,)]
-    assert rows(paths, "SELECT metric, value, passed FROM gates ORDER BY 1") == [
-        ("mechanism.x", 2.0, True),
-        ("mechanism.y", 2.0, None),
-    ]
+    expected = [("mechanism.x", 2.0, True), ("mechanism.y", 2.0, None)]
+    assert rows(paths, "SELECT metric, value, passed FROM gates ORDER BY 1") == expected
 
 
 def test_a_claim_has_a_verdict_and_gates_under_each_protocol(paths: StorePaths) -> None:
@@ -243,11 +217,8 @@ def test_a_claim_has_a_verdict_and_gates_under_each_protocol(paths: StorePaths) 
         parts = {"verdicts": [{**own, "verdict": verdict}], "trials": [side], "gates": [{**gate, **own}]}
         write(paths, [{**verdicts, **parts}])
     write(paths, [{**verdicts, "verdicts": [{"claim_id": "b", "verdict": "inconclusive"}]}])
-    assert rows(paths, "SELECT claim_id, protocol, verdict FROM verdicts ORDER BY ALL") == [
-        ("a", "published", "inconclusive"),
-        ("a", "tuned", "inconclusive"),
-        ("b", "published", "inconclusive"),
-    ]
+    expected = [("a", "published", "inconclusive"), ("a", "tuned", "inconclusive"), ("b", "published", "inconclusive")]
+    assert rows(paths, "SELECT claim_id, protocol, verdict FROM verdicts ORDER BY ALL") == expected
     assert rows(paths, "SELECT protocol FROM verdict_trials ORDER BY 1") == [("published",), ("tuned",)]
     assert rows(paths, "SELECT protocol FROM gates ORDER BY 1") == [("published",), ("tuned",)]
 
@@ -270,11 +241,8 @@ def test_an_abandoned_run_runs_no_more(paths: StorePaths) -> None:
     write(paths, [run_line("r"), planned_line("r", "a", "b", "c"), started, outcome_line("b")])
     write(paths, [{"kind": "abandoned", "run_id": "r", "trials": ["a", "b", "c"]}])
     assert rows(paths, "SELECT status, finished_at IS NULL FROM runs") == [("interrupted", False)]
-    assert rows(paths, "SELECT trial_id, status FROM trials ORDER BY 1") == [
-        ("a", "cancelled"),
-        ("b", "done"),
-        ("c", "cancelled"),
-    ]
+    expected = [("a", "cancelled"), ("b", "done"), ("c", "cancelled")]
+    assert rows(paths, "SELECT trial_id, status FROM trials ORDER BY 1") == expected
 
 
 def test_events_that_make_no_sense_are_set_aside(paths: StorePaths) -> None:
@@ -302,10 +270,8 @@ def test_events_that_make_no_sense_are_set_aside(paths: StorePaths) -> None:
     random.Random(0).shuffle(lines)
     (paths.journal / "a.jsonl").write_bytes(good + b"".join(lines) + good.replace(b"good", b"last"))
     assert rows(paths, "SELECT trial_id, status FROM trials ORDER BY 1") == [("good", "done"), ("last", "done")]
-    assert rows(paths, "SELECT kind, count(*) FROM events GROUP BY ALL ORDER BY 1") == [
-        ("rejected", len(bad)),
-        ("unreadable", 1),
-    ]
+    expected = [("rejected", len(bad)), ("unreadable", 1)]
+    assert rows(paths, "SELECT kind, count(*) FROM events GROUP BY ALL ORDER BY 1") == expected
     assert all(reason for (reason,) in rows(paths, "SELECT detail->>'reason' FROM events"))
     assert rows(paths, "SELECT count(*) FROM metrics") == [(6,)]
 
@@ -364,14 +330,14 @@ def test_segments_are_merged_in_the_order_of_their_times(paths: StorePaths) -> N
 def test_every_kind_of_event_comes_back_from_its_line(paths: StorePaths) -> None:
     row = {"sweep_id": "w", "arm": "a", "number": 1}
     events = [
-        SessionEvent("r", 7, "host"),
-        RunEvent({"run_id": "r"}),
-        EnvironmentEvent("e", {"torch": "2"}),
-        PlannedEvent("r", [{"trial_id": "t"}], [{"trial_id": "t", "benchmark": "b", "arm": "a"}]),
-        StartedEvent("t", "r", 2),
-        HeartbeatEvent("t", 1, 2, 0.5),
-        LogEvent("retry", {"trial_id": "t"}, "r"),
-        OutcomeEvent(
+        kinds.SessionEvent("r", 7, "host"),
+        kinds.RunEvent({"run_id": "r"}),
+        kinds.EnvironmentEvent("e", {"torch": "2"}),
+        kinds.PlannedEvent("r", [{"trial_id": "t"}], [{"trial_id": "t", "benchmark": "b", "arm": "a"}]),
+        kinds.StartedEvent("t", "r", 2),
+        kinds.HeartbeatEvent("t", 1, 2, 0.5),
+        kinds.LogEvent("retry", {"trial_id": "t"}, "r"),
+        kinds.OutcomeEvent(
             Outcome(
                 "t",
                 Status.DONE,
@@ -389,24 +355,26 @@ def test_every_kind_of_event_comes_back_from_its_line(paths: StorePaths) -> None
             ),
             "r",
         ),
-        ClaimsEvent("s", [{"claim_id": "c"}]),
-        VerdictsEvent([{"claim_id": "c"}], [{"claim_id": "c", "trial_id": "t", "side": "method"}], [], "s", "mini"),
-        SweepEvent({"sweep_id": "w"}),
-        SweepPointEvent(row),
-        AbandonedEvent("r", ["t"]),
-        AdoptedEvent([{"trial_id": "t", "adopted_from": "s"}], "r"),
-        TaggedEvent("r", ["a"], ["b"]),
+        kinds.ClaimsEvent("s", [{"claim_id": "c"}]),
+        kinds.VerdictsEvent(
+            [{"claim_id": "c"}], [{"claim_id": "c", "trial_id": "t", "side": "method"}], [], "s", "mini"
+        ),
+        kinds.SweepEvent({"sweep_id": "w"}),
+        kinds.SweepPointEvent(row),
+        kinds.AbandonedEvent("r", ["t"]),
+        kinds.AdoptedEvent([{"trial_id": "t", "adopted_from": "s"}], "r"),
+        kinds.TaggedEvent("r", ["a"], ["b"]),
         DeletedEvent("f", ["t"], [], "why", "harness delete t"),
         RestoredEvent("f"),
         ReplacedEvent(Outcome("t", Status.DONE, results=(Score("test", "m", 1.0),)), "r"),
     ]
-    assert {event.kind for event in events} == {kind.kind for kind in KINDS.values()}
+    assert {event.kind for event in events} == {kind.kind for kind in kinds.KINDS.values()}
     journal = EventLog(paths.journal, "s")
     for event in events:
         journal.append(event)
     journal.close()
     (segment,) = segments(paths.journal)
-    restored = [read_event(line.content) for line in segment.lines() if line.content]
+    restored = [kinds.read_event(line.content) for line in segment.lines() if line.content]
     assert [replace(event, at=None) for event in restored] == events
 
 

@@ -24,10 +24,6 @@ def a_file(path: Path) -> None:
     path.write_text("x")
 
 
-def a_loop(path: Path) -> None:
-    path.symlink_to(path)
-
-
 USES: dict[str, Callable[[Path], object]] = {
     "write": lambda path: Writer(path).open(),
     "read": lambda path: open_reader(path).query("SELECT 1"),
@@ -37,7 +33,7 @@ USES: dict[str, Callable[[Path], object]] = {
 ODD: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "a pipe as database": ("", a_pipe, "is not a regular file"),
     "a folder as database": ("", a_folder, "is not a regular file"),
-    "a loop of links": ("", a_loop, "cannot be a database"),
+    "a loop of links": ("", lambda path: path.symlink_to(path), "cannot be a database"),
     "a text as database": ("", a_file, "is not a DuckDB database"),
     "a folder as lock": (".lock", a_folder, "is not a regular file"),
     "a pipe as lock": (".lock-wait", a_pipe, "is not a regular file"),
@@ -79,9 +75,7 @@ def test_what_is_no_segment_is_passed_over(tmp_path: Path) -> None:
     assert check(database) == []
 
 
-def test_a_file_system_without_locks_is_refused_with_the_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_system_without_locks_is_refused_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_locks(descriptor: int, mode: int) -> None:
         raise OSError(37, "No locks available")
 

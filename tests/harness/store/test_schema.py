@@ -21,10 +21,6 @@ NOW = migrations()[-1].number
 MORE = (*migrations(), Migration(NOW + 1, "notes", "CREATE TABLE notes (text VARCHAR); INSERT INTO notes VALUES ('x')"))
 
 
-def backups(paths: StorePaths) -> list[Path]:
-    return sorted(paths.database.parent.glob("*.backup-*"))
-
-
 def test_importing_the_store_loads_nothing_heavy() -> None:
     code = (
         "import sys, harness.store, harness.cli.read, harness.cli.db\n"
@@ -44,19 +40,15 @@ def test_default_database(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_two_spellings_are_one_store(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    assert StorePaths.of(tmp_path / "link" / "x.duckdb") == StorePaths.of(
-        tmp_path / "real" / ".." / "real" / "x.duckdb"
-    )
+    straight = tmp_path / "real" / ".." / "real" / "x.duckdb"
+    assert StorePaths.of(tmp_path / "link" / "x.duckdb") == StorePaths.of(straight)
 
 
-def test_created_whole_with_its_folder(paths: StorePaths) -> None:
+def test_created_whole_with_its_folder_by_migrations_without_gaps(paths: StorePaths) -> None:
     with open_for_writing(paths) as connection:
         assert schema_of(connection) == migrations()[-1].number
     assert sorted(path.name for path in paths.database.parent.iterdir()) == ["h.duckdb"]
-    assert not backups(paths)
-
-
-def test_migrations_are_numbered_without_gaps() -> None:
+    assert not list(paths.database.parent.glob("*.backup-*"))
     assert [step.number for step in migrations()] == list(range(1, len(migrations()) + 1))
 
 

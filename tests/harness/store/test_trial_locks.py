@@ -5,7 +5,6 @@ import fcntl
 import os
 import platform
 import signal
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -34,13 +33,6 @@ HOLD = """
 """
 
 
-def holder_in_another_process(file: Path, kind: str, *trials: str) -> subprocess.Popen[str]:
-    process = python(HOLD, str(file), kind, *trials)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
-
-
 def test_one_holder_at_a_time_in_one_process(file: Path) -> None:
     first, two = TrialLocks(file), TrialLocks(file)
     assert two.is_free("t")
@@ -65,7 +57,9 @@ def test_one_holder_at_a_time_in_one_process(file: Path) -> None:
 def test_a_killed_process_holds_nothing_and_a_stopped_one_everything(file: Path, kind: str) -> None:
     here = TrialLocks(file)
     here.own_locks = kind == "own"
-    other = holder_in_another_process(file, kind, "t", "u")
+    other = python(HOLD, str(file), kind, "t", "u")
+    assert other.stdout is not None
+    assert other.stdout.readline() == "held\n"
     try:
         os.kill(other.pid, signal.SIGSTOP)
         assert not here.take("t")

@@ -216,19 +216,14 @@ def test_two_owners_at_once_both_finish(paths: StorePaths) -> None:
         duplicates = reader.query("SELECT detail->>'trial_id' FROM events WHERE kind = 'duplicate' ORDER BY 1").rows
         assert [trial_id for (trial_id,) in duplicates] == sorted(shared)
         assert reader.query("SELECT run_id, status FROM runs ORDER BY 1").rows == [("one", "done"), ("two", "done")]
-        assert reader.query("SELECT run_id, count(*) FROM run_trials GROUP BY 1 ORDER BY 1").rows == [
-            ("one", 60),
-            ("two", 60),
-        ]
+        expected = [("one", 60), ("two", 60)]
+        assert reader.query("SELECT run_id, count(*) FROM run_trials GROUP BY 1 ORDER BY 1").rows == expected
     assert check(paths.database) == []
 
 
 def test_a_dead_run_is_taken_over(paths: StorePaths) -> None:
-    lines = [
-        run_line("dead"),
-        planned_line("dead", "a", "b", "c"),
-        {"kind": "started", "trial_id": "a", "run_id": "dead"},
-    ]
+    started = {"kind": "started", "trial_id": "a", "run_id": "dead"}
+    lines = [run_line("dead"), planned_line("dead", "a", "b", "c"), started]
     dead_session(paths.database, "dead", *lines, outcome_line("b"), torn='{"v":1,"kind":"outco')
     with Writer(paths.database, "next", ingest_seconds=60) as owner:
         assert owner.finished(["a", "b", "c"]) == {"b": "done"}

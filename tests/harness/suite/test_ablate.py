@@ -22,6 +22,8 @@ from harness.suite.ablate import designs_of
 FACTORS = "{momentum: {off: {optimizer.momentum: 0.0}}, level: {low: {level: 10.0}, high: {level: 90.0}}}"
 ONE_LEVEL = "{momentum: {off: {optimizer.momentum: 0.0}}, level: {low: {level: 10.0}}}"
 BETTER = "better: {role: method, optimizer: {name: sgd, lr: 0.1, momentum: 0.9}"
+SINGLE = dict.fromkeys(("better-no-momentum", "better-level-low", "better-level-high"), "better")
+JOINT = ("better-no-momentum-level-low", "better-no-momentum-level-high")
 
 
 def with_ablation(folder: Path, text: str, ablate: str, edit: Callable[[str], str] = str) -> Suite:
@@ -39,30 +41,9 @@ def generated(suite: Suite) -> dict[str, str | None]:
     ("design", "factors", "expected"),
     [
         ("leave-one-out", ONE_LEVEL, {"better-no-momentum": "better", "better-level-low": "better"}),
-        (
-            "one-change",
-            FACTORS,
-            {"better-no-momentum": "better", "better-level-low": "better", "better-level-high": "better"},
-        ),
-        (
-            "cumulative",
-            ONE_LEVEL,
-            {"better-no-momentum": "better", "better-no-momentum-level-low": "better-no-momentum"},
-        ),
-        (
-            "factorial",
-            FACTORS,
-            dict.fromkeys(
-                [
-                    "better-level-low",
-                    "better-level-high",
-                    "better-no-momentum",
-                    "better-no-momentum-level-low",
-                    "better-no-momentum-level-high",
-                ],
-                "better",
-            ),
-        ),
+        ("one-change", FACTORS, SINGLE),
+        ("cumulative", ONE_LEVEL, {"better-no-momentum": "better", JOINT[0]: "better-no-momentum"}),
+        ("factorial", FACTORS, SINGLE | dict.fromkeys(JOINT, "better")),
     ],
 )
 def test_designs(tmp_path: Path, tiny_text: str, design: str, factors: str, expected: dict[str, str]) -> None:

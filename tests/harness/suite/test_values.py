@@ -43,9 +43,7 @@ def edited(tiny: Path, old: str, new: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", MISTAKES)
-def test_an_override_on_the_command_line(
-    kind: str, tiny: Path, database: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_override_of_a_command(kind: str, tiny: Path, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key, value, message = MISTAKES[kind]
     for command in (["plan"], ["run", "--executor", "inline", "--quiet"]):
         assert run_main([*command, str(tiny), "--set", f"{key}={value}"]) == 2
@@ -122,9 +120,8 @@ facts:"""
 def test_a_key_that_some_benchmarks_lack_names_the_first_and_those_that_take_it(two_tasks: Path) -> None:
     suite = load_suite(two_tasks)
     overrides = {"frozen_bn": True}
-    with pytest.raises(
-        HarnessError, match=r"--set frozen_bn: benchmark 'known' does not take it: .*--benchmark: digits"
-    ):
+    message = "--set frozen_bn: benchmark 'known' does not take it: .*--benchmark: digits"
+    with pytest.raises(HarnessError, match=message):
         make_plan(suite, Selection(overrides=overrides))
     plan = make_plan(suite, Selection(benchmarks=("digits",), overrides=overrides))
     assert all(trial.spec.recipe["frozen_bn"] for trial in plan.trials)

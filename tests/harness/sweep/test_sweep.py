@@ -17,7 +17,7 @@ from harness.app.search import SweepRequest, SweepResult, run_sweep
 from harness.cli.group import run_main
 from harness.errors import HarnessError, SuiteError
 from harness.execute.dispatch import Watch
-from harness.plan.tuning import Point, Tuning, TuningRequest, best_point, make_tuning
+from harness.plan.tuning import Point, TuningRequest, best_point, make_tuning
 from harness.store import open_reader
 from harness.suite import load_suite
 from harness.suite.models import Arm
@@ -40,12 +40,8 @@ sweep:
 @pytest.fixture
 def surface(tiny: Path) -> Path:
     """The tiny suite on a response surface: the best learning rate is 0.1, known; noise is small."""
-    text = (
-        tiny.read_text()
-        .replace("own_sd: 0.3}", "own_sd: 0.05, curvature: 4.0, pair_sd: 0.1}")
-        .replace("steps: 20", "steps: 2")
-    )
-    tiny.write_text(text + SPACES)
+    text = tiny.read_text().replace("own_sd: 0.3}", "own_sd: 0.05, curvature: 4.0, pair_sd: 0.1}")
+    tiny.write_text(text.replace("steps: 20", "steps: 2") + SPACES)
     return tiny
 
 
@@ -185,18 +181,10 @@ ARM = Arm(role="method", optimizer="adam", norm={"encoder": "power", "decoder": 
 
 def test_a_space_is_what_methods_declare_and_the_suite_changes() -> None:
     lr = SpaceRange(low=0.1, high=0.2)
-    spaces = spaces_of(
-        {"one": ARM},
-        {},
-        {"*": {"optimizer.lr": lr, "batch_size": SpaceRange(choices=[1, 2])}, "one": {"optimizer.weight_decay": None}},
-    )
-    assert set(spaces["one"]) == {
-        "optimizer.lr",
-        "batch_size",
-        "norm.power.alpha_fwd",
-        "norm.power.alpha_bkw",
-        "norm.power.warmup_fraction",
-    }
+    every = {"optimizer.lr": lr, "batch_size": SpaceRange(choices=[1, 2])}
+    spaces = spaces_of({"one": ARM}, {}, {"*": every, "one": {"optimizer.weight_decay": None}})
+    declared = {f"norm.power.{name}" for name in ("alpha_fwd", "alpha_bkw", "warmup_fraction")}
+    assert set(spaces["one"]) == {"optimizer.lr", "batch_size"} | declared
     assert spaces["one"]["optimizer.lr"] == lr
     fixed = Arm(role="ablation", optimizer={"name": "adam", "weight_decay": 0.0})
     assert set(spaces_of({"one": fixed}, {}, {})["one"]) == {"optimizer.lr"}
@@ -208,16 +196,11 @@ def test_a_point_fills_slots_places_and_recipe_keys() -> None:
     params = {"optimizer.lr": 0.5, "norm.power.alpha_fwd": 0.8, "batch_size": 16, "recipe.steps": 9}
     arm = with_point(ARM, {}, params)
     assert arm.optimizer == {"name": "adam", "lr": 0.5}
-    assert arm.norm == {
-        "encoder": {"name": "power", "alpha_fwd": 0.8},
-        "decoder": "layer",
-        "language": {"name": "power", "alpha_fwd": 0.8},
-    }
+    power = {"name": "power", "alpha_fwd": 0.8}
+    assert arm.norm == {"encoder": power, "decoder": "layer", "language": power}
     assert arm.set == {"batch_size": 16, "steps": 9}
-    assert with_point(Arm(role="method"), {"optimizer": "sgd"}, {"optimizer.lr": 1.0}).optimizer == {
-        "name": "sgd",
-        "lr": 1.0,
-    }
+    expected = {"name": "sgd", "lr": 1.0}
+    assert with_point(Arm(role="method"), {"optimizer": "sgd"}, {"optimizer.lr": 1.0}).optimizer == expected
     for key, message in (
         ("norm.alpha_fwd", "norm.power.alpha_fwd"),
         ("norm.rms.eps", "filled per place"),
@@ -274,19 +257,13 @@ def test_unequal_budgets_make_the_comparison_invalid(surface: Path, database: Pa
     assert "better 0" in verdict.detail.reason
 
 
-def finished_points(tuning: Tuning, arm: str, trials: int = 2) -> list[Point]:
-    """Four finished points of two seeds each."""
-    points = Drawing.of(tuning, arm).draw(range(4), [])
-    for point in points:
-        point.status, point.value, point.trial_ids = "told", float(point.number), [""] * trials
-    return points
-
-
 @pytest.mark.parametrize("missing", ["nothing", "a configuration", "a failed one", "a rung", "a pruned rung"])
 def test_budgets_are_equal_in_configurations_and_rungs(surface: Path, database: Path, missing: str) -> None:
     request = SweepRequest(database=database, benchmark="known", budget=4, seeds=2)
     tuning = make_tuning(load_suite(surface), request.tuning)
-    points = {arm: finished_points(tuning, arm) for arm in ("base", "better")}
+    points = {arm: Drawing.of(tuning, arm).draw(range(4), []) for arm in ("base", "better")}
+    for point in (*points["base"], *points["better"]):
+        point.status, point.value, point.trial_ids = "told", float(point.number), ["", ""]
     last = points["better"][-1]
     if missing == "a configuration":
         points["better"].pop()
@@ -369,9 +346,7 @@ def test_kills_lose_no_point_and_change_no_draw(surface: Path, tmp_path: Path) -
     assert values == {arm: [point.value for point in points] for arm, points in whole.points.items()}
 
 
-def test_a_class_of_a_file_is_tuned_beside_an_arm(
-    surface: Path, database: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_custom_class_is_tuned_like_an_arm(surface: Path, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (surface.parent / "my.py").write_text(
         "import torch\n\n\nclass Half(torch.optim.SGD):\n"
         "    def __init__(self, params, lr=0.1, momentum=0.0, weight_decay=0.0):\n"
@@ -423,7 +398,6 @@ def test_without_a_range_the_median_is_banded() -> None:
     assert (bounded["band"], free["band"]) == ("expected", "median")
     assert bounded["middle"] == pytest.approx(bounded["expected"])
     assert free["middle"][0] == 4.0  # the fifth of ten is the median of one draw
-    assert all(
-        low <= middle <= high for low, middle, high in zip(free["low"], free["middle"], free["high"], strict=True)
-    )
+    steps = zip(free["low"], free["middle"], free["high"], strict=True)
+    assert all(low <= middle <= high for low, middle, high in steps)
     assert all(math.isfinite(end) for end in (*bounded["low"], *bounded["high"]))

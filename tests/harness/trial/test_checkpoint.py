@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -15,48 +14,33 @@ import torch
 from harness.errors import MissingDataError
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
-from harness.trial.saved import (
-    CHECKPOINT,
-    PRODUCT,
-    has_trained_weights,
-    load_checkpoint,
-    load_trained_weights,
-    save_checkpoint,
-    save_trained_weights,
-)
-from harness.trial.spec import TrialSpec
-
-
-def spec_of(benchmark: str, arm: str, **overrides: Any) -> TrialSpec:
-    chosen = Selection(benchmarks=(benchmark,), arms=(arm,), seeds=(0,), overrides=overrides)
-    plan = make_plan(load_suite("adamp"), chosen)
-    return plan.trials[-1].spec
+from harness.trial import saved
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.999])
 def test_a_flipped_byte_of_a_checkpoint_is_noticed(tmp_path: Path, share: float) -> None:
-    save_checkpoint(tmp_path, {"step": 3, "model": {"w": torch.arange(4096.0)}})
-    assert load_checkpoint(tmp_path) is not None
-    content = bytearray((tmp_path / CHECKPOINT).read_bytes())
+    saved.save_checkpoint(tmp_path, {"step": 3, "model": {"w": torch.arange(4096.0)}})
+    assert saved.load_checkpoint(tmp_path) is not None
+    content = bytearray((tmp_path / saved.CHECKPOINT).read_bytes())
     content[int(share * len(content))] ^= 8
-    (tmp_path / CHECKPOINT).write_bytes(content)
-    assert load_checkpoint(tmp_path) is None
-    assert not (tmp_path / CHECKPOINT).exists()  # the trial begins again at once, not on every run
+    (tmp_path / saved.CHECKPOINT).write_bytes(content)
+    assert saved.load_checkpoint(tmp_path) is None
+    assert not (tmp_path / saved.CHECKPOINT).exists()  # the trial begins again at once, not on every run
 
 
 def test_a_flipped_byte_of_a_product_is_noticed(tmp_path: Path) -> None:
     tensors = {"w": torch.arange(512.0), "count": torch.tensor(3), "half": torch.ones(3, dtype=torch.bfloat16)}
-    save_trained_weights(tmp_path, tensors)
-    whole = (tmp_path / PRODUCT).read_bytes()
-    loaded = load_trained_weights(tmp_path)
+    saved.save_trained_weights(tmp_path, tensors)
+    whole = (tmp_path / saved.PRODUCT).read_bytes()
+    loaded = saved.load_trained_weights(tmp_path)
     assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
     for share in (0.0, 0.02, 0.1, 0.5, 0.999):
         content = bytearray(whole)
         content[int(share * len(content))] ^= 8
-        (tmp_path / PRODUCT).write_bytes(content)
+        (tmp_path / saved.PRODUCT).write_bytes(content)
         with pytest.raises(MissingDataError, match=r"is damaged .*run again"):
-            load_trained_weights(tmp_path)
-        assert not has_trained_weights(tmp_path)
+            saved.load_trained_weights(tmp_path)
+        assert not saved.has_trained_weights(tmp_path)
 
 
 TRAIN = """
@@ -80,7 +64,8 @@ def test_ten_kills_at_random_steps(tmp_path: Path) -> None:
     import json
 
     spec = tmp_path / "spec.json"
-    spec.write_text(json.dumps(spec_of("imagenet-resnet18", "adamp", steps=300).to_json()))
+    chosen = Selection(benchmarks=("imagenet-resnet18",), arms=("adamp",), seeds=(0,), overrides={"steps": 300})
+    spec.write_text(json.dumps(make_plan(load_suite("adamp"), chosen).trials[-1].spec.to_json()))
 
     def start(folder: Path) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", TRAIN, str(spec), str(folder)]

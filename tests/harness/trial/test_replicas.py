@@ -26,15 +26,12 @@ class Pairs:
     place: int
 
 
-def test_rows_are_cut_where_a_field_has_one_an_item() -> None:
+def test_rows_are_cut_where_a_field_has_one_an_item_and_uneven_shares_are_refused() -> None:
     batch = Pairs(torch.arange(6), torch.arange(12).view(6, 2), torch.arange(3), 7)
     parts = [rows_of(batch, 6, Replicas(rank, 3).rows(6)) for rank in range(3)]
     assert torch.cat([part.left for part in parts]).tolist() == list(range(6))
     assert [part.right.tolist() for part in parts] == [[[0, 1], [2, 3]], [[4, 5], [6, 7]], [[8, 9], [10, 11]]]
     assert all(part.shared.tolist() == [0, 1, 2] and part.place == 7 for part in parts)
-
-
-def test_uneven_shares_are_refused() -> None:
     with pytest.raises(HarnessError, match="a batch of 7 cannot be shared out evenly"):
         Replicas(0, 2).rows(7)
 

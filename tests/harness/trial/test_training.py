@@ -26,17 +26,13 @@ def runtime(folder: Path) -> Runtime:
     return Runtime(folder, torch.device("cpu"), registry.load, data_root())
 
 
-def silent(step: int, steps: int, loss: float) -> None:
-    """No heartbeat."""
-
-
 def trial_of(suite: Path | str, arm: str, seed: int = 0, **overrides: object) -> Trial:
     plan = make_plan(load_suite(suite), Selection(seeds=tuple(range(seed + 1)), arms=(arm,), overrides=overrides))
     return next(trial for trial in plan.trials if trial.seed == seed)
 
 
 def outcome_of(trial: Trial, folder: Path, **more: object) -> Outcome:
-    return run_job(Job(trial.trial_id, trial.benchmark, trial.arm, trial.spec, folder, **more), silent)  # type: ignore[arg-type]
+    return run_job(Job(trial.trial_id, trial.benchmark, trial.arm, trial.spec, folder, **more), lambda *_: None)  # type: ignore[arg-type]
 
 
 def test_schedules() -> None:
