@@ -39,8 +39,14 @@ def pages_of(folder: Path) -> list[Path]:
     return [page for page in sorted(folder.rglob("*.html")) if page.parent.name != "trials"] + trials[:1]
 
 
-def test_pages_of_the_five_suites_open_clean(site: Path, browser: Browser) -> None:
-    shown = pages_of(site)
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_pages_of_the_five_suites_open_clean(site: Path, browser: Browser, every: int) -> None:
+    """All of one suite, all first pages, and each so many of the others."""
+    shown = [
+        page
+        for place, page in enumerate(pages_of(site))
+        if place % every == 0 or page.name == "index.html" or "region_norm" in page.parts
+    ]
     assert len([page for page in shown if page.name == "index.html"]) == 2 + len(SUITES)
     for place, path in enumerate(shown):
         width, scheme = ((390, "dark"), (1280, "light"))[place % 2 if path.parent.name != "trials" else 0]

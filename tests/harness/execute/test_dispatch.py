@@ -1,5 +1,6 @@
 """The dispatcher over a scripted executor: attempts, watchdog, dependencies, stops."""
 
+import itertools
 import math
 import os
 import time
@@ -257,7 +258,8 @@ def test_a_trial_above_its_memory_is_ended(database: Path, monkeypatch: pytest.M
 
 
 def test_a_trial_at_its_memory_goes_on(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    executor = Scripted(lambda job: {"status": "done"})
+    looks = itertools.count()
+    executor = Scripted(lambda job: {"status": "done"} if next(looks) > 3 else None)
     monkeypatch.setattr(dispatch, "BEAT_SECONDS", 0.0)
     monkeypatch.setattr(dispatch.process_tree, "held_mib", lambda processes, limit: limit)
     monkeypatch.setattr(executor, "progress", lambda: [Progress("full", 1, 9, 0.5, os.getpid())])

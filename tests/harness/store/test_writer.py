@@ -70,15 +70,6 @@ def test_the_thread_keeps_database_and_snapshot_up_to_date(paths: StorePaths) ->
         assert segments(paths.journal)[0].plain.exists(), "a living writer's log segment stays"
 
 
-def test_a_lost_snapshot_is_taken_again(paths: StorePaths) -> None:
-    with Writer(paths.database) as owner:
-        owner.record(outcome("t"))
-    paths.snapshot.unlink()
-    with Writer(paths.database, ingest_seconds=0.05) as owner:
-        assert owner.journal
-        until(paths.snapshot.exists)
-
-
 def _has(path: Path, trial_id: str) -> bool:
     try:
         return bool(file_rows(path, f"FROM trials WHERE trial_id = '{trial_id}'"))
