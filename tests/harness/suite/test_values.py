@@ -86,6 +86,7 @@ def test_every_wrong_override_is_told_at_once(tiny: Path) -> None:
     [
         ("schedule: {choices: [cosine, cosin]}", "'schedule' is 'cosin'"),
         ("steps: {low: 0, high: 9, integer: true}", "'steps' is 0.0; a whole number is expected"),
+        ("steps: {low: 9, high: 2, integer: true}", "low < high is expected, and above 0"),
         ("data.nosuch: {low: 0, high: 1}", "unknown key 'nosuch' of the data 'nothing'"),
         ("model.nosuch: {choices: [1]}", "unknown key 'nosuch' of the model 'scalar'"),
         ("optimizer.sgd.momentun: {low: 0, high: 1}", "no 'momentun' to tune; did you mean 'momentum'?"),
