@@ -41,7 +41,7 @@ def pages_of(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_pages_of_the_five_suites_open_clean(site: Path, browser: Browser, every: int) -> None:
-    """All of one suite, all first pages, and each so many of the others."""
+    """One suite's pages, every first page, and a sample of the others."""
     shown = [
         page
         for place, page in enumerate(pages_of(site))

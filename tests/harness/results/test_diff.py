@@ -158,10 +158,10 @@ def change(*differences: float, low: float | None, high: float | None, better: s
     ],
 )
 def test_an_interval_or_every_pair_must_say_so(changed: ArmChange, worse: bool) -> None:
-    found = regressions([changed], 1.0, "m")
-    assert bool(found) is worse
+    regressed = regressions([changed], 1.0, "m")
+    assert bool(regressed) is worse
     if worse and changed.low is None:
-        assert found[0].reason == "the one pair is worse by more than 1"
+        assert regressed[0].reason == "the one pair is worse by more than 1"
     assert not regressions([changed], 10.0, "m")
 
 
