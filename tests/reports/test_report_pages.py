@@ -18,12 +18,15 @@ from html_support import Parsed, parsed
 from report_support import HOSTILE, SCRIPT, Written, fill, outcome, plans, write_suite
 
 from harness.app.session import planned_trials
+from harness.cli.group import run_main
 from harness.store import Reader, Writer, open_reader
 from harness.store.events import OutcomeEvent, PlannedEvent, VerdictsEvent
 from harness.suite import load_suite
 from harness.trial.result import Score
 from reports import site
 from reports.data import sql
+from reports.data.ablations import Ablation
+from reports.data.comparisons import _gain_left
 from reports.data.suite_results import SuiteResults
 from reports.figures import figure
 from reports.links import address, slug, suite_path
@@ -522,3 +525,25 @@ def test_identities_are_checked_not_judged() -> None:
     ]
     results: Any = SimpleNamespace(claims=claims)
     assert SuiteResults.judged.fget(results) == [claims[1]]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("better", "gain"), [("higher", 1.5), ("lower", 2.5)])
+def test_the_gain_that_a_change_of_both_arms_leaves(better: str, gain: float) -> None:
+    entry = SimpleNamespace(against="base", differences={0: 1.0, 1: 3.0})
+    detail = SimpleNamespace(estimand=SimpleNamespace(direction=1))
+    claim: Any = SimpleNamespace(
+        metric="score", against="base", fact={"better": better}, detail=detail, on=lambda benchmark: [entry]
+    )
+    common = {"label": "", "unit": "", "n": 2, "difference": 0.0, "low": 0.0, "high": 0.0, "benchmark": "one"}
+    common |= {"parent": "", "changed": "decay", "metric": "score", "sql": ""}
+    own = Ablation(**common, arm="ours-decay", seeds={0: -1.0, 1: 0.0})
+    other = Ablation(**common, arm="base-decay", seeds={0: 0.0, 1: 0.0})
+    assert _gain_left(claim, own, other).difference == gain
+    assert _gain_left(claim, replace(own, metric="loss"), other) is None
+
+
+def test_a_report_shows_the_scales_that_are_stored(tiny: Path, database: Path) -> None:
+    inline = ["--executor", "inline", "--no-report", "--quiet"]
+    assert run_main(["run", str(tiny), "--scale", "smoke", "--db", str(database), *inline]) == 0
+    assert run_main(["report", str(tiny), "--db", str(database), "--out", str(tiny.parent / "site")]) == 0
+    assert (tiny.parent / "site" / suite_path("tiny", "smoke")).is_file()
