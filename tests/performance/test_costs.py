@@ -88,13 +88,13 @@ def calls_of_stages(folder: Path, trials: int) -> dict[str, int]:
 def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, int]]:
     """Calls of each stage, for a small store and a larger one."""
     growth.warm("report")
-    calls_of_stages(tmp_path_factory.mktemp("warm"), 20)  # imports modules and fills caches
-    return {trials: calls_of_stages(tmp_path_factory.mktemp("growing"), trials) for trials in (60, 240)}
+    calls_of_stages(tmp_path_factory.mktemp("warm"), 100)  # imports modules and fills caches
+    return {trials: calls_of_stages(tmp_path_factory.mktemp("growing"), trials) for trials in (100, 400)}
 
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "finish"])
 def test_a_stage_grows_at_most_linearly(counted: dict[int, dict[str, int]], stage: str) -> None:
-    assert counted[240][stage] < FOUR_TIMES * counted[60][stage]
+    assert counted[400][stage] < FOUR_TIMES * counted[100][stage]
 
 
 @pytest.mark.default
