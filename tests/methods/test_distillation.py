@@ -339,7 +339,11 @@ def test_a_sure_student_keeps_its_digits() -> None:
 @pytest.mark.full
 @pytest.mark.parametrize(
     "loss",
-    [lambda z, t, y: nkd_loss(z, t, y, 1.0, 1.5), lambda z, t, y: nkd_loss(z, t, y, 3.0, 1.5), uskd.uskd_loss],
+    [
+        pytest.param(lambda z, t, y: nkd_loss(z, t, y, 1.0, 1.5), marks=pytest.mark.slow),
+        lambda z, t, y: nkd_loss(z, t, y, 3.0, 1.5),
+        uskd.uskd_loss,
+    ],
     ids=["nkd, T = 1", "nkd, T = 3", "uskd"],
 )
 def test_compiled_loss_is_the_eager_one(loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:

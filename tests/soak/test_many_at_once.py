@@ -1,4 +1,4 @@
-"""Three writers and ten readers of one database: all finish, and no answer goes back in time."""
+"""Three writers and up to ten readers of one database: all finish, and no answer goes back in time."""
 
 import json
 import subprocess
@@ -48,8 +48,12 @@ def process(*command: str, folder: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("seeds", "budget"), [(5, 2), pytest.param(12, 24, marks=pytest.mark.slow)])
-def test_two_runs_a_sweep_and_ten_readers(tmp_path: Path, tiny_text: str, seeds: int, budget: int) -> None:
+@pytest.mark.parametrize(
+    ("seeds", "budget", "kinds"), [(5, 2, READERS[::2]), pytest.param(12, 24, READERS, marks=pytest.mark.slow)]
+)
+def test_two_runs_a_sweep_and_readers(
+    tmp_path: Path, tiny_text: str, seeds: int, budget: int, kinds: tuple[str, ...]
+) -> None:
     database, stop = tmp_path / "many.duckdb", tmp_path / "stop"
     (first,) = synthetic(tmp_path, tiny_text + SWEEP, seeds, pause=0.01)
     second = tmp_path / "other.yaml"
@@ -59,7 +63,7 @@ def test_two_runs_a_sweep_and_ten_readers(tmp_path: Path, tiny_text: str, seeds:
     words = (("run", first, "--no-report"), ("run", str(second), "--no-report"), sweep)
     writers = [process("-m", "harness", *item, *common, folder=tmp_path) for item in words]
     until(database.exists)
-    readers = [process("-c", READER, str(database), kind, str(stop), folder=tmp_path) for kind in READERS]
+    readers = [process("-c", READER, str(database), kind, str(stop), folder=tmp_path) for kind in kinds]
     try:
         ends = [(writer.communicate(timeout=ROUND_SECONDS)[1], writer.returncode) for writer in writers]
     finally:

@@ -71,7 +71,7 @@ def test_a_disk_that_fills_up(work: Work, database: Path) -> None:
 
 
 @pytest.mark.skipif(not can_mount(), reason="this user may not mount")
-@pytest.mark.parametrize("megabytes", [1, 13])
+@pytest.mark.parametrize("megabytes", [pytest.param(1, marks=pytest.mark.slow), 13])
 def test_a_disk_too_small_for_the_database(work: Work, database: Path, megabytes: int) -> None:
     with SmallDisk(database.parent, megabytes) as disk:
         process = started(work, database, "inline")

@@ -123,7 +123,9 @@ def place() -> Iterator[Path]:
 
 @pytest.mark.ray
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("killed", ["nothing", "gcs_server", pytest.param("raylet", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "killed", ["gcs_server", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nothing", "raylet"))]
+)
 def test_a_run_s_ray_is_private_and_leaves_nothing(tmp_path: Path, tiny: Path, place: Path, killed: str) -> None:
     home = tmp_path / "home"
     home.mkdir()
