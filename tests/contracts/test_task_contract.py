@@ -20,6 +20,9 @@ from harness.trial.options import Option
 TASKS = sorted({name for name, entry in registry.entries("task").items() if not entry.metadata.program} - {"imported"})
 """Tasks of the shared loop: imported results run no trial, and programs have their own test."""
 every_task = pytest.mark.parametrize("task", TASKS)
+UNLIKE = ("classification", "detection", "retrieval", "sensing", "translation")
+"""Tasks with targets of unlike kinds; the others train in the slow tier."""
+SLOW = pytest.mark.slow
 
 
 def test_every_task_has_a_cell() -> None:
@@ -90,7 +93,7 @@ def test_another_seed_and_other_threads_are_other_trials(task: str, tmp_path: Pa
 
 
 @pytest.mark.full
-@every_task
+@pytest.mark.parametrize("task", [task if task in UNLIKE else pytest.param(task, marks=SLOW) for task in TASKS])
 def test_shuffled_targets_teach_nothing(task: str, tmp_path: Path) -> None:
     cell = CELLS[task]
     if cell.untaught:

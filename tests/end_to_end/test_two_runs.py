@@ -184,6 +184,7 @@ def test_a_failure_is_no_result_and_each_command_tries_for_itself(
         assert told(tmp_path, name)["counts"] == {"done": 4, "failed": 4}
 
 
+@pytest.mark.slow
 def test_two_forced_runs_measure_every_trial_again(tiny: Path, database: Path, tmp_path: Path, start: Start) -> None:
     slow(tiny, 0.2, seeds=3)
     assert start("before").wait() == 0
@@ -207,6 +208,7 @@ sweep:
 """
 
 
+@pytest.mark.slow
 def test_two_sweeps_share_their_trials(tiny: Path, database: Path, tmp_path: Path, start: Start) -> None:
     tiny.write_text(tiny.read_text() + SWEEP)
     slow(tiny, 0.2, seeds=3)
@@ -222,6 +224,7 @@ def test_two_sweeps_share_their_trials(tiny: Path, database: Path, tmp_path: Pat
     assert item["ran"] + two["ran"] == counts["done"]
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_two_runs_on_ray_share_their_trials(tiny: Path, database: Path, tmp_path: Path, start: Start) -> None:
     slow(tiny, 1.0, seeds=8)
