@@ -47,6 +47,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     left.record(outcome("late"))
     left._stop.set()
     left.journal.close()
+    left.release()  # a connection that closes later would take its files from under a copy
     return paths.database.parent
 
 
