@@ -112,7 +112,6 @@ def test_each_is_a_row_with_its_cause(
     if executor == "ray":
         done = harness(*common, *arms_of(HANGING), "--set", "timeout_seconds=4", timeout=350)
         assert done.returncode == 1, done.stderr
-        assert json.loads(done.stdout.splitlines()[-1])["runs"][0]["counts"]["timeout"] == len(HANGING)
     with open_reader(database) as reader:
         rows = reader.query("SELECT arm, status, coalesce(error, ''), attempts FROM trials").rows
     result = {arm: (status, error, attempts) for arm, status, error, attempts in rows}
