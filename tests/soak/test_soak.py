@@ -48,8 +48,9 @@ def ended(process: Started) -> tuple[int, str]:
 
 @pytest.mark.ray
 @pytest.mark.timeout(900)
-def test_a_few_faults_lose_nothing(work: Work, tmp_path: Path) -> None:
-    assert soak([work], tmp_path, 3, 5, lambda text: None, ("ray", "inline")).total() >= 3
+@pytest.mark.parametrize("executor", ["ray", "inline"])
+def test_a_few_faults_lose_nothing(work: Work, tmp_path: Path, executor: str) -> None:
+    assert soak([work], tmp_path, 3, 5, lambda text: None, (executor,)).total() >= 3
 
 
 @pytest.mark.skipif(not can_mount(), reason="this user may not mount")
