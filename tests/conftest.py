@@ -24,8 +24,13 @@ if _spec is None or _spec.origin is None:
 import warm_process  # noqa: E402
 
 # Several tests run side by side on small networks: one thread each, and no spinning while a thread waits. Ray's workers
-# run at niceness 15 by default and would wait for minutes beside another test.
-ENVIRONMENT = {"RAY_worker_niceness": "0", "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
+# run at niceness 15 by default and would wait for minutes beside another test. torch's compiler starts no processes.
+ENVIRONMENT = {
+    "RAY_worker_niceness": "0",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "OMP_NUM_THREADS": "1",
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
+}
 for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 

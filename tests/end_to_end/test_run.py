@@ -109,10 +109,10 @@ def test_ray_and_inline_agree_to_the_last_bit(ran: Path, tmp_path: Path, databas
 
 @pytest.mark.ray
 def test_a_real_training_agrees_on_ray_and_inline(tmp_path: Path, harness: Harness) -> None:
-    chosen = ("--benchmark", "imagenet-resnet18", "--arm", "adamp", "--seeds", "1", "--set", "steps=10")
+    chosen = ("--benchmark", "places2", "--arm", "rn", "--seeds", "1", "--set", "steps=10")
     databases = [tmp_path / f"{executor}.duckdb" for executor in ("ray", "inline")]
     for database in databases:
-        run = ("run", "adamp", *chosen, "--db", database, "--no-report", "--executor", database.stem)
+        run = ("run", "region_norm", *chosen, "--db", database, "--no-report", "--executor", database.stem)
         assert harness(*run).returncode == 0
     assert results(databases[0]) == results(databases[1]) != {}
 

@@ -128,6 +128,7 @@ def test_the_second_takes_over_what_a_killed_first_leaves(
 
 
 def test_a_stopped_first_is_waited_for_and_named(tiny: Path, database: Path, tmp_path: Path, start: Start) -> None:
+    """A signal or a time budget ends the waiting."""
     slow(tiny, 1.0, seeds=2)
     first = start("first")
     until(lambda: bool(running(database)), "the first runs nothing")
@@ -140,6 +141,9 @@ def test_a_stopped_first_is_waited_for_and_named(tiny: Path, database: Path, tmp
         assert f"process {first.pid} on" in (tmp_path / f"{name}.err").read_text()
     third.send_signal(signal.SIGTERM)  # as Ctrl-C
     assert third.wait() == 1
+    hasty = start("hasty", "--time-budget", "5s")
+    assert hasty.wait() == 1
+    assert told(tmp_path, "hasty")["stopped"] == "the time budget is used up"
     assert second.poll() is None
     os.kill(first.pid, signal.SIGCONT)
     assert first.wait() == 0
@@ -147,41 +151,20 @@ def test_a_stopped_first_is_waited_for_and_named(tiny: Path, database: Path, tmp
     assert counted(database) == {"done": 4, "twice": 0}
 
 
-def test_a_time_budget_ends_the_waiting(tiny: Path, database: Path, tmp_path: Path, start: Start) -> None:
-    slow(tiny, 1.0, seeds=2)
-    first = start("first")
-    until(lambda: bool(running(database)), "the first runs nothing")
-    os.kill(first.pid, signal.SIGSTOP)
-    second = start("second", "--time-budget", "5s")
-    assert second.wait() == 1
-    assert told(tmp_path, "second")["stopped"] == "the time budget is used up"
-    os.kill(first.pid, signal.SIGCONT)
-    assert first.wait() == 0
-    assert counted(database) == {"done": 4, "twice": 0}
-
-
-def test_a_shared_teacher_trains_once(tiny: Path, database: Path, tmp_path: Path, start: Start) -> None:
-    tiny.write_text(tiny.read_text().replace("facts:\n", TEACHER + "facts:\n", 1))
-    slow(tiny, 0.3, seeds=4)
-    first, second = start("first"), start("second")
-    assert first.wait() == 0
-    assert second.wait() == 0
-    assert counted(database) == {"done": 9, "twice": 0}
-    ran = [told(tmp_path, name)["trials"] - told(tmp_path, name)["reused"] for name in ("first", "second")]
-    assert sum(ran) == told(tmp_path, "first")["trials"] == 9
-
-
-def test_a_failure_is_no_result_and_each_command_tries_for_itself(
+def test_a_shared_teacher_trains_once_and_each_command_tries_a_failure_for_itself(
     tiny: Path, database: Path, tmp_path: Path, start: Start
 ) -> None:
-    tiny.write_text(tiny.read_text().replace("noise_key: base}", "noise_key: base, fails: true}"))
+    text = tiny.read_text().replace("facts:\n", TEACHER + "facts:\n", 1)
+    tiny.write_text(text.replace("noise_key: base}", "noise_key: base, fails: true}"))
     slow(tiny, 0.3, seeds=4)
     first, second = start("first"), start("second")
     assert first.wait() == 1
     assert second.wait() == 1
-    assert counted(database) == {"done": 4, "failed": 4, "twice": 0}
-    for name in ("first", "second"):
-        assert told(tmp_path, name)["counts"] == {"done": 4, "failed": 4}
+    assert counted(database) == {"done": 5, "failed": 4, "twice": 0}
+    runs = [told(tmp_path, name) for name in ("first", "second")]
+    assert [run["counts"] for run in runs] == [{"done": 5, "failed": 4}] * 2
+    done_by = [run["trials"] - run["reused"] for run in runs]
+    assert sum(done_by) == 9 + 4  # failures are tried by both
 
 
 @pytest.mark.slow

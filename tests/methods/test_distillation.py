@@ -338,17 +338,18 @@ def test_a_sure_student_keeps_its_digits() -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "loss",
+    ("loss", "backend"),
     [
-        pytest.param(lambda z, t, y: nkd_loss(z, t, y, 1.0, 1.5), marks=pytest.mark.slow),
-        lambda z, t, y: nkd_loss(z, t, y, 3.0, 1.5),
-        uskd.uskd_loss,
+        pytest.param(lambda z, t, y: nkd_loss(z, t, y, 1.0, 1.5), "inductor", marks=pytest.mark.slow),
+        (lambda z, t, y: nkd_loss(z, t, y, 3.0, 1.5), "inductor"),
+        (uskd.uskd_loss, "aot_eager_decomp_partition"),
+        pytest.param(uskd.uskd_loss, "inductor", marks=pytest.mark.slow),
     ],
-    ids=["nkd, T = 1", "nkd, T = 3", "uskd"],
+    ids=["nkd, T = 1", "nkd, T = 3", "uskd, captured", "uskd"],
 )
-def test_compiled_loss_is_the_eager_one(loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+def test_compiled_loss_is_the_eager_one(loss: Callable[[Tensor, Tensor, Tensor], Tensor], backend: str) -> None:
     s, t, y = (tensor.float() if tensor.is_floating_point() else tensor for tensor in draw(33, 12, 10))
     eager = lambda z: loss(z, t, y)  # noqa: E731
-    compiled = torch.compile(eager, fullgraph=True)
+    compiled = torch.compile(eager, fullgraph=True, backend=backend)
     torch.testing.assert_close(compiled(s), eager(s))
     torch.testing.assert_close(gradient(compiled, s), gradient(eager, s))

@@ -249,7 +249,9 @@ def test_forwards_without_graph_are_steps_and_without_statistics_leave_no_trace(
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("place", "calls"), [("none", 2), ("outside", 1), ("outside", 2), ("inside", 2)])
+@pytest.mark.parametrize(
+    ("place", "calls"), [("none", 2), ("outside", 1), ("outside", 2), pytest.param("inside", 2, marks=pytest.mark.slow)]
+)
 def test_compiled_code_counts_once(place, calls):
     def wrap(block, calls):
         if place == "inside":

@@ -39,7 +39,7 @@ def pages_of(folder: Path) -> list[Path]:
     return [page for page in sorted(folder.rglob("*.html")) if page.parent.name != "trials"] + trials[:1]
 
 
-@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])
 def test_pages_of_the_five_suites_open_clean(site: Path, browser: Browser, every: int) -> None:
     """One suite's pages, every first page, and a sample of the others."""
     shown = [

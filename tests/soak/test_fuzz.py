@@ -185,13 +185,13 @@ def names(data: st.DataObject, box: Box) -> None:
 
 
 KINDS: dict[str, tuple[Callable[[st.DataObject, Box], None], int]] = {
-    "suites": (suites, 6),
-    "options": (options, 12),
-    "tables": (tables, 8),
-    "layouts": (layouts, 15),
+    "suites": (suites, 4),
+    "options": (options, 8),
+    "tables": (tables, 5),
+    "layouts": (layouts, 10),
     "weights": (weights, 10),
     "archives": (archives, 10),
-    "names": (names, 5),
+    "names": (names, 4),
 }
 """Each kind of input with its examples in the full tier."""
 

@@ -60,14 +60,14 @@ def trials() -> Reached:
 
 
 @pytest.fixture
-def edited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path, str], None]]:
+def edited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[Path, str]], None]]:
     """Sources that are read as if they had been edited."""
     instead: dict[Path, bytes] = {}
     monkeypatch.setattr(fingerprint, "content", lambda path: instead.get(path) or path.read_bytes())
 
-    def edit(path: Path, text: str) -> None:
+    def edit(texts: dict[Path, str]) -> None:
         instead.clear()
-        instead[path] = text.encode()
+        instead.update({path: text.encode() for path, text in texts.items()})
 
     yield edit
     monkeypatch.undo()
@@ -147,18 +147,25 @@ WORDS = {"docstring": _docstrings, "annotation": _annotations, "message": _messa
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", WORDS)
-def test_words_move_no_trial(trials: Reached, edited: Callable[[Path, str], None], kind: str) -> None:
+def test_words_move_no_trial(trials: Reached, edited: Callable[[dict[Path, str]], None], kind: str) -> None:
+    """All files are changed at once; where that moves a trial, the file is looked for."""
     before = trials.fingerprints()
     changed = 0
+    texts = {}
     for path in sorted(trials.files.values()):
         tree = ast.parse(path.read_bytes())
         here = WORDS[kind](tree)
-        if not here:
-            continue
-        changed += here
-        edited(path, ast.unparse(ast.fix_missing_locations(tree)))
-        assert trials.fingerprints() == before, f"the {kind}s of {path} decide a trial's identity"
+        if here:
+            changed += here
+            texts[path] = ast.unparse(ast.fix_missing_locations(tree))
     assert changed > 60, f"only {changed} {kind}s were changed"
+    edited(texts)
+    if trials.fingerprints() == before:
+        return
+    for path, text in texts.items():
+        edited({path: text})
+        assert trials.fingerprints() == before, f"the {kind}s of {path} decide a trial's identity"
+    pytest.fail(f"the {kind}s of several files together decide a trial's identity")
 
 
 PLANNED = """
@@ -256,7 +263,7 @@ def _sites(tree: ast.AST) -> list[Callable[[], None]]:
 @pytest.mark.full
 @pytest.mark.parametrize("mutants", [60, pytest.param(240, marks=pytest.mark.slow)])
 def test_a_change_of_what_computes_moves_exactly_the_trials_that_reach_it(
-    trials: Reached, edited: Callable[[Path, str], None], mutants: int
+    trials: Reached, edited: Callable[[dict[Path, str]], None], mutants: int
 ) -> None:
     draws = random.Random(20261126)
     before = trials.fingerprints()
@@ -267,7 +274,7 @@ def test_a_change_of_what_computes_moves_exactly_the_trials_that_reach_it(
     for name in draws.sample(once, min(mutants, len(once))) + again:
         tree = copy.deepcopy(ast.parse(trials.files[name].read_bytes()))
         draws.choice(_sites(tree))()
-        edited(trials.files[name], ast.unparse(ast.fix_missing_locations(tree)))
+        edited({trials.files[name]: ast.unparse(ast.fix_missing_locations(tree))})
         after = trials.fingerprints()
         moved = {start for start in trials.of if after[start] != before[start]}
         assert moved == {start for start, reached in trials.of.items() if name in reached}, name

@@ -74,7 +74,7 @@ def _store(paths: StorePaths) -> None:
 
 
 @pytest.mark.parametrize(
-    "flips", [5, pytest.param(50, marks=pytest.mark.full), pytest.param(200, marks=pytest.mark.slow)]
+    "flips", [5, pytest.param(20, marks=pytest.mark.full), pytest.param(200, marks=pytest.mark.slow)]
 )
 def test_flips_change_no_stored_number(flips: int, paths: StorePaths, tmp_path: Path) -> None:
     """Without checksums, 13 of 200 flips changed a stored number silently."""
