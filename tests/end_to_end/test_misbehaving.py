@@ -66,7 +66,7 @@ EXPECTED: dict[str, tuple[str, str, str]] = {
 GROWING = {
     "Grows": "self.held = [*getattr(self, 'held', []), bytearray(20 << 20)]\ntime.sleep(0.02)",
     "Swallows": SWALLOWED,
-    "Breeds": PARENT.format(code=f"held = bytearray(2500 << 20); {SLEEPS}") + "time.sleep(0.2)",
+    "Breeds": PARENT.format(code=f"held = bytearray(1500 << 20); {SLEEPS}") + "time.sleep(0.2)",
 }
 HANGING = ("Deadlocks", "Loops")
 """Run by themselves: only they are to reach their deadline."""
@@ -134,7 +134,7 @@ def test_what_grows_beyond_its_memory_is_ended_and_the_others_finish(
     """Growth step by step, under an error handler, or in a child; there is one attempt."""
     write_optimizers(tmp_path, GROWING)
     arms = ("--arm", "base", "--arm", "better", *arms_of(GROWING))
-    limit = ("--set", "steps=300", "--memory-per-trial", "2000")
+    limit = ("--set", "steps=300", "--memory-per-trial", "1200")
     done = harness(
         *("run", tiny, "--seeds", "1", *arms, *limit, "--no-report", "--json", "--executor", "ray"), timeout=280
     )
@@ -147,6 +147,6 @@ def test_what_grows_beyond_its_memory_is_ended_and_the_others_finish(
         status, error, attempts, peak = result[name.lower()]
         assert (status, attempts) == ("failed", 1), result[name.lower()]
         assert error.startswith("out of memory: the trial held "), error
-        assert "more than its limit of 2,000 MiB; --memory-per-trial MIB gives it more" in error
-        assert peak > 2000
+        assert "more than its limit of 1,200 MiB; --memory-per-trial MIB gives it more" in error
+        assert peak > 1200
     assert sleepers() == [], "a child outlived its trial"

@@ -110,9 +110,9 @@ def values_of(spec: Any, key: str) -> list[Any]:
     ("name", "on"),
     [
         ("adamp", "imagenet-resnet18"),
-        ("nkd", "cifar100-resnet18"),
+        pytest.param("nkd", "cifar100-resnet18", marks=pytest.mark.slow),
         ("powernorm", "ptb"),
-        ("region_norm", "places2"),
+        pytest.param("region_norm", "places2", marks=pytest.mark.slow),
         pytest.param("knn_mmd", "wifall-action", marks=pytest.mark.slow),
     ],
 )
