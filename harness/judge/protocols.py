@@ -12,11 +12,12 @@ from harness.judge.judging import Judgement, examine_claim, judge, moment_after
 from harness.judge.rows import VerdictRow
 from harness.judge.units import Unit
 from harness.plan.planning import Plan, Selection
-from harness.plan.protocols import EqualSearch, RatePlan, rate_plans, searches, tuned_plan, tuned_suite
+from harness.plan.protocols import EqualSearch, RatePlan, rate_plans, searches, tuned_plan, tuned_section, tuned_suite
 from harness.plan.tuning import Point, Tuning, best_point
 from harness.store.log_lines import restored
 from harness.store.queries import Queries
 from harness.suite import Suite
+from harness.suite.search_models import FEWEST_SEARCHES
 from harness.suite.spaces import ends
 from harness.trial.options import Values
 from harness.vocabulary import Verdict
@@ -48,10 +49,11 @@ class SearchResult:
     @property
     def lack(self) -> tuple[Verdict, str]:
         """The verdict without a comparison, and its reason."""
-        where, budget = self.search.benchmark, self.search.budget
+        where, budget, number = self.search.benchmark, self.search.budget, self.search.tuning.number
         if any(count < budget for count in self.counts.values()):
             message = ", ".join(f"{arm} {count} of {budget}" for arm, count in self.counts.items())
-            return Verdict.NOT_RUN, f"not tuned on {where} yet (configurations: {message}); 'harness run' does it"
+            which = f"search {number + 1}, configurations: {message}"
+            return Verdict.NOT_RUN, f"not tuned on {where} yet ({which}); 'harness run' does it"
         failed = ", ".join(arm for arm, best in self.chosen.items() if not best)
         return Verdict.INVALID, f"no configuration of {failed} on {where} ended with a score"
 
@@ -106,36 +108,53 @@ def search_results(suite: Suite, plan: Plan, reader: Queries) -> list[SearchResu
 
 def _judge_tuned(suite: Suite, plan: Plan, reader: Queries, selection: Selection, judged_at: datetime) -> Judgement:
     """The tuned claims as a separate family; not run until all arms are tuned."""
-    results = search_results(suite, plan, reader)
-    if not any(count for result in results for count in result.counts.values()):
+    tuned, results = tuned_section(suite, plan.scale), search_results(suite, plan, reader)
+    if tuned is None or not any(count for result in results for count in result.counts.values()):
         return Judgement((), (), ())
-    whole = [(result.search, result.params) for result in results if result.equal]
+    untuned: dict[str, SearchResult] = {}
+    for result in results:
+        if not result.equal:
+            untuned.setdefault(result.search.benchmark, result)
+    whole = [(result.search, result.params) for result in results if result.search.benchmark not in untuned]
     changed = tuned_plan(suite, plan, whole)
     derived, judged = tuned_suite(suite), changed.judged
-    untuned = {result.search.benchmark: result for result in results if not result.equal}
     # the arms as they are would be judged in the place of those that have not chosen
     lacking = {(name, arm) for name, result in untuned.items() for arm in result.search.tuning.arms}
     judged = replace(judged, links=tuple(link for link in judged.links if (link.benchmark, link.arm) not in lacking))
-    sequential = selection.cap is not None
+    # the number of searches is fixed beforehand: added seeds are not added searches
+    sequential = selection.cap is not None and not tuned.decides
     judgement = judge(derived, judged, reader, judged_at=judged_at, sequential=sequential, compute_checks=False)
     rows = [_with_choices(row, results, untuned) for row in judgement.verdicts]
-    return replace(judgement, verdicts=tuple(rows))
+    return replace(judgement, verdicts=tuple(rows if tuned.decides else map(conditional, rows)))
+
+
+def conditional(row: VerdictRow) -> VerdictRow:
+    """The row of a test on one choice of hyper-parameters: shown, without a verdict, and no interim analysis."""
+    if row.p is None:
+        return row
+    reason = f"conditional on these hyper-parameters: a verdict needs {FEWEST_SEARCHES} searches or more"
+    word = Verdict.CONDITIONAL.value
+    entries = tuple(
+        entry if entry.verdict is None else replace(entry, verdict=word) for entry in row.detail.per_benchmark
+    )
+    detail = replace(row.detail, reason=reason, per_benchmark=entries, test=None, look=None, look_sizes=())
+    return replace(row, verdict=word, p=None, adjusted_p=None, e_value=None, detail=detail)
 
 
 def _with_choices(row: VerdictRow, results: Sequence[SearchResult], untuned: Mapping[str, SearchResult]) -> VerdictRow:
     on = set(row.detail.question.benchmarks)
-    tuning = {
-        result.search.benchmark: TunedSearch(
-            sweep_id=result.search.tuning.sweep_id,
-            budget=result.search.budget,
-            seeds=result.search.tuning.seeds,
-            told=result.counts,
-            chosen=result.params,
-            ends=result.ends,
-        )
-        for result in results
-        if result.search.benchmark in on
-    }
+    tuning: dict[str, tuple[TunedSearch, ...]] = {}
+    for result in results:
+        if (where := result.search.benchmark) in on:
+            search = TunedSearch(
+                sweep_id=result.search.tuning.sweep_id,
+                budget=result.search.budget,
+                seeds=result.search.tuning.seeds,
+                told=result.counts,
+                chosen=result.params,
+                ends=result.ends,
+            )
+            tuning[where] = (*tuning.get(where, ()), search)
     row = replace(row, detail=replace(row.detail, tuning=tuning))
     first = next((untuned[name] for name in sorted(on & untuned.keys())), None)
     if row.verdict == Verdict.NOT_RUN and first is not None:
@@ -160,7 +179,12 @@ def rate_curves(suite: Suite, plan: Plan, reader: Queries) -> dict[str, tuple[Ra
 
 
 def _exploratory(suite: Suite, plan: Plan) -> list[ClaimDesign]:
-    return [replace(design, gates=()) for design in claim_designs(suite, plan, sequential=False) if design.blocks]
+    """Designs without mechanism checks, in which a pair is a seed."""
+    return [
+        replace(design, gates=(), pairing=replace(design.pairing, seeds_of_search=None))
+        for design in claim_designs(suite, plan, sequential=False)
+        if design.blocks
+    ]
 
 
 def _rate_entry(design: ClaimDesign, at: RatePlan, evidence: Evidence) -> RateEntry:

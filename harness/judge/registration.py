@@ -99,8 +99,13 @@ def interim_analyses_of(design: ClaimDesign, evidence: Evidence, earlier: Sequen
     planned = ended = 0
     for block in design.blocks:
         seeds = {seed for arm in block.chain for seed in block.cells.get(arm, {})}
-        planned += len(seeds)
-        ended += sum(all(_ended(block, arm, seed, evidence) for arm in block.chain) for seed in seeds)
+        size = design.pairing.seeds_of_search or 1
+        open_pairs = {
+            seed // size for seed in seeds if not all(_ended(block, arm, seed, evidence) for arm in block.chain)
+        }
+        pairs = {seed // size for seed in seeds}
+        planned += len(pairs)
+        ended += len(pairs - open_pairs)
     return InterimAnalyses(before, ended, ended == planned or ended in before)
 
 

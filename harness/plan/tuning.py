@@ -17,6 +17,7 @@ from harness.trial.options import Scalar, Values
 SAMPLERS = ("random", "tpe", "grid")
 PRUNERS = ("none", "median")
 TUNING_SEED = 10_000  # tuning seeds begin here, so that no seed that is judged was tuned on
+SEEDS_OF_A_SEARCH = 100  # at most; so no two searches share a seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Tuning:
     ``metric`` is compared on test; ``selection_metric`` chooses on validation, ``better`` in its direction. ``first``
     is each arm's own configuration, which a grid begins with. ``sweep_id`` is made of content and code without the
     budget, so that a larger one continues; ``study_id`` of the search alone: changed code gets the same random draws.
+    ``number`` counts the repetitions of a search.
     """
 
     suite: Suite
@@ -61,10 +63,12 @@ class Tuning:
     first: Mapping[str, Values]
     study_id: str
     sweep_id: str
+    number: int = 0
 
     def seed_groups(self) -> list[tuple[int, ...]]:
         """Groups of a point's seeds; the pruner decides after each group."""
-        seeds = tuple(TUNING_SEED + k for k in range(self.seeds))
+        first = TUNING_SEED + SEEDS_OF_A_SEARCH * self.number
+        seeds = tuple(range(first, first + self.seeds))
         return [seeds] if self.pruner == "none" else [(seed,) for seed in seeds]
 
 
@@ -95,8 +99,8 @@ def best_point(tuning: Tuning, points: Sequence[Point]) -> Values:
     return Values(number=best.number, params=best.params, value=best.value)
 
 
-def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = None) -> Tuning:
-    """Make and check a tuning; ``section`` replaces the suite's own ``sweep:``.
+def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = None, number: int = 0) -> Tuning:
+    """Make and check a tuning; ``section`` replaces the suite's own ``sweep:``, ``number`` counts repetitions.
 
     Raises:
         HarnessError: an unknown benchmark, arm, sampler or pruner, a scale that the benchmark lacks, no space.
@@ -141,6 +145,7 @@ def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = No
         "batch": own.batch,
         "metric": selected,
         "spaces": {n: {k: r.model_dump(exclude={"factors"}) for k, r in s.items()} for n, s in spaces.items()},
+        **({"number": number} if number else {}),
     }
     return Tuning(
         suite,
@@ -161,6 +166,7 @@ def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = No
         first,
         sha256_of(search)[:16],
         sha256_of({**search, "arms": trials})[:16],
+        number,
     )
 
 

@@ -12,6 +12,7 @@ import itertools
 import logging
 import math
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 from harness.errors import HarnessError
 from harness.plan.estimate import StoredCosts
 from harness.plan.planning import Plan, Selection, make_plan
-from harness.plan.protocols import EqualSearch, rate_plans, searches
+from harness.plan.protocols import EqualSearch, rate_plans, searches, tuned_section
 from harness.plan.tuning import Point, Tuning
 from harness.suite import Suite
 from harness.suite.search_models import SpaceRange
@@ -231,15 +232,20 @@ def tuned_cells(suite: Suite, plan: Plan) -> list[TunedConfiguration]:
         for link in each.plan.judged.links:
             if link.arm in each.rates.get(link.benchmark, {}) and link.trial_id not in own:
                 rates.setdefault((link.benchmark, link.arm), set()).add(link.trial_id)
-    cells = []
+    tuned = tuned_section(suite, plan.scale)
+    configurations: Counter[tuple[str, str]] = Counter()
+    tried: dict[tuple[str, str], set[str]] = {}
     for search in searches(suite, plan):
         for arm, trials in _tuning_trials(search).items():
-            curve = rates.get((search.benchmark, arm), set())
-            judged = len(plan.trial_ids(search.benchmark, arm))
-            existing = frozenset(trials | curve)
-            cells.append(
-                TunedConfiguration(search.benchmark, arm, search.budget, len(trials), judged, len(curve), existing)
-            )
+            configurations[search.benchmark, arm] += search.budget
+            tried.setdefault((search.benchmark, arm), set()).update(trials)
+    cells = []
+    for (benchmark, arm), trials in tried.items():
+        curve = rates.get((benchmark, arm), set())
+        decides = tuned is not None and tuned.decides
+        judged = tuned.searches * tuned.judged if tuned and decides else len(plan.trial_ids(benchmark, arm))
+        numbers = (configurations[benchmark, arm], len(trials), judged, len(curve))
+        cells.append(TunedConfiguration(benchmark, arm, *numbers, frozenset(trials | curve)))
     return cells
 
 
