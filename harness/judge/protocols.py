@@ -1,9 +1,11 @@
 """Published and tuned verdicts, and the learning-rate sensitivity, from stored trials."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from harness.base.text import number
 from harness.judge.bindings import claim_designs
 from harness.judge.design import PREFIX, ClaimDesign
 from harness.judge.detail import HyperParameter, RateEntry, TunedSearch, finite
@@ -12,29 +14,49 @@ from harness.judge.judging import Judgement, examine_claim, judge, moment_after
 from harness.judge.rows import VerdictRow
 from harness.judge.units import Unit
 from harness.plan.planning import Plan, Selection
-from harness.plan.protocols import EqualSearch, RatePlan, rate_plans, searches, tuned_plan, tuned_section, tuned_suite
-from harness.plan.tuning import Point, Tuning, best_point
+from harness.plan.protocols import (
+    MOST_EXTENSIONS,
+    EqualSearch,
+    RatePlan,
+    extended,
+    rate_plans,
+    searches,
+    tuned_plan,
+    tuned_section,
+    tuned_suite,
+)
+from harness.plan.tuning import Point, Tuning, chosen_point
 from harness.store.log_lines import restored
 from harness.store.queries import Queries
 from harness.suite import Suite
-from harness.suite.search_models import FEWEST_SEARCHES
-from harness.suite.spaces import ends
+from harness.suite.search_models import FEWEST_SEARCHES, SpaceRange
+from harness.suite.spaces import Space, ends
 from harness.trial.options import Values
 from harness.vocabulary import Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Stored results of a search: configurations by arm and the best of each."""
+    """Stored results of a search: finished configurations by arm and the choice of each.
+
+    ``parts`` are the search and the extensions of its grid so far; ``spaces`` is what they try together.
+    """
 
     search: EqualSearch
+    parts: tuple[EqualSearch, ...]
     counts: Mapping[str, int]
     chosen: Mapping[str, Values]
+    spaces: Mapping[str, Space]
+
+    @property
+    def budget(self) -> int:
+        """Configurations of each arm."""
+        return sum(part.budget for part in self.parts)
 
     @property
     def equal(self) -> bool:
         """True if every arm has its whole budget and chose."""
-        return all(count == self.search.budget for count in self.counts.values()) and all(self.chosen.values())
+        return all(count == self.budget for count in self.counts.values()) and all(self.chosen.values())
 
     @property
     def params(self) -> dict[str, Mapping[str, HyperParameter]]:
@@ -43,13 +65,13 @@ class SearchResult:
     @property
     def ends(self) -> dict[str, dict[str, str]]:
         """By arm, the chosen values at an end of the grid."""
-        result = {arm: ends(self.search.tuning.spaces[arm], params) for arm, params in self.params.items()}
+        result = {arm: ends(self.spaces[arm], params) for arm, params in self.params.items()}
         return {arm: keys for arm, keys in result.items() if keys}
 
     @property
     def lack(self) -> tuple[Verdict, str]:
         """The verdict without a comparison, and its reason."""
-        where, budget, number = self.search.benchmark, self.search.budget, self.search.tuning.number
+        where, budget, number = self.search.benchmark, self.budget, self.search.tuning.number
         if any(count < budget for count in self.counts.values()):
             message = ", ".join(f"{arm} {count} of {budget}" for arm, count in self.counts.items())
             which = f"search {number + 1}, configurations: {message}"
@@ -91,19 +113,49 @@ def told_points(tuning: Tuning, reader: Queries) -> dict[str, list[Point]]:
     return points
 
 
+def validation_scores(tuning: Tuning, reader: Queries, trial_ids: Sequence[str]) -> dict[str, float]:
+    """The tuned metric on validation of stored trials."""
+    wanted = ("validation", tuning.selection_metric)
+    rows = reader.results(trial_ids).rows if trial_ids else []
+    return {trial: value for trial, split, metric, value in rows if (split, metric) == wanted}
+
+
 def search_results(suite: Suite, plan: Plan, reader: Queries) -> list[SearchResult]:
     """Stored results of the searches that a plan's tuned claims need."""
     results = []
     for search in searches(suite, plan):
-        points = {
-            arm: [point for point in message if point.number < search.budget]
-            for arm, message in told_points(search.tuning, reader).items()
-        }
-        message = {arm: len(each) for arm, each in points.items()}
-        results.append(
-            SearchResult(search, message, {arm: best_point(search.tuning, each) for arm, each in points.items()})
-        )
+        result = _search_result((search,), search.tuning.spaces, reader)
+        while result.equal and len(result.parts) <= MOST_EXTENSIONS:
+            more = extended(search, result.spaces, result.params)
+            if more is None:
+                break
+            spaces = {arm: _widened(space, more.tuning.spaces[arm]) for arm, space in result.spaces.items()}
+            result = _search_result((*result.parts, more), spaces, reader)
+        results.append(result)
     return results
+
+
+def _widened(space: Space, layer: Space) -> Space:
+    choices = {key: [*(each.choices or ()), *(layer[key].choices or ())] for key, each in space.items()}
+    return {key: SpaceRange(choices=list(dict.fromkeys(values))) for key, values in choices.items()}
+
+
+def _search_result(parts: tuple[EqualSearch, ...], spaces: Mapping[str, Space], reader: Queries) -> SearchResult:
+    search = parts[0]
+    points: dict[str, list[Point]] = {arm: [] for arm in search.tuning.arms}
+    before = 0
+    for part in parts:
+        for arm, each in told_points(part.tuning, reader).items():
+            kept = [point for point in each if point.number < part.budget]
+            points[arm] += [replace(point, number=before + point.number) for point in kept]
+        before += part.budget
+    scores = validation_scores(
+        search.tuning, reader, [trial for each in points.values() for p in each for trial in p.trial_ids]
+    )
+    chosen = {
+        arm: chosen_point(search.tuning, each, scores, search.tuning.first.get(arm)) for arm, each in points.items()
+    }
+    return SearchResult(search, parts, {arm: len(each) for arm, each in points.items()}, chosen, spaces)
 
 
 def _judge_tuned(suite: Suite, plan: Plan, reader: Queries, selection: Selection, judged_at: datetime) -> Judgement:
@@ -124,7 +176,8 @@ def _judge_tuned(suite: Suite, plan: Plan, reader: Queries, selection: Selection
     # the number of searches is fixed beforehand: added seeds are not added searches
     sequential = selection.cap is not None and not tuned.decides
     judgement = judge(derived, judged, reader, judged_at=judged_at, sequential=sequential, compute_checks=False)
-    rows = [_with_choices(row, results, untuned) for row in judgement.verdicts]
+    evidence = read_evidence(reader, [link.trial_id for each in (plan, judged) for link in each.links])
+    rows = [_with_losses(_with_choices(row, results, untuned), plan, judged, evidence) for row in judgement.verdicts]
     return replace(judgement, verdicts=tuple(rows if tuned.decides else map(conditional, rows)))
 
 
@@ -141,6 +194,24 @@ def conditional(row: VerdictRow) -> VerdictRow:
     return replace(row, verdict=word, p=None, adjusted_p=None, e_value=None, detail=detail)
 
 
+def _with_losses(row: VerdictRow, plan: Plan, judged: Plan, evidence: Evidence) -> VerdictRow:
+    """Report arms that score worse with their own choices than with the recipe's values, over equal seeds."""
+    texts = []
+    for block in row.detail.blocks:
+        for arm in block.chain:
+            scores = []
+            for each in (judged, plan):
+                stored = {seed: evidence.get(trial) for seed, trial in each.trial_ids(block.benchmark, arm).items()}
+                values = {seed: t.value(block.metric, block.split) for seed, t in stored.items() if t is not None}
+                scores.append({seed: value for seed, value in values.items() if value is not None})
+            seeds = scores[0].keys() & scores[1].keys()
+            tuned, own = (statistics.fmean(each[seed] for seed in seeds) if seeds else 0.0 for each in scores)
+            if tuned < own if block.better == "higher" else tuned > own:
+                where = f"{arm} on {block.benchmark}: {block.metric} {number(tuned)} tuned"
+                texts.append(f"{where}, {number(own)} with the recipe's values; its search made it worse")
+    return replace(row, detail=replace(row.detail, warnings=(*row.detail.warnings, *texts)))
+
+
 def _with_choices(row: VerdictRow, results: Sequence[SearchResult], untuned: Mapping[str, SearchResult]) -> VerdictRow:
     on = set(row.detail.question.benchmarks)
     tuning: dict[str, tuple[TunedSearch, ...]] = {}
@@ -148,7 +219,7 @@ def _with_choices(row: VerdictRow, results: Sequence[SearchResult], untuned: Map
         if (where := result.search.benchmark) in on:
             search = TunedSearch(
                 sweep_id=result.search.tuning.sweep_id,
-                budget=result.search.budget,
+                budget=result.budget,
                 seeds=result.search.tuning.seeds,
                 told=result.counts,
                 chosen=result.params,

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from harness.data.checksums import sha256_of
 from harness.plan.planning import Plan, Selection, deciding_arms, make_plan
 from harness.plan.tuning import Tuning, TuningRequest, make_tuning
 from harness.suite import Suite
 from harness.suite.cells import content
 from harness.suite.models import Arm, Claim
 from harness.suite.search_models import SpaceRange, Sweep, TunedOn, TunedProtocol
-from harness.suite.spaces import Space, declared, own_value, times, tuned_space, with_point
+from harness.suite.spaces import Space, declared, ends, own_value, times, tuned_space, with_point
 from harness.trial.options import Scalar, Values
 from harness.vocabulary import Protocol
 
@@ -29,6 +30,10 @@ class ChangedArm(NamedTuple):
 
 ChosenPoints = Mapping[str, Mapping[str, Scalar]]
 """arm → hyper-parameter → the value that its search chose."""
+
+
+MOST_EXTENSIONS = 2
+"""Extensions of a grid in one search."""
 
 
 class ArmChanges(NamedTuple):
@@ -107,6 +112,36 @@ def searches(suite: Suite, plan: Plan) -> list[EqualSearch]:
                 budget = min(budget, *(grid_size(space) for space in tunings[0].spaces.values()))
             result += [EqualSearch(tuning, budget) for tuning in tunings]
     return result
+
+
+def extended(search: EqualSearch, spaces: Mapping[str, Space], chosen: ChosenPoints) -> EqualSearch | None:
+    """The configurations that a grid gains where a choice is at one of its ends: one factor more, for all arms.
+
+    ``spaces`` are those tried so far. None: no choice is at an end that all arms can extend.
+    """
+    tuning = search.tuning
+    at_end = [end for arm, params in chosen.items() for end in ends(spaces[arm], params).items()]
+    for key, end in at_end if tuning.sampler == "grid" else ():
+        beyond = {arm: _beyond(space, key, end) for arm, space in spaces.items()}
+        values = {arm: value for arm, value in beyond.items() if value is not None}
+        if len(values) == len(spaces):
+            layer = {arm: {**spaces[arm], key: SpaceRange(choices=[value])} for arm, value in values.items()}
+            tried = max(len(space[key].choices or ()) for space in tuning.spaces.values())
+            budget = min(-(-search.budget // tried), *map(grid_size, layer.values()))
+            first = {arm: Values({**own, key: values[arm]}) for arm, own in tuning.first.items()}
+            name = sha256_of([tuning.sweep_id, key, values])[:16]
+            return EqualSearch(replace(tuning, spaces=layer, first=first, sweep_id=name), budget)
+    return None
+
+
+def _beyond(space: Space, key: str, end: str) -> float | None:
+    """The value one factor beyond an end of a grid; None without positive numbers."""
+    choices = space[key].choices if key in space else None
+    numbers = [float(value) for value in choices or () if isinstance(value, int | float) and value > 0]
+    if choices is None or len(numbers) != len(choices) or len(numbers) < 3:
+        return None
+    ordered = sorted(numbers, reverse=end == "least")
+    return times(ordered[-1], ordered[-1] / ordered[-2])
 
 
 def grid_size(space: Space) -> int:

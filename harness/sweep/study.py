@@ -52,7 +52,7 @@ def distributions(space: Mapping[str, SpaceRange]) -> dict[str, BaseDistribution
 class Drawing:
     """The drawing of an arm's points; ``study_id`` identifies the search alone (``Tuning``).
 
-    ``first`` is the point of a grid that is tried before all others.
+    ``first`` is the point that is tried before all others.
     """
 
     study_id: str
@@ -88,7 +88,10 @@ class Drawing:
                 raise HarnessError(f"the grid of '{self.arm}' has {len(grid)} configurations; --budget at most that")
             return [Point(number, dict(grid[number])) for number in numbers]
         if self.sampler == "random":
-            return [Point(number, self._random(number)) for number in numbers]
+            return [
+                Point(number, dict(self.first) if self.first and number == 0 else self._random(number))
+                for number in numbers
+            ]
         from optuna.samplers import TPESampler
 
         study, spread, drawn = self.study(before), distributions(self.space), []

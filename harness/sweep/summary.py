@@ -77,7 +77,7 @@ def summarise(tuning: Tuning, points: Mapping[str, Sequence[Point]], budget: int
     whole = all(len(p.trial_ids) >= tuning.seeds for item in tried.values() for p in item if p.status == "told")
     sign = _sign(tuning)
     curves: BudgetCurves = {}
-    if tuning.sampler == "random" and min(len(v) for v in values.values()) >= 2:
+    if tuning.sampler == "random" and not tuning.first and min(len(v) for v in values.values()) >= 2:
         curves = budget_curves({arm: sign * v for arm, v in values.items()}, sign, _support(tuning, sign))
     return {
         "chosen": {arm: best_point(tuning, tried[arm]) for arm in tuning.arms},
