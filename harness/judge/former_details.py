@@ -1,4 +1,4 @@
-"""Details of verdicts in the flat form of version 0, and with one search a benchmark in version 1."""
+"""Details of verdicts in former versions: flat in 0, one search a benchmark in 1."""
 
 from collections.abc import Mapping
 from dataclasses import fields

@@ -1,7 +1,7 @@
 """Published and tuned verdicts, and the learning-rate sensitivity, from stored trials."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -120,19 +120,31 @@ def validation_scores(tuning: Tuning, reader: Queries, trial_ids: Sequence[str])
     return {trial: value for trial, split, metric, value in rows if (split, metric) == wanted}
 
 
+Source = Callable[[EqualSearch], tuple[Mapping[str, Sequence[Point]], Mapping[str, float]]]
+"""Finished configurations by arm, and validation scores by trial."""
+
+
 def search_results(suite: Suite, plan: Plan, reader: Queries) -> list[SearchResult]:
     """Stored results of the searches that a plan's tuned claims need."""
-    results = []
-    for search in searches(suite, plan):
-        result = _search_result((search,), search.tuning.spaces, reader)
-        while result.equal and len(result.parts) <= MOST_EXTENSIONS:
-            more = extended(search, result.spaces, result.params)
-            if more is None:
-                break
-            spaces = {arm: _widened(space, more.tuning.spaces[arm]) for arm, space in result.spaces.items()}
-            result = _search_result((*result.parts, more), spaces, reader)
-        results.append(result)
-    return results
+
+    def stored(part: EqualSearch) -> tuple[Mapping[str, Sequence[Point]], Mapping[str, float]]:
+        points = told_points(part.tuning, reader)
+        trials = [trial for each in points.values() for point in each for trial in point.trial_ids]
+        return points, validation_scores(part.tuning, reader, trials)
+
+    return [search_result(search, stored) for search in searches(suite, plan)]
+
+
+def search_result(search: EqualSearch, source: Source) -> SearchResult:
+    """The result of a search and of its complete extensions."""
+    result = _chosen((search,), search.tuning.spaces, source)
+    while result.equal and len(result.parts) <= MOST_EXTENSIONS:
+        more = extended(search, result.spaces, result.params)
+        if more is None:
+            break
+        spaces = {arm: _widened(space, more.tuning.spaces[arm]) for arm, space in result.spaces.items()}
+        result = _chosen((*result.parts, more), spaces, source)
+    return result
 
 
 def _widened(space: Space, layer: Space) -> Space:
@@ -140,21 +152,19 @@ def _widened(space: Space, layer: Space) -> Space:
     return {key: SpaceRange(choices=list(dict.fromkeys(values))) for key, values in choices.items()}
 
 
-def _search_result(parts: tuple[EqualSearch, ...], spaces: Mapping[str, Space], reader: Queries) -> SearchResult:
-    search = parts[0]
+def _chosen(parts: tuple[EqualSearch, ...], spaces: Mapping[str, Space], source: Source) -> SearchResult:
+    search, before = parts[0], 0
     points: dict[str, list[Point]] = {arm: [] for arm in search.tuning.arms}
-    before = 0
+    scores: dict[str, float] = {}
     for part in parts:
-        for arm, each in told_points(part.tuning, reader).items():
+        by_arm, by_trial = source(part)
+        scores |= by_trial
+        for arm, each in by_arm.items():
             kept = [point for point in each if point.number < part.budget]
             points[arm] += [replace(point, number=before + point.number) for point in kept]
         before += part.budget
-    scores = validation_scores(
-        search.tuning, reader, [trial for each in points.values() for p in each for trial in p.trial_ids]
-    )
-    chosen = {
-        arm: chosen_point(search.tuning, each, scores, search.tuning.first.get(arm)) for arm, each in points.items()
-    }
+    tuning = search.tuning
+    chosen = {arm: chosen_point(tuning, each, scores, tuning.first.get(arm)) for arm, each in points.items()}
     return SearchResult(search, parts, {arm: len(each) for arm, each in points.items()}, chosen, spaces)
 
 
@@ -195,7 +205,7 @@ def conditional(row: VerdictRow) -> VerdictRow:
 
 
 def _with_losses(row: VerdictRow, plan: Plan, judged: Plan, evidence: Evidence) -> VerdictRow:
-    """Report arms that score worse with their own choices than with the recipe's values, over equal seeds."""
+    """Report arms that score worse than with the recipe's values."""
     texts = []
     for block in row.detail.blocks:
         for arm in block.chain:

@@ -37,7 +37,7 @@ MOST_EXTENSIONS = 2
 
 
 class ArmChanges(NamedTuple):
-    """What runs in the place of a benchmark's arms, and at which seeds."""
+    """The replacements of a benchmark's arms and their seeds."""
 
     benchmark: str
     arms: Mapping[str, ChangedArm]
@@ -115,7 +115,7 @@ def searches(suite: Suite, plan: Plan) -> list[EqualSearch]:
 
 
 def extended(search: EqualSearch, spaces: Mapping[str, Space], chosen: ChosenPoints) -> EqualSearch | None:
-    """The configurations that a grid gains where a choice is at one of its ends: one factor more, for all arms.
+    """The extension of a grid at a chosen end: one factor more, for all arms.
 
     ``spaces`` are those tried so far. None: no choice is at an end that all arms can extend.
     """

@@ -101,9 +101,10 @@ def best_point(tuning: Tuning, points: Sequence[Point]) -> Values:
 
 
 def chosen_point(tuning: Tuning, points: Sequence[Point], scores: Mapping[str, float], own: Values | None) -> Values:
-    """The best point, or the ``own`` one unless the best is better by one standard error of their paired scores.
+    """The best point, or ``own`` within one standard error of it.
 
-    ``scores`` are by trial. One seed a configuration has no standard error: the best is chosen.
+    The error is that of the mean paired difference; ``scores`` are by trial. One seed a configuration has no standard
+    error: the best is chosen.
     """
     best = best_point(tuning, points)
     kept = best_point(tuning, [point for point in points if own and point.params == own])

@@ -87,7 +87,7 @@ class TunedOn(Strict):
 class TunedProtocol(Strict):
     """The second protocol: each arm of a claim chooses its learning rate and weight decay at equal budgets.
 
-    A search scores ``budget`` configurations on validation, each over ``seeds`` seeds of its own that are never judged.
+    A search scores ``budget`` configurations on validation, each over ``seeds`` separate seeds that are never judged.
     Of ``searches`` searches each gives one difference, the mean over ``judged`` seeds, and the claims are judged again
     over searches; fewer than three give no verdict. A search begins with the arm's own configuration. ``claims``:
     those that are primary, or a list. ``spaces`` as under ``sweep:``, but what methods declare beside these keys is not
