@@ -129,7 +129,7 @@ class Verdict(StrEnum):
     HOLDS = "holds", Tone.HOLDS, 160, "both sides were computed and agree within the tolerance"
     DIRECTION_ONLY = "direction only", Tone.PART, 130, f"{_ABOVE}; the estimate is below κ of the published size", True
     INCONCLUSIVE = "inconclusive", Tone.OPEN, 90, _OPEN
-    CONDITIONAL = "conditional", Tone.OPEN, 85, "one search chose the hyper-parameters: its effect decides nothing"
+    CONDITIONAL = "conditional", Tone.VOID, 85, "one search chose the hyper-parameters: its effect decides nothing"
     NOT_REPRODUCED = "not reproduced", Tone.NULL, 70, _EXCLUDED
     NO_EFFECT = "negligible effect", Tone.NULL, 80, _EXCLUDED
     CONTRADICTED = "contradicted", Tone.AGAINST, 50, _OTHER, True

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-UNTESTED = (Verdict.NOT_RUN, Verdict.NOT_COMPARABLE, Verdict.REPORTED)
+UNTESTED = (Verdict.NOT_RUN, Verdict.NOT_COMPARABLE, Verdict.REPORTED, Verdict.CONDITIONAL)
 """Verdicts of claims that no test decides."""
 UNKNOWN = "unknown"
 """The tone of a verdict that this version does not know."""

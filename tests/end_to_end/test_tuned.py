@@ -118,6 +118,10 @@ def test_a_single_search_is_conditional_and_no_verdict(misset: Path, command: Co
     assert (tuned["design"]["look"], tuned["design"]["test"]) == (None, None)
     assert {entry["verdict"] for entry in tuned["design"]["per_benchmark"]} == {"conditional"}
     assert "conditional" in command("claims", misset)
+    misset.write_text(misset.read_text().replace("  searches: 1\n", "  judged: 2\n"))
+    tuned = by_protocol(run(command, misset, "--seeds", "6")["verdicts"])["tuned"]
+    assert (tuned["verdict"], tuned["n"], tuned["sequential"]) == ("direction confirmed", 3, False)
+    assert set(tuned["design"]["per_benchmark"][0]["differences"]) == {"0", "1", "2"}
 
 
 def test_an_arm_that_its_search_made_worse_is_reported(misset: Path, command: Command) -> None:
