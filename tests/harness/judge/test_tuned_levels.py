@@ -115,7 +115,7 @@ def _decides(designs: list[ClaimDesign], every: list[EqualSearch], judged: int, 
 @pytest.mark.full
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("sampler", "curvature"), [("grid", 1.0), ("random", 4.0)])
-@pytest.mark.parametrize(("count", "repeats"), [(3, 2000), (6, 1000), (20, 500)])
+@pytest.mark.parametrize(("count", "repeats"), [(3, 3000), (6, 2000), (20, 1000)])
 def test_equal_arms_that_are_tuned_again_get_few_verdicts(
     tiny: Path, sampler: str, curvature: float, count: int, repeats: int
 ) -> None:
