@@ -64,15 +64,18 @@ def examine_value(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -
     failed, diverged = failures(trials.values())
     failed += sum(trial.unscored(block.metric, block.split) is not None for trial in trials.values())
     margin, origin = _margin(design.estimand.margin, target, list(scores.values()))
-    interval = stats.paired_t([value - target for value in scores.values()], alpha)
+    interval = stats.paired_t([value - target for value in scores.values()], alpha, resampled=block.resampled)
     stopped = _stop_of(design, block, list(scores.values()), failed, diverged)
+    p = None
+    if stopped is None:
+        p = stats.equivalence(list(scores.values()), target, margin, alpha, resampled=block.resampled).p
     return ExaminedValue(
         block,
         target,
         scores,
         margin,
         origin,
-        p=None if stopped else stats.equivalence(list(scores.values()), target, margin, alpha).p,
+        p=p,
         low=interval.low,
         high=interval.high,
         stopped=stopped,

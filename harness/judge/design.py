@@ -69,6 +69,7 @@ class DesignBlock:
         contrast: id of the test, where each benchmark has one.
         named: the stand-in in a few words.
         stated: a warning about numbers that others reported; empty for our trials.
+        resampled: n_test/n_train where the pairs are splits of one data set; 0: the pairs are independent.
     """
 
     benchmark: str
@@ -98,6 +99,7 @@ class DesignBlock:
     place: str = ""
     named: str = ""
     stated: str = ""
+    resampled: float = 0.0
 
     @property
     def comparisons(self) -> tuple[tuple[str, str], ...]:
@@ -108,6 +110,11 @@ class DesignBlock:
 
     def trials_of(self, arms: tuple[str, ...]) -> list[str]:
         return [trial for arm in arms for trial in self.cells.get(arm, {}).values()]
+
+
+def resampled_test(ratio: float) -> str:
+    """The name of the test of resampled pairs (Nadeau and Bengio 2003)."""
+    return f"corrected resampled t test (n_test/n_train {ratio:.3g})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.judge.design import resampled_test
 from harness.judge.detail import ImportedResults
 from harness.judge.judging import Judgement, claim_rows, judge, record_judgement
 from harness.judge.rows import VerdictRow
@@ -39,6 +40,8 @@ class StoredImport:
     trial_id: str
     path: str
     origin: Origin
+    resampled: float = 0.0
+    """n_test/n_train of seeds that split one data set."""
 
 
 def stored_imports(reader: Queries, suite: str, scale: str) -> list[StoredImport]:
@@ -47,19 +50,21 @@ def stored_imports(reader: Queries, suite: str, scale: str) -> list[StoredImport
         """
         WITH imports AS (
             SELECT run_id, started_at, spec->>'$.imported.path' AS path, spec->>'$.imported.file' AS file,
-                spec->>'$.imported.sha256' AS sha256, spec->>'$.imported.words' AS words
+                spec->>'$.imported.sha256' AS sha256, spec->>'$.imported.words' AS words,
+                TRY_CAST(spec->>'$.imported.mapping.resampled' AS DOUBLE) AS resampled
             FROM runs WHERE suite = ? AND scale = ? AND environment_id = ? AND status = 'done'
             QUALIFY sha256 = first_value(sha256) OVER (PARTITION BY path ORDER BY started_at DESC, run_id DESC)
         )
-        SELECT run_id, k.benchmark, k.arm, t.seed, k.trial_id, i.path, i.file, i.sha256, i.words
+        SELECT run_id, k.benchmark, k.arm, t.seed, k.trial_id, i.path, i.file, i.sha256, i.words,
+            i.resampled
         FROM imports i JOIN run_trials k USING (run_id) JOIN trials t USING (trial_id)
         ORDER BY i.started_at, run_id, k.benchmark, k.arm, t.seed
         """,
         (suite, scale, ENVIRONMENT),
     ).rows
     result = [
-        StoredImport(run, benchmark, arm, seed, trial, path, Origin(file, sha256, words or ""))
-        for run, benchmark, arm, seed, trial, path, file, sha256, words in rows
+        StoredImport(run, benchmark, arm, seed, trial, path, Origin(file, sha256, words or ""), ratio or 0.0)
+        for run, benchmark, arm, seed, trial, path, file, sha256, words, ratio in rows
     ]
     newest = {(item.path, item.benchmark, item.arm): item.run_id for item in result}
     return [item for item in result if newest[item.path, item.benchmark, item.arm] == item.run_id]
@@ -92,7 +97,10 @@ def imported_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:
     chosen, notes = _one_each([trial for trial in stored if _asked(trial, suite, settings, selection)])
     trials = {item.trial_id: _trial(suite, settings[item.benchmark], item) for item in chosen}
     links = [Link(item.benchmark, item.arm, item.seed, item.trial_id) for item in chosen]
-    imported = Imported({item.trial_id: item.origin for item in chosen}, notes)
+    resampled: dict[Cell, float] = defaultdict(float)
+    for item in chosen:
+        resampled[item.benchmark, item.arm] = max(resampled[item.benchmark, item.arm], item.resampled)
+    imported = Imported({item.trial_id: item.origin for item in chosen}, notes, resampled)
     absent = tuple(name for name in names if name in suite.benchmarks and name not in settings)
     arms = dict(suite.model.arms)
     return Plan(suite.name, selection.scale, tuple(trials.values()), tuple(links), settings, absent, arms, imported)
@@ -202,6 +210,11 @@ def _with_origins(
         text[str(origin)] = None
     if counts:
         text[PAIRED] = None
+    text |= {
+        f"{resampled_test(block.resampled)} on {block.benchmark}": None
+        for block in row.detail.blocks
+        if block.resampled
+    }
     for trial in trials:
         text |= dict.fromkeys(imported.notes.get(cells.get(trial, ("", "")), ())) if trial in imported.origins else {}
     if not counts:

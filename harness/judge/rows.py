@@ -274,35 +274,36 @@ def _strength(pairs: Pairs) -> float:
 
 def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: float) -> EffectSize:
     values, alpha = pairs.values, design.rules.alpha
-    fixed = len(values) >= 5 and not design.rules.sequential
-    boot = stats.studentised_bootstrap(values, alpha) if fixed else None
-    effect = _effect_size(design, values)
+    resampled = examined.block.resampled
+    fixed = not design.rules.sequential and not resampled  # resampled pairs have no independent signs and draws
+    boot = stats.studentised_bootstrap(values, alpha) if fixed and len(values) >= 5 else None
+    effect = _effect_size(design, values, resampled)
     # the interval's end nearest to zero: the measured effect itself is too large wherever it was worth telling
     nearest = max(effect.low, -effect.high)
-    sure = nearest > 0 and not design.rules.sequential
+    sure = nearest > 0 and fixed
     return EffectSize(
         d_z=finite(effect.estimate),
         d_z_low=finite(effect.low),
         d_z_high=finite(effect.high),
         level=level,
-        mde=finite(stats.minimum_detectable_effect(values, level)),
+        mde=finite(stats.minimum_detectable_effect(values, level, resampled=resampled)),
         seeds_needed=stats.seeds_for_power(nearest, 1.0, level, maximum=100_000) if sure else None,
         seeds_won=stats.seeds_won(values)[0],
-        sign_flip_p=stats.sign_flip_p(values),
+        sign_flip_p=None if resampled else stats.sign_flip_p(values),
         correlation=_correlation(pairs),
         relative_error_reduction=_reduction(design, examined, pairs),
         bootstrap=None if boot is None else Ends(finite(boot.low), finite(boot.high)),
     )
 
 
-def _effect_size(design: ClaimDesign, values: list[float]) -> stats.Interval:
+def _effect_size(design: ClaimDesign, values: list[float], resampled: float) -> stats.Interval:
     """d_z with its exact interval; with added seeds at α over the number of interim analyses."""
     rule, alpha = design.rules.stopping, design.rules.alpha
     if rule is None:
-        return stats.effect_size_interval(values, alpha)
+        return stats.effect_size_interval(values, alpha, resampled=resampled)
     if rule.cap is None or not rule.after(len(values)).capped:
         return stats.Interval(stats.hedges_d(values), -math.inf, math.inf, len(values))
-    return stats.effect_size_interval(values, alpha / int(rule.looks(rule.cap).sum()))
+    return stats.effect_size_interval(values, alpha / int(rule.looks(rule.cap).sum()), resampled=resampled)
 
 
 def _reduction(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs) -> float | None:
@@ -334,7 +335,7 @@ def _entries(design: ClaimDesign, unit: Unit, label: str) -> list[MeasuredCompar
 
 def _entry(design: ClaimDesign, block: DesignBlock, arms: tuple[str, str], pairs: Pairs) -> MeasuredComparison:
     rules = design.rules
-    tested = inference(tuple(pairs.values), rules.stopping, rules.alpha)
+    tested = inference(tuple(pairs.values), rules.stopping, rules.alpha, block.resampled)
     return MeasuredComparison(
         benchmark=block.benchmark,
         arm=arms[0],

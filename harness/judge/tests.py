@@ -10,6 +10,7 @@ end the (m − k + 1)-th smallest upper end at α/k, and its p below zero invert
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -72,10 +73,15 @@ class Paired(Test):
     analysis up to the maximum, and the interval only shrinks. With an infinite difference (a diverged arm lost its
     pair) only signs count: the exact sign-flip test, or with a rule the Beta(1, 1) mixture for the signs. The
     estimate is the mean difference, or the median where a pair was lost. Below three pairs p is 1.
+
+    ``resampled`` pairs (n_test/n_train above 0) share training items: the corrected resampled t test, with a rule the
+    larger p and the wider interval of both. Their signs are not independent: with an infinite difference p is 1.
     """
 
-    def __init__(self, values: tuple[float, ...], rule: stats.SequentialRule | None = None) -> None:
-        self.values, self.rule = values, rule
+    def __init__(
+        self, values: tuple[float, ...], rule: stats.SequentialRule | None = None, resampled: float = 0.0
+    ) -> None:
+        self.values, self.rule, self.resampled = values, rule, resampled
         self.n, self.sized = len(values), all(map(math.isfinite, values))
         if self.sized:
             self.estimate = float(np.mean(values)) if values else math.nan
@@ -85,13 +91,19 @@ class Paired(Test):
                 middle = float(np.median(values))
             self.estimate = 0.0 if math.isnan(middle) else middle
             self.e = math.exp(sign_log_e(values)[-1])
+        if resampled:  # E assumes independent pairs
+            self.e = 1.0
         self.p_above, self.p_below = self._directed() if self.n >= FEWEST else (1.0, 1.0)
 
     def _directed(self) -> tuple[float, float]:
         if self.sized and self.rule is not None:
-            return self.rule.directed_p(self.values)
+            above, below = self.rule.directed_p(self.values)
+            fixed = Paired(self.values, None, self.resampled) if self.resampled else None
+            return (above, below) if fixed is None else (max(above, fixed.p_above), max(below, fixed.p_below))
+        if not self.sized and self.resampled:
+            return 1.0, 1.0
         if self.sized:
-            p, leaning = inference(self.values, None).p, self.estimate
+            p, leaning = inference(self.values, None, resampled=self.resampled).p, self.estimate
         elif self.rule is not None:
             p, leaning = sign_p(self.values), float(sum((value > 0) - (value < 0) for value in self.values))
         else:
@@ -108,16 +120,18 @@ class Paired(Test):
         """1 − α interval of the mean; whole line for signs alone."""
         if not self.sized:
             return -math.inf, math.inf
-        tested = inference(self.values, self.rule, alpha)
+        tested = inference(self.values, self.rule, alpha, self.resampled)
         return tested.low, tested.high
 
     def p_smaller(self, m: float) -> float:
         """One-sided t test of "mean ≥ m"; with a rule half the p of evidence below m."""
         if not self.sized or self.n < FEWEST:
             return 1.0
+        fixed = stats.non_inferiority([m - value for value in self.values], 0.0, resampled=self.resampled).p
         if self.rule is None:
-            return stats.non_inferiority([m - value for value in self.values], 0.0).p
-        return self.rule.directed_p([value - m for value in self.values])[1] / 2
+            return fixed
+        p = self.rule.directed_p([value - m for value in self.values])[1] / 2
+        return max(p, fixed) if self.resampled else p
 
     def fragile(self, alpha: float) -> bool:
         """True if the t test rejects without support of the signs."""
@@ -125,9 +139,18 @@ class Paired(Test):
 
 
 @lru_cache(maxsize=4096)
-def inference(values: tuple[float, ...], rule: stats.SequentialRule | None, alpha: float = 0.05) -> stats.Inference:
+def inference(
+    values: tuple[float, ...], rule: stats.SequentialRule | None, alpha: float = 0.05, resampled: float = 0.0
+) -> stats.Inference:
     """The test of paired differences, cached."""
-    return stats.paired_t(values, alpha) if rule is None else rule.inference(values, alpha)
+    if rule is None:
+        return stats.paired_t(values, alpha, resampled=resampled)
+    tested = rule.inference(values, alpha)
+    if not resampled:
+        return tested
+    fixed = stats.paired_t(values, alpha, resampled=resampled)
+    low, high = min(tested.low, fixed.low), max(tested.high, fixed.high)
+    return replace(tested, low=low, high=high, p=max(tested.p, fixed.p))
 
 
 def sign_log_e(values: Sequence[float]) -> list[float]:
@@ -156,15 +179,19 @@ class NoWorse(Paired):
     """
 
     def __init__(
-        self, values: tuple[float, ...], rule: stats.SequentialRule | None = None, margin: float = 0.0
+        self,
+        values: tuple[float, ...],
+        rule: stats.SequentialRule | None = None,
+        resampled: float = 0.0,
+        margin: float = 0.0,
     ) -> None:
-        super().__init__(values, rule)
-        self.margin, self._shifted = margin, Paired(tuple(value + margin for value in values), rule)
+        super().__init__(values, rule, resampled)
+        self.margin, self._shifted = margin, Paired(tuple(value + margin for value in values), rule, resampled)
         self.p_above = self.p_below = 1.0
         if self.sized and self.n >= FEWEST:
             self.p_below = self._shifted.p_below
             # the exact one-sided test of a fixed number of seeds; of a path half the two-sided p
-            exact = None if rule is not None else stats.non_inferiority(values, margin).p
+            exact = None if rule is not None else stats.non_inferiority(values, margin, resampled=resampled).p
             self.p_above = self._shifted.p_above / 2 if exact is None else exact
         self.e = self._shifted.e if self.sized and self.estimate > -margin else 0.0
 
@@ -224,7 +251,8 @@ class Mean(Paired):
         common = sorted(set.intersection(*map(set, strata)))
         with np.errstate(invalid="ignore"):
             means = [float(np.mean([stratum[seed] for stratum in strata])) for seed in common]
-        super().__init__(tuple(value for value in means if not math.isnan(value)), parts[0].rule)
+        resampled = max(part.resampled for part in parts)
+        super().__init__(tuple(value for value in means if not math.isnan(value)), parts[0].rule, resampled)
 
 
 def too_many_failures(pairs: Sequence[Pairs], tolerated: float) -> str | None:

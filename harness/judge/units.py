@@ -150,7 +150,8 @@ def _unit(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...], contrast: str)
             lacking = "a mean over several metrics needs a 'floor' of each to bring them to one unit"
             reason = lacking if units is None else "scope mean is for differences of two arms"
             return Unit(contrast, blocks, None, None, Stop(Verdict.INVALID, reason))
-        tests = tuple(_mean(design, pairs, units) for pairs in compared)
+        resampled = max(each.block.resampled for each in blocks)
+        tests = tuple(_mean(design, pairs, units, resampled) for pairs in compared)
         test = tests[0] if len(tests) == 1 else Conjunction(tests, len(tests))
         if question.domains is not None:
             replicated_over = "domains"
@@ -189,7 +190,7 @@ def _test_of(design: ClaimDesign, examined: ExaminedBlock, *, inactive_too: bool
     no_worse = design.question.scope == "no_worse"
     tests: list[Test] = []
     for each in examined.pairs:
-        sample = (() if silent else tuple(each.values), rules.stopping)
+        sample = (() if silent else tuple(each.values), rules.stopping, examined.block.resampled)
         test = NoWorse(*sample, margin=margin) if no_worse else Paired(*sample)
         tests.append(guarded(test, [each], [1.0], margin if no_worse else 0.0, rules.sequential))
     return tests[0] if len(tests) == 1 else Conjunction(tuple(tests), len(tests))
@@ -210,11 +211,11 @@ def _common_unit(blocks: tuple[ExaminedBlock, ...]) -> tuple[float, ...] | None:
     return tuple(float(floor or 1.0) for floor in floors) if all(floors) else None
 
 
-def _mean(design: ClaimDesign, pairs: tuple[Pairs, ...], units: tuple[float, ...]) -> Test:
+def _mean(design: ClaimDesign, pairs: tuple[Pairs, ...], units: tuple[float, ...], resampled: float) -> Test:
     rules = design.rules
     if design.question.domains is not None:
         return _over_domains(design, pairs, units)
-    parts = tuple(Paired(tuple(each.values), rules.stopping) for each in pairs)
+    parts = tuple(Paired(tuple(each.values), rules.stopping, resampled) for each in pairs)
     mean = Mean(parts, tuple(tuple(sorted(each.differences)) for each in pairs), units)
     return guarded(mean, pairs, units, 0.0, rules.sequential)
 

@@ -33,10 +33,14 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The imported trials of a plan, with remarks on their files."""
+    """The imported trials of a plan, with remarks on their files.
+
+    ``resampled`` is n_test/n_train of an arm's seeds on a benchmark where they split one data set.
+    """
 
     origins: Mapping[str, Origin]
     notes: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    resampled: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 def imported_spec(arm: str, seed: int, scale: str) -> TrialSpec:

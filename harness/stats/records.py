@@ -80,12 +80,17 @@ class BudgetBand:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Mean and sample sd (ddof = 1) of values without NaN."""
+    """Mean and sample sd (ddof = 1) of values without NaN.
+
+    ``resampled`` is n_test/n_train where all values come from splits of one data set, else 0: such values share
+    training items, and the variance of their mean is sd²·(1/n + n_test/n_train) (Nadeau and Bengio 2003).
+    """
 
     values: Floats
     mean: float
     sd: float
     dropped: int
+    resampled: float = 0.0
 
     @property
     def n(self) -> int:
@@ -93,8 +98,13 @@ class Moments:
 
     @property
     def standard_error(self) -> float:
-        """sd / √n, NaN below two values."""
-        return self.sd / math.sqrt(self.n) if self.n >= 2 else math.nan
+        """sd·√(1/n + resampled), NaN below two values."""
+        return self.sd / self.root if self.n >= 2 else math.nan
+
+    @property
+    def root(self) -> float:
+        """Root of the number of independent values: √n unless resampled."""
+        return math.sqrt(self.n / (1.0 + self.n * self.resampled))
 
     @property
     def usable(self) -> bool:
@@ -120,8 +130,10 @@ def check_alpha(alpha: float, name: str = "alpha") -> None:
         raise ValueError(f"{name}: {alpha!r} is not between 0 and 1 (both excluded)")
 
 
-def moments(values: ArrayLike, name: str = "differences") -> Moments:
+def moments(values: ArrayLike, name: str = "differences", *, resampled: float = 0.0) -> Moments:
     """Mean and sd by the module's rules; scaled by a power of two, so that squares never overflow."""
+    if not 0.0 <= resampled < math.inf:
+        raise ValueError(f"resampled: {resampled!r} is not a finite ratio of at least 0")
     array = as_values(values, name)
     kept = array[~np.isnan(array)]
     dropped = len(array) - len(kept)
@@ -137,7 +149,7 @@ def moments(values: ArrayLike, name: str = "differences") -> Moments:
         sd = 0.0 if len(kept) > 1 else math.nan
     else:
         sd = float(np.sqrt(np.sum((unit - mean) ** 2) / (len(unit) - 1)))
-    return Moments(kept, math.ldexp(mean, exponent), math.ldexp(sd, exponent), dropped)
+    return Moments(kept, math.ldexp(mean, exponent), math.ldexp(sd, exponent), dropped, resampled)
 
 
 def as_probabilities(p: ArrayLike, name: str = "p") -> Floats:

@@ -1,0 +1,99 @@
+"""Pairs that are splits, folds or repeats of one data set: the ratio that corrects their t test."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from harness.errors import HarnessError
+
+K_FOLD = "k-fold"
+Ratio = float | str | None
+"""A ratio n_test/n_train as a number or its text, or ``k-fold``."""
+FOLDS = ("fold", "kfold", "cv")
+OTHERS = ("split", "repeat", "repet", "replic", "resampl", "shuffl", "partition", "bootstrap", "randomstate")
+"""Beginnings of words that name splits of one data set; folds apart from all others."""
+EXAMPLE = "as in --resampled 0.25 for splits 80/20"
+
+
+def is_resampled(name: str) -> bool:
+    """True for a name of a split, fold, repeat or random state: ``cv_fold``, ``splitSeed``."""
+    return any(word.startswith((*FOLDS, *OTHERS)) or word in ("rep", "reps") for word in _words(name))
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name in lower case; ``randomState`` and ``random_state`` are one; ``folder`` is skipped."""
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().replace("random_state", "randomstate")
+    return [word for word in re.split(r"[^a-z]+", snake) if word and not word.startswith("folder")]
+
+
+def checked_ratio(stated: Ratio) -> float | str | None:
+    """The ratio as a number, or ``k-fold``.
+
+    Raises:
+        HarnessError: it is neither.
+    """
+    if stated is None or stated == K_FOLD:
+        return stated
+    try:
+        ratio = float(stated)
+    except (TypeError, ValueError):
+        ratio = math.nan
+    if not 0 < ratio < math.inf:
+        raise HarnessError(f"--resampled {stated}: not a ratio n_test/n_train above 0, nor 'k-fold'; {EXAMPLE}")
+    return ratio
+
+
+def pairing_ratio(
+    place: str, columns: Mapping[str, Sequence[Sequence[str]]], stated: Ratio, *, independent: bool
+) -> float:
+    """n_test/n_train of pairs named by columns; 0 if the pairs are independent.
+
+    Args:
+        place: the table or file, for messages.
+        columns: the values of each pairing column, by benchmark.
+        stated: ``--resampled``; ``independent``: ``--independent``.
+
+    Raises:
+        HarnessError: a column has the name of a split, fold, repeat or random state and neither option is given.
+    """
+    ratio = checked_ratio(stated)
+    if ratio is not None and independent:
+        raise HarnessError("--resampled and --independent exclude each other; give one")
+    if isinstance(ratio, str):
+        return _of_folds(place, columns)
+    if ratio is not None:
+        return ratio
+    named = next(filter(is_resampled, columns), None)
+    if named is None or independent:
+        return 0.0
+    raise HarnessError(
+        f"{place}: '{named}' pairs the results. Splits, folds and repeats of one data set share training items; taken "
+        "as independent, up to 56 % of comparisons without a difference are confirmed or reversed. Give the ratio of "
+        "test to training items with --resampled RATIO, as 0.25 for splits 80/20 (k-fold: from the folds of the "
+        f"table), or --independent if each {named} has separate data or is a training seed on one fixed split"
+    )
+
+
+def _of_folds(place: str, columns: Mapping[str, Sequence[Sequence[str]]]) -> float:
+    """1/(k − 1) from the number of folds."""
+    folds = [name for name in columns if _is_fold(name)]
+    if len(folds) != 1:
+        raise HarnessError(
+            f"{place}: --resampled k-fold counts the values of the one pairing column that is named fold, and the "
+            f"results are paired by {' and '.join(map(repr, columns))}; give the ratio n_test/n_train, {EXAMPLE}"
+        )
+    counts = sorted({len(set(values)) for values in columns[folds[0]]})
+    if len(counts) != 1 or counts[0] < 2:
+        raise HarnessError(
+            f"{place}: --resampled k-fold needs one number of folds, at least 2, and '{folds[0]}' has "
+            f"{' and '.join(map(str, counts))}; give the ratio n_test/n_train, {EXAMPLE}"
+        )
+    return 1.0 / (counts[0] - 1)
+
+
+def _is_fold(name: str) -> bool:
+    """True if the values are folds alone: those of ``repeat_fold`` are more than one cross-validation has."""
+    words = _words(name)
+    return any(word.startswith(FOLDS) for word in words) and not any(
+        word.startswith((*OTHERS, "rep")) for word in words
+    )
