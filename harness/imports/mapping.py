@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from harness.base import yaml_nodes
 from harness.errors import HarnessError, SuiteError, choices
 from harness.imports.resampling import Ratio, checked_ratio
-from harness.judge.design import resampled_test
+from harness.judge.resampled import resampled_test
 from harness.suite.strict import Identifier, Strict, schema_problem
 
 Word = Literal["benchmark", "arm", "seed", "split", "step"]

@@ -1,29 +1,15 @@
 """Pairs that are splits, folds or repeats of one data set: the ratio that corrects their t test."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 
 from harness.errors import HarnessError
+from harness.judge.resampled import is_fold, is_resampled
 
 K_FOLD = "k-fold"
 Ratio = float | str | None
 """A ratio n_test/n_train as a number or its text, or ``k-fold``."""
-FOLDS = ("fold", "kfold", "cv")
-OTHERS = ("split", "repeat", "repet", "replic", "resampl", "shuffl", "partition", "bootstrap", "randomstate")
-"""Beginnings of words that name splits of one data set; folds apart from all others."""
 EXAMPLE = "as in --resampled 0.25 for splits 80/20"
-
-
-def is_resampled(name: str) -> bool:
-    """True for a name of a split, fold, repeat or random state: ``cv_fold``, ``splitSeed``."""
-    return any(word.startswith((*FOLDS, *OTHERS)) or word in ("rep", "reps") for word in _words(name))
-
-
-def _words(name: str) -> list[str]:
-    """The words of a name in lower case; ``randomState`` and ``random_state`` are one; ``folder`` is skipped."""
-    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().replace("random_state", "randomstate")
-    return [word for word in re.split(r"[^a-z]+", snake) if word and not word.startswith("folder")]
 
 
 def checked_ratio(stated: Ratio) -> float | str | None:
@@ -76,7 +62,7 @@ def pairing_ratio(
 
 def _of_folds(place: str, columns: Mapping[str, Sequence[Sequence[str]]]) -> float:
     """1/(k − 1) from the number of folds."""
-    folds = [name for name in columns if _is_fold(name)]
+    folds = [name for name in columns if is_fold(name)]
     if len(folds) != 1:
         raise HarnessError(
             f"{place}: --resampled k-fold counts the values of the one pairing column that is named fold, and the "
@@ -89,11 +75,3 @@ def _of_folds(place: str, columns: Mapping[str, Sequence[Sequence[str]]]) -> flo
             f"{' and '.join(map(str, counts))}; give the ratio n_test/n_train, {EXAMPLE}"
         )
     return 1.0 / (counts[0] - 1)
-
-
-def _is_fold(name: str) -> bool:
-    """True if the values are folds alone: those of ``repeat_fold`` are more than one cross-validation has."""
-    words = _words(name)
-    return any(word.startswith(FOLDS) for word in words) and not any(
-        word.startswith((*OTHERS, "rep")) for word in words
-    )

@@ -10,10 +10,10 @@ from itertools import product
 from harness.base.tables import DataTable
 from harness.base.values import name_of, names_in
 from harness.errors import HarnessError, choices
-from harness.imports.resampling import Ratio, is_resampled, pairing_ratio
+from harness.imports.resampling import Ratio, pairing_ratio
 from harness.imports.result_files import column_called, is_same, number_in, score_of
 from harness.judge.comparing import ArmScore
-from harness.judge.design import resampled_test
+from harness.judge.resampled import is_resampled, resampled_test
 
 NAMES, VALUES = ("metric", "name", "measure"), ("value", "score", "result")
 """Columns of a table with one row a number."""

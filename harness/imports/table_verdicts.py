@@ -17,7 +17,7 @@ from harness.imports.result_files import table_of
 from harness.imports.table_scores import TableQuestion, read_scores
 from harness.judge.comparing import ArmScore, judge_scores, pair_numbers, table_claim, table_designs
 from harness.judge.correction import correction_name
-from harness.judge.design import resampled_test
+from harness.judge.resampled import resampled_test
 from harness.judge.rows import VerdictRow
 from harness.vocabulary import Verdict
 

@@ -39,6 +39,7 @@ class AblationRow:
         arm: the ablation, or the name of the effect.
         difference: ablation minus parent, or the comparison of the effect; up = better.
         differences: the values behind it by seed.
+        resampled: n_test/n_train of imported seeds that split one data set.
         adjusted_p: Benjamini–Hochberg over all rows; ``adjusted_low`` and ``adjusted_high`` at its level.
         changes: differences of the two trials, or the levels of an effect.
     """
@@ -71,6 +72,7 @@ class AblationRow:
     missing: int
     failed: int
     diverged: int
+    resampled: float = 0.0
 
 
 Measured = tuple[Any, AblationRow]
@@ -136,7 +138,7 @@ def _corrected(rows: Sequence[AblationRow], alpha: float) -> list[AblationRow]:
     """
     adjusted = [float(value) for value in stats.benjamini_hochberg([row.p for row in rows])]
     level = alpha * max(1, sum(p <= alpha for p in adjusted)) / max(1, len(rows))
-    bounds = [stats.paired_t(list(row.differences), level) for row in rows]
+    bounds = [stats.paired_t(list(row.differences), level, resampled=row.resampled) for row in rows]
     return [
         replace(row, adjusted_p=p, adjusted_low=finite(bound.low), adjusted_high=finite(bound.high))
         for row, p, bound in zip(rows, adjusted, bounds, strict=True)
@@ -205,7 +207,9 @@ class _AblatedBenchmark:
     ) -> AblationRow:
         metric, described = self.metric
         setting, alpha = self.plan.settings[self.benchmark], self.suite.model.judge.alpha
-        tested, size = stats.paired_t(measured.values, alpha), stats.effect_size_interval(measured.values, alpha)
+        ratio = 0.0 if self.plan.imported is None else self.plan.imported.ratio(self.benchmark, self.plan.arms)
+        tested = stats.paired_t(measured.values, alpha, resampled=ratio)
+        size = stats.effect_size_interval(measured.values, alpha, resampled=ratio)
         return AblationRow(
             benchmark=self.benchmark,
             effect=effect,
@@ -229,6 +233,7 @@ class _AblatedBenchmark:
             missing=measured.missing,
             failed=measured.failed,
             diverged=measured.diverged,
+            resampled=ratio,
         )
 
 

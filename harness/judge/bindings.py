@@ -227,7 +227,7 @@ class DesignBuilder:
             unequal=unequal,
             invalid=unpaired or invalid,
             stated=stated,
-            resampled=self._resampled(base.benchmark, chain),
+            resampled=self.plan.imported.ratio(base.benchmark, chain) if self.plan.imported is not None else 0.0,
             # equal for benchmarks whose trials are the same
             place=f"{base.served_by} {sorted(overrides.items())}" if overrides else base.served_by,
         )
@@ -267,11 +267,6 @@ class DesignBuilder:
                 "the script's runs of equal seeds share nothing ('paired: none'), and unpaired runs are not judged",
             )
         return "paired by seed as the script states: what equal seeds share is not checked here", None
-
-    def _resampled(self, benchmark: str, arms: tuple[str, ...]) -> float:
-        """n_test/n_train of imported seeds that split one data set; 0: independent."""
-        ratios = {} if self.plan.imported is None else self.plan.imported.resampled
-        return max(ratios.get((benchmark, arm), 0.0) for arm in arms)
 
     def _spec(self, cell: Mapping[int, str]) -> TrialSpec | None:
         return self.trials[cell[min(cell)]].spec if cell else None

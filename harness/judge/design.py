@@ -112,11 +112,6 @@ class DesignBlock:
         return [trial for arm in arms for trial in self.cells.get(arm, {}).values()]
 
 
-def resampled_test(ratio: float) -> str:
-    """The name of the test of resampled pairs (Nadeau and Bengio 2003)."""
-    return f"corrected resampled t test (n_test/n_train {ratio:.3g})"
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
     """The comparison of a claim.

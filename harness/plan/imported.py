@@ -1,6 +1,6 @@
 """Imported results in a plan, with the origin of each trial."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from harness.trial.options import Values
@@ -41,6 +41,10 @@ class Imported:
     origins: Mapping[str, Origin]
     notes: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     resampled: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+    def ratio(self, benchmark: str, arms: Iterable[str]) -> float:
+        """The largest n_test/n_train of some arms on a benchmark; 0: independent seeds."""
+        return max(self.resampled.get((benchmark, arm), 0.0) for arm in arms)
 
 
 def imported_spec(arm: str, seed: int, scale: str) -> TrialSpec:

@@ -18,8 +18,8 @@ import harness
 from harness import stats
 from harness.cli.group import run_main
 from harness.errors import HarnessError
-from harness.imports.resampling import is_resampled
 from harness.judge.detail import from_json
+from harness.judge.resampled import is_resampled
 from harness.judge.tests import Mean, NoWorse, Paired
 from harness.stats import SequentialRule
 
