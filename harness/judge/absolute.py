@@ -8,7 +8,7 @@ from harness import stats
 from harness.judge import fairness
 from harness.judge.design import ClaimDesign, DesignBlock, Stop
 from harness.judge.evidence import Evidence, failures, trials_in_words
-from harness.judge.pairs import mean_of, sample_sd
+from harness.judge.pairs import constant, mean_of, one_score, sample_sd
 from harness.judge.tests import FEWEST
 from harness.judge.verdicts import decide_absolute
 from harness.vocabulary import Verdict
@@ -65,7 +65,7 @@ def examine_value(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -
     failed += sum(trial.unscored(block.metric, block.split) is not None for trial in trials.values())
     margin, origin = _margin(design.estimand.margin, target, list(scores.values()))
     interval = stats.paired_t([value - target for value in scores.values()], alpha)
-    stopped = _stop_of(design, block, list(scores.values()), failed, diverged)
+    stopped = _stop_of(design, block, scores, failed, diverged)
     return ExaminedValue(
         block,
         target,
@@ -92,7 +92,9 @@ def _margin(stated: float | None, target: float, scores: list[float]) -> tuple[f
     return (spread, "two sd of these seeds") if spread > fixed else (fixed, "five units of the last printed digit")
 
 
-def _stop_of(design: ClaimDesign, block: DesignBlock, scores: list[float], failed: int, diverged: int) -> Stop | None:
+def _stop_of(
+    design: ClaimDesign, block: DesignBlock, scores: Mapping[int, float], failed: int, diverged: int
+) -> Stop | None:
     planned = len(block.cells.get(block.chain[0], {}))
     if design.is_stand_in:
         return Stop(Verdict.NOT_COMPARABLE, "a published value cannot be compared on a stand-in")
@@ -105,6 +107,8 @@ def _stop_of(design: ClaimDesign, block: DesignBlock, scores: list[float], faile
         return Stop(Verdict.INVALID, f"{trials_in_words(diverged)} diverged")
     if failed > design.rules.tolerated_failures * planned:
         return Stop(Verdict.INVALID, f"{failed} of {trials_in_words(planned)} failed")
-    if fairness.in_percent(block) and fairness.are_shares(scores):
+    if fairness.in_percent(block) and fairness.are_shares(list(scores.values())):
         return Stop(Verdict.INVALID, f"{block.metric} is in percent (0 to 100), and every score lies in [0, 1]")
+    if constant(scores) and block.chain[0] not in block.deterministic:
+        return Stop(Verdict.INVALID, one_score(block, block.chain[0], scores))
     return None if scores else Stop(Verdict.NOT_RUN, f"no trials of {block.benchmark} are stored")

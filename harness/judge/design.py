@@ -69,6 +69,7 @@ class DesignBlock:
         contrast: id of the test, where each benchmark has one.
         named: the stand-in in a few words.
         stated: a warning about numbers that others reported; empty for our trials.
+        deterministic: arms that may give one score at every seed.
     """
 
     benchmark: str
@@ -98,6 +99,7 @@ class DesignBlock:
     place: str = ""
     named: str = ""
     stated: str = ""
+    deterministic: tuple[str, ...] = ()
 
     @property
     def comparisons(self) -> tuple[tuple[str, str], ...]:
