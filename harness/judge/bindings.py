@@ -102,6 +102,8 @@ class DesignBuilder:
         """Keep near-certain claims out of the correction of score claims."""
         if self.binding.check is not None:
             return "identity"
+        if question.mode == "absolute":
+            return "absolute"
         if question.kind == "mechanism":
             return "mechanism"
         if question.kind == "intervention":

@@ -129,9 +129,9 @@ def pending_of(designs: Sequence[ClaimDesign], evidence: Evidence, cap: int) -> 
         for unit in claim.units if design.question.domains is None else ():  # seeds make no more domains
             if unit.contrast in pending or unit.stopped is not None or unit.reading is None:
                 continue
-            family, criteria = families[design.multiplicity.family], unit.criteria(design)
+            family, criteria = families[unit.contrast], unit.criteria(design)
             adjusted_p = family.adjusted[unit.contrast]
-            if resolved(unit.reading, adjusted_p, criteria, family.smaller_of(unit)):
+            if resolved(unit.reading, adjusted_p, criteria, family.smaller_of(unit.p_smaller)):
                 continue
             possible = [_open_comparison(design, examined, evidence) for examined in unit.blocks if examined.runs]
             comparisons = tuple(comparison for comparison in possible if comparison.next_seed < cap)
@@ -141,7 +141,7 @@ def pending_of(designs: Sequence[ClaimDesign], evidence: Evidence, cap: int) -> 
                     unit.contrast,
                     unit.reading.n,
                     adjusted_p,
-                    threshold=needed_p(design.multiplicity.family, family.p, unit.contrast, criteria.alpha),
+                    threshold=needed_p(family.name, family.p, unit.contrast, criteria.alpha),
                     comparisons=comparisons,
                     criteria=criteria,
                     stopping=_stopping(design),

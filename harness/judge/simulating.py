@@ -189,9 +189,9 @@ def _count(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial], 
     wrong: set[str] = set()
     seen: set[str] = set()
     for claim in claims:
-        family = claim.design.multiplicity.family
         for unit in claim.units:
-            word = verdict_of(claim.design, unit, families[family])
+            family = claim.design.family_of(unit.contrast)
+            word = verdict_of(claim.design, unit, families[unit.contrast])
             against = Verdict.of(word).tone == Verdict.CONTRADICTED.tone
             # "not worse" is true where there is no difference
             if Verdict.of(word).decisive and (against or claim.design.question.scope != "no_worse"):

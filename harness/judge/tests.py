@@ -60,6 +60,10 @@ class Test(ABC):
     def p_smaller(self, m: float) -> float:
         """One-sided p of "the effect is smaller than m"; 1 where only signs were tested."""
 
+    def p_loss(self, alpha: float) -> float:
+        """Two-sided p of "below zero" of a test of "not worse"; 1 if the signs do not support it."""
+        return 1.0
+
     @abstractmethod
     def fragile(self, alpha: float) -> bool:
         """True if the sign-flip test does not support the rejection."""
@@ -179,6 +183,10 @@ class NoWorse(Paired):
             self.p_above = self._shifted.p_above / 2 if exact is None else exact
         self.e = self._shifted.e if self.sized and self.estimate > -margin else 0.0
 
+    def p_loss(self, alpha: float) -> float:
+        ordinary = Paired(self.values, self.rule, self.least_sd)
+        return 1.0 if not self.sized or ordinary.fragile(alpha) else ordinary.p_below
+
     def fragile(self, alpha: float) -> bool:
         """True if excluding the margin rests on the shape of the differences."""
         return self.sized and self.p <= alpha and stats.sign_sensitive(self._shifted.values, alpha)
@@ -210,6 +218,9 @@ class Conjunction(Test):
     def p_smaller(self, m: float) -> float:
         """p of too many parts below m for k to reach it."""
         return stats.partial_conjunction([part.p_smaller(m) for part in self.parts], self._others)
+
+    def p_loss(self, alpha: float) -> float:
+        return stats.partial_conjunction([part.p_loss(alpha) for part in self.parts], self._others)
 
     def fragile(self, alpha: float) -> bool:
         """True if the verdict does not stand without its fragile parts."""

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from false_words import suite_of
 
-import harness
 from harness import stats
 from harness.errors import HarnessError
-from harness.imports.table_verdicts import TableVerdict
+from harness.imports.table_verdicts import TableVerdict, judge_table
 from harness.judge.simulating import SimulatedNoise, simulate_suite
 from harness.plan.planning import Selection
 from harness.vocabulary import Verdict
@@ -30,7 +29,7 @@ def table(**arms: list[float]) -> dict[str, list[object]]:
 
 def verdict_of(arms: dict[str, list[float]], **options: Any) -> TableVerdict:
     """The verdict of ours against base."""
-    return harness.judge(table(**arms), method="ours", against="base", metric="accuracy", unit="percent", **options)[0]
+    return judge_table(table(**arms), method="ours", against="base", metric="accuracy", unit="percent", **options)[0]
 
 
 def test_the_least_sd_is_that_of_rounding_both_scores() -> None:
@@ -46,7 +45,7 @@ def test_the_least_sd_is_that_of_rounding_both_scores() -> None:
 def test_distinct_differences_keep_their_own_sd() -> None:
     """Coarse distances of the scores do not hide a precise difference of continuous ones."""
     base = np.array([40.0, 50.0, 60.0])
-    ours = base + [5.0, 5.01, 4.99]
+    ours = base + np.array([5.0, 5.01, 4.99])
     sd = np.std(ours - base, ddof=1)
     assert stats.least_sd_of([*ours, *base], ours - base) < sd
 
@@ -72,8 +71,8 @@ def test_equal_differences_have_the_sd_of_rounding(rule: stats.SequentialRule | 
 def test_one_last_digit_at_three_seeds_is_no_gain() -> None:
     verdict = verdict_of(TENTHS)
     assert (verdict.word, verdict.n) == (Verdict.INCONCLUSIVE, 3)
-    assert verdict.p is not None and 0.05 < verdict.p < 0.06
-    assert verdict.low is not None and verdict.low < 0
+    assert verdict.row.p == pytest.approx(stats.paired_t([0.1] * 3, least_sd=0.1 / 6**0.5).p)
+    assert 0.05 < verdict.row.p < 0.06
 
 
 class TestConstantArms:

@@ -138,7 +138,7 @@ def test_published_effect_below_the_floor_is_no_worse(tmp_path: Path) -> None:
     row = one(tmp_path, around(0.0, 0.03, 8), published={"difference": 0.07})
     assert row["design"]["question"]["scope"] == "no_worse"
     assert row["design"]["estimand"]["margin"] == pytest.approx(0.1)
-    assert row["verdict"] == "reproduced"
+    assert row["verdict"] == "not worse"
     stand_in = one(tmp_path, around(0.0, 0.03, 8), published={"difference": 0.07}, scale="mini")
     assert stand_in["design"]["question"]["scope"] == "each"
 
