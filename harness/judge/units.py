@@ -127,7 +127,7 @@ def _trouble(design: ClaimDesign, block: DesignBlock, pairs: tuple[Pairs, ...], 
 
 
 def _constant(block: DesignBlock, pairs: Iterable[Pairs]) -> Iterator[str]:
-    """A sentence for each arm that gives one score and is not declared deterministic."""
+    """The reason of each undeclared arm that gives one score."""
     for (upper, lower), each in zip(block.comparisons, pairs, strict=True):
         for arm, scores in ((upper, each.method), (lower, each.baseline)):
             if arm not in block.deterministic and constant(scores):

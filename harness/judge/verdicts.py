@@ -84,7 +84,7 @@ def _paper(reading: Reading, certain: bool, negligible: bool, criteria: Criteria
 
 
 def _not_worse(reading: Reading, certain: bool, lost: bool, criteria: Criteria) -> str:
-    """A published gain is contradicted by a loss of any size; else only a loss beyond the margin counts."""
+    """The verdict of "not worse"; a loss of any size contradicts a published gain."""
     firm = certain and not reading.fragile
     if lost and criteria.delta is not None and not criteria.sizeless and not (firm and reading.below):
         return Verdict.CONTRADICTED_BY_LESS if firm and reading.above else Verdict.CONTRADICTED

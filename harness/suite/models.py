@@ -52,7 +52,7 @@ class Seeds(Strict):
 class Arm(Strict):
     """Methods by slot and overrides of recipe keys; ``parent``: the arm that an ablation changes.
 
-    ``deterministic``: equal scores at every seed are no mistake, as of a dummy baseline.
+    ``deterministic``: an arm that may give equal scores at every seed, as a dummy baseline.
     """
 
     role: Annotated[Role, Field(strict=False)]
@@ -95,7 +95,7 @@ class Metric(Strict):
 
     ``floor`` is the smallest effect size of interest at paper scale, ``smallest`` on a stand-in, or
     ``relative_smallest``, as a share of the baseline's mean. ``trivial`` is the score of a dummy baseline,
-    ``deterministic``: equal scores of an arm at every seed are no mistake.
+    ``deterministic``: arms may give equal scores at every seed.
     """
 
     unit: str

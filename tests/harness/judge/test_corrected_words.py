@@ -238,7 +238,7 @@ class TestFamiliesOfTests:
         assert [each["family"] for each in detail["other_families"]] == ["primary"]
 
     def test_rules_of_divergence_make_tests(self, tmp_path: Path) -> None:
-        """A claim of lost pairs and one that a diverged trial makes invalid have no common p."""
+        """Claims with different `on_divergence` share no p."""
         here = self.world(tmp_path, binding("lost", benchmarks=["x0"], on_divergence="worst"))
         here.scores = here.scores | {("x0", "base"): ["diverged", *[50.0] * 5]}
         rows = here.verdicts()
@@ -269,11 +269,11 @@ class TestLossesWithinTheMargin:
 
 
 def test_absolute_claims_are_corrected_as_a_family(tmp_path: Path) -> None:
-    """One value outside of its margin at p = .03 stands alone, and not among five."""
+    """A value outside of its margin at p = .03, alone and among five."""
     words = []
     for claims in (1, 5):
         names = [f"x{i}" for i in range(claims)]
-        facts = [fact(f"c{i}", kind="absolute", published={"method": 50.0}, baseline=None) for i in range(claims)]
+        facts = [fact(f"c{i}", kind="absolute", published={"method": 50.0}) for i in range(claims)]
         rows = [binding(f"c{i}", benchmarks=[name], against=[], margin=1.0) for i, name in enumerate(names)]
         where = "".join(benchmark(name, paper=True, level=60 + i) for i, name in enumerate(names))
         suite = write_suite(tmp_path, facts, rows, benchmarks=where)
@@ -285,7 +285,7 @@ def test_absolute_claims_are_corrected_as_a_family(tmp_path: Path) -> None:
 
 
 def test_failures_count_at_seeds_of_every_benchmark(tmp_path: Path) -> None:
-    """A mean over benchmarks takes no sign from a seed that one of them lacks."""
+    """A seed that one benchmark lacks gives no sign."""
     up = {seed: 1.0 + 0.1 * seed for seed in range(6)}
     lost = {**up, 9: -5.0}
     pairs = [Pairs(each, {}, {}, 6, 0, 0, 0, 0, {8: -math.inf}) for each in (up, lost)]

@@ -1,4 +1,4 @@
-"""Scores in steps: equal differences and constant arms are no certainty."""
+"""Rounded scores: equal differences and constant arms."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ def table(**arms: list[float]) -> dict[str, list[object]]:
 
 
 def verdict_of(arms: dict[str, list[float]], **options: Any) -> TableVerdict:
-    """The verdict of ours against base."""
+    """The verdict of the method against its baseline."""
     return judge_table(table(**arms), method="ours", against="base", metric="accuracy", unit="percent", **options)[0]
 
 
@@ -43,7 +43,7 @@ def test_the_least_sd_is_that_of_rounding_both_scores() -> None:
 
 
 def test_distinct_differences_keep_their_own_sd() -> None:
-    """Coarse distances of the scores do not hide a precise difference of continuous ones."""
+    """Continuous scores far apart do not hide a precise difference."""
     base = np.array([40.0, 50.0, 60.0])
     ours = base + np.array([5.0, 5.01, 4.99])
     sd = np.std(ours - base, ddof=1)
@@ -109,7 +109,7 @@ SUITES = {1: 2_000, 5: 1_000, 20: 400, 60: 200}
 @pytest.mark.parametrize("n", [3, 4, 6, 12])
 @pytest.mark.parametrize("sd", [1.0, 3.0])
 def test_false_words_of_rounded_scores(tmp_path: Path, claims: int, n: int, sd: float) -> None:
-    """At most 5 % of null suites in each family, within two Monte Carlo errors of 5 %."""
+    """In each family at most 5 % of null suites, within two errors."""
     suite = suite_of(tmp_path, claims)
     result = simulate_suite(suite, Selection(seeds=tuple(range(n))), Rounded(sd=sd), SUITES[claims], seed=11)
     for row in result.rows():
