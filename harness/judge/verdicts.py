@@ -106,7 +106,11 @@ def least_favourable(words: Sequence[str]) -> int:
 
 
 def decide_absolute(adjusted_p: float, adjusted_outside: float, alpha: float) -> Verdict:
-    """Equivalence with a published value, from the corrected p of "within" and of "outside the margin"."""
+    """Equivalence with a published value.
+
+    Args:
+        adjusted_p: corrected p of "within the margin"; ``adjusted_outside``: of "outside".
+    """
     if adjusted_p <= alpha:
         return Verdict.REPRODUCED
     return Verdict.NOT_REPRODUCED if adjusted_outside <= alpha else Verdict.INCONCLUSIVE

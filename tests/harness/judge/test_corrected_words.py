@@ -269,7 +269,7 @@ class TestLossesWithinTheMargin:
 
 
 def test_absolute_claims_are_corrected_as_a_family(tmp_path: Path) -> None:
-    """A value outside of its margin at p = .03, alone and among five."""
+    """A value outside of its margin, alone and among five."""
     words = []
     for claims in (1, 5):
         names = [f"x{i}" for i in range(claims)]

@@ -109,7 +109,7 @@ SUITES = {1: 2_000, 5: 1_000, 20: 400, 60: 200}
 @pytest.mark.parametrize("n", [3, 4, 6, 12])
 @pytest.mark.parametrize("sd", [1.0, 3.0])
 def test_false_words_of_rounded_scores(tmp_path: Path, claims: int, n: int, sd: float) -> None:
-    """In each family at most 5 % of null suites, within two errors."""
+    """Few null suites have one, up to two standard errors."""
     suite = suite_of(tmp_path, claims)
     result = simulate_suite(suite, Selection(seeds=tuple(range(n))), Rounded(sd=sd), SUITES[claims], seed=11)
     for row in result.rows():
