@@ -7,8 +7,8 @@ PATIENCE = 240.0
 """Seconds that only a hang reaches, however loaded the machine is."""
 
 
-def until(true: Callable[[], object], what: str = "") -> None:
-    """Wait until a condition holds.
+def until(true: Callable[[], object], what: str = "", every: float = 0.02) -> None:
+    """Wait until a condition holds; it is looked at every so many seconds.
 
     Raises:
         AssertionError: it never does.
@@ -16,4 +16,4 @@ def until(true: Callable[[], object], what: str = "") -> None:
     deadline = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < deadline, what or "it never came"
-        time.sleep(0.02)
+        time.sleep(every)

@@ -120,6 +120,7 @@ def test_permuting_the_hidden_labels_changes_nothing_but_the_oracle() -> None:
     assert not np.array_equal(first.labels, second.labels)
 
 
+# The first UMAP of a process compiles for half a minute on a busy machine; the next take a tenth of a second.
 @pytest.mark.full
 def test_umap_starts_at_random_where_spectral_fails() -> None:
     assert help_set.umap_init(64, 62) == "spectral"
