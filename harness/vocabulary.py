@@ -97,7 +97,7 @@ class Tone(StrEnum):
 
 
 _ABOVE = "the adjusted p is at most α and the whole interval lies on the claimed side"
-_EXCLUDED = "an effect of the smallest size of interest is excluded"
+_EXCLUDED = "a gain of the smallest size of interest is excluded; a loss is not"
 _OPEN = "the trials decide neither way"
 _OTHER = "the whole interval lies on the other side"
 
@@ -127,11 +127,19 @@ class Verdict(StrEnum):
     REPRODUCED = "reproduced", Tone.HOLDS, 150, f"{_ABOVE}; the estimate reaches κ times the published size", True
     CONFIRMED = "direction confirmed", Tone.HOLDS, 140, f"{_ABOVE}; the size is not judged here", True
     HOLDS = "holds", Tone.HOLDS, 160, "both sides were computed and agree within the tolerance"
+    NOT_WORSE = "not worse", Tone.PART, 135, "a loss of the margin or more is excluded; a gain is not shown", True
     DIRECTION_ONLY = "direction only", Tone.PART, 130, f"{_ABOVE}; the estimate is below κ of the published size", True
     INCONCLUSIVE = "inconclusive", Tone.OPEN, 90, _OPEN
     NOT_REPRODUCED = "not reproduced", Tone.NULL, 70, _EXCLUDED
-    NO_EFFECT = "negligible effect", Tone.NULL, 80, _EXCLUDED
+    NO_EFFECT = "no gain above the SESOI", Tone.NULL, 80, _EXCLUDED
     CONTRADICTED = "contradicted", Tone.AGAINST, 50, _OTHER, True
+    CONTRADICTED_BY_LESS = (
+        "contradicted, by less than the margin",
+        Tone.AGAINST,
+        55,
+        "the effect lies on the other side; a loss of the margin or more is excluded",
+        True,
+    )
     REVERSED = "direction reversed", Tone.AGAINST, 60, _OTHER, True
     FAILS = "fails", Tone.AGAINST, 40, "both sides were computed and disagree beyond the tolerance"
     INACTIVE = ("inactive", Tone.IDLE, 30, "the claim's mechanism did not act: its effect is shown and decides nothing")
@@ -155,11 +163,15 @@ class Verdict(StrEnum):
         raise ValueError(f"unknown verdict '{words}'")
 
 
-FORMER_NAMES = {"undecided": Verdict.INCONCLUSIVE.value, "no effect worth having": Verdict.NO_EFFECT.value}
+FORMER_NAMES = {
+    "undecided": Verdict.INCONCLUSIVE.value,
+    "no effect worth having": Verdict.NO_EFFECT.value,
+    "negligible effect": Verdict.NO_EFFECT.value,
+}
 
 
 def present_text(verdict: str) -> str:
-    """Replace the names that verdicts on stand-ins had up to schema 7."""
+    """Replace the names that verdicts on stand-ins had up to schema 8."""
     for former, present in FORMER_NAMES.items():
         verdict = verdict.replace(former, present)
     return verdict

@@ -34,6 +34,7 @@ _PRIMARY = "Mark a test as announced before the results: BENCHMARK/A/B or a part
 _SMALLEST = "Set the smallest effect size of interest, in the metric's unit."
 _ALPHA = click.FloatRange(0, 1, min_open=True, max_open=True)
 _DIVERGENCE = "Treat a missing or infinite score as a lost pair (invalid) or as the worst score."
+_DETERMINISTIC = "Accept equal scores of this arm in every row; without it they make its tests invalid."
 _OUT = "Write the page to this file.  [default: FILE-verdicts.html in the current folder]"
 NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %")
 
@@ -54,6 +55,7 @@ NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %")
 @click.option("--arm-column", metavar="COLUMN", help="Read the arms from this column, if several are possible.")
 @click.option("--alpha", type=_ALPHA, default=0.05, help="Set the significance level.")
 @click.option("--on-divergence", type=click.Choice(["invalid", "worst"]), default="invalid", help=_DIVERGENCE)
+@click.option("--deterministic", multiple=True, metavar="ARM", help=_DETERMINISTIC)
 @click.option("--table", metavar="NAME", help="Read this table of a DuckDB or SQLite file.")
 @click.option("--out", type=PATH, metavar="FILE.html", help=_OUT)
 @click.option("--page/--no-page", default=True, help="Write an HTML page.")

@@ -45,6 +45,7 @@ class TableQuestion:
         smallest: the smallest effect size of interest, in the metric's unit; without it no verdict is 'no effect'.
         where: column and value of the rows that are read.
         arm_column: the column of the arms, where several could be.
+        deterministic: arms that may have one score in every row, as a dummy baseline.
     """
 
     methods: tuple[str, ...]
@@ -61,6 +62,7 @@ class TableQuestion:
     arm_column: str | None = None
     alpha: float = 0.05
     on_divergence: str = "invalid"
+    deterministic: tuple[str, ...] = ()
 
     @property
     def arms(self) -> tuple[str, ...]:

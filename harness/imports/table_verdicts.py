@@ -17,6 +17,7 @@ from harness.imports.result_files import table_of
 from harness.imports.table_scores import TableQuestion, read_scores
 from harness.judge.comparing import ArmScore, judge_scores, pair_numbers, table_claim, table_designs
 from harness.judge.correction import correction_name
+from harness.judge.design import ClaimDesign
 from harness.judge.rows import VerdictRow
 from harness.vocabulary import Verdict
 
@@ -162,6 +163,7 @@ def verdicts_of(data: Any, question: TableQuestion) -> TableVerdicts:
         on_divergence=question.on_divergence,
     )
     designs = table_designs(claim, question.methods, question.against, scores, _perfect(read.better, read.unit))
+    designs = _with_deterministic(designs, question)
     primary = _announced(question.primary, [design.claim_id for design in designs])
     rows = judge_scores(designs, scores, primary, datetime.now(UTC).replace(tzinfo=None))
     verdicts = tuple(map(_verdict, rows))
@@ -203,8 +205,8 @@ def judge_table(
         by: columns whose values are benchmarks.
         primary: tests that were announced before results, as ``cifar10/adamp/adam`` or a part of it.
         where: column and value of the rows that are read.
-        options: ``pair``, ``scope``, ``better``, ``unit``, ``smallest``, ``arm_column``, ``alpha`` and
-            ``on_divergence``, as :class:`TableQuestion` has them.
+        options: ``pair``, ``scope``, ``better``, ``unit``, ``smallest``, ``arm_column``, ``alpha``,
+            ``on_divergence`` and ``deterministic``, as :class:`TableQuestion` has them.
 
     Raises:
         HarnessError: the table lacks something, or leaves a doubt that an argument can settle.
@@ -214,10 +216,21 @@ def judge_table(
         if name not in valid:
             raise HarnessError(f"unknown option '{name}'; {choices(valid, name)}")
     rows = tuple((str(column), name_of(value)) for column, value in (where or {}).items())
+    options["deterministic"] = _names(options.get("deterministic", ()))
     question = TableQuestion(
         _names(method), _names(against), metric, by=_names(by), primary=_names(primary), where=rows, **options
     )
     return verdicts_of(table, question)
+
+
+def _with_deterministic(designs: Sequence[ClaimDesign], question: TableQuestion) -> list[ClaimDesign]:
+    for arm in question.deterministic:
+        if arm not in question.arms:
+            raise HarnessError(f"--deterministic '{arm}': no compared arm has this name; {choices(question.arms, arm)}")
+    return [
+        replace(design, blocks=tuple(replace(block, deterministic=question.deterministic) for block in design.blocks))
+        for design in designs
+    ]
 
 
 def _names(names: str | Sequence[str]) -> tuple[str, ...]:

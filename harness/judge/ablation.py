@@ -71,6 +71,7 @@ class AblationRow:
     missing: int
     failed: int
     diverged: int
+    least_sd: float = 0.0
 
 
 Measured = tuple[Any, AblationRow]
@@ -136,7 +137,7 @@ def _corrected(rows: Sequence[AblationRow], alpha: float) -> list[AblationRow]:
     """
     adjusted = [float(value) for value in stats.benjamini_hochberg([row.p for row in rows])]
     level = alpha * max(1, sum(p <= alpha for p in adjusted)) / max(1, len(rows))
-    bounds = [stats.paired_t(list(row.differences), level) for row in rows]
+    bounds = [stats.paired_t(row.differences, level, least_sd=row.least_sd) for row in rows]
     return [
         replace(row, adjusted_p=p, adjusted_low=finite(bound.low), adjusted_high=finite(bound.high))
         for row, p, bound in zip(rows, adjusted, bounds, strict=True)
@@ -205,7 +206,9 @@ class _AblatedBenchmark:
     ) -> AblationRow:
         metric, described = self.metric
         setting, alpha = self.plan.settings[self.benchmark], self.suite.model.judge.alpha
-        tested, size = stats.paired_t(measured.values, alpha), stats.effect_size_interval(measured.values, alpha)
+        values, least_sd = measured.values, measured.least_sd
+        tested = stats.paired_t(values, alpha, least_sd=least_sd)
+        size = stats.effect_size_interval(values, alpha, least_sd=least_sd)
         return AblationRow(
             benchmark=self.benchmark,
             effect=effect,
@@ -222,7 +225,8 @@ class _AblatedBenchmark:
             d_z=finite(size.estimate),
             d_z_low=finite(size.low),
             d_z_high=finite(size.high),
-            differences=tuple(measured.values),
+            differences=tuple(values),
+            least_sd=least_sd,
             stand_in=tuple(setting.stand_in),
             stand_in_name=setting.stand_in_name,
             changes=tuple(changes),
@@ -257,6 +261,7 @@ class MeasuredEffect:
     missing: int
     failed: int
     diverged: int
+    least_sd: float = 0.0
 
 
 def effects_of(design: Design) -> Iterator[Effect]:
@@ -285,7 +290,8 @@ def measure(
     sign = 1 if described.better == "higher" else -1
     used = {cell: cells[cell] for cell in effect.weights}
     seeds = sorted({seed for cell in used.values() for seed in cell})
-    values = []
+    values: list[float] = []
+    every: list[float] = []
     for seed in seeds:
         stored = {cell: evidence.get(by_seed.get(seed, "")) for cell, by_seed in used.items()}
         read = {cell: trial.value(metric, described.split) for cell, trial in stored.items() if trial and trial.done}
@@ -293,5 +299,11 @@ def measure(
         environments = {trial.environment for trial in stored.values() if trial is not None}
         if len(scores) == len(used) and len(environments) == 1:
             values.append(sign * sum(weight * scores[cell] for cell, weight in effect.weights.items()))
+            every += scores.values()
     ids = {trial for by_seed in used.values() for trial in by_seed.values()}
-    return MeasuredEffect(values, len(seeds) - len(values), *failures(evidence.get(trial) for trial in ids))
+    weights = list(map(abs, effect.weights.values()))
+    # in the step of the scores, as the differences of two arms are
+    whole = [value / min(weights) for value in values]
+    least_sd = stats.least_sd_of(every, whole, sum(weight**2 for weight in weights))
+    failed = failures(evidence.get(trial) for trial in ids)
+    return MeasuredEffect(values, len(seeds) - len(values), *failed, least_sd)

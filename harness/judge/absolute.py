@@ -1,15 +1,17 @@
 """Absolute claims: is the metric equivalent to the published value? TOST, at the paper's setting only."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness import stats
 from harness.judge import fairness
+from harness.judge.correction import CorrectedFamily
 from harness.judge.design import ClaimDesign, DesignBlock, Stop
 from harness.judge.evidence import Evidence, failures, trials_in_words
-from harness.judge.pairs import mean_of, sample_sd
+from harness.judge.pairs import constant, mean_of, one_score, sample_sd
 from harness.judge.tests import FEWEST
+from harness.judge.units import Bound
 from harness.judge.verdicts import decide_absolute
 from harness.vocabulary import Verdict
 
@@ -24,6 +26,7 @@ class ExaminedValue:
     margin: float
     margin_from: str
     p: float | None
+    p_outside: float
     low: float
     high: float
     stopped: Stop | None
@@ -37,14 +40,19 @@ class ExaminedValue:
         mean = mean_of(self.scores)
         return math.nan if mean is None else mean - self.target
 
-    def verdict(self, adjusted: Mapping[str, float], alpha: float) -> Verdict:
+    @property
+    def p_smaller(self) -> dict[Bound, float]:
+        """p of "outside the margin", for the family's correction; empty without a test."""
+        return {} if self.p is None else {(self.block.contrast, self.margin, False): self.p_outside}
+
+    def verdict(self, family: CorrectedFamily, alpha: float) -> Verdict:
         """The verdict of this benchmark, with the adjusted p of its test."""
         if self.stopped is not None or self.p is None:
             return self.stopped.verdict if self.stopped else Verdict.INVALID
         if len(self.scores) < FEWEST:
             return Verdict.INCONCLUSIVE
-        adjusted_p = adjusted.get(self.block.contrast, 1.0)
-        return decide_absolute(self.p, self.low, self.high, self.margin, adjusted_p, alpha)
+        adjusted_p = family.adjusted.get(self.block.contrast, 1.0)
+        return decide_absolute(adjusted_p, family.smaller_of(self.p_smaller), alpha)
 
 
 def last_digit(value: float) -> float:
@@ -65,7 +73,7 @@ def examine_value(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -
     failed += sum(trial.unscored(block.metric, block.split) is not None for trial in trials.values())
     margin, origin = _margin(design.estimand.margin, target, list(scores.values()))
     interval = stats.paired_t([value - target for value in scores.values()], alpha)
-    stopped = _stop_of(design, block, list(scores.values()), failed, diverged)
+    stopped = _stop_of(design, block, scores, failed, diverged)
     return ExaminedValue(
         block,
         target,
@@ -73,6 +81,7 @@ def examine_value(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -
         margin,
         origin,
         p=None if stopped else stats.equivalence(list(scores.values()), target, margin, alpha).p,
+        p_outside=_outside([value - target for value in scores.values()], margin),
         low=interval.low,
         high=interval.high,
         stopped=stopped,
@@ -80,6 +89,12 @@ def examine_value(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -
         failed=failed,
         diverged=diverged,
     )
+
+
+def _outside(distances: Sequence[float], margin: float) -> float:
+    """Two-sided p of "the mean lies outside the margin"."""
+    sides = ([sign * distance - margin for distance in distances] for sign in (1, -1))
+    return min(1.0, 2 * min(stats.non_inferiority(side, 0.0).p for side in sides))
 
 
 def _margin(stated: float | None, target: float, scores: list[float]) -> tuple[float, str]:
@@ -92,7 +107,9 @@ def _margin(stated: float | None, target: float, scores: list[float]) -> tuple[f
     return (spread, "two sd of these seeds") if spread > fixed else (fixed, "five units of the last printed digit")
 
 
-def _stop_of(design: ClaimDesign, block: DesignBlock, scores: list[float], failed: int, diverged: int) -> Stop | None:
+def _stop_of(
+    design: ClaimDesign, block: DesignBlock, scores: Mapping[int, float], failed: int, diverged: int
+) -> Stop | None:
     planned = len(block.cells.get(block.chain[0], {}))
     if design.is_stand_in:
         return Stop(Verdict.NOT_COMPARABLE, "a published value cannot be compared on a stand-in")
@@ -105,6 +122,8 @@ def _stop_of(design: ClaimDesign, block: DesignBlock, scores: list[float], faile
         return Stop(Verdict.INVALID, f"{trials_in_words(diverged)} diverged")
     if failed > design.rules.tolerated_failures * planned:
         return Stop(Verdict.INVALID, f"{failed} of {trials_in_words(planned)} failed")
-    if fairness.in_percent(block) and fairness.are_shares(scores):
+    if fairness.in_percent(block) and fairness.are_shares(list(scores.values())):
         return Stop(Verdict.INVALID, f"{block.metric} is in percent (0 to 100), and every score lies in [0, 1]")
+    if constant(scores) and block.chain[0] not in block.deterministic:
+        return Stop(Verdict.INVALID, one_score(block, block.chain[0], scores))
     return None if scores else Stop(Verdict.NOT_RUN, f"no trials of {block.benchmark} are stored")

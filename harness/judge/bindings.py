@@ -102,6 +102,8 @@ class DesignBuilder:
         """Keep near-certain claims out of the correction of score claims."""
         if self.binding.check is not None:
             return "identity"
+        if question.mode == "absolute":
+            return "absolute"
         if question.kind == "mechanism":
             return "mechanism"
         if question.kind == "intervention":
@@ -227,9 +229,15 @@ class DesignBuilder:
             unequal=unequal,
             invalid=unpaired or invalid,
             stated=stated,
+            deterministic=tuple(arm for arm in needed if self._deterministic(arm, metric)),
             # equal for benchmarks whose trials are the same
             place=f"{base.served_by} {sorted(overrides.items())}" if overrides else base.served_by,
         )
+
+    def _deterministic(self, arm: str, metric: Metric | None) -> bool:
+        """True if an arm may give one score at every seed; what a mechanism's diagnostic measures may be exact."""
+        arms = {**self.suite.model.arms, **self.plan.arms}
+        return metric is None or metric.deterministic or (arm in arms and arms[arm].deterministic)
 
     def _fairness(
         self, cells: Cells, chain: tuple[str, ...], own_baselines: tuple[str, ...]

@@ -13,7 +13,8 @@ STRICTEST_FIRST: tuple[Family, ...] = get_args(Family)
 def name_comparisons(designs: Sequence[ClaimDesign]) -> list[ClaimDesign]:
     """Name equal tests alike and fill in the members of each family.
 
-    A claim has one test, under scope ``each`` one by benchmark. A shared test belongs to the strictest family.
+    A claim has one test, under scope ``each`` one by benchmark. A shared test belongs to the strictest family;
+    the other tests of its claims stay in theirs.
     """
     names: dict[Any, str] = {}
     claims: dict[str, list[str]] = {}
@@ -55,10 +56,12 @@ def _with_family(
     if not place.contrast:
         return design
     contrasts = dict.fromkeys(block.contrast for block in design.blocks)
-    family = next(name for name, tests in members.items() if not contrasts.keys().isdisjoint(tests))
+    families = {contrast: name for name, tests in members.items() for contrast in tests if contrast in contrasts}
+    family = place.family if place.family in families.values() else families[place.contrast]
+    blocks = tuple(replace(block, family=families[block.contrast]) for block in design.blocks)
     sharing = tuple(dict.fromkeys(claim for name in contrasts for claim in claims[name]))
     place = replace(place, family=family, contrast_claims=sharing, members=members[family])
-    return replace(design, multiplicity=place)
+    return replace(design, blocks=blocks, multiplicity=place)
 
 
 def _texts(design: ClaimDesign, tests: int) -> list[str]:
@@ -97,6 +100,7 @@ def _test_key(design: ClaimDesign, blocks: tuple[DesignBlock, ...]) -> tuple[Any
         estimand.margin if no_worse or absolute else None,
         estimand.target if absolute else None,
         pairing.log_ratio,
+        pairing.on_divergence,
         question.order,
         estimand.direction if directed else None,
         question.domains,

@@ -1,17 +1,17 @@
 """Corrections for several tests: Holm in the primary family, else Benjamini–Hochberg."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from harness import stats
 from harness.judge.design import Family
-from harness.judge.units import Bound, Unit
+from harness.judge.units import Bound
 
 K = TypeVar("K")
 
-CORRECTED: tuple[Family, ...] = ("primary", "secondary", "own", "mechanism", "intervention", "ablation")
+CORRECTED: tuple[Family, ...] = ("primary", "secondary", "absolute", "own", "mechanism", "intervention", "ablation")
 """Families that are corrected, each for itself."""
 
 
@@ -19,14 +19,19 @@ CORRECTED: tuple[Family, ...] = ("primary", "secondary", "own", "mechanism", "in
 class CorrectedFamily:
     """p and adjusted p of a family's tests; ``bounds`` and ``smaller``: those of "smaller than the SESOI"."""
 
+    name: str = ""
     p: Mapping[str, float | None] = field(default_factory=dict)
     adjusted: Mapping[str, float] = field(default_factory=dict)
     bounds: Mapping[Bound, float | None] = field(default_factory=dict)
     smaller: Mapping[Bound, float] = field(default_factory=dict)
 
-    def smaller_of(self, unit: Unit) -> float:
+    def smaller_of(self, bounds: Iterable[Bound]) -> float:
         """Adjusted p of "smaller than the SESOI", 1 without a test."""
-        return min((self.smaller.get(bound, 1.0) for bound in unit.p_smaller), default=1.0)
+        return min((self.smaller.get(bound, 1.0) for bound in bounds), default=1.0)
+
+
+Families = Mapping[str, CorrectedFamily]
+"""The family of each test."""
 
 
 def corrected(family: str, p: Mapping[str, float | None], bounds: Mapping[Bound, float | None]) -> CorrectedFamily:
@@ -34,7 +39,7 @@ def corrected(family: str, p: Mapping[str, float | None], bounds: Mapping[Bound,
     requested = {bound[0] for bound in bounds}
     silent: dict[Bound, float | None] = {(name, None, False): None for name in p if name not in requested}
     bounds = {**bounds, **silent}
-    return CorrectedFamily(p, adjust(family, p), bounds, adjust(family, bounds))
+    return CorrectedFamily(family, p, adjust(family, p), bounds, adjust(family, bounds))
 
 
 def correction_name(family: str) -> str:

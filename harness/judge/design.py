@@ -11,7 +11,9 @@ from harness.suite.models import MechanismCheck
 from harness.vocabulary import Protocol, Verdict
 
 Mode = Literal["difference", "absolute", "check", "none"]
-Family = Literal["primary", "secondary", "own", "mechanism", "intervention", "ablation", "exploratory", "identity"]
+Family = Literal[
+    "primary", "secondary", "absolute", "own", "mechanism", "intervention", "ablation", "exploratory", "identity"
+]
 
 PREFIX = 16
 """Digits of a trial_id in a stored design; ``verdict_trials`` has the whole ids."""
@@ -66,9 +68,10 @@ class DesignBlock:
         trivial: score of the dummy baseline, where trials do not report it.
         place: names the stand-in that serves the benchmark.
         unequal: differences of the deciding arms beyond the claim; ``invalid`` forbids their comparison.
-        contrast: id of the test, where each benchmark has one.
+        contrast: id of the test, where each benchmark has one; ``family`` corrects it (None: the claim's).
         named: the stand-in in a few words.
         stated: a warning about numbers that others reported; empty for our trials.
+        deterministic: arms that may give one score at every seed.
     """
 
     benchmark: str
@@ -98,6 +101,8 @@ class DesignBlock:
     place: str = ""
     named: str = ""
     stated: str = ""
+    deterministic: tuple[str, ...] = ()
+    family: Family | None = None
 
     @property
     def comparisons(self) -> tuple[tuple[str, str], ...]:
@@ -186,7 +191,9 @@ class StatisticalRules:
 
 @dataclass(frozen=True, slots=True)
 class Multiplicity:
-    """The family of a claim's tests: ``members`` are its tests, ``contrast`` the claim's.
+    """The family of a claim: ``members`` are its tests, ``contrast`` the claim's first.
+
+    A test that a stricter family shares is corrected there (:meth:`ClaimDesign.family_of`).
 
     ``contrast_claims`` share a test with this claim. Near-certain claims (mechanisms, interventions, ablations) have
     separate families: they would loosen the correction of the score claims.
@@ -217,6 +224,11 @@ class ClaimDesign:
     @property
     def claim_id(self) -> str:
         return self.question.claim_id
+
+    def family_of(self, contrast: str) -> Family:
+        """The family that corrects one of the claim's tests."""
+        own = (block.family for block in self.blocks if block.contrast == contrast)
+        return next(filter(None, own), self.multiplicity.family)
 
     @property
     def is_stand_in(self) -> bool:

@@ -1,7 +1,7 @@
 """The record of a verdict: its design and the results computed from it.
 
-``verdicts.design`` holds it as JSON, since version 1 field by field. :mod:`harness.judge.former_details` reads
-version 0.
+``verdicts.design`` holds it as JSON, since version 1 field by field; version 2 has families of tests.
+:mod:`harness.judge.former_details` reads version 0.
 """
 
 import math
@@ -16,7 +16,7 @@ from harness.judge.design import PREFIX, ClaimDesign, DesignBlock
 from harness.judge.mechanism import Mechanism, MechanismReading
 from harness.vocabulary import present_text
 
-VERSION = 1
+VERSION = 2
 
 HyperParameter = str | int | float | bool
 Registration = Mapping[str, Any]
@@ -153,6 +153,7 @@ class FamilyTest:
     """The deciding test, and its family's uncorrected p."""
 
     contrast: str
+    family: str = ""
     correction: str
     p: Mapping[str, float | None] = field(default_factory=dict)
     bounds: tuple[FamilyBound, ...] = ()
@@ -254,6 +255,7 @@ class VerdictDetail(ClaimDesign):
         registered: sha256 of the values that must not change once results exist.
         reason: of a verdict without a test, or of the deciding benchmark.
         per_benchmark: every comparison that decides; ``shown`` the others.
+        other_families: of the claim's tests that do not decide.
         two_way: of a verdict that rests on one comparison.
         look: pairs of this interim analysis; None where trials are still to come.
         look_sizes: pairs at every interim analysis so far.
@@ -267,6 +269,7 @@ class VerdictDetail(ClaimDesign):
     reason: str | None = None
     numbers: Numbers = Numbers()
     test: FamilyTest | None = None
+    other_families: tuple[FamilyTest, ...] = ()
     effect: EffectSize | None = None
     per_benchmark: tuple[MeasuredComparison, ...] = ()
     shown: tuple[MeasuredComparison, ...] = ()

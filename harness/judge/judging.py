@@ -12,7 +12,7 @@ import numpy as np
 from harness.judge.absolute import ExaminedValue, examine_value
 from harness.judge.bindings import claim_designs
 from harness.judge.checks import checks_of
-from harness.judge.correction import CORRECTED, CorrectedFamily, corrected
+from harness.judge.correction import CORRECTED, CorrectedFamily, Families, corrected
 from harness.judge.design import ClaimDesign, Stop
 from harness.judge.detail import CheckResult
 from harness.judge.evidence import Evidence, read_evidence, trials_in_words
@@ -133,8 +133,7 @@ def judge_designs(
     families = corrected_families(claims)
     rows = []
     for claim in claims:
-        family = families.get(claim.design.multiplicity.family, CorrectedFamily())
-        rows.append((claim, verdict_row(claim, evidence, checks.get(claim.design.claim_id), family, judged_at)))
+        rows.append((claim, verdict_row(claim, evidence, checks.get(claim.design.claim_id), families, judged_at)))
     return rows
 
 
@@ -162,33 +161,34 @@ def _examined(design: ClaimDesign, evidence: Evidence) -> ExaminedClaim:
 
 
 def corrected_families(claims: Sequence[ExaminedClaim]) -> dict[str, CorrectedFamily]:
-    """Every family's tests after its correction."""
+    """The family of every test, after its correction."""
     families: dict[str, CorrectedFamily] = {}
     for name in CORRECTED:
         p: dict[str, float | None] = {}
         bounds: dict[Bound, float | None] = {}
         for claim in claims:
-            if claim.design.multiplicity.family == name:
-                p |= {member: None for member in claim.design.multiplicity.members if member not in p}
-                p |= {contrast: value for contrast, value in claim.p.items() if p.get(contrast) is None}
-                for unit in claim.units:
-                    bounds |= unit.p_smaller
-        families[name] = corrected(name, p, bounds)
+            design, place = claim.design, claim.design.multiplicity
+            p |= {member: None for member in place.members if place.family == name and member not in p}
+            here = {contrast: value for contrast, value in claim.p.items() if design.family_of(contrast) == name}
+            p |= {contrast: value for contrast, value in here.items() if p.get(contrast) is None}
+            for tested in (*(unit.p_smaller for unit in claim.units), *(value.p_smaller for value in claim.values)):
+                bounds |= {bound: value for bound, value in tested.items() if bound[0] in here}
+        families |= dict.fromkeys(p, corrected(name, p, bounds))
     return families
 
 
 def verdict_row(
-    claim: ExaminedClaim, evidence: Evidence, check: CheckResult | None, family: CorrectedFamily, judged_at: datetime
+    claim: ExaminedClaim, evidence: Evidence, check: CheckResult | None, families: Families, judged_at: datetime
 ) -> VerdictRow:
-    """The verdict of one claim after its family's correction."""
+    """The verdict of one claim after its families' corrections."""
     try:
-        return _row(claim, evidence, check, family, judged_at)
+        return _row(claim, evidence, check, families, judged_at)
     except Exception as error:
         return empty_row(claim.design, judged_at, *undecidable(error))
 
 
 def _row(
-    claim: ExaminedClaim, evidence: Evidence, check: CheckResult | None, family: CorrectedFamily, judged_at: datetime
+    claim: ExaminedClaim, evidence: Evidence, check: CheckResult | None, families: Families, judged_at: datetime
 ) -> VerdictRow:
     design = claim.design
     if design.stopped is not None:
@@ -196,8 +196,8 @@ def _row(
     if design.question.mode == "check":
         return identity_row(design, check, judged_at)
     if design.question.mode == "absolute":
-        return absolute_row(design, claim.values, family, judged_at)
-    row = difference_row(design, claim.units, evidence, family, judged_at)
+        return absolute_row(design, claim.values, families, judged_at)
+    row = difference_row(design, claim.units, evidence, families, judged_at)
     return replace(row, detail=replace(row.detail, warnings=_warnings(design, claim.units)))
 
 
@@ -253,7 +253,7 @@ def record_judgement(record: Callable[[Event], None], suite: str, scale: str, ju
 
 
 def _warnings(design: ClaimDesign, units: Sequence[Unit]) -> tuple[str, ...]:
-    """Sentences on constant scores, failed trials, and judging as not worse."""
+    """Sentences on failed trials, and judging as not worse."""
     blocks = [examined for unit in units for examined in unit.blocks]
     message = [text for examined in blocks for text in _of_block(examined)]
     estimand = design.estimand
@@ -268,14 +268,7 @@ def _of_block(examined: ExaminedBlock) -> Iterator[str]:
     block = examined.block
     if block.stated:
         yield block.stated
-    for (upper, lower), pairs in zip(block.comparisons, examined.pairs, strict=True):
-        for arm, scores in ((upper, pairs.method), (lower, pairs.baseline)):
-            if len(scores) >= 3 and len(set(scores.values())) == 1:
-                value = next(iter(scores.values()))
-                yield (
-                    f"{arm} gives {block.metric} {value:g} at each of {len(scores)} seeds of {block.benchmark}: "
-                    "does it use its seed?"
-                )
+    for pairs in examined.pairs:
         yield from _failed(pairs)
 
 

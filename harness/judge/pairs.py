@@ -27,7 +27,7 @@ class Pairs:
 
     ``differences`` are positive in the claimed direction, ±inf where a diverged arm lost its pair. ``missing`` seeds
     lack a result or diverged on both sides; ``failed`` and ``diverged`` count trials; ``mismatched`` seeds ran in two
-    environment classes. ``lost`` holds pairs with a failed trial as ±inf.
+    environment classes. ``lost`` holds pairs with a failed trial as ±inf. ``least_sd``: what rounding alone gives.
     """
 
     differences: Mapping[int, float]
@@ -40,6 +40,7 @@ class Pairs:
     mismatched: int
     lost: Mapping[int, float] = field(default_factory=dict)
     arms: tuple[ArmFailures, ...] = ()
+    least_sd: float = 0.0
 
     @property
     def values(self) -> list[float]:
@@ -93,7 +94,26 @@ def pair(pairing: Pairing, block: DesignBlock, upper: str, lower: str, evidence:
         mismatched,
         lost,
         counted,
+        _least_sd(pairing, differences, method, baseline),
     )
+
+
+def _least_sd(
+    pairing: Pairing, differences: Mapping[int, float], method: Mapping[int, float], baseline: Mapping[int, float]
+) -> float:
+    """sd that rounding alone gives a pair; 0 between two constant arms, whose difference is exact."""
+    if constant(method) and constant(baseline):
+        return 0.0
+    scores = [*method.values(), *baseline.values()]
+    if pairing.log_ratio:
+        scores = [math.log(score) for score in scores if score > 0]
+    finite = [value for value in differences.values() if math.isfinite(value)]
+    return stats.least_sd_of(scores, finite, 4 if len(pairing.own_baselines) == 2 else 2)
+
+
+def constant(scores: Mapping[int, float]) -> bool:
+    """True if three or more seeds have one score."""
+    return len(scores) >= 3 and len(set(scores.values())) == 1
 
 
 def _failed(block: DesignBlock, trial: StoredTrial) -> bool:
@@ -136,6 +156,15 @@ def _difference(pairing: Pairing, direction: int, scores: list[float]) -> float 
     else:
         change = upper - lower - ((own[0] - own[1]) if own else 0.0)
     return None if math.isnan(change) else direction * change
+
+
+def one_score(block: DesignBlock, arm: str, scores: Mapping[int, float]) -> str:
+    """The reason that constant scores forbid a verdict."""
+    value = next(iter(scores.values()))
+    return (
+        f"{arm} gives {block.metric} {value:g} at each of {len(scores)} seeds of {block.benchmark}: does it use its "
+        "seed? Declare the arm or the metric 'deterministic' if it has none"
+    )
 
 
 def seed_differences(upper: Mapping[int, float], lower: Mapping[int, float]) -> dict[int, float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness import stats
 from harness.judge.absolute import ExaminedValue
-from harness.judge.correction import CorrectedFamily, correction_name, needed_p
+from harness.judge.correction import CorrectedFamily, Families, correction_name, needed_p
 from harness.judge.design import ClaimDesign, DesignBlock
 from harness.judge.detail import (
     CheckResult,
@@ -30,6 +30,8 @@ from harness.judge.units import ExaminedBlock, Unit
 from harness.judge.verdicts import decide, least_favourable
 from harness.suite.models import REPORTED
 from harness.vocabulary import Protocol, Verdict
+
+UNCORRECTED = CorrectedFamily()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,12 +124,13 @@ def identity_row(design: ClaimDesign, check: CheckResult | None, judged_at: date
 
 
 def difference_row(
-    design: ClaimDesign, units: Sequence[Unit], evidence: Evidence, family: CorrectedFamily, judged_at: datetime
+    design: ClaimDesign, units: Sequence[Unit], evidence: Evidence, families: Families, judged_at: datetime
 ) -> VerdictRow:
     """The verdict of a claim about differences."""
-    words = [verdict_of(design, unit, family) for unit in units]
-    at = _deciding(units, words, family)
+    words = [verdict_of(design, unit, families.get(unit.contrast, UNCORRECTED)) for unit in units]
+    at = _deciding(units, words, families)
     unit, word, reading = units[at], words[at], units[at].reading
+    family = families.get(unit.contrast, UNCORRECTED)
     row = empty_row(design, judged_at, word, unit.stopped.reason if unit.stopped else _why(design, units, words))
     if reading is not None and (unit.stopped is None or unit.stopped.verdict == Verdict.INACTIVE):
         estimate = None if math.isnan(reading.estimate) else reading.estimate
@@ -141,7 +144,8 @@ def difference_row(
     detail = replace(
         row.detail,
         numbers=_numbers(design, unit),
-        test=_family_test(design, unit.contrast, family),
+        test=_family_test(unit.contrast, family),
+        other_families=_other_families(unit.contrast, [each.contrast for each in units], families),
         effect=_effect(design, unit, family),
         per_benchmark=tuple(entries),
         shown=tuple(entry for examined in blocks for entry in _shown(design, examined, evidence)),
@@ -152,12 +156,13 @@ def difference_row(
 
 
 def absolute_row(
-    design: ClaimDesign, values: Sequence[ExaminedValue], family: CorrectedFamily, judged_at: datetime
+    design: ClaimDesign, values: Sequence[ExaminedValue], families: Families, judged_at: datetime
 ) -> VerdictRow:
     """The verdict of a claim about a value: the least favourable benchmark decides."""
-    words = [each.verdict(family.adjusted, design.rules.alpha) for each in values]
+    words = [each.verdict(families.get(each.block.contrast, UNCORRECTED), design.rules.alpha) for each in values]
     at = least_favourable(words)
     value, word = values[at], words[at]
+    family = families.get(value.block.contrast, UNCORRECTED)
     row = empty_row(design, judged_at, word, value.stopped.reason if value.stopped else None)
     if value.scores:
         row = replace(row, n=len(value.scores))
@@ -188,29 +193,40 @@ def absolute_row(
         equivalence_margin=value.margin,
         margin_from=value.margin_from,
     )
-    test = _family_test(design, value.block.contrast, family)
+    test = _family_test(value.block.contrast, family)
     return replace(row, detail=replace(row.detail, numbers=numbers, test=test, per_benchmark=tuple(entries)))
 
 
-def _family_test(design: ClaimDesign, contrast: str, family: CorrectedFamily) -> FamilyTest:
+def _family_test(contrast: str, family: CorrectedFamily) -> FamilyTest:
     p = {name: finite(value) for name, value in family.p.items()}
     bounds = tuple((*bound, value) for bound, value in family.bounds.items())
-    return FamilyTest(contrast=contrast, correction=correction_name(design.multiplicity.family), p=p, bounds=bounds)
+    return FamilyTest(
+        contrast=contrast, family=family.name, correction=correction_name(family.name), p=p, bounds=bounds
+    )
+
+
+def _other_families(contrast: str, tests: Sequence[str], families: Families) -> tuple[FamilyTest, ...]:
+    """The first test of each family that does not decide."""
+    others = {families[name].name: name for name in reversed(tests) if name in families}
+    deciding = families.get(contrast, UNCORRECTED).name
+    return tuple(_family_test(name, families[name]) for family, name in others.items() if family != deciding)
 
 
 def verdict_of(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> str:
     """The verdict of one test of a claim."""
     if unit.stopped is not None or unit.reading is None:
         return unit.stopped.verdict if unit.stopped else Verdict.INVALID
-    adjusted_p, smaller = family.adjusted[unit.contrast], family.smaller_of(unit)
+    adjusted_p, smaller = family.adjusted[unit.contrast], family.smaller_of(unit.p_smaller)
     return decide(unit.reading, adjusted_p, unit.criteria(design), smaller)
 
 
-def _deciding(units: Sequence[Unit], words: list[str], family: CorrectedFamily) -> int:
+def _deciding(units: Sequence[Unit], words: list[str], families: Families) -> int:
     """The least favourable unit; among equals that with the weakest evidence."""
     worst = words[least_favourable(words)]
     same = [i for i, word in enumerate(words) if word == worst]
-    return max(same, key=lambda i: family.adjusted.get(units[i].contrast, 1.0) if units[i].p is not None else 2.0)
+    tested = [(families.get(unit.contrast, UNCORRECTED), unit) for unit in units]
+    weak = [2.0 if unit.p is None else family.adjusted.get(unit.contrast, 1.0) for family, unit in tested]
+    return max(same, key=lambda i: weak[i])
 
 
 def _why(design: ClaimDesign, units: Sequence[Unit], words: list[str]) -> str | None:
@@ -236,7 +252,7 @@ def _stopping_rule(design: ClaimDesign, unit: Unit) -> str | None:
 def _level(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> float:
     if unit.contrast not in family.p:
         return design.rules.alpha
-    return needed_p(design.multiplicity.family, family.p, unit.contrast, design.rules.alpha)
+    return needed_p(family.name, family.p, unit.contrast, design.rules.alpha)
 
 
 def _numbers(design: ClaimDesign, unit: Unit) -> Numbers:
@@ -268,15 +284,15 @@ def _effect(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> EffectS
 
 def _strength(pairs: Pairs) -> float:
     """The weakest comparison decides; one with a lost pair is the weakest."""
-    effect = stats.hedges_d(pairs.values)
+    effect = stats.hedges_d(pairs.values, least_sd=pairs.least_sd)
     return -math.inf if math.isnan(effect) else effect
 
 
 def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: float) -> EffectSize:
-    values, alpha = pairs.values, design.rules.alpha
+    values, alpha, least_sd = pairs.values, design.rules.alpha, pairs.least_sd
     fixed = len(values) >= 5 and not design.rules.sequential
-    boot = stats.studentised_bootstrap(values, alpha) if fixed else None
-    effect = _effect_size(design, values)
+    boot = stats.studentised_bootstrap(values, alpha, least_sd=least_sd) if fixed else None
+    effect = _effect_size(design, values, least_sd)
     # the interval's end nearest to zero: the measured effect itself is too large wherever it was worth telling
     nearest = max(effect.low, -effect.high)
     sure = nearest > 0 and not design.rules.sequential
@@ -285,7 +301,7 @@ def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: f
         d_z_low=finite(effect.low),
         d_z_high=finite(effect.high),
         level=level,
-        mde=finite(stats.minimum_detectable_effect(values, level)),
+        mde=finite(stats.minimum_detectable_effect(values, level, least_sd=least_sd)),
         seeds_needed=stats.seeds_for_power(nearest, 1.0, level, maximum=100_000) if sure else None,
         seeds_won=stats.seeds_won(values)[0],
         sign_flip_p=stats.sign_flip_p(values),
@@ -295,14 +311,14 @@ def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: f
     )
 
 
-def _effect_size(design: ClaimDesign, values: list[float]) -> stats.Interval:
+def _effect_size(design: ClaimDesign, values: list[float], least_sd: float) -> stats.Interval:
     """d_z with its exact interval; with added seeds at α over the number of interim analyses."""
     rule, alpha = design.rules.stopping, design.rules.alpha
     if rule is None:
-        return stats.effect_size_interval(values, alpha)
+        return stats.effect_size_interval(values, alpha, least_sd=least_sd)
     if rule.cap is None or not rule.after(len(values)).capped:
-        return stats.Interval(stats.hedges_d(values), -math.inf, math.inf, len(values))
-    return stats.effect_size_interval(values, alpha / int(rule.looks(rule.cap).sum()))
+        return stats.Interval(stats.hedges_d(values, least_sd=least_sd), -math.inf, math.inf, len(values))
+    return stats.effect_size_interval(values, alpha / int(rule.looks(rule.cap).sum()), least_sd=least_sd)
 
 
 def _reduction(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs) -> float | None:
@@ -334,7 +350,7 @@ def _entries(design: ClaimDesign, unit: Unit, label: str) -> list[MeasuredCompar
 
 def _entry(design: ClaimDesign, block: DesignBlock, arms: tuple[str, str], pairs: Pairs) -> MeasuredComparison:
     rules = design.rules
-    tested = inference(tuple(pairs.values), rules.stopping, rules.alpha)
+    tested = inference(tuple(pairs.values), rules.stopping, rules.alpha, pairs.least_sd)
     return MeasuredComparison(
         benchmark=block.benchmark,
         arm=arms[0],

@@ -40,6 +40,7 @@ class OpenComparison:
     next_seed: int
     seconds: float
     p: float
+    least_sd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +129,9 @@ def pending_of(designs: Sequence[ClaimDesign], evidence: Evidence, cap: int) -> 
         for unit in claim.units if design.question.domains is None else ():  # seeds make no more domains
             if unit.contrast in pending or unit.stopped is not None or unit.reading is None:
                 continue
-            family, criteria = families[design.multiplicity.family], unit.criteria(design)
+            family, criteria = families[unit.contrast], unit.criteria(design)
             adjusted_p = family.adjusted[unit.contrast]
-            if resolved(unit.reading, adjusted_p, criteria, family.smaller_of(unit)):
+            if resolved(unit.reading, adjusted_p, criteria, family.smaller_of(unit.p_smaller)):
                 continue
             possible = [_open_comparison(design, examined, evidence) for examined in unit.blocks if examined.runs]
             comparisons = tuple(comparison for comparison in possible if comparison.next_seed < cap)
@@ -140,7 +141,7 @@ def pending_of(designs: Sequence[ClaimDesign], evidence: Evidence, cap: int) -> 
                     unit.contrast,
                     unit.reading.n,
                     adjusted_p,
-                    threshold=needed_p(design.multiplicity.family, family.p, unit.contrast, criteria.alpha),
+                    threshold=needed_p(family.name, family.p, unit.contrast, criteria.alpha),
                     comparisons=comparisons,
                     criteria=criteria,
                     stopping=_stopping(design),
@@ -162,10 +163,12 @@ def _open_comparison(design: ClaimDesign, examined: ExaminedBlock, evidence: Evi
     following = next(seed for seed in count() if any(seed not in cell for cell in cells))
     stored = ([evidence[trial].seconds for trial in cell.values() if trial in evidence] for cell in cells)
     seconds = sum(median(existing) if (existing := [time for time in times if time]) else 1.0 for times in stored)
-    values = [tuple(pairs.values) for pairs in examined.pairs]
-    weakest = min(values, key=lambda each: (len(each), sum(each) / len(each) if each else 0.0)) if values else ()
-    p = Paired(weakest, _stopping(design)).p if weakest else 1.0
-    return OpenComparison(block.benchmark, arms, weakest, following, seconds, p)
+    values = [(tuple(pairs.values), pairs.least_sd) for pairs in examined.pairs]
+    weakest, least_sd = min(
+        values, key=lambda each: (len(each[0]), sum(each[0]) / max(1, len(each[0]))), default=((), 0.0)
+    )
+    p = Paired(weakest, _stopping(design), least_sd).p if weakest else 1.0
+    return OpenComparison(block.benchmark, arms, weakest, following, seconds, p, least_sd)
 
 
 def next_seeds(pending: Sequence[Pending], at_most: int = 1) -> list[AddedSeeds]:
@@ -202,7 +205,7 @@ def resolution_rate(pending: Pending, comparison: OpenComparison) -> float:
     from scipy import special
 
     future = np.arange(n + 1, cap + 1)
-    mean, sd = float(values.mean()) + (pending.margin or 0.0), float(values.std(ddof=1))
+    mean, sd = float(values.mean()) + (pending.margin or 0.0), max(float(values.std(ddof=1)), comparison.least_sd)
     truths = mean + special.stdtrit(n - 1, np.array(QUANTILES))[:, None] * sd / math.sqrt(n)
     means = (n * mean + (future - n) * truths) / future
     squares = (future - 1) * sd**2

@@ -104,7 +104,8 @@ def simulate(
     designs: Sequence[ClaimDesign], noise: SimulatedNoise, repeats: int, *, seed: int = 0, cap: int | None = None
 ) -> FalseWords:
     """Judge drawn scores; ``cap``: maximum seeds, added from ``seeds.min`` on (None: the plan's at once)."""
-    requested = [_bare(design) for design in designs if design.question.mode == "difference" and design.stopped is None]
+    judged = [design for design in designs if design.question.mode == "difference" and design.stopped is None]
+    requested = [_bare(design, noise) for design in judged]
     result = FalseWords()
     for repeat in range(repeats):
         evidence = _evidence(requested, noise, np.random.default_rng([seed, repeat]))
@@ -113,9 +114,18 @@ def simulate(
     return result
 
 
-def _bare(design: ClaimDesign) -> ClaimDesign:
+def _bare(design: ClaimDesign, noise: SimulatedNoise) -> ClaimDesign:
     blocks = tuple(
-        replace(block, competent=None, trivial=None, teacher=None, teacher_trials=(), invalid=None)
+        replace(
+            block,
+            competent=None,
+            trivial=None,
+            teacher=None,
+            teacher_trials=(),
+            invalid=None,
+            # only the first arm of the skewed law varies
+            deterministic=block.chain if noise.law == "skewed" else block.deterministic,
+        )
         for block in design.blocks
     )
     return replace(design, gates=(), blocks=blocks)
@@ -179,9 +189,9 @@ def _count(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial], 
     wrong: set[str] = set()
     seen: set[str] = set()
     for claim in claims:
-        family = claim.design.multiplicity.family
         for unit in claim.units:
-            word = verdict_of(claim.design, unit, families[family])
+            family = claim.design.family_of(unit.contrast)
+            word = verdict_of(claim.design, unit, families[unit.contrast])
             against = Verdict.of(word).tone == Verdict.CONTRADICTED.tone
             # "not worse" is true where there is no difference
             if Verdict.of(word).decisive and (against or claim.design.question.scope != "no_worse"):

@@ -60,6 +60,10 @@ class Test(ABC):
     def p_smaller(self, m: float) -> float:
         """One-sided p of "the effect is smaller than m"; 1 where only signs were tested."""
 
+    def p_loss(self, alpha: float) -> float:
+        """Two-sided p of "below zero" of a test of "not worse"; 1 if the signs do not support it."""
+        return 1.0
+
     @abstractmethod
     def fragile(self, alpha: float) -> bool:
         """True if the sign-flip test does not support the rejection."""
@@ -71,15 +75,18 @@ class Paired(Test):
     Fixed number of seeds: paired t. With a ``rule`` seeds are added: evidence and interval are valid at every interim
     analysis up to the maximum, and the interval only shrinks. With an infinite difference (a diverged arm lost its
     pair) only signs count: the exact sign-flip test, or with a rule the Beta(1, 1) mixture for the signs. The
-    estimate is the mean difference, or the median where a pair was lost. Below three pairs p is 1.
+    estimate is the mean difference, or the median where a pair was lost. Below three pairs p is 1. ``least_sd`` is the
+    sd that rounding alone gives a pair.
     """
 
-    def __init__(self, values: tuple[float, ...], rule: stats.SequentialRule | None = None) -> None:
-        self.values, self.rule = values, rule
+    def __init__(
+        self, values: tuple[float, ...], rule: stats.SequentialRule | None = None, least_sd: float = 0.0
+    ) -> None:
+        self.values, self.rule, self.least_sd = values, rule, least_sd
         self.n, self.sized = len(values), all(map(math.isfinite, values))
         if self.sized:
             self.estimate = float(np.mean(values)) if values else math.nan
-            self.e = stats.e_value(values, (rule or stats.SequentialRule()).g)
+            self.e = stats.e_value(values, (rule or stats.SequentialRule()).g, least_sd=least_sd)
         else:
             with np.errstate(invalid="ignore"):
                 middle = float(np.median(values))
@@ -89,9 +96,9 @@ class Paired(Test):
 
     def _directed(self) -> tuple[float, float]:
         if self.sized and self.rule is not None:
-            return self.rule.directed_p(self.values)
+            return self.rule.directed_p(self.values, least_sd=self.least_sd)
         if self.sized:
-            p, leaning = inference(self.values, None).p, self.estimate
+            p, leaning = inference(self.values, None, least_sd=self.least_sd).p, self.estimate
         elif self.rule is not None:
             p, leaning = sign_p(self.values), float(sum((value > 0) - (value < 0) for value in self.values))
         else:
@@ -108,7 +115,7 @@ class Paired(Test):
         """1 − α interval of the mean; whole line for signs alone."""
         if not self.sized:
             return -math.inf, math.inf
-        tested = inference(self.values, self.rule, alpha)
+        tested = inference(self.values, self.rule, alpha, self.least_sd)
         return tested.low, tested.high
 
     def p_smaller(self, m: float) -> float:
@@ -116,8 +123,8 @@ class Paired(Test):
         if not self.sized or self.n < FEWEST:
             return 1.0
         if self.rule is None:
-            return stats.non_inferiority([m - value for value in self.values], 0.0).p
-        return self.rule.directed_p([value - m for value in self.values])[1] / 2
+            return stats.non_inferiority([m - value for value in self.values], 0.0, least_sd=self.least_sd).p
+        return self.rule.directed_p([value - m for value in self.values], least_sd=self.least_sd)[1] / 2
 
     def fragile(self, alpha: float) -> bool:
         """True if the t test rejects without support of the signs."""
@@ -125,9 +132,13 @@ class Paired(Test):
 
 
 @lru_cache(maxsize=4096)
-def inference(values: tuple[float, ...], rule: stats.SequentialRule | None, alpha: float = 0.05) -> stats.Inference:
+def inference(
+    values: tuple[float, ...], rule: stats.SequentialRule | None, alpha: float = 0.05, least_sd: float = 0.0
+) -> stats.Inference:
     """The test of paired differences, cached."""
-    return stats.paired_t(values, alpha) if rule is None else rule.inference(values, alpha)
+    if rule is None:
+        return stats.paired_t(values, alpha, least_sd=least_sd)
+    return rule.inference(values, alpha, least_sd=least_sd)
 
 
 def sign_log_e(values: Sequence[float]) -> list[float]:
@@ -156,17 +167,25 @@ class NoWorse(Paired):
     """
 
     def __init__(
-        self, values: tuple[float, ...], rule: stats.SequentialRule | None = None, margin: float = 0.0
+        self,
+        values: tuple[float, ...],
+        rule: stats.SequentialRule | None = None,
+        least_sd: float = 0.0,
+        margin: float = 0.0,
     ) -> None:
-        super().__init__(values, rule)
-        self.margin, self._shifted = margin, Paired(tuple(value + margin for value in values), rule)
+        super().__init__(values, rule, least_sd)
+        self.margin, self._shifted = margin, Paired(tuple(value + margin for value in values), rule, least_sd)
         self.p_above = self.p_below = 1.0
         if self.sized and self.n >= FEWEST:
             self.p_below = self._shifted.p_below
             # the exact one-sided test of a fixed number of seeds; of a path half the two-sided p
-            exact = None if rule is not None else stats.non_inferiority(values, margin).p
+            exact = None if rule is not None else stats.non_inferiority(values, margin, least_sd=least_sd).p
             self.p_above = self._shifted.p_above / 2 if exact is None else exact
         self.e = self._shifted.e if self.sized and self.estimate > -margin else 0.0
+
+    def p_loss(self, alpha: float) -> float:
+        ordinary = Paired(self.values, self.rule, self.least_sd)
+        return 1.0 if not self.sized or ordinary.fragile(alpha) else ordinary.p_below
 
     def fragile(self, alpha: float) -> bool:
         """True if excluding the margin rests on the shape of the differences."""
@@ -200,6 +219,9 @@ class Conjunction(Test):
         """p of too many parts below m for k to reach it."""
         return stats.partial_conjunction([part.p_smaller(m) for part in self.parts], self._others)
 
+    def p_loss(self, alpha: float) -> float:
+        return stats.partial_conjunction([part.p_loss(alpha) for part in self.parts], self._others)
+
     def fragile(self, alpha: float) -> bool:
         """True if the verdict does not stand without its fragile parts."""
         firm = [part for part in self.parts if not part.fragile(alpha)]
@@ -224,7 +246,8 @@ class Mean(Paired):
         common = sorted(set.intersection(*map(set, strata)))
         with np.errstate(invalid="ignore"):
             means = [float(np.mean([stratum[seed] for stratum in strata])) for seed in common]
-        super().__init__(tuple(value for value in means if not math.isnan(value)), parts[0].rule)
+        least_sd = math.hypot(*(part.least_sd / unit for part, unit in zip(parts, units, strict=True))) / len(parts)
+        super().__init__(tuple(value for value in means if not math.isnan(value)), parts[0].rule, least_sd)
 
 
 def too_many_failures(pairs: Sequence[Pairs], tolerated: float) -> str | None:
@@ -272,13 +295,16 @@ def sign_test_p(values: Sequence[float]) -> float:
 
 
 def guarded(test: Test, pairs: Sequence[Pairs], units: Sequence[float], margin: float, sequential: bool) -> Test:
-    """A test against the worst that failed trials could have been; a pair is lost below −margin."""
+    """A test against the worst that failed trials could have been; a pair is lost below −margin.
+
+    Of several benchmarks only seeds that all of them have count, as in their mean.
+    """
     worst = [each.against(test.estimate + margin) for each in pairs]
     if all(len(after) == len(each.differences) for after, each in zip(worst, pairs, strict=True)):
         return test
     signs = []
-    for seed in sorted({seed for after in worst for seed in after}):
-        values = [after[seed] / unit + margin for after, unit in zip(worst, units, strict=True) if seed in after]
+    for seed in sorted(set.intersection(*map(set, worst))):
+        values = [after[seed] / unit + margin for after, unit in zip(worst, units, strict=True)]
         lost = [value for value in values if math.isinf(value)]
         signs.append(lost[0] if lost else sum(values) / len(values))
     return WorstCase(test, tuple(signs), sequential)

@@ -1,14 +1,14 @@
 """Units of a design: everything that gets a separate verdict."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.judge import fairness
 from harness.judge.design import ClaimDesign, DesignBlock, Stop
 from harness.judge.evidence import Evidence, trials_in_words
 from harness.judge.mechanism import MechanismReading, read_mechanism
-from harness.judge.pairs import Pairs, pair
+from harness.judge.pairs import Pairs, constant, one_score, pair
 from harness.judge.tests import Conjunction, Mean, NoWorse, Paired, Test, guarded, too_many_failures
 from harness.judge.verdicts import Criteria, Reading, read
 from harness.vocabulary import Verdict
@@ -123,7 +123,15 @@ def _trouble(design: ClaimDesign, block: DesignBlock, pairs: tuple[Pairs, ...], 
     reason = fairness.shares_for_percent(block, pairs) or too_many_failures(pairs, design.rules.tolerated_failures)
     if reason is None and not any(each.differences for each in pairs):
         return "no pair of one seed in one environment class"
-    return reason
+    return reason or next(_constant(block, pairs), None)
+
+
+def _constant(block: DesignBlock, pairs: Iterable[Pairs]) -> Iterator[str]:
+    """The reason of each undeclared arm that gives one score."""
+    for (upper, lower), each in zip(block.comparisons, pairs, strict=True):
+        for arm, scores in ((upper, each.method), (lower, each.baseline)):
+            if arm not in block.deterministic and constant(scores):
+                yield one_score(block, arm, scores)
 
 
 def _unstable(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -> int:
@@ -189,7 +197,7 @@ def _test_of(design: ClaimDesign, examined: ExaminedBlock, *, inactive_too: bool
     no_worse = design.question.scope == "no_worse"
     tests: list[Test] = []
     for each in examined.pairs:
-        sample = (() if silent else tuple(each.values), rules.stopping)
+        sample = (() if silent else tuple(each.values), rules.stopping, each.least_sd)
         test = NoWorse(*sample, margin=margin) if no_worse else Paired(*sample)
         tests.append(guarded(test, [each], [1.0], margin if no_worse else 0.0, rules.sequential))
     return tests[0] if len(tests) == 1 else Conjunction(tuple(tests), len(tests))
@@ -214,7 +222,7 @@ def _mean(design: ClaimDesign, pairs: tuple[Pairs, ...], units: tuple[float, ...
     rules = design.rules
     if design.question.domains is not None:
         return _over_domains(design, pairs, units)
-    parts = tuple(Paired(tuple(each.values), rules.stopping) for each in pairs)
+    parts = tuple(Paired(tuple(each.values), rules.stopping, each.least_sd) for each in pairs)
     mean = Mean(parts, tuple(tuple(sorted(each.differences)) for each in pairs), units)
     return guarded(mean, pairs, units, 0.0, rules.sequential)
 
@@ -226,13 +234,14 @@ def _over_domains(design: ClaimDesign, pairs: tuple[Pairs, ...], units: tuple[fl
     ``seeds.min`` seeds. Where arms diverge alternately in a domain, neither wins it.
     """
     first = design.rules.seeds[0] if design.rules.sequential else None
-    means = []
+    means, rounding = [], []
     for each, unit in zip(pairs, units, strict=True):
         kept = [value / unit for seed, value in sorted(each.differences.items()) if first is None or seed < first]
         if kept:
             mean = sum(kept) / len(kept)
             means.append(0.0 if math.isnan(mean) else mean)
-    return Paired(tuple(means))
+            rounding.append(each.least_sd / unit / math.sqrt(len(kept)))
+    return Paired(tuple(means), least_sd=math.hypot(*rounding) / math.sqrt(len(means)) if means else 0.0)
 
 
 def smallest_effect(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...]) -> float | None:

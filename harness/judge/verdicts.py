@@ -1,6 +1,5 @@
 """The verdict tables of docs/verdicts.md."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,10 @@ SENSITIVE = f"{Verdict.INCONCLUSIVE} (distribution-sensitive)"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A test at level α; ``p_smaller`` is one-sided, of "smaller than the SESOI", 1 without a SESOI."""
+    """A test at level α; ``p_smaller`` is one-sided, of "smaller than the SESOI", 1 without a SESOI.
+
+    Of "not worse" (``margin``) it is the p of a loss of any size.
+    """
 
     n: int
     estimate: float
@@ -31,7 +33,7 @@ class Reading:
 def read(test: Test, alpha: float, smallest: float | None = None, *, margin: bool = False) -> Reading:
     """Every number of a test that a verdict needs."""
     low, high = test.interval(alpha)
-    p_smaller = 1.0 if smallest is None or margin else test.p_smaller(smallest)
+    p_smaller = test.p_loss(alpha) if margin else 1.0 if smallest is None else test.p_smaller(smallest)
     return Reading(
         test.n,
         test.estimate,
@@ -62,7 +64,9 @@ class Criteria:
 def decide(reading: Reading, adjusted_p: float, criteria: Criteria, adjusted_smaller: float = 1.0) -> str:
     """The verdict of a reading; corrected are p of "not zero" and of "smaller than the SESOI"."""
     certain = adjusted_p <= criteria.alpha and reading.above != reading.below
-    negligible = adjusted_smaller <= criteria.alpha and reading.sized and not reading.margin
+    negligible = adjusted_smaller <= criteria.alpha and reading.sized
+    if reading.margin:
+        return _not_worse(reading, certain, negligible, criteria)
     word = (_direction if criteria.sizeless else _paper)(reading, certain, negligible, criteria)
     return SENSITIVE if word.decisive and reading.fragile else word
 
@@ -70,8 +74,6 @@ def decide(reading: Reading, adjusted_p: float, criteria: Criteria, adjusted_sma
 def _paper(reading: Reading, certain: bool, negligible: bool, criteria: Criteria) -> Verdict:
     delta = criteria.delta
     if certain and reading.above:
-        if reading.margin:
-            return Verdict.REPRODUCED
         if delta is None:
             return Verdict.CONFIRMED
         large = reading.sized and reading.estimate >= criteria.kappa * delta
@@ -79,6 +81,17 @@ def _paper(reading: Reading, certain: bool, negligible: bool, criteria: Criteria
     if certain:
         return Verdict.CONTRADICTED
     return Verdict.NOT_REPRODUCED if negligible else Verdict.INCONCLUSIVE
+
+
+def _not_worse(reading: Reading, certain: bool, lost: bool, criteria: Criteria) -> str:
+    """The verdict of "not worse"; a loss of any size contradicts a published gain."""
+    firm = certain and not reading.fragile
+    if lost and criteria.delta is not None and not criteria.sizeless and not (firm and reading.below):
+        return Verdict.CONTRADICTED_BY_LESS if firm and reading.above else Verdict.CONTRADICTED
+    if not certain:
+        return Verdict.INCONCLUSIVE
+    against = Verdict.REVERSED if criteria.sizeless else Verdict.CONTRADICTED
+    return (Verdict.NOT_WORSE if reading.above else against) if firm else SENSITIVE
 
 
 def _direction(reading: Reading, certain: bool, negligible: bool, criteria: Criteria) -> Verdict:
@@ -92,9 +105,12 @@ def least_favourable(words: Sequence[str]) -> int:
     return min(range(len(words)), key=lambda i: (Verdict.of(words[i]).rank, words[i] != SENSITIVE))
 
 
-def decide_absolute(p: float, low: float, high: float, margin: float, adjusted_p: float, alpha: float) -> Verdict:
-    """Equivalence with a published value: ``low`` and ``high`` are ends of the difference to it."""
-    if adjusted_p <= alpha and p <= alpha:
+def decide_absolute(adjusted_p: float, adjusted_outside: float, alpha: float) -> Verdict:
+    """Equivalence with a published value.
+
+    Args:
+        adjusted_p: corrected p of "within the margin"; ``adjusted_outside``: of "outside".
+    """
+    if adjusted_p <= alpha:
         return Verdict.REPRODUCED
-    outside = low > margin or high < -margin
-    return Verdict.NOT_REPRODUCED if outside and math.isfinite(low + high) else Verdict.INCONCLUSIVE
+    return Verdict.NOT_REPRODUCED if adjusted_outside <= alpha else Verdict.INCONCLUSIVE

@@ -30,7 +30,7 @@ UNKNOWN = "unknown"
 TONES: Mapping[str, str] = {
     Tone.AGAINST: "reversed",
     Tone.HOLDS: "confirmed{}",
-    Tone.PART: "confirmed in direction with a smaller effect",
+    Tone.PART: "confirmed in part",
     Tone.NULL: "below the smallest effect size of interest",
     Tone.OPEN: Verdict.INCONCLUSIVE.value,
     Tone.IDLE: "with an inactive mechanism",
@@ -108,8 +108,10 @@ def _group(detail: VerdictDetail) -> Group:
 def _tests(claim_id: str, verdict: str, detail: VerdictDetail) -> dict[str, str]:
     """Verdicts by test: one for each benchmark if the benchmarks are separate tests, else that of the claim."""
     each = {entry.contrast: entry.verdict for entry in detail.per_benchmark if entry.contrast and entry.verdict}
+    own = detail.multiplicity.family  # a test that a stricter family shares is counted there
     if len(each) > 1:
-        return {name: label for name, label in each.items() if base_of(label) not in UNTESTED}
+        every = ((name, label) for name, label in each.items() if detail.family_of(name) == own)
+        return {name: label for name, label in every if base_of(label) not in UNTESTED}
     return {detail.multiplicity.contrast or claim_id: verdict}
 
 

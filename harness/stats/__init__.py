@@ -16,6 +16,7 @@ from harness.stats.multiplicity import two_way_interval as two_way_interval
 from harness.stats.paired import effect_size_interval as effect_size_interval
 from harness.stats.paired import equivalence as equivalence
 from harness.stats.paired import hedges_d as hedges_d
+from harness.stats.paired import least_sd_of as least_sd_of
 from harness.stats.paired import log_ratio as log_ratio
 from harness.stats.paired import minimum_detectable_effect as minimum_detectable_effect
 from harness.stats.paired import non_inferiority as non_inferiority

@@ -98,24 +98,24 @@ class SequentialRule:
         """Mask of the n differences after which an interim analysis takes place."""
         return np.arange(1, n + 1) >= capped_table().first_look
 
-    def evidence(self, differences: ArrayLike) -> tuple[float, float]:
+    def evidence(self, differences: ArrayLike, *, least_sd: float = 0.0) -> tuple[float, float]:
         """Largest log E at interim analyses with positive and with negative means; -inf without any."""
         values = as_values(differences)
         if not len(values):
             return -math.inf, -math.inf
         with np.errstate(invalid="ignore"):
-            log_e, sums = log_e_process(values, self.g), np.cumsum(values)
+            log_e, sums = log_e_process(values, self.g, least_sd=least_sd), np.cumsum(values)
         looks = self.looks(len(values))
         up = float(np.max(log_e, where=looks & (sums > 0), initial=-math.inf))
         return up, float(np.max(log_e, where=looks & (sums < 0), initial=-math.inf))
 
-    def directed_p(self, differences: ArrayLike) -> tuple[float, float]:
+    def directed_p(self, differences: ArrayLike, *, least_sd: float = 0.0) -> tuple[float, float]:
         """Two-sided p values of "above zero" and "below zero"; the smaller is that of the test."""
         rule = self.after(len(as_values(differences)))
-        up, down = (float(rule.p(log_e)) for log_e in self.evidence(differences))
+        up, down = (float(rule.p(log_e)) for log_e in self.evidence(differences, least_sd=least_sd))
         return up, down
 
-    def inference(self, differences: ArrayLike, alpha: float = 0.05) -> Inference:
+    def inference(self, differences: ArrayLike, alpha: float = 0.05, *, least_sd: float = 0.0) -> Inference:
         """Mean, interval and p, valid under every stopping rule up to ``cap``.
 
         The interval inverts E at every interim analysis and is the intersection over all of them so far, so that an
@@ -128,10 +128,11 @@ class SequentialRule:
         n, dropped = len(kept), len(values) - len(kept)
         if n == 0:
             return Inference(math.nan, -math.inf, math.inf, 1.0, 0, dropped)
-        mean, half = interval_half_widths(kept, self.g, log_threshold=self.after(n).log_threshold(alpha))
+        threshold = self.after(n).log_threshold(alpha)
+        mean, half = interval_half_widths(kept, self.g, log_threshold=threshold, least_sd=least_sd)
         half = np.where(self.looks(n), half, np.inf)
         with np.errstate(invalid="ignore"):
             low = float(np.max(np.where(np.isinf(half), -np.inf, mean - half)))
             high = float(np.min(np.where(np.isinf(half), np.inf, mean + half)))
             estimate = float(np.sum(kept) if np.isinf(kept).any() else mean[-1])
-        return Inference(estimate, low, high, min(self.directed_p(kept)), n, dropped)
+        return Inference(estimate, low, high, min(self.directed_p(kept, least_sd=least_sd)), n, dropped)

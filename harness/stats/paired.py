@@ -53,7 +53,21 @@ def _equal_differences(sample: Moments) -> Inference:
     return sample.inference(sample.mean, sample.mean, p)
 
 
-def paired_t(differences: ArrayLike, alpha: float = 0.05) -> Inference:
+def least_sd_of(scores: ArrayLike, differences: ArrayLike, count: float = 2) -> float:
+    """sd that rounding alone gives a difference of `count` scores: h·√(count/12).
+
+    h, the step of the scores, is the smallest distance between two distinct scores or between two distinct differences.
+    Values within 1e-9 of the largest score are not distinct. Of a weighted sum `count` is the sum of the squared
+    weights. 0 where there is no distance.
+    """
+    values = as_values(scores, "scores")
+    tolerance = EQUAL_RTOL * float(np.max(np.abs(values), initial=0.0))
+    gaps = np.concatenate([np.diff(np.sort(values)), np.diff(np.sort(as_values(differences)))])
+    gaps = gaps[gaps > tolerance]
+    return float(gaps.min()) * math.sqrt(count / 12) if len(gaps) else 0.0
+
+
+def paired_t(differences: ArrayLike, alpha: float = 0.05, *, least_sd: float = 0.0) -> Inference:
     """Mean paired difference, its interval and p by Student's paired t test.
 
     A 1 - alpha interval and a two-sided p. Assumes independent seeds and differences close to normal; measured coverage
@@ -61,7 +75,7 @@ def paired_t(differences: ArrayLike, alpha: float = 0.05) -> Inference:
     Student (1908).
     """
     check_alpha(alpha)
-    sample = moments(differences)
+    sample = moments(differences, least_sd=least_sd)
     if not sample.usable:
         return sample.inference()
     if sample.sd == 0.0:
@@ -138,7 +152,7 @@ def sign_sensitive(differences: ArrayLike, alpha: float = 0.05) -> bool:
 
 
 def studentised_bootstrap(
-    differences: ArrayLike, alpha: float = 0.05, *, resamples: int = 9_999, seed: int = 0
+    differences: ArrayLike, alpha: float = 0.05, *, least_sd: float = 0.0, resamples: int = 9_999, seed: int = 0
 ) -> Inference:
     """Equal-tailed bootstrap-t interval of the mean and its p value.
 
@@ -147,11 +161,11 @@ def studentised_bootstrap(
     Source: Efron (1981); Hall (1988).
     """
     check_alpha(alpha)
-    sample = moments(differences)
+    sample = moments(differences, least_sd=least_sd)
     if not sample.usable or sample.n < 5:
         return sample.inference()
-    if sample.sd == 0.0:
-        return _equal_differences(sample)
+    if moments(differences).sd == 0.0:
+        return paired_t(differences, alpha, least_sd=least_sd)
     rng = np.random.default_rng(seed)
     centred = (sample.values - sample.mean) / sample.sd
     drawn = centred[rng.integers(0, sample.n, size=(resamples, sample.n))]
@@ -168,14 +182,14 @@ def studentised_bootstrap(
     return sample.inference(float(low), float(high), p)
 
 
-def hedges_d(differences: ArrayLike) -> float:
+def hedges_d(differences: ArrayLike, *, least_sd: float = 0.0) -> float:
     """Standardised paired effect d_z = mean / sd with Hedges' correction.
 
     J(ν) = Γ(ν/2) / (√(ν/2) Γ((ν-1)/2)), ν = n - 1, makes it unbiased for normal differences. The mean of d_z does
     not exist at n = 2: NaN below three values and for infinite ones. Equal differences: ±inf, or 0 when all are
     zero. Source: Hedges (1981), eq. 6e.
     """
-    sample = moments(differences)
+    sample = moments(differences, least_sd=least_sd)
     if not sample.usable or sample.n < 3:
         return math.nan
     if sample.sd == 0.0:
@@ -189,7 +203,7 @@ LARGE_T = 1_000.0
 """Above it δ/t is a χ to 2e-5, and the inverse of the non-central t does not converge."""
 
 
-def effect_size_interval(differences: ArrayLike, alpha: float = 0.05) -> Interval:
+def effect_size_interval(differences: ArrayLike, alpha: float = 0.05, *, least_sd: float = 0.0) -> Interval:
     """Hedges-corrected d_z with its exact 1 - alpha interval.
 
     Exact for normal differences. The ends are the effects δ for which t lies at the 1 - alpha/2 and the alpha/2
@@ -200,7 +214,7 @@ def effect_size_interval(differences: ArrayLike, alpha: float = 0.05) -> Interva
     from scipy import special
 
     check_alpha(alpha)
-    sample = moments(differences)
+    sample = moments(differences, least_sd=least_sd)
     if not sample.usable or sample.n < 3 or sample.sd == 0.0:
         return Interval(hedges_d(differences), -math.inf, math.inf, sample.n, sample.dropped)
     t, root = abs(sample.mean) / sample.standard_error, math.sqrt(sample.n)
@@ -210,10 +224,12 @@ def effect_size_interval(differences: ArrayLike, alpha: float = 0.05) -> Interva
     else:
         near, far = (t * math.sqrt(special.chdtri(nu, q) / nu) / root for q in quantiles)
     low, high = (near, far) if sample.mean >= 0 else (-far, -near)
-    return Interval(hedges_d(differences), low, high, sample.n, sample.dropped)
+    return Interval(hedges_d(differences, least_sd=least_sd), low, high, sample.n, sample.dropped)
 
 
-def minimum_detectable_effect(differences: ArrayLike, alpha: float = 0.05, power: float = 0.8) -> float:
+def minimum_detectable_effect(
+    differences: ArrayLike, alpha: float = 0.05, power: float = 0.8, *, least_sd: float = 0.0
+) -> float:
     """The true mean difference that such seeds detect with this power.
 
     (t_{1-α/2} + t_power) · s / √n with n - 1 degrees of freedom, in the unit of the differences. Against the
@@ -222,7 +238,7 @@ def minimum_detectable_effect(differences: ArrayLike, alpha: float = 0.05, power
     """
     check_alpha(alpha)
     check_alpha(power, "power")
-    sample = moments(differences)
+    sample = moments(differences, least_sd=least_sd)
     if not sample.usable:
         return math.inf
     nu = sample.n - 1
@@ -272,7 +288,7 @@ def seeds_for_power(
     return between[bisect_left(between, power, key=lambda n: paired_t_power(effect, sd, n, alpha))]
 
 
-def non_inferiority(differences: ArrayLike, margin: float, alpha: float = 0.05) -> Inference:
+def non_inferiority(differences: ArrayLike, margin: float, alpha: float = 0.05, *, least_sd: float = 0.0) -> Inference:
     """One-sided t test against "worse by `margin` or more".
 
     H0: mean ≤ -margin. Not inferior exactly when p ≤ alpha, equivalently low ≥ -margin, with [low, high] the
@@ -281,7 +297,7 @@ def non_inferiority(differences: ArrayLike, margin: float, alpha: float = 0.05) 
     """
     check_alpha(alpha)
     _check_margin(margin)
-    return _one_sided(moments(differences), -margin, alpha)
+    return _one_sided(moments(differences, least_sd=least_sd), -margin, alpha)
 
 
 def equivalence(values: ArrayLike, target: float, margin: float, alpha: float = 0.05) -> Inference:

@@ -6,10 +6,11 @@ The same rules hold in every function of `harness.stats` unless its docstring sa
 - An infinite difference (a diverged arm) has neither mean nor variance. Functions built on moments keep the
   infinite estimate, return the whole line as interval and p = 1; `sign_flip_p` can use it.
 - n = 0 gives estimate NaN, n = 1 the value itself; both give the whole line and p = 1.
-- *Equal differences*, meaning a spread within 1e-9 of the largest magnitude, give the t statistic no scale. They are
-  treated as the limit of ever smaller spreads: the interval is the single value, and p that of a spread of 1e-9 (1 when
-  all are zero), so that (2, 2, 2) gives the result of (2, 2, 2 and a bit). On scores out of 100 items this keeps the
-  level: type I at three seeds is at most 5 %, since so coarse scores reject less otherwise. The sequential test
+- *Rounded scores* come in steps, so that a few of their differences are equal by chance. `least_sd` is the sd that
+  rounding alone gives a difference (`harness.stats.paired.least_sd_of`); a smaller sample sd counts as that.
+- *Equal differences*, meaning a spread within 1e-9 of the largest magnitude, give the t statistic no scale. Without
+  `least_sd` they are treated as the limit of ever smaller spreads: the interval is the single value, and p that of a
+  spread of 1e-9 (1 when all are zero), so that (2, 2, 2) gives the result of (2, 2, 2 and a bit). The sequential test
   needs no rule for them: its evidence has a finite limit, (1+ng)^((n-1)/2).
 - alpha outside (0, 1) is a ValueError, as is anything but one dimension where one is expected.
 """
@@ -120,7 +121,7 @@ def check_alpha(alpha: float, name: str = "alpha") -> None:
         raise ValueError(f"{name}: {alpha!r} is not between 0 and 1 (both excluded)")
 
 
-def moments(values: ArrayLike, name: str = "differences") -> Moments:
+def moments(values: ArrayLike, name: str = "differences", *, least_sd: float = 0.0) -> Moments:
     """Mean and sd by the module's rules; scaled by a power of two, so that squares never overflow."""
     array = as_values(values, name)
     kept = array[~np.isnan(array)]
@@ -137,7 +138,8 @@ def moments(values: ArrayLike, name: str = "differences") -> Moments:
         sd = 0.0 if len(kept) > 1 else math.nan
     else:
         sd = float(np.sqrt(np.sum((unit - mean) ** 2) / (len(unit) - 1)))
-    return Moments(kept, math.ldexp(mean, exponent), math.ldexp(sd, exponent), dropped)
+    # a NaN, of one value, stays
+    return Moments(kept, math.ldexp(mean, exponent), max(math.ldexp(sd, exponent), least_sd), dropped)
 
 
 def as_probabilities(p: ArrayLike, name: str = "p") -> Floats:

@@ -73,7 +73,7 @@ def half_width_of_moments(n: ArrayLike, squares: ArrayLike, g: float, log_thresh
         return np.where(np.isinf(ratio), np.inf, np.sqrt(squares / n) * np.sqrt(ratio))
 
 
-def log_e_process(differences: ArrayLike, g: float = DEFAULT_G) -> Floats:
+def log_e_process(differences: ArrayLike, g: float = DEFAULT_G, *, least_sd: float = 0.0) -> Floats:
     """log E_k after each k = 1..n seeds, along the last axis; leading axes are independent paths.
 
     E_1 = 1. All differences zero: t = 0. From an infinite or NaN difference on: -inf, no further evidence (drop
@@ -86,14 +86,15 @@ def log_e_process(differences: ArrayLike, g: float = DEFAULT_G) -> Floats:
     with np.errstate(invalid="ignore"):
         magnitude = np.max(np.where(np.isfinite(values), np.abs(values), 0.0), axis=-1, keepdims=True)
     # a power of two scales without rounding, so a longer path repeats the moments of its prefixes
-    values = np.ldexp(values, -np.frexp(magnitude)[1])
-    n, mean, square = _running(values)
+    exponent = -np.frexp(magnitude)[1]
+    n, mean, square = _running(np.ldexp(values, exponent))
+    square = np.maximum(square, (n - 1) * np.ldexp(least_sd, exponent) ** 2)
     log_e = log_e_of_moments(n, mean, square, g)
     log_e[..., 0] = np.where(np.isfinite(values[..., 0]), 0.0, -np.inf)
     return np.where(np.isfinite(mean) & np.isfinite(square), log_e, -np.inf)
 
 
-def e_value(differences: ArrayLike, g: float = DEFAULT_G) -> float:
+def e_value(differences: ArrayLike, g: float = DEFAULT_G, *, least_sd: float = 0.0) -> float:
     """E_n against "no mean difference" after all n seeds: 1/α or more rejects at level α.
 
     n = 0 or 1: 1 (no evidence). An infinite difference: 0. NaN pairs are dropped. The running maximum
@@ -102,12 +103,17 @@ def e_value(differences: ArrayLike, g: float = DEFAULT_G) -> float:
     values = as_values(differences)
     kept = values[~np.isnan(values)]
     _check_g(g)
-    log_e = float(log_e_process(kept, g)[-1]) if len(kept) else 0.0
+    log_e = float(log_e_process(kept, g, least_sd=least_sd)[-1]) if len(kept) else 0.0
     return math.exp(log_e) if log_e < 709.0 else math.inf
 
 
 def interval_half_widths(
-    differences: ArrayLike, g: float = DEFAULT_G, alpha: float = 0.05, *, log_threshold: float | None = None
+    differences: ArrayLike,
+    g: float = DEFAULT_G,
+    alpha: float = 0.05,
+    *,
+    log_threshold: float | None = None,
+    least_sd: float = 0.0,
 ) -> tuple[Floats, Floats]:
     """Running mean and half-width of the 1 - alpha confidence sequence (last axis).
 
@@ -117,5 +123,6 @@ def interval_half_widths(
     check_alpha(alpha)
     values = np.asarray(differences, dtype=np.float64)
     n, mean, square = _running(values)
+    square = np.maximum(square, (n - 1) * least_sd**2)
     half = half_width_of_moments(n, square, g, -math.log(alpha) if log_threshold is None else log_threshold)
     return mean, np.where(np.isfinite(mean) & np.isfinite(square), half, np.inf)

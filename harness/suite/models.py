@@ -50,7 +50,10 @@ class Seeds(Strict):
 
 
 class Arm(Strict):
-    """Methods by slot and overrides of recipe keys; ``parent``: the arm that an ablation changes."""
+    """Methods by slot and overrides of recipe keys; ``parent``: the arm that an ablation changes.
+
+    ``deterministic``: an arm that may give equal scores at every seed, as a dummy baseline.
+    """
 
     role: Annotated[Role, Field(strict=False)]
     about: str = ""
@@ -61,6 +64,7 @@ class Arm(Strict):
     set: Settings = Settings()
     protocol: Literal["published", "tuned"] = "published"
     parent: Name | None = None
+    deterministic: bool = False
 
 
 Levels = Annotated[dict[Identifier, Annotated[Settings, Field(min_length=1)]], Field(min_length=1)]
@@ -90,7 +94,8 @@ class Metric(Strict):
     """A final metric: unit and direction as in the claims.
 
     ``floor`` is the smallest effect size of interest at paper scale, ``smallest`` on a stand-in, or
-    ``relative_smallest``, as a share of the baseline's mean. ``trivial`` is the score of a dummy baseline.
+    ``relative_smallest``, as a share of the baseline's mean. ``trivial`` is the score of a dummy baseline,
+    ``deterministic``: arms may give equal scores at every seed.
     """
 
     unit: str
@@ -101,6 +106,7 @@ class Metric(Strict):
     perfect: float | None = None
     smallest: Annotated[float, Field(gt=0)] | None = None
     relative_smallest: Annotated[float, Field(gt=0, lt=1)] | None = None
+    deterministic: bool = False
 
     @model_validator(mode="after")
     def _one_smallest(self) -> Metric:

@@ -47,9 +47,9 @@ def benchmark(
 
 ARMS = {
     "ours": "{role: method, optimizer: {name: sgd, lr: 0.1}}",
-    "base": "{role: baseline, optimizer: {name: sgd, lr: 0.2}}",
-    "other": "{role: baseline, optimizer: {name: sgd, lr: 0.3}}",
-    "third": "{role: baseline, optimizer: {name: sgd, lr: 0.4}}",
+    "base": "{role: baseline, deterministic: true, optimizer: {name: sgd, lr: 0.2}}",
+    "other": "{role: baseline, deterministic: true, optimizer: {name: sgd, lr: 0.3}}",
+    "third": "{role: baseline, deterministic: true, optimizer: {name: sgd, lr: 0.4}}",
 }
 
 

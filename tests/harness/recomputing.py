@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from harness.judge.correction import corrected
+from harness.judge.correction import CorrectedFamily, corrected
 from harness.judge.design import PREFIX, ClaimDesign, DesignBlock
 from harness.judge.detail import from_json
 from harness.judge.evidence import read_evidence
@@ -26,12 +26,14 @@ def differing(reader: Queries, claim_id: str, scale: str, judged_at: datetime) -
     trials = [trial for (trial,) in reader.query(f"SELECT DISTINCT trial_id FROM verdict_trials {where}", place).rows]
     detail, evidence = from_json(stored["design"]), read_evidence(reader, trials)
     claim = examine_claim(whole(detail, {trial[:PREFIX]: trial for trial in trials}), evidence)
-    p = {} if detail.test is None else dict(detail.test.p)
-    p |= {name: value for name, value in claim.p.items() if value is not None}
-    bounds = {} if detail.test is None else {(name, m, up): value for name, m, up, value in detail.test.bounds}
-    bounds |= {bound: value for unit in claim.units for bound, value in unit.p_smaller.items()}
-    family = corrected(claim.design.multiplicity.family, p, bounds)
-    row = verdict_row(claim, evidence, detail.check, family, judged_at)
+    families: dict[str, CorrectedFamily] = {}
+    for tested in (*detail.other_families, *filter(None, [detail.test])):
+        p = {**tested.p, **{name: value for name, value in claim.p.items() if value is not None and name in tested.p}}
+        bounds = {(name, m, up): value for name, m, up, value in tested.bounds}
+        for each in (*claim.units, *claim.values):
+            bounds |= {bound: value for bound, value in each.p_smaller.items() if bound[0] in tested.p}
+        families |= dict.fromkeys(p, corrected(tested.family or claim.design.multiplicity.family, p, bounds))
+    row = verdict_row(claim, evidence, detail.check, families, judged_at)
     again = row.columns()
     wrong = [name for name in NUMBERS if not _same(again[name], stored[name])]
     wrong += [name for name in ("verdict", "sequential") if again[name] != stored[name]]

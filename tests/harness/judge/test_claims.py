@@ -17,6 +17,7 @@ from harness.judge.judging import claim_rows
 from harness.judge.tests import Conjunction, Mean, NoWorse, Paired, sign_p
 from harness.plan.planning import Selection, make_plan
 from harness.suite.models import Arm
+from harness.vocabulary import Verdict
 
 BOUGHT = stats.SequentialRule(0.5, 20)
 THREE = "".join(benchmark(name, paper=True, level=level) for name, level in (("a", 50), ("b", 51), ("d", 52)))
@@ -82,20 +83,22 @@ class TestScopes:
     def test_no_worse(self, tmp_path: Path) -> None:
         close = around(-0.05, 0.1, 6)
         row = several(tmp_path, [close], "no_worse", margin=0.5)
-        assert row["verdict"] == "reproduced"
+        assert row["verdict"] == Verdict.NOT_WORSE
         assert row["p"] == pytest.approx(stats.non_inferiority([v - 50 for v in close], 0.5).p)
         assert several(tmp_path, [close], "no_worse", margin=0.06)["verdict"] == "inconclusive"
         assert several(tmp_path, [AGAINST], "no_worse", margin=0.5)["verdict"] == "contradicted"
-        assert several(tmp_path, [around(-0.4, 0.05, 6)], "no_worse", margin=0.5)["verdict"] == "reproduced"
+        lost = several(tmp_path, [around(-0.4, 0.05, 6)], "no_worse", margin=0.5)
+        assert lost["verdict"] == Verdict.CONTRADICTED_BY_LESS
 
     @pytest.mark.parametrize("scope", ["all", "mean", "no_worse", {"at_least": 2}])
     def test_sequential(self, tmp_path: Path, scope: Any) -> None:
         long = [around(2.0, 0.2, 12, base=base) for base in (50.0, 50.0, 50.0)]
         row = several(tmp_path, long, scope, sequential=True, margin=0.5)
-        assert row["verdict"] == "reproduced"
+        word = Verdict.NOT_WORSE if scope == "no_worse" else Verdict.REPRODUCED
+        assert row["verdict"] == word
         assert row["e_value"] > 20
         assert row["p"] <= 0.01
-        accepted = ("inconclusive", "reproduced")
+        accepted = ("inconclusive", word)
         assert several(tmp_path, [item[:3] for item in long], scope, sequential=True, margin=0.5)["verdict"] in accepted
 
     def test_a_benchmark_without_results_is_no_evidence(self, tmp_path: Path) -> None:

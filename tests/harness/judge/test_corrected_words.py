@@ -10,7 +10,8 @@ from judge_support import World, around, benchmark, binding, fact, flat, write_s
 
 from harness import stats
 from harness.judge.bindings import claim_designs
-from harness.judge.tests import Conjunction, Mean, NoWorse, Paired
+from harness.judge.pairs import Pairs
+from harness.judge.tests import Conjunction, Mean, NoWorse, Paired, guarded, sign_test_p
 from harness.judge.verdicts import SENSITIVE, read
 from harness.vocabulary import Verdict
 
@@ -209,3 +210,86 @@ def test_the_registered_cap_is_that_of_the_suite_file(tmp_path: Path) -> None:
     assert design.rules.stopping == stats.SequentialRule(0.5, 12)
     (fixed,) = claim_designs(suite, world.plan, sequential=False)
     assert fixed.rules.stopping is None
+
+
+class TestFamiliesOfTests:
+    def world(self, folder: Path, *more: dict[str, Any]) -> World:
+        """A primary claim on x0, and other claims on all five benchmarks."""
+        here = many(folder, [1.0, 0.0, 0.1, -0.1, 0.2])
+        rows = [binding("main", benchmarks=["x0"], primary=True), *more]
+        suite = write_suite(
+            folder,
+            [fact(row["id"]) for row in rows],
+            rows,
+            benchmarks="".join(benchmark(f"x{i}", level=60 + i) for i in range(5)),
+        )
+        return World(suite, here.scores)
+
+    def test_a_shared_test_leaves_the_others_in_their_family(self, tmp_path: Path) -> None:
+        alone = self.world(tmp_path).verdicts()["main"]
+        everywhere = binding("everywhere", benchmarks=[f"x{i}" for i in range(5)])
+        rows = self.world(tmp_path, everywhere).verdicts()
+        numbers = ("p", "adjusted_p", "verdict")
+        assert [rows["main"][name] for name in numbers] == [alone[name] for name in numbers]
+        assert len(rows["main"]["design"]["test"]["p"]) == 1
+        detail = rows["everywhere"]["design"]
+        assert detail["multiplicity"]["family"] == detail["test"]["family"] == "secondary"
+        assert len(detail["test"]["p"]) == len(detail["multiplicity"]["members"]) == 4
+        assert [each["family"] for each in detail["other_families"]] == ["primary"]
+
+    def test_rules_of_divergence_make_tests(self, tmp_path: Path) -> None:
+        """Claims with different `on_divergence` share no p."""
+        here = self.world(tmp_path, binding("lost", benchmarks=["x0"], on_divergence="worst"))
+        here.scores = here.scores | {("x0", "base"): ["diverged", *[50.0] * 5]}
+        rows = here.verdicts()
+        assert (rows["main"]["verdict"], rows["main"]["p"]) == ("invalid", None)
+        assert rows["lost"]["p"] is not None
+        assert rows["lost"]["design"]["multiplicity"]["contrast_claims"] == ["lost"]
+
+
+class TestLossesWithinTheMargin:
+    @pytest.mark.parametrize(
+        ("mean", "spread", "word"),
+        [
+            (0.0, 0.03, Verdict.NOT_WORSE),
+            (0.06, 0.03, Verdict.NOT_WORSE),
+            (-0.06, 0.02, Verdict.CONTRADICTED_BY_LESS),
+            (-0.1, 0.02, Verdict.CONTRADICTED),
+            (-0.5, 0.02, Verdict.CONTRADICTED),
+            (-0.05, 0.2, Verdict.INCONCLUSIVE),
+        ],
+    )
+    def test_a_loss_is_never_reproduced(self, tmp_path: Path, mean: float, spread: float, word: Verdict) -> None:
+        """A published gain of .07 with a margin of .1."""
+        where = benchmark("a", paper=True)
+        suite = write_suite(tmp_path, [fact("c", published={"difference": 0.07})], [binding("c")], benchmarks=where)
+        scores = {("a", "ours"): around(mean, spread, 6), ("a", "base"): flat(6)}
+        assert World(suite, scores, scale="paper").verdicts()["c"]["verdict"] == word
+        assert Verdict.of(word) == word
+
+
+def test_absolute_claims_are_corrected_as_a_family(tmp_path: Path) -> None:
+    """A value outside of its margin, alone and among five."""
+    words = []
+    for claims in (1, 5):
+        names = [f"x{i}" for i in range(claims)]
+        facts = [fact(f"c{i}", kind="absolute", published={"method": 50.0}) for i in range(claims)]
+        rows = [binding(f"c{i}", benchmarks=[name], against=[], margin=1.0) for i, name in enumerate(names)]
+        where = "".join(benchmark(name, paper=True, level=60 + i) for i, name in enumerate(names))
+        suite = write_suite(tmp_path, facts, rows, benchmarks=where)
+        scores = {(name, "ours"): around(2.17 if name == "x0" else 1.0, 1.0, 6) for name in names}
+        row = World(suite, scores, scale="paper").verdicts()["c0"]
+        assert row["design"]["multiplicity"]["family"] == "absolute"
+        words.append(row["verdict"])
+    assert words == [Verdict.NOT_REPRODUCED, Verdict.INCONCLUSIVE]
+
+
+def test_failures_count_at_seeds_of_every_benchmark(tmp_path: Path) -> None:
+    """A seed that one benchmark lacks gives no sign."""
+    up = {seed: 1.0 + 0.1 * seed for seed in range(6)}
+    lost = {**up, 9: -5.0}
+    pairs = [Pairs(each, {}, {}, 6, 0, 0, 0, 0, {8: -math.inf}) for each in (up, lost)]
+    parts = tuple(Paired(tuple(each.values)) for each in pairs)
+    mean = Mean(parts, (tuple(up), tuple(lost)), (1.0, 1.0))
+    signs = [1.0] * 6 + [-1.0]
+    assert guarded(mean, pairs, (1.0, 1.0), 0.0, sequential=False).p == max(mean.p, sign_test_p(signs))

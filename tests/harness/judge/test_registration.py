@@ -26,6 +26,10 @@ def world(folder: Path, n: int = 12, **changes: Any) -> World:
     return World(suite, scores, mechanisms={("a", "ours"): {"mechanism.share": 0.9}})
 
 
+SEEDED = {"base": "{role: baseline, optimizer: {name: sgd, lr: 0.2}}"}
+"""A baseline that is not declared deterministic."""
+
+
 def judged(world: World, database: Path, hours: int = 0, seeds: int | None = None) -> VerdictRow:
     """The verdict of the world's claim."""
     world.seeds = seeds
@@ -135,11 +139,18 @@ class TestRegistration:
 
 
 def test_one_number_at_every_seed_is_noticed(tmp_path: Path) -> None:
-    row = world(tmp_path, 6).verdicts()["c"]
-    assert row["design"]["warnings"] == ["base gives score 50 at each of 6 seeds of a: does it use its seed?"]
-    moving = world(tmp_path, 6)
-    moving.scores = moving.scores | {("a", "base"): around(0.0, 0.1, 6)}
-    assert moving.verdicts()["c"]["design"]["warnings"] == []
+    here = world(tmp_path, 6, arms=SEEDED)
+    row = here.verdicts()["c"]
+    reason = "base gives score 50 at each of 6 seeds of a: does it use its seed?"
+    assert (row["verdict"], row["p"]) == ("invalid", None)
+    assert row["design"]["reason"].startswith(reason)
+    assert world(tmp_path, 6).verdicts()["c"]["verdict"] == "direction confirmed"
+    metric = benchmark("a", metric="{unit: percent, better: higher, deterministic: true}")
+    assert world(tmp_path, 6, arms=SEEDED, benchmarks=metric).verdicts()["c"]["verdict"] == "direction confirmed"
+    two = world(tmp_path, 2, arms=SEEDED).verdicts()["c"]
+    assert two["verdict"] == "inconclusive"
+    here.scores = here.scores | {("a", "base"): around(0.0, 0.1, 6)}
+    assert here.verdicts()["c"]["verdict"] == "direction confirmed"
 
 
 def test_they_are_printed_under_the_table(tmp_path: Path, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,7 +159,6 @@ def test_they_are_printed_under_the_table(tmp_path: Path, database: Path, capsys
     row = judged(here, database, 1, 6)
     print_verdicts(here.suite, "mini", [row])
     message = capsys.readouterr().out
-    assert "warning: base gives score 50 at each of 6 seeds of a: does it use its seed? (c)" in message
     assert "seeds were added after a first analysis (3, 6 pairs): the sequential test applies (c)" in message
     assert "changed since registration: kappa 0.5 → 0.9 (c)" in message
 

@@ -138,7 +138,7 @@ def test_published_effect_below_the_floor_is_no_worse(tmp_path: Path) -> None:
     row = one(tmp_path, around(0.0, 0.03, 8), published={"difference": 0.07})
     assert row["design"]["question"]["scope"] == "no_worse"
     assert row["design"]["estimand"]["margin"] == pytest.approx(0.1)
-    assert row["verdict"] == "reproduced"
+    assert row["verdict"] == "not worse"
     stand_in = one(tmp_path, around(0.0, 0.03, 8), published={"difference": 0.07}, scale="mini")
     assert stand_in["design"]["question"]["scope"] == "each"
 
@@ -429,8 +429,8 @@ def test_a_significant_p_without_its_interval_decides_nothing() -> None:
 
 def test_among_equal_words_the_weakest_evidence_decides() -> None:
     units: Any = [SimpleNamespace(contrast=name, p=p) for name, p in (("a", 0.02), ("b", 0.04), ("c", None))]
-    family = CorrectedFamily(adjusted={"a": 0.02, "b": 0.04})
-    assert [deciding(units[:n], ["inconclusive"] * n, family) for n in (1, 2, 3)] == [0, 1, 2]
+    families = dict.fromkeys("ab", CorrectedFamily(adjusted={"a": 0.02, "b": 0.04}))
+    assert [deciding(units[:n], ["inconclusive"] * n, families) for n in (1, 2, 3)] == [0, 1, 2]
 
 
 def test_a_teacher_below_its_student_cannot_teach() -> None:
@@ -456,14 +456,23 @@ def test_every_verdict_has_a_rank_and_the_least_favourable_decides() -> None:
     assert least_favourable(["direction confirmed", SENSITIVE]) == 1
 
 
-@pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict.decisive])
+@pytest.mark.parametrize(
+    "verdict", [each for each in Verdict if each.decisive and each != Verdict.CONTRADICTED_BY_LESS]
+)
 def test_what_is_decisive_is_taken_back_where_the_shape_decides(verdict: Verdict) -> None:
     against = verdict in (Verdict.CONTRADICTED, Verdict.REVERSED)
     delta = {Verdict.REPRODUCED: 2.0, Verdict.DIRECTION_ONLY: 9.0, Verdict.CONTRADICTED: 2.0}.get(verdict)
     criteria = Criteria(0.05, 0.5, delta, smallest=0.4, sizeless=verdict == Verdict.REVERSED)
-    result = reading(above=not against, below=against)
+    result = reading(above=not against, below=against, margin=verdict == Verdict.NOT_WORSE)
     assert decide(result, 0.01, criteria) == verdict
     assert decide(replace(result, fragile=True), 0.01, criteria) == SENSITIVE
+
+
+def test_a_loss_stands_where_the_margin_rests_on_the_shape() -> None:
+    criteria = Criteria(0.05, 0.5, 0.07, smallest=0.1, sizeless=False)
+    assert decide(reading(margin=True), 0.01, criteria, 0.01) == Verdict.CONTRADICTED_BY_LESS
+    assert decide(reading(margin=True, fragile=True), 0.01, criteria, 0.01) == Verdict.CONTRADICTED
+    assert decide(reading(margin=True), 0.01, replace(criteria, delta=None), 0.01) == Verdict.NOT_WORSE
 
 
 def test_a_verdict_is_written_in_one_place() -> None:
