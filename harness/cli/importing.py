@@ -44,6 +44,8 @@ _columns = grouped(
 _METRIC, _METRIC_NAMES = "Map an external number to a metric of the suite.", "THEIRS=OURS[@SPLIT][*FACTOR]"
 _SPLITS, _SPLIT = click.Choice(["train", "validation", "test"]), "Assign all to this split.  [default: from the metric]"
 _PATTERN = "Extract fields from a text: 'path={arm}/seed{seed}'."
+_RESAMPLED = "Correct tests for seeds that split one data set: n_test/n_train, or k-fold."
+_INDEPENDENT = "State that seeds named like splits or repeats are independent."
 _ARM = "Map an external arm to one of the suite; without OURS, skip it."
 
 
@@ -58,6 +60,8 @@ _ARM = "Map an external arm to one of the suite; without OURS, skip it."
 @click.option("--split", type=_SPLITS, help=_SPLIT)
 @click.option("--pattern", "patterns", multiple=True, metavar="NAME=PATTERN", help=_PATTERN)
 @click.option("--where", multiple=True, metavar="NAME=VALUE", help="Import only these results.")
+@click.option("--resampled", metavar="RATIO", help=_RESAMPLED)
+@click.option("--independent", is_flag=True, help=_INDEPENDENT)
 @click.option("--table", metavar="NAME", help="Read this table of a database.")
 @click.option("--as", "kind", type=KINDS, help="Read files as this kind.  [default: detected]")
 @scale_option()

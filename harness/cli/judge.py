@@ -22,11 +22,14 @@ EXAMPLE = """
 Examples:
   harness judge results.csv --method adamp --against adam --metric accuracy
   harness judge runs.parquet --method adamp --against adam --against adamw --metric top1 --by dataset --by model
-  harness judge log.jsonl --method ours --against baseline --metric loss --pair fold --where split=test
+  harness judge log.jsonl --method ours --against baseline --metric loss --where split=test
+  harness judge folds.csv --method ours --against svm --metric f1 --pair repeat --pair fold --resampled k-fold
 
 The table has one row for each result (a column names the arm) or one column for each arm. Results are paired by seed,
-fold or another column, and the p values of all comparisons are corrected together.
+fold or another column, and the p values of all comparisons are corrected together. Splits, folds and repeats of one
+data set share training items: --resampled corrects the t test for them (Nadeau and Bengio 2003).
 """
+_PAIR = "Pair results by this column, or by several.  [default: seed, fold or similar]"
 _SCOPE = "Test each benchmark, whether all show the effect, or their mean."
 _BETTER = "State which values are better.  [default: from the metric's name]"
 _UNIT = "State the unit of the metric; seconds are compared as ratios."
@@ -35,6 +38,8 @@ _SMALLEST = "Set the smallest effect size of interest, in the metric's unit."
 _ALPHA = click.FloatRange(0, 1, min_open=True, max_open=True)
 _DIVERGENCE = "Treat a missing or infinite score as a lost pair (invalid) or as the worst score."
 _DETERMINISTIC = "Accept equal scores of this arm in every row; without it they make its tests invalid."
+_RESAMPLED = "Correct the test for pairs that split one data set: n_test/n_train, or k-fold."
+_INDEPENDENT = "State that pairs named like splits or repeats are independent."
 _OUT = "Write the page to this file.  [default: FILE-verdicts.html in the current folder]"
 NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %")
 
@@ -44,7 +49,9 @@ NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %")
 @click.option("--method", "methods", multiple=True, required=True, metavar="A", help="Test whether this arm is better.")
 @click.option("--against", multiple=True, required=True, metavar="B", help="Compare with this arm.")
 @click.option("--metric", required=True, metavar="M", help="Compare this metric, as the table names it.")
-@click.option("--pair", metavar="COLUMN", help="Pair results by this column.  [default: seed, fold or similar]")
+@click.option("--pair", multiple=True, metavar="COLUMN", help=_PAIR)
+@click.option("--resampled", metavar="RATIO", help=_RESAMPLED)
+@click.option("--independent", is_flag=True, help=_INDEPENDENT)
 @click.option("--by", multiple=True, metavar="COLUMN", help="Test each value of this column (a benchmark) separately.")
 @click.option("--scope", type=click.Choice(["each", "all", "mean"]), default="each", help=_SCOPE)
 @click.option("--better", type=click.Choice(["higher", "lower"]), help=_BETTER)

@@ -13,6 +13,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from harness.base import yaml_nodes
 from harness.errors import HarnessError, SuiteError, choices
+from harness.imports.resampling import Ratio, checked_ratio
+from harness.judge.resampled import resampled_test
 from harness.suite.strict import Identifier, Strict, schema_problem
 
 Word = Literal["benchmark", "arm", "seed", "split", "step"]
@@ -58,6 +60,7 @@ class ImportMap(Strict):
         patterns: a field whose text holds several words: ``path: "{arm}/seed{seed}"``.
         where: fields and values of the results that are imported.
         table: its name, in a database of several.
+        resampled: n_test/n_train of seeds that split one data set, or ``k-fold``; ``independent``: they do not.
     """
 
     benchmark: Theirs | None = None
@@ -71,6 +74,8 @@ class ImportMap(Strict):
     patterns: dict[str, str] = {}
     where: dict[str, str | int | float | bool] = {}
     table: str | None = None
+    resampled: float | Literal["k-fold"] | None = None
+    independent: bool = False
 
     @field_validator(*WORDS, mode="before")
     @classmethod
@@ -142,6 +147,8 @@ class Flags:
     where: tuple[str, ...] = ()
     split: str | None = None
     table: str | None = None
+    resampled: Ratio = None
+    independent: bool = False
 
 
 def with_flags(mapping: ImportMap, flags: Flags) -> ImportMap:
@@ -172,6 +179,8 @@ def with_flags(mapping: ImportMap, flags: Flags) -> ImportMap:
                 },
                 "where": {**mapping.where, **dict(_pair("--where", text, "state=finished") for text in flags.where)},
                 "table": flags.table or mapping.table,
+                "resampled": checked_ratio(flags.resampled or mapping.resampled),
+                "independent": flags.independent or mapping.independent,
             }
         )
     except ValidationError as error:
@@ -240,6 +249,8 @@ def in_words(mapping: ImportMap) -> str:
         more += f" × {target.times:g}" if target.times is not None else ""
         parts.append(f"{target.metric}{more} from '{name}'")
     parts += [f"where {name} = {value}" for name, value in mapping.where.items()]
+    parts += [f"seeds split one data set: {resampled_test(float(mapping.resampled))}"] if mapping.resampled else []
+    parts += ["seeds are independent as stated"] if mapping.independent else []
     return ", ".join(parts)
 
 

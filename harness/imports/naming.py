@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -82,6 +83,14 @@ class Naming:
         self._by_pattern = {word for text in mapping.patterns.values() for word in PLACEHOLDER.findall(text)}
         self._unknown: dict[tuple[str, str], tuple[str, Sequence[str]]] = {}
         self.words = {word: theirs for word in WORDS if (theirs := self._resolved(word)) is not None}
+
+    @property
+    def seed_name(self) -> str:
+        """The name that the source gives to seeds: of their column, or before them in a pattern."""
+        before = [re.search(r"([A-Za-z_. -]*)\{seed\}", text) for text in self.mapping.patterns.values()]
+        named = [match[1].strip("_. -") for match in before if match is not None]
+        column = self.words["seed"].column if "seed" in self.words else None
+        return next(filter(None, named), column or "seed")
 
     def _kept(self) -> list[ForeignRun]:
         runs = list(self.source.runs)

@@ -10,8 +10,10 @@ from itertools import product
 from harness.base.tables import DataTable
 from harness.base.values import name_of, names_in
 from harness.errors import HarnessError, choices
+from harness.imports.resampling import Ratio, pairing_ratio
 from harness.imports.result_files import column_called, is_same, number_in, score_of
 from harness.judge.comparing import ArmScore
+from harness.judge.resampled import is_resampled, resampled_test
 
 NAMES, VALUES = ("metric", "name", "measure"), ("value", "score", "result")
 """Columns of a table with one row a number."""
@@ -36,7 +38,7 @@ class TableQuestion:
 
     Attributes:
         methods: arms, as the table names them; each is compared with each of ``against``.
-        pair: the column that pairs results; None: one of ``PAIRS``.
+        pair: the columns that pair results; none: one of ``PAIRS``.
         by: columns whose values are benchmarks.
         scope: ``each`` benchmark is a test, the effect is in ``all`` of them, or it is their ``mean``.
         better: ``higher`` or ``lower``; None: as the metric's name says.
@@ -46,12 +48,14 @@ class TableQuestion:
         where: column and value of the rows that are read.
         arm_column: the column of the arms, where several could be.
         deterministic: arms that may have one score in every row, as a dummy baseline.
+        resampled: n_test/n_train of pairs that split one data set; ``k-fold``: of the folds in the table.
+        independent: pairs named like splits or folds have separate data.
     """
 
     methods: tuple[str, ...]
     against: tuple[str, ...]
     metric: str
-    pair: str | None = None
+    pair: tuple[str, ...] = ()
     by: tuple[str, ...] = ()
     scope: str = "each"
     better: str | None = None
@@ -63,6 +67,8 @@ class TableQuestion:
     alpha: float = 0.05
     on_divergence: str = "invalid"
     deterministic: tuple[str, ...] = ()
+    resampled: Ratio = None
+    independent: bool = False
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -74,9 +80,10 @@ class ReadScores:
     """Scores of a table.
 
     Attributes:
-        pair: the column that pairs results.
+        pair: the column that pairs results, or several with ``and``.
         layout: how the table was understood, in a sentence.
         notes: rows without a partner or without a number.
+        resampled: n_test/n_train of the pairs; 0 if they are independent.
     """
 
     scores: tuple[ArmScore, ...]
@@ -85,6 +92,7 @@ class ReadScores:
     better: str
     unit: str
     notes: tuple[str, ...]
+    resampled: float
 
 
 def read_scores(table: DataTable, question: TableQuestion) -> ReadScores:
@@ -122,7 +130,8 @@ class _Reading:
         for column in (*question.by, *(name for name, _ in question.where)):
             table.must_have(column)
         self.rows = self._kept()
-        self.pair = self._pair_column()
+        self.pairs = self._pair_columns()
+        self.pair = " and ".join(self.pairs)
 
     def read(self) -> ReadScores:
         question = self.question
@@ -131,10 +140,25 @@ class _Reading:
         unit = self._checked_unit(placed)
         better = question.better or better_of(question.metric)
         notes = [*self._without_number(placed), *self._without_partner(placed)]
-        layout += f"; paired by '{self.pair}'"
+        resampled = self._resampled(placed)
+        layout += f"; paired by {' and '.join(map(repr, self.pairs))}"
+        if resampled:
+            layout += f", which split one data set: {resampled_test(resampled)}"
+        elif any(map(is_resampled, self.pairs)):
+            layout += ", independent as stated"
         if question.by:
             layout += f"; a benchmark for each {' and '.join(question.by)}"
-        return ReadScores(tuple(entry.score for entry in placed), self.pair, layout, better, unit, tuple(notes))
+        scores = tuple(entry.score for entry in placed)
+        return ReadScores(scores, self.pair, layout, better, unit, tuple(notes), resampled)
+
+    def _resampled(self, placed: Sequence[_Placed]) -> float:
+        rows: dict[str, list[int]] = defaultdict(list)
+        for entry in placed:
+            rows[entry.score.benchmark].append(entry.row)
+        cells = {name: [name_of(value) for value in self.table.column(name)] for name in self.pairs}
+        columns = {name: [[values[row] for row in each] for each in rows.values()] for name, values in cells.items()}
+        question = self.question
+        return pairing_ratio(self.table.name, columns, question.resampled, independent=question.independent)
 
     def _check_arms(self) -> None:
         both = [arm for arm in self.question.methods if arm in self.question.against]
@@ -153,17 +177,17 @@ class _Reading:
                 raise HarnessError(f"{self.table.name}: no row has '{value}' in the column '{column}'; {valid}")
         return kept
 
-    def _pair_column(self) -> str:
-        if self.question.pair is not None:
-            self.table.must_have(self.question.pair)
-        column = self.question.pair or column_called(self.table.columns, PAIRS)
-        if column is None:
+    def _pair_columns(self) -> tuple[str, ...]:
+        for name in self.question.pair:
+            self.table.must_have(name)
+        column = column_called(self.table.columns, PAIRS)
+        if column is None and not self.question.pair:
             raise HarnessError(
                 f"{self.table.name}: no column pairs the results; name one with --pair, as in --pair seed. Columns: "
                 f"{', '.join(self.table.columns)}. Results that share nothing (no seed, no fold, no split) cannot be "
                 "judged: run both arms under common seeds"
             )
-        return column
+        return self.question.pair or (str(column),)
 
     # layouts
 
@@ -254,11 +278,12 @@ class _Reading:
 
     def _score(self, arm: str, column: str, row: int) -> _Placed:
         cells, place = dict(zip(self.table.columns, self.table.rows[row], strict=True)), self.table.place(row)
-        pair, value = name_of(cells[self.pair]), cells[column]
-        if not pair:
-            raise HarnessError(f"{place}: the column '{self.pair}', which pairs results, is empty")
+        names, value = {name: name_of(cells[name]) for name in self.pairs}, cells[column]
+        if empty := [name for name, text in names.items() if not text]:
+            raise HarnessError(f"{place}: the column '{empty[0]}', which pairs results, is empty")
         number = number_in(value.strip()[:-1] if _is_percentage(value) else value, place, column)
-        return _Placed(ArmScore(arm, " · ".join(name_of(cells[name]) for name in self.question.by), pair, number), row)
+        benchmark, pair = " · ".join(name_of(cells[name]) for name in self.question.by), " · ".join(names.values())
+        return _Placed(ArmScore(arm, benchmark, pair, number), row)
 
     # checks
 
@@ -283,7 +308,11 @@ class _Reading:
             cells = zip(table.columns, table.rows[other], table.rows[row], strict=True)
             apart = [(name, value) for name, left, value in cells if left != value and name not in (metric, *VALUES)]
             advice = "nothing tells them apart: keep one of them"
-            if apart:
+            resamples = [name for name, _ in apart if is_resampled(name) and name not in self.question.by]
+            if resamples:
+                columns = " ".join(f"--pair {name}" for name in (*self.pairs, *resamples))
+                advice = f"they differ in {', '.join(map(repr, resamples))}: pair by all of them with {columns}"
+            elif apart:
                 name, value = apart[0]
                 advice = (
                     f"they differ in {', '.join(repr(column) for column, _ in apart[:LISTED])}: name what makes them "

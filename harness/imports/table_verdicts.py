@@ -18,6 +18,7 @@ from harness.imports.table_scores import TableQuestion, read_scores
 from harness.judge.comparing import ArmScore, judge_scores, pair_numbers, table_claim, table_designs
 from harness.judge.correction import correction_name
 from harness.judge.design import ClaimDesign
+from harness.judge.resampled import resampled_test
 from harness.judge.rows import VerdictRow
 from harness.vocabulary import Verdict
 
@@ -40,6 +41,7 @@ class TableVerdict:
         low: lower end of its 95 % interval (1 − α), unadjusted; ``high``: the upper one.
         adjusted_p: after the correction of its family; it decides.
         detectable: the difference that this many pairs would show with 80 % power.
+        decided_by: the test.
         row: the record of a verdict, as suites have it.
     """
 
@@ -56,6 +58,7 @@ class TableVerdict:
     adjusted_p: float | None
     detectable: float | None
     family: str
+    decided_by: str
     row: VerdictRow = field(repr=False)
 
     @property
@@ -69,7 +72,7 @@ class TableVerdicts:
     """The verdicts of a table: a sequence, a data frame, a page.
 
     Attributes:
-        pair: the column that pairs results.
+        pair: the column that pairs results, or several with ``and``.
         layout: how the table was understood.
         notes: results that were dropped or count as failed.
         correction: of the one family, or of the announced tests and the others.
@@ -162,7 +165,8 @@ def verdicts_of(data: Any, question: TableQuestion) -> TableVerdicts:
         alpha=question.alpha,
         on_divergence=question.on_divergence,
     )
-    designs = table_designs(claim, question.methods, question.against, scores, _perfect(read.better, read.unit))
+    perfect = _perfect(read.better, read.unit)
+    designs = table_designs(claim, question.methods, question.against, scores, perfect, read.resampled)
     designs = _with_deterministic(designs, question)
     primary = _announced(question.primary, [design.claim_id for design in designs])
     rows = judge_scores(designs, scores, primary, datetime.now(UTC).replace(tzinfo=None))
@@ -205,8 +209,9 @@ def judge_table(
         by: columns whose values are benchmarks.
         primary: tests that were announced before results, as ``cifar10/adamp/adam`` or a part of it.
         where: column and value of the rows that are read.
-        options: ``pair``, ``scope``, ``better``, ``unit``, ``smallest``, ``arm_column``, ``alpha``,
-            ``on_divergence`` and ``deterministic``, as :class:`TableQuestion` has them.
+        options: ``pair`` (a column or several), ``scope``, ``better``, ``unit``, ``smallest``, ``arm_column``,
+            ``alpha``, ``on_divergence``, ``deterministic``, ``resampled`` and ``independent``, as
+            :class:`TableQuestion` has them.
 
     Raises:
         HarnessError: the table lacks something, or leaves a doubt that an argument can settle.
@@ -217,8 +222,9 @@ def judge_table(
             raise HarnessError(f"unknown option '{name}'; {choices(valid, name)}")
     rows = tuple((str(column), name_of(value)) for column, value in (where or {}).items())
     options["deterministic"] = _names(options.get("deterministic", ()))
+    columns, announced = (_names(options.pop("pair", None) or ()), _names(by)), _names(primary)
     question = TableQuestion(
-        _names(method), _names(against), metric, by=_names(by), primary=_names(primary), where=rows, **options
+        _names(method), _names(against), metric, *columns, primary=announced, where=rows, **options
     )
     return verdicts_of(table, question)
 
@@ -293,8 +299,20 @@ def _verdict(row: VerdictRow) -> TableVerdict:
         adjusted_p=row.adjusted_p,
         detectable=None if effect is None else effect.mde,
         family=row.detail.multiplicity.family,
+        decided_by=_decided_by(row),
         row=row,
     )
+
+
+def _decided_by(row: VerdictRow) -> str:
+    """The name of the test; empty without one."""
+    if row.p is None:
+        return ""
+    ratio = max(block.resampled for block in row.detail.blocks)
+    lost = any(math.isinf(value) for entry in row.detail.per_benchmark for value in entry.differences.values())
+    if lost:
+        return "none: the signs of resampled pairs are not independent" if ratio else "sign-flip test"
+    return resampled_test(ratio) if ratio else "paired t test"
 
 
 def _end(value: float | None) -> float | None:

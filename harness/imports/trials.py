@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.base.values import name_of, names_in
@@ -11,6 +11,7 @@ from harness.errors import HarnessError, choices
 from harness.imports.foreign import ForeignRun, ForeignSource
 from harness.imports.mapping import ImportMap, MetricFrom, first_names
 from harness.imports.naming import Filed, ImportTarget, Naming
+from harness.imports.resampling import pairing_ratio
 from harness.imports.result_files import column_called, number_in
 from harness.imports.table_scores import VALUES
 from harness.judge.fairness import are_shares
@@ -103,6 +104,8 @@ def trials_of(source: ForeignSource, import_map: ImportMap, target: ImportTarget
         patterns=import_map.patterns,
         where=import_map.where,
         table=source.part or None,
+        resampled=_resampled(source, naming, gathered, import_map) or None,
+        independent=import_map.independent,
     )
     plain = mapping.model_dump(exclude_defaults=True)
     trials = []
@@ -123,6 +126,17 @@ def trials_of(source: ForeignSource, import_map: ImportMap, target: ImportTarget
         trial_id = sha256_of(content)
         trials.append(ImportedTrial(trial_id, benchmark, arm, seed, status, error, results, series, entry.place))
     return Matched(trials, mapping, left_out)
+
+
+def _resampled(
+    source: ForeignSource, naming: Naming, gathered: Collection[Configuration], import_map: ImportMap
+) -> float:
+    """n_test/n_train of the seeds; 0 if they are independent."""
+    seeds: dict[str, list[str]] = defaultdict(list)
+    for benchmark, _, seed in gathered:
+        seeds[benchmark].append(str(seed))
+    columns = {naming.seed_name: list(seeds.values())}
+    return pairing_ratio(str(source.path), columns, import_map.resampled, independent=import_map.independent)
 
 
 class _Metrics:

@@ -38,7 +38,7 @@ class AblationRow:
         effect: ``change``, ``main effect`` or ``interaction``.
         arm: the ablation, or the name of the effect.
         difference: ablation minus parent, or the comparison of the effect; up = better.
-        differences: the values behind it by seed.
+        differences: the values behind it by seed; ``noise``: what their sd does not show.
         adjusted_p: Benjamini–Hochberg over all rows; ``adjusted_low`` and ``adjusted_high`` at its level.
         changes: differences of the two trials, or the levels of an effect.
     """
@@ -71,7 +71,7 @@ class AblationRow:
     missing: int
     failed: int
     diverged: int
-    least_sd: float = 0.0
+    noise: stats.Noise = stats.INDEPENDENT
 
 
 Measured = tuple[Any, AblationRow]
@@ -137,7 +137,7 @@ def _corrected(rows: Sequence[AblationRow], alpha: float) -> list[AblationRow]:
     """
     adjusted = [float(value) for value in stats.benjamini_hochberg([row.p for row in rows])]
     level = alpha * max(1, sum(p <= alpha for p in adjusted)) / max(1, len(rows))
-    bounds = [stats.paired_t(row.differences, level, least_sd=row.least_sd) for row in rows]
+    bounds = [stats.paired_t(row.differences, level, noise=row.noise) for row in rows]
     return [
         replace(row, adjusted_p=p, adjusted_low=finite(bound.low), adjusted_high=finite(bound.high))
         for row, p, bound in zip(rows, adjusted, bounds, strict=True)
@@ -166,6 +166,9 @@ class _AblatedBenchmark:
         served = self.plan.settings[self.benchmark].served_by
         return next(iter(self.suite.benchmarks[served].model.metrics.items()))
 
+    def _resampled(self, arms: Iterable[str]) -> float:
+        return 0.0 if self.plan.imported is None else self.plan.imported.ratio(self.benchmark, arms)
+
     def change(self, name: str, parent: str) -> Iterator[Measured]:
         """An arm against its parent, where both have different trials."""
         cells = {arm: self.plan.trial_ids(self.benchmark, arm) for arm in (name, parent)}
@@ -183,6 +186,7 @@ class _AblatedBenchmark:
             (name, parent),
             False,
             cells,
+            resampled=self._resampled(cells),
         )
         # the plainest question: a difference whose diverged trials are left out and counted
         pairs = pair(Pairing(), block, name, parent, self.evidence)
@@ -195,7 +199,7 @@ class _AblatedBenchmark:
         """Main effects and interactions of a factorial whose arms all have trials."""
         cells = {cell: self.plan.trial_ids(self.benchmark, arm) for cell, arm in design.cells.items()}
         for effect in effects_of(design) if all(cells.values()) else ():
-            measured = measure(effect, cells, self.evidence, *self.metric)
+            measured = measure(effect, cells, self.evidence, *self.metric, self._resampled(design.cells.values()))
             levels = [f"{factor}: {level}" for factor, level in effect.levels]
             trials = sorted((tuple(sorted(cells[cell].items())), weight) for cell, weight in effect.weights.items())
             row = self._row(effect.kind, effect.name, design.arm, measured, levels)
@@ -206,9 +210,9 @@ class _AblatedBenchmark:
     ) -> AblationRow:
         metric, described = self.metric
         setting, alpha = self.plan.settings[self.benchmark], self.suite.model.judge.alpha
-        values, least_sd = measured.values, measured.least_sd
-        tested = stats.paired_t(values, alpha, least_sd=least_sd)
-        size = stats.effect_size_interval(values, alpha, least_sd=least_sd)
+        values, noise = measured.values, measured.noise
+        tested = stats.paired_t(values, alpha, noise=noise)
+        size = stats.effect_size_interval(values, alpha, noise=noise)
         return AblationRow(
             benchmark=self.benchmark,
             effect=effect,
@@ -226,7 +230,7 @@ class _AblatedBenchmark:
             d_z_low=finite(size.low),
             d_z_high=finite(size.high),
             differences=tuple(values),
-            least_sd=least_sd,
+            noise=noise,
             stand_in=tuple(setting.stand_in),
             stand_in_name=setting.stand_in_name,
             changes=tuple(changes),
@@ -261,7 +265,7 @@ class MeasuredEffect:
     missing: int
     failed: int
     diverged: int
-    least_sd: float = 0.0
+    noise: stats.Noise = stats.INDEPENDENT
 
 
 def effects_of(design: Design) -> Iterator[Effect]:
@@ -284,9 +288,14 @@ def _weights(design: Design, at: Mapping[int, str]) -> dict[Combination, float]:
 
 
 def measure(
-    effect: Effect, cells: Mapping[Combination, Mapping[int, str]], evidence: Evidence, metric: str, described: Metric
+    effect: Effect,
+    cells: Mapping[Combination, Mapping[int, str]],
+    evidence: Evidence,
+    metric: str,
+    described: Metric,
+    resampled: float,
 ) -> MeasuredEffect:
-    """The values of an effect over the seeds of all its arms."""
+    """The values of an effect over the seeds of all its arms; ``resampled`` is n_test/n_train of their splits."""
     sign = 1 if described.better == "higher" else -1
     used = {cell: cells[cell] for cell in effect.weights}
     seeds = sorted({seed for cell in used.values() for seed in cell})
@@ -304,6 +313,6 @@ def measure(
     weights = list(map(abs, effect.weights.values()))
     # in the step of the scores, as the differences of two arms are
     whole = [value / min(weights) for value in values]
-    least_sd = stats.least_sd_of(every, whole, sum(weight**2 for weight in weights))
+    noise = stats.Noise(stats.least_sd_of(every, whole, sum(weight**2 for weight in weights)), resampled)
     failed = failures(evidence.get(trial) for trial in ids)
-    return MeasuredEffect(values, len(seeds) - len(values), *failed, least_sd)
+    return MeasuredEffect(values, len(seeds) - len(values), *failed, noise)

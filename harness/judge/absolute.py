@@ -72,16 +72,21 @@ def examine_value(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -
     failed, diverged = failures(trials.values())
     failed += sum(trial.unscored(block.metric, block.split) is not None for trial in trials.values())
     margin, origin = _margin(design.estimand.margin, target, list(scores.values()))
-    interval = stats.paired_t([value - target for value in scores.values()], alpha)
+    distances = [value - target for value in scores.values()]
+    noise = stats.Noise(stats.least_sd_of(list(scores.values()), distances, 1), block.resampled)
+    interval = stats.paired_t(distances, alpha, noise=noise)
     stopped = _stop_of(design, block, scores, failed, diverged)
+    p = None
+    if stopped is None:
+        p = stats.equivalence(list(scores.values()), target, margin, alpha, noise=noise).p
     return ExaminedValue(
         block,
         target,
         scores,
         margin,
         origin,
-        p=None if stopped else stats.equivalence(list(scores.values()), target, margin, alpha).p,
-        p_outside=_outside([value - target for value in scores.values()], margin),
+        p=p,
+        p_outside=_outside(distances, margin, noise),
         low=interval.low,
         high=interval.high,
         stopped=stopped,
@@ -91,10 +96,10 @@ def examine_value(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -
     )
 
 
-def _outside(distances: Sequence[float], margin: float) -> float:
+def _outside(distances: Sequence[float], margin: float, noise: stats.Noise) -> float:
     """Two-sided p of "the mean lies outside the margin"."""
     sides = ([sign * distance - margin for distance in distances] for sign in (1, -1))
-    return min(1.0, 2 * min(stats.non_inferiority(side, 0.0).p for side in sides))
+    return min(1.0, 2 * min(stats.non_inferiority(side, 0.0, noise=noise).p for side in sides))
 
 
 def _margin(stated: float | None, target: float, scores: list[float]) -> tuple[float, str]:

@@ -230,6 +230,7 @@ class DesignBuilder:
             invalid=unpaired or invalid,
             stated=stated,
             deterministic=tuple(arm for arm in needed if self._deterministic(arm, metric)),
+            resampled=self.plan.imported.ratio(base.benchmark, chain) if self.plan.imported is not None else 0.0,
             # equal for benchmarks whose trials are the same
             place=f"{base.served_by} {sorted(overrides.items())}" if overrides else base.served_by,
         )

@@ -62,12 +62,16 @@ def table_designs(
     against: Sequence[str],
     scores: Sequence[ArmScore],
     perfect: float | None = None,
+    resampled: float = 0.0,
 ) -> list[ClaimDesign]:
-    """The claim of each method against each baseline; by benchmark where the scope is ``each``."""
+    """The claim of each method against each baseline; by benchmark where the scope is ``each``.
+
+    ``resampled`` is n_test/n_train of pairs that split one data set.
+    """
     cells = _cells(scores)
     places = [[name] for name in cells] if claim.question.scope == "each" else [list(cells)]
     return [
-        _design(claim, (method, other), {name: cells[name] for name in place}, perfect, several=len(cells) > 1)
+        _design(claim, (method, other), {name: cells[name] for name in place}, perfect, resampled, len(cells) > 1)
         for place in places
         for method in methods
         for other in against
@@ -114,7 +118,7 @@ def _design(
     arms: tuple[str, str],
     cells: Mapping[str, Mapping[str, Mapping[int, str]]],
     perfect: float | None,
-    *,
+    resampled: float,
     several: bool,
 ) -> ClaimDesign:
     estimand, question = claim.estimand, claim.question
@@ -135,6 +139,7 @@ def _design(
             smallest=estimand.m,
             perfect=perfect,
             place=benchmark,
+            resampled=resampled,
         )
         for benchmark, by_arm in cells.items()
     )

@@ -72,6 +72,7 @@ class DesignBlock:
         named: the stand-in in a few words.
         stated: a warning about numbers that others reported; empty for our trials.
         deterministic: arms that may give one score at every seed.
+        resampled: n_test/n_train where the pairs are splits of one data set; 0: the pairs are independent.
     """
 
     benchmark: str
@@ -103,6 +104,7 @@ class DesignBlock:
     stated: str = ""
     deterministic: tuple[str, ...] = ()
     family: Family | None = None
+    resampled: float = 0.0
 
     @property
     def comparisons(self) -> tuple[tuple[str, str], ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.judge.detail import ImportedResults
 from harness.judge.judging import Judgement, claim_rows, judge, record_judgement
+from harness.judge.resampled import is_resampled, resampled_test
 from harness.judge.rows import VerdictRow
 from harness.plan.imported import ENVIRONMENT, FINGERPRINT, Imported, Origin, imported_spec
 from harness.plan.planning import Link, Plan, Selection, Trial, arms_of, must_exist
@@ -23,6 +24,7 @@ from harness.suite.models import Claim
 from harness.vocabulary import Protocol
 
 PAIRED = "paired by seed as the file says: what equal seeds share is not checked here"
+UNSTATED = "'{}' pairs the results, taken as independent: import again with --resampled RATIO or --independent"
 CHECKED = "a check of code decides it, and results from elsewhere do not show it"
 
 Cell = tuple[str, str]
@@ -30,7 +32,11 @@ Cell = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class StoredImport:
-    """A trial of an import (``run_id``), its names and its file."""
+    """A trial of an import (``run_id``), its names and its file.
+
+    ``resampled`` is n_test/n_train of seeds that split one data set; ``unstated`` the name of a column of splits or
+    folds whose import stated neither a ratio nor independence, as former versions allowed.
+    """
 
     run_id: str
     benchmark: str
@@ -39,6 +45,8 @@ class StoredImport:
     trial_id: str
     path: str
     origin: Origin
+    resampled: float = 0.0
+    unstated: str = ""
 
 
 def stored_imports(reader: Queries, suite: str, scale: str) -> list[StoredImport]:
@@ -47,19 +55,33 @@ def stored_imports(reader: Queries, suite: str, scale: str) -> list[StoredImport
         """
         WITH imports AS (
             SELECT run_id, started_at, spec->>'$.imported.path' AS path, spec->>'$.imported.file' AS file,
-                spec->>'$.imported.sha256' AS sha256, spec->>'$.imported.words' AS words
+                spec->>'$.imported.sha256' AS sha256, spec->>'$.imported.words' AS words,
+                TRY_CAST(spec->>'$.imported.mapping.resampled' AS DOUBLE) AS resampled,
+                CASE WHEN spec->>'$.imported.mapping.independent' IS NULL THEN
+                    spec->>'$.imported.mapping.seed.column' END AS pairs
             FROM runs WHERE suite = ? AND scale = ? AND environment_id = ? AND status = 'done'
             QUALIFY sha256 = first_value(sha256) OVER (PARTITION BY path ORDER BY started_at DESC, run_id DESC)
         )
-        SELECT run_id, k.benchmark, k.arm, t.seed, k.trial_id, i.path, i.file, i.sha256, i.words
+        SELECT run_id, k.benchmark, k.arm, t.seed, k.trial_id, i.path, i.file, i.sha256, i.words,
+            i.resampled, i.pairs
         FROM imports i JOIN run_trials k USING (run_id) JOIN trials t USING (trial_id)
         ORDER BY i.started_at, run_id, k.benchmark, k.arm, t.seed
         """,
         (suite, scale, ENVIRONMENT),
     ).rows
     result = [
-        StoredImport(run, benchmark, arm, seed, trial, path, Origin(file, sha256, words or ""))
-        for run, benchmark, arm, seed, trial, path, file, sha256, words in rows
+        StoredImport(
+            run,
+            benchmark,
+            arm,
+            seed,
+            trial,
+            path,
+            Origin(file, sha256, words or ""),
+            ratio or 0.0,
+            pairs if pairs and not ratio and is_resampled(pairs) else "",
+        )
+        for run, benchmark, arm, seed, trial, path, file, sha256, words, ratio, pairs in rows
     ]
     newest = {(item.path, item.benchmark, item.arm): item.run_id for item in result}
     return [item for item in result if newest[item.path, item.benchmark, item.arm] == item.run_id]
@@ -92,7 +114,10 @@ def imported_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:
     chosen, notes = _one_each([trial for trial in stored if _asked(trial, suite, settings, selection)])
     trials = {item.trial_id: _trial(suite, settings[item.benchmark], item) for item in chosen}
     links = [Link(item.benchmark, item.arm, item.seed, item.trial_id) for item in chosen]
-    imported = Imported({item.trial_id: item.origin for item in chosen}, notes)
+    resampled: dict[Cell, float] = defaultdict(float)
+    for item in chosen:
+        resampled[item.benchmark, item.arm] = max(resampled[item.benchmark, item.arm], item.resampled)
+    imported = Imported({item.trial_id: item.origin for item in chosen}, notes, resampled)
     absent = tuple(name for name in names if name in suite.benchmarks and name not in settings)
     arms = dict(suite.model.arms)
     return Plan(suite.name, selection.scale, tuple(trials.values()), tuple(links), settings, absent, arms, imported)
@@ -127,6 +152,8 @@ def _one_each(stored: Sequence[StoredImport]) -> tuple[list[StoredImport], dict[
         chosen[place] = item
     for item in chosen.values():
         files[item.benchmark, item.arm][item.origin.short] = None
+        if item.unstated and (text := UNSTATED.format(item.unstated)) not in notes[item.benchmark, item.arm]:
+            notes[item.benchmark, item.arm].append(text)
     for cell, names in files.items():
         if len(names) > 1:
             notes[cell].insert(0, f"{'/'.join(cell)} is of {len(names)} files: {'; '.join(names)}")
@@ -202,6 +229,11 @@ def _with_origins(
         text[str(origin)] = None
     if counts:
         text[PAIRED] = None
+    text |= {
+        f"{resampled_test(block.resampled)} on {block.benchmark}": None
+        for block in row.detail.blocks
+        if block.resampled
+    }
     for trial in trials:
         text |= dict.fromkeys(imported.notes.get(cells.get(trial, ("", "")), ())) if trial in imported.origins else {}
     if not counts:

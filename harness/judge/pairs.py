@@ -27,7 +27,7 @@ class Pairs:
 
     ``differences`` are positive in the claimed direction, ±inf where a diverged arm lost its pair. ``missing`` seeds
     lack a result or diverged on both sides; ``failed`` and ``diverged`` count trials; ``mismatched`` seeds ran in two
-    environment classes. ``lost`` holds pairs with a failed trial as ±inf. ``least_sd``: what rounding alone gives.
+    environment classes. ``lost`` holds pairs with a failed trial as ±inf. ``noise``: what their sd does not show.
     """
 
     differences: Mapping[int, float]
@@ -40,7 +40,7 @@ class Pairs:
     mismatched: int
     lost: Mapping[int, float] = field(default_factory=dict)
     arms: tuple[ArmFailures, ...] = ()
-    least_sd: float = 0.0
+    noise: stats.Noise = stats.INDEPENDENT
 
     @property
     def values(self) -> list[float]:
@@ -94,7 +94,7 @@ def pair(pairing: Pairing, block: DesignBlock, upper: str, lower: str, evidence:
         mismatched,
         lost,
         counted,
-        _least_sd(pairing, differences, method, baseline),
+        stats.Noise(_least_sd(pairing, differences, method, baseline), block.resampled),
     )
 
 

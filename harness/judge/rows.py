@@ -284,41 +284,41 @@ def _effect(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> EffectS
 
 def _strength(pairs: Pairs) -> float:
     """The weakest comparison decides; one with a lost pair is the weakest."""
-    effect = stats.hedges_d(pairs.values, least_sd=pairs.least_sd)
+    effect = stats.hedges_d(pairs.values, noise=pairs.noise)
     return -math.inf if math.isnan(effect) else effect
 
 
 def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: float) -> EffectSize:
-    values, alpha, least_sd = pairs.values, design.rules.alpha, pairs.least_sd
-    fixed = len(values) >= 5 and not design.rules.sequential
-    boot = stats.studentised_bootstrap(values, alpha, least_sd=least_sd) if fixed else None
-    effect = _effect_size(design, values, least_sd)
+    values, alpha, noise = pairs.values, design.rules.alpha, pairs.noise
+    fixed = not design.rules.sequential and not noise.resampled  # resampled pairs have no independent signs and draws
+    boot = stats.studentised_bootstrap(values, alpha, noise=noise) if fixed and len(values) >= 5 else None
+    effect = _effect_size(design, values, noise)
     # the interval's end nearest to zero: the measured effect itself is too large wherever it was worth telling
     nearest = max(effect.low, -effect.high)
-    sure = nearest > 0 and not design.rules.sequential
+    sure = nearest > 0 and fixed
     return EffectSize(
         d_z=finite(effect.estimate),
         d_z_low=finite(effect.low),
         d_z_high=finite(effect.high),
         level=level,
-        mde=finite(stats.minimum_detectable_effect(values, level, least_sd=least_sd)),
+        mde=finite(stats.minimum_detectable_effect(values, level, noise=noise)),
         seeds_needed=stats.seeds_for_power(nearest, 1.0, level, maximum=100_000) if sure else None,
         seeds_won=stats.seeds_won(values)[0],
-        sign_flip_p=stats.sign_flip_p(values),
+        sign_flip_p=None if noise.resampled else stats.sign_flip_p(values),
         correlation=_correlation(pairs),
         relative_error_reduction=_reduction(design, examined, pairs),
         bootstrap=None if boot is None else Ends(finite(boot.low), finite(boot.high)),
     )
 
 
-def _effect_size(design: ClaimDesign, values: list[float], least_sd: float) -> stats.Interval:
+def _effect_size(design: ClaimDesign, values: list[float], noise: stats.Noise) -> stats.Interval:
     """d_z with its exact interval; with added seeds at α over the number of interim analyses."""
     rule, alpha = design.rules.stopping, design.rules.alpha
     if rule is None:
-        return stats.effect_size_interval(values, alpha, least_sd=least_sd)
+        return stats.effect_size_interval(values, alpha, noise=noise)
     if rule.cap is None or not rule.after(len(values)).capped:
-        return stats.Interval(stats.hedges_d(values, least_sd=least_sd), -math.inf, math.inf, len(values))
-    return stats.effect_size_interval(values, alpha / int(rule.looks(rule.cap).sum()), least_sd=least_sd)
+        return stats.Interval(stats.hedges_d(values, noise=noise), -math.inf, math.inf, len(values))
+    return stats.effect_size_interval(values, alpha / int(rule.looks(rule.cap).sum()), noise=noise)
 
 
 def _reduction(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs) -> float | None:
@@ -350,7 +350,7 @@ def _entries(design: ClaimDesign, unit: Unit, label: str) -> list[MeasuredCompar
 
 def _entry(design: ClaimDesign, block: DesignBlock, arms: tuple[str, str], pairs: Pairs) -> MeasuredComparison:
     rules = design.rules
-    tested = inference(tuple(pairs.values), rules.stopping, rules.alpha, pairs.least_sd)
+    tested = inference(tuple(pairs.values), rules.stopping, rules.alpha, pairs.noise)
     return MeasuredComparison(
         benchmark=block.benchmark,
         arm=arms[0],

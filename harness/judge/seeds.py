@@ -40,7 +40,7 @@ class OpenComparison:
     next_seed: int
     seconds: float
     p: float
-    least_sd: float = 0.0
+    noise: stats.Noise = stats.INDEPENDENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +163,12 @@ def _open_comparison(design: ClaimDesign, examined: ExaminedBlock, evidence: Evi
     following = next(seed for seed in count() if any(seed not in cell for cell in cells))
     stored = ([evidence[trial].seconds for trial in cell.values() if trial in evidence] for cell in cells)
     seconds = sum(median(existing) if (existing := [time for time in times if time]) else 1.0 for times in stored)
-    values = [(tuple(pairs.values), pairs.least_sd) for pairs in examined.pairs]
-    weakest, least_sd = min(
-        values, key=lambda each: (len(each[0]), sum(each[0]) / max(1, len(each[0]))), default=((), 0.0)
+    values = [(tuple(pairs.values), pairs.noise) for pairs in examined.pairs]
+    weakest, noise = min(
+        values, key=lambda each: (len(each[0]), sum(each[0]) / max(1, len(each[0]))), default=((), stats.INDEPENDENT)
     )
-    p = Paired(weakest, _stopping(design), least_sd).p if weakest else 1.0
-    return OpenComparison(block.benchmark, arms, weakest, following, seconds, p, least_sd)
+    p = Paired(weakest, _stopping(design), noise).p if weakest else 1.0
+    return OpenComparison(block.benchmark, arms, weakest, following, seconds, p, noise)
 
 
 def next_seeds(pending: Sequence[Pending], at_most: int = 1) -> list[AddedSeeds]:
@@ -205,7 +205,7 @@ def resolution_rate(pending: Pending, comparison: OpenComparison) -> float:
     from scipy import special
 
     future = np.arange(n + 1, cap + 1)
-    mean, sd = float(values.mean()) + (pending.margin or 0.0), max(float(values.std(ddof=1)), comparison.least_sd)
+    mean, sd = float(values.mean()) + (pending.margin or 0.0), max(float(values.std(ddof=1)), comparison.noise.least_sd)
     truths = mean + special.stdtrit(n - 1, np.array(QUANTILES))[:, None] * sd / math.sqrt(n)
     means = (n * mean + (future - n) * truths) / future
     squares = (future - 1) * sd**2

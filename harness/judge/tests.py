@@ -10,6 +10,7 @@ end the (m − k + 1)-th smallest upper end at α/k, and its p below zero invert
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -75,30 +76,41 @@ class Paired(Test):
     Fixed number of seeds: paired t. With a ``rule`` seeds are added: evidence and interval are valid at every interim
     analysis up to the maximum, and the interval only shrinks. With an infinite difference (a diverged arm lost its
     pair) only signs count: the exact sign-flip test, or with a rule the Beta(1, 1) mixture for the signs. The
-    estimate is the mean difference, or the median where a pair was lost. Below three pairs p is 1. ``least_sd`` is the
-    sd that rounding alone gives a pair.
+    estimate is the mean difference, or the median where a pair was lost. Below three pairs p is 1.
+
+    With a rule, resampled pairs get the larger p and the wider interval of both. Their signs are not independent: with
+    an infinite difference p is 1.
     """
 
     def __init__(
-        self, values: tuple[float, ...], rule: stats.SequentialRule | None = None, least_sd: float = 0.0
+        self,
+        values: tuple[float, ...],
+        rule: stats.SequentialRule | None = None,
+        noise: stats.Noise = stats.INDEPENDENT,
     ) -> None:
-        self.values, self.rule, self.least_sd = values, rule, least_sd
+        self.values, self.rule, self.noise = values, rule, noise
         self.n, self.sized = len(values), all(map(math.isfinite, values))
         if self.sized:
             self.estimate = float(np.mean(values)) if values else math.nan
-            self.e = stats.e_value(values, (rule or stats.SequentialRule()).g, least_sd=least_sd)
+            self.e = stats.e_value(values, (rule or stats.SequentialRule()).g, noise=noise)
         else:
             with np.errstate(invalid="ignore"):
                 middle = float(np.median(values))
             self.estimate = 0.0 if math.isnan(middle) else middle
             self.e = math.exp(sign_log_e(values)[-1])
+        if noise.resampled:  # E assumes independent pairs
+            self.e = 1.0
         self.p_above, self.p_below = self._directed() if self.n >= FEWEST else (1.0, 1.0)
 
     def _directed(self) -> tuple[float, float]:
         if self.sized and self.rule is not None:
-            return self.rule.directed_p(self.values, least_sd=self.least_sd)
+            above, below = self.rule.directed_p(self.values, noise=self.noise)
+            fixed = Paired(self.values, None, self.noise) if self.noise.resampled else None
+            return (above, below) if fixed is None else (max(above, fixed.p_above), max(below, fixed.p_below))
+        if not self.sized and self.noise.resampled:
+            return 1.0, 1.0
         if self.sized:
-            p, leaning = inference(self.values, None, least_sd=self.least_sd).p, self.estimate
+            p, leaning = inference(self.values, None, noise=self.noise).p, self.estimate
         elif self.rule is not None:
             p, leaning = sign_p(self.values), float(sum((value > 0) - (value < 0) for value in self.values))
         else:
@@ -115,16 +127,18 @@ class Paired(Test):
         """1 − α interval of the mean; whole line for signs alone."""
         if not self.sized:
             return -math.inf, math.inf
-        tested = inference(self.values, self.rule, alpha, self.least_sd)
+        tested = inference(self.values, self.rule, alpha, self.noise)
         return tested.low, tested.high
 
     def p_smaller(self, m: float) -> float:
         """One-sided t test of "mean ≥ m"; with a rule half the p of evidence below m."""
         if not self.sized or self.n < FEWEST:
             return 1.0
+        fixed = stats.non_inferiority([m - value for value in self.values], 0.0, noise=self.noise).p
         if self.rule is None:
-            return stats.non_inferiority([m - value for value in self.values], 0.0, least_sd=self.least_sd).p
-        return self.rule.directed_p([value - m for value in self.values], least_sd=self.least_sd)[1] / 2
+            return fixed
+        p = self.rule.directed_p([value - m for value in self.values], noise=self.noise)[1] / 2
+        return max(p, fixed) if self.noise.resampled else p
 
     def fragile(self, alpha: float) -> bool:
         """True if the t test rejects without support of the signs."""
@@ -133,12 +147,20 @@ class Paired(Test):
 
 @lru_cache(maxsize=4096)
 def inference(
-    values: tuple[float, ...], rule: stats.SequentialRule | None, alpha: float = 0.05, least_sd: float = 0.0
+    values: tuple[float, ...],
+    rule: stats.SequentialRule | None,
+    alpha: float = 0.05,
+    noise: stats.Noise = stats.INDEPENDENT,
 ) -> stats.Inference:
     """The test of paired differences, cached."""
     if rule is None:
-        return stats.paired_t(values, alpha, least_sd=least_sd)
-    return rule.inference(values, alpha, least_sd=least_sd)
+        return stats.paired_t(values, alpha, noise=noise)
+    tested = rule.inference(values, alpha, noise=noise)
+    if not noise.resampled:
+        return tested
+    fixed = stats.paired_t(values, alpha, noise=noise)
+    low, high = min(tested.low, fixed.low), max(tested.high, fixed.high)
+    return replace(tested, low=low, high=high, p=max(tested.p, fixed.p))
 
 
 def sign_log_e(values: Sequence[float]) -> list[float]:
@@ -170,21 +192,21 @@ class NoWorse(Paired):
         self,
         values: tuple[float, ...],
         rule: stats.SequentialRule | None = None,
-        least_sd: float = 0.0,
+        noise: stats.Noise = stats.INDEPENDENT,
         margin: float = 0.0,
     ) -> None:
-        super().__init__(values, rule, least_sd)
-        self.margin, self._shifted = margin, Paired(tuple(value + margin for value in values), rule, least_sd)
+        super().__init__(values, rule, noise)
+        self.margin, self._shifted = margin, Paired(tuple(value + margin for value in values), rule, noise)
         self.p_above = self.p_below = 1.0
         if self.sized and self.n >= FEWEST:
             self.p_below = self._shifted.p_below
             # the exact one-sided test of a fixed number of seeds; of a path half the two-sided p
-            exact = None if rule is not None else stats.non_inferiority(values, margin, least_sd=least_sd).p
+            exact = None if rule is not None else stats.non_inferiority(values, margin, noise=noise).p
             self.p_above = self._shifted.p_above / 2 if exact is None else exact
         self.e = self._shifted.e if self.sized and self.estimate > -margin else 0.0
 
     def p_loss(self, alpha: float) -> float:
-        ordinary = Paired(self.values, self.rule, self.least_sd)
+        ordinary = Paired(self.values, self.rule, self.noise)
         return 1.0 if not self.sized or ordinary.fragile(alpha) else ordinary.p_below
 
     def fragile(self, alpha: float) -> bool:
@@ -246,8 +268,9 @@ class Mean(Paired):
         common = sorted(set.intersection(*map(set, strata)))
         with np.errstate(invalid="ignore"):
             means = [float(np.mean([stratum[seed] for stratum in strata])) for seed in common]
-        least_sd = math.hypot(*(part.least_sd / unit for part, unit in zip(parts, units, strict=True))) / len(parts)
-        super().__init__(tuple(value for value in means if not math.isnan(value)), parts[0].rule, least_sd)
+        rounding = math.hypot(*(part.noise.least_sd / unit for part, unit in zip(parts, units, strict=True)))
+        noise = stats.Noise(rounding / len(parts), max(part.noise.resampled for part in parts))
+        super().__init__(tuple(value for value in means if not math.isnan(value)), parts[0].rule, noise)
 
 
 def too_many_failures(pairs: Sequence[Pairs], tolerated: float) -> str | None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from harness import stats
 from harness.judge import fairness
 from harness.judge.design import ClaimDesign, DesignBlock, Stop
 from harness.judge.evidence import Evidence, trials_in_words
@@ -197,7 +198,7 @@ def _test_of(design: ClaimDesign, examined: ExaminedBlock, *, inactive_too: bool
     no_worse = design.question.scope == "no_worse"
     tests: list[Test] = []
     for each in examined.pairs:
-        sample = (() if silent else tuple(each.values), rules.stopping, each.least_sd)
+        sample = (() if silent else tuple(each.values), rules.stopping, each.noise)
         test = NoWorse(*sample, margin=margin) if no_worse else Paired(*sample)
         tests.append(guarded(test, [each], [1.0], margin if no_worse else 0.0, rules.sequential))
     return tests[0] if len(tests) == 1 else Conjunction(tuple(tests), len(tests))
@@ -222,7 +223,7 @@ def _mean(design: ClaimDesign, pairs: tuple[Pairs, ...], units: tuple[float, ...
     rules = design.rules
     if design.question.domains is not None:
         return _over_domains(design, pairs, units)
-    parts = tuple(Paired(tuple(each.values), rules.stopping, each.least_sd) for each in pairs)
+    parts = tuple(Paired(tuple(each.values), rules.stopping, each.noise) for each in pairs)
     mean = Mean(parts, tuple(tuple(sorted(each.differences)) for each in pairs), units)
     return guarded(mean, pairs, units, 0.0, rules.sequential)
 
@@ -240,8 +241,9 @@ def _over_domains(design: ClaimDesign, pairs: tuple[Pairs, ...], units: tuple[fl
         if kept:
             mean = sum(kept) / len(kept)
             means.append(0.0 if math.isnan(mean) else mean)
-            rounding.append(each.least_sd / unit / math.sqrt(len(kept)))
-    return Paired(tuple(means), least_sd=math.hypot(*rounding) / math.sqrt(len(means)) if means else 0.0)
+            rounding.append(each.noise.least_sd / unit / math.sqrt(len(kept)))
+    noise = stats.Noise(math.hypot(*rounding) / math.sqrt(len(means))) if means else stats.INDEPENDENT
+    return Paired(tuple(means), noise=noise)
 
 
 def smallest_effect(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...]) -> float | None:

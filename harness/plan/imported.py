@@ -1,6 +1,6 @@
 """Imported results in a plan, with the origin of each trial."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from harness.trial.options import Values
@@ -33,10 +33,18 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The imported trials of a plan, with remarks on their files."""
+    """The imported trials of a plan, with remarks on their files.
+
+    ``resampled`` is n_test/n_train of an arm's seeds on a benchmark where they split one data set.
+    """
 
     origins: Mapping[str, Origin]
     notes: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    resampled: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+    def ratio(self, benchmark: str, arms: Iterable[str]) -> float:
+        """The largest n_test/n_train of some arms on a benchmark; 0: independent seeds."""
+        return max(self.resampled.get((benchmark, arm), 0.0) for arm in arms)
 
 
 def imported_spec(arm: str, seed: int, scale: str) -> TrialSpec:

@@ -28,9 +28,11 @@ from harness.stats.paired import seeds_won as seeds_won
 from harness.stats.paired import sign_flip_p as sign_flip_p
 from harness.stats.paired import sign_sensitive as sign_sensitive
 from harness.stats.paired import studentised_bootstrap as studentised_bootstrap
+from harness.stats.records import INDEPENDENT as INDEPENDENT
 from harness.stats.records import BudgetBand as BudgetBand
 from harness.stats.records import Inference as Inference
 from harness.stats.records import Interval as Interval
+from harness.stats.records import Noise as Noise
 from harness.stats.records import TwoWayInference as TwoWayInference
 from harness.stats.records import relation_holds as relation_holds
 from harness.stats.sequential import e_value as e_value

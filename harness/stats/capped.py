@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.stats.records import Floats, Inference, as_values, check_alpha
+from harness.stats.records import INDEPENDENT, Floats, Inference, Noise, as_values, check_alpha
 from harness.stats.sequential import DEFAULT_G, interval_half_widths, log_e_process
 
 TABLE = Path(__file__).with_name("capped_table.json")
@@ -98,24 +98,24 @@ class SequentialRule:
         """Mask of the n differences after which an interim analysis takes place."""
         return np.arange(1, n + 1) >= capped_table().first_look
 
-    def evidence(self, differences: ArrayLike, *, least_sd: float = 0.0) -> tuple[float, float]:
+    def evidence(self, differences: ArrayLike, *, noise: Noise = INDEPENDENT) -> tuple[float, float]:
         """Largest log E at interim analyses with positive and with negative means; -inf without any."""
         values = as_values(differences)
         if not len(values):
             return -math.inf, -math.inf
         with np.errstate(invalid="ignore"):
-            log_e, sums = log_e_process(values, self.g, least_sd=least_sd), np.cumsum(values)
+            log_e, sums = log_e_process(values, self.g, noise=noise), np.cumsum(values)
         looks = self.looks(len(values))
         up = float(np.max(log_e, where=looks & (sums > 0), initial=-math.inf))
         return up, float(np.max(log_e, where=looks & (sums < 0), initial=-math.inf))
 
-    def directed_p(self, differences: ArrayLike, *, least_sd: float = 0.0) -> tuple[float, float]:
+    def directed_p(self, differences: ArrayLike, *, noise: Noise = INDEPENDENT) -> tuple[float, float]:
         """Two-sided p values of "above zero" and "below zero"; the smaller is that of the test."""
         rule = self.after(len(as_values(differences)))
-        up, down = (float(rule.p(log_e)) for log_e in self.evidence(differences, least_sd=least_sd))
+        up, down = (float(rule.p(log_e)) for log_e in self.evidence(differences, noise=noise))
         return up, down
 
-    def inference(self, differences: ArrayLike, alpha: float = 0.05, *, least_sd: float = 0.0) -> Inference:
+    def inference(self, differences: ArrayLike, alpha: float = 0.05, *, noise: Noise = INDEPENDENT) -> Inference:
         """Mean, interval and p, valid under every stopping rule up to ``cap``.
 
         The interval inverts E at every interim analysis and is the intersection over all of them so far, so that an
@@ -129,10 +129,10 @@ class SequentialRule:
         if n == 0:
             return Inference(math.nan, -math.inf, math.inf, 1.0, 0, dropped)
         threshold = self.after(n).log_threshold(alpha)
-        mean, half = interval_half_widths(kept, self.g, log_threshold=threshold, least_sd=least_sd)
+        mean, half = interval_half_widths(kept, self.g, log_threshold=threshold, noise=noise)
         half = np.where(self.looks(n), half, np.inf)
         with np.errstate(invalid="ignore"):
             low = float(np.max(np.where(np.isinf(half), -np.inf, mean - half)))
             high = float(np.min(np.where(np.isinf(half), np.inf, mean + half)))
             estimate = float(np.sum(kept) if np.isinf(kept).any() else mean[-1])
-        return Inference(estimate, low, high, min(self.directed_p(kept, least_sd=least_sd)), n, dropped)
+        return Inference(estimate, low, high, min(self.directed_p(kept, noise=noise)), n, dropped)

@@ -14,10 +14,12 @@ from numpy.typing import ArrayLike
 
 from harness.stats.records import (
     EQUAL_RTOL,
+    INDEPENDENT,
     Floats,
     Inference,
     Interval,
     Moments,
+    Noise,
     as_values,
     check_alpha,
     moments,
@@ -67,15 +69,16 @@ def least_sd_of(scores: ArrayLike, differences: ArrayLike, count: float = 2) -> 
     return float(gaps.min()) * math.sqrt(count / 12) if len(gaps) else 0.0
 
 
-def paired_t(differences: ArrayLike, alpha: float = 0.05, *, least_sd: float = 0.0) -> Inference:
+def paired_t(differences: ArrayLike, alpha: float = 0.05, *, noise: Noise = INDEPENDENT) -> Inference:
     """Mean paired difference, its interval and p by Student's paired t test.
 
     A 1 - alpha interval and a two-sided p. Assumes independent seeds and differences close to normal; measured coverage
-    of the nominal 95 % on skewed data is .88 to .91 at three to ten seeds, hence `distribution_sensitive`. Source:
-    Student (1908).
+    of the nominal 95 % on skewed data is .88 to .91 at three to ten seeds, hence `distribution_sensitive`. Splits,
+    folds and repeats of one data set are not independent: with `noise.resampled` it is the corrected
+    resampled t test. Sources: Student (1908); Nadeau & Bengio (2003).
     """
     check_alpha(alpha)
-    sample = moments(differences, least_sd=least_sd)
+    sample = moments(differences, noise=noise)
     if not sample.usable:
         return sample.inference()
     if sample.sd == 0.0:
@@ -152,7 +155,7 @@ def sign_sensitive(differences: ArrayLike, alpha: float = 0.05) -> bool:
 
 
 def studentised_bootstrap(
-    differences: ArrayLike, alpha: float = 0.05, *, least_sd: float = 0.0, resamples: int = 9_999, seed: int = 0
+    differences: ArrayLike, alpha: float = 0.05, *, noise: Noise = INDEPENDENT, resamples: int = 9_999, seed: int = 0
 ) -> Inference:
     """Equal-tailed bootstrap-t interval of the mean and its p value.
 
@@ -161,11 +164,11 @@ def studentised_bootstrap(
     Source: Efron (1981); Hall (1988).
     """
     check_alpha(alpha)
-    sample = moments(differences, least_sd=least_sd)
+    sample = moments(differences, noise=noise)
     if not sample.usable or sample.n < 5:
         return sample.inference()
     if moments(differences).sd == 0.0:
-        return paired_t(differences, alpha, least_sd=least_sd)
+        return paired_t(differences, alpha, noise=noise)
     rng = np.random.default_rng(seed)
     centred = (sample.values - sample.mean) / sample.sd
     drawn = centred[rng.integers(0, sample.n, size=(resamples, sample.n))]
@@ -182,14 +185,14 @@ def studentised_bootstrap(
     return sample.inference(float(low), float(high), p)
 
 
-def hedges_d(differences: ArrayLike, *, least_sd: float = 0.0) -> float:
+def hedges_d(differences: ArrayLike, *, noise: Noise = INDEPENDENT) -> float:
     """Standardised paired effect d_z = mean / sd with Hedges' correction.
 
     J(ν) = Γ(ν/2) / (√(ν/2) Γ((ν-1)/2)), ν = n - 1, makes it unbiased for normal differences. The mean of d_z does
     not exist at n = 2: NaN below three values and for infinite ones. Equal differences: ±inf, or 0 when all are
     zero. Source: Hedges (1981), eq. 6e.
     """
-    sample = moments(differences, least_sd=least_sd)
+    sample = moments(differences, noise=noise)
     if not sample.usable or sample.n < 3:
         return math.nan
     if sample.sd == 0.0:
@@ -203,42 +206,42 @@ LARGE_T = 1_000.0
 """Above it δ/t is a χ to 2e-5, and the inverse of the non-central t does not converge."""
 
 
-def effect_size_interval(differences: ArrayLike, alpha: float = 0.05, *, least_sd: float = 0.0) -> Interval:
+def effect_size_interval(differences: ArrayLike, alpha: float = 0.05, *, noise: Noise = INDEPENDENT) -> Interval:
     """Hedges-corrected d_z with its exact 1 - alpha interval.
 
     Exact for normal differences. The ends are the effects δ for which t lies at the 1 - alpha/2 and the alpha/2
-    quantile of the non-central t with n - 1 degrees of freedom and non-centrality δ√n. Not symmetric: at n = 3 and d_z
-    = 11 it is [3, 37]. Fewer than three, infinite or equal values: whole line, estimate as in `hedges_d`. Source:
-    Steiger & Fouladi (1997).
+    quantile of the non-central t with n - 1 degrees of freedom and non-centrality δ√n (δ·√n / √(1 + n·n_test/n_train) if
+    resampled). Not symmetric: at n = 3 and d_z = 11 it is [3, 37]. Fewer than three, infinite or equal values: whole line, estimate as
+    in `hedges_d`. Source: Steiger & Fouladi (1997).
     """
     from scipy import special
 
     check_alpha(alpha)
-    sample = moments(differences, least_sd=least_sd)
+    sample = moments(differences, noise=noise)
     if not sample.usable or sample.n < 3 or sample.sd == 0.0:
         return Interval(hedges_d(differences), -math.inf, math.inf, sample.n, sample.dropped)
-    t, root = abs(sample.mean) / sample.standard_error, math.sqrt(sample.n)
+    t, root = abs(sample.mean) / sample.standard_error, sample.root
     nu, quantiles = sample.n - 1, (1 - alpha / 2, alpha / 2)
     if t < LARGE_T:
         near, far = (float(special.nctdtrinc(nu, q, t)) / root for q in quantiles)
     else:
         near, far = (t * math.sqrt(special.chdtri(nu, q) / nu) / root for q in quantiles)
     low, high = (near, far) if sample.mean >= 0 else (-far, -near)
-    return Interval(hedges_d(differences, least_sd=least_sd), low, high, sample.n, sample.dropped)
+    return Interval(hedges_d(differences, noise=noise), low, high, sample.n, sample.dropped)
 
 
 def minimum_detectable_effect(
-    differences: ArrayLike, alpha: float = 0.05, power: float = 0.8, *, least_sd: float = 0.0
+    differences: ArrayLike, alpha: float = 0.05, power: float = 0.8, *, noise: Noise = INDEPENDENT
 ) -> float:
     """The true mean difference that such seeds detect with this power.
 
-    (t_{1-α/2} + t_power) · s / √n with n - 1 degrees of freedom, in the unit of the differences. Against the
+    (t_{1-α/2} + t_power) · standard error with n - 1 degrees of freedom, in the unit of the differences. Against the
     exact non-central t it is 5 % too small at n = 3, 2 % at 4, below 1.2 % from 5 on; `seeds_for_power` is exact.
     Fewer than two or infinite values: inf. Equal differences: 0. Source: Bloom (1995).
     """
     check_alpha(alpha)
     check_alpha(power, "power")
-    sample = moments(differences, least_sd=least_sd)
+    sample = moments(differences, noise=noise)
     if not sample.usable:
         return math.inf
     nu = sample.n - 1
@@ -288,7 +291,9 @@ def seeds_for_power(
     return between[bisect_left(between, power, key=lambda n: paired_t_power(effect, sd, n, alpha))]
 
 
-def non_inferiority(differences: ArrayLike, margin: float, alpha: float = 0.05, *, least_sd: float = 0.0) -> Inference:
+def non_inferiority(
+    differences: ArrayLike, margin: float, alpha: float = 0.05, *, noise: Noise = INDEPENDENT
+) -> Inference:
     """One-sided t test against "worse by `margin` or more".
 
     H0: mean ≤ -margin. Not inferior exactly when p ≤ alpha, equivalently low ≥ -margin, with [low, high] the
@@ -297,10 +302,12 @@ def non_inferiority(differences: ArrayLike, margin: float, alpha: float = 0.05, 
     """
     check_alpha(alpha)
     _check_margin(margin)
-    return _one_sided(moments(differences, least_sd=least_sd), -margin, alpha)
+    return _one_sided(moments(differences, noise=noise), -margin, alpha)
 
 
-def equivalence(values: ArrayLike, target: float, margin: float, alpha: float = 0.05) -> Inference:
+def equivalence(
+    values: ArrayLike, target: float, margin: float, alpha: float = 0.05, *, noise: Noise = INDEPENDENT
+) -> Inference:
     """Two one-sided t tests (TOST) that the mean lies within `target` ± `margin`.
 
     p is the larger of the two; equivalent exactly when p ≤ alpha, that is when the 1 - 2·alpha interval
@@ -312,9 +319,9 @@ def equivalence(values: ArrayLike, target: float, margin: float, alpha: float = 
     _check_margin(margin)
     if not math.isfinite(target):
         raise ValueError(f"target: {target!r} is not finite")
-    sample = moments(values, "values")
+    sample = moments(values, "values", noise=noise)
     above = _one_sided(sample, target - margin, alpha)
-    below = _one_sided(moments(-sample.values), -(target + margin), alpha)
+    below = _one_sided(moments(-sample.values, noise=noise), -(target + margin), alpha)
     return replace(above, p=max(above.p, below.p))
 
 

@@ -6,8 +6,8 @@ The same rules hold in every function of `harness.stats` unless its docstring sa
 - An infinite difference (a diverged arm) has neither mean nor variance. Functions built on moments keep the
   infinite estimate, return the whole line as interval and p = 1; `sign_flip_p` can use it.
 - n = 0 gives estimate NaN, n = 1 the value itself; both give the whole line and p = 1.
-- *Rounded scores* come in steps, so that a few of their differences are equal by chance. `least_sd` is the sd that
-  rounding alone gives a difference (`harness.stats.paired.least_sd_of`); a smaller sample sd counts as that.
+- *Rounded scores* come in steps, so that a few of their differences are equal by chance. `Noise.least_sd` is the
+  sd that rounding alone gives a difference (`harness.stats.paired.least_sd_of`); a smaller sample sd counts as that.
 - *Equal differences*, meaning a spread within 1e-9 of the largest magnitude, give the t statistic no scale. Without
   `least_sd` they are treated as the limit of ever smaller spreads: the interval is the single value, and p that of a
   spread of 1e-9 (1 when all are zero), so that (2, 2, 2) gives the result of (2, 2, 2 and a bit). The sequential test
@@ -80,13 +80,39 @@ class BudgetBand:
 
 
 @dataclass(frozen=True, slots=True)
+class Noise:
+    """Properties of the differences' noise that their sample sd does not show.
+
+    Attributes:
+        least_sd: sd that rounding alone gives a difference; a smaller sample sd counts as that.
+        resampled: n_test/n_train of pairs that split one data set, 0 for independent pairs.
+    """
+
+    least_sd: float = 0.0
+    resampled: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.resampled < math.inf:
+            raise ValueError(f"resampled: {self.resampled!r} is not a finite ratio of at least 0")
+
+
+INDEPENDENT = Noise()
+"""Independent pairs of unrounded scores."""
+
+
+@dataclass(frozen=True, slots=True)
 class Moments:
-    """Mean and sample sd (ddof = 1) of values without NaN."""
+    """Mean and sample sd (ddof = 1) of values without NaN.
+
+    ``resampled`` is n_test/n_train where all values come from splits of one data set, else 0: such values share
+    training items, and the variance of their mean is sd²·(1/n + n_test/n_train) (Nadeau and Bengio 2003).
+    """
 
     values: Floats
     mean: float
     sd: float
     dropped: int
+    resampled: float = 0.0
 
     @property
     def n(self) -> int:
@@ -94,8 +120,13 @@ class Moments:
 
     @property
     def standard_error(self) -> float:
-        """sd / √n, NaN below two values."""
-        return self.sd / math.sqrt(self.n) if self.n >= 2 else math.nan
+        """sd·√(1/n + resampled), NaN below two values."""
+        return self.sd / self.root if self.n >= 2 else math.nan
+
+    @property
+    def root(self) -> float:
+        """Root of the number of independent values: √n unless resampled."""
+        return math.sqrt(self.n / (1.0 + self.n * self.resampled))
 
     @property
     def usable(self) -> bool:
@@ -121,7 +152,7 @@ def check_alpha(alpha: float, name: str = "alpha") -> None:
         raise ValueError(f"{name}: {alpha!r} is not between 0 and 1 (both excluded)")
 
 
-def moments(values: ArrayLike, name: str = "differences", *, least_sd: float = 0.0) -> Moments:
+def moments(values: ArrayLike, name: str = "differences", *, noise: Noise = INDEPENDENT) -> Moments:
     """Mean and sd by the module's rules; scaled by a power of two, so that squares never overflow."""
     array = as_values(values, name)
     kept = array[~np.isnan(array)]
@@ -138,8 +169,8 @@ def moments(values: ArrayLike, name: str = "differences", *, least_sd: float = 0
         sd = 0.0 if len(kept) > 1 else math.nan
     else:
         sd = float(np.sqrt(np.sum((unit - mean) ** 2) / (len(unit) - 1)))
-    # a NaN, of one value, stays
-    return Moments(kept, math.ldexp(mean, exponent), max(math.ldexp(sd, exponent), least_sd), dropped)
+    sd = max(math.ldexp(sd, exponent), noise.least_sd)  # a NaN, of one value, stays
+    return Moments(kept, math.ldexp(mean, exponent), sd, dropped, noise.resampled)
 
 
 def as_probabilities(p: ArrayLike, name: str = "p") -> Floats:

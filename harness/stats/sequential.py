@@ -19,7 +19,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from harness.stats.records import Floats, as_values, check_alpha
+from harness.stats.records import INDEPENDENT, Floats, Noise, as_values, check_alpha
 
 DEFAULT_G = 0.5
 """The prior variance for which there is a table (`harness.stats.capped`)."""
@@ -73,7 +73,7 @@ def half_width_of_moments(n: ArrayLike, squares: ArrayLike, g: float, log_thresh
         return np.where(np.isinf(ratio), np.inf, np.sqrt(squares / n) * np.sqrt(ratio))
 
 
-def log_e_process(differences: ArrayLike, g: float = DEFAULT_G, *, least_sd: float = 0.0) -> Floats:
+def log_e_process(differences: ArrayLike, g: float = DEFAULT_G, *, noise: Noise = INDEPENDENT) -> Floats:
     """log E_k after each k = 1..n seeds, along the last axis; leading axes are independent paths.
 
     E_1 = 1. All differences zero: t = 0. From an infinite or NaN difference on: -inf, no further evidence (drop
@@ -88,13 +88,13 @@ def log_e_process(differences: ArrayLike, g: float = DEFAULT_G, *, least_sd: flo
     # a power of two scales without rounding, so a longer path repeats the moments of its prefixes
     exponent = -np.frexp(magnitude)[1]
     n, mean, square = _running(np.ldexp(values, exponent))
-    square = np.maximum(square, (n - 1) * np.ldexp(least_sd, exponent) ** 2)
+    square = np.maximum(square, (n - 1) * np.ldexp(noise.least_sd, exponent) ** 2)
     log_e = log_e_of_moments(n, mean, square, g)
     log_e[..., 0] = np.where(np.isfinite(values[..., 0]), 0.0, -np.inf)
     return np.where(np.isfinite(mean) & np.isfinite(square), log_e, -np.inf)
 
 
-def e_value(differences: ArrayLike, g: float = DEFAULT_G, *, least_sd: float = 0.0) -> float:
+def e_value(differences: ArrayLike, g: float = DEFAULT_G, *, noise: Noise = INDEPENDENT) -> float:
     """E_n against "no mean difference" after all n seeds: 1/α or more rejects at level α.
 
     n = 0 or 1: 1 (no evidence). An infinite difference: 0. NaN pairs are dropped. The running maximum
@@ -103,7 +103,7 @@ def e_value(differences: ArrayLike, g: float = DEFAULT_G, *, least_sd: float = 0
     values = as_values(differences)
     kept = values[~np.isnan(values)]
     _check_g(g)
-    log_e = float(log_e_process(kept, g, least_sd=least_sd)[-1]) if len(kept) else 0.0
+    log_e = float(log_e_process(kept, g, noise=noise)[-1]) if len(kept) else 0.0
     return math.exp(log_e) if log_e < 709.0 else math.inf
 
 
@@ -113,7 +113,7 @@ def interval_half_widths(
     alpha: float = 0.05,
     *,
     log_threshold: float | None = None,
-    least_sd: float = 0.0,
+    noise: Noise = INDEPENDENT,
 ) -> tuple[Floats, Floats]:
     """Running mean and half-width of the 1 - alpha confidence sequence (last axis).
 
@@ -123,6 +123,6 @@ def interval_half_widths(
     check_alpha(alpha)
     values = np.asarray(differences, dtype=np.float64)
     n, mean, square = _running(values)
-    square = np.maximum(square, (n - 1) * least_sd**2)
+    square = np.maximum(square, (n - 1) * noise.least_sd**2)
     half = half_width_of_moments(n, square, g, -math.log(alpha) if log_threshold is None else log_threshold)
     return mean, np.where(np.isfinite(mean) & np.isfinite(square), half, np.inf)

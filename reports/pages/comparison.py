@@ -130,7 +130,7 @@ def _how(verdicts: TableVerdicts) -> list[tuple[str, str]]:
         ("read as", verdicts.layout),
         ("metric", f"{verdicts.metric}{f', {verdicts.unit}' if verdicts.unit else ''}, {verdicts.better} is better"),
         ("rows", "; ".join(f"{column} = {value}" for column, value in verdicts.question.where) or "all"),
-        ("test", "paired t, and beside it the exact sign-flip test: where they disagree, no word rests on the t test"),
+        ("test", _test(verdicts)),
         ("α", formatting.setting(requested.alpha)),
         ("correction", verdicts.correction),
         ("announced tests", announced),
@@ -138,6 +138,11 @@ def _how(verdicts: TableVerdicts) -> list[tuple[str, str]]:
         ("scores that are missing or not finite", MISSING[requested.on_divergence]),
     ]
     return [(name, message) for name, message in pairs if message]
+
+
+def _test(verdicts: TableVerdicts) -> str:
+    tests = formatting.listed(list(dict.fromkeys(item.decided_by for item in verdicts if item.decided_by)))
+    return f"{tests or 'none'}; where the exact sign-flip test disagrees with t, the verdict is inconclusive"
 
 
 def _ordered(verdicts: TableVerdicts) -> list[TableVerdict]:

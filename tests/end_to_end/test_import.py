@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import re
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import duckdb
 import import_support as made
 import pytest
+from scipy.stats import t
 
 from harness.app import report as reporting
 from harness.cli.group import run_main
+from harness.imports import trials
 from harness.store import open_reader
 from reports.site import write_site
 
@@ -487,3 +490,31 @@ def test_results_for_a_shipped_suite_at_paper_scale(
     assert resting
     assert all(any(LABEL.match(text) for text in item["design"]["warnings"]) for item in resting)
     assert all(item["stand_in"] == [] for item in resting), "the paper's scale was requested"
+
+
+def test_imported_folds_are_judged_by_the_resampled_test(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gains = [0.7, 2.1, 1.4, 0.5, 1.9]
+    table = [
+        {"arm": arm, "fold": fold, "accuracy": 80 + fold + gain * (arm == "adamp")}
+        for fold, gain in enumerate(gains)
+        for arm in ("adam", "adamp")
+    ]
+    path = made.write_csv(tmp_path / "folds.csv", table)
+    assert call("import", path, "--suite", suite) == 2
+    with monkeypatch.context() as former:  # stored before a statement was needed
+        former.setattr(trials, "pairing_ratio", lambda *_, **__: 0.0)
+        imported(suite, path)
+    before = verdict(claims(suite, "--imported", "only"))
+    assert any(text.startswith("'fold' pairs the results, taken as") for text in before["design"]["warnings"])
+    p = {}
+    for flags in (["--independent"], ["--resampled", "k-fold"], ["--resampled", "1.5"]):
+        imported(suite, path, *flags)
+        answer = verdict(claims(suite, "--imported", "only"))
+        p[" ".join(flags)] = answer["p"]
+        shown = [text for text in answer["design"]["warnings"] if text.startswith(("corrected resampled", "'fold'"))]
+        assert len(shown) == (flags[0] == "--resampled")
+    sd, mean = statistics.stdev(gains), statistics.fmean(gains)
+    for name, ratio in (("--independent", 0.0), ("--resampled k-fold", 0.25), ("--resampled 1.5", 1.5)):
+        assert p[name] == pytest.approx(2 * t.sf(mean / (sd * (1 / 5 + ratio) ** 0.5), 4))

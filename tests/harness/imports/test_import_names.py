@@ -68,6 +68,7 @@ def test_names_splits_and_factors(tmp_path: Path) -> None:
     mapping = {
         "arm": {"column": "m", "names": {"AdamP": "adamp", "Adam": "adam", "SGD": ""}},
         "seed": "rep",
+        "independent": True,
         "metrics": {"val": {"metric": "accuracy", "split": "validation", "times": 100}},
     }
     result = of(tmp_path, rows, mapping)
@@ -80,6 +81,7 @@ def test_names_splits_and_factors(tmp_path: Path) -> None:
     flags: dict[str, Any] = {
         "arms": ("AdamP=adamp", "Adam=adam", "SGD="),
         "columns": {"arm": "m", "seed": "rep"},
+        "independent": True,
         "metrics": ("val=accuracy@validation*100",),
     }
     assert of(tmp_path, rows, **flags).trials == result.trials, "flags say the same as the file"
@@ -298,3 +300,22 @@ def test_a_long_list_of_names_ends_with_their_number() -> None:
 @pytest.mark.parametrize(("seeds", "text"), [([2, 0, 1], "0 to 2"), ([0, 1], "0, 1"), ([0, 2, 4], "0, 2, 4")])
 def test_seeds_in_a_row_are_a_range(seeds: list[int], text: str) -> None:
     assert seeds_in_words(seeds) == text
+
+
+def test_seeds_that_split_one_data_set_need_a_ratio(tmp_path: Path) -> None:
+    rows = [
+        {"arm": arm, "fold": fold, "accuracy": made.score(arm, fold), "run": f"{arm}/cv{fold}"}
+        for arm, fold in made.each(5)
+    ]
+    with pytest.raises(HarnessError, match=r"r.csv: 'fold' pairs the results.*--resampled RATIO"):
+        of(tmp_path, rows)
+    with pytest.raises(HarnessError, match=r"r.csv: 'cv' pairs the results"):
+        of(tmp_path, rows, patterns=("run={arm}/cv{seed}",))
+    with pytest.raises(HarnessError, match="--resampled 0: not a ratio"):
+        of(tmp_path, rows, resampled="0")
+    plain = of(tmp_path, rows, independent=True)
+    corrected = of(tmp_path, rows, {"resampled": "k-fold"})
+    assert (plain.mapping.resampled, corrected.mapping.resampled) == (None, 0.25)
+    assert "seeds are independent as stated" in in_words(plain.mapping)
+    assert "corrected resampled t test (n_test/n_train 0.25)" in in_words(corrected.mapping)
+    assert {trial.trial_id for trial in plain.trials}.isdisjoint(trial.trial_id for trial in corrected.trials)
