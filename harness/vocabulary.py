@@ -130,6 +130,7 @@ class Verdict(StrEnum):
     NOT_WORSE = "not worse", Tone.PART, 135, "a loss of the margin or more is excluded; a gain is not shown", True
     DIRECTION_ONLY = "direction only", Tone.PART, 130, f"{_ABOVE}; the estimate is below κ of the published size", True
     INCONCLUSIVE = "inconclusive", Tone.OPEN, 90, _OPEN
+    CONDITIONAL = "conditional", Tone.VOID, 85, "one search chose the hyper-parameters: its effect decides nothing"
     NOT_REPRODUCED = "not reproduced", Tone.NULL, 70, _EXCLUDED
     NO_EFFECT = "no gain above the SESOI", Tone.NULL, 80, _EXCLUDED
     CONTRADICTED = "contradicted", Tone.AGAINST, 50, _OTHER, True

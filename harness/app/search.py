@@ -13,7 +13,7 @@ from harness.execute.dispatch import Policy, Watch
 from harness.execute.environment import environment, environment_id
 from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
-from harness.judge.protocols import search_results, told_points
+from harness.judge.protocols import SearchResult, search_results, told_points, validation_scores
 from harness.judge.rows import VerdictRow
 from harness.plan.planning import Plan
 from harness.plan.protocols import EqualSearch, rate_plans, searches, together, tuned_plan, tuned_section
@@ -55,10 +55,7 @@ class Search:
 
     def _scores(self, reader: Reader, ids: Sequence[str]) -> dict[str, float]:
         """The tuned metric on validation of stored trials."""
-        if not ids:
-            return {}
-        wanted = ("validation", self.tuning.selection_metric)
-        return {trial: value for trial, split, metric, value in reader.results(ids).rows if (split, metric) == wanted}
+        return validation_scores(self.tuning, reader, ids)
 
     def tune(self) -> None:
         """Run every round of every arm; arms run side by side, so that drift of the machine affects them alike."""
@@ -202,17 +199,22 @@ def run_protocol(running: RunningSuite) -> None:
     suite, plan = running.suite, running.result.plan
     if tuned_section(suite, plan.scale) is None:
         return
-    equal = searches(suite, plan)
-    rates = [each.plan.run for each in rate_plans(suite, plan)]
-    ahead = [*(search_plan(search) for search in equal), *rates]
-    if ahead:
-        _run(running, functools.reduce(together, ahead, replace(plan, trials=(), links=())))
-    for search in equal:
-        _tune(running, search)
-        if running.result.stopped is not None:
-            return
-    with running.session.owner.reader() as reader:
-        results = search_results(suite, plan, reader)
+    waiting = searches(suite, plan)
+    ahead = [each.plan.run for each in rate_plans(suite, plan)]
+    tried: set[str] = set()
+    results: list[SearchResult] = []
+    while waiting or ahead:
+        queue = [*map(search_plan, waiting), *ahead]
+        _run(running, functools.reduce(together, queue, replace(plan, trials=(), links=())))
+        for search in waiting:
+            _tune(running, search)
+            if running.result.stopped is not None:
+                return
+        tried |= {search.tuning.sweep_id for search in waiting}
+        with running.session.owner.reader() as reader:
+            results = search_results(suite, plan, reader)
+        ahead, last = [], [result.parts[-1] for result in results]
+        waiting = [search for search in last if search.tuning.sweep_id not in tried]
     whole = [(result.search, result.params) for result in results if result.equal]
     _run(running, tuned_plan(suite, plan, whole).run)
 

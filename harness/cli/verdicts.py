@@ -136,8 +136,10 @@ def _print_tuned(tuned: Sequence[VerdictRow]) -> None:
         rows = [(*_row(verdict, on), _chosen(verdict)) for verdict in judged]
         title = "tuned: settings chosen by each arm at equal budgets, separate families"
         print_table(columns, rows, right=NUMBERS, title=title)
-    for reason in dict.fromkeys(v.detail.reason or "" for v in tuned if v.verdict == Verdict.NOT_RUN):
-        note(f"tuned: {reason}")
+    silent = (Verdict.NOT_RUN, Verdict.CONDITIONAL)
+    texts = [verdict.detail.reason or "" for verdict in tuned if verdict.verdict in silent]
+    for text in dict.fromkeys((*texts, *(text for verdict in judged for text in verdict.detail.warnings))):
+        note(f"tuned: {text}")
 
 
 def _chosen(verdict: VerdictRow) -> str:

@@ -73,7 +73,7 @@ class DesignBuilder:
         design = ClaimDesign(
             scale=self.plan.scale,
             question=question,
-            pairing=Pairing(baselines, fact.unit.lower() in TIMES, binding.on_divergence),
+            pairing=Pairing(baselines, fact.unit.lower() in TIMES, binding.on_divergence, self._seeds_of_search()),
             estimand=Estimand(
                 direction=fact.direction,
                 metric=binding.metric or fact.metric,
@@ -97,6 +97,11 @@ class DesignBuilder:
         if question.mode == "difference" and not question.against:
             return _stopped(design, "the binding names no arm to compare with ('against')")
         return self._with_blocks(design)
+
+    def _seeds_of_search(self) -> int | None:
+        tuned = self.suite.model.tuned
+        repeated = self.binding.protocol == "tuned" and tuned is not None and tuned.decides
+        return tuned.judged if tuned is not None and repeated else None
 
     def _family(self, question: Question) -> Family:
         """Keep near-certain claims out of the correction of score claims."""

@@ -144,11 +144,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Rule that turns two scores of one seed into a difference; ``on_divergence: worst`` counts a lost pair."""
+    """Rule that turns two scores of one seed into a difference; ``on_divergence: worst`` counts a lost pair.
+
+    ``seeds_of_search``: the seeds that judge one search; their mean is one pair. None: a pair is a seed.
+    """
 
     own_baselines: tuple[str, ...] = ()
     log_ratio: bool = False
     on_divergence: str = "invalid"
+    seeds_of_search: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,9 +275,10 @@ class ClaimDesign:
         """Values that must not change once results exist, by name."""
         parts = (self.question, self.pairing, self.estimand, self.rules, self.multiplicity)
         values = {name: value for part in parts for name, value in asdict(part).items() if name in REGISTERED}
-        # domains only where there are some: designs that were registered before the key existed have not changed
-        domains = {} if self.question.domains is None else {"domains": self.question.domains}
-        return values | {"gates": [gate.model_dump() for gate in self.gates]} | domains
+        # only where there are some: designs that were registered before these keys existed have not changed
+        later = {"domains": self.question.domains, "seeds_of_search": self.pairing.seeds_of_search}
+        gates = [gate.model_dump() for gate in self.gates]
+        return values | {"gates": gates} | {name: value for name, value in later.items() if value is not None}
 
     def digest(self) -> str:
         """sha256 of what must not change once results exist."""

@@ -1,7 +1,7 @@
 """The record of a verdict: its design and the results computed from it.
 
-``verdicts.design`` holds it as JSON, since version 1 field by field; version 2 has families of tests.
-:mod:`harness.judge.former_details` reads version 0.
+``verdicts.design`` holds it as JSON, since version 1 field by field; version 2 has families of tests and lists of
+searches. :mod:`harness.judge.former_details` reads former versions.
 """
 
 import math
@@ -283,7 +283,7 @@ class VerdictDetail(ClaimDesign):
     changed: tuple[RegisteredChange, ...] = ()
     changed_since: str | None = None
     check: CheckResult | None = None
-    tuning: Mapping[str, TunedSearch] = field(default_factory=dict)
+    tuning: Mapping[str, tuple[TunedSearch, ...]] = field(default_factory=dict)
     rate_curve: tuple[RateEntry, ...] = ()
     imported: tuple[ImportedResults, ...] = ()
     judged_from: str | None = None
@@ -292,6 +292,11 @@ class VerdictDetail(ClaimDesign):
     def is_check(self) -> bool:
         """True if a check of both sides decides."""
         return self.question.mode == "check"
+
+    @property
+    def replicates(self) -> tuple[str, str]:
+        """The name of a pair, singular and plural."""
+        return ("paired seed", "paired seeds") if self.pairing.seeds_of_search is None else ("search", "searches")
 
     @property
     def measured_rates(self) -> tuple[RateEntry, ...]:
@@ -315,7 +320,7 @@ def from_json(stored: Mapping[str, Any]) -> VerdictDetail:
     """
     from harness.judge.former_details import upgraded  # which needs the records here
 
-    return _adapter().validate_python(stored if "version" in stored else upgraded(stored))
+    return _adapter().validate_python(stored if stored.get("version") == VERSION else upgraded(stored))
 
 
 def detail_of(design: ClaimDesign, reason: str | None = None) -> VerdictDetail:

@@ -1,4 +1,4 @@
-"""Details of verdicts in the flat form of version 0."""
+"""Details of verdicts in former versions: flat in 0, one search a benchmark in 1."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -41,7 +41,13 @@ UNSTATED = {
 
 
 def upgraded(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Version 0 in the names of version 1."""
+    """A former version in the names of the present one."""
+    new = dict(stored) if "version" in stored else _field_by_field(stored)
+    tuning = {benchmark: [search] for benchmark, search in (stored.get("tuning") or {}).items()}
+    return new | {"version": VERSION, "tuning": tuning}
+
+
+def _field_by_field(stored: Mapping[str, Any]) -> dict[str, Any]:
     check, contrast = stored.get("check"), stored.get("contrast")
     tested = contrast if isinstance(contrast, Mapping) else {}
     flat = {
@@ -62,7 +68,6 @@ def upgraded(stored: Mapping[str, Any]) -> dict[str, Any]:
         "bounds": stored.get("family_bounds") or (),
     }
     return new | {
-        "version": VERSION,
         "scale": flat["scale"],
         "test": test if tested else None,
         "effect": new["effect"] if "d_z" in stored else None,

@@ -51,7 +51,7 @@ def with_item_intervals(row: VerdictRow, units: Sequence[Unit], pairing: Pairing
         for arms, pairs in zip(examined.block.comparisons, examined.pairs, strict=True)
     ]
     detail = row.detail
-    if pairing.log_ratio or len(compared) != len(detail.per_benchmark):
+    if pairing.log_ratio or pairing.seeds_of_search is not None or len(compared) != len(detail.per_benchmark):
         return row
     entries = []
     for entry, (block, arms, pairs) in zip(detail.per_benchmark, compared, strict=True):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness import stats
 from harness.judge.design import DesignBlock, Pairing
@@ -55,6 +55,24 @@ class Pairs:
 
 def pair(pairing: Pairing, block: DesignBlock, upper: str, lower: str, evidence: Evidence) -> Pairs:
     """Pairs of two arms; with own baselines the difference is one of gains."""
+    pairs = _by_seed(pairing, block, upper, lower, evidence)
+    if (size := pairing.seeds_of_search) is None:
+        return pairs
+    parts = (pairs.differences, pairs.method, pairs.baseline, pairs.lost)
+    differences, method, baseline, lost = (_by_search(values, size) for values in parts)
+    return replace(pairs, differences=differences, method=method, baseline=baseline, lost=lost)
+
+
+def _by_search(values: Mapping[int, float], size: int) -> dict[int, float]:
+    """The mean over the seeds of each search; none where both arms lost a seed."""
+    groups: dict[int, list[float]] = {}
+    for seed, value in sorted(values.items()):
+        groups.setdefault(seed // size, []).append(value)
+    means = {number: sum(group) / len(group) for number, group in groups.items()}
+    return {number: mean for number, mean in means.items() if not math.isnan(mean)}
+
+
+def _by_seed(pairing: Pairing, block: DesignBlock, upper: str, lower: str, evidence: Evidence) -> Pairs:
     own = pairing.own_baselines if len(pairing.own_baselines) == 2 else ()
     arms = (upper, lower, *own)
     cells = [block.cells.get(arm, {}) for arm in arms]

@@ -48,19 +48,19 @@ class EarlierVerdict:
 
 def earlier_verdicts(reader: Queries, designs: Sequence[ClaimDesign], scale: str) -> dict[str, list[EarlierVerdict]]:
     """Earlier verdicts of a suite's claims at a scale, oldest first."""
-    protocols = {design.claim_id: design.question.protocol for design in designs}
+    protocols = {design.claim_id: (design.question.protocol, design.pairing.seeds_of_search) for design in designs}
     suites = sorted({design.question.suite for design in designs})
     rows = reader.query(
         """
         SELECT claim_id, protocol, n, sequential, CAST(design->>'look' AS INTEGER),
-               design->>'changed_since', design->'registration'
+               design->>'changed_since', design->'registration', CAST(design->'pairing'->>'seeds_of_search' AS INTEGER)
         FROM verdicts WHERE claim_id = ANY(?) AND scale = ? AND suite = ANY(?) ORDER BY judged_at
         """,
         [list(protocols), scale, suites],
     ).rows
     earlier: dict[str, list[EarlierVerdict]] = {}
-    for claim, protocol, n, sequential, look, changed, registration in rows:
-        if protocol == protocols[claim]:
+    for claim, protocol, n, sequential, look, changed, registration, size in rows:
+        if (protocol, size) == protocols[claim]:
             existing = json.loads(registration) if registration else None
             earlier.setdefault(claim, []).append(EarlierVerdict(n or 0, bool(sequential), look, changed, existing))
     return earlier
@@ -99,8 +99,13 @@ def interim_analyses_of(design: ClaimDesign, evidence: Evidence, earlier: Sequen
     planned = ended = 0
     for block in design.blocks:
         seeds = {seed for arm in block.chain for seed in block.cells.get(arm, {})}
-        planned += len(seeds)
-        ended += sum(all(_ended(block, arm, seed, evidence) for arm in block.chain) for seed in seeds)
+        size = design.pairing.seeds_of_search or 1
+        open_pairs = {
+            seed // size for seed in seeds if not all(_ended(block, arm, seed, evidence) for arm in block.chain)
+        }
+        pairs = {seed // size for seed in seeds}
+        planned += len(pairs)
+        ended += len(pairs - open_pairs)
     return InterimAnalyses(before, ended, ended == planned or ended in before)
 
 

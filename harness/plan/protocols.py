@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from harness.data.checksums import sha256_of
 from harness.plan.planning import Plan, Selection, deciding_arms, make_plan
 from harness.plan.tuning import Tuning, TuningRequest, make_tuning
 from harness.suite import Suite
 from harness.suite.cells import content
 from harness.suite.models import Arm, Claim
 from harness.suite.search_models import SpaceRange, Sweep, TunedOn, TunedProtocol
-from harness.suite.spaces import declared, own_value, times, tuned_space, with_point
+from harness.suite.spaces import Space, declared, ends, own_value, times, tuned_space, with_point
 from harness.trial.options import Scalar, Values
 from harness.vocabulary import Protocol
 
@@ -29,8 +30,18 @@ class ChangedArm(NamedTuple):
 
 ChosenPoints = Mapping[str, Mapping[str, Scalar]]
 """arm → hyper-parameter → the value that its search chose."""
-Changes = Mapping[str, Mapping[str, ChangedArm]]
-"""benchmark → arm → what runs in its place."""
+
+
+MOST_EXTENSIONS = 2
+"""Extensions of a grid in one search."""
+
+
+class ArmChanges(NamedTuple):
+    """The replacements of a benchmark's arms and their seeds."""
+
+    benchmark: str
+    arms: Mapping[str, ChangedArm]
+    seeds: Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +96,7 @@ def tuned_suite(suite: Suite) -> Suite:
 
 
 def searches(suite: Suite, plan: Plan) -> list[EqualSearch]:
-    """The searches for a plan's tuned claims, one a benchmark."""
+    """The searches for a plan's tuned claims; those of a benchmark differ in their seeds."""
     tuned = tuned_section(suite, plan.scale)
     if tuned is None:
         return []
@@ -96,12 +107,46 @@ def searches(suite: Suite, plan: Plan) -> list[EqualSearch]:
         if section.arms:
             budget = on.budget or tuned.budget
             request = TuningRequest(benchmark, budget, tuple(section.arms), plan.scale, overrides=plan.overrides)
-            tuning = make_tuning(suite, request, section)
+            tunings = [make_tuning(suite, request, section, number) for number in range(tuned.searches)]
             if tuned.sampler == "grid":
-                grids = (math.prod(len(value.choices or ()) for value in s.values()) for s in tuning.spaces.values())
-                budget = min(budget, *grids)
-            result.append(EqualSearch(tuning, budget))
+                budget = min(budget, *(grid_size(space) for space in tunings[0].spaces.values()))
+            result += [EqualSearch(tuning, budget) for tuning in tunings]
     return result
+
+
+def extended(search: EqualSearch, spaces: Mapping[str, Space], chosen: ChosenPoints) -> EqualSearch | None:
+    """The extension of a grid at a chosen end: one factor more, for all arms.
+
+    ``spaces`` are those tried so far. None: no choice is at an end that all arms can extend.
+    """
+    tuning = search.tuning
+    at_end = [end for arm, params in chosen.items() for end in ends(spaces[arm], params).items()]
+    for key, end in at_end if tuning.sampler == "grid" else ():
+        beyond = {arm: _beyond(space, key, end) for arm, space in spaces.items()}
+        values = {arm: value for arm, value in beyond.items() if value is not None}
+        if len(values) == len(spaces):
+            layer = {arm: {**spaces[arm], key: SpaceRange(choices=[value])} for arm, value in values.items()}
+            tried = max(len(space[key].choices or ()) for space in tuning.spaces.values())
+            budget = min(-(-search.budget // tried), *map(grid_size, layer.values()))
+            first = {arm: Values({**own, key: values[arm]}) for arm, own in tuning.first.items()}
+            name = sha256_of([tuning.sweep_id, key, values])[:16]
+            return EqualSearch(replace(tuning, spaces=layer, first=first, sweep_id=name), budget)
+    return None
+
+
+def _beyond(space: Space, key: str, end: str) -> float | None:
+    """The value one factor beyond an end of a grid; None without positive numbers."""
+    choices = space[key].choices if key in space else None
+    numbers = [float(value) for value in choices or () if isinstance(value, int | float) and value > 0]
+    if choices is None or len(numbers) != len(choices) or len(numbers) < 3:
+        return None
+    ordered = sorted(numbers, reverse=end == "least")
+    return times(ordered[-1], ordered[-1] / ordered[-2])
+
+
+def grid_size(space: Space) -> int:
+    """Number of configurations of a grid."""
+    return math.prod(len(value.choices or ()) for value in space.values())
 
 
 def _claims_by_benchmark(suite: Suite, plan: Plan) -> dict[str, list[Claim]]:
@@ -146,14 +191,26 @@ def _as_sweep(suite: Suite, plan: Plan, tuned: TunedProtocol, benchmark: str, bi
 def tuned_plan(
     suite: Suite, plan: Plan, chosen: Sequence[tuple[EqualSearch, Mapping[str, Mapping[str, Scalar]]]]
 ) -> ChangedPlan:
-    """The arms of searches with their chosen hyper-parameters, over the plan's seeds."""
-    changes = {
-        search.benchmark: {
-            name: ChangedArm(f"{name}-tuned", with_point(arm, search.tuning.fill, params[name]))
-            for name, arm in search.tuning.arms.items()
+    """The arms of searches with their chosen hyper-parameters; every search has its own judged seeds.
+
+    The choices of a search without a verdict are judged over the plan's seeds.
+    """
+    tuned = tuned_section(suite, plan.scale)
+    changes = []
+    for search, params in chosen:
+        tuning, where = search.tuning, search.benchmark
+        label = "tuned" if tuning.number == 0 else f"tuned-{tuning.number + 1}"
+        arms = {
+            name: ChangedArm(f"{name}-{label}", with_point(arm, tuning.fill, params[name]))
+            for name, arm in tuning.arms.items()
         }
-        for search, params in chosen
-    }
+        if tuned is None or not tuned.decides:
+            seeds: dict[str, Sequence[int]] = {name: sorted(plan.trial_ids(where, name)) for name in arms}
+        else:
+            untuned = {arm for claim in _claims_by_benchmark(suite, plan)[where] for arm in _compared(suite, claim)}
+            arms |= {name: ChangedArm(name, suite.model.arms[name]) for name in sorted(untuned - arms.keys())}
+            seeds = dict.fromkeys(arms, tuned.judged_seeds(tuning.number))
+        changes.append(ArmChanges(where, arms, seeds))
     return _changed_plan(suite, plan, changes)
 
 
@@ -166,10 +223,10 @@ def rate_plans(suite: Suite, plan: Plan) -> list[RatePlan]:
     seeds = {name: tuned.benchmarks.get(name, TunedOn()).rate_seeds or curve.seeds for name in claims}
     plans = []
     for factor in curve.factors:
-        changes: dict[str, dict[str, ChangedArm]] = {}
+        changes = []
         rates: dict[str, dict[str, float]] = {}
         for benchmark, bindings in claims.items():
-            base = plan.settings[benchmark]
+            base, arms = plan.settings[benchmark], dict[str, ChangedArm]()
             for name in dict.fromkeys(arm for binding in bindings for arm in _compared(suite, binding)):
                 arm = suite.model.arms[name]
                 if (own := own_value(content(base, arm, plan.overrides), curve.key)) is not None:
@@ -177,25 +234,26 @@ def rate_plans(suite: Suite, plan: Plan) -> list[RatePlan]:
                     rates.setdefault(benchmark, {})[name] = rate
                     changed = with_point(arm, Values(base.recipe.get("slots") or {}), {curve.key: rate})
                     label = f"{name}-{curve.key.rpartition('.')[2]}-{rate:g}"
-                    changes.setdefault(benchmark, {})[name] = ChangedArm(label, changed)
-        plans.append(RatePlan(factor, rates, _changed_plan(suite, plan, changes, seeds)))
+                    arms[name] = ChangedArm(label, changed)
+            first = {name: sorted(plan.trial_ids(benchmark, name))[: seeds[benchmark]] for name in arms}
+            changes.append(ArmChanges(benchmark, arms, first))
+        plans.append(RatePlan(factor, rates, _changed_plan(suite, plan, changes)))
     return plans
 
 
-def _changed_plan(suite: Suite, plan: Plan, changes: Changes, seeds: Mapping[str, int] | None = None) -> ChangedPlan:
-    """The trials of changed arms, over the plan's seeds or fewer."""
+def _changed_plan(suite: Suite, plan: Plan, changes: Sequence[ArmChanges]) -> ChangedPlan:
+    """The trials of changed arms, at their seeds."""
     run = replace(plan, trials=(), links=())
-    links = [link for link in plan.links if link.arm not in changes.get(link.benchmark, {})]
-    for benchmark, arms in changes.items():
-        at = {name: sorted(plan.trial_ids(benchmark, name)) for name in arms}
-        first = {name: tuple(value if seeds is None else value[: seeds[benchmark]]) for name, value in at.items()}
+    places = {(each.benchmark, name) for each in changes for name in each.arms}
+    links = [link for link in plan.links if (link.benchmark, link.arm) not in places]
+    for benchmark, arms, seeds in changes:
         wanted = Selection(
             scale=plan.scale,
             benchmarks=(benchmark,),
             arms=(),
             seeds=(),
             overrides=plan.overrides,
-            bought={(benchmark, changed.name): first[name] for name, changed in arms.items()},
+            bought={(benchmark, changed.name): tuple(seeds[name]) for name, changed in arms.items()},
             added_arms=dict(arms.values()),
         )
         part = make_plan(suite, wanted)

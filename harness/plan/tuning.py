@@ -1,6 +1,7 @@
 """Tuning of arms: spaces, sampler and seeds, with an identity made of content, and the tried points."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from harness.trial.options import Scalar, Values
 SAMPLERS = ("random", "tpe", "grid")
 PRUNERS = ("none", "median")
 TUNING_SEED = 10_000  # tuning seeds begin here, so that no seed that is judged was tuned on
+SEEDS_OF_A_SEARCH = 100  # at most; so no two searches share a seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,9 @@ class Tuning:
     """Everything that decides which configurations are tried, whatever the budget.
 
     ``metric`` is compared on test; ``selection_metric`` chooses on validation, ``better`` in its direction. ``first``
-    is each arm's own configuration, which a grid begins with. ``sweep_id`` is made of content and code without the
-    budget, so that a larger one continues; ``study_id`` of the search alone: changed code gets the same random draws.
+    is tried first: the arm's own configuration, in a grid and in the tuned protocol. ``sweep_id`` is made of content
+    and code without the budget, so that a larger one continues; ``study_id`` of the search alone: changed code gets the
+    same random draws. ``number`` counts the repetitions of a search.
     """
 
     suite: Suite
@@ -61,10 +64,12 @@ class Tuning:
     first: Mapping[str, Values]
     study_id: str
     sweep_id: str
+    number: int = 0
 
     def seed_groups(self) -> list[tuple[int, ...]]:
         """Groups of a point's seeds; the pruner decides after each group."""
-        seeds = tuple(TUNING_SEED + k for k in range(self.seeds))
+        first = TUNING_SEED + SEEDS_OF_A_SEARCH * self.number
+        seeds = tuple(range(first, first + self.seeds))
         return [seeds] if self.pruner == "none" else [(seed,) for seed in seeds]
 
 
@@ -95,8 +100,28 @@ def best_point(tuning: Tuning, points: Sequence[Point]) -> Values:
     return Values(number=best.number, params=best.params, value=best.value)
 
 
-def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = None) -> Tuning:
-    """Make and check a tuning; ``section`` replaces the suite's own ``sweep:``.
+def chosen_point(tuning: Tuning, points: Sequence[Point], scores: Mapping[str, float], own: Values | None) -> Values:
+    """The best point, or ``own`` within one standard error of it.
+
+    The error is that of the mean paired difference; ``scores`` are by trial. One seed a configuration has no standard
+    error: the best is chosen.
+    """
+    best = best_point(tuning, points)
+    kept = best_point(tuning, [point for point in points if own and point.params == own])
+    if not best or not kept:
+        return best
+    sign = 1.0 if tuning.better == "higher" else -1.0
+    by_number = {point.number: [scores.get(trial, math.nan) for trial in point.trial_ids] for point in points}
+    pairs = zip(by_number[best["number"]], by_number[kept["number"]], strict=False)
+    gains = [sign * (upper - lower) for upper, lower in pairs]
+    if len(gains) < 2:
+        return best
+    error = statistics.stdev(gains) / math.sqrt(len(gains))
+    return kept if statistics.fmean(gains) <= error else best
+
+
+def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = None, number: int = 0) -> Tuning:
+    """Make and check a tuning; ``section`` replaces the suite's own ``sweep:``, ``number`` counts repetitions.
 
     Raises:
         HarnessError: an unknown benchmark, arm, sampler or pruner, a scale that the benchmark lacks, no space.
@@ -130,7 +155,9 @@ def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = No
     trials = _trials_of(suite, request, arms, overrides)
     cells = {name: content(base, arm, overrides) for name, arm in arms.items()}
     spaces = {name: resolved(space, cells[name]) for name, space in spaces_of(arms, fill, own.spaces).items()}
-    first = {name: Values({key: own_value(cells[name], key) for key in space}) for name, space in spaces.items()}
+    begins = sampler == "grid" or section is not None
+    owned = {name: {key: own_value(cells[name], key) for key in space} for name, space in spaces.items()}
+    first = {name: Values(own) for name, own in owned.items() if begins and None not in own.values()}
     search = {
         "suite": suite.name,
         "benchmark": request.benchmark,
@@ -141,6 +168,7 @@ def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = No
         "batch": own.batch,
         "metric": selected,
         "spaces": {n: {k: r.model_dump(exclude={"factors"}) for k, r in s.items()} for n, s in spaces.items()},
+        **({"number": number} if number else {}),
     }
     return Tuning(
         suite,
@@ -161,6 +189,7 @@ def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = No
         first,
         sha256_of(search)[:16],
         sha256_of({**search, "arms": trials})[:16],
+        number,
     )
 
 

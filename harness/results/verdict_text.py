@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-UNTESTED = (Verdict.NOT_RUN, Verdict.NOT_COMPARABLE, Verdict.REPORTED)
+UNTESTED = (Verdict.NOT_RUN, Verdict.NOT_COMPARABLE, Verdict.REPORTED, Verdict.CONDITIONAL)
 """Verdicts of claims that no test decides."""
 UNKNOWN = "unknown"
 """The tone of a verdict that this version does not know."""
@@ -210,7 +210,7 @@ def sentence(
             verdict.difference, verdict.ci_low, verdict.ci_high, verdict.n, verdict.adjusted_p
         )
         adjusted = "" if verdict.adjusted_p is None else f", adjusted p {p}"
-        pairs = count(verdict.n, "paired seed")
+        pairs = count(verdict.n, *verdict.detail.replicates)
         numbers = f": {f'{size} {unit}'.strip()}, 95 % interval {ends} over {pairs}{adjusted}"
     return "; ".join([numbers, *notes]) + "."
 
@@ -270,14 +270,17 @@ def rates_text(detail: VerdictDetail) -> str:
 
 
 def chosen_settings(detail: VerdictDetail) -> list[tuple[str, str, str]]:
-    """Return benchmark, arm and its tuned settings: ``lr 0.1 (largest of the grid), wd 0.1``."""
-    rows = []
-    for benchmark, search in detail.tuning.items():
-        for arm, params in search.chosen.items():
-            at = {key: f" ({end} of the grid)" for key, end in search.ends.get(arm, {}).items()}
-            values = (f"{key.rpartition('.')[2]} {setting(value)}{at.get(key, '')}" for key, value in params.items())
-            rows.append((benchmark, arm, ", ".join(values)))
-    return rows
+    """Return benchmark, arm and its tuned settings: ``lr 0.1 (largest of the grid), wd 0.1``, ``or`` other ones."""
+    choices: dict[tuple[str, str], dict[str, None]] = {}
+    for benchmark, searches in detail.tuning.items():
+        for search in searches:
+            for arm, params in search.chosen.items():
+                at = {key: f" ({end} of the grid)" for key, end in search.ends.get(arm, {}).items()}
+                values = (
+                    f"{key.rpartition('.')[2]} {setting(value)}{at.get(key, '')}" for key, value in params.items()
+                )
+                choices.setdefault((benchmark, arm), {})[", ".join(values)] = None
+    return [(benchmark, arm, " or ".join(texts)) for (benchmark, arm), texts in choices.items()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,9 +210,9 @@ def effect_size_interval(differences: ArrayLike, alpha: float = 0.05, *, noise: 
     """Hedges-corrected d_z with its exact 1 - alpha interval.
 
     Exact for normal differences. The ends are the effects δ for which t lies at the 1 - alpha/2 and the alpha/2
-    quantile of the non-central t with n - 1 degrees of freedom and non-centrality δ√n (δ·√n / √(1 + n·n_test/n_train) if
-    resampled). Not symmetric: at n = 3 and d_z = 11 it is [3, 37]. Fewer than three, infinite or equal values: whole line, estimate as
-    in `hedges_d`. Source: Steiger & Fouladi (1997).
+    quantile of the non-central t with n - 1 degrees of freedom and non-centrality δ√n, of resampled pairs
+    δ/√(1/n + n_test/n_train). Not symmetric: at n = 3 and d_z = 11 it is [3, 37]. Fewer than three, infinite or equal
+    values: whole line, estimate as in `hedges_d`. Source: Steiger & Fouladi (1997).
     """
     from scipy import special
 

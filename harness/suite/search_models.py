@@ -10,6 +10,9 @@ from pydantic import Field, model_validator
 
 from harness.suite.strict import Identifier, Name, Settings, Strict
 
+FEWEST_SEARCHES = 3
+"""Searches below which a tuned claim has no verdict."""
+
 
 class SpaceRange(Strict):
     """A range to draw from: ``choices``, or ``low`` to ``high`` (``log``: of the logarithm; ``integer``: whole).
@@ -84,16 +87,19 @@ class TunedOn(Strict):
 class TunedProtocol(Strict):
     """The second protocol: each arm of a claim chooses its learning rate and weight decay at equal budgets.
 
-    ``budget`` configurations, each over ``seeds`` seeds that are never judged, are scored on validation; the claims are
-    judged again with what each arm chose. A grid begins with the arm's own configuration. ``claims``: those that are
-    primary, or a list. ``spaces`` as under ``sweep:``, but what methods declare beside these keys is not tuned. At
-    other scales than ``scales`` there is no tuned protocol. ``benchmarks`` has what differs on some.
+    A search scores ``budget`` configurations on validation, each over ``seeds`` separate seeds that are never judged.
+    Of ``searches`` searches each gives one difference, the mean over ``judged`` seeds, and the claims are judged again
+    over searches; fewer than three give no verdict. A search begins with the arm's own configuration. ``claims``:
+    those that are primary, or a list. ``spaces`` as under ``sweep:``, but what methods declare beside these keys is not
+    tuned. At other scales than ``scales`` there is no tuned protocol. ``benchmarks`` has what differs on some.
     """
 
     claims: Literal["primaries"] | list[Identifier] = "primaries"
     scales: list[Literal["mini", "small", "paper"]] = ["mini"]
     budget: Annotated[int, Field(ge=1, le=1000)] = 8
     seeds: Annotated[int, Field(ge=1, le=100)] = 2
+    searches: Annotated[int, Field(ge=1, le=100)] = 3
+    judged: Annotated[int, Field(ge=1, le=100)] = 2
     sampler: Literal["grid", "random"] = "grid"
     spaces: dict[Name, dict[str, SpaceRange | None]] = {
         "*": {
@@ -103,3 +109,12 @@ class TunedProtocol(Strict):
     }
     rates: RateCurve = RateCurve()
     benchmarks: dict[Name, TunedOn] = {}
+
+    @property
+    def decides(self) -> bool:
+        """True if there are enough searches for a verdict."""
+        return self.searches >= FEWEST_SEARCHES
+
+    def judged_seeds(self, search: int) -> tuple[int, ...]:
+        """The seeds on which the choices of a search are judged; no other search is judged on them."""
+        return tuple(range(search * self.judged, (search + 1) * self.judged))

@@ -12,6 +12,7 @@ import itertools
 import logging
 import math
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 from harness.errors import HarnessError
 from harness.plan.estimate import StoredCosts
 from harness.plan.planning import Plan, Selection, make_plan
-from harness.plan.protocols import EqualSearch, rate_plans, searches
+from harness.plan.protocols import EqualSearch, rate_plans, searches, tuned_section
 from harness.plan.tuning import Point, Tuning
 from harness.suite import Suite
 from harness.suite.search_models import SpaceRange
@@ -51,7 +52,7 @@ def distributions(space: Mapping[str, SpaceRange]) -> dict[str, BaseDistribution
 class Drawing:
     """The drawing of an arm's points; ``study_id`` identifies the search alone (``Tuning``).
 
-    ``first`` is the point of a grid that is tried before all others.
+    ``first`` is the point that is tried before all others.
     """
 
     study_id: str
@@ -87,7 +88,10 @@ class Drawing:
                 raise HarnessError(f"the grid of '{self.arm}' has {len(grid)} configurations; --budget at most that")
             return [Point(number, dict(grid[number])) for number in numbers]
         if self.sampler == "random":
-            return [Point(number, self._random(number)) for number in numbers]
+            return [
+                Point(number, dict(self.first) if self.first and number == 0 else self._random(number))
+                for number in numbers
+            ]
         from optuna.samplers import TPESampler
 
         study, spread, drawn = self.study(before), distributions(self.space), []
@@ -231,15 +235,20 @@ def tuned_cells(suite: Suite, plan: Plan) -> list[TunedConfiguration]:
         for link in each.plan.judged.links:
             if link.arm in each.rates.get(link.benchmark, {}) and link.trial_id not in own:
                 rates.setdefault((link.benchmark, link.arm), set()).add(link.trial_id)
-    cells = []
+    tuned = tuned_section(suite, plan.scale)
+    configurations: Counter[tuple[str, str]] = Counter()
+    tried: dict[tuple[str, str], set[str]] = {}
     for search in searches(suite, plan):
         for arm, trials in _tuning_trials(search).items():
-            curve = rates.get((search.benchmark, arm), set())
-            judged = len(plan.trial_ids(search.benchmark, arm))
-            existing = frozenset(trials | curve)
-            cells.append(
-                TunedConfiguration(search.benchmark, arm, search.budget, len(trials), judged, len(curve), existing)
-            )
+            configurations[search.benchmark, arm] += search.budget
+            tried.setdefault((search.benchmark, arm), set()).update(trials)
+    cells = []
+    for (benchmark, arm), trials in tried.items():
+        curve = rates.get((benchmark, arm), set())
+        decides = tuned is not None and tuned.decides
+        judged = tuned.searches * tuned.judged if tuned and decides else len(plan.trial_ids(benchmark, arm))
+        numbers = (configurations[benchmark, arm], len(trials), judged, len(curve))
+        cells.append(TunedConfiguration(benchmark, arm, *numbers, frozenset(trials | curve)))
     return cells
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from harness import stats
 from harness.judge import claim_rows, judge
 from harness.judge.judging import record_judgement
+from harness.judge.protocols import conditional
 from harness.judge.rows import VerdictRow
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.plan.tuning import Point, Tuning, best_point
@@ -76,7 +77,7 @@ def summarise(tuning: Tuning, points: Mapping[str, Sequence[Point]], budget: int
     whole = all(len(p.trial_ids) >= tuning.seeds for item in tried.values() for p in item if p.status == "told")
     sign = _sign(tuning)
     curves: BudgetCurves = {}
-    if tuning.sampler == "random" and min(len(v) for v in values.values()) >= 2:
+    if tuning.sampler == "random" and not tuning.first and min(len(v) for v in values.values()) >= 2:
         curves = budget_curves({arm: sign * v for arm, v in values.items()}, sign, _support(tuning, sign))
     return {
         "chosen": {arm: best_point(tuning, tried[arm]) for arm in tuning.arms},
@@ -203,6 +204,7 @@ def compare(
     owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
     with owner.reader() as reader:
         judgement = judge(suite, plan, reader)
+    judgement = replace(judgement, verdicts=tuple(map(conditional, judgement.verdicts)))
     if not summary["equal"]:
         reason = unequal(summary)
         invalid = (
@@ -271,5 +273,5 @@ def derived_suite(tuning: Tuning, arms: Mapping[str, Arm]) -> Suite:
     suite, used = tuning.suite, tuning.suite.benchmarks[tuning.benchmark]
     used = replace(used, used=used.used.model_copy(update={"arms": None}))
     changed = {"suite": name, "arms": {**suite.model.arms, **arms}, "claims": bindings, "facts": list(facts.values())}
-    model = suite.model.model_copy(update=changed)
+    model = suite.model.model_copy(update=changed | {"tuned": None})
     return replace(suite, model=model, benchmarks={**suite.benchmarks, tuning.benchmark: used}, facts=facts)

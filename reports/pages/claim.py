@@ -159,7 +159,7 @@ def _facts(claim: JudgedClaim) -> list[tuple[str, str]]:
         ("difference", None if verdict.difference is None else difference),
         ("95 % interval", None if verdict.ci_low is None else formatting.interval(verdict.ci_low, verdict.ci_high)),
         *_two_way(claim),
-        ("paired seeds", verdict.n),
+        (detail.replicates[1], verdict.n),
         ("p", None if verdict.p is None else probability(verdict.p)),
         ("adjusted p", None if verdict.adjusted_p is None else probability(verdict.adjusted_p)),
         ("e-value", present(verdict.e_value)),

@@ -69,7 +69,7 @@ def test_the_guides_section_runs(tmp_path: Path, harness: Callable[..., subproce
     valid = harness("validate", "my.yaml")
     assert valid.returncode == 0, valid.stderr
     planned = json.loads(harness("plan", "my.yaml", "--json").stdout)["tuned"]
-    assert {(cell["arm"], cell["configurations"]) for cell in planned} <= {("adam", 3), ("adamw", 3)}
+    assert {(cell["arm"], cell["configurations"]) for cell in planned} <= {("adam", 9), ("adamw", 9)}
     options = "--benchmark digits --budget 2 --scale smoke --executor inline --json"
     ran = harness("sweep", "my.yaml", *shlex.split(options))
     assert ran.returncode == 0, ran.stderr

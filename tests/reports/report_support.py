@@ -277,7 +277,7 @@ def completed(judgement: Judgement) -> Judgement:
     rows = {row.claim_id: row for row in judgement.verdicts}
     gain, files = rows["demo-gain"], rows["demo-files"]
     question = replace(gain.detail.question, protocol="tuned")
-    tuning = replace(gain.detail, question=question, tuning={"digits-known": SEARCH})
+    tuning = replace(gain.detail, question=question, tuning={"digits-known": (SEARCH,)})
     numbers = {"difference": 0.125, "ci_low": -0.5, "ci_high": 0.75, "adjusted_p": 0.4}
     tuned = replace(gain, protocol="tuned", verdict="inconclusive", detail=tuning, **numbers)
     rows["demo-gain"] = replace(gain, detail=replace(gain.detail, rate_curve=RATES))

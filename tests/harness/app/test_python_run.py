@@ -27,6 +27,7 @@ TUNED = """
 tuned:
   budget: 3
   seeds: 1
+  searches: 1
   spaces:
     "*": {optimizer.lr: {factors: [0.333, 1, 3]}}
   rates: {factors: [0.333, 1, 3], seeds: 3}

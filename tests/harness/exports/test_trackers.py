@@ -160,7 +160,7 @@ def test_live_writes_what_an_export_writes(tiny: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("trackers")
 def test_live_writes_failures_and_keeps_what_is_no_trial_of_the_plan_apart(tiny: Path, tmp_path: Path) -> None:
     text = tiny.read_text().replace("noise_key: base}", "noise_key: base, diverges_above: 0.15}")
-    tiny.write_text(text + "tuned: {budget: 2, seeds: 1, rates: {factors: [1.0, 3.0]}}\n")
+    tiny.write_text(text + "tuned: {budget: 2, seeds: 1, searches: 1, rates: {factors: [1.0, 3.0]}}\n")
     run(tiny, "--track", f"mlflow:{tmp_path / 'live'}", "--seeds", 1, "--arm", "base", "--arm", "better")
     runs = mlflow_runs(tmp_path / "live")
     assert {name for group, name in runs if group == "tiny/mini"} == {"known/base/0", "known/better/0"}

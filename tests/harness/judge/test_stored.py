@@ -255,3 +255,12 @@ def test_ablations(tmp_path: Path, database: Path) -> None:
     assert (rows["less"].adjusted_low, rows["less"].adjusted_high) == pytest.approx((one_of_two.low, one_of_two.high))
     low, high = rows["same"].adjusted_low, rows["same"].adjusted_high
     assert low < rows["same"].ci_low < 0 < high  # type: ignore[operator]
+
+
+def test_a_detail_with_one_search_a_benchmark_is_read_as_a_list_of_one() -> None:
+    search = {"sweep_id": "s", "budget": 8, "seeds": 1, "told": {"a": 8}, "chosen": {"a": {"optimizer.lr": 0.1}}}
+    present = from_json({"claim_id": "c", "suite": "s"}).to_json()
+    former = {**present, "version": 1, "tuning": {"digits": search}}
+    (kept,) = from_json(former).tuning["digits"]
+    assert (kept.sweep_id, kept.chosen) == ("s", {"a": {"optimizer.lr": 0.1}})
+    assert from_json(from_json(former).to_json()) == from_json(former)

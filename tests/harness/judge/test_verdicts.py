@@ -25,6 +25,7 @@ from harness.judge.protocols import SearchResult
 from harness.judge.rows import _deciding as deciding
 from harness.judge.verdicts import SENSITIVE, Criteria, decide, least_favourable
 from harness.suite.models import MechanismCheck
+from harness.trial.options import Values
 from harness.vocabulary import Status, Verdict
 
 PAPER = benchmark("a", paper=True)
@@ -495,13 +496,14 @@ def test_a_verdict_is_written_in_one_place() -> None:
 @pytest.mark.parametrize(
     ("counts", "verdict", "reason"),
     [
-        ({"new": 3, "base": 4}, "not run", "not tuned on a yet (configurations: new 3 of 4, base 4 of 4)"),
+        ({"new": 3, "base": 4}, "not run", "not tuned on a yet (search 2, configurations: new 3 of 4, base 4 of 4)"),
         ({"new": 4, "base": 4}, "invalid", "no configuration of new on a ended with a score"),
     ],
 )
 def test_a_search_without_a_comparison_has_its_reason(counts: dict[str, int], verdict: str, reason: str) -> None:
-    search: Any = SimpleNamespace(benchmark="a", budget=4)
-    result = SearchResult(search, counts, {"new": {}, "base": {"params": {"optimizer.lr": 0.1}}})
+    search: Any = SimpleNamespace(benchmark="a", budget=4, tuning=SimpleNamespace(number=1))
+    chosen = {"new": Values(), "base": Values(params={"optimizer.lr": 0.1})}
+    result = SearchResult(search, (search,), counts, chosen, {})
     word, message = result.lack
     assert word == verdict
     assert message.startswith(reason)

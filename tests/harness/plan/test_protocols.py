@@ -21,7 +21,9 @@ GATES = (
 
 @pytest.fixture
 def tuned(tiny: Path) -> Path:
-    tiny.write_text(tiny.read_text() + 'tuned: {budget: 3, spaces: {"*": {optimizer.lr: {factors: [0.5, 1, 2]}}}}\n')
+    tiny.write_text(
+        tiny.read_text() + 'tuned: {budget: 3, searches: 1, spaces: {"*": {optimizer.lr: {factors: [0.5, 1, 2]}}}}\n'
+    )
     return tiny
 
 

@@ -124,7 +124,7 @@ def test_a_name_that_is_not_stored_is_one_message(ran: Path, database: Path) -> 
 
 
 def test_tuned_arms_and_rates_are_protocols_of_their_own(tiny: Path, database: Path) -> None:
-    tiny.write_text(tiny.read_text() + "tuned: {budget: 2, seeds: 1, rates: {factors: [0.5, 1.0]}}\n")
+    tiny.write_text(tiny.read_text() + "tuned: {budget: 2, seeds: 1, searches: 1, rates: {factors: [0.5, 1.0]}}\n")
     run(tiny)
     with open_reader(database) as reader:
         arms = {(trial.protocol, trial.arm) for trial in cell_trials(reader)}

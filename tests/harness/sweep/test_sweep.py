@@ -126,7 +126,7 @@ def test_the_same_sweep_runs_nothing_and_a_larger_one_goes_on(surface: Path, dat
         seeds = reader.query("SELECT DISTINCT arm LIKE '%-tuned', seed FROM trials ORDER BY ALL").rows
     assert seeds == [(False, 10_000), (True, 0), (True, 1), (True, 2)], "the comparison is judged on new seeds"
     (verdict,) = first.verdicts
-    assert verdict.n == 3
+    assert (verdict.n, verdict.verdict, verdict.adjusted_p) == (3, "conditional", None)
     assert verdict.claim_id.startswith("tiny-tuned-known-better")
     again = sweep(surface, database, 4)
     assert again.ran == 0
