@@ -84,18 +84,18 @@ def test_scopes_and_lost_pairs_keep_the_correction() -> None:
 
 def test_other_tests_of_resampled_pairs() -> None:
     values = tuple(np.random.default_rng(3).normal(1.0, 1.0, 12))
-    rule, ratio = SequentialRule(0.5, 20), 0.25
-    fixed, added, both = Paired(values, None, ratio), Paired(values, rule), Paired(values, rule, ratio)
+    rule, split = SequentialRule(0.5, 20), stats.Noise(resampled=0.25)
+    fixed, added, both = Paired(values, None, split), Paired(values, rule), Paired(values, rule, split)
     assert both.p == max(fixed.p, added.p)
     assert both.interval(0.05)[0] == min(fixed.interval(0.05)[0], added.interval(0.05)[0])
     assert both.p_smaller(2.0) == max(fixed.p_smaller(2.0), added.p_smaller(2.0))
-    assert NoWorse(values, None, ratio, 0.5).p_above == stats.non_inferiority(values, 0.5, resampled=ratio).p
-    assert stats.non_inferiority(values, 0.5, resampled=ratio).p > stats.non_inferiority(values, 0.5).p
-    assert stats.equivalence(values, 1.0, 2.0, resampled=ratio).p > stats.equivalence(values, 1.0, 2.0).p
+    assert NoWorse(values, None, split, 0.5).p_above == stats.non_inferiority(values, 0.5, noise=split).p
+    assert stats.non_inferiority(values, 0.5, noise=split).p > stats.non_inferiority(values, 0.5).p
+    assert stats.equivalence(values, 1.0, 2.0, noise=split).p > stats.equivalence(values, 1.0, 2.0).p
     seeds = tuple(range(12))
     assert Mean((Paired(values), fixed), (seeds, seeds), (1.0, 1.0)).p == pytest.approx(fixed.p)
     with pytest.raises(ValueError, match="not a finite ratio"):
-        stats.paired_t(values, resampled=-1)
+        stats.Noise(resampled=-1)
 
 
 def test_names_of_splits() -> None:

@@ -56,14 +56,14 @@ def test_equal_differences_have_the_sd_of_rounding(rule: stats.SequentialRule | 
     sd = 0.1 / 6**0.5
     equal, spread = np.full(5, 0.1), 0.1 + sd * np.array([-1.0, 1.0, 0.0, 1.0, -1.0])
     if rule is None:
-        tested, same = stats.paired_t(equal, least_sd=sd), stats.paired_t(spread)
+        tested, same = stats.paired_t(equal, noise=stats.Noise(sd)), stats.paired_t(spread)
         assert (tested.low, tested.high, tested.p) == pytest.approx((same.low, same.high, same.p))
-        assert stats.hedges_d(equal, least_sd=sd) == pytest.approx(stats.hedges_d(spread))
-        assert stats.non_inferiority(equal, 0.0, least_sd=sd).p == pytest.approx(same.p / 2)
-        bootstrap = stats.studentised_bootstrap(equal, least_sd=sd)
+        assert stats.hedges_d(equal, noise=stats.Noise(sd)) == pytest.approx(stats.hedges_d(spread))
+        assert stats.non_inferiority(equal, 0.0, noise=stats.Noise(sd)).p == pytest.approx(same.p / 2)
+        bootstrap = stats.studentised_bootstrap(equal, noise=stats.Noise(sd))
         assert (bootstrap.low, bootstrap.p) == pytest.approx((same.low, same.p))
     else:
-        tested, exact = rule.inference(equal, least_sd=sd), rule.inference(equal)
+        tested, exact = rule.inference(equal, noise=stats.Noise(sd)), rule.inference(equal)
         assert tested.p > exact.p
         assert tested.low < exact.low == pytest.approx(0.1)
 
@@ -71,7 +71,7 @@ def test_equal_differences_have_the_sd_of_rounding(rule: stats.SequentialRule | 
 def test_one_last_digit_at_three_seeds_is_no_gain() -> None:
     verdict = verdict_of(TENTHS)
     assert (verdict.word, verdict.n) == (Verdict.INCONCLUSIVE, 3)
-    assert verdict.row.p == pytest.approx(stats.paired_t([0.1] * 3, least_sd=0.1 / 6**0.5).p)
+    assert verdict.row.p == pytest.approx(stats.paired_t([0.1] * 3, noise=stats.Noise(0.1 / 6**0.5)).p)
     assert 0.05 < verdict.row.p < 0.06
 
 
