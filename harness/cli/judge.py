@@ -15,6 +15,9 @@ from harness.cli.terminal import note, plain, print_table
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.imports.over_datasets import OverDatasets
     from harness.imports.table_verdicts import TableVerdict, TableVerdicts
 
 EXAMPLE = """
@@ -23,11 +26,13 @@ Examples:
   harness judge results.csv --method adamp --against adam --metric accuracy
   harness judge runs.parquet --method adamp --against adam --against adamw --metric top1 --by dataset --by model
   harness judge log.jsonl --method ours --against baseline --metric loss --where split=test
+  harness judge means.csv --metric accuracy --over dataset
   harness judge folds.csv --method ours --against svm --metric f1 --pair repeat --pair fold --resampled k-fold
 
 The table has one row for each result (a column names the arm) or one column for each arm. Results are paired by seed,
 fold or another column, and the p values of all comparisons are corrected together. Splits, folds and repeats of one
-data set share training items: --resampled corrects the t test for them (Nadeau and Bengio 2003).
+data set share training items: --resampled corrects the t test for them (Nadeau and Bengio 2003). With --over a data set
+is the unit: signed ranks of its means and Holm's correction, of all methods if none is named (Demsar 2006).
 """
 _PAIR = "Pair results by this column, or by several.  [default: seed, fold or similar]"
 _SCOPE = "Test each benchmark, whether all show the effect, or their mean."
@@ -38,17 +43,23 @@ _SMALLEST = "Set the smallest effect size of interest, in the metric's unit."
 _ALPHA = click.FloatRange(0, 1, min_open=True, max_open=True)
 _DIVERGENCE = "Treat a missing or infinite score as a lost pair (invalid) or as the worst score."
 _DETERMINISTIC = "Accept equal scores of this arm in every row; without it they make its tests invalid."
+_OVER = "Test over the data sets in this column, by signed ranks of their means; every arm if none is named."
 _RESAMPLED = "Correct the test for pairs that split one data set: n_test/n_train, or k-fold."
 _INDEPENDENT = "State that pairs named like splits or repeats are independent."
 _OUT = "Write the page to this file.  [default: FILE-verdicts.html in the current folder]"
-NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %")
+NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "P(A > B)", "seen at 80 %")
+OVER_NUMBERS = ("n", "difference", "interval", "adj. p", "P(A > B)")
+RANKS = ("rank", "mean", "won", "tied", "lost", "better than", "worse than")
+MOST_LINES = 24
+"""Comparisons that are listed below ranks; the page and JSON have all."""
 
 
 @click.command("judge", epilog=EXAMPLE)
 @click.argument("file", type=PATH, metavar="FILE")
-@click.option("--method", "methods", multiple=True, required=True, metavar="A", help="Test whether this arm is better.")
-@click.option("--against", multiple=True, required=True, metavar="B", help="Compare with this arm.")
+@click.option("--method", "methods", multiple=True, metavar="A", help="Test whether this arm is better.")
+@click.option("--against", multiple=True, metavar="B", help="Compare with this arm.")
 @click.option("--metric", required=True, metavar="M", help="Compare this metric, as the table names it.")
+@click.option("--over", multiple=True, metavar="COLUMN", help=_OVER)
 @click.option("--pair", multiple=True, metavar="COLUMN", help=_PAIR)
 @click.option("--resampled", metavar="RATIO", help=_RESAMPLED)
 @click.option("--independent", is_flag=True, help=_INDEPENDENT)
@@ -96,11 +107,10 @@ def _filter(text: str) -> tuple[str, str]:
 
 def _record(verdicts: TableVerdicts, written: Path | None) -> Any:
     """Return the verdicts as JSON data."""
-    names = ("layout", "metric", "better", "unit", "correction", "notes")
-    rows = [
-        record | {"design": item.row.detail.to_json()}
-        for record, item in zip(verdicts.records(), verdicts, strict=True)
-    ]
+    names = ("layout", "metric", "better", "unit", "correction", "notes", "over")
+    rows: list[Any] = verdicts.records()
+    if verdicts.over is None:  # each design repeats its family, which here may be hundreds of tests
+        rows = [record | {"design": item.row.detail.to_json()} for record, item in zip(rows, verdicts, strict=True)]
     table = {"table": verdicts.table.name, "sha256": verdicts.table.sha256}
     page = {"page": None if written is None else str(written)}
     return plain({**table, **{name: getattr(verdicts, name) for name in names}, **page, "verdicts": rows})
@@ -111,8 +121,12 @@ def print_table_verdicts(verdicts: TableVerdicts) -> None:
     unit = f", {verdicts.unit}" if verdicts.unit else ""
     title = f"{verdicts.metric}{unit}: {verdicts.better} is better, + is better for the method"
     announced = ("announced",) if verdicts.question.primary else ()
-    rows = [_row(item, bool(announced)) for item in verdicts]
-    print_table(("test", "verdict", *announced, *NUMBERS), rows, right=NUMBERS, title=title)
+    if verdicts.over is not None:
+        _print_ranks(verdicts.over, title)
+    if verdicts.over is None or len(verdicts) <= MOST_LINES:
+        numbers = NUMBERS if verdicts.over is None else OVER_NUMBERS
+        rows = [_row(item, announced=bool(announced), numbers=numbers) for item in verdicts]
+        print_table(("test", "verdict", *announced, *numbers), rows, right=numbers, title=title)
     note(f"{verdicts.layout}; {verdicts.correction}")
     for text in verdicts.notes:
         note(text, "yellow")
@@ -121,18 +135,43 @@ def print_table_verdicts(verdicts: TableVerdicts) -> None:
             note(f"{item.test}: {text}", "yellow")
 
 
-def _row(item: TableVerdict, announced: bool) -> tuple[str | Text, ...]:
+def _print_ranks(over: OverDatasets, title: str) -> None:
+    """Print methods by average rank, and those that no test tells from the best."""
+    others = len(over.methods) - 1
+    rows = [
+        (
+            method.arm,
+            f"{method.rank:.2f}",
+            number(method.mean),
+            *map(str, (method.wins, method.ties, method.losses)),
+            f"{method.better} of {others}",
+            f"{method.worse} of {others}",
+        )
+        for method in over.methods
+    ]
+    print_table(("method", *RANKS), rows, right=RANKS, title=title)
+    best = next((over.methods[: last + 1] for first, last in over.groups if first == 0), over.methods[:1])
+    alike = ", ".join(method.arm for method in best[1:])
+    note(f"not told from {best[0].arm}: {alike}" if alike else f"{best[0].arm} is told from every other method")
+    note(f"ranks over {len(over.datasets)} data sets; Friedman's p of 'all alike' {probability(over.friedman_p)}")
+
+
+def _row(item: TableVerdict, *, announced: bool, numbers: Sequence[str]) -> tuple[str | Text, ...]:
     from harness.cli.verdicts import verdict_text
 
     effect = item.row.detail.effect
+    cells = {
+        "n": str(item.n or ""),
+        "difference": number(item.difference, sign=True),
+        "interval": interval(item.low, item.high),
+        "adj. p": probability(item.adjusted_p),
+        "d_z": number(None if effect is None else effect.d_z, sign=True),
+        "P(A > B)": item.share_text,
+        "seen at 80 %": number(item.detectable),
+    }
     return (
         item.test,
         verdict_text(item.word),
         *(("yes" if item.family == "primary" else "",) if announced else ()),
-        str(item.n or ""),
-        number(item.difference, sign=True),
-        interval(item.low, item.high),
-        probability(item.adjusted_p),
-        number(None if effect is None else effect.d_z, sign=True),
-        number(item.detectable),
+        *(cells[name] for name in numbers),
     )

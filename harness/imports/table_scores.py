@@ -3,9 +3,9 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, product
 
 from harness.base.tables import DataTable
 from harness.base.values import name_of, names_in
@@ -17,6 +17,8 @@ from harness.judge.resampled import is_resampled, resampled_test
 
 NAMES, VALUES = ("metric", "name", "measure"), ("value", "score", "result")
 """Columns of a table with one row a number."""
+ARMS = ("arm", "method", "algorithm", "model", "classifier", "optimizer", "approach", "system")
+"""Columns of the arms, if none is named and all are compared."""
 PAIRS = ("seed", "random_seed", "rng_seed", "random_state", "fold", "split_seed", "repeat", "repetition", "replicate")
 """Columns that pair results, if the table has one and none is named."""
 HIGHER = re.compile(
@@ -40,6 +42,8 @@ class TableQuestion:
         methods: arms, as the table names them; each is compared with each of ``against``.
         pair: the columns that pair results; none: one of ``PAIRS``.
         by: columns whose values are benchmarks.
+        over: columns whose values are data sets, the pairs of signed-rank tests of their means; without ``methods``
+            every arm is compared with every other.
         scope: ``each`` benchmark is a test, the effect is in ``all`` of them, or it is their ``mean``.
         better: ``higher`` or ``lower``; None: as the metric's name says.
         unit: of the metric; '' where it is unknown.
@@ -67,12 +71,20 @@ class TableQuestion:
     alpha: float = 0.05
     on_divergence: str = "invalid"
     deterministic: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
     resampled: Ratio = None
     independent: bool = False
 
     @property
     def arms(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.methods, *self.against)))
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The comparisons: each method with each of ``against``, of all arms with each other once."""
+        if self.methods == self.against:
+            return list(combinations(self.methods, 2))
+        return [(method, other) for method, other in product(self.methods, self.against) if method != other]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +96,13 @@ class ReadScores:
         layout: how the table was understood, in a sentence.
         notes: rows without a partner or without a number.
         resampled: n_test/n_train of the pairs; 0 if they are independent.
+        question: with every arm named.
+        runs: the single scores behind the means of data sets, else ``scores``.
     """
 
+    question: TableQuestion
     scores: tuple[ArmScore, ...]
+    runs: tuple[ArmScore, ...]
     pair: str
     layout: str
     better: str
@@ -126,30 +142,36 @@ class _Placed:
 class _Reading:
     def __init__(self, table: DataTable, question: TableQuestion) -> None:
         self.table, self.question = table, question
-        self._check_arms()
         for column in (*question.by, *(name for name, _ in question.where)):
             table.must_have(column)
         self.rows = self._kept()
+        if question.over and not (question.methods and question.against):
+            self.question = self._of_all()
+        self._check_arms()
         self.pairs = self._pair_columns()
         self.pair = " and ".join(self.pairs)
 
     def read(self) -> ReadScores:
         question = self.question
-        placed, layout = self._placed()
-        self._check_duplicates(placed)
+        runs, layout = self._placed()
+        placed = runs
+        if question.over:
+            placed, layout = self._means(runs), f"{layout}; means of each {self.pair}"
+        else:
+            self._check_duplicates(placed)
         unit = self._checked_unit(placed)
         better = question.better or better_of(question.metric)
         notes = [*self._without_number(placed), *self._without_partner(placed)]
-        resampled = self._resampled(placed)
+        resampled = 0.0 if question.over else self._resampled(placed)
         layout += f"; paired by {' and '.join(map(repr, self.pairs))}"
         if resampled:
             layout += f", which split one data set: {resampled_test(resampled)}"
-        elif any(map(is_resampled, self.pairs)):
+        elif any(map(is_resampled, self.pairs)) and not question.over:
             layout += ", independent as stated"
         if question.by:
             layout += f"; a benchmark for each {' and '.join(question.by)}"
-        scores = tuple(entry.score for entry in placed)
-        return ReadScores(scores, self.pair, layout, better, unit, tuple(notes), resampled)
+        scores, single = (tuple(entry.score for entry in entries) for entries in (placed, runs))
+        return ReadScores(question, scores, single, self.pair, layout, better, unit, tuple(notes), resampled)
 
     def _resampled(self, placed: Sequence[_Placed]) -> float:
         rows: dict[str, list[int]] = defaultdict(list)
@@ -159,6 +181,42 @@ class _Reading:
         columns = {name: [[values[row] for row in each] for each in rows.values()] for name, values in cells.items()}
         question = self.question
         return pairing_ratio(self.table.name, columns, question.resampled, independent=question.independent)
+
+    def _of_all(self) -> TableQuestion:
+        """The question with every arm of the table where none is named."""
+        question = self.question
+        column = question.arm_column or column_called(self.table.columns, ARMS)
+        if column is None:
+            raise HarnessError(
+                f"{self.table.name}: no column is named {', '.join(ARMS[:4])} …; name the arms' column with "
+                f"--arm-column, or arms with --method and --against. Columns: {', '.join(self.table.columns)}"
+            )
+        values = self.table.column(column)
+        arms = tuple(names_in(values[row] for row in self.rows))
+        return replace(question, methods=question.methods or arms, against=question.against or arms, arm_column=column)
+
+    def _means(self, runs: Sequence[_Placed]) -> list[_Placed]:
+        """The mean of each arm on each data set; what tells its rows apart must be repetitions."""
+        cells: dict[tuple[str, str], list[_Placed]] = defaultdict(list)
+        for entry in runs:
+            cells[entry.score.pair, entry.score.arm].append(entry)
+        ignored = (self.question.metric, *VALUES, *PAIRS)
+        columns = {
+            name: self.table.column(name)
+            for name in self.table.columns
+            if name not in ignored and not is_resampled(name)
+        }
+        for (place, arm), entries in cells.items():
+            for name, values in columns.items() if len(entries) > 1 else ():
+                apart = {name_of(values[entry.row]) for entry in entries}
+                if len(apart) > 1 and not all(map(_is_number, apart)):
+                    raise HarnessError(
+                        f"{self.table.place(entries[1].row)}: rows of {arm} on {place} differ in '{name}' "
+                        f"({_sorted_text(apart)}); keep one with --where {name}=…, or name it a data set with --over"
+                    )
+        firsts = [entries[0] for entries in cells.values()]
+        means = [sum(entry.score.value for entry in entries) / len(entries) for entries in cells.values()]
+        return [replace(one, score=replace(one.score, value=mean)) for one, mean in zip(firsts, means, strict=True)]
 
     def _check_arms(self) -> None:
         both = [arm for arm in self.question.methods if arm in self.question.against]
@@ -178,6 +236,8 @@ class _Reading:
         return kept
 
     def _pair_columns(self) -> tuple[str, ...]:
+        if self.question.over:
+            return self._over_columns()
         for name in self.question.pair:
             self.table.must_have(name)
         column = column_called(self.table.columns, PAIRS)
@@ -188,6 +248,23 @@ class _Reading:
                 "judged: run both arms under common seeds"
             )
         return self.question.pair or (str(column),)
+
+    def _over_columns(self) -> tuple[str, ...]:
+        question = self.question
+        others = {
+            "pair": question.pair,
+            "by": question.by,
+            "resampled": question.resampled,
+            "independent": question.independent,
+            "primary": question.primary,
+            "scope": question.scope != "each",
+        }
+        for name, value in others.items():
+            if value:
+                raise HarnessError(f"--over makes a data set the unit: leave out --{name}")
+        for name in question.over:
+            self.table.must_have(name)
+        return question.over
 
     # layouts
 
@@ -364,6 +441,8 @@ class _Reading:
         pairs: dict[tuple[str, str], set[str]] = defaultdict(set)
         for entry in placed:
             pairs[entry.score.benchmark, entry.score.arm].add(entry.score.pair)
+        if self.question.over:
+            return self._incomplete(pairs)
         notes, common = [], 0
         benchmarks = dict.fromkeys(benchmark for benchmark, _ in pairs)
         for benchmark, method, other in product(benchmarks, self.question.methods, self.question.against):
@@ -382,6 +461,15 @@ class _Reading:
                 "Unpaired results are not judged: run both under the same seeds, or name another column with --pair"
             )
         return list(dict.fromkeys(notes))
+
+    def _incomplete(self, pairs: Mapping[tuple[str, str], set[str]]) -> list[str]:
+        """A note on data sets that lack an arm."""
+        every = set().union(*pairs.values())
+        lacking = {place for place in every if any(place not in pairs["", arm] for arm in self.question.arms)}
+        if not any(pairs["", method] & pairs["", other] for method, other in self.question.pairs):
+            raise HarnessError(f"{self.table.name}: no {self.pair} is common to two of {', '.join(self.question.arms)}")
+        note = f"{len(lacking)} of {len(every)} ({_sorted_text(lacking)}) lack an arm: not in ranks, in pairs with both"
+        return [note] if lacking else []
 
 
 def _is_number(value: object) -> bool:

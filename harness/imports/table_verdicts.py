@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from harness.base.tables import DataTable
 from harness.base.values import name_of
 from harness.errors import HarnessError, choices
+from harness.imports.over_datasets import OverDatasets, oriented, over_datasets, shares_of
 from harness.imports.result_files import table_of
 from harness.imports.table_scores import TableQuestion, read_scores
 from harness.judge.comparing import ArmScore, judge_scores, pair_numbers, table_claim, table_designs
 from harness.judge.correction import correction_name
 from harness.judge.design import ClaimDesign
+from harness.judge.detail import EffectSize, Ends
 from harness.judge.resampled import resampled_test
 from harness.judge.rows import VerdictRow
 from harness.vocabulary import Verdict
@@ -42,6 +44,8 @@ class TableVerdict:
         adjusted_p: after the correction of its family; it decides.
         detectable: the difference that this many pairs would show with 80 % power.
         decided_by: the test.
+        share_better: P(method > against) over pairs, ties counted half; ``share_low`` and ``share_high`` its interval.
+        shares: over data sets, probabilities that loss, neither or gain is practically the largest.
         row: the record of a verdict, as suites have it.
     """
 
@@ -59,12 +63,24 @@ class TableVerdict:
     detectable: float | None
     family: str
     decided_by: str
+    share_better: float | None
+    share_low: float | None
+    share_high: float | None
+    shares: tuple[float, float, float] | None
     row: VerdictRow = field(repr=False)
 
     @property
     def meaning(self) -> str:
         """The verdict in one clause; the reason of an invalid comparison."""
         return self.row.detail.reason or Verdict.of(self.word).meaning
+
+    @property
+    def share_text(self) -> str:
+        """P(method > against) with its interval; empty without pairs."""
+        if self.share_better is None:
+            return ""
+        known = self.share_low is not None and self.share_high is not None
+        return f"{self.share_better:.2f}" + (f" [{self.share_low:.2f}, {self.share_high:.2f}]" if known else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +92,7 @@ class TableVerdicts:
         layout: how the table was understood.
         notes: results that were dropped or count as failed.
         correction: of the one family, or of the announced tests and the others.
+        over: the methods by average rank, where data sets are the unit.
     """
 
     table: DataTable = field(repr=False)
@@ -89,6 +106,7 @@ class TableVerdicts:
     correction: str
     verdicts: tuple[TableVerdict, ...]
     scores: tuple[ArmScore, ...] = field(repr=False)
+    over: OverDatasets | None = field(default=None, repr=False)
 
     def __iter__(self) -> Iterator[TableVerdict]:
         return iter(self.verdicts)
@@ -155,6 +173,7 @@ def verdicts_of(data: Any, question: TableQuestion) -> TableVerdicts:
         raise HarnessError(f"--alpha {question.alpha:g}: a level between 0 and 1 is expected, as 0.05")
     table = table_of(data)
     read = read_scores(table, question)
+    question = read.question
     scores = [replace(score, benchmark=score.benchmark or table.name) for score in read.scores]
     claim = table_claim(
         question.metric,
@@ -164,9 +183,11 @@ def verdicts_of(data: Any, question: TableQuestion) -> TableVerdicts:
         scope=question.scope,
         alpha=question.alpha,
         on_divergence=question.on_divergence,
+        ranked=bool(question.over),
     )
     perfect = _perfect(read.better, read.unit)
-    designs = table_designs(claim, question.methods, question.against, scores, perfect, read.resampled)
+    pairs = oriented(question.pairs, scores, read.better) if question.methods == question.against else question.pairs
+    designs = table_designs(claim, pairs, scores, perfect, read.resampled)
     designs = _with_deterministic(designs, question)
     primary = _announced(question.primary, [design.claim_id for design in designs])
     rows = judge_scores(designs, scores, primary, datetime.now(UTC).replace(tzinfo=None))
@@ -183,15 +204,17 @@ def verdicts_of(data: Any, question: TableQuestion) -> TableVerdicts:
         _correction(verdicts),
         verdicts,
         tuple(scores),
+        over_datasets(rows, scores, read.runs, read.better) if question.over else None,
     )
 
 
 def judge_table(
     table: Any,
     *,
-    method: str | Sequence[str],
-    against: str | Sequence[str],
     metric: str,
+    method: str | Sequence[str] = (),
+    against: str | Sequence[str] = (),
+    over: str | Sequence[str] = (),
     by: str | Sequence[str] = (),
     primary: str | Sequence[str] = (),
     where: Mapping[str, str | float] | None = None,
@@ -203,6 +226,7 @@ def judge_table(
 
     Args:
         table: a data frame (pandas, Polars, Arrow), columns by name, rows by name, or a file as the command reads it.
+        over: columns whose values are data sets: signed-rank tests of their means, of all arms if none is named.
         method: the arm that should be better, or several.
         against: the arm or arms to compare each method with.
         metric: as the table names it.
@@ -224,7 +248,7 @@ def judge_table(
     options["deterministic"] = _names(options.get("deterministic", ()))
     columns, announced = (_names(options.pop("pair", None) or ()), _names(by)), _names(primary)
     question = TableQuestion(
-        _names(method), _names(against), metric, *columns, primary=announced, where=rows, **options
+        _names(method), _names(against), metric, *columns, over=_names(over), primary=announced, where=rows, **options
     )
     return verdicts_of(table, question)
 
@@ -283,7 +307,9 @@ def _correction(verdicts: Sequence[TableVerdict]) -> str:
 
 
 def _verdict(row: VerdictRow) -> TableVerdict:
-    question, effect = row.detail.question, row.detail.effect
+    question, effect = row.detail.question, row.detail.effect or EffectSize()
+    ends, ranked = effect.share_ends or Ends(None, None), row.detail.pairing.ranked
+    values = row.detail.per_benchmark[0].differences if ranked and row.detail.per_benchmark else {}
     benchmarks = question.benchmarks
     return TableVerdict(
         test=row.claim_id,
@@ -297,9 +323,13 @@ def _verdict(row: VerdictRow) -> TableVerdict:
         high=_end(row.ci_high),
         p=row.p,
         adjusted_p=row.adjusted_p,
-        detectable=None if effect is None else effect.mde,
+        detectable=effect.mde,
         family=row.detail.multiplicity.family,
         decided_by=_decided_by(row),
+        share_better=effect.share_better,
+        share_low=ends.low,
+        share_high=ends.high,
+        shares=shares_of(values, row.detail.estimand.m),
         row=row,
     )
 
@@ -308,6 +338,8 @@ def _decided_by(row: VerdictRow) -> str:
     """The name of the test; empty without one."""
     if row.p is None:
         return ""
+    if row.detail.pairing.ranked:
+        return "exact Wilcoxon signed-rank test over data sets"
     ratio = max(block.resampled for block in row.detail.blocks)
     lost = any(math.isinf(value) for entry in row.detail.per_benchmark for value in entry.differences.values())
     if lost:

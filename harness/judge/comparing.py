@@ -36,6 +36,7 @@ def table_claim(
     scope: str = "each",
     alpha: float = 0.05,
     on_divergence: str = "invalid",
+    ranked: bool = False,
 ) -> ClaimDesign:
     """The claim of a table, before its arms are known.
 
@@ -45,11 +46,12 @@ def table_claim(
         smallest: smallest effect size of interest, in that unit.
         scope: ``each`` benchmark a test, ``all``: the effect is in every benchmark, ``mean``: over them.
         on_divergence: ``worst`` counts a score that is not finite as a lost pair, ``invalid`` as a failure.
+        ranked: a pair is a data set, tested by signed ranks.
     """
     return ClaimDesign(
         scale="",
         question=Question("", "", "difference", "difference", scope=scope),
-        pairing=Pairing(log_ratio=unit.lower() in TIMES, on_divergence=on_divergence),
+        pairing=Pairing(log_ratio=unit.lower() in TIMES, on_divergence=on_divergence, ranked=ranked),
         estimand=Estimand(1 if better == "higher" else -1, metric, unit, m=smallest, stated=False),
         rules=StatisticalRules(alpha, KAPPA, G, TOLERATED, (0, 0, 0), sequential=False),
         multiplicity=Multiplicity("secondary"),
@@ -58,13 +60,12 @@ def table_claim(
 
 def table_designs(
     claim: ClaimDesign,
-    methods: Sequence[str],
-    against: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
     scores: Sequence[ArmScore],
     perfect: float | None = None,
     resampled: float = 0.0,
 ) -> list[ClaimDesign]:
-    """The claim of each method against each baseline; by benchmark where the scope is ``each``.
+    """The claim of each pair of arms; by benchmark where the scope is ``each``.
 
     ``resampled`` is n_test/n_train of pairs that split one data set.
     """
@@ -73,9 +74,7 @@ def table_designs(
     return [
         _design(claim, (method, other), {name: cells[name] for name in place}, perfect, resampled, len(cells) > 1)
         for place in places
-        for method in methods
-        for other in against
-        if method != other
+        for method, other in pairs
     ]
 
 
@@ -84,12 +83,14 @@ def judge_scores(
 ) -> list[VerdictRow]:
     """Judge each comparison by the rules of a suite; nothing is read or stored.
 
-    ``primary`` are the claim_ids announced before results; without any, all tests are one family.
+    ``primary`` are the claim_ids announced before results; without any, all tests are one family. Tests over data sets
+    are corrected by Holm, however many.
 
     Raises:
         ValueError: an arm has two scores for one pair.
     """
-    announced = primary or [design.claim_id for design in designs if len(designs) <= PRIMARY]
+    few = len(designs) <= PRIMARY or any(design.pairing.ranked for design in designs)
+    announced = primary or [design.claim_id for design in designs if few]
     named = name_comparisons(
         [
             replace(design, multiplicity=Multiplicity("primary" if design.claim_id in announced else "secondary"))

@@ -100,6 +100,7 @@ def _test_key(design: ClaimDesign, blocks: tuple[DesignBlock, ...]) -> tuple[Any
         estimand.margin if no_worse or absolute else None,
         estimand.target if absolute else None,
         pairing.log_ratio,
+        pairing.ranked,
         pairing.on_divergence,
         question.order,
         estimand.direction if directed else None,

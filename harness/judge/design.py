@@ -146,13 +146,15 @@ class Question:
 class Pairing:
     """Rule that turns two scores of one seed into a difference; ``on_divergence: worst`` counts a lost pair.
 
-    ``seeds_of_search``: the seeds that judge one search; their mean is one pair. None: a pair is a seed.
+    ``seeds_of_search``: the seeds that judge one search; their mean is one pair. None: a pair is a seed. ``ranked``: a
+    pair is a data set, tested by signed ranks.
     """
 
     own_baselines: tuple[str, ...] = ()
     log_ratio: bool = False
     on_divergence: str = "invalid"
     seeds_of_search: int | None = None
+    ranked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -290,22 +290,30 @@ def _strength(pairs: Pairs) -> float:
 
 def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: float) -> EffectSize:
     values, alpha, noise = pairs.values, design.rules.alpha, pairs.noise
+    better = stats.share_better(values, _level_of_looks(design) or alpha)
+    shared = EffectSize(
+        level=level,
+        seeds_won=stats.seeds_won(values)[0],
+        correlation=_correlation(pairs),
+        share_better=finite(better.estimate),
+        share_ends=None if noise.resampled or not values else Ends(better.low, better.high),
+    )
+    if design.pairing.ranked:
+        return shared
     fixed = not design.rules.sequential and not noise.resampled  # resampled pairs have no independent signs and draws
     boot = stats.studentised_bootstrap(values, alpha, noise=noise) if fixed and len(values) >= 5 else None
     effect = _effect_size(design, values, noise)
     # the interval's end nearest to zero: the measured effect itself is too large wherever it was worth telling
     nearest = max(effect.low, -effect.high)
     sure = nearest > 0 and fixed
-    return EffectSize(
+    return replace(
+        shared,
         d_z=finite(effect.estimate),
         d_z_low=finite(effect.low),
         d_z_high=finite(effect.high),
-        level=level,
         mde=finite(stats.minimum_detectable_effect(values, level, noise=noise)),
         seeds_needed=stats.seeds_for_power(nearest, 1.0, level, maximum=100_000) if sure else None,
-        seeds_won=stats.seeds_won(values)[0],
         sign_flip_p=None if noise.resampled else stats.sign_flip_p(values),
-        correlation=_correlation(pairs),
         relative_error_reduction=_reduction(design, examined, pairs),
         bootstrap=None if boot is None else Ends(finite(boot.low), finite(boot.high)),
     )
@@ -313,12 +321,18 @@ def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: f
 
 def _effect_size(design: ClaimDesign, values: list[float], noise: stats.Noise) -> stats.Interval:
     """d_z with its exact interval; with added seeds at α over the number of interim analyses."""
+    rule, level = design.rules.stopping, _level_of_looks(design)
+    if level is None or (rule is not None and not rule.after(len(values)).capped):
+        return stats.Interval(stats.hedges_d(values, noise=noise), -math.inf, math.inf, len(values))
+    return stats.effect_size_interval(values, level, noise=noise)
+
+
+def _level_of_looks(design: ClaimDesign) -> float | None:
+    """α over the number of interim analyses; None where that is unlimited."""
     rule, alpha = design.rules.stopping, design.rules.alpha
     if rule is None:
-        return stats.effect_size_interval(values, alpha, noise=noise)
-    if rule.cap is None or not rule.after(len(values)).capped:
-        return stats.Interval(stats.hedges_d(values, noise=noise), -math.inf, math.inf, len(values))
-    return stats.effect_size_interval(values, alpha / int(rule.looks(rule.cap).sum()), noise=noise)
+        return alpha
+    return None if rule.cap is None or not rule.capped else alpha / int(rule.looks(rule.cap).sum())
 
 
 def _reduction(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs) -> float | None:
@@ -350,7 +364,12 @@ def _entries(design: ClaimDesign, unit: Unit, label: str) -> list[MeasuredCompar
 
 def _entry(design: ClaimDesign, block: DesignBlock, arms: tuple[str, str], pairs: Pairs) -> MeasuredComparison:
     rules = design.rules
-    tested = inference(tuple(pairs.values), rules.stopping, rules.alpha, pairs.noise)
+    values, ranked = tuple(pairs.values), design.pairing.ranked
+    tested = (
+        stats.signed_rank(values, rules.alpha)
+        if ranked
+        else inference(values, rules.stopping, rules.alpha, pairs.noise)
+    )
     return MeasuredComparison(
         benchmark=block.benchmark,
         arm=arms[0],

@@ -214,6 +214,30 @@ class NoWorse(Paired):
         return self.sized and self.p <= alpha and stats.sign_sensitive(self._shifted.values, alpha)
 
 
+class SignedRanks(Paired):
+    """Differences of data sets: Wilcoxon's exact test, which needs no common scale; estimate of Hodges and Lehmann."""
+
+    def __init__(self, values: tuple[float, ...]) -> None:
+        self.values, self.rule, self.noise = values, None, stats.INDEPENDENT
+        self.n, self.sized, self.e = len(values), all(map(math.isfinite, values)), 1.0
+        tested = stats.signed_rank(values)
+        self.estimate = tested.estimate
+        self.p_above = tested.p if self.estimate > 0 else 1.0
+        self.p_below = tested.p if self.estimate < 0 else 1.0
+
+    def interval(self, alpha: float) -> tuple[float, float]:
+        tested = stats.signed_rank(self.values, alpha)
+        return tested.low, tested.high
+
+    def p_smaller(self, m: float) -> float:
+        """One-sided test that the differences lie below m."""
+        tested = stats.signed_rank([m - value for value in self.values])
+        return tested.p / 2 if self.sized and tested.estimate > 0 else 1.0
+
+    def fragile(self, alpha: float) -> bool:
+        return False
+
+
 class Conjunction(Test):
     """The effect exists in at least ``k`` of the parts.
 

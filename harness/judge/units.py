@@ -10,7 +10,7 @@ from harness.judge.design import ClaimDesign, DesignBlock, Stop
 from harness.judge.evidence import Evidence, trials_in_words
 from harness.judge.mechanism import MechanismReading, read_mechanism
 from harness.judge.pairs import Pairs, constant, one_score, pair
-from harness.judge.tests import Conjunction, Mean, NoWorse, Paired, Test, guarded, too_many_failures
+from harness.judge.tests import Conjunction, Mean, NoWorse, Paired, SignedRanks, Test, guarded, too_many_failures
 from harness.judge.verdicts import Criteria, Reading, read
 from harness.vocabulary import Verdict
 
@@ -198,8 +198,13 @@ def _test_of(design: ClaimDesign, examined: ExaminedBlock, *, inactive_too: bool
     no_worse = design.question.scope == "no_worse"
     tests: list[Test] = []
     for each in examined.pairs:
-        sample = (() if silent else tuple(each.values), rules.stopping, each.noise)
-        test = NoWorse(*sample, margin=margin) if no_worse else Paired(*sample)
+        values = () if silent else tuple(each.values)
+        if design.pairing.ranked:
+            test: Paired = SignedRanks(values)
+        elif no_worse:
+            test = NoWorse(values, rules.stopping, each.noise, margin)
+        else:
+            test = Paired(values, rules.stopping, each.noise)
         tests.append(guarded(test, [each], [1.0], margin if no_worse else 0.0, rules.sequential))
     return tests[0] if len(tests) == 1 else Conjunction(tuple(tests), len(tests))
 

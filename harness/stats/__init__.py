@@ -13,6 +13,14 @@ from harness.stats.multiplicity import holm as holm
 from harness.stats.multiplicity import overlapping_two_way as overlapping_two_way
 from harness.stats.multiplicity import partial_conjunction as partial_conjunction
 from harness.stats.multiplicity import two_way_interval as two_way_interval
+from harness.stats.over_datasets import FEWEST_RANKED as FEWEST_RANKED
+from harness.stats.over_datasets import AverageRanks as AverageRanks
+from harness.stats.over_datasets import average_ranks as average_ranks
+from harness.stats.over_datasets import interquartile_mean as interquartile_mean
+from harness.stats.over_datasets import performance_profile as performance_profile
+from harness.stats.over_datasets import practical_shares as practical_shares
+from harness.stats.over_datasets import share_better as share_better
+from harness.stats.over_datasets import signed_rank as signed_rank
 from harness.stats.paired import effect_size_interval as effect_size_interval
 from harness.stats.paired import equivalence as equivalence
 from harness.stats.paired import hedges_d as hedges_d
@@ -30,6 +38,7 @@ from harness.stats.paired import sign_sensitive as sign_sensitive
 from harness.stats.paired import studentised_bootstrap as studentised_bootstrap
 from harness.stats.records import INDEPENDENT as INDEPENDENT
 from harness.stats.records import BudgetBand as BudgetBand
+from harness.stats.records import Floats as Floats
 from harness.stats.records import Inference as Inference
 from harness.stats.records import Interval as Interval
 from harness.stats.records import Noise as Noise

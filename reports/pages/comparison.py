@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.imports.over_datasets import OverDatasets
 from harness.imports.table_verdicts import TableVerdict, TableVerdicts, differences
 from harness.judge.comparing import ArmScore
 from harness.judge.detail import EffectSize
@@ -18,6 +19,8 @@ from reports.pages.render import Page, Site
 
 MOST_PAIRS = 60
 """Differences that are drawn on a line; a table below has them all."""
+MOST_TESTS = 60
+"""Comparisons of data sets that are drawn; of more only those with the best method."""
 MOST_ROWS = 2_000
 """Pairs whose numbers the page lists."""
 
@@ -51,6 +54,16 @@ class ArmLine:
     ends: str
 
 
+@dataclass(frozen=True, slots=True)
+class RankLine:
+    """A method at its average rank, or a group of methods that no test tells apart."""
+
+    label: str
+    text: str
+    low: float
+    high: float
+
+
 def write_comparison(verdicts: TableVerdicts, path: Path) -> Path:
     """Write the page as one HTML file without requests to other hosts; HarnessError if it cannot."""
     page = comparison_page(verdicts)
@@ -74,11 +87,14 @@ def fragment(verdicts: TableVerdicts) -> str:
 
 def comparison_page(verdicts: TableVerdicts) -> Page:
     """The page's content."""
-    axis = axis_of([(item.difference, item.low, item.high) for item in verdicts])
-    lines = [_line(verdicts, item, axis) for item in _ordered(verdicts)]
+    drawn = _drawn(verdicts)
+    axis = axis_of([(item.difference, item.low, item.high) for item in drawn])
+    lines = [_line(verdicts, item, axis) for item in drawn]
     content = {
         "verdicts": verdicts,
         "lines": lines,
+        "ranks": [] if verdicts.over is None else rank_lines(verdicts.over),
+        "rank_axis": None if verdicts.over is None else Axis(0.5, len(verdicts.over.methods) + 0.5),
         "axis": axis,
         "measured": measured(verdicts),
         "headline": headline(verdicts),
@@ -91,10 +107,17 @@ def comparison_page(verdicts: TableVerdicts) -> Page:
         "verdicts_pair": verdicts.pair,
         "words": [word for word in Verdict if word in {Verdict.of(item.word) for item in verdicts}],
     }
-    methods, others = (
-        formatting.listed(list(names)) for names in (verdicts.question.methods, verdicts.question.against)
-    )
-    return Page("index.html", "comparison.html", f"{methods} against {others}: {verdicts.metric}", content)
+    content["heading"] = heading = _heading(verdicts)
+    return Page("index.html", "comparison.html", heading, content)
+
+
+def _heading(verdicts: TableVerdicts) -> str:
+    question = verdicts.question
+    if question.methods == question.against:
+        over = "" if verdicts.over is None else f" over {len(verdicts.over.datasets)} data sets"
+        return f"{verdicts.metric}: {len(question.methods)} methods{over}"
+    methods, others = (formatting.listed(list(names)) for names in (question.methods, question.against))
+    return f"{verdicts.metric}: {methods} against {others}"
 
 
 def measured(verdicts: TableVerdicts) -> str:
@@ -109,6 +132,12 @@ def headline(verdicts: TableVerdicts) -> list[str]:
     """Sentences with the number of tests by verdict, reversed first."""
     words = [item.word for item in verdicts]
     ranked = sorted(set(words), key=lambda word: (formatting.shown(word).order, word))
+    if verdicts.over is not None:
+        best, *others = verdicts.over.methods
+        first = f"{best.arm} has the best average rank, {best.rank:.2f} of {len(others) + 1} methods"
+        alike = next((last for begin, last in verdicts.over.groups if begin == 0), 0)
+        told = f"no test tells {alike} of them from it" if alike else "it is told from every other method"
+        return [f"{first}, over {len(verdicts.over.datasets)} data sets; {told}."]
     if len(words) == 1:
         item = verdicts[0]
         size = f": {_size(verdicts, item)}" if item.difference is not None else ""
@@ -142,11 +171,33 @@ def _how(verdicts: TableVerdicts) -> list[tuple[str, str]]:
 
 def _test(verdicts: TableVerdicts) -> str:
     tests = formatting.listed(list(dict.fromkeys(item.decided_by for item in verdicts if item.decided_by)))
+    if verdicts.over is not None:
+        return f"{tests}; the estimate is that of Hodges and Lehmann"
     return f"{tests or 'none'}; where the exact sign-flip test disagrees with t, the verdict is inconclusive"
 
 
-def _ordered(verdicts: TableVerdicts) -> list[TableVerdict]:
-    """Announced tests first."""
+def rank_lines(over: OverDatasets) -> list[RankLine]:
+    """The critical-difference diagram: methods by average rank, then the groups."""
+    axis = Axis(0.5, len(over.methods) + 0.5)
+    places = [axis.place(method.rank) or 0.0 for method in over.methods]
+    lines = [
+        RankLine(method.arm, f"{method.rank:.2f}", place, place)
+        for method, place in zip(over.methods, places, strict=True)
+    ]
+    groups = [
+        RankLine(
+            f"{over.methods[first].arm} to {over.methods[last].arm}", "not told apart", places[first], places[last]
+        )
+        for first, last in over.groups
+    ]
+    return [*lines, *groups]
+
+
+def _drawn(verdicts: TableVerdicts) -> list[TableVerdict]:
+    """Announced tests first; of very many over data sets those with the best method."""
+    if verdicts.over is not None and len(verdicts) > MOST_TESTS:
+        best = verdicts.over.methods[0].arm
+        return [item for item in verdicts if best in (item.method, item.against)]
     announced = bool(verdicts.question.primary)
     return sorted(verdicts, key=lambda tested: announced and tested.family != "primary")
 
@@ -179,6 +230,8 @@ def _facts(verdicts: TableVerdicts, tested: TableVerdict) -> list[tuple[str, str
         ("adjusted p", None if tested.adjusted_p is None else probability(tested.adjusted_p)),
         ("d_z, exact 95 % interval", formatting.effect_size(effect)),
         ("pairs won", f"{effect.seeds_won} of {tested.n}" if detail.effect and tested.n else None),
+        ("P(method better), 95 % interval", tested.share_text),
+        ("practical loss, neither, gain", None if tested.shares is None else _shares(tested.shares)),
         ("sign-flip p", present(effect.sign_flip_p, probability)),
         (
             "studentised bootstrap, 95 %",
@@ -194,6 +247,10 @@ def _facts(verdicts: TableVerdicts, tested: TableVerdict) -> list[tuple[str, str
         ("without a partner, failed", formatting.counts(detail.numbers.missing, detail.numbers.failed)),
     ]
     return [(name, message) for name, message in facts if message]
+
+
+def _shares(shares: tuple[float, float, float]) -> str:
+    return ", ".join(f"{share:.2f}" for share in shares)
 
 
 def _mean(means: Sequence[float | None]) -> str | None:
