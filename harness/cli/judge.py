@@ -136,7 +136,7 @@ def print_table_verdicts(verdicts: TableVerdicts) -> None:
 
 
 def _print_ranks(over: OverDatasets, title: str) -> None:
-    """Print methods by average rank, and those that no test tells from the best."""
+    """Print methods by average rank, and those alike to the best."""
     others = len(over.methods) - 1
     rows = [
         (
@@ -152,7 +152,7 @@ def _print_ranks(over: OverDatasets, title: str) -> None:
     print_table(("method", *RANKS), rows, right=RANKS, title=title)
     best = next((over.methods[: last + 1] for first, last in over.groups if first == 0), over.methods[:1])
     alike = ", ".join(method.arm for method in best[1:])
-    note(f"not told from {best[0].arm}: {alike}" if alike else f"{best[0].arm} is told from every other method")
+    note(f"no difference from {best[0].arm}: {alike}" if alike else f"every method differs from {best[0].arm}")
     note(f"ranks over {len(over.datasets)} data sets; Friedman's p of 'all alike' {probability(over.friedman_p)}")
 
 

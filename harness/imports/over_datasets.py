@@ -18,7 +18,7 @@ LEVELS = tuple(step / 10 for step in range(11))
 
 @dataclass(frozen=True, slots=True)
 class RankedMethod:
-    """A method over all data sets, with its comparisons with every other method.
+    """A method over all data sets, compared with every other.
 
     Attributes:
         rank: average rank, 1 = best; ``mean`` is over the data sets.
@@ -41,8 +41,9 @@ class RankedMethod:
 
     @property
     def iqm_text(self) -> str:
-        known = math.isfinite(self.iqm.low) and math.isfinite(self.iqm.high)
-        return score(self.iqm.estimate) + (f" [{score(self.iqm.low)}, {score(self.iqm.high)}]" if known else "")
+        """The interquartile mean with its interval, if there is one."""
+        low, high = self.iqm.low, self.iqm.high
+        return score(self.iqm.estimate) + (f" [{score(low)}, {score(high)}]" if math.isfinite(low + high) else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def over_datasets(
 
 
 def _table(scores: Sequence[ArmScore], better: str) -> tuple[list[str], list[str], stats.Floats]:
-    """Arms, the data sets that all of them have, and scores with larger = better."""
+    """Arms, their common data sets, and scores with larger = better."""
     values = {(entry.pair, entry.arm): entry.value for entry in scores}
     arms = list(dict.fromkeys(entry.arm for entry in scores))
     sets = dict.fromkeys(entry.pair for entry in scores)

@@ -216,7 +216,9 @@ class _Reading:
                     )
         firsts = [entries[0] for entries in cells.values()]
         means = [sum(entry.score.value for entry in entries) / len(entries) for entries in cells.values()]
-        return [replace(one, score=replace(one.score, value=mean)) for one, mean in zip(firsts, means, strict=True)]
+        return [
+            replace(first, score=replace(first.score, value=mean)) for first, mean in zip(firsts, means, strict=True)
+        ]
 
     def _check_arms(self) -> None:
         both = [arm for arm in self.question.methods if arm in self.question.against]

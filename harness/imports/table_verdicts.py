@@ -79,8 +79,9 @@ class TableVerdict:
         """P(method > against) with its interval; empty without pairs."""
         if self.share_better is None:
             return ""
-        known = self.share_low is not None and self.share_high is not None
-        return f"{self.share_better:.2f}" + (f" [{self.share_low:.2f}, {self.share_high:.2f}]" if known else "")
+        if self.share_low is None or self.share_high is None:
+            return f"{self.share_better:.2f}"
+        return f"{self.share_better:.2f} [{self.share_low:.2f}, {self.share_high:.2f}]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def _quantile(n: int, alpha: float) -> int | None:
 
 
 def share_better(differences: ArrayLike, alpha: float = 0.05) -> Interval:
-    """P(A > B) over pairs, ties counted half, with its 1 - alpha interval.
+    """P(A > B) over pairs, with its 1 - alpha interval; ties count half.
 
     Clopper and Pearson (1934) by the beta distribution, which takes half wins too: at least the nominal coverage.
     Bouthillier (2021, 2103.03098) calls a gain meaningful where the interval lies above .5 and reaches .75.
@@ -109,7 +109,7 @@ def share_better(differences: ArrayLike, alpha: float = 0.05) -> Interval:
 def practical_shares(
     differences: ArrayLike, smallest: float, *, draws: int = 4_000, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Posterior probability that the loss, neither, or the gain is the largest share.
+    """Posterior probabilities of a practical loss, neither, or gain.
 
     The Bayesian signed-rank test with a region of practical equivalence of ± `smallest`: Dirichlet weights of the
     differences and of one prior observation at 0 with weight ½ (Benavoli 2017, 4.2). Raises ValueError for an infinite
@@ -155,10 +155,10 @@ def average_ranks(scores: ArrayLike) -> AverageRanks:
 
 
 def interquartile_mean(strata: list[Floats], alpha: float = 0.05, *, draws: int = 2_000, seed: int = 0) -> Interval:
-    """Mean of the middle half of all runs, with a stratified percentile bootstrap interval.
+    """Mean of the middle half of all runs, with its bootstrap interval.
 
-    Runs are drawn within each data set, so it is of these data sets (Agarwal 2021, 2108.13264); a description, not a
-    test. With one run in every stratum the interval is the whole line.
+    Percentiles; runs are drawn within each data set, so it is of these data sets (Agarwal 2021, 2108.13264): a
+    description, not a test. With one run in every stratum the interval is the whole line.
     """
     from scipy import stats as scipy_stats
 
@@ -175,7 +175,7 @@ def interquartile_mean(strata: list[Floats], alpha: float = 0.05, *, draws: int 
 
 
 def performance_profile(scores: ArrayLike, levels: ArrayLike) -> Floats:
-    """Share of data sets on which each method reaches each level, as levels × methods.
+    """Share of data sets on which a method reaches a level (levels × methods).
 
     Scores (data sets × methods, larger = better) are scaled within a data set from its worst (0) to its best method
     (1). Source: Agarwal (2021, 2108.13264), after Dolan and Moré (2002).

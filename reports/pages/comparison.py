@@ -56,7 +56,7 @@ class ArmLine:
 
 @dataclass(frozen=True, slots=True)
 class RankLine:
-    """A method at its average rank, or a group of methods that no test tells apart."""
+    """A method at its average rank, or methods without a difference."""
 
     label: str
     text: str
@@ -136,8 +136,8 @@ def headline(verdicts: TableVerdicts) -> list[str]:
         best, *others = verdicts.over.methods
         first = f"{best.arm} has the best average rank, {best.rank:.2f} of {len(others) + 1} methods"
         alike = next((last for begin, last in verdicts.over.groups if begin == 0), 0)
-        told = f"no test tells {alike} of them from it" if alike else "it is told from every other method"
-        return [f"{first}, over {len(verdicts.over.datasets)} data sets; {told}."]
+        rest = f"{alike} others do not differ from it" if alike else "every other method differs from it"
+        return [f"{first}, over {len(verdicts.over.datasets)} data sets; by the corrected tests {rest}."]
     if len(words) == 1:
         item = verdicts[0]
         size = f": {_size(verdicts, item)}" if item.difference is not None else ""
@@ -179,15 +179,14 @@ def _test(verdicts: TableVerdicts) -> str:
 def rank_lines(over: OverDatasets) -> list[RankLine]:
     """The critical-difference diagram: methods by average rank, then the groups."""
     axis = Axis(0.5, len(over.methods) + 0.5)
+    names = [method.arm for method in over.methods]
     places = [axis.place(method.rank) or 0.0 for method in over.methods]
     lines = [
         RankLine(method.arm, f"{method.rank:.2f}", place, place)
         for method, place in zip(over.methods, places, strict=True)
     ]
     groups = [
-        RankLine(
-            f"{over.methods[first].arm} to {over.methods[last].arm}", "not told apart", places[first], places[last]
-        )
+        RankLine(f"{names[first]} to {names[last]}", "no difference", places[first], places[last])
         for first, last in over.groups
     ]
     return [*lines, *groups]
