@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ _ALPHA = click.FloatRange(0, 1, min_open=True, max_open=True)
 _DIVERGENCE = "Treat a missing or infinite score as a lost pair (invalid) or as the worst score."
 _DETERMINISTIC = "Accept equal scores of this arm in every row; without it they make its tests invalid."
 _OVER = "Test over the data sets in this column, by signed ranks of their means; every arm if none is named."
+_SD = "Read the sd of published means from this column: Welch's t test, unpaired; needs --n."
 _RESAMPLED = "Correct the test for pairs that split one data set: n_test/n_train, or k-fold."
 _INDEPENDENT = "State that pairs named like splits or repeats are independent."
 _OUT = "Write the page to this file.  [default: FILE-verdicts.html in the current folder]"
@@ -60,6 +62,8 @@ MOST_LINES = 24
 @click.option("--against", multiple=True, metavar="B", help="Compare with this arm.")
 @click.option("--metric", required=True, metavar="M", help="Compare this metric, as the table names it.")
 @click.option("--over", multiple=True, metavar="COLUMN", help=_OVER)
+@click.option("--sd", metavar="COLUMN", help=_SD)
+@click.option("--n", metavar="COLUMN", help="Read the number of runs behind each published mean from this column.")
 @click.option("--pair", multiple=True, metavar="COLUMN", help=_PAIR)
 @click.option("--resampled", metavar="RATIO", help=_RESAMPLED)
 @click.option("--independent", is_flag=True, help=_INDEPENDENT)
@@ -84,7 +88,7 @@ def judge_command(file: Path, table: str | None, out: Path | None, page: bool, f
     FILE is CSV, TSV, JSON lines, Parquet, or a DuckDB or SQLite file. Nothing is trained and nothing is stored.
     """
     from harness.imports.result_files import read_table
-    from harness.imports.table_scores import TableQuestion
+    from harness.imports.table_question import TableQuestion
     from harness.imports.table_verdicts import verdicts_of
 
     where = tuple(_filter(text) for text in values["where"])
@@ -107,11 +111,12 @@ def _filter(text: str) -> tuple[str, str]:
 
 def _record(verdicts: TableVerdicts, written: Path | None) -> Any:
     """Return the verdicts as JSON data."""
-    names = ("layout", "metric", "better", "unit", "correction", "notes", "over")
+    names = ("layout", "metric", "better", "unit", "correction", "notes")
     rows: list[Any] = verdicts.records()
     if verdicts.over is None:  # each design repeats its family, which here may be hundreds of tests
         rows = [record | {"design": item.row.detail.to_json()} for record, item in zip(rows, verdicts, strict=True)]
-    table = {"table": verdicts.table.name, "sha256": verdicts.table.sha256}
+    table: dict[str, Any] = {"table": verdicts.table.name, "sha256": verdicts.table.sha256}
+    table["over"] = None if verdicts.over is None else asdict(verdicts.over)
     page = {"page": None if written is None else str(written)}
     return plain({**table, **{name: getattr(verdicts, name) for name in names}, **page, "verdicts": rows})
 

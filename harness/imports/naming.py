@@ -11,7 +11,7 @@ from harness.errors import HarnessError, choices
 from harness.imports.foreign import ForeignRun, ForeignSource
 from harness.imports.mapping import PLACEHOLDER, WORDS, ImportMap, Theirs, Word, first_names, matched
 from harness.imports.result_files import column_called, is_same
-from harness.imports.table_scores import PAIRS
+from harness.imports.table_question import PAIRS
 from harness.suite import Suite
 from harness.suite.cells import Setting, setting
 from harness.vocabulary import Split

@@ -5,22 +5,19 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, product
+from itertools import product
 
 from harness.base.tables import DataTable
 from harness.base.values import name_of, names_in
 from harness.errors import HarnessError, choices
-from harness.imports.resampling import Ratio, pairing_ratio
+from harness.imports.resampling import pairing_ratio
 from harness.imports.result_files import column_called, is_same, number_in, score_of
+from harness.imports.table_question import PAIRS, TableQuestion, of_every_arm, pair_columns
 from harness.judge.comparing import ArmScore
 from harness.judge.resampled import is_resampled, resampled_test
 
 NAMES, VALUES = ("metric", "name", "measure"), ("value", "score", "result")
 """Columns of a table with one row a number."""
-ARMS = ("arm", "method", "algorithm", "model", "classifier", "optimizer", "approach", "system")
-"""Columns of the arms, if none is named and all are compared."""
-PAIRS = ("seed", "random_seed", "rng_seed", "random_state", "fold", "split_seed", "repeat", "repetition", "replicate")
-"""Columns that pair results, if the table has one and none is named."""
 HIGHER = re.compile(
     r"acc|top.?[15]\b|f1|precision|recall|auc|auroc|\bap\b|\bmap\b|iou|dice|bleu|rouge|chrf|psnr|ssim|r2\b|reward|return|"
     r"win.?rate|kappa|mcc|ndcg|mrr|hit"
@@ -31,60 +28,9 @@ LOWER = re.compile(
 )
 SHARE = re.compile(r"acc|top.?[15]\b|f1|precision|recall|auc|auroc|iou|dice|err|\bwer\b|\bcer\b|win.?rate|hit|ece")
 """Metrics that people write as a share or in percent."""
+PARTS = {"train", "training", "test", "valid", "validation", "val", "dev"}
+"""Names of parts of a data set; they are not repetitions."""
 LISTED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class TableQuestion:
-    """The comparison to make, and how to read the table.
-
-    Attributes:
-        methods: arms, as the table names them; each is compared with each of ``against``.
-        pair: the columns that pair results; none: one of ``PAIRS``.
-        by: columns whose values are benchmarks.
-        over: columns whose values are data sets, the pairs of signed-rank tests of their means; without ``methods``
-            every arm is compared with every other.
-        scope: ``each`` benchmark is a test, the effect is in ``all`` of them, or it is their ``mean``.
-        better: ``higher`` or ``lower``; None: as the metric's name says.
-        unit: of the metric; '' where it is unknown.
-        primary: tests that were announced before results: a benchmark, an arm, or several of them with ``/`` between.
-        smallest: the smallest effect size of interest, in the metric's unit; without it no verdict is 'no effect'.
-        where: column and value of the rows that are read.
-        arm_column: the column of the arms, where several could be.
-        deterministic: arms that may have one score in every row, as a dummy baseline.
-        resampled: n_test/n_train of pairs that split one data set; ``k-fold``: of the folds in the table.
-        independent: pairs named like splits or folds have separate data.
-    """
-
-    methods: tuple[str, ...]
-    against: tuple[str, ...]
-    metric: str
-    pair: tuple[str, ...] = ()
-    by: tuple[str, ...] = ()
-    scope: str = "each"
-    better: str | None = None
-    unit: str = ""
-    primary: tuple[str, ...] = ()
-    smallest: float | None = None
-    where: tuple[tuple[str, str], ...] = ()
-    arm_column: str | None = None
-    alpha: float = 0.05
-    on_divergence: str = "invalid"
-    deterministic: tuple[str, ...] = ()
-    over: tuple[str, ...] = ()
-    resampled: Ratio = None
-    independent: bool = False
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self.methods, *self.against)))
-
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """The comparisons: each method with each of ``against``, of all arms with each other once."""
-        if self.methods == self.against:
-            return list(combinations(self.methods, 2))
-        return [(method, other) for method, other in product(self.methods, self.against) if method != other]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +44,7 @@ class ReadScores:
         resampled: n_test/n_train of the pairs; 0 if they are independent.
         question: with every arm named.
         runs: the single scores behind the means of data sets, else ``scores``.
+        spreads: sd and number of runs behind published means, by benchmark and arm.
     """
 
     question: TableQuestion
@@ -109,6 +56,7 @@ class ReadScores:
     unit: str
     notes: tuple[str, ...]
     resampled: float
+    spreads: Mapping[tuple[str, str], tuple[float, int]]
 
 
 def read_scores(table: DataTable, question: TableQuestion) -> ReadScores:
@@ -146,9 +94,9 @@ class _Reading:
             table.must_have(column)
         self.rows = self._kept()
         if question.over and not (question.methods and question.against):
-            self.question = self._of_all()
+            self.question = of_every_arm(table, question, self.rows)
         self._check_arms()
-        self.pairs = self._pair_columns()
+        self.pairs = pair_columns(table, self.question)
         self.pair = " and ".join(self.pairs)
 
     def read(self) -> ReadScores:
@@ -161,9 +109,11 @@ class _Reading:
             self._check_duplicates(placed)
         unit = self._checked_unit(placed)
         better = question.better or better_of(question.metric)
-        notes = [*self._without_number(placed), *self._without_partner(placed)]
-        resampled = 0.0 if question.over else self._resampled(placed)
-        layout += f"; paired by {' and '.join(map(repr, self.pairs))}"
+        published = question.sd is not None
+        notes = [*self._without_number(placed), *(() if published else self._without_partner(placed))]
+        resampled = 0.0 if question.over or published else self._resampled(placed)
+        pairs = " and ".join(map(repr, self.pairs))
+        layout += f"; paired by {pairs}" if pairs else "; published means ± sd, unpaired"
         if resampled:
             layout += f", which split one data set: {resampled_test(resampled)}"
         elif any(map(is_resampled, self.pairs)) and not question.over:
@@ -171,7 +121,9 @@ class _Reading:
         if question.by:
             layout += f"; a benchmark for each {' and '.join(question.by)}"
         scores, single = (tuple(entry.score for entry in entries) for entries in (placed, runs))
-        return ReadScores(question, scores, single, self.pair, layout, better, unit, tuple(notes), resampled)
+        return ReadScores(
+            question, scores, single, self.pair, layout, better, unit, tuple(notes), resampled, self._spreads(placed)
+        )
 
     def _resampled(self, placed: Sequence[_Placed]) -> float:
         rows: dict[str, list[int]] = defaultdict(list)
@@ -182,34 +134,17 @@ class _Reading:
         question = self.question
         return pairing_ratio(self.table.name, columns, question.resampled, independent=question.independent)
 
-    def _of_all(self) -> TableQuestion:
-        """The question with every arm of the table where none is named."""
-        question = self.question
-        column = question.arm_column or column_called(self.table.columns, ARMS)
-        if column is None:
-            raise HarnessError(
-                f"{self.table.name}: no column is named {', '.join(ARMS[:4])} …; name the arms' column with "
-                f"--arm-column, or arms with --method and --against. Columns: {', '.join(self.table.columns)}"
-            )
-        values = self.table.column(column)
-        arms = tuple(names_in(values[row] for row in self.rows))
-        return replace(question, methods=question.methods or arms, against=question.against or arms, arm_column=column)
-
     def _means(self, runs: Sequence[_Placed]) -> list[_Placed]:
         """The mean of each arm on each data set; what tells its rows apart must be repetitions."""
         cells: dict[tuple[str, str], list[_Placed]] = defaultdict(list)
         for entry in runs:
             cells[entry.score.pair, entry.score.arm].append(entry)
-        ignored = (self.question.metric, *VALUES, *PAIRS)
-        columns = {
-            name: self.table.column(name)
-            for name in self.table.columns
-            if name not in ignored and not is_resampled(name)
-        }
+        columns = {name: self.table.column(name) for name in self.table.columns if name != self.question.metric}
         for (place, arm), entries in cells.items():
             for name, values in columns.items() if len(entries) > 1 else ():
                 apart = {name_of(values[entry.row]) for entry in entries}
-                if len(apart) > 1 and not all(map(_is_number, apart)):
+                repeats = name in (*VALUES, *PAIRS) or is_resampled(name) or all(map(_is_number, apart))
+                if len(apart) > 1 and (not repeats or PARTS & {value.lower() for value in apart}):
                     raise HarnessError(
                         f"{self.table.place(entries[1].row)}: rows of {arm} on {place} differ in '{name}' "
                         f"({_sorted_text(apart)}); keep one with --where {name}=…, or name it a data set with --over"
@@ -237,36 +172,19 @@ class _Reading:
                 raise HarnessError(f"{self.table.name}: no row has '{value}' in the column '{column}'; {valid}")
         return kept
 
-    def _pair_columns(self) -> tuple[str, ...]:
-        if self.question.over:
-            return self._over_columns()
-        for name in self.question.pair:
-            self.table.must_have(name)
-        column = column_called(self.table.columns, PAIRS)
-        if column is None and not self.question.pair:
-            raise HarnessError(
-                f"{self.table.name}: no column pairs the results; name one with --pair, as in --pair seed. Columns: "
-                f"{', '.join(self.table.columns)}. Results that share nothing (no seed, no fold, no split) cannot be "
-                "judged: run both arms under common seeds"
-            )
-        return self.question.pair or (str(column),)
-
-    def _over_columns(self) -> tuple[str, ...]:
-        question = self.question
-        others = {
-            "pair": question.pair,
-            "by": question.by,
-            "resampled": question.resampled,
-            "independent": question.independent,
-            "primary": question.primary,
-            "scope": question.scope != "each",
-        }
-        for name, value in others.items():
-            if value:
-                raise HarnessError(f"--over makes a data set the unit: leave out --{name}")
-        for name in question.over:
-            self.table.must_have(name)
-        return question.over
+    def _spreads(self, placed: Sequence[_Placed]) -> dict[tuple[str, str], tuple[float, int]]:
+        """sd and number of runs of every published mean."""
+        sd, n, result = self.question.sd, self.question.n, {}
+        if sd is None or n is None:
+            return {}
+        for entry in placed:
+            place, cells = self.table.place(entry.row), {name: self.table.column(name)[entry.row] for name in (sd, n)}
+            spread, size = (number_in(cells[name], place, name) for name in (sd, n))
+            if not (0 <= spread < math.inf and size >= 2 and size == int(size)):
+                message = "an sd of at least 0 and a whole number of runs of at least 2 are needed"
+                raise HarnessError(f"{place}: {sd} {cells[sd]}, {n} {cells[n]}; {message}")
+            result[entry.score.benchmark, entry.score.arm] = (spread, int(size))
+        return result
 
     # layouts
 

@@ -14,9 +14,11 @@ from harness.base.tables import DataTable
 from harness.base.values import name_of
 from harness.errors import HarnessError, choices
 from harness.imports.over_datasets import OverDatasets, oriented, over_datasets, shares_of
+from harness.imports.published_means import published_rows
 from harness.imports.result_files import table_of
-from harness.imports.table_scores import TableQuestion, read_scores
-from harness.judge.comparing import ArmScore, judge_scores, pair_numbers, table_claim, table_designs
+from harness.imports.table_question import TableQuestion
+from harness.imports.table_scores import read_scores
+from harness.judge.comparing import ArmScore, judge_scores, pair_numbers, table_claim, table_designs, with_families
 from harness.judge.correction import correction_name
 from harness.judge.design import ClaimDesign
 from harness.judge.detail import EffectSize, Ends
@@ -191,7 +193,11 @@ def verdicts_of(data: Any, question: TableQuestion) -> TableVerdicts:
     designs = table_designs(claim, pairs, scores, perfect, read.resampled)
     designs = _with_deterministic(designs, question)
     primary = _announced(question.primary, [design.claim_id for design in designs])
-    rows = judge_scores(designs, scores, primary, datetime.now(UTC).replace(tzinfo=None))
+    now = datetime.now(UTC).replace(tzinfo=None)
+    if question.sd is not None:
+        rows = published_rows(with_families(designs, primary), scores, _placed(read.spreads, table.name), now)
+    else:
+        rows = judge_scores(designs, scores, primary, now)
     verdicts = tuple(map(_verdict, rows))
     return TableVerdicts(
         table,
@@ -252,6 +258,12 @@ def judge_table(
         _names(method), _names(against), metric, *columns, over=_names(over), primary=announced, where=rows, **options
     )
     return verdicts_of(table, question)
+
+
+def _placed(
+    spreads: Mapping[tuple[str, str], tuple[float, int]], table: str
+) -> dict[tuple[str, str], tuple[float, int]]:
+    return {(benchmark or table, arm): values for (benchmark, arm), values in spreads.items()}
 
 
 def _with_deterministic(designs: Sequence[ClaimDesign], question: TableQuestion) -> list[ClaimDesign]:
@@ -339,6 +351,8 @@ def _decided_by(row: VerdictRow) -> str:
     """The name of the test; empty without one."""
     if row.p is None:
         return ""
+    if not row.detail.per_benchmark:
+        return "Welch's t test, unpaired"
     if row.detail.pairing.ranked:
         return "exact Wilcoxon signed-rank test over data sets"
     ratio = max(block.resampled for block in row.detail.blocks)

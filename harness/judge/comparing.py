@@ -89,14 +89,6 @@ def judge_scores(
     Raises:
         ValueError: an arm has two scores for one pair.
     """
-    few = len(designs) <= PRIMARY or any(design.pairing.ranked for design in designs)
-    announced = primary or [design.claim_id for design in designs if few]
-    named = name_comparisons(
-        [
-            replace(design, multiplicity=Multiplicity("primary" if design.claim_id in announced else "secondary"))
-            for design in designs
-        ]
-    )
     evidence: dict[str, StoredTrial] = {}
     metric = designs[0].estimand.metric if designs else ""
     for score in scores:
@@ -104,13 +96,27 @@ def judge_scores(
         if trial in evidence:
             raise ValueError(f"two scores of {score.arm} for {score.pair} on {score.benchmark}")
         evidence[trial] = StoredTrial(trial, Status.DONE, "", {(str(Split.TEST), metric): score.value})
-    return [row for _, row in judge_designs(named, evidence, {}, judged_at)]
+    return [row for _, row in judge_designs(with_families(designs, primary), evidence, {}, judged_at)]
+
+
+def with_families(designs: Sequence[ClaimDesign], primary: Sequence[str]) -> list[ClaimDesign]:
+    """The designs with their families: of announced tests and others, or of all."""
+    few = len(designs) <= PRIMARY or any(design.pairing.ranked for design in designs)
+    announced = primary or [design.claim_id for design in designs if few]
+    return name_comparisons(
+        [
+            replace(design, multiplicity=Multiplicity("primary" if design.claim_id in announced else "secondary"))
+            for design in designs
+        ]
+    )
 
 
 def _test_name(method: str, other: str, place: Sequence[str], scope: str, *, several: bool) -> str:
     compared = f"{method} − {other}"
     if not several:
         return compared
+    if scope == "mean":
+        return f"mean over these {len(place)} data sets: {compared}"
     return f"{place[0]}: {compared}" if scope == "each" else f"{scope} of {len(place)}: {compared}"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from harness import stats
 from harness.judge.absolute import ExaminedValue, examine_value
 from harness.judge.bindings import claim_designs
 from harness.judge.checks import checks_of
@@ -256,6 +257,10 @@ def _warnings(design: ClaimDesign, units: Sequence[Unit]) -> tuple[str, ...]:
     """Sentences on failed trials, and judging as not worse."""
     blocks = [examined for unit in units for examined in unit.blocks]
     message = [text for examined in blocks for text in _of_block(examined)]
+    sizes = [len(pairs.differences) for examined in blocks for pairs in examined.pairs]
+    if design.pairing.ranked and min(sizes, default=0) < stats.FEWEST_RANKED:
+        fewest = f"below {stats.FEWEST_RANKED} data sets no signed-rank p reaches .05"
+        message.append(f"{min(sizes, default=0)} data sets: {fewest}")
     estimand = design.estimand
     delta, margin = estimand.delta, estimand.margin
     if design.question.scope == "no_worse" and delta is not None and margin is not None and delta < margin:

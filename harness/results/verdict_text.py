@@ -312,6 +312,8 @@ def _notes(verdict: VerdictRow) -> Iterator[tuple[str, str]]:
     if len(detail.look_sizes) > 1:
         at = ", ".join(map(str, detail.look_sizes))
         yield "interim", f"seeds were added after a first analysis ({at} pairs): the sequential test applies"
+    if detail.question.scope == "mean" and len(detail.numbers.deciding) > 1:
+        yield "items", f"scope mean: over these {len(detail.numbers.deciding)} benchmarks, not benchmarks in general"
     for entry in detail.per_benchmark:
         if entry.two_way is not None:
             condition = f"{entry.two_way.conditional_on}; the interval over seeds is conditional on these items"

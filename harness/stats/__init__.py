@@ -36,6 +36,7 @@ from harness.stats.paired import seeds_won as seeds_won
 from harness.stats.paired import sign_flip_p as sign_flip_p
 from harness.stats.paired import sign_sensitive as sign_sensitive
 from harness.stats.paired import studentised_bootstrap as studentised_bootstrap
+from harness.stats.paired import welch_t as welch_t
 from harness.stats.records import INDEPENDENT as INDEPENDENT
 from harness.stats.records import BudgetBand as BudgetBand
 from harness.stats.records import Floats as Floats

@@ -49,6 +49,26 @@ def _equal_t(sample: Moments, bound: float) -> float:
     return (sample.mean - bound) / spread * math.sqrt(sample.n) if spread > 0.0 else 0.0
 
 
+def welch_t(
+    means: tuple[float, float], sds: tuple[float, float], sizes: tuple[int, int], alpha: float = 0.05
+) -> Inference:
+    """Difference of two independent means from published means and sds.
+
+    Unpaired t test with the degrees of freedom of Welch (1947). `n` is the smaller size. Raises ValueError for a size
+    below 2, or if both sds are 0 and give no scale.
+    """
+    check_alpha(alpha)
+    if min(sizes) < 2 or not max(sds) > 0 or min(sds) < 0:
+        raise ValueError("two or more values of each side and a positive sd are needed")
+    parts = [sd**2 / n for sd, n in zip(sds, sizes, strict=True)]
+    error = math.sqrt(sum(parts))
+    nu = sum(parts) ** 2 / sum(part**2 / (n - 1) for part, n in zip(parts, sizes, strict=True))
+    estimate = means[0] - means[1]
+    half = t_quantile(nu, 1 - alpha / 2) * error
+    p = min(1.0, 2 * t_tail(nu, abs(estimate) / error))
+    return Inference(estimate, estimate - half, estimate + half, p, min(sizes))
+
+
 def _equal_differences(sample: Moments) -> Inference:
     """The limit of the t test as the spread goes to zero."""
     p = min(1.0, 2 * t_tail(sample.n - 1, abs(_equal_t(sample, 0.0))))

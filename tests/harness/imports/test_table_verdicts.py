@@ -86,7 +86,7 @@ def test_scopes_over_benchmarks() -> None:
     (mean,) = judged(rows, by="dataset", scope="mean")
     per_seed = pd.DataFrame(rows).pivot(index=["seed", "dataset"], columns="optimizer", values="accuracy")
     expected = (per_seed["adamp"] - per_seed["adam"]).groupby("seed").mean()
-    assert mean.test == "mean of 3: adamp − adam"
+    assert mean.test == "mean over these 3 data sets: adamp − adam"
     assert (mean.n, mean.difference) == (6, pytest.approx(expected.mean()))
     (every,) = judged(rows, by="dataset", scope="all")
     each = judged(rows, by="dataset")
