@@ -55,6 +55,16 @@ def present(value: float | None, show: Callable[[float], str] = number, unit: st
     return f"{show(value)} {unit}".strip() if value is not None and math.isfinite(value) else None
 
 
+def share(effect: EffectSize) -> str | None:
+    """P(method better) with its interval; None without pairs."""
+    if effect.share_better is None:
+        return None
+    ends = effect.share_ends
+    if ends is None or ends.low is None or ends.high is None:
+        return f"{effect.share_better:.2f}"
+    return f"{effect.share_better:.2f} [{ends.low:.2f}, {ends.high:.2f}]"
+
+
 def effect_size(effect: EffectSize) -> str | None:
     """d_z with its exact interval; None without one."""
     low, high = effect.d_z_low, effect.d_z_high

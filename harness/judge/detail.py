@@ -110,6 +110,7 @@ class EffectSize:
         mde: minimum detectable effect at 80 % power and that level.
         seeds_needed: pairs of a fixed design with 80 % power for the least effect that the interval of d_z allows.
         bootstrap: studentised, from five pairs on.
+        again: probability that the same design gives this direction again, where the interval of d_z excludes zero.
         share_better: P(method > baseline) over pairs, ties counted half; ``share_ends`` is its interval.
         decided_against: the hardest of several comparators that all decide.
     """
@@ -125,6 +126,7 @@ class EffectSize:
     correlation: float | None = None
     relative_error_reduction: float | None = None
     bootstrap: Ends | None = None
+    again: float | None = None
     share_better: float | None = None
     share_ends: Ends | None = None
     decided_against: str | None = None

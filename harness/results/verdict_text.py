@@ -229,6 +229,8 @@ def what_would_change(verdict: VerdictRow, unit: str, reason: str) -> str:
         texts = [] if nearest is None else [f"The interval ends {number(abs(nearest))} {unit} from zero."]
         if adjusted and adjusted < detail.rules.alpha:
             texts.append(f"With α below {number(adjusted)} it would be inconclusive.")
+        if detail.effect is not None and detail.effect.again is not None:
+            texts.append(f"The same design would give this direction again in about {100 * detail.effect.again:.0f} %.")
         texts += ["Only scale paper can test the published size."] if verdict.stand_in else []
         return " ".join(texts)
     if tone == Tone.NULL:

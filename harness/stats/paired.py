@@ -5,7 +5,6 @@ direction. Rules for NaN, infinities, tiny n and equal values: `harness.stats.re
 """
 
 import math
-from bisect import bisect_left
 from dataclasses import replace
 from functools import lru_cache
 
@@ -248,67 +247,6 @@ def effect_size_interval(differences: ArrayLike, alpha: float = 0.05, *, noise: 
         near, far = (t * math.sqrt(special.chdtri(nu, q) / nu) / root for q in quantiles)
     low, high = (near, far) if sample.mean >= 0 else (-far, -near)
     return Interval(hedges_d(differences, noise=noise), low, high, sample.n, sample.dropped)
-
-
-def minimum_detectable_effect(
-    differences: ArrayLike, alpha: float = 0.05, power: float = 0.8, *, noise: Noise = INDEPENDENT
-) -> float:
-    """The true mean difference that such seeds detect with this power.
-
-    (t_{1-α/2} + t_power) · standard error with n - 1 degrees of freedom, in the unit of the differences. Against the
-    exact non-central t it is 5 % too small at n = 3, 2 % at 4, below 1.2 % from 5 on; `seeds_for_power` is exact.
-    Fewer than two or infinite values: inf. Equal differences: 0. Source: Bloom (1995).
-    """
-    check_alpha(alpha)
-    check_alpha(power, "power")
-    sample = moments(differences, noise=noise)
-    if not sample.usable:
-        return math.inf
-    nu = sample.n - 1
-    return (t_quantile(nu, 1 - alpha / 2) + t_quantile(nu, power)) * sample.standard_error
-
-
-def paired_t_power(effect: float, sd: float, n: int, alpha: float = 0.05) -> float:
-    """Power of the two-sided paired t test with n seeds.
-
-    `effect` is the true mean of the differences, `sd` their sd. Exact for normal differences: both tails of the
-    non-central t. n < 2: 0. sd = 0: 1 for an effect other than zero, alpha for none. Source: Owen (1965).
-    """
-    from scipy import special
-
-    check_alpha(alpha)
-    if n < 2 or math.isnan(effect) or math.isnan(sd) or sd == math.inf:
-        return 0.0
-    if sd < 0:
-        raise ValueError(f"sd: {sd!r} is negative")
-    if effect == 0.0:
-        return alpha
-    shift = abs(effect) / sd * math.sqrt(n) if sd > 0 else math.inf
-    critical = t_quantile(n - 1, 1 - alpha / 2)
-    if shift > critical + 40.0:  # beyond every digit of a double, where the series would lose them
-        return 1.0
-    power = 1.0 - float(special.nctdtr(n - 1, shift, critical))
-    # the wrong tail: from a shift of 6 on below 1e-9 at any alpha to be met, while its series turns to NaN
-    wrong_tail = float(special.nctdtr(n - 1, shift, -critical)) if shift < 6.0 else 0.0
-    return min(1.0, power + (0.0 if math.isnan(wrong_tail) else wrong_tail))
-
-
-def seeds_for_power(
-    effect: float, sd: float = 1.0, alpha: float = 0.05, power: float = 0.8, *, maximum: int = 1_000_000
-) -> int | None:
-    """Fewest paired seeds that detect a mean `effect` with this power.
-
-    `sd` is the sd of the paired differences, in the unit of `effect`. None when `maximum` seeds are too few, as
-    for no effect, NaN or an infinite sd. Source: non-central t, as in `paired_t_power`.
-    """
-    check_alpha(power, "power")
-    if paired_t_power(effect, sd, maximum, alpha) < power:
-        return None
-    low, high = 1, 2
-    while paired_t_power(effect, sd, high, alpha) < power:
-        low, high = high, min(2 * high, maximum)
-    between = range(low + 1, high + 1)
-    return between[bisect_left(between, power, key=lambda n: paired_t_power(effect, sd, n, alpha))]
 
 
 def non_inferiority(

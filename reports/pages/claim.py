@@ -167,6 +167,8 @@ def _facts(claim: JudgedClaim) -> list[tuple[str, str]]:
         ("relative error reduction", present(None if reduction is None else 100 * reduction, unit="%")),
         ("seeds won", None if detail.effect is None else f"{effect.seeds_won} of {verdict.n}"),
         ("sign-flip p", present(effect.sign_flip_p, probability)),
+        ("P(method better), 95 % interval", formatting.share(effect)),
+        ("this direction again, same design", None if effect.again is None else f"{100 * effect.again:.0f} %"),
         ("seen with 80 % power", present(effect.mde, unit=claim.unit)),
         ("seeds needed, at the corrected level", seeds_needed(verdict)),
         ("correlation of the pairs", present(effect.correlation)),

@@ -229,6 +229,7 @@ def _facts(verdicts: TableVerdicts, tested: TableVerdict) -> list[tuple[str, str
         ("adjusted p", None if tested.adjusted_p is None else probability(tested.adjusted_p)),
         ("d_z, exact 95 % interval", formatting.effect_size(effect)),
         ("pairs won", f"{effect.seeds_won} of {tested.n}" if detail.effect and tested.n else None),
+        ("this direction again, same design", None if effect.again is None else f"{100 * effect.again:.0f} %"),
         ("P(method better), 95 % interval", tested.share_text),
         ("practical loss, neither, gain", None if tested.shares is None else _shares(tested.shares)),
         ("sign-flip p", present(effect.sign_flip_p, probability)),

@@ -149,15 +149,6 @@ def test_seeds_for_power_at_the_edges():
         paired_t_power(1.0, -1.0, 5)
 
 
-@pytest.mark.parametrize(("n", "low", "high"), [(3, 0.76, 0.77), (4, 0.78, 0.79), (5, 0.79, 0.795), (20, 0.799, 0.801)])
-def test_minimum_detectable_effect_has_nearly_its_power(n, low, high):
-    values = np.random.default_rng(n).normal(0, 3.0, n)
-    sd = values.std(ddof=1)
-    result = minimum_detectable_effect(values)
-    assert result == pytest.approx((stats.t.ppf(0.975, n - 1) + stats.t.ppf(0.8, n - 1)) * sd / math.sqrt(n))
-    assert low <= TTestPower().power(result / sd, n, 0.05) <= high
-
-
 @settings(deadline=None)
 @given(SAMPLES, st.floats(0, 50))
 def test_non_inferiority_and_equivalence_equal_statsmodels(values, margin):
