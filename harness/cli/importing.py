@@ -175,7 +175,7 @@ def init_command(
 
     'harness judge' judges a table of results without a suite.
     """
-    from harness.imports.table_scores import better_of
+    from harness.imports.table_question import better_of
     from harness.suite import load_suite
     from harness.suite.starting import FOLDER_ARMS, FOLDER_METRIC, FirstSuite, for_folder, for_script, suite_name
 

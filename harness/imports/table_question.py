@@ -1,5 +1,6 @@
 """The comparison to make in a table, and its pairing columns."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
@@ -14,6 +15,15 @@ ARMS = ("arm", "method", "algorithm", "model", "classifier", "optimizer", "appro
 """Columns of the arms, if none is named and all are compared."""
 PAIRS = ("seed", "random_seed", "rng_seed", "random_state", "fold", "split_seed", "repeat", "repetition", "replicate")
 """Columns that pair results, if the table has one and none is named."""
+
+HIGHER = re.compile(
+    r"acc|top.?[15]\b|f1|precision|recall|auc|auroc|\bap\b|\bmap\b|iou|dice|bleu|rouge|chrf|psnr|ssim|r2\b|reward|return|"
+    r"win.?rate|kappa|mcc|ndcg|mrr|hit"
+)
+LOWER = re.compile(
+    r"loss|err|perplexity|ppl|nll|\bfid\b|lpips|\bwer\b|\bcer\b|mae\b|mse\b|rmse|time|seconds|latency|memory|flops|"
+    r"bits|bpc|bpb|ece|brier|regret"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +141,16 @@ def _leave_out(question: TableQuestion, reason: str, *names: str) -> None:
     for name in names:
         if getattr(question, name):
             raise HarnessError(f"{reason}: leave out --{name}")
+
+
+def better_of(metric: str) -> str:
+    """The direction that a metric's name states.
+
+    Raises:
+        HarnessError: it states none, or both.
+    """
+    name = metric.lower().replace("_", " ").replace("-", " ")
+    higher, lower = HIGHER.search(name) is not None, LOWER.search(name) is not None
+    if higher == lower:
+        raise HarnessError(f"is a higher or a lower {metric} better? Say --better higher or --better lower")
+    return "higher" if higher else "lower"

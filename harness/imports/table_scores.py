@@ -12,20 +12,12 @@ from harness.base.values import name_of, names_in
 from harness.errors import HarnessError, choices
 from harness.imports.resampling import pairing_ratio
 from harness.imports.result_files import column_called, is_same, number_in, score_of
-from harness.imports.table_question import PAIRS, TableQuestion, of_every_arm, pair_columns
+from harness.imports.table_question import PAIRS, TableQuestion, better_of, of_every_arm, pair_columns
 from harness.judge.comparing import ArmScore
 from harness.judge.resampled import is_resampled, resampled_test
 
 NAMES, VALUES = ("metric", "name", "measure"), ("value", "score", "result")
 """Columns of a table with one row a number."""
-HIGHER = re.compile(
-    r"acc|top.?[15]\b|f1|precision|recall|auc|auroc|\bap\b|\bmap\b|iou|dice|bleu|rouge|chrf|psnr|ssim|r2\b|reward|return|"
-    r"win.?rate|kappa|mcc|ndcg|mrr|hit"
-)
-LOWER = re.compile(
-    r"loss|err|perplexity|ppl|nll|\bfid\b|lpips|\bwer\b|\bcer\b|mae\b|mse\b|rmse|time|seconds|latency|memory|flops|"
-    r"bits|bpc|bpb|ece|brier|regret"
-)
 SHARE = re.compile(r"acc|top.?[15]\b|f1|precision|recall|auc|auroc|iou|dice|err|\bwer\b|\bcer\b|win.?rate|hit|ece")
 """Metrics that people write as a share or in percent."""
 PARTS = {"train", "training", "test", "valid", "validation", "val", "dev"}
@@ -68,19 +60,6 @@ def read_scores(table: DataTable, question: TableQuestion) -> ReadScores:
     return _Reading(table, question).read()
 
 
-def better_of(metric: str) -> str:
-    """The direction that a metric's name states.
-
-    Raises:
-        HarnessError: it states none, or both.
-    """
-    name = metric.lower().replace("_", " ").replace("-", " ")
-    higher, lower = HIGHER.search(name) is not None, LOWER.search(name) is not None
-    if higher == lower:
-        raise HarnessError(f"is a higher or a lower {metric} better? Say --better higher or --better lower")
-    return "higher" if higher else "lower"
-
-
 @dataclass(frozen=True, slots=True)
 class _Placed:
     score: ArmScore
@@ -90,6 +69,7 @@ class _Placed:
 class _Reading:
     def __init__(self, table: DataTable, question: TableQuestion) -> None:
         self.table, self.question = table, question
+        self.arm_column: str | None = None
         for column in (*question.by, *(name for name, _ in question.where)):
             table.must_have(column)
         self.rows = self._kept()
@@ -110,7 +90,8 @@ class _Reading:
         unit = self._checked_unit(placed)
         better = question.better or better_of(question.metric)
         published = question.sd is not None
-        notes = [*self._without_number(placed), *(() if published else self._without_partner(placed))]
+        alone = () if published else self._without_partner(placed)
+        notes = [*self._without_number(placed), *alone, *self._left_out()]
         resampled = 0.0 if question.over or published else self._resampled(placed)
         pairs = " and ".join(map(repr, self.pairs))
         layout += f"; paired by {pairs}" if pairs else "; published means ± sd, unpaired"
@@ -155,6 +136,17 @@ class _Reading:
             replace(first, score=replace(first.score, value=mean)) for first, mean in zip(firsts, means, strict=True)
         ]
 
+    def _left_out(self) -> Iterator[str]:
+        """Notes on arms and values that were left out: to choose is a look."""
+        if self.arm_column is not None:
+            names = names_in(self.table.column(self.arm_column)[row] for row in self.rows)
+            if others := [name for name in names if name and name not in self.question.arms]:
+                yield f"the table has {len(others)} more in '{self.arm_column}', not compared: {_first_of(others)}"
+        for column, value in self.question.where:
+            names = [name for name in names_in(self.table.column(column)) if name and not is_same(name, value)]
+            if others := [name for name in names if name.lower() not in PARTS]:
+                yield f"the table has {len(others)} more in '{column}', not read: {_first_of(others)}"
+
     def _check_arms(self) -> None:
         both = [arm for arm in self.question.methods if arm in self.question.against]
         if both and len(self.question.arms) == 1:
@@ -193,9 +185,9 @@ class _Reading:
         arms = self.question.arms
         if self.question.arm_column is None and set(arms) <= set(self.table.columns):
             return self._wide({arm: arm for arm in arms})
-        arm_column = self._arm_column()
-        if arm_column is not None:
-            return self._long(arm_column)
+        self.arm_column = self._arm_column()
+        if self.arm_column is not None:
+            return self._long(self.arm_column)
         named = {arm: column for arm in arms if (column := self._joined_column(arm)) is not None}
         if len(named) == len(arms):
             return self._wide(named)

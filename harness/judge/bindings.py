@@ -1,6 +1,7 @@
 """From a suite's bindings to designs: which trials answer which claim."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,6 +37,8 @@ FLOORS = {"percent": 0.1, "bleu": 0.1, "ap": 0.1, "db": 0.05}
 """Smallest differences of interest by unit, where neither claim nor metric gives one (docs/verdicts.md)."""
 
 RELATIVE_FLOORS = {"perplexity": 0.005}
+RATIOS = re.compile(r"_(decay|growth)(\.|$)")
+"""Metrics whose values are ratios: compared on logs, as times are."""
 TIMES = frozenset({"seconds", "second", "s", "ms", "milliseconds", "minutes", "minute", "hours"})
 
 Cells = Mapping[str, Mapping[int, str]]
@@ -171,7 +174,7 @@ class DesignBuilder:
             reason = "the claim is about these very networks and data, which a stand-in does not have"
             return _stopped(replace(design, blocks=()), reason, Verdict.NOT_COMPARABLE)
         estimand, question = self._measured(design), design.question
-        log_ratio = estimand.unit.lower() in TIMES
+        log_ratio = _on_logs(estimand)
         design = replace(design, estimand=estimand, pairing=replace(design.pairing, log_ratio=log_ratio))
         if question.k is not None and question.k > len(blocks):
             distinct = f"{len(blocks)} distinct benchmarks at the scale {self.plan.scale}"
@@ -317,12 +320,16 @@ class DesignBuilder:
         own = [gains and block.unit == fact.unit and not block.metric.startswith("mechanism.") for block in blocks]
         if not all(block.metric == fact.metric or same for block, same in zip(blocks, own, strict=True)):
             return replace(estimand, direction=blocks[0].direction, delta=None)
-        if unit.lower() not in TIMES:
+        if not _on_logs(estimand):
             return estimand
         method, baseline = fact.published.method, fact.published.baseline
         if method is None or baseline is None or min(method, baseline) <= 0:
             return replace(estimand, delta=None)
         return replace(estimand, delta=abs(math.log(method / baseline)) or None)
+
+
+def _on_logs(estimand: Estimand) -> bool:
+    return estimand.unit.lower() in TIMES or RATIOS.search(estimand.metric) is not None
 
 
 def _stopped(design: ClaimDesign, reason: str, verdict: Verdict = Verdict.NOT_RUN) -> ClaimDesign:

@@ -289,7 +289,7 @@ def test_a_view_of_a_stranger_reads_no_other_file(tmp_path: Path) -> None:
 def test_a_score_that_is_missing_is_a_failure_and_no_win() -> None:
     rows = [{**row, "accuracy": "nan"} if (row["optimizer"], row["seed"]) == ("adamp", 2) else row for row in scores()]
     verdicts = judged(rows)
-    assert verdicts.notes == ("adamp has no finite number in line 9: counted as failed",)
+    assert verdicts.notes[0] == "adamp has no finite number in line 9: counted as failed"
     assert verdicts[0].word != "direction confirmed"
     assert verdicts[0].n == 5
     lost = [
@@ -304,7 +304,7 @@ def test_a_score_that_is_missing_is_a_failure_and_no_win() -> None:
 def test_a_seed_without_a_partner_is_dropped_and_told() -> None:
     rows = [row for row in scores() if (row["optimizer"], row["seed"]) != ("adam", 4)]
     verdicts = judged(rows)
-    assert verdicts.notes == ("adamp has seed 4, adam has not: dropped",)
+    assert verdicts.notes[0] == "adamp has seed 4, adam has not: dropped"
     assert verdicts[0].n == 5
 
 
@@ -378,3 +378,10 @@ def test_the_notebook_has_a_view_of_its_own() -> None:
     frame = judged(scores()).frame()
     assert list(frame["word"]) == ["direction confirmed"]
     assert len(frame) == 1
+
+
+def test_what_was_not_asked_is_noted() -> None:
+    """Other arms and data sets, which a choice leaves out."""
+    notes = judged(scores(benchmarks=3), where={"dataset": "d0"}).notes
+    assert "the table has 1 more in 'optimizer', not compared: adamw" in notes
+    assert "the table has 2 more in 'dataset', not read: d1, d2" in notes

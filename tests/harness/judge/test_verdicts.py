@@ -16,6 +16,7 @@ from judge_support import METHOD, World, around, benchmark, binding, fact, flat,
 import harness
 from harness import stats
 from harness.errors import SuiteError
+from harness.judge.bindings import RATIOS
 from harness.judge.correction import CorrectedFamily
 from harness.judge.design import Pairing
 from harness.judge.evidence import StoredTrial
@@ -509,3 +510,13 @@ def test_a_search_without_a_comparison_has_its_reason(counts: dict[str, int], ve
     assert message.startswith(reason)
     assert not result.equal
     assert result.params == {"base": {"optimizer.lr": 0.1}}
+
+
+def test_ratios_are_compared_on_logs() -> None:
+    """Step decays of three seeds: a factor of five to ten, which raw differences do not show."""
+    named = ("mechanism.effective_step_decay.conv", "mechanism.weight_norm_growth", "weight_decay_error")
+    assert [RATIOS.search(name) is not None for name in named] == [True, True, False]
+    pairs = ((1981.0, 400.0), (3647.0, 345.0), (1881.0, 356.0))
+    raw, logs = ([difference_of(Pairing(log_ratio=on), 1, list(pair)) for pair in pairs] for on in (False, True))
+    assert stats.paired_t([value for value in raw if value is not None]).p > 0.05
+    assert stats.paired_t([value for value in logs if value is not None]).p == pytest.approx(0.016, abs=0.001)
