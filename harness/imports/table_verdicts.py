@@ -18,7 +18,15 @@ from harness.imports.published_means import published_rows
 from harness.imports.result_files import table_of
 from harness.imports.table_question import TableQuestion
 from harness.imports.table_scores import read_scores
-from harness.judge.comparing import ArmScore, judge_scores, pair_numbers, table_claim, table_designs, with_families
+from harness.judge.comparing import (
+    ArmScore,
+    judge_scores,
+    of_datasets,
+    pair_numbers,
+    table_claim,
+    table_designs,
+    with_families,
+)
 from harness.judge.correction import correction_name
 from harness.judge.design import ClaimDesign
 from harness.judge.detail import EffectSize, Ends
@@ -186,8 +194,8 @@ def verdicts_of(data: Any, question: TableQuestion) -> TableVerdicts:
         scope=question.scope,
         alpha=question.alpha,
         on_divergence=question.on_divergence,
-        ranked=bool(question.over),
     )
+    claim = of_datasets(claim) if question.over else claim
     perfect = _perfect(read.better, read.unit)
     pairs = oriented(question.pairs, scores, read.better) if question.methods == question.against else question.pairs
     designs = table_designs(claim, pairs, scores, perfect, read.resampled)
@@ -221,7 +229,6 @@ def judge_table(
     metric: str,
     method: str | Sequence[str] = (),
     against: str | Sequence[str] = (),
-    over: str | Sequence[str] = (),
     by: str | Sequence[str] = (),
     primary: str | Sequence[str] = (),
     where: Mapping[str, str | float] | None = None,
@@ -233,16 +240,15 @@ def judge_table(
 
     Args:
         table: a data frame (pandas, Polars, Arrow), columns by name, rows by name, or a file as the command reads it.
-        over: columns whose values are data sets: signed-rank tests of their means, of all arms if none is named.
         method: the arm that should be better, or several.
         against: the arm or arms to compare each method with.
         metric: as the table names it.
         by: columns whose values are benchmarks.
         primary: tests that were announced before results, as ``cifar10/adamp/adam`` or a part of it.
         where: column and value of the rows that are read.
-        options: ``pair`` (a column or several), ``scope``, ``better``, ``unit``, ``smallest``, ``arm_column``,
-            ``alpha``, ``on_divergence``, ``deterministic``, ``resampled`` and ``independent``, as
-            :class:`TableQuestion` has them.
+        options: ``pair`` and ``over`` (a column or several), ``scope``, ``better``, ``unit``, ``smallest``,
+            ``arm_column``, ``alpha``, ``on_divergence``, ``deterministic``, ``resampled``, ``independent``, ``sd`` and
+            ``n``, as :class:`TableQuestion` has them.
 
     Raises:
         HarnessError: the table lacks something, or leaves a doubt that an argument can settle.
@@ -252,10 +258,11 @@ def judge_table(
         if name not in valid:
             raise HarnessError(f"unknown option '{name}'; {choices(valid, name)}")
     rows = tuple((str(column), name_of(value)) for column, value in (where or {}).items())
+    options["over"] = _names(options.get("over", ()))
     options["deterministic"] = _names(options.get("deterministic", ()))
     columns, announced = (_names(options.pop("pair", None) or ()), _names(by)), _names(primary)
     question = TableQuestion(
-        _names(method), _names(against), metric, *columns, over=_names(over), primary=announced, where=rows, **options
+        _names(method), _names(against), metric, *columns, primary=announced, where=rows, **options
     )
     return verdicts_of(table, question)
 

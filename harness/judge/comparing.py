@@ -36,7 +36,6 @@ def table_claim(
     scope: str = "each",
     alpha: float = 0.05,
     on_divergence: str = "invalid",
-    ranked: bool = False,
 ) -> ClaimDesign:
     """The claim of a table, before its arms are known.
 
@@ -46,16 +45,20 @@ def table_claim(
         smallest: smallest effect size of interest, in that unit.
         scope: ``each`` benchmark a test, ``all``: the effect is in every benchmark, ``mean``: over them.
         on_divergence: ``worst`` counts a score that is not finite as a lost pair, ``invalid`` as a failure.
-        ranked: a pair is a data set, tested by signed ranks.
     """
     return ClaimDesign(
         scale="",
         question=Question("", "", "difference", "difference", scope=scope),
-        pairing=Pairing(log_ratio=unit.lower() in TIMES, on_divergence=on_divergence, ranked=ranked),
+        pairing=Pairing(log_ratio=unit.lower() in TIMES, on_divergence=on_divergence),
         estimand=Estimand(1 if better == "higher" else -1, metric, unit, m=smallest, stated=False),
         rules=StatisticalRules(alpha, KAPPA, G, TOLERATED, (0, 0, 0), sequential=False),
         multiplicity=Multiplicity("secondary"),
     )
+
+
+def of_datasets(claim: ClaimDesign) -> ClaimDesign:
+    """The claim whose pairs are data sets, tested by signed ranks."""
+    return replace(claim, pairing=replace(claim.pairing, ranked=True))
 
 
 def table_designs(

@@ -3,6 +3,7 @@
 import math
 from dataclasses import fields, replace
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import plotly.graph_objects as go
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_support import Written
+from statsmodels.stats.power import TTestPower
 
 import reports
 from harness import stats
@@ -227,7 +229,13 @@ def test_matters_most_is_the_largest_effect_of_those_that_survive_the_correction
 
 def test_what_would_change_a_verdict_names_the_numbers(mini: SuiteResults) -> None:
     claims = {claim.claim_id: claim for claim in mini.claims}
-    assert "With 5 seeds an effect of 0.675 points would be detected" in claims["demo-tie"].change
+    tie = claims["demo-tie"]
+    effect = tie.detail.effect
+    assert effect is not None
+    differences = list(tie.detail.per_benchmark[0].differences.values())
+    power = TTestPower().power((effect.mde or 0) / stdev(differences), len(differences), effect.level)
+    assert power == pytest.approx(0.8, abs=1e-6)
+    assert f"With 5 seeds an effect of {effect.mde:.3f} points would be detected" in tie.change
     assert "mechanism.share" in claims["demo-inactive"].change
     assert "Only scale paper" in claims["demo-gain"].change
     assert claims["demo-unbound"].change == "the comparator is not built here"
