@@ -262,7 +262,8 @@ class VerdictDetail(ClaimDesign):
         per_benchmark: every comparison that decides; ``shown`` the others.
         other_families: of the claim's tests that do not decide.
         two_way: of a verdict that rests on one comparison.
-        look: pairs of this interim analysis; None where trials are still to come.
+        look: pairs of this interim analysis; None below the fewest of a verdict.
+        planned: pairs of the whole plan, while trials are still to come.
         look_sizes: pairs at every interim analysis so far.
         registration: the fixed values, stored with the first verdict that has results.
         changed: differences from the registration, since ``changed_since``.
@@ -284,6 +285,7 @@ class VerdictDetail(ClaimDesign):
     warnings: tuple[str, ...] = ()
     look: int | None = None
     look_sizes: tuple[int, ...] = ()
+    planned: int | None = None
     registration: Registration | None = None
     changed: tuple[RegisteredChange, ...] = ()
     changed_since: str | None = None

@@ -37,7 +37,7 @@ OF_BLOCKS = (
 
 @dataclass(frozen=True, slots=True)
 class EarlierVerdict:
-    """A stored verdict; ``look`` is None where trials were still to come."""
+    """A stored verdict; ``look`` is None below the fewest pairs of a verdict."""
 
     n: int
     sequential: bool
@@ -47,7 +47,10 @@ class EarlierVerdict:
 
 
 def earlier_verdicts(reader: Queries, designs: Sequence[ClaimDesign], scale: str) -> dict[str, list[EarlierVerdict]]:
-    """Earlier verdicts of a suite's claims at a scale, oldest first."""
+    """Earlier verdicts of a suite's claims at a scale, oldest first.
+
+    Verdicts of another name on the same trials count too: a test is its trials, whatever the claim is called.
+    """
     protocols = {design.claim_id: (design.question.protocol, design.pairing.seeds_of_search) for design in designs}
     suites = sorted({design.question.suite for design in designs})
     rows = reader.query(
@@ -59,28 +62,55 @@ def earlier_verdicts(reader: Queries, designs: Sequence[ClaimDesign], scale: str
         [list(protocols), scale, suites],
     ).rows
     earlier: dict[str, list[EarlierVerdict]] = {}
+    named_otherwise = _other_names(reader, list(protocols), scale)
+    for claim, trials in _deciding_trials(designs).items():
+        earlier[claim] = [verdict for others, verdict in named_otherwise if others <= trials]
     for claim, protocol, n, sequential, look, changed, registration, size in rows:
         if (protocol, size) == protocols[claim]:
             existing = json.loads(registration) if registration else None
-            earlier.setdefault(claim, []).append(EarlierVerdict(n or 0, bool(sequential), look, changed, existing))
+            earlier[claim].append(EarlierVerdict(n or 0, bool(sequential), look, changed, existing))
     return earlier
+
+
+def _deciding_trials(designs: Sequence[ClaimDesign]) -> dict[str, set[str]]:
+    return {
+        design.claim_id: {trial for block in design.blocks for trial in block.trials_of(block.chain)}
+        for design in designs
+    }
+
+
+def _other_names(reader: Queries, claims: Sequence[str], scale: str) -> list[tuple[set[str], EarlierVerdict]]:
+    """Interim analyses of other claims, each with its deciding trials."""
+    rows = reader.query(
+        """
+        SELECT v.n, v.sequential, CAST(v.design->>'look' AS INTEGER) AS look, list(DISTINCT t.trial_id), v.judged_at
+        FROM verdicts v JOIN verdict_trials t USING (claim_id, scale, judged_at, protocol)
+        WHERE NOT v.claim_id = ANY(?) AND v.scale = ? AND t.side IN ('method', 'baseline') AND look IS NOT NULL
+        GROUP BY v.claim_id, v.protocol, v.n, v.sequential, look, v.judged_at ORDER BY v.judged_at
+        """,
+        [list(claims), scale],
+    ).rows
+    return [
+        (set(trials), EarlierVerdict(n or 0, bool(sequential), look, None, None))
+        for n, sequential, look, trials, _ in rows
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class InterimAnalyses:
-    """Sizes of a claim's interim analyses: pairs whose deciding arms have all ended.
+    """Sizes of a claim's interim analyses.
 
-    ``whole``: ``pairs`` are all planned ones, or as many as at an earlier interim analysis.
+    ``pairs``: whose deciding arms have all ended, of those that are ``planned``.
     """
 
     earlier: tuple[int, ...]
     pairs: int
-    whole: bool
+    planned: int
 
     @property
     def now(self) -> int | None:
-        """The size of this interim analysis; None where trials are still to come."""
-        return self.pairs if self.whole and self.pairs >= FEWEST else None
+        """The size of this interim analysis; None below the fewest pairs of a verdict."""
+        return self.pairs if self.pairs >= FEWEST else None
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -89,8 +119,9 @@ class InterimAnalyses:
 
     @property
     def again(self) -> bool:
-        """True after an interim analysis of another size: the sequential rule holds."""
-        return self.pairs >= FEWEST and any(size != self.pairs for size in self.earlier)
+        """True if the sequential rule holds: before the planned end, or after another size."""
+        unfinished = self.pairs < self.planned and self.pairs not in self.earlier
+        return self.pairs >= FEWEST and (unfinished or any(size != self.pairs for size in self.earlier))
 
 
 def interim_analyses_of(design: ClaimDesign, evidence: Evidence, earlier: Sequence[EarlierVerdict]) -> InterimAnalyses:
@@ -106,7 +137,7 @@ def interim_analyses_of(design: ClaimDesign, evidence: Evidence, earlier: Sequen
         pairs = {seed // size for seed in seeds}
         planned += len(pairs)
         ended += len(pairs - open_pairs)
-    return InterimAnalyses(before, ended, ended == planned or ended in before)
+    return InterimAnalyses(before, ended, planned)
 
 
 def _ended(block: DesignBlock, arm: str, seed: int, evidence: Evidence) -> bool:
@@ -174,7 +205,8 @@ def with_interim_analyses(
     judged_at: datetime,
 ) -> VerdictDetail:
     """The detail with its interim analyses and its registration or the changes."""
-    detail = replace(detail, look=looks.now, look_sizes=looks.sizes)
+    unfinished = looks.planned if looks.now is not None and looks.pairs < looks.planned else None
+    detail = replace(detail, look=looks.now, look_sizes=looks.sizes, planned=unfinished)
     first = next((each.registration for each in earlier if each.registration), None)
     if first is None:
         return replace(detail, registration=registration)

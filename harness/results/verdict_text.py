@@ -311,7 +311,10 @@ def _notes(verdict: VerdictRow) -> Iterator[tuple[str, str]]:
         yield "reason", f"{label}: {detail.reason}"
     for text in detail.warnings:
         yield "warning", f"warning: {text}"
-    if len(detail.look_sizes) > 1:
+    if detail.planned is not None:
+        pairs = f"{detail.look} of {detail.planned} planned {detail.replicates[1]}"
+        yield "interim", f"{pairs}: an interim analysis, to which the sequential test applies"
+    elif len(detail.look_sizes) > 1:
         at = ", ".join(map(str, detail.look_sizes))
         yield "interim", f"seeds were added after a first analysis ({at} pairs): the sequential test applies"
     if detail.question.scope == "mean" and len(detail.numbers.deciding) > 1:

@@ -14,6 +14,7 @@ from harness.judge import VerdictRow, judge
 from harness.judge.item_intervals import IDENTITY
 from harness.judge.item_intervals import _column as column
 from harness.judge.registration import registered_changes
+from harness.results.verdict_text import notes_of
 from harness.store import open_reader
 
 
@@ -56,14 +57,36 @@ class TestLooks:
         assert rows[-1].ci_low is not None
         assert rows[-1].ci_low < fixed.low
 
-    def test_an_interrupted_run_goes_on_to_its_first_look(self, tmp_path: Path, database: Path) -> None:
+    def test_an_unfinished_run_that_was_judged_is_sequential(self, tmp_path: Path, database: Path) -> None:
+        """A displayed verdict is an analysis; too few pairs have none, and a run that only stops stays fixed."""
         here = world(tmp_path, n=6)
         whole = here.scores["a", "ours"]
-        here.scores = here.scores | {("a", "ours"): [*whole[:4], None, None]}
+        here.scores = here.scores | {("a", "ours"): [*whole[:2], *[None] * 4]}
         assert judged(here, database, 0, 6).detail.look_sizes == ()
         here.scores = here.scores | {("a", "ours"): whole}
-        last = judged(here, database, 1, 6)
-        assert (last.sequential, len(last.detail.look_sizes), last.n) == (False, 1, 6)
+        other = tmp_path / "other.duckdb"
+        assert not judged(here, other, 1, 6).sequential
+        here.scores = here.scores | {("a", "ours"): [*whole[:4], None, None]}
+        four = judged(here, database, 1, 6)
+        assert (four.sequential, four.detail.look, four.detail.planned) == (True, 4, 6)
+        assert ("interim", "4 of 6 planned paired seeds") in [
+            (note.kind, note.text.partition(":")[0]) for note in notes_of([four])
+        ]
+        here.scores = here.scores | {("a", "ours"): whole}
+        last = judged(here, database, 2, 6)
+        assert (last.sequential, last.detail.look_sizes, last.detail.planned) == (True, (4, 6), None)
+
+    def test_another_name_continues_the_looks(self, tmp_path: Path, database: Path) -> None:
+        """A test is its trials: renaming its claim does not make the third look the first."""
+        for hours, seeds in enumerate((3, 5)):
+            judged(world(tmp_path), database, hours, seeds)
+        suite = write_suite(tmp_path, [fact("another")], [binding("another")], benchmarks=benchmark("a"))
+        scores = {("a", "ours"): around(2.0, 0.5, 12), ("a", "base"): flat(12)}
+        here = World(suite, scores)
+        here.seeds = 8
+        here.store(database)
+        row = judge_stored(here, database, WHEN + timedelta(hours=5))["another"]
+        assert (row.sequential, row.detail.look_sizes) == (True, (3, 5, 8))
 
     def test_other_claims_keep_their_design(self, tmp_path: Path, database: Path) -> None:
         where = benchmark("a") + benchmark("b", level=51)
