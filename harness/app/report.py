@@ -18,7 +18,7 @@ from harness.judge.stored import (
     stored_suite,
 )
 from harness.plan.imported import ENVIRONMENT
-from harness.plan.planning import Plan, Selection
+from harness.plan.planning import Plan, Selection, must_exist
 from harness.registry.shipped import page_writer, suite_files
 from harness.results.current import Reported
 from harness.results.serve import RunProgress, ServedReport, run_progress, serve
@@ -69,7 +69,31 @@ def judge_claims(
             judged = judged_suite(imported_suite(suite), plan, verdicts, database)
             yield replace(judged, superseded=0)  # trials that ran here are not counted
         else:
-            yield judge_suite(suite, selection, database)
+            must_exist("benchmark", selection.benchmarks, suite.benchmarks)
+            must_exist("arm", selection.arms, {**suite.model.arms, **selection.added_arms})
+            yield _part(judge_suite(suite, whole(selection), database), selection)
+
+
+def whole(selection: Selection) -> Selection:
+    """The selection without its filters: verdicts are of the whole suite, whose families correct them."""
+    return replace(selection, benchmarks=None, arms=None)
+
+
+def _part(judged: JudgedSuite, selection: Selection) -> JudgedSuite:
+    """The lines of the selected benchmarks and arms."""
+    benchmarks, arms = (None if names is None else set(names) for names in (selection.benchmarks, selection.arms))
+    verdicts = tuple(
+        row
+        for row in judged.verdicts
+        if (benchmarks is None or benchmarks & set(row.detail.question.benchmarks))
+        and (arms is None or arms & {row.detail.question.arm, *row.detail.question.against})
+    )
+    ablations = [
+        row
+        for row in judged.ablations
+        if (benchmarks is None or row.benchmark in benchmarks) and (arms is None or arms & {row.arm, row.parent})
+    ]
+    return replace(judged, verdicts=verdicts, ablations=ablations)
 
 
 def _check_named(names: Sequence[str], imported: bool) -> None:
@@ -93,8 +117,10 @@ def write_report(request: ReportRequest, judging: bool = True) -> Path:
                 plan = judge_imported(suite, selection, database)[0]
                 reported.append(Reported(imported_suite(suite), plan))
                 continue
-            plan = judge_now(suite, selection, database)[0] if judging else _last_plan(suite, selection, database)
-            reported.append(Reported(suite, plan))
+            everything = whole(selection)
+            judged = judge_now(suite, everything, database)[0] if judging else None
+            shown = judged if judged and selection == everything else _last_plan(suite, selection, database)
+            reported.append(Reported(suite, shown))
     out = request.out or database.parent / ("report-imported" if request.imported else "report")
     return page_writer("site")(
         database, reported, out, single_file=request.single_file, trial_pages=request.trial_pages
