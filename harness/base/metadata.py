@@ -154,8 +154,8 @@ class DataMetadata(Metadata):
             ``package:sklearn/datasets/data/digits.csv.gz`` or ``data:cifar100/cifar100.zip`` (below HARNESS_DATA).
         sha256: checksum by entry of ``files``, where it is fixed.
         fetch: how to get it: ``shipped``, ``http:URL``, ``torchvision:NAME``, ``hub:NAME`` or ``hand:INSTRUCTIONS``.
-        pool: number of items that each seed splits again into training, validation and test by the options ``train`` and
-            ``validation``, or by ``split``; by value of an option where they differ. 0: none, or not known.
+        pool: number of items that each seed splits again into training, validation and test by the options ``train``
+            and ``validation``, or by ``split``; by value of an option where they differ. 0: none, or not known.
     """
 
     origin: Literal["real", "generated", "folder"]
@@ -180,6 +180,8 @@ class DataMetadata(Metadata):
         if "train" in options:
             train, held = options["train"], options["validation"]
             test = pool - train - held
+        elif not all(isinstance(size, int | float) for size in options["split"].values()):
+            return 0.0  # the trial reports it
         else:
             wanted = {name: size * pool if size < 1 else size for name, size in options["split"].items()}
             test = sum(size for name, size in wanted.items() if not name.lower().startswith("val"))
