@@ -234,12 +234,6 @@ def _show_configurations(suite: Suite, priced: PricedPlan) -> None:
     print_table(("benchmark", "arm", "stand-in", *numbers), rows, right=numbers, title=f"{suite.name} at {plan.scale}")
     for name in cost.absent:
         note(f"{name}: not defined at this scale")
-    for pool in cost.pools:
-        here = "" if pool.smallest is None else f"{pool.smallest:.2f} sd of a pair at {pool.seeds} seeds, "
-        note(
-            f"{pool.benchmark}: seeds split one data set, n_test/n_train {pool.ratio:.3g}; smallest effect to confirm: "
-            f"{here}{pool.limit:.2f} at any number"
-        )
     for name, base in plan.settings.items():
         if base.elsewhere:
             note(f"{name}: its results are imported: 'harness import FILE --suite {suite.path}'")

@@ -1,12 +1,10 @@
 """Cost of a plan: medians of earlier trials, else a guess that is marked as one."""
 
-import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harness.plan.planning import Plan
-from harness.stats.paired import t_quantile
 
 GUESS = {"smoke": 1.0, "mini": 5.0, "small": 45.0, "paper": 3600.0 * 24}
 
@@ -44,36 +42,6 @@ class ConfigurationEstimate:
 
 
 @dataclass(frozen=True, slots=True)
-class SplitPool:
-    """Smallest effects that seeds of one pool confirm (sd).
-
-    ``ratio`` is n_test/n_train, ``smallest`` holds at its seeds (None below three), ``limit`` at infinitely many: both
-    of one test at 5 %, before the family's correction. Source: Nadeau & Bengio (2003).
-    """
-
-    benchmark: str
-    ratio: float
-    seeds: int
-    smallest: float | None
-    limit: float
-
-
-def split_pools(plan: Plan) -> list[SplitPool]:
-    """The benchmarks of a plan whose seeds split one data set."""
-    arms: dict[str, list[str]] = {}
-    for benchmark, arm in plan.cells:
-        arms.setdefault(benchmark, []).append(arm)
-    pools = []
-    for benchmark, names in arms.items():
-        if ratio := plan.resampled(benchmark, names):
-            n = min(len(plan.trial_ids(benchmark, arm)) for arm in names)
-            smallest = t_quantile(n - 1, 0.975) * math.sqrt(1 / n + ratio) if n >= 3 else None
-            limit = statistics.NormalDist().inv_cdf(0.975) * math.sqrt(ratio)
-            pools.append(SplitPool(benchmark, ratio, n, smallest, limit))
-    return pools
-
-
-@dataclass(frozen=True, slots=True)
 class PlanEstimate:
     """Numbers of trials of a plan and their cost."""
 
@@ -83,7 +51,6 @@ class PlanEstimate:
     trials: int
     reused: int
     absent: tuple[str, ...]
-    pools: list[SplitPool] = field(default_factory=list)
 
     @property
     def core_seconds(self) -> float:
@@ -108,4 +75,4 @@ def estimate(plan: Plan, measured: StoredCosts) -> PlanEstimate:
         left = (each * len(missing), memory, guessed and bool(missing))
         cells.append(ConfigurationEstimate(benchmark, arm, plan.settings[benchmark].stand_in, len(ids), here, *left))
     reused = sum(trial.trial_id in stored for trial in plan.trials)
-    return PlanEstimate(plan.suite, plan.scale, cells, len(plan.trials), reused, plan.absent, split_pools(plan))
+    return PlanEstimate(plan.suite, plan.scale, cells, len(plan.trials), reused, plan.absent)

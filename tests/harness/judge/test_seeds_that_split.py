@@ -1,6 +1,5 @@
 """Seeds that split one pool: r = n_test/n_train follows from the data block."""
 
-import json
 import math
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 
 from harness import registry
-from harness.cli.group import run_main
 from harness.judge.bindings import claim_designs
 from harness.judge.design import ClaimDesign
 from harness.judge.evidence import StoredTrial
@@ -60,19 +58,6 @@ def test_the_ratio_of_a_data_block(source: str, options: dict[str, object], rati
 
 def test_a_design_has_the_ratio_of_its_data_block(tmp_path: Path) -> None:
     assert design_of(tmp_path, 3).blocks[0].resampled == pytest.approx(2 / 3)
-
-
-def test_a_plan_shows_the_smallest_effect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    design_of(tmp_path, 3, "{name: digits, train: 300, validation: 297}")  # 1,200 to test
-    plan = ["plan", str(tmp_path / "halves.yaml"), "--db", str(tmp_path / "empty.duckdb")]
-    assert run_main([*plan, "--json"]) == 0
-    (pool,) = json.loads(capsys.readouterr().out)["pools"]
-    assert (pool["benchmark"], pool["ratio"], pool["seeds"]) == ("digits", 4.0, 3)
-    assert pool["smallest"] == pytest.approx(4.3026527 * math.sqrt(1 / 3 + 4))
-    assert pool["limit"] == pytest.approx(2 * 1.9599640)
-    assert run_main(plan) == 0
-    text = " ".join("".join(capsys.readouterr()).split())
-    assert "n_test/n_train 4; smallest effect to confirm: 8.96 sd of a pair at 3 seeds, 3.92 at any number" in text
 
 
 def accuracies(draw: np.random.Generator, seeds: int, items: int = 500, half: int = 8) -> dict[str, list[float]]:
