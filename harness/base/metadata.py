@@ -154,6 +154,8 @@ class DataMetadata(Metadata):
             ``package:sklearn/datasets/data/digits.csv.gz`` or ``data:cifar100/cifar100.zip`` (below HARNESS_DATA).
         sha256: checksum by entry of ``files``, where it is fixed.
         fetch: how to get it: ``shipped``, ``http:URL``, ``torchvision:NAME``, ``hub:NAME`` or ``hand:INSTRUCTIONS``.
+        pool: number of items that each seed splits again into training, validation and test by the options ``train``
+            and ``validation``, or by ``split``; by value of an option where they differ. 0: none, or not known.
     """
 
     origin: Literal["real", "generated", "folder"]
@@ -166,6 +168,25 @@ class DataMetadata(Metadata):
     files: tuple[str, ...] = ()
     sha256: Mapping[str, str] = field(default_factory=dict)
     fetch: str = "shipped"
+    pool: int | Mapping[str, int] = 0
+
+    def test_to_train(self, options: Mapping[str, Any]) -> float:
+        """n_test/n_train of splits of one pool with these options; 0: seeds share no pool, or it is not known."""
+        pool = self.pool
+        if not isinstance(pool, int):
+            pool = next((size for value, size in pool.items() if value in options.values()), 0)
+        if not pool:
+            return 0.0
+        if "train" in options:
+            train, held = options["train"], options["validation"]
+            test = pool - train - held
+        elif not all(isinstance(size, int | float) for size in options["split"].values()):
+            return 0.0  # the trial reports it
+        else:
+            wanted = {name: size * pool if size < 1 else size for name, size in options["split"].items()}
+            test = sum(size for name, size in wanted.items() if not name.lower().startswith("val"))
+            train = pool - sum(wanted.values())
+        return max(0.0, test / train) if train > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -166,9 +166,6 @@ class _AblatedBenchmark:
         served = self.plan.settings[self.benchmark].served_by
         return next(iter(self.suite.benchmarks[served].model.metrics.items()))
 
-    def _resampled(self, arms: Iterable[str]) -> float:
-        return 0.0 if self.plan.imported is None else self.plan.imported.ratio(self.benchmark, arms)
-
     def change(self, name: str, parent: str) -> Iterator[Measured]:
         """An arm against its parent, where both have different trials."""
         cells = {arm: self.plan.trial_ids(self.benchmark, arm) for arm in (name, parent)}
@@ -186,7 +183,7 @@ class _AblatedBenchmark:
             (name, parent),
             False,
             cells,
-            resampled=self._resampled(cells),
+            resampled=self.plan.resampled(self.benchmark, cells),
         )
         # the plainest question: a difference whose diverged trials are left out and counted
         pairs = pair(Pairing(), block, name, parent, self.evidence)
@@ -199,7 +196,9 @@ class _AblatedBenchmark:
         """Main effects and interactions of a factorial whose arms all have trials."""
         cells = {cell: self.plan.trial_ids(self.benchmark, arm) for cell, arm in design.cells.items()}
         for effect in effects_of(design) if all(cells.values()) else ():
-            measured = measure(effect, cells, self.evidence, *self.metric, self._resampled(design.cells.values()))
+            measured = measure(
+                effect, cells, self.evidence, *self.metric, self.plan.resampled(self.benchmark, design.cells.values())
+            )
             levels = [f"{factor}: {level}" for factor, level in effect.levels]
             trials = sorted((tuple(sorted(cells[cell].items())), weight) for cell, weight in effect.weights.items())
             row = self._row(effect.kind, effect.name, design.arm, measured, levels)

@@ -238,7 +238,7 @@ class DesignBuilder:
             invalid=unpaired or invalid,
             stated=stated,
             deterministic=tuple(arm for arm in needed if self._deterministic(arm, metric)),
-            resampled=self.plan.imported.ratio(base.benchmark, chain) if self.plan.imported is not None else 0.0,
+            resampled=self.plan.resampled(base.benchmark, (*chain, *design.pairing.own_baselines)),
             # equal for benchmarks whose trials are the same
             place=f"{base.served_by} {sorted(overrides.items())}" if overrides else base.served_by,
         )

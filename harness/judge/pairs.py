@@ -60,7 +60,9 @@ def pair(pairing: Pairing, block: DesignBlock, upper: str, lower: str, evidence:
         return pairs
     parts = (pairs.differences, pairs.method, pairs.baseline, pairs.lost)
     differences, method, baseline, lost = (_by_search(values, size) for values in parts)
-    return replace(pairs, differences=differences, method=method, baseline=baseline, lost=lost)
+    # means of k splits correlate more: ρ' = kρ / (1 + (k - 1)ρ), so ρ'/(1 - ρ'), which the ratio estimates, is k times
+    noise = replace(pairs.noise, resampled=size * pairs.noise.resampled)
+    return replace(pairs, differences=differences, method=method, baseline=baseline, lost=lost, noise=noise)
 
 
 def _by_search(values: Mapping[int, float], size: int) -> dict[int, float]:

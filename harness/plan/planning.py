@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypedDict, TypeVar
 
+from harness import registry
 from harness.errors import HarnessError, choices
 from harness.plan.cell_trials import ConfigurationTrials
 from harness.plan.cell_trials import Trial as Trial
@@ -69,6 +70,21 @@ class Plan:
 
     def trial_ids(self, benchmark: str, arm: str) -> dict[int, str]:
         return {link.seed: link.trial_id for link in self._by_cell.get((benchmark, arm), ())}
+
+    def resampled(self, benchmark: str, arms: Iterable[str]) -> float:
+        """The largest n_test/n_train of arms whose seeds split one data set; 0: none do, or it is not known."""
+        arms = tuple(arms)
+        stated = 0.0 if self.imported is None else self.imported.ratio(benchmark, arms)
+        trials = {trial for arm in arms for trial in self.trial_ids(benchmark, arm).values()}
+        return max((stated, *(ratio for trial, ratio in self._resampled.items() if trial in trials)))
+
+    @cached_property
+    def _resampled(self) -> dict[str, float]:
+        """n_test/n_train of each trial whose data block splits a pool."""
+        data = {trial.trial_id: trial.spec.data for trial in self.trials}
+        sources = {name: registry.entry("data", part.name).metadata for name, part in data.items()}
+        ratios = {name: sources[name].test_to_train(part.values) for name, part in data.items()}
+        return {name: ratio for name, ratio in ratios.items() if ratio}
 
     @cached_property
     def names(self) -> dict[str, list[str]]:

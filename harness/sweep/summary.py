@@ -123,11 +123,11 @@ def budget_curves(values: Mapping[str, np.ndarray], sign: float, support: tuple[
     first, *others = list(values)
     budgets = range(1, min(map(len, values.values())) + 1)
     halves = {arm: _bands(item, support, ALPHA / 2, budgets) for arm, item in values.items()}
-    best = {arm: [stats.expected_best(item, b) for b in budgets] for arm, item in values.items()}
+    best = {arm: band.estimate for arm, band in halves.items()}  # what the band is of: the mean or the median best
     differences, bands = {}, {}
     for arm in others:
         pair = f"{arm} − {first}"
-        differences[pair] = [item - other for item, other in zip(best[arm], best[first], strict=True)]
+        differences[pair] = (best[arm] - best[first]).tolist()
         low, high = halves[arm].low - halves[first].high, halves[arm].high - halves[first].low
         bands[pair] = {"low": low.tolist(), "high": high.tolist()}
     return {"curves": curves, "differences": differences, "difference_bands": bands}

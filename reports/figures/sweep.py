@@ -67,7 +67,8 @@ def budget(tuned: Tuned, curves: Answer) -> Plot | None:
         f"{kind} random configurations against their number, {tuned.unit}; at the whole budget "
         f"{formatting.listed(ends)}.",
         Table.of(curves, "arm", "budget", "expected", "middle", "low", "high"),
-        note=f"Each band covers its whole curve at once (95 %); it is drawn where both ends are finite. {why}",
+        note=f"Each band covers its whole curve at once (95 %); it is drawn where both ends are finite. {why} "
+        "The scores drawn are those that chose: optimistic, and more so for an arm whose scores vary more by seed.",
         drawing=drawing(traces, axis("configurations tried, B"), axis(tuned.unit)),
         height=340,
     )
@@ -90,9 +91,10 @@ def difference(tuned: Tuned, differences: Answer) -> Plot | None:
     return Plot(
         "difference",
         "Difference by tuning budget",
-        f"Difference of the expected best of B, up is better: {'; '.join(message)}.",
+        f"Difference of the best of B, expected or median as in the curves, up is better: {'; '.join(message)}.",
         Table.of(differences, "pair", "budget", "difference", "low", "high"),
-        note="The band holds for every B at once: the two arms' bands at half the error each.",
+        note="The band holds for every B at once: the two arms' bands at half the error each. "
+        "Noisier validation scores favour their arm: the comparison on new seeds does not.",
         drawing=drawing(traces, *axes, shapes=[figure.zero_line("x")], showlegend=True),
     )
 

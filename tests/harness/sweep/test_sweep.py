@@ -401,3 +401,11 @@ def test_without_a_range_the_median_is_banded() -> None:
     steps = zip(free["low"], free["middle"], free["high"], strict=True)
     assert all(low <= middle <= high for low, middle, high in steps)
     assert all(math.isfinite(end) for end in (*bounded["low"], *bounded["high"]))
+
+
+def test_a_difference_and_its_band_are_of_one_quantity() -> None:
+    values = {"base": np.zeros(9), "other": np.array([0.0] * 8 + [90.0])}
+    free = budget_curves(values, 1.0, (-math.inf, math.inf))
+    assert free["differences"]["other − base"][0] == 0.0  # medians; the means differ by 10
+    bounded = budget_curves(values, 1.0, (0.0, 100.0))
+    assert bounded["differences"]["other − base"][0] == pytest.approx(10.0)
